@@ -1,0 +1,1 @@
+"""Declarative, durable workflows on PostgreSQL."""
