@@ -1,0 +1,104 @@
+"""Values as people read them: text without control characters, durations, times, widths."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pgflow_yaml.model import Json
+
+# S-18: whole escape sequences first, or their visible remains would be left behind.
+_ESCAPES = re.compile(
+    r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\|$)|(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b[ -/]*[0-~]"
+)
+_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def clean(text: str) -> str:
+    """Remove terminal escapes, control characters and text direction marks; keep line ends."""
+    return _UNSAFE.sub("", _ESCAPES.sub("", text.replace("\r\n", "\n"))).replace("\t", "    ")
+
+
+def one_line(text: str) -> str:
+    """Put a text on one line, cleaned."""
+    return " ".join(clean(text).split())
+
+
+def cells(text: str) -> int:
+    """Count the columns that a text takes on a terminal."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+def fit(text: str, width: int, ellipsis: str = "…") -> str:
+    """Cut a text to a number of columns; what was cut ends in the ellipsis."""
+    if cells(text) <= width:
+        return text
+    from rich.cells import set_cell_size
+
+    keep = width - len(ellipsis)
+    return set_cell_size(text, keep) + ellipsis if keep > 0 else set_cell_size(text, max(width, 0))
+
+
+def duration(seconds: float) -> str:
+    """Say a duration in at most nine characters: `0.8 s`, `2 m 05 s`, `1 h 02 m`, `3 d 4 h`."""
+    seconds = max(seconds, 0.0)
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} m {whole % 60:02} s"
+    if whole < 86_400:
+        return f"{whole // 3600} h {whole % 3600 // 60:02} m"
+    return f"{whole // 86_400} d {whole % 86_400 // 3600} h"
+
+
+def roughly(seconds: float) -> str:
+    """Say a duration in its largest unit: `3 s`, `5 min`, `2 h`, `4 d`."""
+    seconds = max(seconds, 0.0)
+    for limit, size, unit in ((90, 1, "s"), (5400, 60, "min"), (172_800, 3600, "h")):
+        if seconds < limit:
+            return f"{round(seconds / size)} {unit}"
+    return f"{round(seconds / 86_400)} d"
+
+
+def moment(stamp: str) -> datetime:
+    """Read a time as SQL writes it in JSON."""
+    return datetime.fromisoformat(stamp)
+
+
+def utc(stamp: str) -> str:
+    """Say a time as `2026-11-24T12:00:03.120Z`."""
+    text = moment(stamp).astimezone(UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
+
+
+def compact(value: Json) -> str:
+    """Write a JSON value on one line, cleaned for a terminal."""
+    return one_line(json.dumps(value, ensure_ascii=False))
+
+
+def pretty(value: Json) -> str:
+    """Write a JSON value over several lines, cleaned for a terminal."""
+    return clean(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def plural(count: int, noun: str) -> str:
+    """Say `1 step`, `1,204 steps`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def did_you_mean(name: str, known: list[str]) -> str:
+    """Say `; did you mean "order"?`, or nothing where nothing is near."""
+    import difflib
+
+    plain = unicodedata.normalize("NFC", name)
+    near = difflib.get_close_matches(plain, known, n=1, cutoff=0.6)
+    return f'; did you mean "{near[0]}"?' if near else ""

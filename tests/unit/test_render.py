@@ -1,0 +1,251 @@
+"""The live view is pure: a snapshot and a size go in, lines that fit come out."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pgflow_yaml.cli.look import ASCII, UNICODE, Frame, Look, look_for
+from pgflow_yaml.cli.render import render_run
+from pgflow_yaml.cli.words import cells, moment
+from tests.unit.snapshots import NOW, a_failure, a_run, a_snapshot, a_step, some_tasks
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pgflow_yaml.cli.shapes import FailedAttempt, Snapshot, StepShape
+
+STATUSES = ("completed", "started", "created", "failed", "skipped", "cancelled")
+
+
+def drawn(
+    snapshot: Snapshot,
+    width: int = 80,
+    height: int = 24,
+    *,
+    look: Look = UNICODE,
+    errors: Mapping[str, FailedAttempt] | None = None,
+    hint: str | None = None,
+) -> list[str]:
+    """Draw a snapshot and return its lines."""
+    frame = Frame(width=width, height=height, now=moment(NOW), look=look)
+    return render_run(snapshot, frame, errors=errors, hint=hint).plain.split("\n")
+
+
+def a_crowd(count: int, seed: int = 7) -> list[StepShape]:
+    """Many steps in all states, in a random DAG, with some maps and wide names."""
+    dice = random.Random(seed)
+    steps: list[StepShape] = []
+    for number in range(count):
+        status = dice.choice(STATUSES)
+        depends_on = [f"s{dice.randrange(number)}" for _ in range(min(number, 2))]
+        steps.append(
+            a_step(
+                f"s{number}",
+                status,
+                depends_on=depends_on,
+                waiting_for=depends_on if status == "created" else [],
+                map=dice.random() < 0.1,
+                error={"type": "Böse", "message": "幅の広い文字 " * 20},
+            )
+        )
+    return steps
+
+
+@pytest.mark.parametrize("look", [UNICODE, ASCII], ids=["unicode", "ascii"])
+@pytest.mark.parametrize("count", [0, 1, 2, 7, 30, 300, 2000])
+@pytest.mark.parametrize("width", [20, 60, 80, 120])
+def test_a_frame_never_leaves_its_terminal(width: int, count: int, look: Look) -> None:
+    """No line is wider than the width and there are never more lines than the height."""
+    steps = a_crowd(count)
+    errors = {step["slug"]: a_failure(step["slug"], message="x" * 300) for step in steps}
+
+    for height in (1, 2, 3, 4, 5, 8, 24, 60):
+        lines = drawn(
+            a_snapshot(*steps), width, height, look=look, errors=errors, hint="Ctrl-C detaches"
+        )
+
+        assert max(cells(line) for line in lines) <= width
+        assert len(lines) <= height
+
+
+@pytest.mark.parametrize("count", [100, 2000])
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_running_and_failed_steps_are_never_folded(width: int, count: int) -> None:
+    """Where the rows do not suffice, it is other steps that fold."""
+    steps = [a_step(f"done{n}") for n in range(count)]
+    steps[count // 3] = a_step("this_failed", "failed")
+    steps[count // 2 : count // 2 + 10] = [a_step(f"busy{n}", "started") for n in range(10)]
+
+    picture = "\n".join(drawn(a_snapshot(*steps), width, 24))
+
+    assert "✗ this_failed" in picture
+    assert all(f"busy{n} " in picture for n in range(10))
+
+
+def test_urgent_steps_that_find_no_row_are_counted() -> None:
+    """With more running steps than rows, the rest is a number."""
+    steps = [a_step(f"busy{n}", "started") for n in range(500)]
+
+    lines = drawn(a_snapshot(*steps), height=24)
+
+    shown = sum("busy" in line for line in lines)
+    assert shown > 10
+    assert f"{500 - shown} more running" in lines[-1]
+
+
+def test_finished_steps_fold_into_one_line() -> None:
+    """412 finished steps are one row that says how many."""
+    steps = [a_step(f"done{n}") for n in range(430)] + [a_step("busy", "started")]
+
+    lines = drawn(a_snapshot(*steps), height=24)
+
+    shown = sum("done" in line for line in lines)
+    assert lines[2].strip() == f"✓ {430 - shown} steps"
+
+
+@pytest.mark.parametrize("edges", [2, 10])
+def test_a_frame_of_2000_steps_is_cheap(edges: int) -> None:
+    """Folding comes before drawing, so a frame costs less than 50 ms."""
+    steps = a_crowd(2000)
+    for number, step in enumerate(steps):
+        step["depends_on"] = [f"s{max(number - back, 0)}" for back in range(1, edges + 1)][:number]
+    snapshot = a_snapshot(*steps)
+
+    costs = []
+    for _ in range(3):
+        begin = time.thread_time()
+        drawn(snapshot, 120, 50)
+        costs.append(time.thread_time() - begin)
+
+    assert min(costs) < 0.05
+
+
+def test_a_step_hangs_under_the_dependency_that_ended_last() -> None:
+    """Of two finished dependencies, the later one carries the step."""
+    steps = [
+        a_step("fetch"),
+        a_step("analyze", depends_on=["fetch"], ended_at="2026-11-24T12:00:09+00:00"),
+        a_step("summarize", depends_on=["fetch"], ended_at="2026-11-24T12:00:05+00:00"),
+        a_step("save", "started", depends_on=["analyze", "summarize"]),
+    ]
+
+    lines = drawn(a_snapshot(*steps))
+
+    assert [line.split("  ")[0].rstrip() for line in lines[2:]] == [
+        " ✓ fetch",
+        " ├─ ✓ analyze",
+        " │",
+        " ╰─ ✓ summarize",
+    ]
+    assert lines[4].startswith(" │  ╰─ ")
+
+
+def test_a_deep_chain_stays_in_the_window() -> None:
+    """A chain of 18 steps is not indented beyond use."""
+    steps = [a_step(f"s{n}", depends_on=[f"s{n - 1}"] if n else []) for n in range(18)]
+
+    lines = drawn(a_snapshot(*steps), 60)
+
+    assert all(f"s{n} " in lines[n + 2] for n in range(18))
+
+
+def test_a_map_shows_its_bar_and_its_counts() -> None:
+    """214 of 320 items, three failed, twenty at once, and when it will be done."""
+    tasks = some_tasks(total=320, completed=214, failed=3, started=20, queued=83)
+    step = a_step("fetch", "started", map=True, tasks=tasks)
+
+    line = drawn(a_snapshot(step), 120)[2]
+
+    assert "██████████░░░░░  214/320 · 3 failed · 20 at once · ETA 5 s" in line
+
+
+def test_a_narrow_map_keeps_its_count() -> None:
+    """What has no room goes from the right; the count stays."""
+    tasks = some_tasks(total=320, completed=214, failed=3, started=20, queued=83)
+
+    line = drawn(a_snapshot(a_step("fetch", "started", map=True, tasks=tasks)), 60)[2]
+
+    assert "214/320" in line
+    assert "…" not in line
+
+
+def test_a_step_between_two_attempts_says_when_it_goes_on() -> None:
+    """The symbol changes, the attempt and its error are named, the wait counts down."""
+    step = a_step(
+        "charge",
+        "started",
+        tasks=some_tasks(queued=1),
+        max_attempts=5,
+        retry_at="2026-11-24T12:00:14+00:00",
+    )
+
+    lines = drawn(a_snapshot(step), errors={"charge": a_failure("charge", attempt=2)})
+
+    assert "↻ charge" in lines[2]
+    assert "attempt 2 of 5 failed: CardTimeout · again in 4 s" in lines[2]
+    assert "┆ CardTimeout: acquirer b did not answer in 30 s" in lines[3]
+
+
+def test_a_second_attempt_names_the_first_error() -> None:
+    """While it tries again, the last error stays in view with its age."""
+    step = a_step("charge", "started", attempts=2, max_attempts=5)
+
+    lines = drawn(a_snapshot(step), errors={"charge": a_failure("charge")})
+
+    assert "attempt 2 of 5 · CardTimeout 3 s ago" in lines[2]
+
+
+def test_waiting_and_skipped_steps_say_why() -> None:
+    """A created step names what it waits for; a skipped one its reason."""
+    steps = [
+        a_step("charge", "started"),
+        a_step("ship", "created", depends_on=["charge"], waiting_for=["charge"]),
+        a_step("vat_check", "skipped"),
+    ]
+
+    picture = "\n".join(drawn(a_snapshot(*steps)))
+
+    assert "waits for charge" in picture
+    assert "skipped: its condition is not met" in picture
+
+
+def test_the_bar_is_full_only_when_all_steps_ended() -> None:
+    """A map with all but one item done does not show 100 %."""
+    nearly = a_step("m", "started", map=True, tasks=some_tasks(total=1000, completed=999))
+
+    assert " 98 %  0 of 1 step" in drawn(a_snapshot(nearly))[1]
+    assert "100 %  1 of 1 step" in drawn(a_snapshot(a_step("m"), run=a_run("completed")))[1]
+
+
+def test_names_cannot_paint_the_terminal() -> None:
+    """S-18: escapes in data are stripped and rich markup is shown as it stands."""
+    evil = "\x1b]8;;http://x\x07[red]name\x1b[31m\x9b2J\x00"
+    step = a_step(evil, "failed", error={"type": evil, "message": f"a\nb {evil}"})
+
+    picture = "\n".join(drawn(a_snapshot(step, run=a_run(flow=evil)), 120))
+
+    assert "[red]name" in picture
+    assert not any(ord(char) < 32 and char != "\n" or 127 <= ord(char) < 160 for char in picture)
+    assert "http://x" not in picture
+
+
+def test_an_ascii_terminal_gets_ascii() -> None:
+    """Nothing in the frame needs more than ASCII when the encoding has no more."""
+    steps = [a_step(status, status) for status in STATUSES]
+    steps.append(a_step("wide", "started", map=True, tasks=some_tasks(started=2, completed=5)))
+
+    lines = drawn(a_snapshot(*steps), look=look_for("latin-1"), width=60)
+
+    assert "\n".join(lines).isascii()
+    assert any("[ok]" in line for line in lines)
+
+
+def test_utf_8_gets_the_symbols() -> None:
+    """The set follows the encoding; an unknown encoding is ASCII."""
+    assert look_for("utf-8") is UNICODE
+    assert look_for("no-such-encoding") is ASCII
+    assert look_for(None) is ASCII
