@@ -1,0 +1,232 @@
+"""What the census does: list a package's modules, take each one apart, report.
+
+The package is found and read, never imported: none of its code runs.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import io
+import os
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypedDict
+
+BRANCHES = (ast.If, ast.IfExp, ast.For, ast.AsyncFor, ast.While, ast.ExceptHandler, ast.match_case)
+"""Each of these adds one way through a function."""
+
+BLANK = {tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+class Module(TypedDict):
+    """A module and where its source is."""
+
+    name: str
+    file: str
+
+
+class Modules(TypedDict):
+    """The modules of a package, by name."""
+
+    package: str
+    modules: list[Module]
+
+
+class Ranked(TypedDict):
+    """A function and the number it is ranked by."""
+
+    name: str
+    count: int
+
+
+class Facts(TypedDict):
+    """What one module consists of."""
+
+    name: str
+    lines: int
+    code: int
+    comments: int
+    classes: int
+    functions: int
+    documented: int
+    paths: int
+    longest: Ranked | None
+    hardest: Ranked | None
+
+
+class Totals(TypedDict):
+    """The sums over all modules."""
+
+    modules: int
+    lines: int
+    code: int
+    comments: int
+    classes: int
+    functions: int
+    documented: int
+    paths: int
+
+
+class Rankings(TypedDict):
+    """The largest modules, the longest functions, those with the most paths."""
+
+    modules: list[Ranked]
+    longest: list[Ranked]
+    hardest: list[Ranked]
+
+
+class Report(TypedDict):
+    """The written report and its text."""
+
+    file: str
+    text: str
+
+
+def list_modules(package: str) -> Modules:
+    """The modules of an installed package, by name, with the files of their sources."""
+    root = _root(package)
+    files = sorted(root.rglob("*.py"))
+    modules: list[Module] = [
+        {"name": _module_name(package, file.relative_to(root)), "file": str(file)} for file in files
+    ]
+    return {"package": package, "modules": sorted(modules, key=lambda module: module["name"])}
+
+
+def analyse(name: str, file: str) -> Facts:
+    """Parse one module and count what it consists of."""
+    source = Path(file).read_bytes()
+    tree = ast.parse(source, filename=file)
+    functions = dict(_functions(tree, name))
+    lengths = {title: _length(node) for title, node in functions.items()}
+    paths = {title: _paths(node) for title, node in functions.items()}
+    code, comments = _lines(source)
+    return {
+        "name": name,
+        "lines": source.count(b"\n"),
+        "code": code,
+        "comments": comments,
+        "classes": sum(isinstance(node, ast.ClassDef) for node in ast.walk(tree)),
+        "functions": len(functions),
+        "documented": sum(ast.get_docstring(node) is not None for node in functions.values()),
+        "paths": sum(paths.values()),
+        "longest": _first(lengths),
+        "hardest": _first(paths),
+    }
+
+
+def totals(modules: list[Facts]) -> Totals:
+    """Add the modules' counts up."""
+    return {
+        "modules": len(modules),
+        "lines": sum(module["lines"] for module in modules),
+        "code": sum(module["code"] for module in modules),
+        "comments": sum(module["comments"] for module in modules),
+        "classes": sum(module["classes"] for module in modules),
+        "functions": sum(module["functions"] for module in modules),
+        "documented": sum(module["documented"] for module in modules),
+        "paths": sum(module["paths"] for module in modules),
+    }
+
+
+def rankings(modules: list[Facts], top: int) -> Rankings:
+    """The `top` largest modules, longest functions, and functions with the most paths."""
+    sizes: list[Ranked] = [{"name": m["name"], "count": m["lines"]} for m in modules]
+    longest = [module["longest"] for module in modules if module["longest"] is not None]
+    hardest = [module["hardest"] for module in modules if module["hardest"] is not None]
+    return {
+        "modules": _ranked(sizes)[:top],
+        "longest": _ranked(longest)[:top],
+        "hardest": _ranked(hardest)[:top],
+    }
+
+
+def report(title: str, totals: Totals, rankings: Rankings, file: str) -> Report:
+    """Write the report as Markdown; the same input writes the same file."""
+    text = _markdown(title, totals, rankings)
+    target = Path(file)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = target.with_name(f"{target.name}.{os.getpid()}.tmp")
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(target)
+    return {"file": str(target), "text": text}
+
+
+def _root(package: str) -> Path:
+    """The folder of a package; only top-level names, since looking up others imports code."""
+    spec = importlib.util.find_spec(package) if package.isidentifier() else None
+    places = list(spec.submodule_search_locations or []) if spec is not None else []
+    if not places:
+        raise ModuleNotFoundError(f'"{package}" is not an installed package with modules')
+    return Path(places[0])
+
+
+def _module_name(package: str, file: Path) -> str:
+    parts = file.with_suffix("").parts
+    return ".".join((package, *(parts[:-1] if parts[-1] == "__init__" else parts)))
+
+
+def _lines(source: bytes) -> tuple[int, int]:
+    """How many lines hold code, and how many hold a comment."""
+    code: set[int] = set()
+    comments: set[int] = set()
+    for token in tokenize.tokenize(io.BytesIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            comments.add(token.start[0])
+        elif token.type not in BLANK and token.type != tokenize.ENCODING:
+            code.update(range(token.start[0], token.end[0] + 1))
+    return len(code), len(comments)
+
+
+def _functions(node: ast.AST, prefix: str) -> Iterator[tuple[str, Function]]:
+    """Every function under a node, methods and inner functions too, with its dotted name."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield f"{prefix}.{child.name}", child
+            yield from _functions(child, f"{prefix}.{child.name}")
+        elif isinstance(child, ast.ClassDef):
+            yield from _functions(child, f"{prefix}.{child.name}")
+        else:
+            yield from _functions(child, prefix)
+
+
+def _length(node: Function) -> int:
+    return (node.end_lineno or node.lineno) - node.lineno + 1
+
+
+def _paths(node: Function) -> int:
+    """One, plus one for each branch and for each `and` or `or`: McCabe's number, roughly."""
+    inside = list(ast.walk(node))
+    branches = sum(isinstance(child, BRANCHES) for child in inside)
+    return 1 + branches + sum(len(n.values) - 1 for n in inside if isinstance(n, ast.BoolOp))
+
+
+def _first(counts: dict[str, int]) -> Ranked | None:
+    ranked = _ranked([{"name": name, "count": count} for name, count in counts.items()])
+    return ranked[0] if ranked else None
+
+
+def _ranked(entries: list[Ranked]) -> list[Ranked]:
+    return sorted(entries, key=lambda entry: (-entry["count"], entry["name"]))
+
+
+def _markdown(title: str, totals: Totals, rankings: Rankings) -> str:
+    share = totals["documented"] / max(totals["functions"], 1)
+    sums = (
+        f"{totals['lines']:,} lines, {totals['code']:,} with code, {totals['comments']:,} with "
+        f"comments; {totals['classes']:,} classes; {totals['functions']:,} functions, "
+        f"{share:.0%} of them documented."
+    )
+    lines = [f"# {title}", "", sums]
+    lines += _table("Largest modules", "lines", rankings["modules"])
+    lines += _table("Longest functions", "lines", rankings["longest"])
+    lines += _table("Functions with the most paths", "paths", rankings["hardest"])
+    return "\n".join(lines) + "\n"
+
+
+def _table(heading: str, unit: str, entries: list[Ranked]) -> list[str]:
+    rows = [f"| `{entry['name']}` | {entry['count']:,} |" for entry in entries]
+    return ["", f"## {heading}", "", f"| name | {unit} |", "|---|---:|", *rows]
