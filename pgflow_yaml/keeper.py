@@ -1,0 +1,94 @@
+"""Keeps the embedded PostgreSQL running for as long as anyone uses it.
+
+A program of its own (`local.py` starts it as a file, in its own session, without site-packages).
+Every user of the server holds a shared lock on one file; the kernel lets go of it however a user
+ends, so the one who waits here for the exclusive lock learns that the last is gone.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+
+def main(spec: str) -> int:
+    """Run a server (JSON: home, data, command, drop_to) until it ends or nobody needs it."""
+    plan = json.loads(spec)
+    home, data = Path(plan["home"]), Path(plan["data"])
+    if not _locked_alone(home):
+        return 0
+    _settle_predecessor(data)
+    user, group = plan["drop_to"] or (None, None)
+    others: list[int] | None = None if user is None else []
+    server = subprocess.Popen(
+        plan["command"], cwd=home, user=user, group=group, extra_groups=others, umask=0o077
+    )
+    signal.signal(signal.SIGTERM, lambda *_: server.send_signal(signal.SIGINT))
+    threading.Thread(target=_stop_when_unused, args=(home, server), daemon=True).start()
+    return server.wait()
+
+
+def _stop_when_unused(home: Path, server: subprocess.Popen[bytes]) -> None:
+    # Held until this process ends: whoever comes meanwhile waits, and then starts a new server.
+    users = os.open(home / "users.lock", os.O_RDWR)
+    fcntl.flock(users, fcntl.LOCK_EX)
+    server.send_signal(signal.SIGINT)
+
+
+def _locked_alone(home: Path) -> bool:
+    """Become the only keeper; those who look whether there is one hold the lock for an instant."""
+    lock = os.open(home / "keeper.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    for _ in range(50):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.02)
+        else:
+            return True
+    return False
+
+
+def _settle_predecessor(data: Path) -> None:
+    """Stop a server whose keeper was killed, and make its left-over pid file harmless.
+
+    After a restart of the machine the number in the file may belong to anything, and the server
+    would refuse to start. It takes the number of its own parent for stale, yet still looks for
+    backends of a killed predecessor, which it would not without the file.
+    """
+    pid_file = data / "postmaster.pid"
+    try:
+        first, *rest = pid_file.read_text().splitlines(keepends=True)
+        pid = int(first)
+    except (FileNotFoundError, ValueError):
+        return
+    deadline = time.monotonic() + 20
+    while _serves(pid, data) and time.monotonic() < deadline:
+        os.kill(pid, signal.SIGINT)
+        time.sleep(0.05)
+    if pid_file.exists() and not _serves(pid, data):
+        pid_file.write_text("".join([f"{os.getpid()}\n", *rest]))
+
+
+def _serves(pid: int, data: Path) -> bool:
+    """Whether this process is a server of this data."""
+    entry = Path(f"/proc/{pid}/cmdline")
+    if Path("/proc/self").exists():
+        try:
+            return str(data).encode() in entry.read_bytes().split(b"\0")
+        except OSError:
+            return False
+    listed = subprocess.run(
+        ["/bin/ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False
+    )
+    return f"-D {data} " in listed.stdout
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
