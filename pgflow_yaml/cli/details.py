@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from typing import TYPE_CHECKING
 
 from .look import STYLES, Frame
-from .shapes import FailedAttempt, StepShape
 from .words import cells, duration, moment, one_line, plural, roughly
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from .shapes import FailedAttempt, StepShape
 
 Segment = tuple[str, str]
 
@@ -46,7 +50,7 @@ def _ended_or_waiting(step: StepShape) -> str:
         case "created":
             return f"waits for {', '.join(step['waiting_for'])}" if step["waiting_for"] else ""
         case "skipped":
-            return f"skipped: {skip_words(step)}"
+            return f"skipped: {skip_words(step['skip_reason'])}"
         case "cancelled":
             return "cancelled"
         case _ if is_wide(step):
@@ -55,15 +59,15 @@ def _ended_or_waiting(step: StepShape) -> str:
             return f"attempt {step['attempts']}" if step["attempts"] > 1 else ""
 
 
-def skip_words(step: StepShape) -> str:
+def skip_words(reason: str | None) -> str:
     """Say why a step was skipped."""
     reasons = {
         "condition_unmet": "its condition is not met",
         "dependency_skipped": "a step before it did not complete",
         "handler_failed": "it failed, and may",
     }
-    reason = step["skip_reason"] or ""
-    return reasons.get(reason, reason.replace("_", " "))
+
+    return reasons.get(reason or "", (reason or "").replace("_", " "))
 
 
 def _tries(step: StepShape) -> str:

@@ -6,8 +6,7 @@ Folding comes before drawing, so that a frame of 2,000 steps costs as much as on
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
@@ -16,6 +15,10 @@ from .look import STYLES, Frame, Look
 from .shapes import ENDED, FailedAttempt, RunShape, Snapshot, StepShape
 from .tree import Picture, Row, connectors, picture
 from .words import cells, duration, fit, moment, one_line, plural
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Mapping, Sequence
 
 HEADER_ROWS = 2
 
@@ -106,7 +109,7 @@ def _body(
     names = _names(view.rows, frame)
     column = max((cells("".join(part for part, _ in name)) for name in names), default=0)
     for row, name in zip(view.rows, names, strict=True):
-        lines.append(_step_line(row.step, name, column, errors, frame))
+        lines.append(_step_line(row.step, name, column=column, errors=errors, frame=frame))
         if row.step["slug"] in noted:
             lead = _below(name[0][0], frame.look) + " " * cells(name[1][0]) + " " + frame.look.note
             lines.append([(lead, "dim"), (noted[row.step["slug"]], STYLES["failed"])])
@@ -179,6 +182,7 @@ def _below(lead: str, look: Look) -> str:
 def _step_line(
     step: StepShape,
     name: Sequence[Segment],
+    *,
     column: int,
     errors: Mapping[str, FailedAttempt],
     frame: Frame,

@@ -6,10 +6,13 @@ A DAG is not a tree: a step hangs under that of its dependencies which ends last
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from .shapes import ENDED, StepShape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
 
 FOLD_ROWS = 3
 

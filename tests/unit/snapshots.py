@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from pgflow_yaml.cli.shapes import FailedAttempt, RunShape, Snapshot, StepShape, TasksShape
+if TYPE_CHECKING:
+    from pgflow_yaml.cli.shapes import FailedAttempt, RunShape, Snapshot, StepShape, TasksShape
 
 NOW = "2026-11-24T12:00:10+00:00"
 START = "2026-11-24T12:00:00+00:00"

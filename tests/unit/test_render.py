@@ -229,7 +229,7 @@ def test_names_cannot_paint_the_terminal() -> None:
     picture = "\n".join(drawn(a_snapshot(step, run=a_run(flow=evil)), 120))
 
     assert "[red]name" in picture
-    assert not any(ord(char) < 32 and char != "\n" or 127 <= ord(char) < 160 for char in picture)
+    assert not any((ord(char) < 32 and char != "\n") or 127 <= ord(char) < 160 for char in picture)
     assert "http://x" not in picture
 
 

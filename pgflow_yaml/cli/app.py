@@ -1,0 +1,141 @@
+"""The group of commands: loaded one by one, listed in four sections, ended by one exit code."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from .failures import BROKEN_PIPE, INTERRUPTED, report
+from .options import Options, global_options, version_option
+from .words import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# Section -> command -> (module, what it does): with the texts here, `--help` imports no command.
+SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
+    "Write": {
+        "init": ("files", "Write an example flow with its handlers; overwrites nothing."),
+        "validate": ("files", "Check flow files and show every mistake with its place."),
+    },
+    "Deploy": {
+        "migrate": ("ops", "Install or update the tables and functions in the database."),
+        "compile": ("files", "Check flow files and make their versions the active ones."),
+        "flows": ("lists", "List the flows in the database."),
+        "versions": ("lists", "List the versions of a flow."),
+        "activate": ("ops", "Make a stored version of a flow the active one."),
+    },
+    "Run": {
+        "run": ("runs", "Run a flow here and follow it to its end."),
+        "start": ("runs", "Start a run for workers elsewhere and print its id."),
+        "worker": ("ops", "Process tasks until told to stop."),
+    },
+    "Watch and repair": {
+        "runs": ("lists", "List runs, the newest first."),
+        "show": ("looks", "Show one run: steps, outputs, attempts, errors."),
+        "watch": ("looks", "Follow a run to its end."),
+        "cancel": ("runs", "Cancel runs."),
+    },
+}
+
+_MODULES = {name: entry[0] for section in SECTIONS.values() for name, entry in section.items()}
+
+
+class Commands(click.Group):
+    """A group that imports a command's module when the command is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's)
+        """Name the commands in the order of the help."""
+        return list(_MODULES)
+
+    def get_command(
+        self,
+        ctx: click.Context,  # noqa: ARG002 (click's)
+        cmd_name: str,
+    ) -> click.Command | None:
+        """Import one command."""
+        if cmd_name not in _MODULES:
+            return None
+        from importlib import import_module
+
+        module = import_module(f"{__package__}.{_MODULES[cmd_name]}")
+        command: click.Command = getattr(module, f"{cmd_name}_command")
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Answer an unknown command with the nearest known one."""
+        if args and args[0] not in _MODULES and not args[0].startswith("-"):
+            hint = did_you_mean(args[0], list(_MODULES))
+            raise click.UsageError(f'there is no command "{args[0]}"{hint}', ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands first: they are what one looks for."""
+        self.format_commands(ctx, formatter)
+        click.Command.format_options(self, ctx, formatter)
+
+    def format_commands(
+        self,
+        ctx: click.Context,  # noqa: ARG002 (click's)
+        formatter: click.HelpFormatter,
+    ) -> None:
+        """Write the commands in their sections."""
+        width = max(map(len, _MODULES))
+        for heading, commands in SECTIONS.items():
+            with formatter.section(heading):
+                formatter.write_dl(
+                    [(name.ljust(width), text) for name, (_, text) in commands.items()]
+                )
+
+
+@click.pass_context
+def _without_command(ctx: click.Context) -> None:
+    """Show the help where no command is named."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+app = Commands(
+    name="pgflow-yaml",
+    callback=_without_command,
+    help="Durable workflows from YAML files and Python functions, on PostgreSQL.",
+    params=[*global_options(), version_option()],
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    subcommand_metavar="COMMAND ...",
+    invoke_without_command=True,
+)
+
+
+def run(args: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit code; nothing but an exit code leaves this function."""
+    options = Options(json="--json" in (sys.argv[1:] if args is None else args))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        code = app.main(
+            args=None if args is None else list(args),
+            prog_name="pgflow-yaml",
+            standalone_mode=False,
+            obj=options,
+        )
+        sys.stdout.flush()
+    except (KeyboardInterrupt, click.Abort):
+        return INTERRUPTED
+    except BrokenPipeError:
+        return _quiet_pipe()
+    except Exception as error:  # noqa: BLE001 (outermost frame: an error ends as a sentence)
+        return report(error, options)
+    return code if isinstance(code, int) else 0
+
+
+def _quiet_pipe() -> int:
+    """Give the interpreter somewhere to flush to when it exits: nobody reads stdout any more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return BROKEN_PIPE

@@ -1,0 +1,193 @@
+"""What happened between two snapshots of a run: as JSON lines, and as lines for a log.
+
+Both are pure: `{"event": "run" | "step" | "task", "at", "step", "index", "status", …}`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypedDict
+
+from .details import is_wide, skip_words
+from .shapes import ENDED, FailedAttempt, RunShape, Snapshot, StepShape
+from .words import duration, moment, one_line, roughly, utc
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from .shapes import ErrorShape, TasksShape
+
+PROGRESS_SHARES = 10
+
+
+class Event(TypedDict, total=False):
+    """One thing that happened; field names are those of `--json`."""
+
+    event: str
+    at: str
+    run: str
+    flow: str
+    version: str
+    step: str
+    index: int | None
+    status: str
+    attempt: int
+    max_attempts: int
+    final: bool
+    retry_at: str | None
+    skip_reason: str | None
+    waiting_for: list[str]
+    seconds: float
+    tasks: TasksShape
+    error: ErrorShape | None
+
+
+def changes(before: Snapshot | None, after: Snapshot) -> list[Event]:
+    """List what happened from one snapshot to the next, in the order of the database's clock."""
+    known = {step["slug"]: step for step in before["steps"]} if before else {}
+    events = list(_run_begins(after["run"])) if before is None else []
+    steps = {step["slug"]: step for step in after["steps"]}
+    found = [
+        event for step in after["steps"] for event in _of_step(known.get(step["slug"]), step, after)
+    ]
+    found += [_of_failure(failure, steps) for failure in after["errors"]]
+    found.sort(key=lambda event: moment(event["at"]))
+    events += found
+    if before is None or before["run"]["status"] != after["run"]["status"]:
+        events += _run_ends(after["run"])
+    return events
+
+
+def _run_begins(run: RunShape) -> Iterator[Event]:
+    yield {
+        "event": "run",
+        "at": run["started_at"] or run["created_at"],
+        "run": run["id"],
+        "flow": run["flow"],
+        "version": run["version"],
+        "status": "started",
+    }
+
+
+def _run_ends(run: RunShape) -> Iterator[Event]:
+    if run["ended_at"]:
+        begun = moment(run["started_at"] or run["created_at"])
+        yield {
+            "event": "run",
+            "at": run["ended_at"],
+            "run": run["id"],
+            "status": run["status"],
+            "seconds": (moment(run["ended_at"]) - begun).total_seconds(),
+            "error": run["error"],
+        }
+
+
+def _of_step(before: StepShape | None, after: StepShape, snapshot: Snapshot) -> Iterator[Event]:
+    was = before["status"] if before else "created"
+    now = after["status"]
+    if was == "created" and after["started_at"] and now != "created":
+        yield _step_event(after, "started", after["started_at"])
+    if now != was and now in ENDED:
+        yield _step_event(after, now, after["ended_at"] or snapshot["now"])
+    elif now == "started" and _share(after) > (_share(before) if before else 0):
+        yield _step_event(after, "started", snapshot["now"])
+
+
+def _share(step: StepShape) -> int:
+    """Count the tenths of a wide step that are done: a log wants ten lines, not 10,000."""
+    tasks = step["tasks"]
+    return (
+        PROGRESS_SHARES * tasks["completed"] // tasks["total"]
+        if is_wide(step) and tasks["total"]
+        else 0
+    )
+
+
+def _step_event(step: StepShape, status: str, at: str) -> Event:
+    event: Event = {
+        "event": "step",
+        "at": at,
+        "step": step["slug"],
+        "index": None,
+        "status": status,
+    }
+    if is_wide(step):
+        event["tasks"] = step["tasks"]
+    if status == "skipped":
+        event["skip_reason"] = step["skip_reason"]
+    if status in ENDED and step["started_at"]:
+        event["seconds"] = (moment(at) - moment(step["started_at"])).total_seconds()
+    if status == "failed":
+        event["error"] = step["error"]
+    return event
+
+
+def _of_failure(failure: FailedAttempt, steps: Mapping[str, StepShape]) -> Event:
+    step = steps.get(failure["step"])
+    return {
+        "event": "task",
+        "at": failure["at"],
+        "step": failure["step"],
+        "index": failure["index"] if step and is_wide(step) else None,
+        "status": "failed",
+        "attempt": failure["attempt"],
+        "max_attempts": step["max_attempts"] if step else failure["attempt"],
+        "final": failure["final"],
+        "retry_at": step["retry_at"]
+        if step and not failure["final"] and not is_wide(step)
+        else None,
+        "error": {"type": failure["type"], "message": failure["message"]},
+    }
+
+
+def line(event: Event, column: int = 12) -> str:
+    """Say an event on one line: `12:00:03.120Z  charge  attempt 2 of 5 failed  CardTimeout: …`."""
+    where = event.get("step", event["event"])
+    index = event.get("index")
+    name = one_line(where) + (f"[{index}]" if index is not None else "")
+    return f"{utc(event['at'])[11:]}  {name:<{column}}  {_words(event)}".rstrip()
+
+
+def _words(event: Event) -> str:
+    match event["event"]:
+        case "run" if event["status"] == "started":
+            name = f"{one_line(event['flow'])} {event['run'][:8]}"
+            return f"{name} version {event['version'][:12]} started"
+        case "run":
+            took = f"after {duration(event['seconds'])}"
+            return "  ".join(filter(None, [f"{event['status']} {took}", _error(event)]))
+        case "task":
+            return _failed_attempt(event)
+        case _:
+            return _step_words(event)
+
+
+def _failed_attempt(event: Event) -> str:
+    retry_at = event.get("retry_at")
+    words = f"attempt {event['attempt']} of {event['max_attempts']} failed  {_error(event)}"
+    if event["final"]:
+        return words
+    if not retry_at:
+        return f"{words}; again soon"
+    return f"{words}; again in {roughly((moment(retry_at) - moment(event['at'])).total_seconds())}"
+
+
+def _step_words(event: Event) -> str:
+    tasks = event.get("tasks")
+    words = event["status"]
+    if "skip_reason" in event:
+        words += f": {skip_words(event['skip_reason'])}"
+    if tasks and event["status"] in {"started", "completed", "failed"}:
+        done = f"{tasks['completed']:,}/{tasks['total']:,}"
+        words += f"  {done}" + (f", {tasks['failed']:,} failed" if tasks["failed"] else "")
+    elif "error" in event:
+        words += f"  {_error(event)}"
+    if "seconds" in event:
+        words += f"  {duration(event['seconds'])}"
+    return words
+
+
+def _error(event: Event) -> str:
+    error = event.get("error")
+    if not error:
+        return ""
+    return one_line(f"{error.get('type', 'Error')}: {error.get('message', '')}".removesuffix(": "))

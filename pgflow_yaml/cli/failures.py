@@ -1,0 +1,98 @@
+"""From an exception to one sentence on stderr (or JSON on stdout) and the exit code."""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pgflow_yaml import errors
+
+from .words import clean, did_you_mean, one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .options import Options
+
+BAD, USAGE, ENVIRONMENT, BUG, TIMEOUT, INTERRUPTED, BROKEN_PIPE = 1, 2, 3, 4, 124, 130, 141
+ISSUES = "a bug in pgflow-yaml; repeat the command with --debug and report what it prints"
+
+_KINDS: Mapping[type[BaseException], tuple[str, int]] = {
+    errors.InvalidFlow: ("invalid_flow", BAD),
+    errors.InvalidInput: ("invalid_input", BAD),
+    errors.RunFailed: ("run_failed", BAD),
+    errors.RunCancelled: ("run_cancelled", BAD),
+    errors.NotFound: ("not_found", USAGE),
+    errors.SchemaMismatch: ("schema_mismatch", ENVIRONMENT),
+    errors.Unavailable: ("unavailable", ENVIRONMENT),
+    errors.PgflowError: ("refused", BAD),
+    click.UsageError: ("usage", USAGE),
+    click.ClickException: ("usage", USAGE),
+}
+
+
+def kind_of(error: BaseException) -> tuple[str, int]:
+    """Name an error for `--json` and give its exit code."""
+    for cls in type(error).__mro__:
+        if cls in _KINDS:
+            return _KINDS[cls]
+    return ("bug", BUG)
+
+
+def report(error: BaseException, options: Options) -> int:
+    """Say what went wrong and return the exit code."""
+    code, exit_code = kind_of(error)
+    if options.debug:
+        sys.stderr.write(clean("".join(traceback.format_exception(error))))
+    if options.json:
+        shown = {"code": code, "message": sentence(error), "diagnostics": _diagnostics(error)}
+        sys.stdout.write(json.dumps({"error": shown}) + "\n")
+        return exit_code
+    if isinstance(error, errors.InvalidFlow):
+        from .output import write_frames
+
+        write_frames(error, options)
+        return exit_code
+    sys.stderr.write(f"pgflow-yaml: {sentence(error)}\n")
+    return exit_code
+
+
+def sentence(error: BaseException) -> str:
+    """Say an error on one line."""
+    if isinstance(error, errors.NotFound):
+        near = f'; did you mean "{error.suggestions[0]}"?' if error.suggestions else ""
+        said = error.message
+        return one_line(said if "did you mean" in said else said + near)
+    if isinstance(error, errors.PgflowError):
+        return one_line(error.message)
+    if isinstance(error, click.NoSuchOption):
+        near = did_you_mean(error.option_name, list(error.possibilities or ()))
+        return _usage(f'there is no option "{error.option_name}"{near}', error)
+    if isinstance(error, click.UsageError):
+        return _usage(_lowered(error.format_message()), error)
+    if isinstance(error, click.ClickException):
+        return one_line(_lowered(error.format_message()))
+    return one_line(f"{type(error).__name__}: {error}") + f": {ISSUES}"
+
+
+def _usage(message: str, error: click.UsageError) -> str:
+    where = error.ctx.command_path if error.ctx else "pgflow-yaml"
+    return one_line(f"{message} (see {where} --help)")
+
+
+def _lowered(message: str) -> str:
+    return message[:1].lower() + message[1:].rstrip(".")
+
+
+def _diagnostics(error: BaseException) -> list[dict[str, Any]]:
+    if isinstance(error, errors.InvalidFlow):
+        from .output import diagnostic_shape
+
+        return [diagnostic_shape(finding) for finding in error.diagnostics]
+    if isinstance(error, errors.InvalidInput):
+        return [dict(problem) for problem in error.problems]
+    return []

@@ -1,0 +1,163 @@
+"""Following a run to its end: one loop over snapshots, and four ways to show them."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING
+
+from .events import changes, line
+from .look import Frame, look_for
+from .words import cells, moment
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.live import Live
+
+    from .options import Options
+    from .shapes import FailedAttempt, Snapshot
+
+# At most eight frames a second, and a change is seen within 300 ms; a slow database is asked less.
+SHORTEST_PAUSE, LONGEST_PAUSE, LONGEST_PAUSE_WHEN_SLOW = 0.125, 0.25, 2.0
+CLOCK_TICK = 1.0
+ERRORS_A_SNAPSHOT = 200
+
+Fetch = Callable[[int], "Snapshot"]
+Show = Callable[["Snapshot | None", "Snapshot"], None]
+View = AbstractContextManager[Show]
+
+
+class TimeIsUp(Exception):
+    """The time that was given for following has passed; the run goes on."""
+
+
+def follow(
+    fetch: Fetch,
+    view: View,
+    *,
+    timeout: float | None = None,
+    check: Callable[[], None] = lambda: None,
+) -> Snapshot:
+    """Show a run until it ends; return the last snapshot. `check` is called between two looks."""
+    deadline = time.monotonic() + timeout if timeout is not None else None
+    before: Snapshot | None = None
+    last_error, pause = 0, SHORTEST_PAUSE
+    with view as show:
+        while True:
+            begin = time.monotonic()
+            after = fetch(last_error)
+            cost = time.monotonic() - begin
+            show(before, after)
+            last_error = max((error["id"] for error in after["errors"]), default=last_error)
+            more = len(after["errors"]) >= ERRORS_A_SNAPSHOT
+            if after["run"]["status"] != "started" and not more:
+                return after
+            same = before is not None and before["steps"] == after["steps"]
+            pause = min(pause * 1.3, LONGEST_PAUSE) if same else SHORTEST_PAUSE
+            before = after
+            check()
+            if deadline is not None and time.monotonic() >= deadline:
+                raise TimeIsUp
+            if not more:
+                _sleep(max(pause, min(8 * cost, LONGEST_PAUSE_WHEN_SLOW)), deadline)
+
+
+def _sleep(seconds: float, deadline: float | None) -> None:
+    if deadline is not None:
+        seconds = min(seconds, max(deadline - time.monotonic(), 0))
+    time.sleep(seconds)
+
+
+def view_for(options: Options, out: IO[str], *, hint: str) -> View:
+    """Choose how to show a run: JSON lines, nothing, the live picture, or lines for a log."""
+    if options.json:
+        return json_lines(out)
+    if options.quiet:
+        return silence()
+    if _is_screen(sys.stderr) and out.isatty():
+        return picture(options, hint)
+    return plain_lines()
+
+
+def _is_screen(stream: IO[str]) -> bool:
+    return stream.isatty() and os.environ.get("TERM") not in {"dumb", "unknown"}
+
+
+@contextmanager
+def silence() -> Iterator[Show]:
+    """Show nothing."""
+    yield lambda _before, _after: None
+
+
+@contextmanager
+def json_lines(out: IO[str]) -> Iterator[Show]:
+    """Write each event as a line of JSON."""
+    import json
+
+    def show(before: Snapshot | None, after: Snapshot) -> None:
+        out.writelines(json.dumps(event) + "\n" for event in changes(before, after))
+        out.flush()
+
+    yield show
+
+
+@contextmanager
+def plain_lines() -> Iterator[Show]:
+    """Write each event as a line for a log, on stderr."""
+
+    def show(before: Snapshot | None, after: Snapshot) -> None:
+        column = min(max((cells(step["slug"]) for step in after["steps"]), default=0), 24)
+        sys.stderr.writelines(line(event, column) + "\n" for event in changes(before, after))
+        sys.stderr.flush()
+
+    yield show
+
+
+@contextmanager
+def picture(options: Options, hint: str) -> Iterator[Show]:
+    """Redraw the picture of the run in place; its last frame stays in the scroll-back.
+
+    What handlers print meanwhile appears above it.
+    """
+    from rich.console import Console
+    from rich.live import Live
+
+    never = options.color == "never"
+    console = Console(
+        stderr=True, highlight=False, markup=False, emoji=False, no_color=never or None
+    )
+    with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
+        yield _Painter(console, live, hint).show
+
+
+@dataclass(slots=True)
+class _Painter:
+    console: Console
+    live: Live
+    hint: str
+    errors: dict[str, FailedAttempt] = field(default_factory=dict)
+    drawn_at: float = 0.0
+
+    def show(self, before: Snapshot | None, after: Snapshot) -> None:
+        """Draw, if something changed or the clocks want to go on."""
+        from .render import render_run
+
+        self.errors.update((error["step"], error) for error in after["errors"])
+        ended = after["run"]["status"] != "started"
+        same = before is not None and before["steps"] == after["steps"] and not ended
+        if same and time.monotonic() - self.drawn_at < CLOCK_TICK:
+            return
+        self.drawn_at = time.monotonic()
+        size = self.console.size
+        frame = Frame(
+            width=size.width,
+            height=max(size.height - 1, 1),
+            now=moment(after["now"]),
+            look=look_for(self.console.encoding),
+        )
+        drawn = render_run(after, frame, errors=self.errors, hint=None if ended else self.hint)
+        self.live.update(drawn, refresh=True)

@@ -1,0 +1,104 @@
+"""Log lines of the library on stderr: short on a terminal, else key=value or JSON."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from .words import one_line
+
+if TYPE_CHECKING:
+    from .options import Options
+
+FIELDS = ("run_id", "flow", "step", "index", "attempt", "action")
+
+
+class _Stderr(logging.Handler):
+    """Writes to whatever `sys.stderr` is now: the live view puts its own in place."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        sys.stderr.write(self.format(record) + "\n")
+        sys.stderr.flush()
+
+
+class _Formatter(logging.Formatter):
+    def _fields(self, record: logging.LogRecord) -> dict[str, object]:
+        found = {name: getattr(record, name, None) for name in FIELDS}
+        return {name: value for name, value in found.items() if value is not None}
+
+    def _message(self, record: logging.LogRecord) -> str:
+        message = record.getMessage()
+        if record.exc_info:
+            message += "\n" + self.formatException(record.exc_info)
+        return message
+
+
+class Short(_Formatter):
+    """`12:00:03 warning the database is away  step=charge`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write a line for a person."""
+        at = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
+        level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()} "
+        fields = "".join(
+            f"  {name}={one_line(str(value))}" for name, value in self._fields(record).items()
+        )
+        return f"{at} {level}{one_line(self._message(record))}{fields}"
+
+
+class KeyValue(_Formatter):
+    """`time=… level=info msg="claimed 3 tasks" run_id=…`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write a line for a machine that splits at spaces."""
+        pairs = {
+            "time": _stamp(record),
+            "level": record.levelname.lower(),
+            "msg": self._message(record),
+        }
+        return " ".join(
+            f"{name}={_quoted(value)}" for name, value in {**pairs, **self._fields(record)}.items()
+        )
+
+
+class JsonLine(_Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write a line for a machine that reads JSON."""
+        pairs = {
+            "time": _stamp(record),
+            "level": record.levelname.lower(),
+            "msg": self._message(record),
+        }
+        return json.dumps({**pairs, **self._fields(record)}, default=str)
+
+
+def set_up_logs(options: Options, *, level: int = logging.WARNING) -> None:
+    """Send the library's log lines to stderr; `-v` and `-q` move the level."""
+    shift = -10 * options.verbose + (20 if options.quiet else 0)
+    handler = _Stderr()
+    if options.log_format == "json":
+        handler.setFormatter(JsonLine())
+    elif options.log_format == "auto" and not sys.stderr.isatty():
+        handler.setFormatter(KeyValue())
+    else:
+        handler.setFormatter(Short())
+    logger = logging.getLogger("pgflow_yaml")
+    logger.handlers = [handler]
+    logger.setLevel(max(level + shift, logging.DEBUG))
+    logger.propagate = False
+
+
+def _stamp(record: logging.LogRecord) -> str:
+    at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+    return at.replace("+00:00", "Z")
+
+
+def _quoted(value: object) -> str:
+    text = one_line(str(value))
+    plain = text and not any(char in ' "=' for char in text)
+    return text if plain else json.dumps(text, ensure_ascii=False)

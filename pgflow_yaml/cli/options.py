@@ -1,0 +1,129 @@
+"""Options that every command takes, before or after its name, and the decorator for commands."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+COLORS = ("auto", "always", "never")
+LOG_FORMATS = ("auto", "text", "json")
+
+
+@dataclass(slots=True)
+class Options:
+    """What was said for all commands; a value after the command's name wins."""
+
+    dsn: str | None = None
+    insecure_dsn: bool = False
+    json: bool = False
+    quiet: bool = False
+    verbose: int = 0
+    color: str = "auto"
+    log_format: str = "auto"
+    debug: bool = False
+
+    def note(self, text: str) -> None:
+        """Say something beside the result: on stderr, one line, not with `-q`."""
+        if not self.quiet:
+            click.echo(text, err=True)
+
+    def colored(self, stream: IO[str]) -> bool:
+        """Tell whether to use colour on a stream: `--color`, NO_COLOR, FORCE_COLOR, a terminal."""
+        if self.color != "auto":
+            return self.color == "always"
+        if os.environ.get("NO_COLOR"):
+            return False
+        if os.environ.get("FORCE_COLOR"):
+            return True
+        return stream.isatty() and os.environ.get("TERM") not in {"dumb", "unknown"}
+
+
+class Command(click.Command):
+    """A command with one example in its help, and the options that all commands take."""
+
+    def __init__(self, *args: Any, example: str, **kwargs: Any) -> None:
+        """`example` is a line for a shell, starting with `pgflow-yaml`; a test runs it."""
+        super().__init__(*args, **kwargs)
+        self.example = example
+        self.params += global_options(hidden=True)
+
+    def format_epilog(
+        self,
+        ctx: click.Context,  # noqa: ARG002 (click's)
+        formatter: click.HelpFormatter,
+    ) -> None:
+        """Write the example, and where the options of all commands are told."""
+        with formatter.section("Example"):
+            formatter.write_text(self.example)
+        formatter.write_paragraph()
+        formatter.write_text(
+            "Everywhere: --dsn, --json, -q, -v, --color, --log-format, --debug "
+            "(see pgflow-yaml --help)."
+        )
+
+
+def command(name: str, *, example: str) -> Callable[[Callable[..., Any]], Command]:
+    """Make a command from a function; its help is the docstring."""
+    settings = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+    return click.command(name, cls=Command, example=example, context_settings=settings)
+
+
+pass_options = click.make_pass_decorator(Options, ensure=True)
+
+
+def _keep(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+    # Not given is None, false or 0: then what was said before the command's name stays.
+    if value and param.name:
+        setattr(ctx.ensure_object(Options), param.name, value)
+
+
+def global_options(*, hidden: bool = False) -> list[click.Parameter]:
+    """Make the options that every command takes."""
+
+    def option(*names: str, **more: Any) -> click.Option:
+        return click.Option(names, expose_value=False, callback=_keep, hidden=hidden, **more)
+
+    return [
+        option(
+            "--dsn",
+            metavar="CONNINFO",
+            help="Database (else DATABASE_URL, PG*, the project's own).",
+        ),
+        option(
+            "--insecure-dsn", is_flag=True, help="Accept a password in --dsn, where `ps` shows it."
+        ),
+        option("--json", is_flag=True, help="Result as JSON on stdout."),
+        option("-q", "--quiet", is_flag=True, help="Say nothing beside the result and errors."),
+        option("-v", "--verbose", count=True, help="Log more; twice: everything."),
+        option("--color", type=click.Choice(COLORS), help="Use colour (auto: on terminals)."),
+        option("--log-format", type=click.Choice(LOG_FORMATS), help="Log lines as text or JSON."),
+        option("--debug", is_flag=True, help="Show the traceback of an error."),
+    ]
+
+
+def version_option() -> click.Option:
+    """Make `--version`, which reads the installed version only when it is asked for."""
+
+    def show(ctx: click.Context, _param: click.Parameter, value: Any) -> None:
+        if not value or ctx.resilient_parsing:
+            return
+        from importlib.metadata import version
+
+        sys.stdout.write(f"pgflow-yaml {version('pgflow-yaml')}\n")
+        ctx.exit()
+
+    return click.Option(
+        ("--version",),
+        is_flag=True,
+        expose_value=False,
+        is_eager=True,
+        callback=show,
+        help="Show the version and exit.",
+    )

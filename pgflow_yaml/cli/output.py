@@ -1,0 +1,109 @@
+"""Results on stdout: JSON, tables, validation findings as frames, annotations or JSON."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .words import cells, fit, moment, one_line, roughly, utc
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from .options import Options
+
+COLORS = {
+    "completed": "green",
+    "started": "cyan",
+    "failed": "red",
+    "cancelled": "magenta",
+    "active": "green",
+}
+
+
+def write_json(value: Any) -> None:
+    """Write a result as one line of ASCII JSON: it parses whatever the encoding of stdout is."""
+    sys.stdout.write(json.dumps(value) + "\n")
+    sys.stdout.flush()
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table; a flexible one gives way where the terminal is narrow."""
+
+    title: str
+    right: bool = False
+    flexible: bool = False
+
+
+def write_table(columns: Sequence[Column], rows: Iterable[Sequence[str]], options: Options) -> None:
+    """Write rows under their titles: fitted to a terminal, in full length to a pipe."""
+    table = [[one_line(cell) for cell in row] for row in rows]
+    titles = [column.title for column in columns]
+    widths = [max(map(cells, column)) for column in zip(titles, *table, strict=True)]
+    if sys.stdout.isatty():
+        _narrow(widths, columns, shutil.get_terminal_size().columns)
+    colored = options.colored(sys.stdout)
+    sys.stdout.write(_row(titles, columns, widths, style={"bold": True} if colored else None))
+    for row in table:
+        sys.stdout.write(_row(row, columns, widths, style={} if colored else None))
+
+
+def _narrow(widths: list[int], columns: Sequence[Column], terminal: int) -> None:
+    over = sum(widths) + 2 * (len(widths) - 1) - terminal
+    for number, column in enumerate(columns):
+        if column.flexible and over > 0:
+            cut = min(over, max(widths[number] - 8, 0))
+            widths[number] -= cut
+            over -= cut
+
+
+def _row(
+    values: Sequence[str],
+    columns: Sequence[Column],
+    widths: Sequence[int],
+    *,
+    style: dict[str, Any] | None,
+) -> str:
+    parts = []
+    for value, column, width in zip(values, columns, widths, strict=True):
+        text = fit(value, width)
+        space = " " * (width - cells(text))
+        if style is not None:
+            text = click.style(text, fg=COLORS.get(value), **style)
+        parts.append(space + text if column.right else text + space)
+    return "  ".join(parts).rstrip() + "\n"
+
+
+def when(stamp: str | None) -> str:
+    """Say a time: how long ago on a terminal, absolute elsewhere."""
+    if stamp is None:
+        return ""
+    if not sys.stdout.isatty():
+        return utc(stamp)
+    return f"{roughly((datetime.now(UTC) - moment(stamp)).total_seconds())} ago"
+
+
+def write_lines(
+    lines: Iterable[Sequence[tuple[str, str]]], stream: IO[str], options: Options
+) -> None:
+    """Write lines of styled words; a style is words such as `bold red`."""
+    colored = options.colored(stream)
+    for line in lines:
+        words = (_styled(text, style) if colored else text for text, style in line)
+        stream.write("".join(words).rstrip(" ") + "\n")
+    stream.flush()
+
+
+def _styled(text: str, style: str) -> str:
+    if not style or not text:
+        return text
+    names = style.split()
+    color = next((name for name in names if name not in {"bold", "dim"}), None)
+    return click.style(text, fg=color, bold="bold" in names or None, dim="dim" in names or None)

@@ -1,0 +1,120 @@
+"""The end of a run in words: what failed, where, with which input, and what to do now."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from .details import Segment, is_wide
+from .words import compact, duration, fit, moment, one_line, plural
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from .shapes import FailedAttempt, RunShape, Snapshot, StepShape
+
+MOST_STEPS, MOST_ERRORS = 3, 3
+_FRAME = re.compile(
+    r'^\s*File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<name>.+)$', re.MULTILINE
+)
+
+Line = list[Segment]
+
+
+def ended(
+    snapshot: Snapshot,
+    *,
+    errors: Sequence[FailedAttempt],
+    width: int,
+    places: Mapping[str, str],
+    folder: str,
+) -> list[Line]:
+    """Say how a run that did not complete has ended.
+
+    `errors` are all known failed attempts, `places` has file:line:col of steps, `folder` is what
+    paths in traces are shown relative to.
+    """
+    run = snapshot["run"]
+    failed = [step for step in snapshot["steps"] if step["status"] == "failed"]
+    lines = [_headline(run, failed)]
+    for step in failed[:MOST_STEPS]:
+        lines += _of_step(
+            step, [error for error in errors if error["step"] == step["slug"]], folder
+        )
+        if step["slug"] in places:
+            lines.append([(f"   {places[step['slug']]}", "cyan")])
+    if not failed and run["error"]:
+        lines.append([(f"   {_error_text(run['error'])}", "red")])
+    if len(failed) > MOST_STEPS:
+        lines.append([(f"   and {plural(len(failed) - MOST_STEPS, 'more failed step')}", "")])
+    lines.append([("   input   ", "dim"), (compact(run["input"]), "")])
+    lines.append([])
+    which = f" --step {failed[0]['slug']}" if failed else ""
+    lines.append([("   look    ", "dim"), (f"pgflow-yaml show {run['id'][:8]}{which}", "")])
+    return [_cut(line, width) for line in lines]
+
+
+def _headline(run: RunShape, failed: Sequence[StepShape]) -> Line:
+    took = ""
+    if run["ended_at"]:
+        begun = moment(run["started_at"] or run["created_at"])
+        took = f" after {duration((moment(run['ended_at']) - begun).total_seconds())}"
+    words = f"{one_line(run['flow'])} {run['id'][:8]} {run['status']}{took}"
+    if failed:
+        words += f': step "{one_line(failed[0]["slug"])}" failed{_tries(failed[0])}'
+    style = "bold red" if run["status"] == "failed" else "bold magenta"
+    return [(" ✗ " if run["status"] == "failed" else " ■ ", style), (words, style)]
+
+
+def _tries(step: StepShape) -> str:
+    if is_wide(step):
+        return f", {step['tasks']['failed']:,} of {plural(step['tasks']['total'], 'item')}"
+    return f", {step['attempts']} of {step['max_attempts']} attempts" if step["attempts"] else ""
+
+
+def _of_step(step: StepShape, errors: Sequence[FailedAttempt], folder: str) -> list[Line]:
+    """Say the handler's last errors, each with the line of code that raised it."""
+    handler = one_line(step["handler"])
+    if not errors:
+        return [[(f"   {handler}: ", ""), (_error_text(step["error"] or {}), "red")]]
+    # The same error again says nothing new: keep the latest of each.
+    latest = {(each["index"], _error_text(each)): each for each in sorted(errors, key=_by_id)}
+    lines: list[Line] = []
+    for each in sorted(latest.values(), key=_by_id, reverse=True)[:MOST_ERRORS]:
+        head = f"{handler}[{each['index']}]" if is_wide(step) else handler
+        if lines and not is_wide(step):
+            head = f"attempt {each['attempt']}"
+        lines.append([(f"   {head}: ", ""), (_error_text(each), "red")])
+        lines += _raised_at(each["trace"] or "", folder)
+    return lines
+
+
+def _by_id(error: FailedAttempt) -> int:
+    return error["id"]
+
+
+def _raised_at(trace: str, folder: str) -> list[Line]:
+    found = list(_FRAME.finditer(trace))
+    if not found:
+        return []
+    frame = found[-1]
+    code = trace[frame.end() :].lstrip("\n").split("\n", 1)[0].strip()
+    file = frame["file"].removeprefix(folder.rstrip("/") + "/")
+    place = f"     {one_line(file)}:{frame['line']} in {one_line(frame['name'])}"
+    return [[(place, "cyan"), (f"     {one_line(code)}", "dim")]]
+
+
+def _error_text(error: Mapping[str, object]) -> str:
+    text = f"{error.get('type', 'Error')}: {error.get('message', '')}"
+    return one_line(text.removesuffix(": "))
+
+
+def _cut(line: Line, width: int) -> Line:
+    result: Line = []
+    for words, style in line:
+        cut = fit(words, width)
+        result.append((cut, style))
+        width -= len(cut)
+        if width <= 0:
+            break
+    return result

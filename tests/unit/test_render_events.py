@@ -1,0 +1,110 @@
+"""Two snapshots go in, what happened between them comes out, in the order of the clock."""
+
+from __future__ import annotations
+
+from pgflow_yaml.cli.events import changes, line
+from tests.unit.snapshots import NOW, a_failure, a_run, a_snapshot, a_step, some_tasks
+
+
+def test_the_first_look_tells_everything_so_far() -> None:
+    """Whoever starts to follow late still gets every start and every end, sorted by time."""
+    early = a_step("early", ended_at="2026-11-24T12:00:01+00:00")
+    late = a_step("late", started_at="2026-11-24T12:00:02+00:00")
+
+    events = changes(None, a_snapshot(late, early, a_step("next", "created")))
+
+    told = [(event["event"], event.get("step"), event["status"]) for event in events]
+    assert told == [
+        ("run", None, "started"),
+        ("step", "early", "started"),
+        ("step", "early", "completed"),
+        ("step", "late", "started"),
+        ("step", "late", "completed"),
+    ]
+
+
+def test_nothing_new_tells_nothing() -> None:
+    """The same snapshot twice has no events, whatever it shows."""
+    snapshot = a_snapshot(a_step("a"), a_step("b", "started"), a_step("c", "failed"))
+
+    assert changes(snapshot, snapshot) == []
+
+
+def test_a_failed_attempt_becomes_a_line_with_its_next_try() -> None:
+    """The attempt, of how many, the error, and when it goes on."""
+    step = a_step("charge", "started", max_attempts=5, retry_at="2026-11-24T12:00:11+00:00")
+    before = a_snapshot(step)
+    failure = a_failure("charge", attempt=2, at="2026-11-24T12:00:07.12+00:00")
+
+    (event,) = changes(before, a_snapshot(step, errors=[failure]))
+
+    assert line(event) == (
+        "12:00:07.120Z  charge        attempt 2 of 5 failed  "
+        "CardTimeout: acquirer b did not answer in 30 s; again in 4 s"
+    )
+
+
+def test_the_last_attempt_promises_no_other() -> None:
+    """A final failure does not say that it is tried again."""
+    step = a_step("charge", "failed", max_attempts=2)
+    failure = a_failure("charge", attempt=2, final=True)
+
+    events = changes(a_snapshot(step), a_snapshot(step, errors=[failure]))
+
+    assert "again" not in line(events[0])
+
+
+def test_an_item_of_a_map_is_named_by_its_index() -> None:
+    """`fetch[17]` says which of 320 failed."""
+    step = a_step("fetch", "started", map=True, tasks=some_tasks(total=320, started=9))
+    before = a_snapshot(step)
+
+    (event,) = changes(before, a_snapshot(step, errors=[a_failure("fetch", index=17)]))
+
+    assert event["index"] == 17
+    assert "  fetch[17]  " in line(event)
+
+
+def test_a_wide_map_is_ten_lines_not_ten_thousand() -> None:
+    """Progress is told each time another tenth is done."""
+    told = []
+    before = None
+    for done in range(1001):
+        tasks = some_tasks(total=1000, completed=done, started=1)
+        after = a_snapshot(a_step("fetch", "started", map=True, tasks=tasks))
+        told += [event for event in changes(before, after) if event["event"] == "step"]
+        before = after
+
+    assert len(told) == 11
+    assert "started  100/1,000" in line(told[1])
+
+
+def test_skips_and_failures_say_why() -> None:
+    """A skipped step names its reason, a failed one its error, a run how long it took."""
+    before = a_snapshot(a_step("vat", "created"), a_step("pay", "started"))
+    after = a_snapshot(a_step("vat", "skipped"), a_step("pay", "failed"), run=a_run("failed"))
+
+    lines = [line(event) for event in changes(before, after)]
+
+    assert any("vat           skipped: its condition is not met" in each for each in lines)
+    assert any("pay           failed  Boom: it broke  4.0 s" in each for each in lines)
+    assert lines[-1].endswith("run           failed after 10.0 s")
+
+
+def test_a_log_line_is_one_line() -> None:
+    """S-18: line breaks and escapes in an error do not reach the terminal."""
+    failure = a_failure("pay", message="a\nb\x1b[2J\x9b31mc")
+    step = a_step("pay", "started")
+
+    (event,) = changes(a_snapshot(step), a_snapshot(step, errors=[failure]))
+
+    assert "CardTimeout: a bc; again soon" in line(event)
+
+
+def test_an_event_without_a_time_of_its_own_has_the_time_of_the_snapshot() -> None:
+    """A step that was skipped without ever starting still has a place in the order."""
+    skipped = a_step("vat", "skipped", ended_at=None)
+
+    (event,) = changes(a_snapshot(a_step("vat", "created")), a_snapshot(skipped))
+
+    assert event["at"] == NOW

@@ -1,0 +1,88 @@
+"""The screen after a run that did not complete: what, where, with which input, what to do now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pgflow_yaml.cli.screen import ended
+from pgflow_yaml.cli.words import cells
+from tests.unit.snapshots import a_failure, a_run, a_snapshot, a_step, some_tasks
+
+if TYPE_CHECKING:
+    from pgflow_yaml.cli.shapes import FailedAttempt, Snapshot
+
+TRACE = """Traceback (most recent call last):
+  File "/lib/python3.11/runner.py", line 12, in call
+    return handler(**arguments)
+  File "/home/ada/shop/payment.py", line 88, in charge
+    raise CardTimeout(acquirer)
+"""
+
+
+def said(snapshot: Snapshot, *errors: FailedAttempt, width: int = 100) -> list[str]:
+    """The screen as lines of text."""
+    places = {"charge": "order.flow.yaml:14:3"}
+    lines = ended(snapshot, errors=errors, width=width, places=places, folder="/home/ada")
+    return ["".join(words for words, _ in line) for line in lines]
+
+
+def test_the_failure_screen_says_everything_at_once() -> None:
+    """Step, attempts, error, line of code, input, place in the file, and a command to go on."""
+    step = a_step("charge", "failed", attempts=5, max_attempts=5, handler="shop.payment.charge")
+    run = a_run("failed", input={"order_id": 7, "amount": 49.9})
+
+    lines = said(a_snapshot(step, run=run), a_failure("charge", attempt=5, trace=TRACE))
+
+    assert lines == [
+        ' ✗ order 3f2a91c0 failed after 10.0 s: step "charge" failed, 5 of 5 attempts',
+        "   shop.payment.charge: CardTimeout: acquirer b did not answer in 30 s",
+        "     shop/payment.py:88 in charge     raise CardTimeout(acquirer)",
+        "   order.flow.yaml:14:3",
+        '   input   {"order_id": 7, "amount": 49.9}',
+        "",
+        "   look    pgflow-yaml show 3f2a91c0 --step charge",
+    ]
+
+
+def test_the_same_error_is_said_once_and_others_are_kept() -> None:
+    """Five attempts with two different errors are two lines, the latest first."""
+    step = a_step("charge", "failed", attempts=5)
+    errors = [a_failure("charge", id=n, attempt=n, message="slow") for n in (1, 2, 3)]
+    errors += [a_failure("charge", id=n, attempt=n, message="gone") for n in (4, 5)]
+
+    lines = said(a_snapshot(step, run=a_run("failed")), *errors)
+
+    assert [line for line in lines if "CardTimeout" in line] == [
+        "   app.work: CardTimeout: gone",
+        "   attempt 3: CardTimeout: slow",
+    ]
+
+
+def test_failed_items_of_a_map_are_named() -> None:
+    """The index of the item stands beside its handler."""
+    step = a_step("fetch", "failed", map=True, tasks=some_tasks(total=9, completed=8, failed=1))
+
+    lines = said(a_snapshot(step, run=a_run("failed")), a_failure("fetch", index=4))
+
+    assert 'step "fetch" failed, 1 of 9 items' in lines[0]
+    assert lines[1].startswith("   app.work[4]: CardTimeout")
+
+
+def test_a_cancelled_run_is_no_failure() -> None:
+    """It says cancelled, and why if the run knows."""
+    run = a_run("cancelled", error={"type": "Cancelled", "message": "wrong order"})
+
+    lines = said(a_snapshot(a_step("a", "cancelled"), run=run))
+
+    assert lines[0] == " ■ order 3f2a91c0 cancelled after 10.0 s"
+    assert "Cancelled: wrong order" in lines[1]
+
+
+def test_no_line_is_wider_than_the_terminal() -> None:
+    """Long inputs and messages are cut, counted in columns and not in characters."""
+    step = a_step("charge", "failed", handler="h" * 90)
+    run = a_run("failed", input={"text": "幅" * 200})
+
+    lines = said(a_snapshot(step, run=run), a_failure("charge", message="é" * 300), width=60)
+
+    assert max(map(cells, lines)) <= 60
