@@ -117,7 +117,16 @@ def test_save_writes_the_same_files_again(tmp_path: Path) -> None:
     """A second attempt at the same report changes nothing and leaves no other file behind."""
     statistics = diamond.analyze({"fetch": {"name": "poem", "path": "", "text": POEM}})
 
-    saved = [diamond.save("Poem", "a poem", statistics, ["One."], str(tmp_path)) for _ in "ab"]
+    saved = [
+        diamond.save(
+            title="Poem",
+            name="a poem",
+            statistics=statistics,
+            summary=["One."],
+            folder=str(tmp_path),
+        )
+        for _ in range(2)
+    ]
 
     assert saved[0] == saved[1]
     assert sorted(path.name for path in tmp_path.iterdir()) == [

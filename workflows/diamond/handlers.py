@@ -90,7 +90,9 @@ def summarize(text: str, sentences: int) -> list[str]:
     return [candidate for _, _, candidate in best]
 
 
-def save(title: str, name: str, statistics: Statistics, summary: list[str], folder: str) -> Saved:
+def save(
+    *, title: str, name: str, statistics: Statistics, summary: list[str], folder: str
+) -> Saved:
     """Write the report as Markdown and as JSON; the same input writes the same two files."""
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
