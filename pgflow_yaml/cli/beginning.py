@@ -23,7 +23,7 @@ steps:
     depends_on: [greet]
 """
 
-HANDLERS = '''"""The functions that hello.flow.yaml names: plain Python, they import nothing of pgflow-yaml."""
+HANDLERS = '''"""The functions of hello.flow.yaml: plain Python, no import of pgflow-yaml."""
 
 
 def greet(name: str) -> str:

@@ -32,6 +32,7 @@ _KINDS: Mapping[type[BaseException], tuple[str, int]] = {
     errors.PgflowError: ("refused", BAD),
     click.UsageError: ("usage", USAGE),
     click.ClickException: ("usage", USAGE),
+    OSError: ("environment", ENVIRONMENT),
 }
 
 
@@ -65,27 +66,25 @@ def sentence(error: BaseException) -> str:
     """Say an error on one line."""
     if isinstance(error, errors.NotFound):
         near = f'; did you mean "{error.suggestions[0]}"?' if error.suggestions else ""
-        said = error.message
-        return one_line(said if "did you mean" in said else said + near)
+        return one_line(error.message + ("" if "did you mean" in error.message else near))
     if isinstance(error, errors.PgflowError):
         return one_line(error.message)
-    if isinstance(error, click.NoSuchOption):
-        near = did_you_mean(error.option_name, list(error.possibilities or ()))
-        return _usage(f'there is no option "{error.option_name}"{near}', error)
-    if isinstance(error, click.UsageError):
-        return _usage(_lowered(error.format_message()), error)
     if isinstance(error, click.ClickException):
-        return one_line(_lowered(error.format_message()))
+        return _usage(error)
+    if isinstance(error, OSError):
+        where = f": {error.filename}" if error.filename else ""
+        return one_line(f"the system refused: {error.strerror or error}{where}")
     return one_line(f"{type(error).__name__}: {error}") + f": {ISSUES}"
 
 
-def _usage(message: str, error: click.UsageError) -> str:
-    where = error.ctx.command_path if error.ctx else "pgflow-yaml"
-    return one_line(f"{message} (see {where} --help)")
-
-
-def _lowered(message: str) -> str:
-    return message[:1].lower() + message[1:].rstrip(".")
+def _usage(error: click.ClickException) -> str:
+    message = error.format_message()
+    if isinstance(error, click.NoSuchOption):
+        near = did_you_mean(error.option_name, list(error.possibilities or ()))
+        message = f'there is no option "{error.option_name}"{near}'
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    where = context.command_path if context else "pgflow-yaml"
+    return one_line(f"{message[:1].lower()}{message[1:].rstrip('.')} (see {where} --help)")
 
 
 def _diagnostics(error: BaseException) -> list[dict[str, Any]]:

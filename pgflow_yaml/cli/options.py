@@ -64,8 +64,7 @@ class Command(click.Command):
             formatter.write_text(self.example)
         formatter.write_paragraph()
         formatter.write_text(
-            "Everywhere: --dsn, --json, -q, -v, --color, --log-format, --debug "
-            "(see pgflow-yaml --help)."
+            "Also: --dsn, --json, -q, -v, --color, --log-format, --debug (pgflow-yaml -h)."
         )
 
 

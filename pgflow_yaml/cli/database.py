@@ -1,0 +1,80 @@
+"""Which database a command talks to: --dsn, DATABASE_URL, PG*, else the project's own."""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pgflow_yaml.client import Client
+
+    from .options import Options
+
+_LIBPQ = ("PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGSERVICE")
+_PASSWORD = re.compile(r"^\w+://[^/?#@]*:[^/?#@]+@|(?:^|[\s?&])(?:ssl)?password\s*=", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Database:
+    """Where to connect; `embedded` is the project's own, which is ours to migrate."""
+
+    conninfo: str
+    embedded: bool
+
+
+@contextmanager
+def database(options: Options, *, checked: bool = True) -> Iterator[Database]:
+    """Choose the database, start the embedded one if it is that, and see that its tables fit.
+
+    A real database is never migrated by surprise: `checked` only looks (R-13).
+    """
+    from pgflow_yaml import migrate
+
+    named = named_database(options)
+    if named is not None:
+        if checked:
+            migrate.check(named)
+        yield Database(conninfo=named, embedded=False)
+        return
+    from pgflow_yaml import local
+
+    with local.server(Path.cwd()) as server:
+        conninfo = server.conninfo()
+        options.note(
+            "database: the project's own (embedded PostgreSQL; no --dsn, DATABASE_URL or PG*)"
+        )
+        if checked:
+            migrate.apply(conninfo)
+        yield Database(conninfo=conninfo, embedded=True)
+
+
+@contextmanager
+def connected(options: Options) -> Iterator[Client]:
+    """Open a client to the chosen database."""
+    from pgflow_yaml.client import Client
+
+    with database(options) as place, Client(place.conninfo) as client:
+        yield client
+
+
+def named_database(options: Options) -> str | None:
+    """Return what names a database; "" leaves everything to libpq's own variables."""
+    if options.dsn is not None:
+        if _PASSWORD.search(options.dsn) and not options.insecure_dsn:
+            # S-12: the command line of a process is public on its machine.
+            raise click.UsageError(
+                "--dsn holds a password, which every user of this machine can read in the process "
+                "list; put it into DATABASE_URL, PGPASSWORD or ~/.pgpass, or add --insecure-dsn"
+            )
+        return options.dsn
+    if url := os.environ.get("DATABASE_URL"):
+        return url
+    return "" if any(os.environ.get(name) for name in _LIBPQ) else None

@@ -1,0 +1,81 @@
+"""A run from now to its end: followed, concluded on stdout or stderr, turned into an exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections import deque
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING
+
+from .failures import BAD, TIMEOUT
+from .live import TimeIsUp, follow
+from .output import write_lines
+from .screen import ended
+from .words import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from pgflow_yaml.client import Client
+
+    from .live import View
+    from .options import Options
+    from .shapes import FailedAttempt, Snapshot
+
+PIPE_WIDTH = 160
+ERRORS_KEPT = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Followed:
+    """A run to follow: how it is shown, and for how long at most."""
+
+    run_id: str
+    view: View
+    out: IO[str]
+    timeout: float | None = None
+    places: Mapping[str, str] = field(default_factory=dict)
+
+
+def to_its_end(
+    client: Client,
+    followed: Followed,
+    options: Options,
+    *,
+    check: Callable[[], None] = lambda: None,
+) -> int:
+    """Show a run until it ends, write its result and return the exit code of its outcome."""
+    errors: deque[FailedAttempt] = deque(maxlen=ERRORS_KEPT)
+
+    def fetch(after_error: int) -> Snapshot:
+        snapshot = client.run_snapshot(followed.run_id, after_error=after_error)
+        errors.extend(snapshot["errors"])
+        return snapshot
+
+    try:
+        last = follow(fetch, followed.view, timeout=followed.timeout, check=check)
+    except TimeIsUp:
+        options.note(f"run goes on: pgflow-yaml watch {followed.run_id[:8]}")
+        return TIMEOUT
+    return _conclude(last, errors, options, followed=followed)
+
+
+def _conclude(
+    last: Snapshot, errors: Sequence[FailedAttempt], options: Options, *, followed: Followed
+) -> int:
+    out = followed.out
+    completed = last["run"]["status"] == "completed"
+    if options.json:
+        out.write(json.dumps({"event": "result", **last, "errors": list(errors)}) + "\n")
+    elif completed:
+        text = json.dumps(last["run"]["output"], ensure_ascii=False, indent=2)
+        out.write((clean(text) if out.isatty() else text) + "\n")
+    else:
+        width = shutil.get_terminal_size().columns if sys.stderr.isatty() else PIPE_WIDTH
+        lines = ended(last, errors=errors, width=width, places=followed.places, folder=os.getcwd())  # noqa: PTH109 (a text)
+        write_lines([[], *lines], sys.stderr, options)
+    out.flush()
+    return 0 if completed else BAD

@@ -1,0 +1,48 @@
+"""Commands that serve the installation: `migrate`, `activate`, `worker`."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from .options import Options, command, pass_options
+
+
+@command("migrate", example="pgflow-yaml migrate --status")
+@click.option("--dry-run", is_flag=True, help="Print the SQL, run nothing.")
+@click.option("--status", is_flag=True, help="List the files and whether they are applied.")
+@pass_options
+def migrate_command(options: Options, *, dry_run: bool, status: bool) -> None:
+    """Install or update the tables and functions in the database.
+
+    Everything happens in one transaction, or nothing does. Without a named database, --dry-run
+    prints the SQL for an empty one.
+    """
+    from pgflow_yaml import migrate
+
+    from .database import database, named_database
+    from .output import Column, write_json, write_table
+    from .words import plural
+
+    if dry_run:
+        sql = migrate.dry_run_sql(named_database(options))
+        write_json({"sql": sql}) if options.json else sys.stdout.write(sql)
+        return
+    with database(options, checked=False) as place:
+        if status:
+            files = [
+                {"name": each.name, "state": each.state} for each in migrate.status(place.conninfo)
+            ]
+            if options.json:
+                write_json(files)
+            else:
+                rows = [[each["name"], each["state"]] for each in files]
+                write_table([Column("FILE"), Column("STATE")], rows, options)
+        else:
+            applied = migrate.apply(place.conninfo)
+            if options.json:
+                write_json({"applied": applied})
+            else:
+                said = f"applied {plural(len(applied), 'file')}" if applied else "up to date"
+                sys.stdout.write(f"{said}\n")

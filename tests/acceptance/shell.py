@@ -1,0 +1,87 @@
+"""The installed command as a person uses it: a folder, a line, what came out."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+COMMAND = Path(sys.executable).with_name("pgflow-yaml")
+OURS = ("PG", "DATABASE_URL", "GITHUB_ACTIONS", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a command printed, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """Stdout as one JSON document."""
+        return json.loads(self.out)
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """Stdout as JSON lines."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+@dataclass(frozen=True, slots=True)
+class Shell:
+    """Runs `pgflow-yaml` in a folder, with a database named in the environment."""
+
+    folder: Path
+    database: str | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+
+    def environment(self) -> dict[str, str]:
+        """The environment of the command: ours without what would change its behaviour."""
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(OURS)}
+        named = {"DATABASE_URL": self.database} if self.database else {}
+        return {**kept, **named, **self.env}
+
+    def __call__(self, *args: str, expect: int = 0, stdin: str | None = None) -> Result:
+        """Run it to its end; another exit code than the expected one fails with all output."""
+        done = subprocess.run(
+            [str(COMMAND), *args],
+            cwd=self.folder,
+            env=self.environment(),
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=50,
+            check=False,
+        )
+        result = Result(done.returncode, done.stdout, done.stderr)
+        assert result.code == expect, (
+            f"exit {result.code}\n{result.out[-3000:]}\n{result.err[-3000:]}"
+        )
+        return result
+
+    def start(self, *args: str) -> subprocess.Popen[str]:
+        """Start it and return at once."""
+        return subprocess.Popen(
+            [str(COMMAND), *args],
+            cwd=self.folder,
+            env=self.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def write(self, name: str, text: str) -> Path:
+        """Write a file into the folder."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        return path

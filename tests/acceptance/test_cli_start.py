@@ -1,0 +1,210 @@
+"""What everybody meets first: help, version, typing mistakes, the choice of a database."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pgflow_yaml.cli.app import run
+from tests.acceptance.shell import COMMAND, Shell
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    """The command in an empty folder, without a database."""
+    return Shell(tmp_path)
+
+
+def seconds(shell: Shell, *args: str) -> float:
+    """The shortest of several starts: the cost of the command, not of what runs beside it."""
+    costs = []
+    for _ in range(7):
+        begin = time.perf_counter()
+        subprocess.run(
+            [str(COMMAND), *args],
+            cwd=shell.folder,
+            env=shell.environment(),
+            capture_output=True,
+            check=True,
+        )
+        costs.append(time.perf_counter() - begin)
+    return min(costs)
+
+
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_help_and_version_are_there_at_once(shell: Shell, option: str) -> None:
+    """Both take less than 100 ms."""
+    assert seconds(shell, option) < 0.1
+
+
+def test_validate_starts_quickly(shell: Shell) -> None:
+    """Ten steps are checked in less than 200 ms, start-up included."""
+    steps = "".join(f"  s{n}: {{handler: app.work}}\n" for n in range(10))
+    shell.write("ten.flow.yaml", f"flow: ten\nsteps:\n{steps}")
+
+    assert seconds(shell, "validate", "ten.flow.yaml") < 0.2
+
+
+def test_help_has_four_sections_and_every_command(shell: Shell) -> None:
+    """Without arguments, with -h and with --help it is the same page."""
+    page = shell("--help").out
+
+    assert page == shell("-h").out == shell().out
+    headings = [line for line in page.splitlines() if line.endswith(":") and line[0] != " "]
+    assert headings == ["Write:", "Deploy:", "Run:", "Watch and repair:", "Options:"]
+
+
+def test_the_version_is_that_of_the_package(shell: Shell) -> None:
+    """`--version` names the installed release."""
+    from importlib.metadata import version
+
+    assert shell("--version").out == f"pgflow-yaml {version('pgflow-yaml')}\n"
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        (["vlaidate", "x"], 'there is no command "vlaidate"; did you mean "validate"?'),
+        (["runs", "--satus", "failed"], 'there is no option "--satus"; did you mean "--status"?'),
+        (["--jsn", "runs"], 'there is no option "--jsn"; did you mean "--json"?'),
+    ],
+)
+def test_a_typing_mistake_is_answered(shell: Shell, typed: list[str], meant: str) -> None:
+    """Unknown commands and options name the nearest known one, exit 2, on one line."""
+    result = shell(*typed, expect=2)
+
+    assert meant in result.err
+    assert result.err.count("\n") == 1
+    assert result.out == ""
+
+
+def test_a_usage_error_is_json_when_asked(shell: Shell) -> None:
+    """With `--json` stdout parses even then; the option counts before and after the command."""
+    for args in (["--json", "show"], ["show", "--json"]):
+        result = shell(*args, expect=2)
+
+        assert result.json["error"]["code"] == "usage"
+        assert result.err == ""
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "postgresql://ada:secret@localhost/db",
+        "postgresql://ada@localhost/db?password=secret",
+        "host=localhost password=secret",
+        "host=localhost password = 'secret'",
+    ],
+)
+def test_a_password_on_the_command_line_is_refused(shell: Shell, dsn: str) -> None:
+    """S-12: it would stand in the process list; the sentence says where to put it instead."""
+    result = shell("runs", "--dsn", dsn, expect=2)
+
+    assert "DATABASE_URL" in result.err
+    assert "secret" not in result.err
+
+
+def test_a_forced_password_is_masked(shell: Shell) -> None:
+    """With --insecure-dsn it is used, and stands in no output, not even in a traceback."""
+    dsn = "postgresql://ada:s3cr3t@127.0.0.1:1/db"
+
+    result = shell("--debug", "runs", "--insecure-dsn", "--dsn", dsn, expect=3)
+
+    assert "s3cr3t" not in result.out + result.err
+
+
+def test_a_database_that_is_not_there_is_one_sentence(shell: Shell) -> None:
+    """Exit 3, one line, no traceback; --debug adds it."""
+    plain = shell("runs", "--dsn", "host=127.0.0.1 port=1", expect=3)
+    debugged = shell("runs", "--debug", "--dsn", "host=127.0.0.1 port=1", expect=3)
+
+    assert plain.err.count("\n") == 1
+    assert "Traceback" not in plain.err
+    assert "Traceback" in debugged.err
+
+
+def test_a_real_database_is_never_migrated_by_surprise(tmp_path: Path, empty_database: str) -> None:
+    """Commands look and refuse with exit 3; `migrate` applies; then they work."""
+    shell = Shell(tmp_path, empty_database)
+
+    refused = shell("runs", expect=3)
+    assert "pgflow-yaml migrate" in refused.err
+    assert refused.err.count("\n") == 1
+
+    assert shell("migrate", "--json").json["applied"]
+    assert shell("runs", "--json").json == []
+
+
+def test_migrate_tells_what_it_did(tmp_path: Path, empty_database: str) -> None:
+    """--status lists, --dry-run prints SQL and changes nothing, twice is up to date."""
+    shell = Shell(tmp_path, empty_database)
+
+    assert {file["state"] for file in shell("migrate", "--status", "--json").json} == {"pending"}
+    assert "create table" in shell("migrate", "--dry-run").out
+    shell("migrate")
+    assert {file["state"] for file in shell("migrate", "--status", "--json").json} == {"applied"}
+    assert shell("migrate").out == "up to date\n"
+
+
+def test_a_dry_run_needs_no_database(shell: Shell) -> None:
+    """Without a named database, it is the SQL for an empty one, and nothing is started."""
+    assert "create table" in shell("migrate", "--dry-run", "--json").json["sql"]
+    assert not (shell.folder / ".pgflow").exists()
+
+
+def test_a_reader_that_goes_away_is_no_error(shell: Shell) -> None:
+    """`pgflow-yaml migrate --dry-run | head -1` prints one line and nothing about pipes."""
+    line = f"{COMMAND} migrate --dry-run | head -n 1"
+
+    done = subprocess.run(
+        ["/bin/sh", "-c", line],
+        cwd=shell.folder,
+        env=shell.environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout == "begin;\n"
+    assert done.stderr == ""
+
+
+def test_an_unexpected_error_says_how_to_report_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A bug of ours is exit 4 and one line that asks for a report."""
+
+    def broken(_: str | None) -> str:
+        raise ZeroDivisionError("division by\nzero")
+
+    monkeypatch.setattr("pgflow_yaml.migrate.dry_run_sql", broken)
+
+    code = run(["migrate", "--dry-run"])
+
+    said = capsys.readouterr().err
+    assert code == 4
+    assert said.count("\n") == 1
+    assert "ZeroDivisionError: division by zero: a bug in pgflow-yaml" in said
+
+
+def test_a_folder_that_is_gone_is_one_sentence(shell: Shell) -> None:
+    """What the system refuses is no bug of ours: exit 3."""
+    line = f'mkdir gone && cd gone && rmdir "$PWD" && exec {COMMAND} runs'
+
+    done = subprocess.run(
+        ["/bin/sh", "-c", line],
+        cwd=shell.folder,
+        env=shell.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 3
+    assert done.stderr.count("\n") == 1
