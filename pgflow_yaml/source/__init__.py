@@ -1,0 +1,93 @@
+"""YAML 1.2 text into a tree of nodes that know where they stand; nothing else is constructed.
+
+PyYAML's C parser gives events. One pass over them builds the tree and keeps the limits of S-2 while the
+text streams by, so that a bomb is refused before it is built. Scalars follow the YAML 1.2 core schema.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+import yaml
+
+from pgflow_yaml.errors import Diagnostic
+from pgflow_yaml.positions import Lines
+from pgflow_yaml.source.builder import Builder, Stop
+from pgflow_yaml.source.nodes import Document, MappingNode, Node, ScalarNode, SequenceNode
+from pgflow_yaml.source.syntax import explain
+
+__all__ = ["Document", "MappingNode", "Node", "ScalarNode", "SequenceNode", "decode", "parse"]
+
+MAX_BYTES = 1024 * 1024
+# What YAML calls printable, without the byte order mark; lone surrogates are not text at all.
+_FORBIDDEN = re.compile(
+    "[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+)
+
+
+def decode(content: bytes) -> tuple[str, Diagnostic | None]:
+    """Read bytes as UTF-8; the finding, if any, says where they stop being that."""
+    try:
+        return content.decode("utf-8"), None
+    except UnicodeDecodeError as error:
+        text = content.decode("utf-8", errors="replace")
+        before = len(content[: error.start].decode("utf-8"))
+        wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")
+        found = Diagnostic(
+            code="PF013",
+            message=f"byte 0x{content[error.start]:02x} is not UTF-8 text",
+            span=Lines(text).span(before, before + 1),
+            help=f"save the file as UTF-8{'; it looks like UTF-16' if wide else ''}",
+        )
+        return text, found
+
+
+def parse(text: str) -> Document:
+    """Parse a YAML text; every finding of this layer is in the document's diagnostics."""
+    document = Document(text=text, lines=Lines(text))
+    unreadable = _unreadable(document)
+    if unreadable is not None:
+        document.diagnostics.append(unreadable)
+        return document
+    builder = Builder(document)
+    try:
+        builder.run()
+    except yaml.MarkedYAMLError as error:
+        document.root = None
+        document.diagnostics = [explain(error, text=text, lines=document.lines)]
+    except Stop as stop:
+        document.root = None
+        document.diagnostics = [stop.finding]
+    return document
+
+
+def _unreadable(document: Document) -> Diagnostic | None:
+    text = document.text
+    found = _FORBIDDEN.search(text)
+    if found is not None:
+        at = found.start()
+        character = found.group()
+        name = unicodedata.name(character, "a control character").lower()
+        bom = character == "\ufeff"
+        return Diagnostic(
+            code="PF013",
+            message=f"U+{ord(character):04X} ({'byte order mark' if bom else name}) cannot stand in a file",
+            span=document.lines.span(at, at + 1),
+            help='save the file as "UTF-8 without BOM"'
+            if bom
+            else f'remove it; in double quotes write "{_escaped(character)}"',
+        )
+    if len(text) > MAX_BYTES or len(text.encode()) > MAX_BYTES:
+        size = len(text.encode())
+        return Diagnostic(
+            code="PF012",
+            message=f"the file has {size:,} bytes; a flow file may have 1 MiB ({MAX_BYTES:,})",
+            span=document.lines.span(0, 1),
+            help="pass large data as the run's input, or let a step read it",
+        )
+    return None
+
+
+def _escaped(character: str) -> str:
+    return f"\\x{ord(character):02x}" if ord(character) < 256 else f"\\u{ord(character):04x}"

@@ -1,0 +1,288 @@
+"""Events of the YAML parser into the tree, within the limits of S-2."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import cast
+
+import yaml
+from yaml.cyaml import CParser
+
+from pgflow_yaml.errors import Diagnostic
+from pgflow_yaml.source.nodes import Document, MappingNode, Node, ScalarNode, SequenceNode
+from pgflow_yaml.source.scalars import kind_of, plain_value
+
+# S-2: what a file may hold, aliases expanded: 50,000 short nodes are harmless, 50,000 long texts are not.
+MAX_DEPTH = 64
+MAX_NODES = 50_000
+MAX_SCALAR = 256 * 1024
+MAX_EXPANDED = 4 * 1024 * 1024
+_PROPERTY = re.compile(r"(?:![^\s,\[\]{}]*|&[^\s,\[\]{}]+)\s*")
+
+
+class Stop(Exception):
+    """The text must not be read any further."""
+
+    def __init__(self, finding: Diagnostic) -> None:
+        self.finding = finding
+        super().__init__(finding.message)
+
+
+@dataclass(slots=True, eq=False)
+class _Open:
+    """A collection that has begun: what it has used, and the key that waits for its value."""
+
+    node: MappingNode | SequenceNode
+    anchor: str | None
+    nodes_before: int
+    size_before: int
+    height: int = 1
+    key: ScalarNode | None = None
+    skip_value: bool = False
+
+
+@dataclass(slots=True, frozen=True)
+class _Anchored:
+    node: Node
+    nodes: int
+    size: int
+    height: int
+
+
+class Builder:
+    """Builds the tree from the events, one method for each kind of event."""
+
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        self.open: list[_Open] = []
+        self.anchors: dict[str, _Anchored | None] = {}
+        self.nodes = 0
+        self.size = 0
+        self.tagged = False
+
+    def run(self) -> None:
+        """Read all events of the first document."""
+        # PyYAML ships no types for its C parser's events; they are the documented ones.
+        parser = CParser(self.document.text)
+        documents = 0
+        while (event := cast("yaml.Event | None", parser.get_event())) is not None:
+            match event:
+                case yaml.ScalarEvent():
+                    self.scalar(event)
+                case yaml.MappingStartEvent() | yaml.SequenceStartEvent():
+                    self.begin(event)
+                case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
+                    self.finish(event)
+                case yaml.AliasEvent():
+                    self.alias(event)
+                case yaml.DocumentStartEvent():
+                    documents += 1
+                    if documents > 1:
+                        start = event.start_mark.index
+                        self.report(
+                            "PF017",
+                            "a second YAML document begins here; a file holds one flow",
+                            (start, start + 3),
+                            "move it to a file of its own",
+                        )
+                        return
+
+    def scalar(self, event: yaml.ScalarEvent) -> None:
+        """Add a scalar with its core schema value."""
+        start, end = event.start_mark.index, event.end_mark.index
+        text: str = event.value
+        self.count(len(text), start)
+        if len(text) > MAX_SCALAR:
+            raise Stop(self.finding("PF012", "this text is longer than 256 KB", (start, start + 1)))
+        style: str = event.style or ""
+        start = self.after_properties(event, start)
+        value = text if style else self.plain(text, start, end)
+        node = ScalarNode(start, max(start, end), value, text, style)
+        self.mark_broken(node)
+        if event.anchor is not None:
+            self.anchors[event.anchor] = _Anchored(node, 1, len(text), 1)
+        self.add(node, event)
+
+    def begin(self, event: yaml.MappingStartEvent | yaml.SequenceStartEvent) -> None:
+        """Open a collection."""
+        start = event.start_mark.index
+        self.count(1, start)
+        if len(self.open) >= MAX_DEPTH:
+            raise Stop(self.too_deep(start))
+        start = self.after_properties(event, start)
+        kind = MappingNode if isinstance(event, yaml.MappingStartEvent) else SequenceNode
+        node = kind(start, start)
+        self.mark_broken(node)
+        if event.anchor is not None:
+            self.anchors[event.anchor] = None
+        self.open.append(_Open(node, event.anchor, self.nodes - 1, self.size - 1))
+
+    def finish(self, event: yaml.Event) -> None:
+        """Close a collection and hand it to the one around it."""
+        done = self.open.pop()
+        done.node.end = event.end_mark.index
+        if done.anchor is not None:
+            self.anchors[done.anchor] = _Anchored(
+                done.node, self.nodes - done.nodes_before, self.size - done.size_before, done.height
+            )
+        if self.open:
+            self.open[-1].height = max(self.open[-1].height, done.height + 1)
+        self.add(done.node, event)
+
+    def alias(self, event: yaml.AliasEvent) -> None:
+        """Add the node that an alias names, counted as if it were written again."""
+        start, end, name = event.start_mark.index, event.end_mark.index, event.anchor
+        if name not in self.anchors:
+            known = ", ".join(f"&{anchor}" for anchor in self.anchors) or "none so far"
+            message = f"the alias *{name} names no anchor above it"
+            raise Stop(self.finding("PF018", message, (start, end), f"anchors above it: {known}"))
+        anchored = self.anchors[name]
+        if anchored is None:
+            message = f"the alias *{name} lies inside its own anchor, so it would never end"
+            raise Stop(self.finding("PF018", message, (start, end), "write the value out"))
+        self.count(anchored.size, start, nodes=anchored.nodes)
+        if len(self.open) + anchored.height > MAX_DEPTH:
+            raise Stop(self.too_deep(start))
+        if self.open:
+            self.open[-1].height = max(self.open[-1].height, anchored.height + 1)
+        self.add(anchored.node, event)
+
+    def add(self, node: Node, event: yaml.Event) -> None:
+        """Put a finished node where it belongs: as the root, an item, a key or a value."""
+        if not self.open:
+            self.document.root = node
+            return
+        parent = self.open[-1]
+        if isinstance(parent.node, SequenceNode):
+            parent.node.items.append(node)
+        elif parent.key is None and not parent.skip_value:
+            self.key(parent, node, event)
+        else:
+            if parent.key is not None and not parent.skip_value:
+                parent.node.entries[parent.key.text] = (parent.key, node)
+            parent.key, parent.skip_value = None, False
+
+    def key(self, parent: _Open, node: Node, event: yaml.Event) -> None:
+        """Take a node as key; one that cannot be used is reported and its value left out."""
+        parent.skip_value = True
+        entries = cast("MappingNode", parent.node).entries
+        if not isinstance(node, ScalarNode):
+            self.report(*self.collection_as_key(node))
+            self.document.broken.add(id(parent.node))
+        elif node.text == "<<" and not node.style:
+            place = (node.start, node.end)
+            fix = "use `defaults:`, or an alias for a whole value"
+            self.report("PF015", "merge keys (`<<`) are not part of YAML 1.2", place, fix)
+        elif not isinstance(node.value, str) and not isinstance(event, yaml.AliasEvent):
+            shown = node.text or "(empty)"
+            message = f"the key {shown} is {kind_of(node.value)}, but keys are texts"
+            self.report(
+                "PF016", message, (node.start, node.end), f'put it in quotes: "{node.text}"'
+            )
+        elif node.text in entries:
+            first, _ = self.document.lines.position(entries[node.text][0].start)
+            again, _ = self.document.lines.position(node.start)
+            message = f'the key "{node.text}" stands twice in this mapping: in line {first} and line {again}'
+            self.report("PF011", message, (node.start, node.end), "keep one of the two")
+        else:
+            parent.key, parent.skip_value = node, False
+
+    def collection_as_key(self, node: Node) -> tuple[str, str, tuple[int, int], str]:
+        """Say what a mapping or list as key means; `{{ x }}` without `$` is the common cause."""
+        text = self.document.text
+        written = text[node.start : node.end]
+        if written.startswith("{") and text[: node.start].endswith("{"):
+            inner = written.strip("{} ")
+            return (
+                "PF021",
+                "`{{ … }}` without `$` is a YAML mapping, not a template",
+                (node.start - 1, min(node.end + 1, len(text))),
+                f'write "${{{{ {inner} }}}}"',
+            )
+        return (
+            "PF016",
+            "a list or mapping cannot be a key",
+            (node.start, node.start + 1),
+            "use a text",
+        )
+
+    def after_properties(
+        self, event: yaml.ScalarEvent | yaml.MappingStartEvent | yaml.SequenceStartEvent, start: int
+    ) -> int:
+        """Return where the value itself begins, after its anchor and its tag; a tag is reported."""
+        text = self.document.text
+        while text[start : start + 1] in ("&", "!"):
+            if text[start] == "!":
+                message, place, fix = _tag_finding(text, start, event.end_mark.index)
+                self.report("PF014", message, place, fix)
+                self.tagged = True
+            found = _PROPERTY.match(text, start)
+            start = found.end() if found else start + 1
+        return start
+
+    def mark_broken(self, node: Node) -> None:
+        """Let nobody else complain about a value whose tag was reported."""
+        if self.tagged:
+            self.document.broken.add(id(node))
+            self.tagged = False
+
+    def plain(self, text: str, start: int, end: int) -> str | int | float | bool | None:
+        """Resolve a plain scalar and report what is wrong or surprising about it."""
+        found = plain_value(text)
+        if found.error is not None:
+            self.report("PF019", found.error, (start, end), f'for a text write "{text[:40]}"')
+        if found.warning is not None:
+            span = self.document.lines.span(start, end)
+            warning = Diagnostic(
+                code="PF022",
+                message=found.warning,
+                span=span,
+                severity="warning",
+                help=f'if it is a text, a version or a code, write "{text}"',
+            )
+            self.document.diagnostics.append(warning)
+        return found.value
+
+    def count(self, size: int, start: int, *, nodes: int = 1) -> None:
+        """Count nodes and characters as if every alias were written out."""
+        self.nodes += nodes
+        self.size += size
+        if self.nodes > MAX_NODES:
+            message = f"the file grows beyond {MAX_NODES:,} values here, aliases written out"
+            fix = "pass large data as the run's input, or split the flow"
+            raise Stop(self.finding("PF012", message, (start, start + 1), fix))
+        if self.size > MAX_EXPANDED:
+            message = "the file grows beyond 4 MiB of text here, aliases written out"
+            fix = "pass large data as the run's input, or let a step read it"
+            raise Stop(self.finding("PF012", message, (start, start + 1), fix))
+
+    def too_deep(self, start: int) -> Diagnostic:
+        """Say that the nesting has gone too far."""
+        message = f"values are nested deeper than {MAX_DEPTH} levels here"
+        return self.finding("PF012", message, (start, start + 1), "flatten the structure")
+
+    def finding(
+        self, code: str, message: str, place: tuple[int, int], fix: str | None = None
+    ) -> Diagnostic:
+        """Make a diagnostic from text indexes."""
+        span = self.document.lines.span(*place)
+        return Diagnostic(code=code, message=message, span=span, help=fix)
+
+    def report(self, code: str, message: str, place: tuple[int, int], fix: str) -> None:
+        """Add a finding and read on."""
+        self.document.diagnostics.append(self.finding(code, message, place, fix))
+
+
+def _tag_finding(text: str, start: int, end: int) -> tuple[str, tuple[int, int], str]:
+    """Say what is wrong with a tag: usually it is an expression that begins with `!`."""
+    line_end = len(text) if (found := text.find("\n", start)) < 0 else found
+    tag = re.compile(r"![^\s,\[\]{}]*").match(text, start)
+    tag_end = tag.end() if tag else end
+    written = text[start:tag_end]
+    if re.fullmatch(r"!(?:input|steps|item|index|run)\b.*", written):
+        rest = text[start + 1 : line_end].split(" #")[0].rstrip()
+        message = f"YAML reads `{written}` as a tag, not as an expression"
+        return message, (start, tag_end), f"write `not {rest}`"
+    message = f"the tag {written} is not allowed: values have the types of JSON"
+    return message, (start, tag_end), "remove it; put a text in quotes if it must begin with `!`"

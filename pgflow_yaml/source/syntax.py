@@ -1,0 +1,228 @@
+"""What the YAML parser says about broken text, in words that name the mistake and its fix.
+
+The parser stops where it notices, which is often behind the mistake. So the line is looked at first for
+the known traps of an expression in YAML; only then its own complaint is translated.
+"""
+
+from __future__ import annotations
+
+import re
+
+import yaml
+
+from pgflow_yaml.errors import Diagnostic, Span
+from pgflow_yaml.positions import Lines
+
+_EXPRESSION_KEY = re.compile(r"^\s*(?:- )?(if|map|until|key)\s*:\s+")
+_TEMPLATE = re.compile(r"\$\{\{.*?\}\}|\$\{\{[^}\n]*")
+
+# The parser's complaint, begun so → our sentence, our fix.
+_PHRASES: tuple[tuple[str, str, str], ...] = (
+    (
+        "mapping values are not allowed",
+        "a `: ` cannot stand here",
+        "put the value in quotes, or check the indentation of this line",
+    ),
+    (
+        "block sequence entries are not allowed",
+        "a list with `- ` cannot begin on this line",
+        "begin it on the next line, indented, or write it as [a, b]",
+    ),
+    (
+        "found a tab character",
+        "a tab cannot be used for indentation",
+        "indent with spaces",
+    ),
+    (
+        "could not find expected ':'",
+        "this key has no `:` behind it",
+        "write `key: value`; a text over several lines needs quotes or `|`",
+    ),
+    (
+        "found unknown escape character",
+        "this backslash escape does not exist in double quotes",
+        "write `\\\\` for a backslash, or use single quotes",
+    ),
+    (
+        "did not find expected hexdecimal number",
+        "this backslash escape needs more hexadecimal digits",
+        "write \\xHH or \\uHHHH",
+    ),
+    (
+        "did not find expected '-' indicator",
+        "this line is not an item of the list above it",
+        "begin it with `- `, or correct its indentation",
+    ),
+    (
+        "did not find expected <document start>",
+        "something follows after the end of the document",
+        "remove it, or close every bracket and quote above it",
+    ),
+    (
+        "did not find expected node content",
+        "a value is missing here",
+        'write one, or put a text that begins with this character in quotes: ","',
+    ),
+    (
+        "did not find expected key",
+        "this does not fit the mapping around it",
+        "align it with the keys above it; a value that goes on after a closing quote or bracket "
+        "needs quotes around the whole",
+    ),
+)
+
+
+def explain(error: yaml.MarkedYAMLError, *, text: str, lines: Lines) -> Diagnostic:
+    """Turn a syntax error of the parser into one located diagnostic."""
+    at = min(error.problem_mark.index if error.problem_mark else 0, len(text))
+    number, _ = lines.position(at)
+    while number > 1 and not lines.line(number).strip():
+        number -= 1
+    trap = _trap(lines, number)
+    if trap is not None:
+        return trap
+    problem = error.problem or "it is broken"
+    opened = error.context_mark.index if error.context_mark else None
+    unclosed = _unclosed(problem, text=text, lines=lines, opened=opened)
+    if unclosed is not None:
+        return unclosed
+    character = text[at : at + 1]
+    span = lines.span(at, at + 1) if character.strip() else _line_end(lines, number)
+    if "cannot start any token" in problem:
+        return _first_character(character, span)
+    for begin, message, fix in _PHRASES:
+        if problem.startswith(begin):
+            return Diagnostic(code="PF010", message=message, span=span, help=fix)
+    return Diagnostic(
+        code="PF010",
+        message=f"this is not valid YAML: {problem}",
+        span=span,
+        help="put the value in quotes if it is a text",
+    )
+
+
+def _trap(lines: Lines, number: int) -> Diagnostic | None:
+    """Recognise an expression that YAML cannot read unquoted."""
+    line = lines.line(number)
+    start = lines.starts[number - 1]
+    key = _EXPRESSION_KEY.match(line)
+    if key is not None:
+        return _expression_trap(line, lines, start=start, key=key)
+    for found in _TEMPLATE.finditer(line):
+        before = line[: found.start()]
+        if _quoted(before):
+            continue
+        span = lines.span(start + found.start(), start + found.end())
+        if _in_braces(before):
+            return Diagnostic(
+                code="PF020",
+                message="an unquoted `${{ … }}` cannot stand inside { } or [ ]",
+                span=span,
+                help=f'write "{found.group()}"'
+                if '"' not in found.group()
+                else "put it in single quotes",
+            )
+        if re.search(r":\s| #", found.group()):
+            return _needs_quotes(found.group(), span)
+    return _inner_list_trap(line, lines, start)
+
+
+def _expression_trap(
+    line: str, lines: Lines, *, start: int, key: re.Match[str]
+) -> Diagnostic | None:
+    value = line[key.end() :].rstrip()
+    span = lines.span(start + key.end(), start + key.end() + len(value))
+    if value[:1] in ('"', "'", "[", "{"):
+        return Diagnostic(
+            code="PF024",
+            message=f"an expression that begins with `{value[0]}` must be quoted as a whole",
+            span=span,
+            help=f"write {key.group(1)}: {_quote(value)}",
+        )
+    if ": " in value or " #" in value:
+        return _needs_quotes(value, span)
+    return None
+
+
+def _needs_quotes(value: str, span: Span) -> Diagnostic:
+    found = ": " if ": " in value else " #"
+    return Diagnostic(
+        code="PF023",
+        message=f"an unquoted expression cannot hold `{found}`",
+        span=span,
+        help=f"write {_quote(value)}",
+    )
+
+
+def _inner_list_trap(line: str, lines: Lines, start: int) -> Diagnostic | None:
+    found = re.search(r"[{,]\s*(if|map|until|key):\s+([^\"'\s{\[][^{}]*)", line)
+    if found is None or not re.search(r"[\[\"']", found.group(2)):
+        return None
+    value = found.group(2).rstrip()
+    return Diagnostic(
+        code="PF025",
+        message="an expression with brackets or commas must be quoted inside { }",
+        span=lines.span(start + found.start(2), start + found.start(2) + len(value)),
+        help=f"write {found.group(1)}: {_quote(value)}",
+    )
+
+
+def _unclosed(problem: str, *, text: str, lines: Lines, opened: int | None) -> Diagnostic | None:
+    """Point at the bracket or quote that was opened, not at where the parser gave up."""
+    if opened is None:
+        return None
+    quote = text[opened : opened + 1]
+    if quote not in ("'", '"', "[", "{"):
+        return None
+    line, column = lines.position(opened)
+    if problem.startswith(("did not find expected ',' or", "found unexpected end of stream")):
+        bracket = quote in "[{"
+        close = {"[": "]", "{": "}"}.get(quote, quote)
+        return Diagnostic(
+            code="PF010",
+            message=f"the {'bracket' if bracket else 'quote'} {quote} opened here is not closed as it should be",
+            span=lines.span(opened, opened + 1),
+            help=f"close it with {close}"
+            + (
+                ", and separate its entries by commas; quote values with brackets in them"
+                if bracket
+                else ""
+            ),
+        )
+    return None
+
+
+def _first_character(character: str, span: Span) -> Diagnostic:
+    if character == "\t":
+        fix, message = "indent with spaces", "a tab cannot be used for indentation"
+    else:
+        message = f"a text cannot begin with `{character}` unless it is quoted"
+        fix = "put the value in quotes"
+    return Diagnostic(code="PF010", message=message, span=span, help=fix)
+
+
+def _line_end(lines: Lines, number: int) -> Span:
+    line = lines.line(number).rstrip()
+    end = lines.starts[number - 1] + len(line)
+    return lines.span(max(end - 1, lines.starts[number - 1]), end)
+
+
+def _quoted(before: str) -> bool:
+    """Tell whether a quote is open at the end of the text."""
+    quote = ""
+    for character in before:
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "\"'":
+            quote = character
+    return bool(quote)
+
+
+def _in_braces(before: str) -> bool:
+    opened = before.count("{") + before.count("[")
+    return opened > before.count("}") + before.count("]")
+
+
+def _quote(value: str) -> str:
+    """Quote a text for YAML, with as few escapes as possible."""
+    return "'" + value.replace("'", "''") + "'" if '"' in value else f'"{value}"'
