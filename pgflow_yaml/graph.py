@@ -1,0 +1,88 @@
+"""The shape of a flow: cycles, levels, ancestors. All linear in steps and edges."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+Edges = Mapping[str, Iterable[str]]
+"""Each step with the steps it depends on; unknown ones must be left out."""
+
+
+def levels(edges: Edges) -> list[list[str]]:
+    """Put each step one level below its lowest dependency; steps on or below a cycle are left out.
+
+    Within a level the order is that of the mapping.
+    """
+    level: dict[str, int] = {}
+    for step in _in_order(edges):
+        level[step] = 1 + max((level[parent] for parent in edges[step]), default=-1)
+    result: list[list[str]] = [[] for _ in range(1 + max(level.values(), default=-1))]
+    for step in edges:
+        if step in level:
+            result[level[step]].append(step)
+    return result
+
+
+def cycles(edges: Edges) -> list[list[str]]:
+    """Return disjoint cycles, each as steps where every one depends on the next, the last on the first."""
+    left = set(edges) - set(_in_order(edges))
+    found: list[list[str]] = []
+    done: set[str] = set()
+    for first in edges:
+        walk: dict[str, int] = {}
+        step = first
+        while step in left and step not in done and step not in walk:
+            walk[step] = len(walk)
+            # Each step left has a dependency left, else it would have been ordered.
+            step = next(parent for parent in edges[step] if parent in left)
+        if step in walk:
+            found.append(list(walk)[walk[step] :])
+        done.update(walk)
+    return found
+
+
+class Ancestors:
+    """Answers whether one step comes before another, by one bit for each step."""
+
+    def __init__(self, edges: Edges) -> None:
+        """Compute all of them at once; steps on or below a cycle are searched one by one."""
+        self._edges = edges
+        self._bit = {step: 1 << number for number, step in enumerate(edges)}
+        self._above: dict[str, int] = {}
+        for step in _in_order(edges):
+            bits = 0
+            for parent in edges[step]:
+                bits |= self._bit[parent] | self._above[parent]
+            self._above[step] = bits
+
+    def includes(self, ancestor: str, *, of: str) -> bool:
+        """Tell whether `ancestor` is among the steps that come before `of`."""
+        if of not in self._above:
+            self._above[of] = self._search(of)
+        return bool(self._above[of] & self._bit.get(ancestor, 0))
+
+    def _search(self, step: str) -> int:
+        bits = 0
+        pending = list(self._edges[step])
+        while pending:
+            parent = pending.pop()
+            if not bits & self._bit[parent]:
+                bits |= self._bit[parent]
+                pending.extend(self._edges[parent])
+        return bits
+
+
+def _in_order(edges: Edges) -> list[str]:
+    """Sort so that dependencies come first; steps on or below a cycle are left out."""
+    waiting = {step: len(set(parents)) for step, parents in edges.items()}
+    children: dict[str, list[str]] = {step: [] for step in edges}
+    for step, parents in edges.items():
+        for parent in set(parents):
+            children[parent].append(step)
+    ready = [step for step, count in waiting.items() if not count]
+    for step in ready:
+        for child in children[step]:
+            waiting[child] -= 1
+            if not waiting[child]:
+                ready.append(child)
+    return ready
