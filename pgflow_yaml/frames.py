@@ -1,0 +1,119 @@
+"""One diagnostic as a frame of text: its place, the line, a caret under the exact range, the fix.
+
+Colours are the command line's business; this is the plain text that they are put on.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from pgflow_yaml.errors import Diagnostic, Span
+
+TAB = "    "
+_CONTEXT_LINES = 2
+_LINE_BREAK = re.compile(r"\r\n|\n|\r")
+# S-18: what could move the cursor, ring, colour or reverse the reading direction is shown as a box.
+_UNSAFE = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+
+
+def render(diagnostic: Diagnostic, *, file: str, source: str, width: int = 100) -> str:
+    """Return the frame, its lines at most `width` cells wide where the source is longer."""
+    span = diagnostic.span
+    head = f"{diagnostic.severity}[{diagnostic.code}]: {safe(diagnostic.message)}"
+    if span is None:
+        lines = [f"{safe(file)}: {head}"]
+        indent = "   "
+    else:
+        lines = [f"{safe(file)}:{span.line}:{span.column}: {head}"]
+        indent = " " * (len(str(span.line)) + 1)
+        lines += _picture(span, label=diagnostic.label, source=source, width=width)
+    if diagnostic.help:
+        if span is not None:
+            lines.append(f"{indent}│")
+        lines.append(f"{indent}= help: {safe(diagnostic.help)}")
+    return "\n".join(lines)
+
+
+def safe(text: str) -> str:
+    """Replace characters that a terminal would act on."""
+    return _UNSAFE.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def cells(text: str) -> int:
+    """Return how many columns of a terminal a text takes."""
+    total = 0
+    for character in text:
+        if character.isascii():
+            total += 1
+        elif unicodedata.category(character) not in ("Mn", "Me", "Cf"):
+            total += 2 if unicodedata.east_asian_width(character) in "WF" else 1
+    return total
+
+
+def _picture(span: Span, *, label: str | None, source: str, width: int) -> list[str]:
+    texts = _LINE_BREAK.split(source)
+    if not 1 <= span.line <= len(texts):
+        return []
+    gutter = len(str(span.line))
+    blank = " " * gutter + " │"
+    room = max(20, width - gutter - 3)
+    raw = texts[span.line - 1]
+    end = span.end_column if span.end_line == span.line else len(raw) + 1
+    before = _shown(raw[: span.column - 1])
+    marked = _shown(raw[span.column - 1 : end - 1])
+    after = _shown(raw[max(end, span.column) - 1 :])
+    before, marked, after = _cut(before, marked, after, room)
+    lines = [blank]
+    for number in _context(texts, span.line):
+        lines.append(f"{number:>{gutter}} │ {_shorten(_shown(texts[number - 1]), room)}".rstrip())
+    lines.append(f"{span.line:>{gutter}} │ {before}{marked}{after}".rstrip())
+    caret = " " * cells(before) + "^" * max(1, cells(marked))
+    lines.append(f"{blank} {caret}{' ' + safe(label) if label else ''}")
+    return lines
+
+
+def _context(texts: list[str], line: int) -> list[int]:
+    """Choose up to two lines right above that the marked one is indented under."""
+    inner = _indent(texts[line - 1])
+    chosen: list[int] = []
+    for number in range(line - 1, max(0, line - 1 - _CONTEXT_LINES), -1):
+        text = texts[number - 1]
+        if not text.strip() or _indent(text) >= inner:
+            break
+        chosen.insert(0, number)
+    return chosen
+
+
+def _indent(text: str) -> int:
+    return len(text) - len(text.lstrip())
+
+
+def _shown(text: str) -> str:
+    return safe(text.replace("\t", TAB))
+
+
+def _cut(before: str, marked: str, after: str, room: int) -> tuple[str, str, str]:
+    """Cut a long line around the marked part, with `…` where something is missing."""
+    if cells(before + marked + after) <= room:
+        return before, marked, after
+    marked = _shorten(marked, room - 2)
+    left = room - cells(marked)
+    keep_after = min(cells(after), max(left // 3, left - cells(before)))
+    keep_before = left - keep_after
+    if cells(before) > keep_before:
+        before = "…" + _shorten(before[::-1], keep_before - 1, mark="")[::-1]
+    return before, marked, _shorten(after, keep_after)
+
+
+def _shorten(text: str, room: int, *, mark: str = "…") -> str:
+    if cells(text) <= room:
+        return text
+    kept = []
+    used = cells(mark)
+    for character in text:
+        used += cells(character)
+        if used > room:
+            break
+        kept.append(character)
+    return "".join(kept) + mark

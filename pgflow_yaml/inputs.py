@@ -1,0 +1,266 @@
+"""A run input against a flow's `input`: defaults put in, every problem named.
+
+The database checks the top of each field again (`pgflow.start_run`), with the same sentences; what lies
+deeper (items, properties, …) is only checked here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pgflow_yaml.model import Json
+from pgflow_yaml.suggestions import did_you_mean
+
+Spec = Mapping[str, Json]
+"""The `input` of a flow: the JSON Schema of each field by name."""
+Problem = dict[str, str]
+
+DEEP_KEYWORDS = frozenset(
+    {
+        "items",
+        "uniqueItems",
+        "properties",
+        "required",
+        "additionalProperties",
+        "minProperties",
+        "maxProperties",
+        "multipleOf",
+    }
+)
+_BOUNDS = (
+    ("minimum", "must be at least {}", lambda value, bound: value >= bound),
+    ("maximum", "must be at most {}", lambda value, bound: value <= bound),
+    ("exclusiveMinimum", "must be more than {}", lambda value, bound: value > bound),
+    ("exclusiveMaximum", "must be less than {}", lambda value, bound: value < bound),
+)
+
+
+def apply_defaults_and_check(spec: Spec | None, value: Json) -> tuple[Json, list[Problem]]:
+    """Return the input with defaults put in, and its problems: `path` of the field, `message`."""
+    fields = spec or {}
+    if not isinstance(value, dict):
+        return value, [_problem("", f"must be an object, not {type_name(value)}")]
+    problems = [
+        _problem(name, f"is not an input of this flow{did_you_mean(name, fields) or _known(fields)}")
+        for name in value
+        if name not in fields
+    ]
+    filled: dict[str, Json] = {}
+    for name, schema in fields.items():
+        if name in value:
+            filled[name] = value[name]
+            problems.extend(check_value(schema, value[name], path=name))
+        elif isinstance(schema, dict) and "default" in schema:
+            filled[name] = schema["default"]
+        else:
+            problems.append(_problem(name, f"is required{_kind_wanted(schema)}"))
+    return filled, problems
+
+
+def from_pairs(spec: Spec | None, pairs: Iterable[str]) -> tuple[dict[str, Json], list[Problem]]:
+    """Read `name=value` texts by the types of their fields; the result still has to be checked."""
+    fields = spec or {}
+    result: dict[str, Json] = {}
+    problems: list[Problem] = []
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name:
+            problems.append(_problem(pair, "must be written name=value"))
+        elif name in result:
+            problems.append(_problem(name, "is given twice"))
+        else:
+            result[name] = _read(fields.get(name), text)
+    return result, problems
+
+
+def check_value(schema: Json, value: Json, *, path: str) -> list[Problem]:
+    """Check one value against the schema of its field."""
+    if not isinstance(schema, dict):
+        return []
+    message = _problem_at_top(schema, value)
+    if message is not None:
+        return [_problem(path, message)]
+    if DEEP_KEYWORDS.isdisjoint(schema):
+        return []
+    return _deep_problems(schema, value, path)
+
+
+def type_name(value: Json) -> str:
+    """Name the JSON type of a value as JSON Schema does."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, int | float):
+        return "number"
+    return {str: "string", list: "array", dict: "object"}[type(value)]
+
+
+def has_type(value: Json, name: str) -> bool:
+    """Tell whether a value has a JSON Schema type; 1.0 is an integer, true is no number."""
+    if name == "integer":
+        return type_name(value) == "number" and float(_number(value)).is_integer()
+    return type_name(value) == name
+
+
+def same(one: Json, other: Json) -> bool:
+    """Tell whether two JSON values are equal: 1 is 1.0, but true is not 1."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    return type_name(one) == type_name(other) and one == other
+
+
+def _problem_at_top(schema: Mapping[str, Json], value: Json) -> str | None:
+    types = _types(schema)
+    if types and not any(has_type(value, name) for name in types):
+        return f"must be {' or '.join(types)}, not {_shown_type(value)}"
+    options = schema.get("enum")
+    if isinstance(options, list) and not any(same(value, option) for option in options):
+        return f"must be one of {_json(options)}{_meant(value, options)}"
+    if "const" in schema and not same(value, schema["const"]):
+        return f"must be {_json(schema['const'])}"
+    kind = type_name(value)
+    if kind == "number":
+        for keyword, sentence, holds in _BOUNDS:
+            bound = schema.get(keyword)
+            if bound is not None and not holds(value, bound):
+                return sentence.format(_json(bound))
+    if kind == "string":
+        return _size_problem(schema, len(str(value)), ("minLength", "maxLength", "characters"))
+    if isinstance(value, list):
+        return _size_problem(schema, len(value), ("minItems", "maxItems", "items"))
+    return None
+
+
+def _size_problem(
+    schema: Mapping[str, Json], size: int, words: tuple[str, str, str]
+) -> str | None:
+    least, most, unit = words
+    low, high = schema.get(least), schema.get(most)
+    if isinstance(low, int | float) and size < low:
+        return f"must have at least {_json(low)} {unit}"
+    if isinstance(high, int | float) and size > high:
+        return f"must have at most {_json(high)} {unit}"
+    return None
+
+
+def _deep_problems(schema: Mapping[str, Json], value: Json, path: str) -> list[Problem]:
+    # Start-up: importing jsonschema takes 100 ms; only fields with deep keywords pay for it.
+    from jsonschema import Draft7Validator  # noqa: PLC0415
+    from referencing import Registry  # noqa: PLC0415
+
+    # S-5: an empty registry, so that no reference is ever fetched.
+    registry: Registry[Any] = Registry()
+    validator = Draft7Validator(dict(schema), registry=registry)
+    problems = []
+    for error in validator.iter_errors(value):
+        place = path + "".join(
+            f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path
+        )
+        inner = error.schema if isinstance(error.schema, dict) else {}
+        found = _problem_at_top(inner, error.instance) or _deep_sentence(error, inner)
+        if _problem(place, found) not in problems:
+            problems.append(_problem(place, found))
+    return problems
+
+
+def _deep_sentence(error: Any, schema: Mapping[str, Json]) -> str:
+    match error.validator:
+        case "required":
+            missing = [name for name in error.validator_value if name not in error.instance]
+            return f"needs {' and '.join(_json(name) for name in missing)}"
+        case "additionalProperties":
+            known = schema.get("properties")
+            names = list(known) if isinstance(known, dict) else []
+            extra = [name for name in error.instance if name not in names]
+            return f"has no key {' or '.join(map(_json, extra))}{did_you_mean(extra[0], names)}"
+        case "uniqueItems":
+            return "must not have the same item twice"
+        case "multipleOf":
+            return f"must be a multiple of {_json(error.validator_value)}"
+        case "minProperties":
+            return f"must have at least {error.validator_value} keys"
+        case "maxProperties":
+            return f"must have at most {error.validator_value} keys"
+        case _:
+            return "is not allowed here"
+
+
+def _read(schema: Json, text: str) -> Json:
+    """Read the text of a `name=value` pair as the first type of its field that it can be."""
+    options = schema.get("enum") if isinstance(schema, dict) else None
+    types = _types(schema) if isinstance(schema, dict) else []
+    if not types and isinstance(options, list):
+        return next((option for option in options if _as_text(option) == text), text)
+    for name in types:
+        if name == "string":
+            return text
+        value = _parsed(text)
+        if has_type(value, name):
+            return value
+    if types or not re.match(r'[\[{"0-9-]|true$|false$|null$', text):
+        return text
+    return _parsed(text)
+
+
+def _parsed(text: str) -> Json:
+    try:
+        value: Json = json.loads(text, parse_constant=lambda _: text)
+    except (ValueError, RecursionError):
+        return text
+    return value
+
+
+def _as_text(value: Json) -> str:
+    return value if isinstance(value, str) else _json(value)
+
+
+def _types(schema: Mapping[str, Json]) -> Sequence[str]:
+    types = schema.get("type")
+    if isinstance(types, str):
+        return [types]
+    return [name for name in types if isinstance(name, str)] if isinstance(types, list) else []
+
+
+def _number(value: Json) -> float:
+    # A whole number beyond a double's range is still whole.
+    return value if isinstance(value, float) else 0.0
+
+
+def _shown_type(value: Json) -> str:
+    kind = type_name(value)
+    if kind in ("object", "array", "null"):
+        return kind
+    text = _json(value)
+    return f"the {kind} {text if len(text) <= 40 else text[:40] + '…'}"
+
+
+def _meant(value: Json, options: Sequence[Json]) -> str:
+    texts = [option for option in options if isinstance(option, str)]
+    return did_you_mean(value, texts) if isinstance(value, str) else ""
+
+
+def _known(fields: Spec) -> str:
+    if not fields:
+        return ", which takes none"
+    names = list(fields)
+    shown = ", ".join(names[:10]) + (", …" if len(names) > 10 else "")
+    return f", whose inputs are {shown}"
+
+
+def _kind_wanted(schema: Json) -> str:
+    types = _types(schema) if isinstance(schema, dict) else []
+    return f" ({' or '.join(types)})" if types else ""
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _problem(path: str, message: str) -> Problem:
+    return {"path": path, "message": message}
