@@ -1,0 +1,17 @@
+-- Time. The engine reads no other clock: a test sets `pgflow.fake_now` and moves it (`select set_config(…)`).
+
+-- Transaction time, for stamps. Called by everything that stamps a row; takes no lock.
+create or replace function pgflow.now() returns timestamptz
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(nullif(current_setting('pgflow.fake_now', true), '')::timestamptz, now())
+$$;
+
+-- The real clock, for visibility: it moves on within a transaction.
+create or replace function pgflow.clock() returns timestamptz
+language sql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(nullif(current_setting('pgflow.fake_now', true), '')::timestamptz, clock_timestamp())
+$$;

@@ -1,0 +1,166 @@
+-- The queue: the only file that touches pgmq's tables.
+--
+-- pgmq.read filters by a clock that no index can serve, so it walks every parked message; the engine reads with the
+-- time in a variable instead (`vt <= $1 order by vt limit n`), which stays flat with a million parked messages.
+-- A task's message has its id before it is sent: the id comes from the queue's own sequence when the task row is
+-- made, so sending a wide map's next window inserts messages and touches no task.
+-- Queue names are data, so everything here is EXECUTE with %I; a queue that somebody dropped is empty, not an error.
+
+-- Makes the queue where it is missing. Called by define and by whoever needs the clock queue.
+create or replace function pgflow._queue_ensure(p_queue text) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if to_regclass(format('pgmq.%I', 'q_' || lower(p_queue))) is null
+    or not exists (select 1 from pgmq.list_queues() q where q.queue_name = p_queue)
+  then
+    perform pgmq.create(p_queue);
+  end if;
+end
+$$;
+
+-- The sequence that numbers the queue's messages.
+create or replace function pgflow._queue_sequence(p_queue text) returns regclass
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select pg_get_serial_sequence(format('pgmq.%I', 'q_' || lower(p_queue)), 'msg_id')::regclass
+$$;
+
+-- Sends tasks' messages under ids they have already. Rows go in in the array's order, which callers of pgflow count
+-- on; a message that is there already stays as it is.
+create or replace function pgflow._queue_send(p_queue text, p_messages pgflow._message[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  execute format($sql$
+    insert into pgmq.%I (msg_id, vt, message) overriding system value
+    select m.id, m.vt, jsonb_build_object(
+      'flow_slug', m.flow_slug, 'run_id', m.run_id, 'step_slug', m.step_slug, 'task_index', m.task_index)
+    from unnest($1) m
+    on conflict (msg_id) do nothing
+    $sql$, 'q_' || lower(p_queue))
+  using p_messages;
+end
+$$;
+
+-- Sends one message of another kind (the clock's); returns its id.
+create or replace function pgflow._queue_send_note(p_queue text, p_vt timestamptz, p_message jsonb) returns bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_id bigint;
+begin
+  perform pgflow._queue_ensure(p_queue);
+  execute format('insert into pgmq.%I (vt, message) values ($1, $2) returning msg_id', 'q_' || lower(p_queue))
+  into v_id using p_vt, p_message;
+  return v_id;
+end
+$$;
+
+-- Takes up to p_limit visible messages, oldest first, and hides them until p_until. Never waits: rows that somebody
+-- holds are skipped. Returns their ids in the order taken.
+create or replace function pgflow._queue_take(p_queue text, p_now timestamptz, p_until timestamptz, p_limit int)
+returns table (msg_id bigint, message jsonb)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_table text := format('pgmq.%I', 'q_' || lower(p_queue));
+begin
+  if to_regclass(v_table) is null then
+    return;
+  end if;
+  -- `any(array(…))` and not a join with a limited CTE, whose generic plan scans the whole queue.
+  return query execute format($sql$
+    update %1$s q set vt = $2, read_ct = q.read_ct + 1
+    where q.msg_id = any(array(
+      select c.msg_id from %1$s c where c.vt <= $1 order by c.vt limit $3 for update skip locked))
+    returning q.msg_id, q.message
+    $sql$, v_table)
+  using p_now, p_until, p_limit;
+end
+$$;
+
+-- Sets the visibility of messages one by one. The caller holds the tasks' runs, or has taken the messages itself.
+create or replace function pgflow._queue_park(p_queue text, p_ids bigint[], p_vts timestamptz[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if to_regclass(format('pgmq.%I', 'q_' || lower(p_queue))) is not null then
+    execute format($sql$
+      update pgmq.%I q set vt = m.vt from unnest($1, $2) m(id, vt) where q.msg_id = m.id
+      $sql$, 'q_' || lower(p_queue))
+    using p_ids, p_vts;
+  end if;
+end
+$$;
+
+-- Pushes leases on for a heartbeat: as _queue_park, but a row that somebody holds is left out, for a heartbeat
+-- must not wait.
+create or replace function pgflow._queue_extend(p_queue text, p_ids bigint[], p_vts timestamptz[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  execute format($sql$
+    with held as (
+      select q.msg_id from pgmq.%1$I q where q.msg_id = any($1) order by q.msg_id for update skip locked
+    )
+    update pgmq.%1$I q set vt = m.vt
+    from unnest($1, $2) m(id, vt) where q.msg_id = m.id and m.id in (select h.msg_id from held h)
+    $sql$, 'q_' || lower(p_queue))
+  using p_ids, p_vts;
+end
+$$;
+
+-- Ends messages: deleted for deployed flows (their history is in the tables), archived for flows made by
+-- create_flow, as pgflow does. The caller holds the tasks' runs, or has taken the messages itself.
+create or replace function pgflow._queue_drop(p_queue text, p_ids bigint[], p_archive boolean) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if to_regclass(format('pgmq.%I', 'q_' || lower(p_queue))) is null then
+    return;
+  elsif p_archive then
+    perform pgmq.archive(p_queue, p_ids);
+  else
+    execute format('delete from pgmq.%I where msg_id = any($1)', 'q_' || lower(p_queue)) using p_ids;
+  end if;
+end
+$$;
+
+-- Which of these messages are not there (repairs only).
+create or replace function pgflow._queue_missing(p_queue text, p_ids bigint[]) returns bigint[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_missing bigint[];
+begin
+  execute format($sql$
+    select array_agg(m.id) from unnest($1) m(id) where not exists (select 1 from pgmq.%I q where q.msg_id = m.id)
+    $sql$, 'q_' || lower(p_queue))
+  into v_missing using p_ids;
+  return v_missing;
+end
+$$;
+
+-- All message ids of a queue (invariants only).
+create or replace function pgflow._queue_ids(p_queue text) returns bigint[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_ids bigint[];
+begin
+  execute format('select array_agg(msg_id) from pgmq.%I', 'q_' || lower(p_queue)) into v_ids;
+  return v_ids;
+end
+$$;

@@ -1,0 +1,255 @@
+-- Definitions: flows, steps and deps rows, made once and never changed, and names with versions above them.
+--
+-- `_define_flow` and `_define_step` are the internals of both doors (create_flow, add_step; deploy).
+
+-- One row of flows, and its queue. Idempotent: an existing flow is left as it is. Locks: the new row.
+create or replace function pgflow._define_flow(p_flow pgflow.flows) returns pgflow.flows
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_flow pgflow.flows;
+begin
+  insert into pgflow.flows (flow_slug, opt_max_attempts, opt_base_delay, opt_timeout, queue_name, door, input_spec)
+  values (p_flow.flow_slug, p_flow.opt_max_attempts, p_flow.opt_base_delay, p_flow.opt_timeout,
+          p_flow.queue_name, p_flow.door, p_flow.input_spec)
+  on conflict (flow_slug) do nothing;
+  select f.* into v_flow from pgflow.flows f where f.flow_slug = p_flow.flow_slug;
+  perform pgflow._queue_ensure(coalesce(v_flow.queue_name, v_flow.flow_slug));
+  return v_flow;
+end
+$$;
+
+-- One row of steps with its edges, at the next index. Idempotent on (flow, step); new edges of an existing step are
+-- added. R-12: steps of one flow are numbered under its row's lock, so two sessions cannot take one index.
+create or replace function pgflow._define_step(p_step pgflow.steps, p_deps text[]) returns pgflow.steps
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_step pgflow.steps;
+begin
+  perform 1 from pgflow.flows f where f.flow_slug = p_step.flow_slug for no key update;
+  p_step.step_index := (
+    select coalesce(max(s.step_index) + 1, 0) from pgflow.steps s where s.flow_slug = p_step.flow_slug);
+  p_step.deps_count := coalesce(cardinality(p_deps), 0);
+  p_step.created_at := pgflow.now();
+  if not exists (
+    select 1 from pgflow.steps s where s.flow_slug = p_step.flow_slug and s.step_slug = p_step.step_slug)
+  then
+    insert into pgflow.steps (
+      flow_slug, step_slug, step_type, step_index, deps_count, opt_max_attempts, opt_base_delay, opt_timeout,
+      opt_start_delay, required_input_pattern, forbidden_input_pattern, when_unmet, when_exhausted, created_at,
+      queue_name, handler, condition, map_items, fixed_tasks, spec)
+    values (
+      p_step.flow_slug, p_step.step_slug, p_step.step_type, p_step.step_index, p_step.deps_count,
+      p_step.opt_max_attempts, p_step.opt_base_delay, p_step.opt_timeout, p_step.opt_start_delay,
+      p_step.required_input_pattern, p_step.forbidden_input_pattern, p_step.when_unmet, p_step.when_exhausted,
+      p_step.created_at, p_step.queue_name, p_step.handler, p_step.condition, p_step.map_items, p_step.fixed_tasks,
+      p_step.spec);
+  end if;
+  insert into pgflow.deps (flow_slug, dep_slug, step_slug)
+  select p_step.flow_slug, d.slug, p_step.step_slug from unnest(p_deps) with ordinality d(slug, nr) order by d.nr
+  on conflict (flow_slug, dep_slug, step_slug) do nothing;
+  select s.* into v_step
+  from pgflow.steps s where s.flow_slug = p_step.flow_slug and s.step_slug = p_step.step_slug;
+  return v_step;
+end
+$$;
+
+-- One step of a definition as a row of steps. Milliseconds stay in spec; pgflow's columns hold seconds, rounded up.
+create or replace function pgflow._step_of(p_flow_slug text, p_slug text, p_body jsonb) returns pgflow.steps
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_step pgflow.steps;
+  v_retry jsonb := p_body -> 'retry';
+begin
+  v_step.flow_slug := p_flow_slug;
+  v_step.step_slug := p_slug;
+  v_step.step_type := case when p_body ?| array['map', 'initial_tasks'] then 'map' else 'single' end;
+  v_step.opt_max_attempts := (v_retry ->> 'max_attempts')::int;
+  v_step.opt_base_delay := ceil((v_retry ->> 'base_delay')::numeric / 1000)::int;
+  v_step.opt_timeout := greatest(ceil((p_body ->> 'timeout')::numeric / 1000)::int, 1);
+  v_step.opt_start_delay := ceil((p_body ->> 'start_delay')::numeric / 1000)::int;
+  v_step.when_unmet := p_body ->> 'when_unmet';
+  v_step.when_exhausted := p_body ->> 'when_exhausted';
+  v_step.handler := p_body ->> 'handler';
+  v_step.condition := p_body -> 'if';
+  v_step.map_items := p_body -> 'map';
+  v_step.fixed_tasks := (p_body ->> 'initial_tasks')::int;
+  v_step.spec := jsonb_strip_nulls(jsonb_build_object(
+    'timeout_ms', p_body -> 'timeout', 'start_delay_ms', p_body -> 'start_delay',
+    'base_delay_ms', v_retry -> 'base_delay', 'max_delay_ms', v_retry -> 'max_delay',
+    'backoff', v_retry -> 'backoff', 'jitter', v_retry -> 'jitter'))
+    || case when p_body ? 'with' then jsonb_build_object('with', p_body -> 'with') else '{}' end;
+  return v_step;
+end
+$$;
+
+-- Refuses what a definition must not hold, whoever wrote it; S-13, S-19.
+create or replace function pgflow._check_definition(p_definition jsonb, p_version text, p_order text[]) returns void
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_name text := p_definition ->> 'flow';
+  v_extra text;
+begin
+  if v_name is null or v_name !~ '^[a-z_][a-z0-9_]{0,46}$' or position('__' in v_name) > 0 then
+    raise exception using errcode = 'PF004', message = format('flow name %s is not valid; use lower-case letters, digits and single underscores, 47 at most', coalesce(quote_literal(v_name), 'null'));
+  elsif p_version is null or p_version !~ '^[0-9a-f]{12}$' then
+    raise exception using errcode = 'PF004', message = 'a version is twelve hexadecimal digits';
+  elsif cardinality(p_order) > 2000 then
+    raise exception using errcode = 'PF004', message = format('flow "%s" has %s steps; 2000 at most', v_name, cardinality(p_order));
+  end if;
+  if (select array_agg(k order by k) from jsonb_object_keys(p_definition -> 'steps') k)
+    is distinct from (select array_agg(s order by s) from unnest(p_order) s)
+  then
+    raise exception using errcode = 'PF004', message = format('the order given for flow "%s" does not name exactly its steps', v_name);
+  end if;
+  select format('step "%s": unknown key "%s"', s.key, k) into v_extra
+  from jsonb_each(p_definition -> 'steps') s, jsonb_object_keys(s.value) k
+  where k not in ('handler', 'depends_on', 'with', 'if', 'when_unmet', 'map', 'initial_tasks', 'retry', 'timeout',
+                  'start_delay', 'when_exhausted')
+  limit 1;
+  if v_extra is not null then
+    raise exception using errcode = 'PF004', message = v_extra || ' is not supported by this database''s release; run pgflow-yaml migrate';
+  end if;
+end
+$$;
+
+-- Stores a definition as a version of its name and, if asked, makes it the active one. One transaction under a lock
+-- of its own for each name (R-12); what is there already is not written again. Returns name, version, flow_slug,
+-- active, status: created | activated | unchanged.
+create or replace function pgflow.deploy(
+  p_definition jsonb, p_version text, p_order text[], p_source text,
+  p_description text default null, p_git jsonb default null, p_activate boolean default true
+) returns jsonb
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_name text := p_definition ->> 'flow';
+  v_slug text := v_name || '__' || p_version;
+  v_known pgflow.definitions;
+  v_flow pgflow.flows;
+  v_step text;
+  v_status text := 'unchanged';
+begin
+  perform pgflow._check_definition(p_definition, p_version, p_order);
+  perform pg_advisory_xact_lock(hashtext('pgflow.deploy'), hashtext(v_name));
+  select d.* into v_known from pgflow.definitions d where d.name = v_name and d.version = p_version;
+  if not found then
+    v_flow.flow_slug := v_slug;
+    v_flow.opt_max_attempts := 3;
+    v_flow.opt_base_delay := 1;
+    v_flow.opt_timeout := 60;
+    v_flow.queue_name := v_name;
+    v_flow.door := 'deploy';
+    v_flow.input_spec := p_definition -> 'input';
+    perform pgflow._define_flow(v_flow);
+    foreach v_step in array p_order loop
+      perform pgflow._define_step(
+        pgflow._step_of(v_slug, v_step, p_definition -> 'steps' -> v_step),
+        array(select k from jsonb_object_keys(p_definition -> 'steps' -> v_step -> 'depends_on') k order by k));
+    end loop;
+    insert into pgflow.definitions (name, version, flow_slug, definition, source, description, git, created_at)
+    values (v_name, p_version, v_slug, p_definition, p_source, p_description, p_git, pgflow.now());
+    v_status := 'created';
+  else
+    perform pgflow._queue_ensure(v_name);
+    update pgflow.definitions d set source = p_source, description = p_description
+    where d.name = v_name and d.version = p_version
+      and (d.source, d.description) is distinct from (p_source, p_description);
+  end if;
+  if p_activate and not coalesce(v_known.active, false) then
+    perform pgflow._activate(v_name, p_version);
+    v_status := case when v_status = 'created' then 'created' else 'activated' end;
+  end if;
+  if v_status <> 'unchanged' then
+    insert into pgflow.audit (action, subject, details)
+    values ('deploy', v_name, jsonb_build_object('version', p_version, 'status', v_status, 'git', p_git));
+  end if;
+  return jsonb_build_object('name', v_name, 'version', p_version, 'flow_slug', v_slug, 'status', v_status,
+    'active', p_activate or coalesce(v_known.active, false));
+end
+$$;
+
+-- Moves the active mark. The caller holds the name's lock.
+create or replace function pgflow._activate(p_name text, p_version text) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  update pgflow.definitions d set active = false where d.name = p_name and d.active;
+  update pgflow.definitions d set active = true where d.name = p_name and d.version = p_version;
+end
+$$;
+
+-- A stored version by itself or by a unique beginning of it; null p_version is the active one. Raises PF001.
+create or replace function pgflow._find_definition(p_name text, p_version text) returns pgflow.definitions
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_found pgflow.definitions[];
+begin
+  v_found := array(
+    select d from pgflow.definitions d
+    where d.name = p_name
+      and case when p_version is null then d.active else starts_with(d.version, p_version) end
+    limit 2);
+  if cardinality(v_found) = 1 then
+    return v_found[1];
+  elsif cardinality(v_found) = 2 then
+    raise exception using errcode = 'PF001',
+      message = format('more than one version of flow "%s" begins with "%s"; give more digits', p_name, p_version);
+  elsif not exists (select 1 from pgflow.definitions d where d.name = p_name) then
+    raise exception using errcode = 'PF001', message = format('there is no flow "%s" in this database', p_name);
+  elsif p_version is null then
+    raise exception using errcode = 'PF001',
+      message = format('flow "%s" has no active version; name one: pgflow-yaml activate %s VERSION', p_name, p_name);
+  end if;
+  raise exception using errcode = 'PF001', message = format('flow "%s" has no version "%s"', p_name, p_version);
+end
+$$;
+
+-- Goes back (or on) to a stored version. Same reply as deploy.
+create or replace function pgflow.activate(p_name text, p_version text) returns jsonb
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_found pgflow.definitions;
+begin
+  perform pg_advisory_xact_lock(hashtext('pgflow.deploy'), hashtext(p_name));
+  v_found := pgflow._find_definition(p_name, coalesce(p_version, ''));
+  if not v_found.active then
+    perform pgflow._activate(p_name, v_found.version);
+    insert into pgflow.audit (action, subject, details)
+    values ('activate', p_name, jsonb_build_object('version', v_found.version));
+  end if;
+  return jsonb_build_object('name', p_name, 'version', v_found.version, 'flow_slug', v_found.flow_slug,
+    'status', case when v_found.active then 'unchanged' else 'activated' end, 'active', true);
+end
+$$;
+
+-- A stored version as a client needs it to show or to compare; null when there is none.
+create or replace function pgflow.get_definition(p_name text, p_version text default null) returns jsonb
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_found pgflow.definitions;
+begin
+  v_found := pgflow._find_definition(p_name, p_version);
+  return jsonb_build_object('name', v_found.name, 'version', v_found.version, 'flow_slug', v_found.flow_slug,
+    'definition', v_found.definition, 'source', v_found.source, 'active', v_found.active,
+    'order', (select jsonb_agg(s.step_slug order by s.step_index) from pgflow.steps s
+              where s.flow_slug = v_found.flow_slug));
+exception when sqlstate 'PF001' then
+  return null;
+end
+$$;

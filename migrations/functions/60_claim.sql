@@ -1,0 +1,278 @@
+-- The claim, and the turn: a worker's whole conversation with the database.
+--
+-- The claim never waits for a lock: settling goes run -> task -> queue row, a claim comes from the queue row, so
+-- whatever somebody holds is left alone and becomes visible again in 50 ms. A visible message whose task is started
+-- is an expired lease by construction: its worker is dead, and who reads it takes over (R-2).
+
+-- One call of a worker, one commit: settle what it brings, advance, claim what it has room for.
+-- p_results: [{run, step, index, attempt, outcome: completed | failed | fatal | retry_later | released, output,
+-- error: {type, message, trace}, delay_ms}]. p_refused: handlers this worker cannot call.
+-- Returns {verdicts, tasks, contexts, specs}.
+create or replace function pgflow.turn(
+  p_worker uuid, p_results jsonb, p_queues text[], p_quantity int, p_lease interval, p_refused text[] default '{}'
+) returns jsonb
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_reports pgflow._report[];
+  v_verdicts text[] := '{}';
+  v_reply jsonb;
+begin
+  if jsonb_array_length(p_results) > 0 then
+    select array_agg(row(r.run, r.step, r.index, r.attempt, p_worker, r.outcome, coalesce(r.output, 'null'), r.error,
+                         r.delay_ms)::pgflow._report order by nr)
+    into v_reports
+    from rows from (jsonb_to_recordset(p_results) as (
+      run uuid, step text, index int, attempt int, outcome text, output jsonb, error jsonb, delay_ms bigint))
+      with ordinality r(run, step, index, attempt, outcome, output, error, delay_ms, nr);
+    v_verdicts := pgflow._settle(v_reports);
+  end if;
+  v_reply := jsonb_build_object('verdicts', to_jsonb(v_verdicts));
+  if p_quantity > 0 then
+    perform pgflow._wind_clock();
+    return v_reply || pgflow._claim(p_worker, p_queues, p_quantity, p_lease, coalesce(p_refused, '{}'));
+  end if;
+  return v_reply || '{"tasks": [], "contexts": {}, "specs": {}}';
+end
+$$;
+
+-- What the clock queue calls for: the next tasks of wide maps. A run that somebody holds is left for later.
+create or replace function pgflow._wind_clock() returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_clock timestamptz := pgflow.clock();
+  v_note record;
+begin
+  for v_note in
+    select t.msg_id, (t.message ->> 'run_id')::uuid as run_id, t.message ->> 'step_slug' as step_slug
+    from pgflow._queue_take('pgflow__clock', v_clock, v_clock + interval '50 ms', 2) t
+  loop
+    if exists (select 1 from pgflow.runs r where r.run_id = v_note.run_id) then
+      perform 1 from pgflow.runs r where r.run_id = v_note.run_id for no key update skip locked;
+      continue when not found;
+    end if;
+    if pgflow._make_more(v_note.run_id, v_note.step_slug) then
+      perform pgflow._queue_park('pgflow__clock', array[v_note.msg_id], array[v_clock]);
+    else
+      perform pgflow._queue_drop('pgflow__clock', array[v_note.msg_id], false);
+    end if;
+  end loop;
+end
+$$;
+
+-- Claims up to p_quantity tasks, queue by queue in the order given: rows to started, attempt + 1, lease.
+create or replace function pgflow._claim(
+  p_worker uuid, p_queues text[], p_quantity int, p_lease interval, p_refused text[]
+) returns jsonb
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_queue text;
+  v_left int := p_quantity;
+  v_taken record;
+  v_tasks jsonb := '[]';
+  v_steps pgflow._ended[] := '{}';
+begin
+  foreach v_queue in array p_queues loop
+    exit when v_left <= 0;
+    select c.tasks, c.steps into v_taken from pgflow._claim_queue(p_worker, v_queue, v_left, p_lease, p_refused) c;
+    continue when v_taken.tasks is null;
+    v_left := v_left - jsonb_array_length(v_taken.tasks);
+    v_tasks := v_tasks || v_taken.tasks;
+    v_steps := v_steps || v_taken.steps;
+  end loop;
+  if cardinality(v_steps) = 0 then
+    return '{"tasks": [], "contexts": {}, "specs": {}}';
+  end if;
+  return jsonb_build_object('tasks', v_tasks) || pgflow._contexts(v_steps);
+end
+$$;
+
+-- What the tasks of each (run, step) share, and what the worker must know of each step; each once in a reply. A large
+-- run input that the call itself does not need is left out: run_input() gives it to whoever asks.
+create or replace function pgflow._contexts(p_steps pgflow._ended[]) returns jsonb
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select jsonb_build_object(
+    'contexts', coalesce(jsonb_object_agg(p.run_id || '/' || p.step_slug,
+      jsonb_build_object('run', jsonb_build_object('id', r.run_id, 'flow', coalesce(r.flow_name, r.flow_slug),
+        'version', nullif(split_part(r.flow_slug, '__', 2), ''),
+        'started_at', to_char(r.started_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')))
+      || case when k.root or pg_column_size(r.input) <= 8192 then jsonb_build_object('run_input', r.input) else '{}' end
+      || case when d.spec ? 'with' then jsonb_build_object('env', pgflow._environment(r, d.spec -> 'with' -> 'paths'))
+              when not k.map and d.deps_count > 0 then jsonb_build_object('args', pgflow._merged_outputs(r.run_id, d))
+              else '{}' end), '{}'),
+    'specs', coalesce(jsonb_object_agg(p.flow_slug || '/' || p.step_slug,
+      jsonb_build_object('handler', d.handler, 'map', k.map, 'deps', d.deps_count > 0,
+        'timeout_ms', coalesce((d.spec ->> 'timeout_ms')::int, coalesce(d.opt_timeout, f.opt_timeout) * 1000),
+        'max_attempts', coalesce(d.opt_max_attempts, f.opt_max_attempts))
+      || case when d.spec ? 'with' then jsonb_build_object('with', d.spec -> 'with' -> 'ast') else '{}' end), '{}'))
+  from unnest(p_steps) p
+  join pgflow.runs r on r.run_id = p.run_id
+  join pgflow.steps d on d.flow_slug = p.flow_slug and d.step_slug = p.step_slug
+  join pgflow.flows f on f.flow_slug = p.flow_slug
+  cross join lateral (
+    select d.step_type = 'map' and d.fixed_tasks is null as map,
+           d.step_type = 'single' and d.deps_count = 0 and not coalesce(d.spec ? 'with', false)
+             or d.fixed_tasks is not null as root) k
+$$;
+
+-- The input of a run, for a handler that asks for it.
+create or replace function pgflow.run_input(p_run_id uuid) returns jsonb
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select r.input from pgflow.runs r where r.run_id = p_run_id
+$$;
+
+-- The claim of one queue; returns the tasks in claim order, and their steps once each (null: none). Locks queue rows, then tasks, never waiting.
+create or replace function pgflow._claim_queue(
+  p_worker uuid, p_queue text, p_quantity int, p_lease interval, p_refused text[],
+  out tasks jsonb, out steps pgflow._ended[]
+)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now timestamptz := pgflow.now();
+  v_clock timestamptz := pgflow.clock();
+  v_ids bigint[];
+  v_claimed bigint[];
+  v_odd jsonb;
+begin
+  v_ids := array(select t.msg_id from pgflow._queue_take(p_queue, v_clock, v_clock + p_lease, p_quantity) t);
+  if cardinality(v_ids) = 0 then
+    return;
+  end if;
+  -- Only locks here: a statement sees what was there when it began, so what is locked is read in the next one.
+  v_claimed := array(
+    select t.message_id from pgflow.step_tasks t
+    where t.message_id = any(v_ids) and t.queue_name = p_queue
+    for no key update of t skip locked);
+  select array_agg(t.message_id) filter (where t.status = 'queued' and not s.handler = any(p_refused) is true),
+         jsonb_agg(jsonb_build_object('id', t.message_id, 'run_id', t.run_id, 'step', t.step_slug, 'index', t.task_index,
+            'status', t.status, 'leased', t.lease is not null, 'mine', t.last_worker_id = p_worker,
+            'attempt', t.attempts_count, 'crashes', t.crashes_count, 'handler', s.handler,
+            'refused', s.handler = any(p_refused) is true, 'overdue', t.queued_at < v_now - interval '24 hours'))
+           filter (where t.status <> 'queued' or s.handler = any(p_refused))
+  into v_claimed, v_odd
+  from pgflow.step_tasks t
+  join pgflow.steps s on s.flow_slug = t.flow_slug and s.step_slug = t.step_slug
+  where t.message_id = any(v_claimed) and t.queue_name = p_queue;
+  if v_odd is not null or cardinality(v_claimed) is distinct from cardinality(v_ids) then
+    v_claimed := coalesce(v_claimed, '{}') || pgflow._sort_out(p_queue, v_ids, v_claimed, v_odd, p_lease);
+  end if;
+
+  with started as (
+    update pgflow.step_tasks t
+    set status = 'started', started_at = greatest(v_now, t.queued_at), attempts_count = t.attempts_count + 1,
+        lease = v_clock + p_lease, last_worker_id = p_worker,
+        uncounted = t.uncounted + (t.status = 'started')::int,
+        crashes_count = t.crashes_count + (t.status = 'started' and t.last_worker_id is distinct from p_worker)::int
+    where t.message_id = any(v_claimed) and t.queue_name = p_queue
+    returning t.message_id, t.run_id, t.step_slug, t.task_index, t.attempts_count, t.flow_slug, t.item, t.queued_at
+  )
+  select jsonb_agg(jsonb_build_object('run', s.run_id, 'step', s.step_slug, 'index', s.task_index,
+           'attempt', s.attempts_count, 'flow', s.flow_slug, 'item', s.item) order by s.message_id),
+         (select array_agg(row(k.run_id, k.flow_slug, k.step_slug, null)::pgflow._ended)
+          from (select distinct x.run_id, x.flow_slug, x.step_slug from started x) k)
+  into tasks, steps
+  from started s;
+end
+$$;
+
+-- What a claim read and cannot simply start: messages without a task or of ended tasks go; what somebody holds comes
+-- back in 50 ms; a refused handler's task rests 1 s and fails after a day; a started task with a lease is taken over
+-- (not in the first lease after a restart of the server, when its worker may only have been cut off), and fails at
+-- its fifth crash (R-4). Returns the messages of those to take over.
+create or replace function pgflow._sort_out(
+  p_queue text, p_read bigint[], p_claimed bigint[], p_odd jsonb, p_lease interval
+) returns bigint[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_clock timestamptz := pgflow.clock();
+  v_rested timestamptz := pg_postmaster_start_time() + p_lease;
+  v_gone bigint[];
+  v_parked bigint[];
+  v_until timestamptz[];
+  v_takeover bigint[] := '{}';
+  v_task record;
+  v_error jsonb;
+begin
+  v_gone := array(
+    select m.id from unnest(p_read) m(id)
+    where not exists (select 1 from pgflow.step_tasks t where t.message_id = m.id and t.queue_name = p_queue));
+  v_parked := array(
+    select m.id from unnest(p_read) m(id)
+    where m.id <> all(coalesce(p_claimed, '{}')) and m.id <> all(v_gone)
+      and not exists (select 1 from jsonb_array_elements(p_odd) o where (o ->> 'id')::bigint = m.id));
+  v_until := array_fill(v_clock + interval '50 ms', array[cardinality(v_parked)]);
+
+  for v_task in
+    select o.* from jsonb_to_recordset(p_odd) o(id bigint, run_id uuid, step text, index int, status text, leased boolean,
+      mine boolean, attempt int, crashes int, handler text, refused boolean, overdue boolean)
+  loop
+    v_error := null;
+    if v_task.status not in ('queued', 'started') then
+      v_gone := v_gone || v_task.id;
+    elsif v_task.status = 'started' and not v_task.leased then
+      continue; -- claimed by a client of pgflow: only requeue_stalled_tasks takes it back
+    elsif v_task.refused then
+      if v_task.overdue then
+        v_error := jsonb_build_object('type', 'HandlerMissing',
+          'message', format('no worker had the handler %s for 24 hours', v_task.handler));
+      else
+        v_parked := v_parked || v_task.id;
+        v_until := v_until || (v_clock + interval '1 second');
+      end if;
+    elsif v_clock < v_rested and not v_task.mine then
+      v_parked := v_parked || v_task.id;
+      v_until := v_until || v_rested;
+    elsif v_task.crashes >= 4 and not v_task.mine then
+      v_error := jsonb_build_object('type', 'Crashed', 'message', format(
+        'its worker died or fell silent 5 times, the last time in attempt %s', v_task.attempt));
+    else
+      v_takeover := v_takeover || v_task.id;
+    end if;
+    if v_error is not null and not pgflow._fail_unreported(v_task.run_id, v_task.step, v_task.index, v_error) then
+      v_parked := v_parked || v_task.id;
+      v_until := v_until || (v_clock + interval '50 ms');
+    end if;
+  end loop;
+  if cardinality(v_parked) > 0 then
+    perform pgflow._queue_park(p_queue, v_parked, v_until);
+  end if;
+  if cardinality(v_gone) > 0 then
+    perform pgflow._queue_drop(p_queue, v_gone, false);
+  end if;
+  return v_takeover;
+end
+$$;
+
+-- Fails a task that nobody will report. False where somebody holds its run: the caller tries again later. The caller
+-- holds the task and its message.
+create or replace function pgflow._fail_unreported(p_run_id uuid, p_step text, p_index int, p_error jsonb) returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform 1 from pgflow.runs r where r.run_id = p_run_id for no key update skip locked;
+  if not found then
+    return false;
+  end if;
+  update pgflow.step_tasks t
+  set status = 'started', started_at = coalesce(t.started_at, greatest(pgflow.now(), t.queued_at)),
+      crashes_count = t.crashes_count + (t.status = 'started')::int,
+      uncounted = t.uncounted + (t.status = 'started')::int
+  where (t.run_id, t.step_slug, t.task_index) = (p_run_id, p_step, p_index);
+  perform pgflow._settle(array[row(p_run_id, p_step, p_index, null, null, 'fatal', null, p_error, null)::pgflow._report]);
+  return true;
+end
+$$;

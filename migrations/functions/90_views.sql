@@ -1,0 +1,249 @@
+-- What people see: lists and details, the same for the command line, the API and a person in psql. All times are
+-- UTC. Nothing here locks.
+
+-- One step of a snapshot. Tasks that a wide map has not made yet count as queued.
+create or replace function pgflow._step_snapshot(
+  p_state pgflow.step_states, p_step pgflow.steps, p_items boolean, p_outputs boolean
+) returns jsonb
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select jsonb_build_object(
+    'slug', p_state.step_slug, 'index', p_step.step_index, 'status', p_state.status, 'skip_reason', p_state.skip_reason,
+    'handler', p_step.handler, 'map', p_step.step_type = 'map', 'when_exhausted', p_step.when_exhausted,
+    'depends_on', w.depends_on,
+    'waiting_for', case p_state.status when 'created' then w.waiting_for else '[]' end,
+    'attempts', t.attempts, 'crashes', t.crashes, 'iteration', 0,
+    'started_at', p_state.started_at,
+    'ended_at', coalesce(p_state.completed_at, p_state.failed_at, p_state.skipped_at, p_state.cancelled_at),
+    'output', case when p_outputs then p_state.output end,
+    'error', coalesce(p_state.error, case p_state.status when 'started' then e.error end),
+    'retry_at', case when t.queued > 0 then e.retry_at end,
+    'tasks', jsonb_build_object('total', coalesce(p_state.initial_tasks, 0),
+      'queued', t.queued + case p_state.status when 'started' then p_state.initial_tasks - p_state.made else 0 end,
+      'started', t.started, 'completed', t.completed, 'failed', t.failed, 'cancelled', t.cancelled),
+    'children', '[]'::jsonb)
+    || case when p_items and p_step.step_type = 'map' then jsonb_build_object('items', t.items) else '{}' end
+  from (
+    select coalesce(max(k.attempts_count - k.uncounted), 0) as attempts, coalesce(sum(k.crashes_count), 0) as crashes,
+      count(*) filter (where k.status = 'queued') as queued, count(*) filter (where k.status = 'started') as started,
+      count(*) filter (where k.status = 'completed') as completed, count(*) filter (where k.status = 'failed') as failed,
+      count(*) filter (where k.status in ('cancelled', 'skipped')) as cancelled,
+      case when p_items then jsonb_agg(k.status order by k.task_index) end as items
+    from pgflow.step_tasks k where k.run_id = p_state.run_id and k.step_slug = p_state.step_slug
+  ) t
+  cross join (
+    select coalesce(jsonb_agg(d.dep_slug order by x.step_index), '[]') as depends_on,
+      coalesce(jsonb_agg(d.dep_slug order by x.step_index) filter (where o.status in ('created', 'started')), '[]') as waiting_for
+    from pgflow.deps d
+    join pgflow.steps x on x.flow_slug = d.flow_slug and x.step_slug = d.dep_slug
+    join pgflow.step_states o on o.run_id = p_state.run_id and o.step_slug = d.dep_slug
+    where d.flow_slug = p_state.flow_slug and d.step_slug = p_state.step_slug
+  ) w
+  left join lateral (
+    select jsonb_build_object('type', l.type, 'message', l.message, 'attempts', l.attempt) as error,
+      case when l.retry_at > pgflow.clock() then l.retry_at end as retry_at
+    from pgflow.task_errors l
+    where p_state.status = 'started' and l.run_id = p_state.run_id and l.step_slug = p_state.step_slug
+    order by l.id desc limit 1
+  ) e on true
+$$;
+
+-- One run with its steps, as `show --json` prints it. p_items adds the status of each map task; p_after_error gives
+-- only errors with a greater id; p_outputs false leaves outputs out, for views that are drawn often. Null: no such run.
+create or replace function pgflow.run_snapshot(
+  p_run_id uuid, p_items boolean default false, p_after_error bigint default 0, p_outputs boolean default true
+) returns jsonb
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
+as $$
+  select jsonb_build_object(
+    'run', jsonb_build_object(
+      'id', r.run_id, 'flow', coalesce(r.flow_name, r.flow_slug), 'version', nullif(split_part(r.flow_slug, '__', 2), ''),
+      'status', r.status, 'input', r.input, 'output', case when p_outputs then r.output end, 'error', r.error,
+      'key', r.run_key, 'labels', '{}'::jsonb, 'parent', null, 'created_at', r.started_at, 'started_at', r.started_at,
+      'ended_at', coalesce(r.completed_at, r.failed_at, r.cancelled_at)),
+    'now', pgflow.clock(),
+    'steps', (
+      select coalesce(jsonb_agg(pgflow._step_snapshot(s, d, p_items, p_outputs)
+        || jsonb_build_object('max_attempts', greatest(coalesce(d.opt_max_attempts, f.opt_max_attempts), 1))
+        order by d.step_index), '[]')
+      from pgflow.step_states s
+      join pgflow.steps d on d.flow_slug = s.flow_slug and d.step_slug = s.step_slug
+      where s.run_id = r.run_id),
+    'errors', (
+      select coalesce(jsonb_agg(jsonb_build_object('id', e.id, 'step', e.step_slug, 'index', e.task_index, 'attempt', e.attempt,
+        'type', e.type, 'message', e.message, 'trace', e.trace, 'at', e.created_at, 'final', e.final,
+        'retry_at', e.retry_at) order by e.id), '[]')
+      from (select x.* from pgflow.task_errors x where x.run_id = r.run_id and x.id > p_after_error
+            order by x.id limit 200) e))
+  from pgflow.runs r
+  join pgflow.flows f on f.flow_slug = r.flow_slug
+  where r.run_id = p_run_id
+$$;
+
+-- Runs, newest first; null filters match all.
+create or replace function pgflow.list_runs(
+  p_flow text default null, p_status text default null, p_since interval default null, p_limit int default 20
+) returns jsonb
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
+as $$
+  select coalesce(jsonb_agg(jsonb_build_object(
+    'id', r.run_id, 'flow', coalesce(r.flow_name, r.flow_slug), 'version', nullif(split_part(r.flow_slug, '__', 2), ''),
+    'status', r.status, 'key', r.run_key, 'created_at', r.started_at,
+    'ended_at', coalesce(r.completed_at, r.failed_at, r.cancelled_at), 'error', r.error,
+    'steps', (select jsonb_build_object('total', count(*), 'completed', count(*) filter (where s.status = 'completed'))
+              from pgflow.step_states s where s.run_id = r.run_id)) order by r.started_at desc, r.run_id), '[]')
+  from (
+    select x.* from pgflow.runs x
+    where (p_flow is null or coalesce(x.flow_name, x.flow_slug) = p_flow)
+      and (p_status is null or x.status = p_status)
+      and (p_since is null or x.started_at >= pgflow.clock() - p_since)
+    order by x.started_at desc, x.run_id limit p_limit
+  ) r
+$$;
+
+-- The runs that a text means: an id, a unique beginning of one, `last`, or a run key; at most five.
+create or replace function pgflow.find_run(p_text text) returns jsonb
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(jsonb_agg(f.run_id), '[]')
+  from (
+    select r.run_id from pgflow.runs r
+    where case
+      when p_text = 'last' then r.run_id = (select x.run_id from pgflow.runs x order by x.started_at desc, x.run_id limit 1)
+      else r.run_key = p_text
+        or p_text ~ '^[0-9A-Fa-f-]{4,36}$' and r.run_id::text like lower(p_text) || '%'
+    end
+    limit 5
+  ) f
+$$;
+
+-- How many runs of these flows stand in each status.
+create or replace function pgflow._run_counts(p_slugs text[]) returns jsonb
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select jsonb_build_object(
+    'started', count(*) filter (where r.status = 'started'), 'completed', count(*) filter (where r.status = 'completed'),
+    'failed', count(*) filter (where r.status = 'failed'), 'cancelled', count(*) filter (where r.status = 'cancelled'))
+  from pgflow.runs r where r.flow_slug = any(p_slugs)
+$$;
+
+-- Flows with their active version and how their runs stand.
+create or replace function pgflow.list_flows() returns jsonb
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
+as $$
+  select coalesce(jsonb_agg(jsonb_build_object('name', f.name, 'version', f.active, 'versions', f.versions,
+    'description', f.description, 'deployed_at', f.deployed_at, 'runs', pgflow._run_counts(f.slugs)) order by f.name), '[]')
+  from (
+    select d.name, max(d.version) filter (where d.active) as active, count(*) as versions,
+      (array_agg(d.description order by d.active desc, d.created_at desc))[1] as description,
+      max(d.created_at) as deployed_at, array_agg(d.flow_slug) as slugs
+    from pgflow.definitions d group by d.name
+  ) f
+$$;
+
+-- The versions of a flow, newest first; raises PF001 for an unknown name.
+create or replace function pgflow.list_versions(p_name text) returns jsonb
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
+as $$
+begin
+  if not exists (select 1 from pgflow.definitions d where d.name = p_name) then
+    raise exception using errcode = 'PF001', message = format('there is no flow "%s" in this database', p_name);
+  end if;
+  return (
+    select jsonb_agg(jsonb_build_object('version', d.version, 'active', d.active, 'created_at', d.created_at,
+      'created_by', d.created_by, 'git', d.git, 'runs', c.counts, 'live', c.counts -> 'started')
+      order by d.created_at desc, d.version)
+    from pgflow.definitions d
+    cross join lateral (select pgflow._run_counts(array[d.flow_slug]) as counts) c
+    where d.name = p_name);
+end
+$$;
+
+-- The invariants I1 to I8 that rows alone can show: one line for each violation, none when all is well.
+create or replace function pgflow.violations() returns table (invariant text, run_id uuid, step_slug text, details text)
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select 'I1', t.run_id, t.step_slug, format('task %s is %s in a run that has ended', t.task_index, t.status)
+  from pgflow.step_tasks t join pgflow.runs r on r.run_id = t.run_id
+  where r.status <> 'started' and t.status in ('queued', 'started')
+  union all
+  select 'I1', s.run_id, s.step_slug, format('step is %s in a run that has ended', s.status)
+  from pgflow.step_states s join pgflow.runs r on r.run_id = s.run_id join pgflow.flows f on f.flow_slug = r.flow_slug
+  where r.status <> 'started' and f.door = 'deploy' and s.status in ('created', 'started')
+  union all
+  select 'I3', s.run_id, s.step_slug, format('remaining_tasks is %s, %s are open', s.remaining_tasks, o.open)
+  from pgflow.step_states s
+  cross join lateral (
+    select s.initial_tasks - count(*) filter (where t.status = 'completed') as open
+    from pgflow.step_tasks t where t.run_id = s.run_id and t.step_slug = s.step_slug) o
+  where s.status in ('started', 'completed') and s.remaining_tasks <> o.open
+  union all
+  select 'I3', s.run_id, s.step_slug, format('remaining_deps is %s, %s are open', s.remaining_deps, o.open)
+  from pgflow.step_states s
+  cross join lateral (
+    select count(*) filter (where x.status not in ('completed', 'skipped')) as open
+    from pgflow.deps d join pgflow.step_states x on x.run_id = s.run_id and x.step_slug = d.dep_slug
+    where d.flow_slug = s.flow_slug and d.step_slug = s.step_slug) o
+  where s.status = 'created' and s.remaining_deps <> o.open
+  union all
+  select 'I3', r.run_id, null, format('remaining_steps is %s, %s are open', r.remaining_steps, o.open)
+  from pgflow.runs r
+  cross join lateral (
+    select count(*) filter (where s.status not in ('completed', 'skipped')) as open
+    from pgflow.step_states s where s.run_id = r.run_id) o
+  where r.status in ('started', 'completed') and r.remaining_steps <> o.open
+  union all
+  select 'I5', s.run_id, s.step_slug, format('started before %s had ended', x.step_slug)
+  from pgflow.step_states s
+  join pgflow.deps d on d.flow_slug = s.flow_slug and d.step_slug = s.step_slug
+  join pgflow.step_states x on x.run_id = s.run_id and x.step_slug = d.dep_slug
+  where s.status in ('started', 'completed', 'failed') and x.status in ('created', 'started')
+  union all
+  select 'I6', s.run_id, s.step_slug, format('%s items, but another number of outputs', s.initial_tasks)
+  from pgflow.step_states s join pgflow.steps d on d.flow_slug = s.flow_slug and d.step_slug = s.step_slug
+  where s.status = 'completed' and d.step_type = 'map'
+    and case jsonb_typeof(s.output) when 'array' then jsonb_array_length(s.output) end is distinct from s.initial_tasks
+  union all
+  select 'I7', t.run_id, t.step_slug, format('task %s: %s attempts counted, %s crashes', t.task_index, t.attempts_count - t.uncounted, t.crashes_count)
+  from pgflow.step_tasks t
+  join pgflow.flows f on f.flow_slug = t.flow_slug and f.door = 'deploy'
+  join pgflow.steps d on d.flow_slug = t.flow_slug and d.step_slug = t.step_slug
+  where t.attempts_count - t.uncounted > greatest(d.opt_max_attempts, 1) or t.crashes_count > 5
+$$;
+
+-- I2 and I8, which need the queues: live tasks without their message, messages without a live task.
+create or replace function pgflow.queue_violations() returns table (invariant text, queue_name text, message_id bigint, details text)
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_queue text;
+begin
+  for v_queue in select distinct f.queue_name from pgflow.flows f where f.door = 'deploy' loop
+    return query
+      select 'I2', v_queue, m.id, 'live task without a message'::text
+      from unnest(pgflow._queue_missing(v_queue, array(
+        select t.message_id from pgflow.step_tasks t
+        join pgflow.step_states s on s.run_id = t.run_id and s.step_slug = t.step_slug
+        where t.queue_name = v_queue and t.status in ('queued', 'started') and t.task_index < s.sent))) m(id)
+      union all
+      select 'I8', v_queue, m.id, 'message without a live task'::text
+      from unnest(pgflow._queue_ids(v_queue)) m(id)
+      where not exists (select 1 from pgflow.step_tasks t where t.queue_name = v_queue and t.message_id = m.id
+                        and t.status in ('queued', 'started'));
+  end loop;
+end
+$$;

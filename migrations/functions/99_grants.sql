@@ -1,0 +1,4 @@
+-- S-6: nothing here is for everybody. The owner grants what a role needs.
+revoke all on schema pgflow from public;
+revoke all on all tables in schema pgflow from public;
+revoke all on all functions in schema pgflow from public;
