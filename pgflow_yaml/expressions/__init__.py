@@ -1,0 +1,27 @@
+"""The expression language: text → JSON tree, and the value of a tree over JSON values."""
+
+from __future__ import annotations
+
+from pgflow_yaml.expressions.evaluator import evaluate
+from pgflow_yaml.expressions.findings import (
+    CODES,
+    ExpressionError,
+    Finding,
+    InvalidExpression,
+    Reference,
+)
+from pgflow_yaml.expressions.parser import Expression
+from pgflow_yaml.expressions.templates import parse_expression, parse_template, unescape
+
+__all__ = [
+    "CODES",
+    "Expression",
+    "ExpressionError",
+    "Finding",
+    "InvalidExpression",
+    "Reference",
+    "evaluate",
+    "parse_expression",
+    "parse_template",
+    "unescape",
+]

@@ -1,0 +1,216 @@
+"""Evaluate the JSON tree of an expression over JSON values, within fixed bounds.
+
+`pgflow.evaluate` in `migrations/functions/05_expressions.sql` is its twin: same values, same errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+from pgflow_yaml.expressions import operators
+from pgflow_yaml.expressions.findings import ExpressionError
+from pgflow_yaml.expressions.functions import call
+from pgflow_yaml.expressions.values import (
+    MAX_BYTES,
+    check_bytes,
+    check_items,
+    equal,
+    json_text,
+    kind,
+    limited_text,
+    text_of,
+)
+from pgflow_yaml.model import Json
+
+MAX_VISITS = 200_000
+MAX_DEPTH = 200
+_UNTOUCHED = frozenset({"path", "var", "get", "index", "lit"})
+
+
+def evaluate(ast: Json, env: Mapping[str, Json]) -> Json:
+    """Give the value of a tree; `env` maps each dotted path that the tree names to its value.
+
+    Raise ExpressionError where there is no value: a wrong type, a division by zero, a bound.
+    """
+    run = _Evaluation(env)
+    try:
+        value = run.value(ast, 0)
+        # What a path names passes as it is: only what the expression made is bounded.
+        if isinstance(value, (list, dict)) and cast("list[Json]", ast)[0] not in _UNTOUCHED:
+            check_bytes(_size(value))
+    except (KeyError, IndexError, TypeError, ValueError, RecursionError) as error:
+        msg = f"the expression cannot be evaluated: {error}"
+        raise ExpressionError(msg) from error
+    return value
+
+
+def _size(value: Json) -> int:
+    return len(json_text(value).encode())
+
+
+class _Evaluation:
+    """One walk over a tree: the environment, the loop variables, and the visits charged so far."""
+
+    __slots__ = ("env", "variables", "visits")
+
+    def __init__(self, env: Mapping[str, Json]) -> None:
+        self.env = env
+        self.variables: dict[str, Json] = {}
+        self.visits = 0
+
+    def value(self, node: Any, depth: int) -> Json:
+        if depth > MAX_DEPTH:
+            msg = "the expression is nested too deeply"
+            raise ExpressionError(msg)
+        return _NODES[node[0]](self, node, depth + 1)
+
+    def charge(self, visits: int) -> None:
+        self.visits += visits
+        if self.visits > MAX_VISITS:
+            msg = f"the expression takes more than {MAX_VISITS:,} steps"
+            raise ExpressionError(msg)
+
+
+def _literal(_run: _Evaluation, node: Any, _depth: int) -> Json:
+    return cast("Json", node[1])
+
+
+def _path(run: _Evaluation, node: Any, _depth: int) -> Json:
+    return run.env.get(node[1])
+
+
+def _variable(run: _Evaluation, node: Any, _depth: int) -> Json:
+    return run.variables[node[1]]
+
+
+def _get(run: _Evaluation, node: Any, depth: int) -> Json:
+    holder = run.value(node[1], depth)
+    return holder.get(node[2]) if type(holder) is dict else None
+
+
+def _index(run: _Evaluation, node: Any, depth: int) -> Json:
+    return operators.pick(run.value(node[1], depth), run.value(node[2], depth))
+
+
+def _and(run: _Evaluation, node: Any, depth: int) -> Json:
+    value: Json = None
+    for part in node[1:]:
+        value = run.value(part, depth)
+        if not operators.truth(value):
+            break
+    return value
+
+
+def _or(run: _Evaluation, node: Any, depth: int) -> Json:
+    value: Json = None
+    for part in node[1:]:
+        value = run.value(part, depth)
+        if operators.truth(value):
+            break
+    return value
+
+
+def _not(run: _Evaluation, node: Any, depth: int) -> Json:
+    return not operators.truth(run.value(node[1], depth))
+
+
+def _if(run: _Evaluation, node: Any, depth: int) -> Json:
+    chosen = node[2] if operators.truth(run.value(node[1], depth)) else node[3]
+    return run.value(chosen, depth)
+
+
+def _equal(run: _Evaluation, node: Any, depth: int) -> Json:
+    return equal(run.value(node[1], depth), run.value(node[2], depth))
+
+
+def _unequal(run: _Evaluation, node: Any, depth: int) -> Json:
+    return not equal(run.value(node[1], depth), run.value(node[2], depth))
+
+
+def _order(run: _Evaluation, node: Any, depth: int) -> Json:
+    return operators.compare(node[0], run.value(node[1], depth), run.value(node[2], depth))
+
+
+def _in(run: _Evaluation, node: Any, depth: int) -> Json:
+    needle, hay = run.value(node[1], depth), run.value(node[2], depth)
+    if type(hay) is list:
+        run.charge(len(hay) // 10)
+    return operators.contains(needle, hay) is (node[0] == "in")
+
+
+def _arithmetic(run: _Evaluation, node: Any, depth: int) -> Json:
+    return operators.arithmetic(node[0], run.value(node[1], depth), run.value(node[2], depth))
+
+
+def _negative(run: _Evaluation, node: Any, depth: int) -> Json:
+    return operators.negative(run.value(node[1], depth))
+
+
+def _list(run: _Evaluation, node: Any, depth: int) -> Json:
+    return [run.value(part, depth) for part in node[1:]]
+
+
+def _dict(run: _Evaluation, node: Any, depth: int) -> Json:
+    return {node[at]: run.value(node[at + 1], depth) for at in range(1, len(node), 2)}
+
+
+def _text(run: _Evaluation, node: Any, depth: int) -> Json:
+    return limited_text("".join([text_of(run.value(part, depth)) for part in node[1:]]))
+
+
+def _call(run: _Evaluation, node: Any, depth: int) -> Json:
+    args = [run.value(part, depth) for part in node[2:]]
+    value = call(node[1], args)
+    walked = sum(len(part) for part in (*args, value) if type(part) is list)
+    run.charge(walked // 10)
+    return value
+
+
+def _for(run: _Evaluation, node: Any, depth: int) -> Json:
+    _, body, name, source, condition = node
+    items = run.value(source, depth)
+    if type(items) is not list:
+        msg = f"a comprehension walks over a list, not over {kind(items)}"
+        raise ExpressionError(msg)
+    check_items(len(items))
+    run.charge(len(items) * (_nodes(body) + (0 if condition is None else _nodes(condition))))
+    outer = run.variables
+    made: list[Json] = []
+    for item in items:
+        run.variables = {**outer, name: item}
+        if condition is None or operators.truth(run.value(condition, depth)):
+            made.append(run.value(body, depth))
+    run.variables = outer
+    return made
+
+
+def _nodes(node: Any) -> int:
+    """Count the nodes of a tree."""
+    if node[0] == "lit":
+        return 1
+    return 1 + sum(_nodes(part) for part in node if type(part) is list)
+
+
+_NODES: dict[str, Callable[[_Evaluation, Any, int], Json]] = {
+    "lit": _literal,
+    "path": _path,
+    "var": _variable,
+    "get": _get,
+    "index": _index,
+    "and": _and,
+    "or": _or,
+    "not": _not,
+    "if": _if,
+    "==": _equal,
+    "!=": _unequal,
+    **dict.fromkeys(("<", "<=", ">", ">="), _order),
+    **dict.fromkeys(("in", "not in"), _in),
+    **dict.fromkeys(("+", "-", "*", "/", "%"), _arithmetic),
+    "neg": _negative,
+    "list": _list,
+    "dict": _dict,
+    "text": _text,
+    "call": _call,
+    "for": _for,
+}

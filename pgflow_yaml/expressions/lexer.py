@@ -1,0 +1,249 @@
+"""Cut an expression into tokens; report what no expression may contain.
+
+Texts, numbers and names are read here, so that Python's own parser only ever sees placeholders.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from typing import Literal
+
+from pgflow_yaml.expressions.findings import Finding
+from pgflow_yaml.expressions.values import canonical
+from pgflow_yaml.model import Json
+
+Kind = Literal["name", "key", "number", "text", "word", "operator"]
+
+WORDS = frozenset({"and", "or", "not", "in", "if", "else", "for"})
+CONSTANTS: dict[str, Json] = {
+    "true": True,
+    "True": True,
+    "false": False,
+    "False": False,
+    "null": None,
+    "None": None,
+}
+_SPACE = re.compile(r"[ \t\r\n]+")
+_NAME = re.compile(r"[^\W\d]\w*")
+_NUMBER = re.compile(r"(?:[0-9][0-9_]*(?:\.[0-9_]*)?|\.[0-9][0-9_]*)(?:[eE][+-]?[0-9]+)?")
+_OPERATOR = re.compile(
+    r"===|!==|\.\.\.|&&|\|\||\?\?|\?\.|==|!=|<=|>=|<>|<<|>>|\*\*|//|:=|->|=>|[-+*/%<>=!&|^~@?:.,()\[\]{};]"
+)
+_ESCAPES = {
+    "n": "\n",
+    "t": "\t",
+    "r": "\r",
+    "b": "\b",
+    "f": "\f",
+    "\\": "\\",
+    "'": "'",
+    '"': '"',
+    "/": "/",
+}
+_HEX = {"x": 2, "u": 4, "U": 8}
+_CODE_POINTS = 0x110000
+_SURROGATES = range(0xD800, 0xE000)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A piece of the text; `value` is the literal, the name or the operator."""
+
+    kind: Kind
+    start: int
+    end: int
+    value: Json
+
+    def __repr__(self) -> str:
+        return f"{self.kind}:{self.value!r}"
+
+
+class Lexer:
+    """Reads one text from left to right; `tokens` and `findings` are the result."""
+
+    def __init__(self, text: str) -> None:
+        """Read the whole text."""
+        self.text = text
+        self.tokens: list[Token] = []
+        self.findings: list[Finding] = []
+        position = 0
+        while position < len(text):
+            position = self._step(position)
+
+    def _step(self, start: int) -> int:
+        if match := _SPACE.match(self.text, start):
+            return match.end()
+        character = self.text[start]
+        if character in "\"'":
+            return self._text(start, start)
+        if match := _NAME.match(self.text, start):
+            return self._name(start, match.end())
+        after_dot = self._follows_value_dot(start)
+        if not after_dot and (match := _NUMBER.match(self.text, start)):
+            return self._number(start, match.end())
+        if match := _OPERATOR.match(self.text, start):
+            self._add("operator", start, match.end(), match.group())
+            return match.end()
+        self._report(start, start + 1, "PF219", *_strange(character))
+        return start + 1
+
+    def _follows_value_dot(self, start: int) -> bool:
+        # `rows.0`: here the dot belongs to the path, not to the number.
+        return bool(
+            self.text[start] == "."
+            and self.tokens
+            and self.tokens[-1].end == start
+            and (self.tokens[-1].kind in ("name", "key") or self.tokens[-1].value in ("]", ")"))
+        )
+
+    def _add(self, kind: Kind, start: int, end: int, value: Json) -> None:
+        self.tokens.append(Token(kind, start, end, value))
+
+    def _report(
+        self, start: int, end: int, code: str, message: str, help_: str | None = None
+    ) -> None:
+        self.findings.append(Finding(start, end, code, message, help_))
+
+    def _name(self, start: int, end: int) -> int:
+        name = self.text[start:end]
+        if end < len(self.text) and self.text[end] in "\"'" and len(name) <= 2:
+            return self._prefixed(start, end, name)
+        if unicodedata.normalize("NFC", name) != name:
+            self._report(
+                start,
+                end,
+                "PF214",
+                f"`{name}` is not in Unicode's composed form (NFC)",
+                'write the key in brackets: x["…"]',
+            )
+        previous = self.tokens[-1] if self.tokens else None
+        if previous and previous.kind == "operator" and previous.value in (".", "?."):
+            self._add("key", start, end, name)
+        elif name in WORDS:
+            self._add("word", start, end, name)
+        else:
+            self._add("name", start, end, name)
+        return end
+
+    def _prefixed(self, start: int, end: int, prefix: str) -> int:
+        if "f" in prefix.lower():
+            message, fix = (
+                "f-strings are not part of the expression language",
+                "join texts with `+`, or write a template: text ${{ value }} text",
+            )
+        else:
+            message, fix = f'a text takes no prefix "{prefix}"', f"leave out `{prefix}`"
+        self._report(start, end, "PF216", message, fix)
+        return self._text(start, end)
+
+    def _number(self, start: int, end: int) -> int:
+        text = self.text[start:end]
+        if match := _NAME.match(self.text, end):
+            end = match.end()
+            self._report(
+                start,
+                end,
+                "PF223",
+                f"`{self.text[start:end]}` is not a number",
+                "write a decimal number, such as 12 or 0.5; put other texts in quotes",
+            )
+            self._add("number", start, end, 0)
+            return end
+        self._add("number", start, end, self._number_value(text, start, end))
+        return end
+
+    def _number_value(self, text: str, start: int, end: int) -> Json:
+        if re.search(r"_(?![0-9])|(?<![0-9])_", text) or re.match(r"0[0-9_]", text):
+            self._report(
+                start,
+                end,
+                "PF223",
+                f"`{text}` is not a number",
+                "write it without leading zeros or stray underscores",
+            )
+            return 0
+        plain = text.replace("_", "")
+        if plain.isdigit():
+            return int(plain)
+        number = float(plain)
+        if number == float("inf"):
+            self._report(start, end, "PF223", f"`{text}` is too large for a double")
+            return 0
+        return canonical(number)
+
+    def _text(self, start: int, quote_at: int) -> int:
+        quote = self.text[quote_at]
+        if self.text.startswith(quote * 3, quote_at):
+            self._report(
+                quote_at,
+                quote_at + 3,
+                "PF218",
+                "a text begins with one quote, not with three",
+                "write one quote on each side",
+            )
+        parts: list[str] = []
+        position = quote_at + 1
+        while position < len(self.text) and self.text[position] != quote:
+            piece, position = self._character(position)
+            parts.append(piece)
+        if position >= len(self.text):
+            self._report(
+                start, len(self.text), "PF218", "this text is not closed", f"put {quote} at its end"
+            )
+        end = min(position + 1, len(self.text))
+        self._add("text", start, end, "".join(parts))
+        return end
+
+    def _character(self, position: int) -> tuple[str, int]:
+        character = self.text[position]
+        if character != "\\":
+            if character == "\0" or ord(character) in _SURROGATES:
+                self._report(position, position + 1, "PF218", "a text cannot hold this character")
+                return "", position + 1
+            return character, position + 1
+        letter = self.text[position + 1 : position + 2]
+        if letter in _ESCAPES:
+            return _ESCAPES.get(letter, ""), position + 2
+        return self._hexadecimal(position, letter)
+
+    def _hexadecimal(self, position: int, letter: str) -> tuple[str, int]:
+        width = _HEX.get(letter, 0)
+        digits = self.text[position + 2 : position + 2 + width]
+        if width and re.fullmatch("[0-9a-fA-F]+", digits) and len(digits) == width:
+            code = int(digits, 16)
+            if 0 < code < _CODE_POINTS and code not in _SURROGATES:
+                return chr(code), position + 2 + width
+            self._report(
+                position, position + 2 + width, "PF218", "a text cannot hold this character"
+            )
+            return "", position + 2 + width
+        end = min(position + 2, len(self.text))
+        self._report(
+            position,
+            end,
+            "PF218",
+            f"`{self.text[position:end]}` is not an escape in a text",
+            "write two backslashes for a backslash",
+        )
+        return "", end
+
+
+def _strange(character: str) -> tuple[str, str | None]:
+    """Say what a character outside the language is, and what to write."""
+    if character == "#":
+        return "an expression holds no comment", "put the comment on a line of its own in the file"
+    if character == "$":
+        return "`$` has no meaning inside an expression", "write names as they are: input.name"
+    if character == "`":
+        return "texts stand in quotes, not in backticks", 'write "text"'
+    if character in "“”„«»‘’":
+        return f"`{character}` is a typographic quote", "write \" or '"
+    if character.isspace():
+        return (
+            f"this is {unicodedata.name(character, 'a strange space')}, not an ordinary space",
+            "write an ordinary space",
+        )
+    shown = character if character.isprintable() else f"U+{ord(character):04X}"
+    return f"`{shown}` has no meaning in an expression", None

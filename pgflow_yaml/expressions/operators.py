@@ -1,0 +1,109 @@
+"""What the operators do with JSON values; numbers as `values.py` says."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any, cast
+
+from pgflow_yaml.expressions.findings import ExpressionError
+from pgflow_yaml.expressions.values import (
+    canonical,
+    check_items,
+    double,
+    equal,
+    is_number,
+    kind,
+    limited_text,
+)
+from pgflow_yaml.model import Json
+
+_ORDER: dict[str, Callable[[Any, Any], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+_ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "%": operator.mod,
+}
+
+
+def truth(value: Json) -> bool:
+    """Tell whether a value counts as true: not null, false, 0 or empty."""
+    # A fraction that no double can hold is 0.0 already when JSON is read.
+    return bool(value)
+
+
+def compare(symbol: str, a: Json, b: Json) -> bool:
+    """Order two numbers or two texts (by code point); null is neither above nor below."""
+    if is_number(a) and is_number(b):
+        return _ORDER[symbol](canonical(cast("float", a)), canonical(cast("float", b)))
+    if type(a) is str and type(b) is str:
+        return _ORDER[symbol](a, b)
+    if a is None or b is None:
+        return False
+    msg = f"`{symbol}` cannot compare {kind(a)} with {kind(b)}"
+    raise ExpressionError(msg)
+
+
+def contains(needle: Json, hay: Json) -> bool:
+    """Tell whether a list has the item, an object the key, or a text the part; null has nothing."""
+    if type(hay) is list:
+        return any(equal(needle, item) for item in hay)
+    if type(hay) is dict:
+        return type(needle) is str and needle in hay
+    if hay is None:
+        return False
+    if type(hay) is str and type(needle) is str:
+        return needle in hay
+    msg = f"`in` cannot look for {kind(needle)} in {kind(hay)}"
+    raise ExpressionError(msg)
+
+
+def arithmetic(symbol: str, a: Json, b: Json) -> Json:
+    """Compute `a symbol b`; `+` joins two texts or two lists as well."""
+    if is_number(a) and is_number(b):
+        x, y = canonical(cast("float", a)), canonical(cast("float", b))
+        if symbol in "/%" and y == 0:
+            msg = "division by zero"
+            raise ExpressionError(msg)
+        if symbol == "/":
+            return canonical(double(x) / double(y))
+        if type(x) is not int or type(y) is not int:
+            x, y = double(x), double(y)
+        return canonical(_ARITHMETIC[symbol](x, y))
+    if symbol == "+" and type(a) is str and type(b) is str:
+        return limited_text(a + b)
+    if symbol == "+" and type(a) is list and type(b) is list:
+        check_items(len(a) + len(b))
+        return a + b
+    msg = f"`{symbol}` cannot take {kind(a)} and {kind(b)}"
+    raise ExpressionError(msg)
+
+
+def negative(value: Json) -> Json:
+    """Compute `-value`."""
+    if not is_number(value):
+        msg = f"`-` cannot take {kind(value)}"
+        raise ExpressionError(msg)
+    return -canonical(cast("float", value))
+
+
+def pick(holder: Json, index: Json) -> Json:
+    """Look up a key of an object, an item of a list or a character; what is missing is null."""
+    if type(index) is str:
+        return holder.get(index) if type(holder) is dict else None
+    if not is_number(index):
+        msg = f"an index is a number or a text, not {kind(index)}"
+        raise ExpressionError(msg)
+    number = canonical(cast("float", index))
+    if type(number) is not int:
+        msg = f"an index is an integer, not {number}"
+        raise ExpressionError(msg)
+    if type(holder) is not list and type(holder) is not str:
+        return None
+    return holder[number] if -len(holder) <= number < len(holder) else None

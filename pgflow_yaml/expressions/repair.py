@@ -1,0 +1,263 @@
+"""Turn tokens into text for Python's parser, and report foreign operators on the way.
+
+A foreign operator is replaced by its nearest Python word, so that one text gives all its findings.
+"""
+
+from __future__ import annotations
+
+import ast
+import warnings
+from bisect import bisect_right
+from dataclasses import dataclass
+
+from pgflow_yaml.expressions.findings import Finding
+from pgflow_yaml.expressions.functions import FUNCTIONS
+from pgflow_yaml.expressions.lexer import CONSTANTS, Lexer, Token
+
+_NOT_PART = "`{0}` is not part of the expression language"
+_ASSIGN = "`=` does not compare"
+
+# operator: (code, what Python's parser is given instead, message, help)
+FOREIGN: dict[str, tuple[str, str, str, str | None]] = {
+    "&&": ("PF210", "and", _NOT_PART, "write `and`"),
+    "||": ("PF210", "or", _NOT_PART, "write `or`"),
+    "!": ("PF210", "not", _NOT_PART, "write `not`"),
+    "===": ("PF210", "==", _NOT_PART, "write `==`"),
+    "!==": ("PF210", "!=", _NOT_PART, "write `!=`"),
+    "<>": ("PF210", "!=", _NOT_PART, "write `!=`"),
+    "??": ("PF210", "or", _NOT_PART, "write default(value, fallback)"),
+    "?.": ("PF210", ".", _NOT_PART, "write `.`; a key that is missing is null already"),
+    "=": ("PF211", "==", _ASSIGN, "write `==`"),
+    ":=": (
+        "PF216",
+        "==",
+        "`:=` assigns, and an expression cannot",
+        "write the value where it is used",
+    ),
+    "**": ("PF216", "*", _NOT_PART, "multiply with `*`"),
+    "//": ("PF216", "/", _NOT_PART, "write int(a / b)"),
+    "&": ("PF210", "and", _NOT_PART, "write `and`"),
+    "|": ("PF210", "or", _NOT_PART, "write `or`"),
+    "^": ("PF216", "and", _NOT_PART, None),
+    "~": ("PF216", "not", _NOT_PART, "write `not`"),
+    "@": ("PF216", "*", _NOT_PART, None),
+    "<<": ("PF216", "+", _NOT_PART, None),
+    ">>": ("PF216", "+", _NOT_PART, None),
+    "->": ("PF216", "-", _NOT_PART, None),
+    "=>": ("PF216", ">=", _NOT_PART, "a function cannot be written here; `>=` compares"),
+    ";": ("PF216", "and", _NOT_PART, "write one expression"),
+    "...": ("PF216", "", _NOT_PART, None),
+}
+_CASED = {"and": "and", "or": "or", "not": "not", "in": "in"}
+_PAIRS = {")": "(", "]": "[", "}": "{"}
+_CLOSERS = {opener: closer for closer, opener in _PAIRS.items()}
+_LEFT_OUT = {
+    "lambda": "write a list comprehension: [f(x) for x in list]",
+    "await": None,
+    "yield": None,
+    "async": None,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The text for Python's parser, and the token behind each of its columns."""
+
+    text: str
+    tokens: list[Token]
+    columns: list[int]
+
+    def token_at(self, column: int) -> Token:
+        """Give the token that begins at or before a column."""
+        return self.tokens[max(0, bisect_right(self.columns, column) - 1)]
+
+    def start(self, node: ast.expr) -> int:
+        """Give the offset in the original text where a node begins."""
+        return self.token_at(node.col_offset).start
+
+    def end(self, node: ast.expr) -> int:
+        """Give the offset in the original text where a node ends."""
+        return self.token_at((node.end_col_offset or 1) - 1).end
+
+    def parse(self) -> ast.expr | None:
+        """Parse; `None` when Python finds no expression."""
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return ast.parse(self.text, mode="eval").body
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return None
+
+
+class Repair:
+    """Walks over the tokens once; `source` and `findings` are the result."""
+
+    def __init__(self, lexer: Lexer) -> None:
+        """Take the tokens of a text."""
+        self.original = lexer.text
+        self.read = lexer.tokens
+        self.findings: list[Finding] = []
+        self.pieces: list[str] = []
+        self.behind: list[Token] = []
+        self.open: list[Token] = []
+        self.questions: list[int] = []
+        for position in range(len(self.read)):
+            self._token(position)
+        self._close()
+
+    @property
+    def source(self) -> Source:
+        """The repaired text."""
+        columns: list[int] = []
+        column = 0
+        for piece in self.pieces:
+            columns.append(column)
+            column += len(piece) + 1
+        return Source(" ".join(self.pieces), self.behind, columns)
+
+    def _emit(self, piece: str, token: Token) -> None:
+        if piece:
+            self.pieces.append(piece)
+            self.behind.append(token)
+
+    def _report(self, token: Token, code: str, message: str, help_: str | None) -> None:
+        self.findings.append(Finding(token.start, token.end, code, message, help_))
+
+    def _token(self, position: int) -> None:
+        token = self.read[position]
+        if token.kind == "operator":
+            self._operator(token, position)
+        elif token.kind == "word":
+            self._emit(str(token.value), token)
+        elif token.kind == "name" and self._word_of_python(token, position):
+            return
+        elif token.kind == "key":
+            self._emit(f"t{position}", token)
+        else:
+            self._operand(token, position)
+
+    def _operand(self, token: Token, position: int) -> None:
+        previous = self.read[position - 1] if position else None
+        if previous and (previous.kind not in ("operator", "word") or previous.value in _PAIRS):
+            message = "an operator is missing before this"
+            fix = (
+                "join texts with `+`"
+                if token.kind == "text"
+                else "write an operator, or put texts in quotes"
+            )
+            self._report(token, "PF219", message, fix)
+            self._emit("and", token)
+        literal = token.kind in ("text", "number") or token.value in CONSTANTS
+        self._emit(f'"{position}"' if literal else f"t{position}", token)
+
+    def _word_of_python(self, token: Token, position: int) -> bool:
+        """Report a word that is no name here, and put an operator in its place."""
+        word = str(token.value)
+        following = self.read[position + 1] if position + 1 < len(self.read) else None
+        if word == "is":
+            self._report(token, "PF216", _NOT_PART.format(word), "write `==`, or `!=` for `is not`")
+            negated = following is not None and following.value == "not"
+            self._emit("!=" if negated else "==", token)
+            if negated:
+                self.read[position + 1] = Token("operator", token.start, token.end, "")
+            return True
+        if word in _LEFT_OUT and not (following and following.value == "."):
+            self._report(token, "PF216", _NOT_PART.format(word), _LEFT_OUT[word])
+            return True
+        if word.lower() in _CASED and word not in CONSTANTS:
+            self._report(token, "PF210", _NOT_PART.format(word), f"write `{word.lower()}`")
+            self._emit(word.lower(), token)
+            return True
+        return False
+
+    def _operator(self, token: Token, position: int) -> None:
+        symbol = str(token.value)
+        if symbol == "?":
+            self._question(token, position)
+        elif symbol == ":" and self.questions and self.questions[-1] == len(self.open):
+            self.questions.pop()
+            self._emit("or", token)
+        elif symbol == "|" and (fix := self._filter(position)):
+            self._report(token, "PF210", "there are no filters", fix)
+            self._emit("or", token)
+        elif symbol in FOREIGN:
+            code, piece, message, fix = FOREIGN[symbol]
+            self._report(token, code, message.format(symbol), fix)
+            self._emit(piece, token)
+        elif symbol in _CLOSERS:
+            self.open.append(token)
+            self._emit(symbol, token)
+        elif symbol in _PAIRS:
+            self._closer(token, symbol)
+        else:
+            self._emit(symbol, token)
+
+    def _filter(self, position: int) -> str | None:
+        following = self.read[position + 1] if position + 1 < len(self.read) else None
+        if following and following.kind == "name" and following.value in FUNCTIONS:
+            return f"write {FUNCTIONS[str(following.value)].usage}"
+        return None
+
+    def _question(self, token: Token, position: int) -> None:
+        self.questions.append(len(self.open))
+        self._report(
+            token,
+            "PF210",
+            "`? :` is not part of the expression language",
+            self._conditional(position),
+        )
+        self._emit("and", token)
+
+    def _conditional(self, position: int) -> str:
+        """Write `c ? a : b` as the language has it, if both parts are plain to see."""
+        start = self.open[-1].end if self.open else 0
+        colon, end = self._parts(position)
+        if colon is None:
+            return "write `a if condition else b`"
+        condition = self.original[start : self.read[position].start].strip()
+        chosen = self.original[self.read[position].end : self.read[colon].start].strip()
+        other = self.original[self.read[colon].end : end].strip()
+        return f"write `{chosen} if {condition} else {other}`"
+
+    def _parts(self, position: int) -> tuple[int | None, int]:
+        depth = 0
+        colon: int | None = None
+        for at in range(position + 1, len(self.read)):
+            value = self.read[at].value if self.read[at].kind == "operator" else ""
+            depth += (value in _CLOSERS) - (value in _PAIRS)
+            if depth < 0:
+                return colon, self.read[at].start
+            if depth == 0 and value in (":", "?"):
+                if colon is not None or value == "?":
+                    return None, 0
+                colon = at
+        return colon, len(self.original)
+
+    def _closer(self, token: Token, symbol: str) -> None:
+        if self.open and self.open[-1].value == _PAIRS[symbol]:
+            self.open.pop()
+            self._emit(symbol, token)
+            return
+        if any(opener.value == _PAIRS[symbol] for opener in self.open):
+            while self.open[-1].value != _PAIRS[symbol]:
+                self._unclosed(self.open.pop(), token)
+            self.open.pop()
+            self._emit(symbol, token)
+            return
+        self._report(
+            token,
+            "PF217",
+            f"`{symbol}` closes a bracket that was never opened",
+            f"remove it, or open it with `{_PAIRS[symbol]}`",
+        )
+
+    def _unclosed(self, opener: Token, behind: Token) -> None:
+        closer = _CLOSERS[str(opener.value)]
+        self._report(
+            opener, "PF217", f"`{opener.value}` is never closed", f"close it with `{closer}`"
+        )
+        self._emit(closer, behind)
+
+    def _close(self) -> None:
+        while self.open:
+            self._unclosed(self.open.pop(), self.read[-1])

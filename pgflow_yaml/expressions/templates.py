@@ -1,0 +1,115 @@
+"""`${{ expression }}` in the texts of a file."""
+
+from __future__ import annotations
+
+from pgflow_yaml.expressions.findings import Finding, InvalidExpression, Reference
+from pgflow_yaml.expressions.parser import Expression, parse_text
+from pgflow_yaml.model import Json
+
+OPEN, CLOSE, ESCAPED = "${{", "}}", "$${{"
+
+
+def unescape(text: str) -> str:
+    """Turn `$${{` into a literal `${{`."""
+    return text.replace(ESCAPED, OPEN)
+
+
+def parse_expression(text: str, *, roots: frozenset[str]) -> Expression:
+    """Parse an expression, bare or as a whole inside `${{ }}`; raise InvalidExpression."""
+    stripped = text.strip()
+    start, end = 0, len(text)
+    if stripped.startswith(OPEN):
+        start = text.index(OPEN)
+        close = _closing(text, start + len(OPEN))
+        if close is None:
+            raise InvalidExpression([_not_closed(start)])
+        if text[close + len(CLOSE) :].strip():
+            message = "only one `${{ }}` can stand here, with nothing around it"
+            raise InvalidExpression(
+                [Finding(close + 2, len(text), "PF219", message, "leave out the `${{ }}`")]
+            )
+        start, end = start + len(OPEN), close
+    tree, findings, references = parse_text(text[start:end], roots=roots, offset=start)
+    if findings:
+        raise InvalidExpression(findings, references)
+    return Expression(text, tree, tuple(references))
+
+
+def parse_template(text: str, *, roots: frozenset[str]) -> Expression | None:
+    """Parse a text with `${{ }}` in it; `None` if it has none (then `unescape` it).
+
+    A text that is one `${{ }}` keeps the type of its value; otherwise the parts are joined.
+    """
+    parts: list[Json] = []
+    findings: list[Finding] = []
+    references: list[Reference] = []
+    position = 0
+    found = False
+    while (start := _opening(text, position)) is not None:
+        found = True
+        if start > position:
+            parts.append(["lit", unescape(text[position:start])])
+        close = _closing(text, start + len(OPEN))
+        if close is None:
+            findings.append(_not_closed(start))
+            position = len(text)
+            break
+        inner = start + len(OPEN)
+        tree, wrong, named = parse_text(text[inner:close], roots=roots, offset=inner)
+        parts.append(tree)
+        findings += wrong
+        references += named
+        position = close + len(CLOSE)
+    if not found:
+        return None
+    if findings:
+        raise InvalidExpression(findings, references)
+    if position < len(text):
+        parts.append(["lit", unescape(text[position:])])
+    return Expression(text, parts[0] if len(parts) == 1 else ["text", *parts], tuple(references))
+
+
+def _not_closed(start: int) -> Finding:
+    return Finding(
+        start,
+        start + len(OPEN),
+        "PF222",
+        "`${{` is never closed",
+        "end it with `}}`; write `$${{` for the three characters",
+    )
+
+
+def _opening(text: str, position: int) -> int | None:
+    while (start := text.find(OPEN, position)) >= 0:
+        if start == 0 or text[start - 1] != "$":
+            return start
+        position = start + len(OPEN)
+    return None
+
+
+def _closing(text: str, start: int) -> int | None:
+    """Find the `}}` that ends an expression: the first outside its texts and brackets.
+
+    Where quotes or brackets do not match, the first `}}` of all, so that the mistake is reported.
+    """
+    depth = 0
+    position = start
+    while position < len(text):
+        character = text[position]
+        if character in "\"'":
+            position = _end_of_text(text, position)
+            continue
+        if depth == 0 and text.startswith(CLOSE, position):
+            return position
+        depth += (character in "([{") - (character in ")]}" and depth > 0)
+        position += 1
+    first = text.find(CLOSE, start)
+    return None if first < 0 else first
+
+
+def _end_of_text(text: str, position: int) -> int:
+    quote = text[position]
+    position += 1
+    while position < len(text) and text[position] != quote:
+        position += 2 if text[position] == "\\" else 1
+    return position + 1
