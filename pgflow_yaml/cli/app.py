@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pgflow_yaml.suggestions import did_you_mean
+
 from .failures import BROKEN_PIPE, INTERRUPTED, report
 from .options import Options, global_options, version_option
-from .words import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

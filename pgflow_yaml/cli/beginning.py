@@ -41,6 +41,8 @@ PYPROJECT = """[tool.pgflow-yaml]
 # allow = ["shop"]
 """
 
+NEXT = ("validate hello.flow.yaml", "run hello.flow.yaml --input name=Ada", "show last")
+
 
 def files(*, jetbrains: bool) -> dict[str, str]:
     """Name each file and its text."""

@@ -132,9 +132,7 @@ def _of_failure(failure: FailedAttempt, steps: Mapping[str, StepShape]) -> Event
         "attempt": failure["attempt"],
         "max_attempts": step["max_attempts"] if step else failure["attempt"],
         "final": failure["final"],
-        "retry_at": step["retry_at"]
-        if step and not failure["final"] and not is_wide(step)
-        else None,
+        "retry_at": failure["retry_at"],
         "error": {"type": failure["type"], "message": failure["message"]},
     }
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pgflow_yaml import errors
+from pgflow_yaml.suggestions import did_you_mean
 
-from .words import clean, did_you_mean, one_line
+from .words import clean, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,9 +55,9 @@ def report(error: BaseException, options: Options) -> int:
         sys.stdout.write(json.dumps({"error": shown}) + "\n")
         return exit_code
     if isinstance(error, errors.InvalidFlow):
-        from .output import write_frames
+        from .findings import of_error, write_text
 
-        write_frames(error, options)
+        write_text([of_error(error)], options)
         return exit_code
     sys.stderr.write(f"pgflow-yaml: {sentence(error)}\n")
     return exit_code
@@ -89,7 +90,7 @@ def _usage(error: click.ClickException) -> str:
 
 def _diagnostics(error: BaseException) -> list[dict[str, Any]]:
     if isinstance(error, errors.InvalidFlow):
-        from .output import diagnostic_shape
+        from .findings import diagnostic_shape
 
         return [diagnostic_shape(finding) for finding in error.diagnostics]
     if isinstance(error, errors.InvalidInput):

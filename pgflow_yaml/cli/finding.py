@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pgflow_yaml.errors import NotFound
-
-from .words import did_you_mean
+from pgflow_yaml.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

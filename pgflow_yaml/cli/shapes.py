@@ -88,6 +88,7 @@ class FailedAttempt(TypedDict):
     trace: str | None
     at: str
     final: bool
+    retry_at: str | None
 
 
 class Snapshot(TypedDict):

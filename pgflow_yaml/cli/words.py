@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -93,12 +92,3 @@ def pretty(value: Json) -> str:
 def plural(count: int, noun: str) -> str:
     """Say `1 step`, `1,204 steps`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
-def did_you_mean(name: str, known: list[str]) -> str:
-    """Say `; did you mean "order"?`, or nothing where nothing is near."""
-    import difflib
-
-    plain = unicodedata.normalize("NFC", name)
-    near = difflib.get_close_matches(plain, known, n=1, cutoff=0.6)
-    return f'; did you mean "{near[0]}"?' if near else ""

@@ -83,5 +83,6 @@ def a_failure(step: str, **fields: Any) -> FailedAttempt:
         "trace": None,
         "at": "2026-11-24T12:00:07+00:00",
         "final": False,
+        "retry_at": None,
     }
     return cast("FailedAttempt", {**failure, **fields})

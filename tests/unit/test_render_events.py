@@ -32,9 +32,10 @@ def test_nothing_new_tells_nothing() -> None:
 
 def test_a_failed_attempt_becomes_a_line_with_its_next_try() -> None:
     """The attempt, of how many, the error, and when it goes on."""
-    step = a_step("charge", "started", max_attempts=5, retry_at="2026-11-24T12:00:11+00:00")
+    step = a_step("charge", "started", max_attempts=5)
     before = a_snapshot(step)
-    failure = a_failure("charge", attempt=2, at="2026-11-24T12:00:07.12+00:00")
+    at, retry_at = "2026-11-24T12:00:07.12+00:00", "2026-11-24T12:00:11+00:00"
+    failure = a_failure("charge", attempt=2, at=at, retry_at=retry_at)
 
     (event,) = changes(before, a_snapshot(step, errors=[failure]))
 

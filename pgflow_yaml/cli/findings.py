@@ -1,0 +1,144 @@
+"""What is wrong with files, said in three ways: frames for people, annotations for CI, JSON."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .words import plural
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from pgflow_yaml.errors import Diagnostic, InvalidFlow
+
+    from .options import Options
+
+SHOWN_PER_FILE = 20
+_CARETS = re.compile(r"^( *│ +)(\^+)(.*)$")
+_HELP = re.compile(r"^( *)(= help:)(.*)$")
+_HEAD = re.compile(r"^(?P<place>.+?): (?P<kind>(?:error|warning)\[\w+\]): (?P<rest>.*)$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """A file and everything found in it; `flow` and `version` are known when it is valid."""
+
+    file: str
+    source: str
+    diagnostics: Sequence[Diagnostic]
+    flow: str | None = None
+    version: str | None = None
+
+    @property
+    def errors(self) -> int:
+        """How many of the findings are errors."""
+        return sum(each.severity == "error" for each in self.diagnostics)
+
+
+def of_error(error: InvalidFlow) -> Checked:
+    """Take the findings out of an exception."""
+    return Checked(file=error.file, source=error.source, diagnostics=error.diagnostics)
+
+
+def write_text(files: Sequence[Checked], options: Options) -> None:
+    """Write a frame for each finding on stderr, and how many there are."""
+    from pgflow_yaml.frames import render
+
+    width = shutil.get_terminal_size().columns if sys.stderr.isatty() else 100
+    colored = options.colored(sys.stderr)
+    for checked in files:
+        for finding in checked.diagnostics[:SHOWN_PER_FILE]:
+            frame = render(finding, file=checked.file, source=checked.source, width=width)
+            sys.stderr.write((_painted(frame, finding) if colored else frame) + "\n\n")
+        more = len(checked.diagnostics) - SHOWN_PER_FILE
+        if more > 0:
+            sys.stderr.write(f"{checked.file}: … and {more:,} more\n\n")
+    sys.stderr.write(_summary(files) + "\n")
+
+
+def write_github(files: Iterable[Checked]) -> None:
+    """Write annotations as GitHub Actions reads them from stdout."""
+    for checked in files:
+        for finding in checked.diagnostics:
+            sys.stdout.write(_annotation(checked.file, finding) + "\n")
+
+
+def in_github() -> bool:
+    """Tell whether this process runs in GitHub Actions."""
+    return os.environ.get("GITHUB_ACTIONS") == "true"
+
+
+def shape(checked: Checked) -> dict[str, Any]:
+    """Make the JSON of one file."""
+    return {
+        "file": checked.file,
+        "flow": checked.flow,
+        "version": checked.version,
+        "diagnostics": [diagnostic_shape(finding) for finding in checked.diagnostics],
+    }
+
+
+def diagnostic_shape(finding: Diagnostic) -> dict[str, Any]:
+    """Make the JSON of one finding; its field names are API."""
+    span = finding.span
+    return {
+        "code": finding.code,
+        "severity": finding.severity,
+        "message": finding.message,
+        "line": span.line if span else None,
+        "column": span.column if span else None,
+        "end_line": span.end_line if span else None,
+        "end_column": span.end_column if span else None,
+        "help": finding.help,
+    }
+
+
+def _summary(files: Sequence[Checked]) -> str:
+    errors = sum(checked.errors for checked in files)
+    warnings = sum(len(checked.diagnostics) for checked in files) - errors
+    bad = sum(bool(checked.diagnostics) for checked in files)
+    counts = [plural(errors, "error")] if errors else []
+    counts += [plural(warnings, "warning")] if warnings else []
+    return f"{' and '.join(counts)} in {plural(bad, 'file')}"
+
+
+def _annotation(file: str, finding: Diagnostic) -> str:
+    properties = {"file": file, "title": finding.code}
+    if finding.span:
+        properties |= {"line": str(finding.span.line), "col": str(finding.span.column)}
+        if finding.span.end_line == finding.span.line:
+            properties["endColumn"] = str(finding.span.end_column)
+    listed = ",".join(f"{name}={_escaped(value, ',:')}" for name, value in properties.items())
+    text = finding.message + (f"\nhelp: {finding.help}" if finding.help else "")
+    return f"::{finding.severity} {listed}::{_escaped(text)}"
+
+
+def _escaped(text: str, more: str = "") -> str:
+    return "".join(
+        f"%{ord(char):02X}" if char in "%\r\n" or char in more else char for char in text
+    )
+
+
+def _painted(frame: str, finding: Diagnostic) -> str:
+    color = "red" if finding.severity == "error" else "yellow"
+    return "\n".join(_painted_lines(frame.split("\n"), color))
+
+
+def _painted_lines(lines: Sequence[str], color: str) -> Iterator[str]:
+    for number, line in enumerate(lines):
+        if number == 0 and (head := _HEAD.match(line)):
+            kind = click.style(head["kind"], fg=color, bold=True)
+            yield f"{click.style(head['place'], bold=True)}: {kind}: {head['rest']}"
+        elif found := _CARETS.match(line):
+            yield found[1] + click.style(found[2] + found[3], fg=color, bold=True)
+        elif found := _HELP.match(line):
+            yield found[1] + click.style(found[2], fg="cyan") + found[3]
+        else:
+            yield line

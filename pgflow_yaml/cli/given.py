@@ -1,0 +1,150 @@
+"""The input of a run as it is typed: JSON, `@file`, or `name=value`, with its mistakes located."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pgflow_yaml.errors import Diagnostic, InvalidFlow, Span
+from pgflow_yaml.inputs import apply_defaults_and_check, from_pairs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pgflow_yaml.model import Json
+    from pgflow_yaml.source import Document, Node
+
+    Spec = Mapping[str, Json] | None
+
+CODE_UNREADABLE, CODE_REFUSED = "PF401", "PF402"
+_STEP = re.compile(r"\.?([^.\[\]]+)|\[(\d+)\]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Text:
+    """Where an input was written."""
+
+    name: str
+    text: str
+
+
+def read_input(texts: Sequence[str], spec: Spec) -> dict[str, Json]:
+    """Read what was given as --input and check it; InvalidFlow has a frame for each problem.
+
+    Defaults are left to the database, which puts them in itself.
+    """
+    whole = [each for each in texts if each.startswith(("@", "{", "["))]
+    pairs = [each for each in texts if each not in whole]
+    if len(whole) > 1:
+        raise click.UsageError("--input takes one JSON text or @file; name=value may be repeated")
+    value, where = _read_whole(whole[0]) if whole else ({}, None)
+    named, problems = from_pairs(spec, pairs)
+    if isinstance(value, dict):
+        value = {**value, **named}
+    _, refused = apply_defaults_and_check(spec, value)
+    problems += refused
+    if problems:
+        raise _located(problems, where, pairs)
+    return value if isinstance(value, dict) else {}
+
+
+def _read_whole(given: str) -> tuple[Json, Text]:
+    where = _text(given)
+    try:
+        value: Json = json.loads(where.text, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        span = Span(
+            line=error.lineno, column=error.colno, end_line=error.lineno, end_column=error.colno + 1
+        )
+        message = f"the input is not JSON: {error.msg[:1].lower()}{error.msg[1:]}"
+        finding = Diagnostic(code=CODE_UNREADABLE, message=message, span=span)
+        raise InvalidFlow(where.name, where.text, [finding]) from error
+    except (ValueError, RecursionError) as error:
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        finding = Diagnostic(
+            code=CODE_UNREADABLE, message=f"the input is not JSON: {reason}", span=None
+        )
+        raise InvalidFlow(where.name, where.text, [finding]) from error
+    return value, where
+
+
+def _text(given: str) -> Text:
+    if not given.startswith("@"):
+        return Text(name="--input", text=given)
+    if given == "@-":
+        return Text(name="stdin", text=sys.stdin.read())
+    path = Path(given[1:])
+    try:
+        return Text(name=str(path), text=path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise click.UsageError(f"{path} is not UTF-8 text") from error
+    except OSError as error:
+        raise click.UsageError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _no_constant(name: str) -> Json:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _located(
+    problems: Sequence[Mapping[str, str]], where: Text | None, pairs: Sequence[str]
+) -> InvalidFlow:
+    """Put each problem at its place: in the JSON text, or at its name=value."""
+    name = where.name if where else "--input"
+    text = "\n".join([*([where.text] if where else []), *pairs])
+    document = _document(where.text) if where else None
+    first_pair = text.count("\n") + 2 - len(pairs)
+    findings = []
+    for problem in problems:
+        path = problem["path"]
+        span = _in_pairs(path, pairs, first_pair) or _in_json(path, document)
+        sentence = f"{path} {problem['message']}" if path else f"the input {problem['message']}"
+        findings.append(Diagnostic(code=CODE_REFUSED, message=sentence, span=span))
+    return InvalidFlow(name, text, findings)
+
+
+def _in_pairs(path: str, pairs: Sequence[str], first: int) -> Span | None:
+    """Find the value of `name=value`, or the whole pair where it is not written like that."""
+    for number, pair in enumerate(pairs):
+        name, equals, value = pair.partition("=")
+        if path == pair or (equals and _parts(path)[:1] == [name]):
+            begin = len(pair) - len(value) + 1 if value and path != pair else 1
+            line = first + number
+            return Span(line=line, column=begin, end_line=line, end_column=len(pair) + 1)
+    return None
+
+
+def _document(text: str) -> Document | None:
+    """Read the JSON text once more, as YAML, which it is: that reader knows places."""
+    from pgflow_yaml.source import parse
+
+    document = parse(text)
+    return document if document.root is not None else None
+
+
+def _in_json(path: str, document: Document | None) -> Span | None:
+    if document is None or document.root is None:
+        return None
+    from pgflow_yaml.source import MappingNode, SequenceNode
+
+    node: Node = document.root
+    for part in _parts(path):
+        found: Node | None = None
+        if isinstance(node, MappingNode):
+            found = node.get(part)
+        elif isinstance(node, SequenceNode) and part.isdecimal() and int(part) < len(node.items):
+            found = node.items[int(part)]
+        if found is None:
+            break
+        node = found
+    return document.span(node) if node is not document.root or not path else None
+
+
+def _parts(path: str) -> list[str]:
+    return [name or index for name, index in _STEP.findall(path)]

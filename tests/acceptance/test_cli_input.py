@@ -1,0 +1,104 @@
+"""--input takes JSON, @file or name=value, and shows every mistake where it stands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+import pytest
+
+from pgflow_yaml.cli.given import read_input
+from pgflow_yaml.errors import InvalidFlow
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pgflow_yaml.model import Json
+
+SPEC: dict[str, Json] = {
+    "order_id": {"type": "integer"},
+    "name": {"type": "string", "default": "x"},
+    "items": {"type": "array", "items": {"type": "object"}, "default": []},
+}
+
+
+def refused(*texts: str) -> list[tuple[str, str, str | None]]:
+    """What is wrong: the file, the message, and the text under the caret."""
+    with pytest.raises(InvalidFlow) as caught:
+        read_input(texts, SPEC)
+    lines = caught.value.source.split("\n")
+    found = []
+    for finding in caught.value.diagnostics:
+        span = finding.span
+        marked = lines[span.line - 1][span.column - 1 : span.end_column - 1] if span else None
+        found.append((caught.value.file, finding.message, marked))
+    return found
+
+
+def test_pairs_are_read_by_the_type_of_their_field() -> None:
+    """`7` is a number for an integer and a text for a string."""
+    assert read_input(["order_id=7", "name=7"], SPEC) == {"order_id": 7, "name": "7"}
+
+
+def test_json_a_file_and_pairs_give_the_same(tmp_path: Path) -> None:
+    """Three ways to write it; a pair is put over what the JSON says."""
+    file = tmp_path / "input.json"
+    file.write_text('{"order_id": 7, "name": "ada"}')
+    wanted = {"order_id": 7, "name": "ada"}
+
+    assert read_input([file.read_text()], SPEC) == wanted
+    assert read_input([f"@{file}"], SPEC) == wanted
+    assert read_input(['{"order_id": 6}', "name=ada", "order_id=7"], SPEC) == wanted
+
+
+def test_a_mistake_in_json_has_its_place() -> None:
+    """The caret is under the value, also deep in an array."""
+    assert refused('{"order_id": "seven",\n "items": [{}, 3], "nam": 1}') == [
+        ("--input", 'nam is not an input of this flow; did you mean "name"?', "1"),
+        ("--input", 'order_id must be integer, not the string "seven"', '"seven"'),
+        ("--input", "items[1] must be object, not the number 3", "3"),
+    ]
+
+
+def test_a_mistake_in_a_pair_has_its_place() -> None:
+    """The caret is under what stands after the equals sign."""
+    assert refused("name=ada", "order_id=seven") == [
+        ("--input", 'order_id must be integer, not the string "seven"', "seven")
+    ]
+
+
+def test_what_is_missing_is_named_without_a_place() -> None:
+    """A field that is not there has no column."""
+    assert refused("name=ada") == [("--input", "order_id is required (integer)", None)]
+
+
+def test_broken_json_has_line_and_column() -> None:
+    """The place where the reader gave up."""
+    ((file, message, marked),) = refused('{"order_id": 7,\n "name": }')
+
+    assert (file, marked) == ("--input", "}")
+    assert message.startswith("the input is not JSON")
+
+
+@pytest.mark.parametrize("text", ['{"order_id": NaN}', "[" * 100_000, "[1]"])
+def test_what_is_no_object_of_json_is_refused(text: str) -> None:
+    """NaN, bottomless nesting and lists are findings, not tracebacks."""
+    assert refused(text)
+
+
+@pytest.mark.parametrize(
+    "texts", [["@no-such-file.json"], ["{}", "{}"]], ids=["missing file", "two texts"]
+)
+def test_a_wrong_use_of_the_option_is_a_usage_error(texts: list[str]) -> None:
+    """Exit 2, as for other options."""
+    with pytest.raises(click.UsageError):
+        read_input(texts, SPEC)
+
+
+def test_a_flow_without_input_takes_none() -> None:
+    """A field for a flow that declares none is refused."""
+    spec: Any = None
+
+    with pytest.raises(InvalidFlow, match="which takes none"):
+        read_input(["a=1"], spec)
+    assert read_input([], spec) == {}
