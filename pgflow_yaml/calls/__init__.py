@@ -1,0 +1,22 @@
+"""From a dotted path in the database to a Python call and back: finding, calling, results."""
+
+from __future__ import annotations
+
+from pgflow_yaml.calls.binding import by_name, invoke, signature_problems
+from pgflow_yaml.calls.boundary import Unserialisable, clean, error_record, to_json_text
+from pgflow_yaml.calls.context import Context
+from pgflow_yaml.calls.handler import Handler, Handlers, HandlerUnavailable
+
+__all__ = [
+    "Context",
+    "Handler",
+    "HandlerUnavailable",
+    "Handlers",
+    "Unserialisable",
+    "by_name",
+    "clean",
+    "error_record",
+    "invoke",
+    "signature_problems",
+    "to_json_text",
+]

@@ -1,0 +1,173 @@
+"""Which dotted paths may be handlers; decided by looking for files, before anything is imported.
+
+S-7: modules whose file lies under the app dir, or below a prefix that the worker was started with;
+never the standard library. S-8: nothing that comes from the database takes part in the decision.
+"""
+
+from __future__ import annotations
+
+import os
+import pkgutil
+import sys
+import sysconfig
+from dataclasses import dataclass
+from importlib.machinery import BuiltinImporter, FrozenImporter, ModuleSpec, PathFinder
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import types
+    from collections.abc import Iterable, Sequence
+
+STOCK = "pgflow_yaml.handlers"
+_LIBRARY_FOLDERS = frozenset({"site-packages", "dist-packages"})
+
+
+class NotAllowed(Exception):
+    """The path is no handler here; the message says why and what would help."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A module that may be imported, its file, and the names to follow inside it."""
+
+    module: str
+    file: str
+    names: tuple[str, ...]
+
+
+class AllowList:
+    """The modules that may hold handlers."""
+
+    def __init__(self, app_dir: Path, prefixes: Iterable[str] = ()) -> None:
+        self._app_dir = os.path.realpath(app_dir)
+        self._prefixes = tuple(prefixes)
+
+    def extend_path(self) -> None:
+        """Make the app dir importable, after everything else (S-9)."""
+        if self._app_dir not in map(os.path.realpath, sys.path):
+            sys.path.append(self._app_dir)
+
+    def locate(self, path: str) -> Place:
+        """Find the module of a dotted path without importing any; raises NotAllowed."""
+        parts = path.split(".")
+        _check_words(parts)
+        name, spec = self._last_module(parts)
+        if spec.origin is None or not spec.has_location:
+            raise NotAllowed(f'there is no module "{name}.{parts[name.count(".") + 1]}"')
+        names = tuple(parts[name.count(".") + 1 :])
+        if len(names) > 2:
+            raise NotAllowed(
+                f'"{".".join(names)}" goes too deep into module "{name}": '
+                "a handler is MODULE.FUNCTION or MODULE.CLASS.METHOD"
+            )
+        return Place(module=name, file=os.path.realpath(spec.origin), names=names)
+
+    def confirm(self, place: Place, module: types.ModuleType) -> None:
+        """Refuse a module that turned out to come from another file than the one looked at."""
+        origin = module.__spec__.origin if module.__spec__ else None
+        if origin is None or os.path.realpath(origin) != place.file:
+            raise NotAllowed(f'"{place.module}" was imported from {origin}, not from {place.file}')
+
+    def check_defined_in(self, module: str | None) -> None:
+        """Refuse what a permitted module only imported from a place that is not."""
+        root = (module or "builtins").partition(".")[0]
+        if root in sys.stdlib_module_names:
+            raise NotAllowed(f'it is defined in "{root}": the standard library is never a handler')
+        loaded = sys.modules.get(module or "")
+        spec = loaded.__spec__ if loaded else None
+        if module and spec and spec.origin:
+            self._check(module, spec)
+
+    def _last_module(self, parts: Sequence[str]) -> tuple[str, ModuleSpec]:
+        """The longest beginning of the path that is a module; every file on the way is checked."""
+        name = ""
+        found: ModuleSpec | None = None
+        search: Sequence[str] = [*sys.path, self._app_dir]
+        for part in parts[:-1]:
+            deeper = f"{name}.{part}" if name else part
+            spec = _find(deeper, search)
+            if spec is None:
+                break
+            self._check(deeper, spec)
+            name, found = deeper, spec
+            if spec.submodule_search_locations is None:
+                break
+            search = list(spec.submodule_search_locations)
+        if found is None:
+            raise NotAllowed(f'there is no module "{parts[0]}" in {self._app_dir} or installed')
+        if not self._permits(name, found):
+            raise NotAllowed(f'"{name}" is not below {", ".join(self._prefixes)}')
+        return name, found
+
+    def _check(self, name: str, spec: ModuleSpec) -> None:
+        """Raise unless this module may be imported on the way to a handler."""
+        leads_on = any(f"{prefix}.".startswith(f"{name}.") for prefix in (*self._prefixes, STOCK))
+        if leads_on or self._permits(name, spec):
+            return
+        where = spec.origin or "a package without a file"
+        raise NotAllowed(
+            f'module "{name}" is {where}, outside of the app dir {self._app_dir}: '
+            f"only `--allow {name}` lets it hold handlers"
+        )
+
+    def _permits(self, name: str, spec: ModuleSpec) -> bool:
+        if any(f"{name}.".startswith(f"{prefix}.") for prefix in (*self._prefixes, STOCK)):
+            return True
+        if name.partition(".")[0] == "pgflow_yaml":
+            return False
+        if spec.origin is None:  # a namespace: folders without code of their own
+            return True
+        return spec.has_location and self._holds(spec.origin)
+
+    def _holds(self, file: str) -> bool:
+        real = os.path.realpath(file)
+        if not real.startswith(self._app_dir.rstrip(os.sep) + os.sep):
+            return False
+        inside = Path(os.path.relpath(real, self._app_dir)).parts
+        return not _LIBRARY_FOLDERS.intersection(inside) and not _of_python(real)
+
+
+def _check_words(parts: Sequence[str]) -> None:
+    if len(parts) < 2 or not all(part.isidentifier() for part in parts):
+        raise NotAllowed("a handler is a dotted path: MODULE.FUNCTION")
+    if any(part.startswith("__") for part in parts):
+        raise NotAllowed("names that begin with two underscores are never handlers")
+    if parts[0] in sys.stdlib_module_names:
+        raise NotAllowed(f'"{parts[0]}" is of the standard library, which is never a handler')
+
+
+def _find(name: str, search: Sequence[str]) -> ModuleSpec | None:
+    """What `import` would find: like importlib, but without importing the parents."""
+    if (loaded := sys.modules.get(name)) is not None:
+        return loaded.__spec__ or ModuleSpec(name, None, origin=None)
+    portions: list[str] = []
+    for entry in search:
+        finder = pkgutil.get_importer(entry or os.curdir)
+        spec = finder.find_spec(name) if finder is not None else None
+        if spec is not None and spec.loader is not None:
+            return spec
+        portions.extend((spec and spec.submodule_search_locations) or ())
+    if "." not in name and (spec := _installed_elsewhere(name)) is not None:
+        return spec
+    if not portions:
+        return None
+    namespace = ModuleSpec(name, None, is_package=True)
+    namespace.submodule_search_locations = portions
+    return namespace
+
+
+def _installed_elsewhere(name: str) -> ModuleSpec | None:
+    """Packages that an installer made importable by a finder of its own (`pip install -e`)."""
+    for finder in sys.meta_path:
+        if finder in (BuiltinImporter, FrozenImporter, PathFinder):
+            continue
+        spec = finder.find_spec(name, None)
+        if spec is not None and spec.loader is not None:
+            return spec
+    return None
+
+
+def _of_python(file: str) -> bool:
+    folders = {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}
+    return any(file.startswith(os.path.realpath(folder) + os.sep) for folder in folders if folder)

@@ -1,0 +1,87 @@
+"""How a handler is called: by name where the step's `with` is a mapping, else with one value."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING
+
+from pgflow_yaml.suggestions import did_you_mean
+
+if TYPE_CHECKING:
+    from pgflow_yaml.calls.context import Context
+    from pgflow_yaml.calls.handler import Handler
+    from pgflow_yaml.model import Json
+
+
+def by_name(with_: Json) -> bool:
+    """Whether the arguments of this compiled `with` are keyword arguments."""
+    return isinstance(with_, list) and with_[:1] == ["dict"]
+
+
+def invoke(handler: Handler, value: Json, ctx: Context | None, *, named: bool) -> object:
+    """Call it; `ctx` is given when the handler takes one. An async handler gives a coroutine."""
+    function = handler.function
+    if named:
+        assert isinstance(value, dict)
+        if ctx is None:
+            return function(**value)
+        return function(ctx, **value) if handler.ctx_first else function(**value, ctx=ctx)
+    if not handler.takes_value:
+        return function() if ctx is None else function(ctx=ctx)
+    if ctx is None:
+        return function(value)
+    return function(ctx, value) if handler.ctx_first else function(value, ctx=ctx)
+
+
+def signature_problems(handler: Handler, with_: Json = None) -> list[str]:
+    """What is wrong between a handler and the `with` of its step, a sentence each."""
+    try:
+        signature = inspect.signature(handler.function)
+    except ValueError:  # built in C, without a signature
+        return []
+    parameters = [p for p in signature.parameters.values() if p.name != "ctx"]
+    if by_name(with_):
+        assert isinstance(with_, list)
+        return _problems_by_name(handler.path, parameters, [str(name) for name in with_[1::2]])
+    return _problems_of_one(handler.path, parameters, written=with_ is not None)
+
+
+def _problems_by_name(
+    path: str, parameters: list[inspect.Parameter], given: list[str]
+) -> list[str]:
+    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
+    names = [
+        p.name
+        for p in parameters
+        if p.kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    ]
+    problems = [
+        f'{path}() has no parameter "{name}"{did_you_mean(name, names)}'
+        for name in given
+        if name not in names and (not takes_any or name == "ctx")
+    ]
+    missing = [p.name for p in parameters if _required(p) and p.name not in given]
+    problems += [f'{path}() needs "{name}", which `with` does not give' for name in missing]
+    return problems
+
+
+def _problems_of_one(path: str, parameters: list[inspect.Parameter], *, written: bool) -> list[str]:
+    positional = [
+        p
+        for p in parameters
+        if p.kind not in (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD)
+    ]
+    what = "the one value of `with`" if written else "one argument, as the step has no `with`"
+    if written and not positional:
+        return [f"{path}() takes no argument, but `with` gives one"]
+    unmet = [p.name for p in parameters if _required(p) and p not in positional[:1]]
+    if unmet:
+        return [f"{path}() is called with {what}, but also needs {', '.join(unmet)}"]
+    return []
+
+
+def _required(parameter: inspect.Parameter) -> bool:
+    return parameter.default is inspect.Parameter.empty and parameter.kind not in (
+        inspect.Parameter.VAR_POSITIONAL,
+        inspect.Parameter.VAR_KEYWORD,
+    )

@@ -1,0 +1,211 @@
+"""Where Python values become JSON text, and exceptions become error records (R-9).
+
+Everything a handler returns passes here before the database sees it: what PostgreSQL or a reader
+would refuse or change in silence is refused here, with its place.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import sys
+import traceback
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+    from pgflow_yaml.model import Json
+
+MAX_BYTES = 2 * 1024 * 1024
+MAX_DEPTH = 128
+MESSAGE_CHARACTERS = 16 * 1024
+TRACE_FRAMES = 10
+
+_encode = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class Unserialisable(Exception):
+    """A value that has no JSON text: `path` says where in it, `reason` what is wrong."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        self.path = path
+        self.reason = reason
+        super().__init__(f"{path}: {reason}")
+
+
+def to_json_text(value: object, *, limit: int = MAX_BYTES) -> str:
+    """The JSON text of a value that PostgreSQL stores and gives back unchanged."""
+    try:
+        text = _encode(value)
+    except (TypeError, ValueError, RecursionError, OverflowError) as error:
+        raise _explained(value) from error
+    if text.isascii():
+        size = len(text)
+    else:
+        try:
+            size = len(text.encode())
+        except UnicodeEncodeError as error:  # a lone surrogate
+            raise _explained(value) from error
+    # An escaped backslash before u0000 looks the same: only the slow search can tell.
+    if "\\u0000" in text and (found := _first_problem(value)) is not None:
+        raise found
+    if size > limit:
+        raise Unserialisable(
+            "$", f"{_megabytes(size)} of JSON; the limit is {_megabytes(limit)}: return a reference"
+        )
+    if text.count("[") + text.count("{") > MAX_DEPTH:
+        _check_depth(value)
+    return text
+
+
+def error_record(error: BaseException, *, skip_frames: int = 0) -> dict[str, Json]:
+    """What is stored of an exception: {type, message, trace}; never raises itself."""
+    return {
+        "type": clean(type(error).__name__, limit=200),
+        "message": clean(_message(error)),
+        "trace": clean(_trace(error.__traceback__, skip_frames)),
+    }
+
+
+def clean(text: str, *, limit: int = MESSAGE_CHARACTERS) -> str:
+    """The text cut to `limit` characters, with U+FFFD for what PostgreSQL cannot store."""
+    if len(text) > limit:
+        text = text[: limit - 1] + "…"
+    return _UNSTORABLE.sub("�", text)
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as second:  # noqa: BLE001 (R-9: reporting a failure must not fail)
+        return f"its message cannot be shown: {type(second).__name__}"
+
+
+def _trace(found: TracebackType | None, skip_frames: int) -> str:
+    for _ in range(skip_frames):
+        found = found.tb_next if found else None
+    if found is None:
+        return ""
+    frames = traceback.StackSummary.extract(
+        traceback.walk_tb(found), limit=-TRACE_FRAMES, capture_locals=False
+    )
+    return "".join(frames.format())
+
+
+def _explained(value: object) -> Unserialisable:
+    return _first_problem(value) or Unserialisable("$", "the value changed while it was read")
+
+
+def _first_problem(value: object) -> Unserialisable | None:
+    """The first thing, in reading order, that cannot be stored."""
+    waiting: list[Iterator[tuple[str, object]]] = [iter([("$", value)])]
+    while waiting:
+        entry = next(waiting[-1], None)
+        if entry is None:
+            waiting.pop()
+            continue
+        path, inner = entry
+        if reason := _reason(inner):
+            return Unserialisable(path, reason)
+        if isinstance(inner, dict | list | tuple):
+            if len(waiting) > MAX_DEPTH:
+                return _too_deep(path)
+            waiting.append(_inside(path, inner))
+    return None
+
+
+def _inside(
+    path: str, value: dict[object, object] | list[object] | tuple[object, ...]
+) -> Iterator[tuple[str, object]]:
+    if not isinstance(value, dict):
+        for index, inner in enumerate(value):
+            yield f"{path}[{index}]", inner
+        return
+    for key, inner in value.items():
+        text = key if isinstance(key, str) else str(key)
+        name = f".{text}" if _NAME.fullmatch(text) else f"[{clean(repr(text), limit=80)}]"
+        yield f"{path}{name}", inner if _key_is_fine(key) else _BadKey(key)
+
+
+class _BadKey:
+    """Stands for a value whose key cannot be stored."""
+
+    def __init__(self, key: object) -> None:
+        self.key = key
+
+
+def _key_is_fine(key: object) -> bool:
+    if isinstance(key, str):
+        return _UNSTORABLE.search(key) is None
+    return key is None or (isinstance(key, int | float) and math.isfinite(key))
+
+
+def _reason(value: object) -> str | None:
+    """Why this value by itself has no JSON, or None."""
+    reason: str | None = None
+    match value:
+        case None | bool() | dict() | list() | tuple():
+            pass
+        case str():
+            reason = _reason_of_text(value)
+        case int():
+            reason = _reason_of_int(value) if value.bit_length() > 14_000 else None
+        case float():
+            reason = None if math.isfinite(value) else f"{value} is not JSON"
+        case _BadKey(key=str() as key):
+            reason = f"its key has a character that cannot be stored: {_reason_of_text(key)}"
+        case _BadKey(key=key):
+            reason = f"its key is {_kind(key)}; JSON has text keys"
+        case _:
+            reason = f"{_kind(value)} is not JSON"
+    return reason
+
+
+def _reason_of_text(text: str) -> str | None:
+    found = _UNSTORABLE.search(text)
+    if found is None:
+        return None
+    if found.group() == "\x00":
+        return f"U+0000 at character {found.start()} (PostgreSQL stores no NUL)"
+    return f"half of a surrogate pair (U+{ord(found.group()):04X}) at character {found.start()}"
+
+
+def _reason_of_int(number: int) -> str | None:
+    try:
+        str(number)
+    except ValueError:
+        return f"an integer of more than {sys.get_int_max_str_digits():,} digits"
+    return None
+
+
+def _kind(value: object) -> str:
+    cls = type(value)
+    return cls.__name__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__name__}"
+
+
+def _check_depth(value: object) -> None:
+    level: list[object] = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list | tuple)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return
+    if any(isinstance(inner, dict | list | tuple) for inner in level):
+        raise _first_problem(value) or _too_deep("$")
+
+
+def _too_deep(path: str) -> Unserialisable:
+    return Unserialisable(clean(path, limit=200), f"nested deeper than {MAX_DEPTH} levels")
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1024 / 1024:.3g} MB"

@@ -1,0 +1,105 @@
+"""What a handler gets when it asks for it: a parameter named `ctx`."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, MutableMapping
+
+    from pgflow_yaml.model import Json
+
+_handler_log = logging.getLogger("pgflow_yaml.handler")
+
+
+class Attempt(Protocol):
+    """What the worker knows of a task it runs; the attempt may grow while it does."""
+
+    run_id: str
+    step: str
+    index: int
+    attempt: int
+    cancelled: bool
+
+
+class Context:
+    """The attempt that a handler is called for."""
+
+    __slots__ = ("_attempt", "_beat", "_run_input", "deadline", "iteration", "log")
+
+    def __init__(
+        self,
+        attempt: Attempt,
+        *,
+        run_input: Callable[[], Json],
+        beat: Callable[[], None],
+        timeout: float,
+    ) -> None:
+        self._attempt = attempt
+        self._run_input = run_input
+        self._beat = beat
+        self.iteration = 0
+        self.deadline = datetime.now(UTC) + timedelta(seconds=timeout)
+        """When this attempt times out, by the clock of this machine."""
+        self.log: logging.LoggerAdapter[logging.Logger] = _Log(_handler_log, _fields(attempt))
+        """A logger whose lines carry run_id, step, index and attempt."""
+
+    @property
+    def run_id(self) -> str:
+        """The id of the run."""
+        return self._attempt.run_id
+
+    @property
+    def step(self) -> str:
+        """The name of the step."""
+        return self._attempt.step
+
+    @property
+    def index(self) -> int:
+        """Which task of the step this is; 0 where there is one."""
+        return self._attempt.index
+
+    @property
+    def attempt(self) -> int:
+        """The number of this attempt; it grows with each, whatever ended the one before."""
+        return self._attempt.attempt
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for all attempts of a task, and for no other task."""
+        return f"{self.run_id}/{self.step}/{self.index}/{self.iteration}"
+
+    @property
+    def run_input(self) -> Json:
+        """The input that the run was started with."""
+        return self._run_input()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the result is no longer wanted: run ended, time is up, or lease lost."""
+        return self._attempt.cancelled
+
+    def heartbeat(self) -> bool:
+        """Prolong the lease now rather than soon; False when the result is no longer wanted."""
+        self._beat()
+        return not self.cancelled
+
+
+class _Log(logging.LoggerAdapter[logging.Logger]):
+    def process(
+        self, msg: object, kwargs: MutableMapping[str, Any]
+    ) -> tuple[object, MutableMapping[str, Any]]:
+        kwargs["extra"] = {**(self.extra or {}), **(kwargs.get("extra") or {})}
+        return msg, kwargs
+
+
+def _fields(attempt: Attempt) -> dict[str, object]:
+    return {
+        "run_id": attempt.run_id,
+        "step": attempt.step,
+        "index": attempt.index,
+        "attempt": attempt.attempt,
+        "action": "handler",
+    }

@@ -1,0 +1,178 @@
+"""A dotted path becomes a callable, and what it can be called with is looked at once."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pgflow_yaml.calls.allowed import AllowList, NotAllowed
+from pgflow_yaml.calls.boundary import clean
+from pgflow_yaml.errors import PgflowError
+
+if TYPE_CHECKING:
+    import types
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from pgflow_yaml.calls.allowed import Place
+
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+class HandlerUnavailable(PgflowError):
+    """This process has no such handler."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        """`reason` says why: not allowed here, not there, or not a handler."""
+        self.path = path
+        self.reason = reason
+        super().__init__(f'handler "{path}": {reason}')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handler:
+    """A callable and the shape of its parameters."""
+
+    path: str
+    function: Callable[..., object]
+    is_async: bool
+    takes_value: bool
+    takes_ctx: bool
+    ctx_first: bool
+
+
+class Handlers:
+    """The handlers of this process, by dotted path; each is looked up once."""
+
+    def __init__(self, app_dir: Path, allow: Iterable[str] = ()) -> None:
+        self._allowed = AllowList(app_dir, allow)
+        self._allowed.extend_path()
+        self._known: dict[str, Handler] = {}
+        self._lock = threading.RLock()
+
+    def get(self, path: str) -> Handler:
+        """The handler of this path; raises HandlerUnavailable with the reason."""
+        if (known := self._known.get(path)) is not None:
+            return known
+        with self._lock:
+            try:
+                handler = self._load(path)
+            except NotAllowed as error:
+                raise HandlerUnavailable(path, str(error)) from error
+            self._known[path] = handler
+        return handler
+
+    def _load(self, path: str) -> Handler:
+        importlib.invalidate_caches()  # a file may have come since the last look
+        place = self._allowed.locate(path)
+        module = _imported(path, place)
+        self._allowed.confirm(place, module)
+        target = self._follow(module, place)
+        return _described(path, target)
+
+    def _follow(self, module: types.ModuleType, place: Place) -> Callable[..., object]:
+        """Walk from the module to the callable: at most through one class or object."""
+        first, *rest = place.names
+        found = _attribute(module, first, of=f'module "{module.__name__}"')
+        if inspect.ismodule(found):
+            raise NotAllowed(f'"{first}" is a module that "{module.__name__}" imported')
+        if rest:
+            self._check_origin(found)
+            found = _attribute(
+                _made(found) if _needs_self(found, rest[0]) else found, rest[0], first
+            )
+        elif inspect.isclass(found):
+            self._check_origin(found)
+            if "__call__" not in _own_names(found):
+                raise NotAllowed(f'class "{first}" has no method __call__')
+            found = _made(found)
+        if not callable(found):
+            raise NotAllowed(f'"{".".join(place.names)}" cannot be called')
+        self._check_origin(found)
+        return found
+
+    def _check_origin(self, target: object) -> None:
+        while isinstance(target, functools.partial):
+            target = target.func
+        owner = getattr(target, "__self__", None)
+        module = getattr(target, "__module__", None)
+        if module is None and owner is not None:  # a method of a built-in type
+            module = type(owner).__module__
+        if module is None:
+            module = type(target).__module__
+        self._allowed.check_defined_in(module)
+
+
+def _imported(path: str, place: Place) -> types.ModuleType:
+    try:
+        module = importlib.import_module(place.module)
+    except (Exception, SystemExit) as error:
+        what = clean(f"{type(error).__name__}: {error}", limit=500)
+        raise HandlerUnavailable(path, f"importing {place.module} failed: {what}") from error
+    return module
+
+
+def _attribute(owner: object, name: str, of: str) -> object:
+    try:
+        return getattr(owner, name)
+    except AttributeError:
+        from pgflow_yaml.suggestions import did_you_mean  # noqa: PLC0415
+
+        known = [known for known in dir(owner) if not known.startswith("_")]
+        raise NotAllowed(f'there is no "{name}" in {of}{did_you_mean(name, known)}') from None
+
+
+def _needs_self(found: object, name: str) -> bool:
+    return inspect.isclass(found) and inspect.isfunction(inspect.getattr_static(found, name, None))
+
+
+def _own_names(cls: type) -> set[str]:
+    return {name for base in cls.__mro__ if base is not object for name in vars(base)}
+
+
+def _made(cls: object) -> object:
+    assert isinstance(cls, type)
+    try:
+        return cls()
+    except (Exception, SystemExit) as error:
+        what = clean(f"{type(error).__name__}: {error}", limit=500)
+        raise NotAllowed(
+            f'class "{cls.__name__}" cannot be made without arguments: {what}'
+        ) from error
+
+
+def _described(path: str, target: Callable[..., object]) -> Handler:
+    inner: object = target
+    while isinstance(inner, functools.partial):
+        inner = inner.func
+    if not (inspect.isroutine(inner) or inspect.isclass(inner)):
+        inner = type(inner).__call__ if callable(inner) else inner
+    if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
+        raise NotAllowed("it is a generator; a handler returns its output with `return`")
+    parameters = _parameters(target)
+    positional = [p.name for p in parameters if p.kind in _POSITIONAL]
+    return Handler(
+        path=path,
+        function=target,
+        is_async=inspect.iscoroutinefunction(inner),
+        takes_value=any(
+            p.name != "ctx" and p.kind in (*_POSITIONAL, inspect.Parameter.VAR_POSITIONAL)
+            for p in parameters
+        ),
+        takes_ctx=any(
+            p.name == "ctx" and p.kind in (*_POSITIONAL, inspect.Parameter.KEYWORD_ONLY)
+            for p in parameters
+        ),
+        ctx_first=positional[:1] == ["ctx"],
+    )
+
+
+def _parameters(target: Callable[..., object]) -> list[inspect.Parameter]:
+    try:
+        return list(inspect.signature(target).parameters.values())
+    except ValueError:  # built in C, without a signature: takes what every handler is given
+        return [inspect.Parameter("value", inspect.Parameter.POSITIONAL_ONLY)]
