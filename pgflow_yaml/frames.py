@@ -11,10 +11,13 @@ import unicodedata
 from pgflow_yaml.errors import Diagnostic, Span
 
 TAB = "    "
-_CONTEXT_LINES = 2
+_CONTEXT_LINES = 3
+_LINE_NUMBER = re.compile(r"\bline ([0-9]{1,7})\b")
 _LINE_BREAK = re.compile(r"\r\n|\n|\r")
 # S-18: what could move the cursor, ring, colour or reverse the reading direction is shown as a box.
-_UNSAFE = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+_UNSAFE = re.compile(
+    "[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]"
+)
 
 
 def render(diagnostic: Diagnostic, *, file: str, source: str, width: int = 100) -> str:
@@ -27,7 +30,7 @@ def render(diagnostic: Diagnostic, *, file: str, source: str, width: int = 100) 
     else:
         lines = [f"{safe(file)}:{span.line}:{span.column}: {head}"]
         indent = " " * (len(str(span.line)) + 1)
-        lines += _picture(span, label=diagnostic.label, source=source, width=width)
+        lines += _picture(diagnostic, span, source=source, width=width)
     if diagnostic.help:
         if span is not None:
             lines.append(f"{indent}│")
@@ -51,7 +54,7 @@ def cells(text: str) -> int:
     return total
 
 
-def _picture(span: Span, *, label: str | None, source: str, width: int) -> list[str]:
+def _picture(diagnostic: Diagnostic, span: Span, *, source: str, width: int) -> list[str]:
     texts = _LINE_BREAK.split(source)
     if not 1 <= span.line <= len(texts):
         return []
@@ -65,24 +68,26 @@ def _picture(span: Span, *, label: str | None, source: str, width: int) -> list[
     after = _shown(raw[max(end, span.column) - 1 :])
     before, marked, after = _cut(before, marked, after, room)
     lines = [blank]
-    for number in _context(texts, span.line):
+    for number in _context(texts, span.line, diagnostic.help or ""):
         lines.append(f"{number:>{gutter}} │ {_shorten(_shown(texts[number - 1]), room)}".rstrip())
     lines.append(f"{span.line:>{gutter}} │ {before}{marked}{after}".rstrip())
     caret = " " * cells(before) + "^" * max(1, cells(marked))
-    lines.append(f"{blank} {caret}{' ' + safe(label) if label else ''}")
+    label = f" {safe(diagnostic.label)}" if diagnostic.label else ""
+    lines.append(f"{blank} {caret}{label}")
     return lines
 
 
-def _context(texts: list[str], line: int) -> list[int]:
-    """Choose up to two lines right above that the marked one is indented under."""
-    inner = _indent(texts[line - 1])
-    chosen: list[int] = []
-    for number in range(line - 1, max(0, line - 1 - _CONTEXT_LINES), -1):
-        text = texts[number - 1]
-        if not text.strip() or _indent(text) >= inner:
-            break
-        chosen.insert(0, number)
-    return chosen
+def _context(texts: list[str], line: int, fix: str) -> range:
+    """Choose the lines right above that belong into the picture.
+
+    That is the one that the marked line is indented under, and back to one that the fix speaks of.
+    """
+    above = texts[line - 2] if line > 1 else ""
+    first = line - 1 if above.strip() and _indent(above) < _indent(texts[line - 1]) else line
+    spoken_of = _LINE_NUMBER.search(fix)
+    if spoken_of is not None and line - _CONTEXT_LINES <= int(spoken_of.group(1)) < first:
+        first = int(spoken_of.group(1))
+    return range(first, line)
 
 
 def _indent(text: str) -> int:

@@ -1,0 +1,100 @@
+"""A flow file into a `Flow`, or every mistake in it at once.
+
+Three layers: YAML (`source`), shape (the JSON Schema), meaning (names, order, expressions). Only broken
+YAML stops; the other two report together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pgflow_yaml import source
+from pgflow_yaml.errors import Diagnostic, InvalidFlow
+from pgflow_yaml.model import Flow
+from pgflow_yaml.source import Document, MappingNode
+from pgflow_yaml.validation.fields import build_input
+from pgflow_yaml.validation.report import Report
+from pgflow_yaml.validation.shape import Shape
+from pgflow_yaml.validation.steps import build_defaults, build_steps
+
+__all__ = ["Checked", "check"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """The outcome of checking one file: the flow, unless something is wrong, and all findings."""
+
+    file: str
+    source: str
+    flow: Flow | None
+    diagnostics: tuple[Diagnostic, ...]
+
+    @property
+    def errors(self) -> tuple[Diagnostic, ...]:
+        """The findings that make the file invalid."""
+        return tuple(finding for finding in self.diagnostics if finding.severity == "error")
+
+    def require(self) -> Flow:
+        """Return the flow; raises InvalidFlow when there is none."""
+        if self.flow is None:
+            raise InvalidFlow(self.file, self.source, self.diagnostics)
+        return self.flow
+
+
+def check(content: str | bytes, *, file: str, schema: Mapping[str, Any]) -> Checked:
+    """Check the content of a flow file against the language; `schema` is the workflow schema."""
+    undecodable = None
+    text = content if isinstance(content, str) else ""
+    if isinstance(content, bytes):
+        text, undecodable = source.decode(content)
+    if undecodable is not None:
+        return Checked(file=file, source=text, flow=None, diagnostics=(undecodable,))
+    document = source.parse(text)
+    found = list(document.diagnostics)
+    flow = None
+    if document.root is not None:
+        flow, more = _check_document(document, schema)
+        found += more
+    elif not found:
+        found.append(_nothing(document))
+    found.sort(key=_place)
+    if any(finding.severity == "error" for finding in found):
+        flow = None
+    return Checked(file=file, source=text, flow=flow, diagnostics=tuple(found))
+
+
+def _check_document(
+    document: Document, schema: Mapping[str, Any]
+) -> tuple[Flow | None, list[Diagnostic]]:
+    report = Report(document)
+    root = document.root
+    if root is None or (isinstance(root, source.ScalarNode) and root.value is None):
+        return None, [_nothing(document)]
+    Shape(schema, report).check(root, schema, ())
+    if not isinstance(root, MappingNode):
+        return None, list(report.found.values())
+    fields = build_input(report, root)
+    steps = build_steps(report, root, fields)
+    flow = Flow(
+        flow=report.text(root, "flow") or "",
+        steps=steps,
+        description=report.text(root, "description"),
+        input=fields,
+        defaults=build_defaults(report, root),
+    )
+    return flow, list(report.found.values())
+
+
+def _nothing(document: Document) -> Diagnostic:
+    return Diagnostic(
+        code="PF101",
+        message="the file is empty",
+        span=document.lines.span(0, 0),
+        help="begin with `flow: my_flow` and `steps:`; `pgflow-yaml init` writes an example",
+    )
+
+
+def _place(finding: Diagnostic) -> tuple[int, int]:
+    return (finding.span.line, finding.span.column) if finding.span else (0, 0)

@@ -1,0 +1,97 @@
+"""Meaning of `input`: keywords that fit the type of their field, defaults that the field would take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pgflow_yaml.inputs import check_value
+from pgflow_yaml.model import Json
+from pgflow_yaml.source import MappingNode, ScalarNode, SequenceNode
+from pgflow_yaml.validation.report import Path, Report, describe
+
+# Which keywords say something about which type, and what says it for another one.
+_KEYWORDS: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
+    "minimum": (("integer", "number"), {"string": "minLength", "array": "minItems"}),
+    "maximum": (("integer", "number"), {"string": "maxLength", "array": "maxItems"}),
+    "exclusiveMinimum": (("integer", "number"), {}),
+    "exclusiveMaximum": (("integer", "number"), {}),
+    "multipleOf": (("integer", "number"), {}),
+    "minLength": (("string",), {"integer": "minimum", "number": "minimum", "array": "minItems"}),
+    "maxLength": (("string",), {"integer": "maximum", "number": "maximum", "array": "maxItems"}),
+    "minItems": (("array",), {"string": "minLength", "object": "minProperties"}),
+    "maxItems": (("array",), {"string": "maxLength", "object": "maxProperties"}),
+    "uniqueItems": (("array",), {}),
+    "items": (("array",), {"object": "properties"}),
+    "minProperties": (("object",), {"array": "minItems"}),
+    "maxProperties": (("object",), {"array": "maxItems"}),
+    "properties": (("object",), {"array": "items"}),
+    "required": (("object",), {}),
+    "additionalProperties": (("object",), {}),
+}
+
+
+def build_input(report: Report, root: MappingNode) -> dict[str, Json] | None:
+    """Return the fields of the run input; None when the flow declares none."""
+    node = report.value(root, "input")
+    if not isinstance(node, MappingNode):
+        return None
+    fields: dict[str, Json] = {}
+    for name, (_, field) in node.entries.items():
+        if isinstance(field, MappingNode) and report.usable(field):
+            _check_field(report, field, ("input", name))
+            fields[name] = field.data()
+        else:
+            fields[name] = {}
+    return fields
+
+
+def _check_field(report: Report, node: MappingNode, path: Path) -> None:
+    types = _types(report, node)
+    for keyword, (key, _) in node.entries.items():
+        fits, instead = _KEYWORDS.get(keyword, ((), {}))
+        if types and fits and not set(types) & set(fits):
+            kind = " or ".join(types)
+            other = next((instead[name] for name in types if name in instead), None)
+            message = f'"{keyword}" says nothing about the type {kind} of {describe(path)}'
+            if keyword == "required":
+                fix = "remove it: a field without `default` is required"
+            else:
+                fix = f"write {other}" if other else f"remove it, or write type: {fits[0]}"
+            report.add("PF205", message, key, fix=fix)
+    _check_values(report, node, path)
+    for keyword in ("items", "additionalProperties"):
+        inner = report.value(node, keyword)
+        if isinstance(inner, MappingNode):
+            _check_field(report, inner, (*path, keyword))
+    properties = report.value(node, "properties")
+    if isinstance(properties, MappingNode):
+        for name, (_, inner) in properties.entries.items():
+            if isinstance(inner, MappingNode) and report.usable(inner):
+                _check_field(report, inner, (*path, "properties", name))
+
+
+def _check_values(report: Report, node: MappingNode, path: Path) -> None:
+    """Hold `default` and the values of `enum` against the field's own keywords."""
+    if any(not report.usable(value) for _, value in node.entries.values()):
+        return
+    schema = {key: value.data() for key, (_, value) in node.entries.items()}
+    default = node.get("default")
+    if default is not None:
+        for problem in check_value(schema, default.data(), path=""):
+            where = f" at {problem['path'].lstrip('.')}" if problem["path"] else ""
+            message = f"the default of {describe(path)}{where} {problem['message']}"
+            fix = "change the default, or what the field takes"
+            report.add("PF208", message, default, fix=fix)
+    options = node.get("enum")
+    if isinstance(options, SequenceNode) and "type" in schema:
+        for option in options.items:
+            for problem in check_value({"type": schema["type"]}, option.data(), path=""):
+                message = f"a value in enum of {describe(path)} {problem['message']}"
+                report.add("PF208", message, option, fix="change the value, or the type")
+
+
+def _types(report: Report, node: MappingNode) -> Sequence[str]:
+    types = report.value(node, "type")
+    if isinstance(types, SequenceNode):
+        return [item.text for item in types.items if isinstance(item, ScalarNode)]
+    return [types.text] if isinstance(types, ScalarNode) else []

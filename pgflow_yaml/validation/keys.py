@@ -1,0 +1,89 @@
+"""Keys that the language does not have: typos, words of other tools, words of later releases."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+from pgflow_yaml.source import Node, ScalarNode, SequenceNode
+from pgflow_yaml.suggestions import closest
+from pgflow_yaml.validation import vocabulary
+from pgflow_yaml.validation.report import Path, Report, describe, quoted
+
+_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_DOTTED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+")
+_STEP_KEYS = ("handler", "depends_on", "with", "if", "map", "timeout", "retry")
+
+
+def report_unknown_key(
+    report: Report, entry: tuple[ScalarNode, Node], path: Path, known: Collection[str]
+) -> tuple[str | None, bool]:
+    """Report a key; return ours that it stands for, and whether it is only a typo of that."""
+    key, value = entry
+    level = _level(path)
+    word = key.text
+    today = vocabulary.later(level, word)
+    if today is not None:
+        report.add("PF110", f'"{word}" in {describe(path)} is not supported yet', key, fix=today)
+        return word, False
+    foreign = vocabulary.foreign(level, word)
+    if foreign is not None:
+        ours, fix = foreign
+        return _report_foreign(report, key, path, (ours, _written(report, ours, value) or fix))
+    advice = vocabulary.field_advice(word) if level == "field" else None
+    if advice is not None:
+        message = f"{quoted(word)} is not supported in {describe(path)}"
+        report.add("PF120", message, key, fix=advice)
+        return None, False
+    if level == "flow" and word in _STEP_KEYS:
+        message = f'"{word}" belongs to a step, not to the flow'
+        fix = f"write it under a step: `steps: {{NAME: {{{word}: …}}}}`"
+        report.add("PF105", message, key, fix=fix)
+        return None, False
+    meant = closest(word, [*known, *vocabulary.LATER[level]])
+    hint = f'; did you mean "{meant}"?' if meant else ""
+    fix = f"write {meant}" if meant else f"known keys: {', '.join(known)}"
+    report.add("PF102", f"unknown key {quoted(word)} in {describe(path)}{hint}", key, fix=fix)
+    return meant, meant in known
+
+
+def _report_foreign(
+    report: Report, key: ScalarNode, path: Path, foreign: tuple[str, str]
+) -> tuple[str, bool]:
+    ours, fix = foreign
+    level = _level(path)
+    word = quoted(key.text)
+    noun = {"flow": "flow", "step": "step", "defaults": "defaults", "retry": "retry"}.get(
+        level, "field"
+    )
+    today = vocabulary.later(level, ours) or vocabulary.later("flow", ours)
+    if today is not None and ours in ("finally", *vocabulary.LATER[level]):
+        message = f'{noun} key {word} is called "{ours}" here, and is not supported yet'
+        report.add("PF110", message, key, fix=today)
+    else:
+        report.add("PF105", f'{noun} key {word} is called "{ours}" here', key, fix=fix)
+    return ours, False
+
+
+def _level(path: Path) -> vocabulary.Level:
+    if path[:1] == ("input",):
+        return "field"
+    if path[-1:] == ("retry",):
+        return "retry"
+    if path[:1] == ("steps",):
+        return "step"
+    return "defaults" if path[:1] == ("defaults",) else "flow"
+
+
+def _written(report: Report, ours: str, value: Node) -> str | None:
+    """Return how the value at hand is written with our key, when it can stay as it is."""
+    raw = report.document.text[value.start : value.end]
+    if len(raw) > 60 or "\n" in raw:
+        return None
+    if ours == "handler" and _DOTTED.fullmatch(raw):
+        return f"write `handler: {raw}`"
+    if ours == "depends_on" and isinstance(value, SequenceNode) and raw.startswith("["):
+        return f"write `depends_on: {raw}`"
+    if ours == "depends_on" and isinstance(value, ScalarNode) and _WORD.fullmatch(raw):
+        return f"write `depends_on: [{raw}]`"
+    return None

@@ -1,0 +1,81 @@
+"""Where the findings of all layers come together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pgflow_yaml.errors import Diagnostic, Severity, Span
+from pgflow_yaml.source import Document, MappingNode, Node, ScalarNode
+
+Path = tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Report:
+    """Collects findings; what stands in the file once is reported once, however many aliases name it."""
+
+    document: Document
+    found: dict[tuple[str, str, Span], Diagnostic] = field(default_factory=dict)
+    bad: set[int] = field(default_factory=set)
+    """Ids of nodes whose shape is wrong: the meaning layer does not look into them."""
+    meant: dict[int, dict[str, Node]] = field(default_factory=dict)
+    """For a mapping (by id): our keys that a foreign or mistyped key stands for."""
+
+    def add(
+        self,
+        code: str,
+        message: str,
+        at: Node | Span,
+        *,
+        fix: str | None = None,
+        label: str | None = None,
+        severity: Severity = "error",
+    ) -> None:
+        """Add one finding at a node or a span."""
+        span = at if isinstance(at, Span) else self.document.span(at)
+        finding = Diagnostic(
+            code=code, message=message, span=span, help=fix, label=label, severity=severity
+        )
+        self.found.setdefault((code, message, span), finding)
+
+    def value(self, mapping: MappingNode, key: str) -> Node | None:
+        """Return the value of a key whose shape is right, or None."""
+        entry = mapping.entries.get(key)
+        if entry is None or not self.usable(entry[1]):
+            return None
+        return entry[1]
+
+    def text(self, mapping: MappingNode, key: str) -> str | None:
+        """Return the text of a key, or None when it is absent, null or wrong."""
+        node = self.value(mapping, key)
+        return node.value if isinstance(node, ScalarNode) and isinstance(node.value, str) else None
+
+    def usable(self, node: Node) -> bool:
+        """Tell whether nothing was said against a node yet."""
+        return id(node) not in self.bad and id(node) not in self.document.broken
+
+    def has(self, mapping: MappingNode, key: str) -> bool:
+        """Tell whether a key, or a word that stands for it, was written."""
+        return key in mapping.entries or key in self.meant.get(id(mapping), {})
+
+
+def describe(path: Path) -> str:
+    """Name the place in the flow that a path of keys leads to."""
+    match path:
+        case ():
+            return "the flow"
+        case ("steps", step):
+            return f'step "{step}"'
+        case ("steps", step, *rest):
+            return f'{".".join(rest)} of step "{step}"'
+        case ("input", name):
+            return f'input field "{name}"'
+        case ("input", name, *rest):
+            return f'{".".join(rest)} of input field "{name}"'
+        case _:
+            return ".".join(path)
+
+
+def quoted(text: str) -> str:
+    """Quote a text of the file for a message, cut when it is long."""
+    return f'"{text if len(text) <= 60 else text[:60] + "…"}"'

@@ -1,0 +1,213 @@
+"""What the schema layer says: one sentence and the fix for each way in which a shape can be wrong."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from pgflow_yaml import durations
+from pgflow_yaml.source import MappingNode, Node, ScalarNode, SequenceNode
+from pgflow_yaml.source.scalars import kind_of
+from pgflow_yaml.suggestions import closest, did_you_mean
+from pgflow_yaml.validation.report import Path, Report, describe, quoted
+
+UNITS = "a number of seconds, or a number with ms, s, m, h or d"
+_TYPE_WORDS = {
+    "string": "a text",
+    "number": "a number",
+    "integer": "a whole number",
+    "boolean": "true or false",
+    "array": "a list",
+    "object": "a mapping",
+}
+
+
+class Sentence(NamedTuple):
+    """A finding without its place."""
+
+    code: str
+    message: str
+    fix: str | None = None
+    label: str | None = None
+
+
+def wrong_type(report: Report, node: Node, schema: Mapping[str, Any], path: Path) -> Sentence:
+    """Say which type is expected, and how to write what was probably meant."""
+    if path[-1:] == ("depends_on",) and isinstance(node, MappingNode):
+        names = ", ".join(node.entries)
+        message = f"{describe(path)} as a mapping (edges `failure` and `any`) is not supported yet"
+        return Sentence("PF110", message, f"write a list of steps: depends_on: [{names}]")
+    types = schema["type"]
+    wanted = [types] if isinstance(types, str) else types
+    if wanted == ["number", "string"]:
+        expected = "a duration"
+    else:
+        expected = " or ".join(_TYPE_WORDS[name] for name in wanted if name != "null")
+    got = kind_of(node.value if isinstance(node, ScalarNode) else node.data())
+    empty = isinstance(node, ScalarNode) and not node.text and not node.style
+    message = f"{_subject(path)} must be {expected}, {'but is empty' if empty else f'not {got}'}"
+    return Sentence("PF103", message, _type_fix(report, node, wanted, path))
+
+
+def _type_fix(report: Report, node: Node, wanted: Sequence[str], path: Path) -> str | None:
+    text = node.text if isinstance(node, ScalarNode) else ""
+    match path:
+        case ():
+            return "begin with `flow: my_flow` and `steps:`"
+        case ("steps",):
+            return "write `NAME: {handler: package.module.function}` for each step under `steps:`"
+        case ("steps", name):
+            return f"write `{name}: {{handler: {text or 'package.module.function'}}}`"
+        case ("input", name):
+            return f"write `{name}: {{type: {text or 'string'}}}`"
+        case ("input", _, "required"):
+            return "remove it: a field without `default` is required"
+        case ("input", _, *_, "enum"):
+            return "write a list: `enum: [a, b]`"
+        case (*_, "depends_on") if text:
+            return f"write `depends_on: [{text}]`"
+        case (*_, "depends_on", "item"):
+            return "name one step per item"
+    if "integer" in wanted and re.fullmatch(r"[0-9]+", text):
+        return f"write {text} without quotes"
+    if wanted == ["boolean"]:
+        return "write true or false; `yes` and `on` are texts in YAML 1.2"
+    if wanted == ["number", "string"]:
+        return f"write {UNITS}: 30s"
+    if wanted == ["string"] and isinstance(node, ScalarNode) and text:
+        return f'put it in quotes: "{text}"'
+    if isinstance(node, SequenceNode) and path[-1:] == ("if",):
+        return "an expression that begins with [ must be put in quotes"
+    return "remove the key, or give it a value" if not text else None
+
+
+def wrong_choice(node: ScalarNode, choices: Sequence[str], path: Path) -> Sentence:
+    """Say that a value is none of those allowed."""
+    meant = did_you_mean(node.text, choices)
+    message = f"{_subject(path)} cannot be {quoted(node.text)}{meant}"
+    return Sentence("PF104", message, f"one of {', '.join(choices)}")
+
+
+def wrong_text(node: ScalarNode, name: str, path: Path) -> Sentence:
+    """Say what is wrong with a name, a duration or a handler path."""
+    text = node.text
+    match name:
+        case "flowName":
+            message = f"{quoted(text)} is not a flow name: lower-case letters, digits and single underscores"
+            label = "at most 47 characters" if len(text) > 47 else None
+            return Sentence("PF107", message, _name_fix("flow: ", _slug(text.lower())[:47]), label)
+        case "duration":
+            fix = durations.suggestion(text)
+            message = f"{_subject(path)} is {quoted(text)}, which is not a duration"
+            return Sentence("PF106", message, f"write {fix}" if fix else f"write {UNITS}: 30s")
+        case "handler":
+            message = (
+                f"{_subject(path)} is {quoted(text)}, which is not a dotted path to a function"
+            )
+            return Sentence("PF206", message, _handler_fix(text))
+        case _:
+            kind = "an input field" if path[:1] == ("input",) else "a step"
+            message = f"{quoted(text)} cannot name {kind}: only letters, digits and underscores"
+            label = "at most 128 characters" if len(text) > 128 else None
+            return Sentence("PF107", message, _name_fix("", _slug(text)[:128]), label)
+
+
+def wrong_number(
+    value: float, schema: Mapping[str, Any], path: Path, *, name: str
+) -> Sentence | None:
+    """Say that a number is out of bounds; None when it fits."""
+    unit = " seconds" if name == "duration" else ""
+    if value < schema.get("minimum", value):
+        bound = f"at least {schema['minimum']}{unit}"
+    elif value > schema.get("maximum", value):
+        bound = "at most 365 days" if name == "duration" else f"at most {schema['maximum']:,}"
+    elif "exclusiveMinimum" in schema and value <= schema["exclusiveMinimum"]:
+        bound = f"more than {schema['exclusiveMinimum']}"
+    else:
+        return None
+    fix = None
+    if path[-1] in ("retry", "max_attempts") and value < 1:
+        fix = "write 1 for a single try: attempts count the first one"
+    return Sentence("PF109", f"{_subject(path)} must be {bound}, not {value}", fix)
+
+
+def forbidden(node: ScalarNode, path: Path, *, name: str) -> Sentence:
+    """Say why a value that has the right form cannot be used."""
+    if name == "timeout":
+        return Sentence(
+            "PF109", f"{_subject(path)} must be more than 0", "write 60s, or leave it out"
+        )
+    message = f"a step cannot be named {quoted(node.text)}: expressions use that word"
+    return Sentence("PF108", message, f"write {node.text}_step")
+
+
+def empty(path: Path) -> Sentence:
+    """Say that something holds nothing."""
+    if path == ("steps",):
+        fix = "write `NAME: {handler: package.module.function}` under it"
+        return Sentence("PF111", "a flow needs at least one step", fix)
+    return Sentence("PF111", f"{_subject(path)} must not be empty", "remove it, or fill it")
+
+
+def too_many(count: int, schema: Mapping[str, Any], path: Path) -> Sentence:
+    """Say that a limit is passed (S-19)."""
+    most = schema["maxProperties"]
+    return Sentence(
+        "PF209", f"{describe(path)} has {count:,} entries, more than {most:,}", "split the flow"
+    )
+
+
+def twice(text: str, path: Path) -> tuple[str, str]:
+    """Say that a list has an entry twice."""
+    return f"{quoted(text)} stands twice in {describe(path)}", "keep one of the two"
+
+
+def report_missing(report: Report, node: MappingNode, key: str) -> None:
+    """Report a key that the flow must have."""
+    fix = {
+        "flow": "write `flow: my_flow`: lower-case letters, digits and underscores",
+        "steps": "write `steps:` and under it `NAME: {handler: package.module.function}`",
+    }[key]
+    first = next(iter(node.entries.values()), None)
+    report.add("PF101", f'the flow has no "{key}"', first[0] if first else node, fix=fix)
+
+
+def nearest_step(name: str, steps: Sequence[str]) -> str:
+    """Return the fix for the name of a step that does not exist."""
+    found = closest(name, steps)
+    if found:
+        return f"write {found}"
+    shown = ", ".join(steps[:10]) + (", …" if len(steps) > 10 else "")
+    return f"the steps of this flow are {shown}" if steps else "this flow has no steps"
+
+
+def _subject(path: Path) -> str:
+    if path[-1:] == ("item",):
+        return f"each item of {describe(path[:-1])}"
+    return "the file" if path == () else describe(path)
+
+
+def _slug(text: str) -> str:
+    slug = re.sub(r"_+", "_", re.sub(r"[^A-Za-z0-9]+", "_", text)).strip("_")
+    return f"_{slug}" if slug[:1].isdigit() else slug
+
+
+def _name_fix(key: str, name: str) -> str:
+    return f"write {key}{name}" if name else "begin with a letter"
+
+
+def _handler_fix(text: str) -> str:
+    bare = re.sub(r"\(.*\)$", "", text.strip())
+    bare = (
+        re.sub(r"\.py\b", "", bare)
+        .replace(":", ".")
+        .replace("/", ".")
+        .replace("\\", ".")
+        .strip(".")
+    )
+    if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", bare):
+        return f"name its module too: package.module.{bare}"
+    if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+", bare):
+        return f"write {bare}"
+    return "write package.module.function"

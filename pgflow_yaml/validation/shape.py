@@ -1,0 +1,176 @@
+"""The schema layer: walks the tree along the JSON Schema and says in our own words what does not fit.
+
+Only the keywords that our schema uses are known here; a test holds this walk and the jsonschema library
+to the same verdicts. So the schema stays the one source of the shape, and a valid file of a thousand
+steps does not wait for the library's import.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from pgflow_yaml.source import MappingNode, Node, ScalarNode, SequenceNode
+from pgflow_yaml.validation import sentences
+from pgflow_yaml.validation.keys import report_unknown_key
+from pgflow_yaml.validation.report import Path, Report
+
+Schema = Mapping[str, Any]
+
+_pattern = lru_cache(maxsize=64)(re.compile)
+
+
+class Shape:
+    """Checks nodes against a schema and reports what is wrong."""
+
+    def __init__(self, schema: Schema, report: Report) -> None:
+        """Take the whole schema; its definitions are found in it."""
+        self.schema = schema
+        self.report = report
+        self.definitions: Schema = schema["definitions"]
+
+    def check(self, node: Node, schema: Schema, path: Path, *, name: str = "") -> bool:
+        """Check one node; `name` is the definition that its schema comes from. False: reported."""
+        if "$ref" in schema:
+            name = schema["$ref"].removeprefix("#/definitions/")
+            return self.check(node, self.definitions[name], path, name=name)
+        if id(node) in self.report.document.broken:
+            return False
+        fits = all([self.check(node, part, path, name=name) for part in schema.get("allOf", ())])
+        if not fits:
+            return False
+        if not self._has_type(node, schema):
+            return self._refuse(node, path, sentences.wrong_type(self.report, node, schema, path))
+        if isinstance(node, MappingNode):
+            return self._mapping(node, schema, path, name)
+        if isinstance(node, SequenceNode):
+            return self._sequence(node, schema, path)
+        return self._scalar(node, schema, path, name)
+
+    def _has_type(self, node: Node, schema: Schema) -> bool:
+        types = schema.get("type")
+        if types is None:
+            return True
+        return any(_is(node, name) for name in ([types] if isinstance(types, str) else types))
+
+    def _scalar(self, node: ScalarNode, schema: Schema, path: Path, name: str) -> bool:
+        value = node.value
+        found: sentences.Sentence | None = None
+        if "then" in schema and isinstance(value, str):
+            return self.check(node, schema["then"], path)
+        if "enum" in schema and value not in schema["enum"]:
+            found = sentences.wrong_choice(node, schema["enum"], path)
+        elif isinstance(value, str) and not self._text_fits(value, schema):
+            found = sentences.wrong_text(node, name, path)
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            found = sentences.wrong_number(value, schema, path, name=name)
+        if found is None and "enum" in schema.get("not", ()) and value in schema["not"]["enum"]:
+            if not isinstance(value, bool):
+                found = sentences.forbidden(node, path, name=name)
+        return found is None or self._refuse(node, path, found)
+
+    def _text_fits(self, text: str, schema: Schema) -> bool:
+        if len(text) > schema.get("maxLength", len(text)):
+            return False
+        # `$` also matches before a last line break; a name must not end with one.
+        return "pattern" not in schema or (
+            _pattern(schema["pattern"]).search(text) is not None and not text.endswith("\n")
+        )
+
+    def _sequence(self, node: SequenceNode, schema: Schema, path: Path) -> bool:
+        if len(node.items) < schema.get("minItems", 0):
+            return self._refuse(node, path, sentences.empty(path))
+        fits = True
+        if "items" in schema:
+            checks = [self.check(item, schema["items"], (*path, "item")) for item in node.items]
+            fits = all(checks)
+        if fits and schema.get("uniqueItems"):
+            fits = self._unique(node, path)
+        if not fits:
+            self.report.bad.add(id(node))
+        return fits
+
+    def _unique(self, node: SequenceNode, path: Path) -> bool:
+        seen: set[str] = set()
+        fits = True
+        for item in node.items:
+            text = item.text if isinstance(item, ScalarNode) else ""
+            if text in seen:
+                message, fix = sentences.twice(text, path)
+                self.report.add("PF103", message, item, fix=fix)
+                fits = False
+            seen.add(text)
+        return fits
+
+    def _mapping(self, node: MappingNode, schema: Schema, path: Path, name: str) -> bool:
+        fits = True
+        if len(node.entries) < schema.get("minProperties", 0):
+            return self._refuse(node, path, sentences.empty(path))
+        if len(node.entries) > schema.get("maxProperties", len(node.entries)):
+            return self._refuse(node, path, sentences.too_many(len(node.entries), schema, path))
+        properties: Schema = schema.get("properties", {})
+        for key, (key_node, value) in node.entries.items():
+            if key in properties:
+                fits &= self.check(value, properties[key], (*path, key), name=key)
+            elif not any(_pattern(p).search(key) for p in schema.get("patternProperties", ())):
+                fits &= self._other_key(node, schema, path, (key_node, value), name)
+        for key in schema.get("required", ()):
+            if not self.report.has(node, key):
+                fits = False
+                sentences.report_missing(self.report, node, key)
+        return fits
+
+    def _other_key(
+        self,
+        node: MappingNode,
+        schema: Schema,
+        path: Path,
+        entry: tuple[ScalarNode, Node],
+        name: str,
+    ) -> bool:
+        key_node, value = entry
+        others = schema.get("additionalProperties", True)
+        fits = True
+        if "propertyNames" in schema:
+            fits = self.check(key_node, schema["propertyNames"], path)
+        if others is False:
+            properties = schema["properties"]
+            ours, typo = report_unknown_key(self.report, entry, path, list(properties))
+            if ours is not None:
+                self.report.meant.setdefault(id(node), {}).setdefault(ours, value)
+            if typo and ours is not None:
+                self.check(value, properties[ours], (*path, ours), name=ours)
+            return False
+        if others is not True:
+            fits &= self.check(value, others, (*path, key_node.text))
+        return fits
+
+    def _refuse(self, node: Node, path: Path, found: sentences.Sentence) -> bool:
+        self.report.bad.add(id(node))
+        self.report.add(found.code, found.message, node, fix=found.fix, label=found.label)
+        return False
+
+
+def _is(node: Node, name: str) -> bool:
+    match name:
+        case "object":
+            return isinstance(node, MappingNode)
+        case "array":
+            return isinstance(node, SequenceNode)
+    if not isinstance(node, ScalarNode):
+        return False
+    value = node.value
+    match name:
+        case "string":
+            return isinstance(value, str)
+        case "boolean":
+            return isinstance(value, bool)
+        case "number":
+            return isinstance(value, int | float) and not isinstance(value, bool)
+        case "integer":
+            if isinstance(value, float):
+                return value.is_integer()
+            return isinstance(value, int) and not isinstance(value, bool)
+    return value is None

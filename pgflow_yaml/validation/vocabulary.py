@@ -1,0 +1,227 @@
+"""Words that people bring from other tools, and words that later releases will know.
+
+Each is answered with our own word instead of a bare "unknown key".
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Level = Literal["flow", "step", "defaults", "retry", "field"]
+
+# Keys of later releases. Their value is what can be done today, if anything.
+LATER: dict[Level, dict[str, str]] = {
+    "flow": {
+        "labels": "remove it",
+        "input_schema": "declare the fields of an object under `input`",
+        "output": "let the last step return what the run is for",
+        "timeout": "give each step a `timeout`, or all of them one in `defaults`",
+        "fail_fast": "remove it: a final failure ends the run",
+        "concurrency": "remove it",
+        "schedule": "start the flow from cron with `pgflow-yaml start`",
+        "finally": "remove it, or make it a step that depends on the last ones",
+        "retention": "remove it",
+        "priority": "remove it",
+    },
+    "step": {
+        "flow": "call a `handler`; a step cannot run another flow yet",
+        "wait": "remove it; `start_delay: 10m` waits before the step starts",
+        "max_parallel": "remove it, or limit the tasks with `pgflow-yaml worker --threads`",
+        "fail_fast": "remove it: the first final failure ends the step",
+        "tolerate": "let the handler catch its error and return null",
+        "repeat": "let the handler loop, or raise RetryLater",
+        "queue": "remove it: a flow has one queue",
+        "concurrency": "remove it",
+        "rate_limit": "remove it",
+        "cache": "remove it",
+        "output_schema": "let the handler check its result",
+    },
+    "defaults": {"queue": "remove it: a flow has one queue"},
+    "retry": {"if": "let the handler raise PermanentError when trying again cannot help"},
+    "field": {},
+}
+
+# Foreign words, written without `_` and `-` in lower case → our key.
+_FOREIGN: dict[Level, dict[str, str]] = {
+    "flow": {
+        "name": "flow",
+        "id": "flow",
+        "slug": "flow",
+        "workflow": "flow",
+        "dag": "flow",
+        "dagid": "flow",
+        "jobs": "steps",
+        "tasks": "steps",
+        "states": "steps",
+        "nodes": "steps",
+        "activities": "steps",
+        "stages": "steps",
+        "inputs": "input",
+        "params": "input",
+        "parameters": "input",
+        "arguments": "input",
+        "env": "input",
+        "vars": "input",
+        "variables": "input",
+        "title": "description",
+        "doc": "description",
+        "on": "schedule",
+        "cron": "schedule",
+        "trigger": "schedule",
+        "triggers": "schedule",
+        "outputs": "output",
+        "returns": "output",
+        "onexit": "finally",
+        "onfailure": "finally",
+        "onsuccess": "finally",
+        "onerror": "finally",
+        "always": "finally",
+        "default": "defaults",
+        "defaultargs": "defaults",
+        "tags": "labels",
+    },
+    "step": {
+        "run": "handler",
+        "uses": "handler",
+        "call": "handler",
+        "function": "handler",
+        "func": "handler",
+        "task": "handler",
+        "action": "handler",
+        "command": "handler",
+        "script": "handler",
+        "image": "handler",
+        "template": "handler",
+        "activity": "handler",
+        "pythoncallable": "handler",
+        "needs": "depends_on",
+        "dependencies": "depends_on",
+        "depends": "depends_on",
+        "requires": "depends_on",
+        "after": "depends_on",
+        "runafter": "depends_on",
+        "upstream": "depends_on",
+        "next": "depends_on",
+        "when": "if",
+        "condition": "if",
+        "runif": "if",
+        "onlyif": "if",
+        "unless": "if",
+        "foreach": "map",
+        "matrix": "map",
+        "strategy": "map",
+        "loop": "map",
+        "each": "map",
+        "withitems": "map",
+        "withparam": "map",
+        "continueonerror": "when_exhausted",
+        "continueonfail": "when_exhausted",
+        "allowfailure": "when_exhausted",
+        "ignoreerrors": "when_exhausted",
+        "onfailure": "when_exhausted",
+        "onerror": "when_exhausted",
+        "retries": "retry",
+        "attempts": "retry",
+        "maxattempts": "retry",
+        "maxretries": "retry",
+        "retrystrategy": "retry",
+        "retrypolicy": "retry",
+        "basedelay": "retry",
+        "maxdelay": "retry",
+        "backoff": "retry",
+        "jitter": "retry",
+        "env": "with",
+        "input": "with",
+        "inputs": "with",
+        "params": "with",
+        "parameters": "with",
+        "args": "with",
+        "arguments": "with",
+        "kwargs": "with",
+        "timeoutminutes": "timeout",
+        "timeoutseconds": "timeout",
+        "executiontimeout": "timeout",
+        "delay": "start_delay",
+        "maxparallel": "max_parallel",
+        "parallelism": "max_parallel",
+        "concurrencylimit": "max_parallel",
+        "desc": "description",
+        "title": "description",
+        "onexit": "finally",
+    },
+    "defaults": {"retries": "retry", "attempts": "retry", "maxattempts": "retry"},
+    "retry": {
+        "attempts": "max_attempts",
+        "limit": "max_attempts",
+        "count": "max_attempts",
+        "max": "max_attempts",
+        "retries": "max_attempts",
+        "maxretries": "max_attempts",
+        "delay": "base_delay",
+        "interval": "base_delay",
+        "initialdelay": "base_delay",
+        "strategy": "backoff",
+        "type": "backoff",
+        "when": "if",
+    },
+    "field": {
+        "min": "minimum",
+        "max": "maximum",
+        "choices": "enum",
+        "options": "enum",
+        "values": "enum",
+        "oneof": "enum",
+        "desc": "description",
+        "help": "description",
+        "fields": "properties",
+    },
+}
+
+# What to write where our key alone does not say it.
+_ADVICE: dict[tuple[Level, str], str] = {
+    ("step", "handler"): "name a Python function: `handler: package.module.function`",
+    ("step", "depends_on"): "write `depends_on: [step]`",
+    ("step", "when_exhausted"): "write `when_exhausted: skip`",
+    ("step", "if"): 'write an expression: `if: input.plan == "premium"`',
+    ("step", "map"): "write `map: steps.fetch.output` or a list; the handler gets one item",
+    ("step", "with"): 'write `with: {name: "${{ input.name }}"}`',
+    (
+        "step",
+        "retry",
+    ): "write `retry: 3` (tries in all) or `retry: {max_attempts: 3, base_delay: 1s}`",
+    ("flow", "input"): "write `input: {name: {type: string}}`",
+    ("flow", "steps"): "write `steps:` and under it `NAME: {handler: package.module.function}`",
+    ("flow", "flow"): "write `flow: my_flow`",
+}
+
+# Keywords of JSON Schema that neither the database nor the client checks, and other ways to say "optional".
+_FIELD_ADVICE: dict[str, str] = {
+    "optional": "give the field a `default`: that makes it optional",
+    "nullable": 'write `type: [string, "null"]`',
+    "pattern": "remove it, and let the first step check the text",
+    "format": "remove it, and let the first step check the text",
+    "regex": "remove it, and let the first step check the text",
+    "$ref": "write the schema out, or use a YAML alias",
+    "anyOf": "use `enum`, or a list of types",
+    "oneOf": "use `enum`, or a list of types",
+    "allOf": "write all keywords side by side",
+    "not": "use `enum`",
+}
+
+
+def later(level: Level, key: str) -> str | None:
+    """Return what to do today about a key of a later release, or None."""
+    return LATER[level].get(key)
+
+
+def foreign(level: Level, key: str) -> tuple[str, str] | None:
+    """Return our key for a word of another tool, and how to write it; None for other words."""
+    ours = _FOREIGN[level].get(key.lower().replace("_", "").replace("-", ""))
+    if ours is None or ours == key:
+        return None
+    return ours, _ADVICE.get((level, ours), f"write `{ours}:`")
+
+
+def field_advice(key: str) -> str | None:
+    """Return what to write instead of a keyword that an input field cannot have, or None."""
+    return _FIELD_ADVICE.get(key)
