@@ -99,8 +99,10 @@ as $$
 declare
   v_now timestamptz := pgflow.now();
 begin
-  with fresh as (
-    select d.run_id, d.flow_slug, d.step_slug, count(*)::int as tasks from unnest(p_done) d group by 1, 2, 3
+  with fresh as materialized (
+    select x.*, d.step_type
+    from (select u.run_id, u.flow_slug, u.step_slug, count(*)::int as tasks from unnest(p_done) u group by 1, 2, 3) x
+    join pgflow.steps d on d.flow_slug = x.flow_slug and d.step_slug = x.step_slug
   ), counted as (
     update pgflow.step_states s
     set remaining_tasks = s.remaining_tasks - f.tasks,
@@ -108,7 +110,7 @@ begin
         completed_at = case when s.remaining_tasks = f.tasks then greatest(v_now, s.started_at) end,
         output = case
           when s.remaining_tasks <> f.tasks then null
-          when d.step_type = 'single' then (
+          when f.step_type = 'single' then (
             select t.output from pgflow.step_tasks t
             where t.run_id = s.run_id and t.step_slug = s.step_slug and t.task_index = 0)
           else (
@@ -116,7 +118,6 @@ begin
             where t.run_id = s.run_id and t.step_slug = s.step_slug)
         end
     from fresh f
-    join pgflow.steps d on d.flow_slug = f.flow_slug and d.step_slug = f.step_slug
     where s.run_id = f.run_id and s.step_slug = f.step_slug and s.status = 'started'
     returning s.run_id, s.flow_slug, s.step_slug, s.status, s.sent < s.initial_tasks as wide
   )

@@ -38,6 +38,7 @@ begin
   if cardinality(v_failures) > 0 then
     perform pgflow._fail_runs(v_failures);
     v_starts := array(select s from unnest(v_starts) s where s.run_id not in (select f.run_id from unnest(v_failures) f));
+    v_ended := array(select e from unnest(v_ended) e where e.run_id not in (select f.run_id from unnest(v_failures) f));
   end if;
   if cardinality(v_starts) > 0 then
     perform pgflow._start_steps(v_starts);
@@ -334,10 +335,9 @@ begin
       select b.run_id, b.flow_slug, b.step_slug, e.idx, e.item, b.queue_name, b.seq
       from (
         select u.*, d.queue_name, pgflow._queue_sequence(d.queue_name) as seq,
-          case f.door when 'deploy' then pgflow._chunk() end as most
+          case when d.spec is not null then pgflow._chunk() end as most
         from unnest(p_starts) with ordinality u(run_id, flow_slug, step_slug, tasks, items, nr)
         join pgflow.steps d on d.flow_slug = u.flow_slug and d.step_slug = u.step_slug
-        join pgflow.flows f on f.flow_slug = u.flow_slug
       ) b
       cross join lateral (
         select (x.nr - 1)::int as idx, x.item from jsonb_array_elements(b.items) with ordinality x(item, nr)
@@ -446,7 +446,8 @@ end
 $$;
 
 -- Counts runs down by the steps that ended; those at 0 are completed, with the outputs of their leaf steps. The caller
--- holds the runs. Arrays are parallel.
+-- holds the runs and knows that they have not ended (no status in the `where`: a plan that finds the few runs it
+-- wants among all live ones grows with them). Arrays are parallel.
 create or replace function pgflow._end_steps(p_runs uuid[], p_steps int[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -461,11 +462,9 @@ begin
           from pgflow.step_states s
           where s.run_id = r.run_id and s.status = 'completed'
             and not exists (select 1 from pgflow.deps d where d.flow_slug = s.flow_slug and d.dep_slug = s.step_slug)),
-        case f.door when 'deploy' then '{}'::jsonb end) end
+        (select '{}'::jsonb from pgflow.flows f where f.flow_slug = r.flow_slug and f.door = 'deploy')) end
   from unnest(p_runs, p_steps) e(run_id, steps)
-  join pgflow.runs x on x.run_id = e.run_id
-  join pgflow.flows f on f.flow_slug = x.flow_slug
-  where r.run_id = e.run_id and r.status = 'started';
+  where r.run_id = e.run_id;
 end
 $$;
 
@@ -508,7 +507,7 @@ begin
       remaining_steps = (select count(*) from pgflow.step_states s
                          where s.run_id = r.run_id and s.status not in ('completed', 'skipped'))
   from unnest(p_runs, p_errors) e(run_id, error)
-  where r.run_id = e.run_id and r.status = 'started';
+  where r.run_id = e.run_id;
   perform pgflow._drop_messages(v_done);
 end
 $$;

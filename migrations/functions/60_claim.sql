@@ -13,6 +13,13 @@ create or replace function pgflow.turn(
 ) returns jsonb
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_material = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
 as $$
 declare
   v_reports pgflow._report[];
@@ -109,13 +116,12 @@ as $$
               else '{}' end), '{}'),
     'specs', coalesce(jsonb_object_agg(p.flow_slug || '/' || p.step_slug,
       jsonb_build_object('handler', d.handler, 'map', k.map, 'deps', d.deps_count > 0,
-        'timeout_ms', coalesce((d.spec ->> 'timeout_ms')::int, coalesce(d.opt_timeout, f.opt_timeout) * 1000),
-        'max_attempts', coalesce(d.opt_max_attempts, f.opt_max_attempts))
+        'timeout_ms', coalesce((d.spec ->> 'timeout_ms')::int, coalesce(d.opt_timeout, 60) * 1000),
+        'max_attempts', coalesce(d.opt_max_attempts, 3))
       || case when d.spec ? 'with' then jsonb_build_object('with', d.spec -> 'with' -> 'ast') else '{}' end), '{}'))
   from unnest(p_steps) p
   join pgflow.runs r on r.run_id = p.run_id
   join pgflow.steps d on d.flow_slug = p.flow_slug and d.step_slug = p.step_slug
-  join pgflow.flows f on f.flow_slug = p.flow_slug
   cross join lateral (
     select d.step_type = 'map' and d.fixed_tasks is null as map,
            d.step_type = 'single' and d.deps_count = 0 and not coalesce(d.spec ? 'with', false)

@@ -35,6 +35,13 @@ $$;
 create or replace function pgflow.heartbeat(p_worker uuid, p_lease interval, p_tasks jsonb) returns jsonb
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_material = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
 as $$
 declare
   v_clock timestamptz := pgflow.clock();
@@ -54,10 +61,9 @@ begin
     with pushed as (
       update pgflow.step_tasks t
       set lease = least(v_clock + p_lease, t.started_at + interval '5 seconds' + coalesce(
-            (d.spec ->> 'timeout_ms')::int * interval '1 ms', coalesce(d.opt_timeout, f.opt_timeout) * interval '1 s'))
-      from pgflow.steps d, pgflow.flows f
+            (select (d.spec ->> 'timeout_ms')::int * interval '1 ms' from pgflow.steps d
+             where d.flow_slug = t.flow_slug and d.step_slug = t.step_slug), interval '1 minute'))
       where t.message_id = any(v_held) and t.last_worker_id = p_worker and t.status = 'started'
-        and d.flow_slug = t.flow_slug and d.step_slug = t.step_slug and f.flow_slug = t.flow_slug
       returning t.queue_name, t.message_id, t.lease
     )
     select p.queue_name, array_agg(p.message_id) as ids, array_agg(p.lease) as vts from pushed p group by 1
@@ -85,6 +91,13 @@ $$;
 create or replace function pgflow.sweep(p_limit int default 1000) returns int
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_material = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
 as $$
 declare
   v_queue record;

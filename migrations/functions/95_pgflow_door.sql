@@ -59,6 +59,13 @@ create or replace function pgflow.start_flow(flow_slug text, input jsonb, run_id
 returns setof pgflow.runs
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_material = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
 as $$
 declare
   v_flow pgflow.flows;
@@ -88,6 +95,13 @@ create or replace function pgflow.start_tasks(
 ) returns setof pgflow.step_task_record
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_material = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
 as $$
 declare
   v_queue text := coalesce(start_tasks.queue_name, (
@@ -100,12 +114,14 @@ begin
     update pgflow.step_tasks t
     set status = 'started', started_at = greatest(pgflow.now(), t.queued_at), attempts_count = t.attempts_count + 1,
         last_worker_id = start_tasks.worker_id
-    from pgflow.runs r, pgflow.step_states s, pgflow.steps d, pgflow.flows f
     where t.message_id = any(start_tasks.msg_ids) and t.queue_name = v_queue and t.flow_slug = start_tasks.flow_slug
-      and t.status = 'queued' and r.run_id = t.run_id and r.status = 'started'
-      and s.run_id = t.run_id and s.step_slug = t.step_slug and s.status = 'started'
-      and d.flow_slug = t.flow_slug and d.step_slug = t.step_slug and f.flow_slug = t.flow_slug
-    returning t.message_id, v_clock + (coalesce(d.opt_timeout, f.opt_timeout) + 2) * interval '1 second' as until
+      and t.status = 'queued'
+      and (select r.status from pgflow.runs r where r.run_id = t.run_id) = 'started'
+      and (select s.status from pgflow.step_states s where s.run_id = t.run_id and s.step_slug = t.step_slug) = 'started'
+    returning t.message_id, v_clock + interval '2 seconds' + interval '1 second' * (
+      select coalesce(d.opt_timeout, f.opt_timeout)
+      from pgflow.steps d join pgflow.flows f on f.flow_slug = d.flow_slug
+      where d.flow_slug = t.flow_slug and d.step_slug = t.step_slug) as until
   )
   select array_agg(k.message_id), array_agg(k.until) into v_claimed, v_until from taken k;
   if v_claimed is null then
@@ -132,6 +148,13 @@ create or replace function pgflow.complete_task(run_id uuid, step_slug text, tas
 returns setof pgflow.step_tasks
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_material = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
 as $$
 begin
   return query select t.* from pgflow._report_unfenced(
@@ -144,6 +167,13 @@ create or replace function pgflow.fail_task(run_id uuid, step_slug text, task_in
 returns setof pgflow.step_tasks
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_material = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
 as $$
 begin
   return query select t.* from pgflow._report_unfenced(
