@@ -1,0 +1,192 @@
+"""The database as the rest of the program sees it: one method for each SQL function."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, LiteralString, Self, TypedDict
+
+from pgflow_yaml.store.connection import Link, Refused, ask_within, mask
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pgflow_yaml.model import Definition, Json
+    from pgflow_yaml.store.connection import JoinedConnection
+
+__all__ = ["Refused", "Store", "TurnReply", "mask"]
+
+
+class TurnReply(TypedDict):
+    """What `pgflow.turn` returns."""
+
+    verdicts: list[str]
+    tasks: list[dict[str, Any]]
+    contexts: dict[str, dict[str, Any]]
+    specs: dict[str, dict[str, Any]]
+
+
+class Store(Link):
+    """The SQL functions, over one connection; usable from one thread at a time."""
+
+    def __enter__(self) -> Self:
+        """Connect at the first statement."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Disconnect."""
+        self.close()
+
+    # Definitions
+
+    def deploy(
+        self, definition: Definition, *, git: Json = None, activate: bool = True
+    ) -> dict[str, Any]:
+        """Store a version; {name, version, flow_slug, status, active}."""
+        body, facts = json.dumps(definition.body), None if git is None else json.dumps(git)
+        reply: dict[str, Any] = self.ask(
+            "select pgflow.deploy(%s::jsonb, %s, %s::text[], %s, %s, %s::jsonb, %s)",
+            [
+                body,
+                definition.version,
+                list(definition.order),
+                definition.source,
+                definition.description,
+                facts,
+                activate,
+            ],
+        )
+        return reply
+
+    def activate(self, name: str, version: str) -> dict[str, Any]:
+        """Make a stored version the active one."""
+        reply: dict[str, Any] = self.ask("select pgflow.activate(%s, %s)", [name, version])
+        return reply
+
+    def list_flows(self) -> list[dict[str, Any]]:
+        """Every flow with its counts of runs."""
+        return self.ask("select pgflow.list_flows()", []) or []
+
+    def list_versions(self, name: str) -> list[dict[str, Any]]:
+        """The versions of a flow, newest first."""
+        return self.ask("select pgflow.list_versions(%s)", [name]) or []
+
+    def get_definition(self, name: str, version: str | None = None) -> dict[str, Any] | None:
+        """One stored version, the active one by default."""
+        reply: dict[str, Any] | None = self.ask(
+            "select pgflow.get_definition(%s, %s)", [name, version]
+        )
+        return reply
+
+    # Runs
+
+    def start_run(
+        self,
+        name: str,
+        input_text: str,
+        *,
+        key: str | None = None,
+        version: str | None = None,
+        connection: JoinedConnection | None = None,
+    ) -> dict[str, Any]:
+        """Start a run: {run_id, flow, version, status, created}."""
+        query: LiteralString = "select pgflow.start_run(%s, %s::jsonb, %s, %s)"
+        params = [name, input_text, key, version]
+        if connection is not None:
+            return dict(ask_within(connection, query, params))
+        reply: dict[str, Any] = self.ask(query, params, repeatable=key is not None)
+        return reply
+
+    def cancel_run(self, run_id: str, reason: str | None = None) -> dict[str, Any]:
+        """Cancel a run: {run_id, status, cancelled}."""
+        reply: dict[str, Any] = self.ask("select pgflow.cancel_run(%s::uuid, %s)", [run_id, reason])
+        return reply
+
+    def fail_run(self, run_id: str, error: Json) -> bool:
+        """End a run as failed, where nothing else is possible."""
+        return bool(
+            self.ask("select pgflow.fail_run(%s::uuid, %s::jsonb)", [run_id, json.dumps(error)])
+        )
+
+    def run_snapshot(
+        self, run_id: str, *, items: bool = False, after_error: int = 0
+    ) -> dict[str, Any] | None:
+        """One run with its steps, and its errors after the one with this id."""
+        reply: dict[str, Any] | None = self.ask(
+            "select pgflow.run_snapshot(%s::uuid, %s, %s::bigint)", [run_id, items, after_error]
+        )
+        return reply
+
+    def run_input(self, run_id: str) -> Json:
+        """The input of a run."""
+        reply: Json = self.ask("select pgflow.run_input(%s::uuid)", [run_id])
+        return reply
+
+    def list_runs(
+        self,
+        *,
+        flow: str | None = None,
+        status: str | None = None,
+        since: float | None = None,
+        limit: int = 20,
+    ) -> list[dict[str, Any]]:
+        """Runs, newest first; `since` in seconds."""
+        return (
+            self.ask(
+                "select pgflow.list_runs(%s, %s, make_interval(secs => %s), %s::int)",
+                [flow, status, since, limit],
+            )
+            or []
+        )
+
+    def find_run(self, text: str) -> list[str]:
+        """The ids of the runs that a text may mean, five at most."""
+        return self.ask("select pgflow.find_run(%s)", [text]) or []
+
+    # Workers
+
+    def register_worker(self, worker: str, queues: Sequence[str] | None, info: Json) -> None:
+        """Make a worker known."""
+        self.ask(
+            "select pgflow.register_worker(%s::uuid, %s::text[], %s::jsonb)",
+            [worker, None if queues is None else list(queues), json.dumps(info)],
+        )
+
+    def stop_worker(self, worker: str) -> None:
+        """Say that a worker has gone."""
+        self.ask("select pgflow.stop_worker(%s::uuid)", [worker])
+
+    def served_queues(self) -> list[str]:
+        """The queues of all deployed flows."""
+        return self.ask("select pgflow.served_queues()", []) or []
+
+    def turn(
+        self,
+        worker: str,
+        results_text: str,
+        *,
+        queues: Sequence[str],
+        quantity: int,
+        lease: float,
+        refused: Sequence[str] = (),
+    ) -> TurnReply:
+        """Settle results and claim tasks, in one commit."""
+        reply: TurnReply = self.ask(
+            "select pgflow.turn(%s::uuid, %s::jsonb, %s::text[], %s::int,"
+            " make_interval(secs => %s), %s::text[])",
+            [worker, results_text, list(queues), quantity, lease, list(refused)],
+        )
+        return reply
+
+    def heartbeat(
+        self, worker: str, lease: float, tasks: Sequence[Mapping[str, Json]]
+    ) -> dict[str, list[dict[str, Any]]]:
+        """Prolong leases: {lost, stop}."""
+        reply: dict[str, list[dict[str, Any]]] = self.ask(
+            "select pgflow.heartbeat(%s::uuid, make_interval(secs => %s), %s::jsonb)",
+            [worker, lease, json.dumps(tasks)],
+        )
+        return reply
+
+    def sweep(self, limit: int = 1000) -> int:
+        """Repair what should be impossible; the number of repairs."""
+        return int(self.ask("select pgflow.sweep(%s::int)", [limit]))

@@ -1,0 +1,281 @@
+"""One connection to PostgreSQL: bounded waits, made again when it broke, errors as ours (R-7).
+
+With pgflow_yaml.migrate, the only module that imports the driver.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import random
+import re
+import socket
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, LiteralString, TypeAlias
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from pgflow_yaml.errors import InvalidInput, NotFound, PgflowError, SchemaMismatch, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+JoinedConnection: TypeAlias = psycopg.Connection[Any]
+"""A caller's own connection, whose transaction a start joins."""
+
+log = logging.getLogger(__name__)
+
+STATEMENT_SECONDS = 30.0
+_FIRST_PAUSE, _LONGEST_PAUSE, _GROWTH = 0.1, 30.0, 1.5
+_TCP = {  # a half-open connection is noticed within 15 s
+    "connect_timeout": "10",
+    "keepalives_idle": "5",
+    "keepalives_interval": "3",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "15000",
+}
+_LIMITS = "-c statement_timeout=30s -c idle_in_transaction_session_timeout=60s"
+_REPEATABLE = re.compile("08|53|57|40001|40P01|55P03|25006")
+_HOPELESS = re.compile(
+    "authentication failed|does not exist|no pg_hba.conf|no password supplied|not permitted"
+    "|could not translate host name|certificate",
+)
+_NO_SUCH_OPTION = "unsupported startup parameter"
+_SECRETS = re.compile(r"(?<=:)[^:@/\s]+(?=@)|(?<=password=)('[^']*'|[^\s&]+)", re.IGNORECASE)
+
+_ERRORS: Mapping[str, type[PgflowError]] = {
+    "PF001": NotFound,
+    "PF002": InvalidInput,
+    "PF003": PgflowError,
+    "PF004": PgflowError,
+    "PF005": PgflowError,
+    "3F000": SchemaMismatch,  # no schema pgflow
+    "42883": SchemaMismatch,  # no such function
+    "42P01": SchemaMismatch,  # no such table
+}
+
+
+class Refused(PgflowError):
+    """The database refused a statement, and would again."""
+
+    def __init__(self, message: str, *, sqlstate: str | None) -> None:
+        self.sqlstate = sqlstate
+        super().__init__(message)
+
+
+class Link:
+    """One connection, made when it is first needed and again when it broke."""
+
+    def __init__(
+        self,
+        conninfo: str,
+        *,
+        name: str = "pgflow-yaml",
+        patience: float | None = 5.0,
+        on_lost: Callable[[], None] | None = None,
+        pause: Callable[[float], object] = time.sleep,
+    ) -> None:
+        """`on_lost` may revive the server; `pause` may raise to end the attempts."""
+        self.on_reconnect: Callable[[], None] | None = None
+        self.busy_since: float | None = None
+        self._conninfo = conninfo
+        self._name = name
+        self._patience = patience
+        self._on_lost = on_lost
+        self._pause = pause
+        self._connection: psycopg.Connection[Any] | None = None
+        self._met = False
+        self._said = 0.0
+        self._lock = threading.RLock()
+
+    def close(self) -> None:
+        """Disconnect; another call would connect again."""
+        with self._lock, suppress(psycopg.Error):
+            if self._connection is not None:
+                self._connection.close()
+            self._connection = None
+
+    def interrupt(self) -> None:
+        """Cut the connection from another thread: a statement that waits fails at once."""
+        connection = self._connection
+        if connection is None or connection.closed:
+            return
+        with (
+            suppress(psycopg.Error, OSError),
+            socket.socket(fileno=os.dup(connection.pgconn.socket)) as twin,
+        ):
+            twin.shutdown(socket.SHUT_RDWR)
+
+    def ask(
+        self, query: LiteralString, params: Sequence[object], *, repeatable: bool = True
+    ) -> Any:
+        """The one value that a statement gives, over as many connections as it takes."""
+        with self._lock:
+            began, tries = time.monotonic(), 0
+            while True:
+                try:
+                    return self._run(query, params)
+                except _Again as again:
+                    if again.sent and not repeatable:
+                        raise Unavailable(
+                            "the connection broke while a run was being started: it may or may not "
+                            "have been; starting with a key (--key) can be repeated safely"
+                        ) from again.cause
+                    waited = time.monotonic() - began
+                    if again.hopeless or self._gives_up(waited):
+                        raise Unavailable(again.sentence) from again.cause
+                    self._rest(tries, waited, again)
+                    tries += 1
+
+    def _run(self, query: LiteralString, params: Sequence[object]) -> Any:
+        connection = self._connected()
+        self.busy_since = time.monotonic()
+        try:
+            return _execute(connection, query, params)
+        except _Again:
+            if connection.broken or connection.closed:
+                self._connection = None
+            raise
+        finally:
+            self.busy_since = None
+
+    def _connected(self) -> psycopg.Connection[Any]:
+        if self._connection is not None and not self._connection.closed:
+            return self._connection
+        self._connection = self._connect()
+        again, self._met = self._met, True
+        if again:
+            log.info("connected to the database again", extra={"action": "reconnect"})
+            if self.on_reconnect is not None:
+                self.on_reconnect()
+                # It uses this connection, which may have broken over it.
+                return self._connected()
+        return self._connection
+
+    def _connect(self) -> psycopg.Connection[Any]:
+        try:
+            connection = _open(self._conninfo, self._name)
+            row = connection.execute("select pg_catalog.pg_is_in_recovery()").fetchone()
+        except psycopg.Error as error:
+            reason = mask(_last_line(error))
+            raise _Again(
+                f"cannot connect to the database: {reason}",
+                error,
+                sent=False,
+                hopeless=self._patience is not None and _HOPELESS.search(reason) is not None,
+            ) from error
+        if row and row[0]:
+            connection.close()
+            raise _Again("this server only reads (a standby): use the primary", None, sent=False)
+        return connection
+
+    def _gives_up(self, waited: float) -> bool:
+        return self._patience is not None and waited >= self._patience
+
+    def _rest(self, tries: int, waited: float, again: _Again) -> None:
+        """Wait, with full jitter; say at most every 10 s that the database is away."""
+        now = time.monotonic()
+        if self._patience is None and now - self._said > 10:
+            self._said = now
+            log.warning(
+                "%s; trying again", again.sentence, extra={"action": "reconnect", "tries": tries}
+            )
+        if self._connection is None and self._on_lost is not None:
+            with suppress(PgflowError):
+                self._on_lost()
+        longest = min(_LONGEST_PAUSE, _FIRST_PAUSE * _GROWTH ** min(tries, 30))
+        if self._patience is not None:
+            longest = min(longest, max(0.0, self._patience - waited))
+        self._pause(random.uniform(0, longest))  # noqa: S311 (jitter is no secret)
+
+
+def ask_within(connection: JoinedConnection, query: LiteralString, params: Sequence[object]) -> Any:
+    """The one value that a statement gives in the caller's own transaction."""
+    try:
+        return _execute(connection, query, params)
+    except _Again as again:
+        raise Unavailable(again.sentence) from again.cause
+
+
+class _Again(Exception):
+    """The statement may be sent again; `sent` means that it may have been carried out."""
+
+    def __init__(
+        self,
+        sentence: str,
+        cause: Exception | None,
+        *,
+        sent: bool,
+        hopeless: bool = False,
+    ) -> None:
+        self.sentence = sentence
+        self.cause = cause
+        self.sent = sent
+        self.hopeless = hopeless
+        super().__init__(sentence)
+
+
+def mask(text: str) -> str:
+    """The text without passwords of connection strings (S-12)."""
+    return _SECRETS.sub("***", text)
+
+
+def _open(conninfo: str, name: str) -> psycopg.Connection[Any]:
+    given = conninfo_to_dict(conninfo)
+    limits = f"{given['options']} {_LIMITS}" if given.get("options") else _LIMITS
+    settings = {"application_name": name, **_TCP, **given}
+    try:
+        return _dial(make_conninfo("", **{**settings, "options": limits}))
+    except psycopg.OperationalError as error:
+        # pgbouncer knows no `options`; the limits are then left to whoever watches `busy_since`.
+        if _NO_SUCH_OPTION not in str(error):
+            raise
+        return _dial(make_conninfo("", **settings))
+
+
+def _dial(conninfo: str) -> psycopg.Connection[Any]:
+    # No prepared statements: behind pgbouncer the next statement may meet another backend.
+    return psycopg.connect(conninfo, autocommit=True, prepare_threshold=None)
+
+
+def _execute(
+    connection: psycopg.Connection[Any], query: LiteralString, params: Sequence[object]
+) -> Any:
+    try:
+        row = connection.execute(query, params).fetchone()
+    except psycopg.Error as error:
+        broken = connection.broken or connection.closed
+        state = error.sqlstate
+        if broken or (state is not None and _REPEATABLE.match(state)):
+            raise _Again(
+                f"the database did not answer: {mask(_last_line(error))}", error, sent=broken
+            ) from error
+        raise _translated(error) from error
+    return row[0] if row else None
+
+
+def _translated(error: psycopg.Error) -> PgflowError:
+    """The exception of ours for an error of the database's."""
+    state = error.sqlstate
+    message = error.diag.message_primary or _last_line(error)
+    kind = _ERRORS.get(state or "")
+    if kind is InvalidInput:
+        with suppress(ValueError):
+            return InvalidInput(problems=json.loads(error.diag.message_detail or ""))
+        return InvalidInput(message)
+    if kind is SchemaMismatch:
+        return SchemaMismatch(
+            f"{message}: the database does not fit this release; run `pgflow-yaml migrate`"
+        )
+    if kind is not None:
+        return kind(message)
+    return Refused(mask(message), sqlstate=state)
+
+
+def _last_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[-1].strip() if lines else type(error).__name__
