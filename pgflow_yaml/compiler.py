@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from pgflow_yaml import graph
 from pgflow_yaml.model import Defaults, Definition, Flow, Formula, Json, Retry, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 DEFAULT_RETRY = Retry(
     max_attempts=3, base_delay=1_000, max_delay=3_600_000, backoff="exponential", jitter=True

@@ -13,9 +13,11 @@ PermanentError, RetryLater(delay)      raised by handlers, never by the library
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 Severity = Literal["error", "warning"]
 
@@ -54,9 +56,7 @@ class PgflowError(Exception):
 class InvalidFlow(PgflowError):
     """The flow file has mistakes."""
 
-    def __init__(
-        self, file: str, source: str, diagnostics: Sequence[Diagnostic]
-    ) -> None:
+    def __init__(self, file: str, source: str, diagnostics: Sequence[Diagnostic]) -> None:
         """Keep the text beside the findings, so that whoever catches this can show frames."""
         self.file = file
         self.source = source
@@ -118,9 +118,7 @@ class RunCancelled(PgflowError):
 class NotFound(PgflowError):
     """There is no such flow, run or step."""
 
-    def __init__(
-        self, message: str | None = None, *, suggestions: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, message: str | None = None, *, suggestions: Sequence[str] = ()) -> None:
         """`suggestions` are existing names that the caller may have meant."""
         self.suggestions = tuple(suggestions)
         super().__init__(message)
@@ -144,9 +142,7 @@ class RetryLater(PgflowError):
     def __init__(self, delay: float, message: str | None = None) -> None:
         """`delay` is in seconds."""
         self.delay = delay
-        super().__init__(
-            message or f"the handler asked for another attempt in {delay:g} s"
-        )
+        super().__init__(message or f"the handler asked for another attempt in {delay:g} s")
 
 
 def _summary(file: str, diagnostics: Sequence[Diagnostic]) -> str:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from typing import TYPE_CHECKING
 
-from pgflow_yaml.errors import Diagnostic, Span
+if TYPE_CHECKING:
+    from pgflow_yaml.errors import Diagnostic, Span
 
 TAB = "    "
 _CONTEXT_LINES = 3
@@ -68,8 +70,10 @@ def _picture(diagnostic: Diagnostic, span: Span, *, source: str, width: int) -> 
     after = _shown(raw[max(end, span.column) - 1 :])
     before, marked, after = _cut(before, marked, after, room)
     lines = [blank]
-    for number in _context(texts, span.line, diagnostic.help or ""):
-        lines.append(f"{number:>{gutter}} │ {_shorten(_shown(texts[number - 1]), room)}".rstrip())
+    lines += [
+        f"{number:>{gutter}} │ {_shorten(_shown(texts[number - 1]), room)}".rstrip()
+        for number in _context(texts, span.line, diagnostic.help or "")
+    ]
     lines.append(f"{span.line:>{gutter}} │ {before}{marked}{after}".rstrip())
     caret = " " * cells(before) + "^" * max(1, cells(marked))
     label = f" {safe(diagnostic.label)}" if diagnostic.label else ""

@@ -24,7 +24,7 @@ def levels(edges: Edges) -> list[list[str]]:
 
 
 def cycles(edges: Edges) -> list[list[str]]:
-    """Return disjoint cycles, each as steps where every one depends on the next, the last on the first."""
+    """Return disjoint cycles: in each, every step depends on the next and the last on the first."""
     left = set(edges) - set(_in_order(edges))
     found: list[list[str]] = []
     done: set[str] = set()

@@ -1,14 +1,15 @@
 """A run input against a flow's `input`: defaults put in, every problem named.
 
-The database checks the top of each field again (`pgflow.start_run`), with the same sentences; what lies
-deeper (items, properties, …) is only checked here.
+The database checks the top of each field again (`pgflow.start_run`), with the same sentences;
+what lies deeper (items, properties, …) is only checked here.
 """
 
 from __future__ import annotations
 
 import json
+import operator
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from pgflow_yaml.model import Json
@@ -30,11 +31,11 @@ DEEP_KEYWORDS = frozenset(
         "multipleOf",
     }
 )
-_BOUNDS = (
-    ("minimum", "must be at least {}", lambda value, bound: value >= bound),
-    ("maximum", "must be at most {}", lambda value, bound: value <= bound),
-    ("exclusiveMinimum", "must be more than {}", lambda value, bound: value > bound),
-    ("exclusiveMaximum", "must be less than {}", lambda value, bound: value < bound),
+_BOUNDS: tuple[tuple[str, str, Callable[[float, float], bool]], ...] = (
+    ("minimum", "must be at least {}", operator.ge),
+    ("maximum", "must be at most {}", operator.le),
+    ("exclusiveMinimum", "must be more than {}", operator.gt),
+    ("exclusiveMaximum", "must be less than {}", operator.lt),
 )
 
 
@@ -44,7 +45,9 @@ def apply_defaults_and_check(spec: Spec | None, value: Json) -> tuple[Json, list
     if not isinstance(value, dict):
         return value, [_problem("", f"must be an object, not {type_name(value)}")]
     problems = [
-        _problem(name, f"is not an input of this flow{did_you_mean(name, fields) or _known(fields)}")
+        _problem(
+            name, f"is not an input of this flow{did_you_mean(name, fields) or _known(fields)}"
+        )
         for name in value
         if name not in fields
     ]
@@ -124,22 +127,24 @@ def _problem_at_top(schema: Mapping[str, Json], value: Json) -> str | None:
         return f"must be one of {_json(options)}{_meant(value, options)}"
     if "const" in schema and not same(value, schema["const"]):
         return f"must be {_json(schema['const'])}"
-    kind = type_name(value)
-    if kind == "number":
-        for keyword, sentence, holds in _BOUNDS:
-            bound = schema.get(keyword)
-            if bound is not None and not holds(value, bound):
-                return sentence.format(_json(bound))
-    if kind == "string":
-        return _size_problem(schema, len(str(value)), ("minLength", "maxLength", "characters"))
+    if isinstance(value, str):
+        return _size_problem(schema, len(value), ("minLength", "maxLength", "characters"))
     if isinstance(value, list):
         return _size_problem(schema, len(value), ("minItems", "maxItems", "items"))
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return _bound_problem(schema, value)
     return None
 
 
-def _size_problem(
-    schema: Mapping[str, Json], size: int, words: tuple[str, str, str]
-) -> str | None:
+def _bound_problem(schema: Mapping[str, Json], value: float) -> str | None:
+    for keyword, sentence, holds in _BOUNDS:
+        bound = schema.get(keyword)
+        if isinstance(bound, int | float) and not holds(value, bound):
+            return sentence.format(_json(bound))
+    return None
+
+
+def _size_problem(schema: Mapping[str, Json], size: int, words: tuple[str, str, str]) -> str | None:
     least, most, unit = words
     low, high = schema.get(least), schema.get(most)
     if isinstance(low, int | float) and size < low:

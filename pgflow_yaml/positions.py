@@ -1,7 +1,7 @@
-"""From a place in a text to line and column, and from a place in a YAML scalar to its place in the text.
+"""From a place in a text to line and column, and from a place in a YAML scalar to one in the text.
 
-A scalar's value is not its text: quotes, escapes, folding and indentation lie between. `scalar_places`
-walks both side by side, so that a caret lands on the exact character whatever the style.
+A scalar's value is not its text: quotes, escapes, folding and indentation lie between.
+`scalar_places` walks both, so that a caret lands on the exact character whatever the style.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Lines:
 
 
 def scalar_places(raw: str, value: str, style: str) -> list[int] | None:
-    """Return for each code point of `value`, and its end, the offset in `raw`; None if they do not match.
+    """Return for each code point of `value`, and its end, the offset in `raw`; None: no match.
 
     `style` is "" for a plain scalar, else the character that introduces it.
     """
@@ -109,7 +109,7 @@ def _block_places(raw: str, value: str) -> list[int] | None:
 
 
 def _line_in_value(line: str, value: str, at: int) -> tuple[int, int] | None:
-    """Find where the content of a block line begins: in `value` from `at`, and in the line itself."""
+    """Find where the content of a block line begins: in `value` from `at`, and in the line."""
     while True:
         indent = len(line) - len(line.lstrip(" "))
         for skip in range(indent + 1):

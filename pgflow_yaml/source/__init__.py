@@ -1,7 +1,7 @@
 """YAML 1.2 text into a tree of nodes that know where they stand; nothing else is constructed.
 
-PyYAML's C parser gives events. One pass over them builds the tree and keeps the limits of S-2 while the
-text streams by, so that a bomb is refused before it is built. Scalars follow the YAML 1.2 core schema.
+PyYAML's C parser gives events. One pass over them builds the tree and keeps the limits of S-2 while
+the text streams by: a bomb is refused before it is built. Scalars follow the YAML 1.2 core schema.
 """
 
 from __future__ import annotations
@@ -68,11 +68,12 @@ def _unreadable(document: Document) -> Diagnostic | None:
     if found is not None:
         at = found.start()
         character = found.group()
-        name = unicodedata.name(character, "a control character").lower()
         bom = character == "\ufeff"
+        name = unicodedata.name(character, "a control character").lower()
+        name = "byte order mark" if bom else name
         return Diagnostic(
             code="PF013",
-            message=f"U+{ord(character):04X} ({'byte order mark' if bom else name}) cannot stand in a file",
+            message=f"U+{ord(character):04X} ({name}) cannot stand in a file",
             span=document.lines.span(at, at + 1),
             help='save the file as "UTF-8 without BOM"'
             if bom

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import yaml
-from yaml.cyaml import CParser
 
 from pgflow_yaml.errors import Diagnostic
 from pgflow_yaml.source.nodes import Document, MappingNode, Node, ScalarNode, SequenceNode
 from pgflow_yaml.source.scalars import kind_of, plain_value
 
-# S-2: what a file may hold, aliases expanded: 50,000 short nodes are harmless, 50,000 long texts are not.
+if TYPE_CHECKING:
+    from yaml._yaml import Mark as CMark
+
+# S-2: what a file may hold, aliases expanded. Many short nodes are harmless, many long texts not.
 MAX_DEPTH = 64
 MAX_NODES = 50_000
 MAX_SCALAR = 256 * 1024
@@ -63,10 +65,9 @@ class Builder:
 
     def run(self) -> None:
         """Read all events of the first document."""
-        # PyYAML ships no types for its C parser's events; they are the documented ones.
-        parser = CParser(self.document.text)
+        parser = yaml.CSafeLoader(self.document.text)
         documents = 0
-        while (event := cast("yaml.Event | None", parser.get_event())) is not None:
+        while (event := parser.get_event()) is not None:
             match event:
                 case yaml.ScalarEvent():
                     self.scalar(event)
@@ -79,7 +80,7 @@ class Builder:
                 case yaml.DocumentStartEvent():
                     documents += 1
                     if documents > 1:
-                        start = event.start_mark.index
+                        start = _index(event.start_mark)
                         self.report(
                             "PF017",
                             "a second YAML document begins here; a file holds one flow",
@@ -90,7 +91,7 @@ class Builder:
 
     def scalar(self, event: yaml.ScalarEvent) -> None:
         """Add a scalar with its core schema value."""
-        start, end = event.start_mark.index, event.end_mark.index
+        start, end = _index(event.start_mark), _index(event.end_mark)
         text: str = event.value
         self.count(len(text), start)
         if len(text) > MAX_SCALAR:
@@ -106,7 +107,7 @@ class Builder:
 
     def begin(self, event: yaml.MappingStartEvent | yaml.SequenceStartEvent) -> None:
         """Open a collection."""
-        start = event.start_mark.index
+        start = _index(event.start_mark)
         self.count(1, start)
         if len(self.open) >= MAX_DEPTH:
             raise Stop(self.too_deep(start))
@@ -121,7 +122,7 @@ class Builder:
     def finish(self, event: yaml.Event) -> None:
         """Close a collection and hand it to the one around it."""
         done = self.open.pop()
-        done.node.end = event.end_mark.index
+        done.node.end = _index(event.end_mark)
         if done.anchor is not None:
             self.anchors[done.anchor] = _Anchored(
                 done.node, self.nodes - done.nodes_before, self.size - done.size_before, done.height
@@ -132,7 +133,7 @@ class Builder:
 
     def alias(self, event: yaml.AliasEvent) -> None:
         """Add the node that an alias names, counted as if it were written again."""
-        start, end, name = event.start_mark.index, event.end_mark.index, event.anchor
+        start, end, name = _index(event.start_mark), _index(event.end_mark), event.anchor
         if name not in self.anchors:
             known = ", ".join(f"&{anchor}" for anchor in self.anchors) or "none so far"
             message = f"the alias *{name} names no anchor above it"
@@ -183,7 +184,7 @@ class Builder:
         elif node.text in entries:
             first, _ = self.document.lines.position(entries[node.text][0].start)
             again, _ = self.document.lines.position(node.start)
-            message = f'the key "{node.text}" stands twice in this mapping: in line {first} and line {again}'
+            message = f'the key "{node.text}" stands twice here, in line {first} and line {again}'
             self.report("PF011", message, (node.start, node.end), "keep one of the two")
         else:
             parent.key, parent.skip_value = node, False
@@ -214,7 +215,7 @@ class Builder:
         text = self.document.text
         while text[start : start + 1] in ("&", "!"):
             if text[start] == "!":
-                message, place, fix = _tag_finding(text, start, event.end_mark.index)
+                message, place, fix = _tag_finding(text, start, _index(event.end_mark))
                 self.report("PF014", message, place, fix)
                 self.tagged = True
             found = _PROPERTY.match(text, start)
@@ -274,6 +275,10 @@ class Builder:
         self.document.diagnostics.append(self.finding(code, message, place, fix))
 
 
+def _index(mark: yaml.Mark | CMark | None) -> int:
+    return mark.index if mark is not None else 0
+
+
 def _tag_finding(text: str, start: int, end: int) -> tuple[str, tuple[int, int], str]:
     """Say what is wrong with a tag: usually it is an expression that begins with `!`."""
     line_end = len(text) if (found := text.find("\n", start)) < 0 else found
@@ -281,7 +286,7 @@ def _tag_finding(text: str, start: int, end: int) -> tuple[str, tuple[int, int],
     tag_end = tag.end() if tag else end
     written = text[start:tag_end]
     if re.fullmatch(r"!(?:input|steps|item|index|run)\b.*", written):
-        rest = text[start + 1 : line_end].split(" #")[0].rstrip()
+        rest = text[start + 1 : line_end].split(" #", maxsplit=1)[0].rstrip()
         message = f"YAML reads `{written}` as a tag, not as an expression"
         return message, (start, tag_end), f"write `not {rest}`"
     message = f"the tag {written} is not allowed: values have the types of JSON"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from pgflow_yaml.errors import Diagnostic, Span
-from pgflow_yaml.model import Json
 from pgflow_yaml.positions import Lines, scalar_places
+
+if TYPE_CHECKING:
+    from pgflow_yaml.errors import Diagnostic, Span
+    from pgflow_yaml.model import Json
 
 
 @dataclass(slots=True, eq=False)

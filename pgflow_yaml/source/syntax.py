@@ -1,17 +1,20 @@
 """What the YAML parser says about broken text, in words that name the mistake and its fix.
 
-The parser stops where it notices, which is often behind the mistake. So the line is looked at first for
-the known traps of an expression in YAML; only then its own complaint is translated.
+The parser stops where it notices, which is often behind the mistake. So the line is looked at first
+for the known traps of an expression in YAML; only then its own complaint is translated.
 """
 
 from __future__ import annotations
 
 import re
-
-import yaml
+from typing import TYPE_CHECKING
 
 from pgflow_yaml.errors import Diagnostic, Span
-from pgflow_yaml.positions import Lines
+
+if TYPE_CHECKING:
+    import yaml
+
+    from pgflow_yaml.positions import Lines
 
 _EXPRESSION_KEY = re.compile(r"^\s*(?:- )?(if|map|until|key)\s*:\s+")
 _TEMPLATE = re.compile(r"\$\{\{.*?\}\}|\$\{\{[^}\n]*")
@@ -66,8 +69,7 @@ _PHRASES: tuple[tuple[str, str, str], ...] = (
     (
         "did not find expected key",
         "this does not fit the mapping around it",
-        "align it with the keys above it; a value that goes on after a closing quote or bracket "
-        "needs quotes around the whole",
+        "align it with the keys above; quote the whole value if it begins with a quote or bracket",
     ),
 )
 
@@ -174,20 +176,16 @@ def _unclosed(problem: str, *, text: str, lines: Lines, opened: int | None) -> D
     quote = text[opened : opened + 1]
     if quote not in ("'", '"', "[", "{"):
         return None
-    line, column = lines.position(opened)
     if problem.startswith(("did not find expected ',' or", "found unexpected end of stream")):
-        bracket = quote in "[{"
         close = {"[": "]", "{": "}"}.get(quote, quote)
+        fix = f"close it with {close}"
+        if quote in "[{":
+            fix += ", separate its entries by commas, and quote values with brackets in them"
         return Diagnostic(
             code="PF010",
-            message=f"the {'bracket' if bracket else 'quote'} {quote} opened here is not closed as it should be",
+            message=f"the {quote} opened here is not closed as it should be",
             span=lines.span(opened, opened + 1),
-            help=f"close it with {close}"
-            + (
-                ", and separate its entries by commas; quote values with brackets in them"
-                if bracket
-                else ""
-            ),
+            help=fix,
         )
     return None
 

@@ -1,14 +1,13 @@
 """A flow file into a `Flow`, or every mistake in it at once.
 
-Three layers: YAML (`source`), shape (the JSON Schema), meaning (names, order, expressions). Only broken
-YAML stops; the other two report together.
+Three layers: YAML (`source`), shape (the JSON Schema), meaning (names, order, expressions). Only
+broken YAML stops; the other two report together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pgflow_yaml import source
 from pgflow_yaml.errors import Diagnostic, InvalidFlow
@@ -18,6 +17,9 @@ from pgflow_yaml.validation.fields import build_input
 from pgflow_yaml.validation.report import Report
 from pgflow_yaml.validation.shape import Shape
 from pgflow_yaml.validation.steps import build_defaults, build_steps
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["Checked", "check"]
 

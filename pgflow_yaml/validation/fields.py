@@ -1,13 +1,17 @@
-"""Meaning of `input`: keywords that fit the type of their field, defaults that the field would take."""
+"""Meaning of `input`: keywords that fit a field's type, defaults that the field would take."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from pgflow_yaml.inputs import check_value
-from pgflow_yaml.model import Json
 from pgflow_yaml.source import MappingNode, ScalarNode, SequenceNode
 from pgflow_yaml.validation.report import Path, Report, describe
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pgflow_yaml.model import Json
 
 # Which keywords say something about which type, and what says it for another one.
 _KEYWORDS: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {

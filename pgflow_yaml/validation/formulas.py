@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pgflow_yaml import expressions
-from pgflow_yaml.graph import Ancestors
 from pgflow_yaml.model import Formula, Json
 from pgflow_yaml.source import MappingNode, Node, ScalarNode, SequenceNode
 from pgflow_yaml.suggestions import did_you_mean
 from pgflow_yaml.validation.report import Report, quoted
+from pgflow_yaml.validation.sentences import nearest_step
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pgflow_yaml.graph import Ancestors
 
 # Every name of the language, also those of other places: they are refused by name, not as unknown.
 ROOTS = frozenset(
@@ -30,7 +35,7 @@ class Scope:
 
     step: str
     fields: Mapping[str, Json] | None
-    steps: Sequence[str]
+    steps: Mapping[str, object]
     ancestors: Ancestors
     depends_on: Node | None
     item: bool
@@ -207,7 +212,7 @@ class Formulas:
             return "PF203", 2, message, "read a step that it depends on", None
         if name not in scope.steps:
             meant = did_you_mean(name, scope.steps)
-            fix = f"the steps are {', '.join(scope.steps[:10])}{', …' if len(scope.steps) > 10 else ''}"
+            fix = nearest_step(name, scope.steps)
             return "PF202", 2, f"there is no step {quoted(name)}{meant}", fix, None
         if scope.ancestors.includes(name, of=scope.step):
             return None
@@ -230,10 +235,12 @@ class Formulas:
 
     def _item_problem(self, root: str, *, places: bool) -> _Problem | None:
         if not places:
-            message = f"`{root}` is only known in `with`: `if` and `map` are decided before there are tasks"
+            why = "`if` and `map` are decided before there are tasks"
+            message = f"`{root}` is only known in `with`: {why}"
             return "PF230", 1, message, "read the list itself, as `map` does", None
         if root == "index" and not self.scope.index:
-            message = f'`index` is only known in a step with `map` or `initial_tasks`; step "{self.scope.step}" has neither'
+            where = "a step with `map` or `initial_tasks`"
+            message = f'`index` is only known in {where}; step "{self.scope.step}" has neither'
             return (
                 "PF230",
                 1,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 from pgflow_yaml.source import Node, ScalarNode, SequenceNode
 from pgflow_yaml.suggestions import closest
 from pgflow_yaml.validation import vocabulary
 from pgflow_yaml.validation.report import Path, Report, describe, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _DOTTED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+")

@@ -12,7 +12,7 @@ Path = tuple[str, ...]
 
 @dataclass(slots=True)
 class Report:
-    """Collects findings; what stands in the file once is reported once, however many aliases name it."""
+    """Collects findings; what an alias repeats is reported once."""
 
     document: Document
     found: dict[tuple[str, str, Span], Diagnostic] = field(default_factory=dict)

@@ -1,16 +1,18 @@
-"""What the schema layer says: one sentence and the fix for each way in which a shape can be wrong."""
+"""What the schema layer says: a sentence and the fix for each way a shape can be wrong."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pgflow_yaml import durations
 from pgflow_yaml.source import MappingNode, Node, ScalarNode, SequenceNode
 from pgflow_yaml.source.scalars import kind_of
 from pgflow_yaml.suggestions import closest, did_you_mean
 from pgflow_yaml.validation.report import Path, Report, describe, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
 
 UNITS = "a number of seconds, or a number with ms, s, m, h or d"
 _TYPE_WORDS = {
@@ -23,6 +25,9 @@ _TYPE_WORDS = {
 }
 
 
+_DOTTED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+")
+
+
 class Sentence(NamedTuple):
     """A finding without its place."""
 
@@ -32,7 +37,7 @@ class Sentence(NamedTuple):
     label: str | None = None
 
 
-def wrong_type(report: Report, node: Node, schema: Mapping[str, Any], path: Path) -> Sentence:
+def wrong_type(node: Node, schema: Mapping[str, Any], path: Path) -> Sentence:
     """Say which type is expected, and how to write what was probably meant."""
     if path[-1:] == ("depends_on",) and isinstance(node, MappingNode):
         names = ", ".join(node.entries)
@@ -47,10 +52,10 @@ def wrong_type(report: Report, node: Node, schema: Mapping[str, Any], path: Path
     got = kind_of(node.value if isinstance(node, ScalarNode) else node.data())
     empty = isinstance(node, ScalarNode) and not node.text and not node.style
     message = f"{_subject(path)} must be {expected}, {'but is empty' if empty else f'not {got}'}"
-    return Sentence("PF103", message, _type_fix(report, node, wanted, path))
+    return Sentence("PF103", message, _fix_by_place(node, path) or _fix_by_type(node, wanted))
 
 
-def _type_fix(report: Report, node: Node, wanted: Sequence[str], path: Path) -> str | None:
+def _fix_by_place(node: Node, path: Path) -> str | None:
     text = node.text if isinstance(node, ScalarNode) else ""
     match path:
         case ():
@@ -58,7 +63,8 @@ def _type_fix(report: Report, node: Node, wanted: Sequence[str], path: Path) -> 
         case ("steps",):
             return "write `NAME: {handler: package.module.function}` for each step under `steps:`"
         case ("steps", name):
-            return f"write `{name}: {{handler: {text or 'package.module.function'}}}`"
+            handler = text if _DOTTED.fullmatch(text) else "package.module.function"
+            return f"write `{name}: {{handler: {handler}}}`"
         case ("input", name):
             return f"write `{name}: {{type: {text or 'string'}}}`"
         case ("input", _, "required"):
@@ -67,8 +73,15 @@ def _type_fix(report: Report, node: Node, wanted: Sequence[str], path: Path) -> 
             return "write a list: `enum: [a, b]`"
         case (*_, "depends_on") if text:
             return f"write `depends_on: [{text}]`"
-        case (*_, "depends_on", "item"):
-            return "name one step per item"
+    if path[-2:] == ("depends_on", "item"):
+        return "name one step per item"
+    if path[-1:] == ("if",) and isinstance(node, SequenceNode):
+        return "an expression that begins with [ must be put in quotes"
+    return None
+
+
+def _fix_by_type(node: Node, wanted: Sequence[str]) -> str | None:
+    text = node.text if isinstance(node, ScalarNode) else ""
     if "integer" in wanted and re.fullmatch(r"[0-9]+", text):
         return f"write {text} without quotes"
     if wanted == ["boolean"]:
@@ -77,8 +90,6 @@ def _type_fix(report: Report, node: Node, wanted: Sequence[str], path: Path) -> 
         return f"write {UNITS}: 30s"
     if wanted == ["string"] and isinstance(node, ScalarNode) and text:
         return f'put it in quotes: "{text}"'
-    if isinstance(node, SequenceNode) and path[-1:] == ("if",):
-        return "an expression that begins with [ must be put in quotes"
     return "remove the key, or give it a value" if not text else None
 
 
@@ -94,7 +105,8 @@ def wrong_text(node: ScalarNode, name: str, path: Path) -> Sentence:
     text = node.text
     match name:
         case "flowName":
-            message = f"{quoted(text)} is not a flow name: lower-case letters, digits and single underscores"
+            rule = "lower-case letters, digits and single underscores"
+            message = f"{quoted(text)} is not a flow name: {rule}"
             label = "at most 47 characters" if len(text) > 47 else None
             return Sentence("PF107", message, _name_fix("flow: ", _slug(text.lower())[:47]), label)
         case "duration":
@@ -173,13 +185,14 @@ def report_missing(report: Report, node: MappingNode, key: str) -> None:
     report.add("PF101", f'the flow has no "{key}"', first[0] if first else node, fix=fix)
 
 
-def nearest_step(name: str, steps: Sequence[str]) -> str:
+def nearest_step(name: str, steps: Iterable[str]) -> str:
     """Return the fix for the name of a step that does not exist."""
     found = closest(name, steps)
     if found:
         return f"write {found}"
-    shown = ", ".join(steps[:10]) + (", …" if len(steps) > 10 else "")
-    return f"the steps of this flow are {shown}" if steps else "this flow has no steps"
+    names = list(steps)
+    shown = ", ".join(names[:10]) + (", …" if len(names) > 10 else "")
+    return f"the steps of this flow are {shown}"
 
 
 def _subject(path: Path) -> str:
@@ -208,6 +221,6 @@ def _handler_fix(text: str) -> str:
     )
     if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", bare):
         return f"name its module too: package.module.{bare}"
-    if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+", bare):
+    if _DOTTED.fullmatch(bare):
         return f"write {bare}"
     return "write package.module.function"

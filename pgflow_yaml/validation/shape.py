@@ -1,8 +1,8 @@
-"""The schema layer: walks the tree along the JSON Schema and says in our own words what does not fit.
+"""The schema layer: walks the tree along the JSON Schema and says in our words what does not fit.
 
-Only the keywords that our schema uses are known here; a test holds this walk and the jsonschema library
-to the same verdicts. So the schema stays the one source of the shape, and a valid file of a thousand
-steps does not wait for the library's import.
+Only the keywords that our schema uses are known here; a test holds this walk and the jsonschema
+library to the same verdicts. So the schema stays the one source of the shape, and a valid file of a
+thousand steps does not wait for the library's import.
 """
 
 from __future__ import annotations
@@ -10,14 +10,25 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pgflow_yaml.source import MappingNode, Node, ScalarNode, SequenceNode
 from pgflow_yaml.validation import sentences
 from pgflow_yaml.validation.keys import report_unknown_key
-from pgflow_yaml.validation.report import Path, Report
+
+if TYPE_CHECKING:
+    from pgflow_yaml.validation.report import Path, Report
 
 Schema = Mapping[str, Any]
+
+_PYTHON_TYPES: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "boolean": (bool,),
+    "number": (int, float),
+    "null": (type(None),),
+    "object": (),
+    "array": (),
+}
 
 _pattern = lru_cache(maxsize=64)(re.compile)
 
@@ -38,13 +49,13 @@ class Shape:
             return self.check(node, self.definitions[name], path, name=name)
         if id(node) in self.report.document.broken:
             return False
-        fits = all([self.check(node, part, path, name=name) for part in schema.get("allOf", ())])
-        if not fits:
-            return False
+        for part in schema.get("allOf", ()):
+            if not self.check(node, part, path, name=name):
+                return False
         if not self._has_type(node, schema):
-            return self._refuse(node, path, sentences.wrong_type(self.report, node, schema, path))
+            return self._refuse(node, sentences.wrong_type(node, schema, path))
         if isinstance(node, MappingNode):
-            return self._mapping(node, schema, path, name)
+            return self._mapping(node, schema, path)
         if isinstance(node, SequenceNode):
             return self._sequence(node, schema, path)
         return self._scalar(node, schema, path, name)
@@ -66,10 +77,10 @@ class Shape:
             found = sentences.wrong_text(node, name, path)
         elif isinstance(value, int | float) and not isinstance(value, bool):
             found = sentences.wrong_number(value, schema, path, name=name)
-        if found is None and "enum" in schema.get("not", ()) and value in schema["not"]["enum"]:
-            if not isinstance(value, bool):
-                found = sentences.forbidden(node, path, name=name)
-        return found is None or self._refuse(node, path, found)
+        banned = schema.get("not", {}).get("enum", ())
+        if found is None and value in banned and not isinstance(value, bool):
+            found = sentences.forbidden(node, path, name=name)
+        return found is None or self._refuse(node, found)
 
     def _text_fits(self, text: str, schema: Schema) -> bool:
         if len(text) > schema.get("maxLength", len(text)):
@@ -81,7 +92,7 @@ class Shape:
 
     def _sequence(self, node: SequenceNode, schema: Schema, path: Path) -> bool:
         if len(node.items) < schema.get("minItems", 0):
-            return self._refuse(node, path, sentences.empty(path))
+            return self._refuse(node, sentences.empty(path))
         fits = True
         if "items" in schema:
             checks = [self.check(item, schema["items"], (*path, "item")) for item in node.items]
@@ -104,18 +115,18 @@ class Shape:
             seen.add(text)
         return fits
 
-    def _mapping(self, node: MappingNode, schema: Schema, path: Path, name: str) -> bool:
+    def _mapping(self, node: MappingNode, schema: Schema, path: Path) -> bool:
         fits = True
         if len(node.entries) < schema.get("minProperties", 0):
-            return self._refuse(node, path, sentences.empty(path))
+            return self._refuse(node, sentences.empty(path))
         if len(node.entries) > schema.get("maxProperties", len(node.entries)):
-            return self._refuse(node, path, sentences.too_many(len(node.entries), schema, path))
+            return self._refuse(node, sentences.too_many(len(node.entries), schema, path))
         properties: Schema = schema.get("properties", {})
         for key, (key_node, value) in node.entries.items():
             if key in properties:
                 fits &= self.check(value, properties[key], (*path, key), name=key)
             elif not any(_pattern(p).search(key) for p in schema.get("patternProperties", ())):
-                fits &= self._other_key(node, schema, path, (key_node, value), name)
+                fits &= self._other_key(node, schema, path, entry=(key_node, value))
         for key in schema.get("required", ()):
             if not self.report.has(node, key):
                 fits = False
@@ -123,12 +134,7 @@ class Shape:
         return fits
 
     def _other_key(
-        self,
-        node: MappingNode,
-        schema: Schema,
-        path: Path,
-        entry: tuple[ScalarNode, Node],
-        name: str,
+        self, node: MappingNode, schema: Schema, path: Path, *, entry: tuple[ScalarNode, Node]
     ) -> bool:
         key_node, value = entry
         others = schema.get("additionalProperties", True)
@@ -147,30 +153,21 @@ class Shape:
             fits &= self.check(value, others, (*path, key_node.text))
         return fits
 
-    def _refuse(self, node: Node, path: Path, found: sentences.Sentence) -> bool:
+    def _refuse(self, node: Node, found: sentences.Sentence) -> bool:
         self.report.bad.add(id(node))
         self.report.add(found.code, found.message, node, fix=found.fix, label=found.label)
         return False
 
 
 def _is(node: Node, name: str) -> bool:
-    match name:
-        case "object":
-            return isinstance(node, MappingNode)
-        case "array":
-            return isinstance(node, SequenceNode)
-    if not isinstance(node, ScalarNode):
-        return False
+    if isinstance(node, MappingNode):
+        return name == "object"
+    if isinstance(node, SequenceNode):
+        return name == "array"
     value = node.value
-    match name:
-        case "string":
-            return isinstance(value, str)
-        case "boolean":
-            return isinstance(value, bool)
-        case "number":
-            return isinstance(value, int | float) and not isinstance(value, bool)
-        case "integer":
-            if isinstance(value, float):
-                return value.is_integer()
-            return isinstance(value, int) and not isinstance(value, bool)
-    return value is None
+    if name == "integer":
+        whole = isinstance(value, float) and value.is_integer()
+        return whole or (isinstance(value, int) and not isinstance(value, bool))
+    return isinstance(value, _PYTHON_TYPES[name]) and (
+        name == "boolean" or not isinstance(value, bool)
+    )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from pgflow_yaml import durations
 from pgflow_yaml.graph import Ancestors, cycles
@@ -13,6 +12,9 @@ from pgflow_yaml.suggestions import did_you_mean
 from pgflow_yaml.validation.formulas import Formulas, Scope
 from pgflow_yaml.validation.report import Report, quoted
 from pgflow_yaml.validation.sentences import nearest_step
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 MAX_EDGES = 20_000  # S-19
 _ACTIONS = ("handler", "flow", "wait")
@@ -36,7 +38,7 @@ def build_steps(
         scope = Scope(
             step=name,
             fields=fields,
-            steps=list(node.entries),
+            steps=node.entries,
             ancestors=ancestors,
             depends_on=step.get("depends_on"),
             item=report.has(step, "map"),
@@ -68,7 +70,7 @@ def _edges(
         for item in _dependencies(report, step):
             parent = item.text
             if parent not in node.entries:
-                _report_unknown(report, item, list(node.entries))
+                _report_unknown(report, item, node.entries)
             elif (name, parent) not in places:
                 edges[name].append(parent)
                 places[name, parent] = item
@@ -89,7 +91,7 @@ def _dependencies(report: Report, step: MappingNode) -> list[ScalarNode]:
     return [item for item in node.items if isinstance(item, ScalarNode) and item.text]
 
 
-def _report_unknown(report: Report, item: ScalarNode, steps: list[str]) -> None:
+def _report_unknown(report: Report, item: ScalarNode, steps: Mapping[str, object]) -> None:
     message = f"there is no step {quoted(item.text)}{did_you_mean(item.text, steps)}"
     report.add("PF202", message, item, fix=nearest_step(item.text, steps))
 
@@ -117,7 +119,8 @@ def _check_action(report: Report, key: ScalarNode, step: MappingNode) -> None:
     written = [action for action in _ACTIONS if action in step.entries]
     if len(written) > 1:
         second = step.entries[written[1]][0]
-        message = f'step "{name}" has both "{written[0]}" and "{written[1]}"; a step does exactly one thing'
+        both = f'both "{written[0]}" and "{written[1]}"'
+        message = f'step "{name}" has {both}; a step does exactly one thing'
         report.add("PF204", message, second, fix="keep one, or make it two steps with depends_on")
     elif not any(report.has(step, action) for action in _ACTIONS):
         message = f'step "{name}" does nothing: it has no handler'
@@ -136,7 +139,8 @@ def _check_company(report: Report, name: str, step: MappingNode) -> None:
     """Keys that exclude or need each other."""
     entries = step.entries
     if "map" in entries and "initial_tasks" in entries:
-        message = f'step "{name}" has both "map" and "initial_tasks"; each decides how many tasks there are'
+        why = "each decides how many tasks there are"
+        message = f'step "{name}" has both "map" and "initial_tasks"; {why}'
         report.add("PF205", message, entries["initial_tasks"][0], fix="keep one of the two")
     if "when_unmet" in entries and not report.has(step, "if"):
         message = f'when_unmet of step "{name}" has no effect without "if"'

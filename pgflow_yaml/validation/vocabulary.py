@@ -188,13 +188,13 @@ _ADVICE: dict[tuple[Level, str], str] = {
     (
         "step",
         "retry",
-    ): "write `retry: 3` (tries in all) or `retry: {max_attempts: 3, base_delay: 1s}`",
+    ): "write `retry: 3` (tries in all), or a mapping with `max_attempts`",
     ("flow", "input"): "write `input: {name: {type: string}}`",
     ("flow", "steps"): "write `steps:` and under it `NAME: {handler: package.module.function}`",
     ("flow", "flow"): "write `flow: my_flow`",
 }
 
-# Keywords of JSON Schema that neither the database nor the client checks, and other ways to say "optional".
+# Keywords of JSON Schema that nobody checks, and other ways to say "optional".
 _FIELD_ADVICE: dict[str, str] = {
     "optional": "give the field a `default`: that makes it optional",
     "nullable": 'write `type: [string, "null"]`',
