@@ -1,0 +1,438 @@
+-- The functions of the expression language; pgflow_yaml/expressions/functions.py has the same table.
+
+-- Call a function by its name, after checking the number and the kinds of its arguments.
+create or replace function pgflow.expression_call(p_name text, p_args jsonb[]) returns jsonb
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_value jsonb;
+begin
+  perform pgflow.expression_check_arguments(p_name, p_args);
+  v_value := case
+    when p_name in ('len', 'str', 'int', 'float', 'abs', 'min', 'max', 'sum', 'default')
+      then pgflow.expression_scalar_call(p_name, p_args)
+    when p_name in ('lower', 'upper', 'strip', 'split', 'join', 'replace', 'startswith', 'endswith', 'json', 'to_json')
+      then pgflow.expression_text_call(p_name, p_args)
+    else pgflow.expression_list_call(p_name, p_args)
+  end;
+  perform pgflow.expression_charge_call(p_args || v_value);
+  return v_value;
+end
+$$;
+
+-- Charge what a function walked over and made: ten items, or a thousand characters, a visit.
+create or replace function pgflow.expression_charge_call(p_values jsonb[]) returns void
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_value jsonb;
+  v_items bigint := 0;
+  v_characters bigint := 0;
+begin
+  foreach v_value in array p_values loop
+    if jsonb_typeof(v_value) = 'array' then
+      v_items := v_items + jsonb_array_length(v_value);
+    elsif pg_column_size(v_value) > 500 and jsonb_typeof(v_value) = 'string' then
+      v_characters := v_characters + length(v_value #>> '{}');
+    end if;
+  end loop;
+  if v_items >= 10 or v_characters >= 1000 then
+    perform pgflow.expression_charge(v_items / 10 + v_characters / 1000);
+  end if;
+end
+$$;
+
+-- Check arguments against the signature: one entry an argument (the last may repeat) with the letters of the kinds
+-- it may be: n number, t text, l list, o object, b boolean, * anything.
+create or replace function pgflow.expression_check_arguments(p_name text, p_args jsonb[]) returns void
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_takes text[];
+  v_allowed text;
+begin
+  v_takes := case p_name
+    when 'len' then '{tlo}' when 'str' then '{*}' when 'int' then '{ntb}' when 'float' then '{nt}' when 'abs' then '{n}'
+    when 'min' then '{*}' when 'max' then '{*}' when 'sum' then '{l}' when 'any' then '{l}' when 'all' then '{l}'
+    when 'default' then '{*,*}' when 'keys' then '{o}' when 'values' then '{o}' when 'items' then '{o}'
+    when 'range' then '{n}' when 'merge' then '{o,o}' when 'flatten' then '{l}' when 'chunk' then '{l,n}'
+    when 'product' then '{l,l}' when 'lower' then '{t}' when 'upper' then '{t}' when 'strip' then '{t}'
+    when 'split' then '{t,t}' when 'join' then '{l,t}' when 'replace' then '{t,t,t}' when 'startswith' then '{t,t}'
+    when 'endswith' then '{t,t}' when 'sorted' then '{l}' when 'json' then '{t}' when 'to_json' then '{*}' end;
+  if v_takes is null then
+    raise exception using errcode = 'PF010', message = format('there is no function %s()', p_name);
+  elsif cardinality(p_args) < (case p_name when 'split' then 1 else cardinality(v_takes) end)
+     or cardinality(p_args) > (case p_name when 'min' then 100 when 'max' then 100 when 'merge' then 100
+                                           when 'range' then 3 else cardinality(v_takes) end) then
+    raise exception using errcode = 'PF010',
+      message = format('%s() does not take %s arguments', p_name, cardinality(p_args));
+  end if;
+  for i in 1 .. cardinality(p_args) loop
+    v_allowed := v_takes[least(i, cardinality(v_takes))];
+    if v_allowed <> '*' and position(
+       case jsonb_typeof(p_args[i]) when 'number' then 'n' when 'string' then 't' when 'array' then 'l'
+         when 'object' then 'o' when 'boolean' then 'b' else 'z' end in v_allowed) = 0 then
+      raise exception using errcode = 'PF010', message = format('argument %s of %s() is %s, not %s', i, p_name,
+        pgflow.expression_kind(p_args[i]),
+        (select string_agg(case letter when 'n' then 'a number' when 't' then 'a text' when 'l' then 'a list'
+           when 'o' then 'an object' else 'a boolean' end, ' or ' order by place)
+         from regexp_split_to_table(v_allowed, '') with ordinality as letters (letter, place)));
+    end if;
+  end loop;
+end
+$$;
+
+-- Give the number of an argument that must be an integer.
+create or replace function pgflow.expression_integer(p_name text, p_value jsonb) returns numeric
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_number numeric := pgflow.expression_number(p_value);
+begin
+  if v_number <> trunc(v_number) then
+    raise exception using errcode = 'PF010', message = format('%s() needs integers, not %s', p_name, v_number);
+  end if;
+  return v_number;
+end
+$$;
+
+-- Refuse a list that is not all numbers or all texts: nothing else has an order.
+create or replace function pgflow.expression_check_comparable(p_name text, p_values jsonb) returns void
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if (select count(distinct jsonb_typeof(value)) > 1 or bool_or(jsonb_typeof(value) not in ('number', 'string'))
+      from jsonb_array_elements(p_values)) then
+    raise exception using errcode = 'PF010', message = p_name || '() needs only numbers or only texts';
+  end if;
+end
+$$;
+
+-- min and max: of one list, or of the arguments; the first of equal ones, null of none.
+create or replace function pgflow.expression_extreme(p_name text, p_args jsonb[]) returns jsonb
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_values jsonb := case when cardinality(p_args) = 1 then p_args[1] else to_jsonb(p_args) end;
+  v_symbol text := case p_name when 'min' then '<' else '>' end;
+  v_value jsonb;
+  v_best jsonb;
+begin
+  if jsonb_typeof(v_values) <> 'array' then
+    raise exception using errcode = 'PF010', message = format('%1$s() is written %1$s(list) or %1$s(a, b)', p_name);
+  end if;
+  perform pgflow.expression_check_comparable(p_name, v_values);
+  foreach v_value in array array(select jsonb_array_elements(v_values)) loop
+    if v_best is null or pgflow.expression_compare(v_symbol, v_value, v_best) then
+      v_best := v_value;
+    end if;
+  end loop;
+  return coalesce(v_best, 'null');
+end
+$$;
+
+-- Add up numbers from the left, as `+` does; integers alone in one go.
+create or replace function pgflow.expression_sum(p_values jsonb) returns jsonb
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_value jsonb;
+  v_total jsonb := '0';
+  v_integer numeric;
+begin
+  select value into v_value from jsonb_array_elements(p_values) where jsonb_typeof(value) <> 'number' limit 1;
+  if found then
+    raise exception using errcode = 'PF010',
+      message = 'sum() needs only numbers, not ' || pgflow.expression_kind(v_value);
+  end if;
+  select sum(value::numeric) into v_integer from jsonb_array_elements(p_values)
+  having bool_and(scale(value::numeric) = 0 and abs(value::numeric) < 1e4200);
+  if found then
+    return to_jsonb(v_integer);
+  end if;
+  foreach v_value in array array(select jsonb_array_elements(p_values)) loop
+    v_total := pgflow.expression_arithmetic('+', v_total, v_value);
+  end loop;
+  return v_total;
+end
+$$;
+
+-- Read the text of a number, for int() and float().
+create or replace function pgflow.expression_parse_number(p_name text, p_text text) returns numeric
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_text text := btrim(p_text, E' \t\n\r\f\x0b');
+begin
+  if p_name = 'int' and length(ltrim(v_text, '+-')) <= 4300 and v_text ~ '^[+-]?[0-9]+$' then
+    return v_text::numeric;
+  elsif p_name = 'float' and length(v_text) <= 4000
+        and v_text ~ '^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?$' then
+    return pgflow.expression_shortest(pgflow.expression_double(v_text::numeric));
+  end if;
+  raise exception using errcode = 'PF010', message = case p_name
+    when 'int' then 'int() needs the text of an integer' else 'float() needs the text of a number' end;
+end
+$$;
+
+-- Functions of one value or of numbers.
+create or replace function pgflow.expression_scalar_call(p_name text, p_args jsonb[]) returns jsonb
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_arg constant jsonb := p_args[1];
+begin
+  case p_name
+    when 'default' then
+      return case when v_arg = 'null' then p_args[2] else v_arg end;
+    when 'len' then
+      return to_jsonb(case jsonb_typeof(v_arg) when 'string' then length(v_arg #>> '{}')
+        when 'array' then jsonb_array_length(v_arg) else (select count(*) from jsonb_object_keys(v_arg)) end);
+    when 'str' then
+      return pgflow.expression_made_text(pgflow.expression_text(v_arg));
+    when 'abs' then
+      return to_jsonb(abs(pgflow.expression_number(v_arg)));
+    when 'min', 'max' then
+      return pgflow.expression_extreme(p_name, p_args);
+    when 'sum' then
+      return pgflow.expression_sum(v_arg);
+    else null;
+  end case;
+  case jsonb_typeof(v_arg)
+    when 'boolean' then return to_jsonb(v_arg::boolean::int);
+    when 'string' then return to_jsonb(pgflow.expression_parse_number(p_name, v_arg #>> '{}'));
+    else
+      if p_name = 'int' then
+        return to_jsonb(trunc(pgflow.expression_number(v_arg)));
+      end if;
+      return to_jsonb(pgflow.expression_shortest(pgflow.expression_double(pgflow.expression_number(v_arg))));
+  end case;
+end
+$$;
+
+-- Functions that make or walk over lists and objects.
+create or replace function pgflow.expression_list_call(p_name text, p_args jsonb[]) returns jsonb
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_arg constant jsonb := p_args[1];
+  v_other constant jsonb := p_args[2];
+begin
+  if jsonb_typeof(v_arg) = 'object' and p_name <> 'merge' then
+    perform pgflow.expression_check_items((select count(*) from jsonb_object_keys(v_arg)));
+  end if;
+  case p_name
+    when 'any' then
+      return to_jsonb((select coalesce(bool_or(pgflow.expression_truth(value)), false) from jsonb_array_elements(v_arg)));
+    when 'all' then
+      return to_jsonb((select coalesce(bool_and(pgflow.expression_truth(value)), true) from jsonb_array_elements(v_arg)));
+    when 'keys' then
+      return to_jsonb(array(select jsonb_object_keys(v_arg)));
+    when 'values' then
+      return to_jsonb(array(select value from jsonb_each(v_arg)));
+    when 'items' then
+      return to_jsonb(array(select jsonb_build_array(key, value) from jsonb_each(v_arg)));
+    when 'merge' then
+      return (select jsonb_object_agg(key, value order by place)
+              from unnest(p_args) with ordinality as args (arg, place), jsonb_each(arg));
+    when 'range' then
+      return pgflow.expression_range(p_args);
+    when 'flatten' then
+      return pgflow.expression_flatten(v_arg);
+    when 'chunk' then
+      return pgflow.expression_chunk(v_arg, pgflow.expression_integer(p_name, v_other));
+    when 'product' then
+      perform pgflow.expression_check_items(jsonb_array_length(v_arg)::numeric * jsonb_array_length(v_other));
+      return to_jsonb(array(
+        select jsonb_build_array(a.value, b.value)
+        from jsonb_array_elements(v_arg) with ordinality as a (value, place),
+          jsonb_array_elements(v_other) with ordinality as b (value, place)
+        order by a.place, b.place));
+    when 'sorted' then
+      perform pgflow.expression_check_items(jsonb_array_length(v_arg));
+      perform pgflow.expression_check_comparable(p_name, v_arg);
+      if jsonb_typeof(v_arg -> 0) = 'number' then
+        return to_jsonb(array(
+          select value from jsonb_array_elements(v_arg) with ordinality
+          order by pgflow.expression_number(value), ordinality));
+      end if;
+      return to_jsonb(array(select value from jsonb_array_elements(v_arg) order by (value #>> '{}') collate "C"));
+  end case;
+end
+$$;
+
+-- range(stop), range(start, stop), range(start, stop, step), as Python's.
+create or replace function pgflow.expression_range(p_args jsonb[]) returns jsonb
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_start numeric := 0;
+  v_stop numeric := pgflow.expression_integer('range', p_args[1]);
+  v_step numeric := 1;
+  v_count numeric;
+begin
+  if cardinality(p_args) > 1 then
+    v_start := v_stop;
+    v_stop := pgflow.expression_integer('range', p_args[2]);
+  end if;
+  if cardinality(p_args) > 2 then
+    v_step := pgflow.expression_integer('range', p_args[3]);
+    if v_step = 0 then
+      raise exception using errcode = 'PF010', message = 'range() needs a step other than 0';
+    end if;
+  end if;
+  v_count := greatest(0, div(v_stop - v_start + v_step - sign(v_step), v_step));
+  perform pgflow.expression_check_items(v_count);
+  return to_jsonb(array(select v_start + place * v_step from generate_series(0, v_count::int - 1) as places (place)));
+end
+$$;
+
+-- Join the lists of a list into one.
+create or replace function pgflow.expression_flatten(p_lists jsonb) returns jsonb
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_other jsonb;
+begin
+  select value into v_other from jsonb_array_elements(p_lists) where jsonb_typeof(value) <> 'array' limit 1;
+  if found then
+    raise exception using errcode = 'PF010',
+      message = format('flatten() needs a list of lists, not %s in it', pgflow.expression_kind(v_other));
+  end if;
+  perform pgflow.expression_check_items((select coalesce(sum(jsonb_array_length(value)), 0) from jsonb_array_elements(p_lists)));
+  return to_jsonb(array(
+    select inside.value
+    from jsonb_array_elements(p_lists) with ordinality as outside (value, place),
+      jsonb_array_elements(outside.value) with ordinality as inside (value, place)
+    order by outside.place, inside.place));
+end
+$$;
+
+-- Cut a list into lists of a size; the last may be shorter.
+create or replace function pgflow.expression_chunk(p_list jsonb, p_size numeric) returns jsonb
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_size < 1 then
+    raise exception using errcode = 'PF010', message = 'chunk() needs a size of at least 1';
+  end if;
+  perform pgflow.expression_check_items(ceil(jsonb_array_length(p_list) / p_size));
+  return (select coalesce(jsonb_agg(part order by number), '[]')
+          from (select jsonb_agg(value order by ordinality) as part, div(ordinality - 1, p_size) as number
+                from jsonb_array_elements(p_list) with ordinality group by 2) as parts);
+end
+$$;
+
+-- Functions of texts. Only ASCII has another case: what else it would be depends on a library's age.
+create or replace function pgflow.expression_text_call(p_name text, p_args jsonb[]) returns jsonb
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_text constant text := p_args[1] #>> '{}';
+  v_other constant text := p_args[2] #>> '{}';
+  v_lower constant text := 'abcdefghijklmnopqrstuvwxyz';
+begin
+  if p_name in ('split', 'replace') and v_other = '' then
+    raise exception using errcode = 'PF010', message = p_name || '() cannot look for an empty text';
+  end if;
+  case p_name
+    when 'lower' then return to_jsonb(translate(v_text, upper(v_lower), v_lower));
+    when 'upper' then return to_jsonb(translate(v_text, v_lower, upper(v_lower)));
+    when 'strip' then return to_jsonb(btrim(v_text, E' \t\n\r\f\x0b'));
+    when 'startswith' then return to_jsonb(starts_with(v_text, v_other));
+    when 'endswith' then return to_jsonb(right(v_text, length(v_other)) = v_other);
+    when 'split' then return pgflow.expression_split(v_text, v_other);
+    when 'join' then return pgflow.expression_join(p_args[1], v_other);
+    when 'replace' then return pgflow.expression_replace(v_text, v_other, p_args[3] #>> '{}');
+    when 'json' then return pgflow.expression_read_json(v_text);
+    when 'to_json' then return pgflow.expression_made_text(pgflow.expression_canonical(p_args[1])::text);
+  end case;
+end
+$$;
+
+-- Split at a separator, or at white space.
+create or replace function pgflow.expression_split(p_text text, p_separator text) returns jsonb
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_parts text[];
+begin
+  if p_separator is null then
+    v_parts := array_remove(regexp_split_to_array(p_text, E'[ \t\n\r\f\x0b]+'), '');
+  else
+    v_parts := case when p_text = '' then '{""}' else string_to_array(p_text, p_separator) end;
+  end if;
+  perform pgflow.expression_check_items(cardinality(v_parts));
+  return to_jsonb(v_parts);
+end
+$$;
+
+-- Join the texts of a list's items.
+create or replace function pgflow.expression_join(p_list jsonb, p_separator text) returns jsonb
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_parts text[];
+begin
+  v_parts := array(
+    select pgflow.expression_text(value) from jsonb_array_elements(p_list) with ordinality order by ordinality);
+  if octet_length(p_separator)::bigint * (cardinality(v_parts) - 1) > 1048576 then
+    raise exception using errcode = 'PF010', message = 'the value is larger than 1 MiB';
+  end if;
+  return pgflow.expression_made_text(array_to_string(v_parts, p_separator));
+end
+$$;
+
+-- Replace each part; the size is known before anything is made.
+create or replace function pgflow.expression_replace(p_text text, p_old text, p_new text) returns jsonb
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_without bigint := octet_length(replace(p_text, p_old, ''));
+  v_times bigint := (octet_length(p_text) - v_without) / octet_length(p_old);
+begin
+  if v_without + v_times * octet_length(p_new) > 1048576 then
+    raise exception using errcode = 'PF010', message = 'the value is larger than 1 MiB';
+  end if;
+  return pgflow.expression_made_text(replace(p_text, p_old, p_new));
+end
+$$;
+
+-- Read JSON. At most 100 levels: Python's reader and this one give up at different depths.
+create or replace function pgflow.expression_read_json(p_text text) returns jsonb
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_value jsonb;
+begin
+  begin
+    v_value := p_text::jsonb;
+  exception when others then
+    raise exception using errcode = 'PF010', message = 'json() needs the text of a JSON value';
+  end;
+  if jsonb_path_exists(v_value, 'strict $.**{101}') then
+    raise exception using errcode = 'PF010', message = 'json() reads at most 100 levels';
+  elsif jsonb_path_exists(v_value, 'strict $.** ? (@.type() == "number" && (@ >= 1e4300 || @ <= -1e4300))') then
+    raise exception using errcode = 'PF010', message = 'json() needs the text of a JSON value';
+  end if;
+  return v_value;
+end
+$$;
