@@ -1,0 +1,39 @@
+"""The fenced blocks of a Markdown file."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Block:
+    """One fenced block, with its language and the line on which it begins."""
+
+    page: Path
+    line: int
+    language: str
+    text: str
+
+    @property
+    def place(self) -> str:
+        """Where it stands, for the name of a test."""
+        return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+
+def blocks(language: str, pages: list[Path] = PAGES) -> list[Block]:
+    """All blocks of a language in some pages."""
+    found = []
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        for match in FENCE.finditer(text):
+            if match[1] == language:
+                line = text.count("\n", 0, match.start()) + 1
+                found.append(Block(page, line, language, match[2]))
+    return found

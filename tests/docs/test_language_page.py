@@ -1,0 +1,104 @@
+"""`docs/language.md` against the schema, the functions and the words that the program has."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from pgflow_yaml.expressions.functions import FUNCTIONS
+from pgflow_yaml.validation import check
+from pgflow_yaml.validation.vocabulary import LATER, Level
+from tests.docs.fenced import ROOT, Block, blocks
+
+PAGE = (ROOT / "docs" / "language.md").read_text(encoding="utf-8")
+SCHEMA: dict[str, Any] = json.loads((ROOT / "schemas" / "workflow.schema.json").read_text())
+HEREDOC = re.compile(r"^cat > (\S+\.ya?ml) <<'(\w+)'\n(.*?)^\2$", re.MULTILINE | re.DOTALL)
+
+FLOWS = blocks("yaml") + [
+    Block(block.page, block.line, "yaml", match[3])
+    for block in blocks("sh")
+    for match in HEREDOC.finditer(block.text)
+]
+
+
+def rows(heading: str) -> list[list[str]]:
+    """The cells of the first table under a heading, without its head."""
+    text = re.split(r"^#+ ", PAGE.partition(f"\n{heading}\n")[2], flags=re.MULTILINE)[0]
+    found = [line.strip("|").split("|") for line in re.findall(r"^\|.*\|$", text, re.MULTILINE)]
+    assert len(found) > 2, heading
+    return found[2:]
+
+
+def words(cells: list[str]) -> set[str]:
+    """What stands in code marks in some cells."""
+    return {word for cell in cells for word in re.findall(r"`([^`]+)`", cell)}
+
+
+def first_words(heading: str) -> set[str]:
+    """What stands in code marks in the first column of a table."""
+    return words([row[0] for row in rows(heading)])
+
+
+@pytest.mark.parametrize("block", FLOWS, ids=[block.place for block in FLOWS])
+def test_every_flow_in_the_docs_is_valid(block: Block) -> None:
+    """A YAML block is a whole flow, and there is nothing to say against it."""
+    found = check(block.text, file=block.place, schema=SCHEMA)
+
+    assert found.diagnostics == ()
+
+
+def test_there_are_flows_in_the_docs() -> None:
+    """The blocks are found: the README's hello among them."""
+    assert {block.page.name for block in FLOWS} >= {"README.md", "language.md"}
+
+
+def test_every_flow_key_is_described() -> None:
+    """The table of flow keys has the schema's keys, and `x-…`."""
+    assert first_words("## Flow keys") == {*SCHEMA["properties"], "x-…"}
+
+
+def test_every_step_key_is_described() -> None:
+    """The table of step keys has the schema's keys, with their defaults."""
+    keys = SCHEMA["definitions"]["step"]["properties"]
+
+    assert first_words("## Step keys") == set(keys)
+    for key, value, _ in rows("## Step keys"):
+        default = keys[key.strip(" `")].get("default")
+        assert not isinstance(default, str) or f"; `{default}`" in value, key
+
+
+def test_every_retry_key_is_described() -> None:
+    """The table of retry keys has the schema's keys, with their defaults."""
+    keys = SCHEMA["definitions"]["retry"]["properties"]
+
+    assert first_words("### Retry") == set(keys)
+    for key, default, _ in rows("### Retry"):
+        assert words([default]) == {str(keys[key.strip(" `")]["default"]).lower()}, key
+
+
+def test_every_input_keyword_is_named() -> None:
+    """The table of keywords for input fields has the schema's."""
+    named = words([row[1] for row in rows("### Input")])
+
+    assert named == set(SCHEMA["definitions"]["fieldSchema"]["properties"])
+
+
+def test_every_function_is_described() -> None:
+    """The table of functions has each function as its own message writes it."""
+    usages = {usage for f in FUNCTIONS.values() for usage in f.usage.split(" or ")}
+
+    assert first_words("### Functions") == usages
+
+
+def test_every_later_key_is_listed() -> None:
+    """The table of keys that are refused for now has the program's."""
+    levels: dict[str, Level] = {"flow": "flow", "step": "step", "`defaults`": "defaults"}
+    levels["`retry`"] = "retry"
+
+    for where, listed in rows("## Not yet"):
+        named = words([listed.partition(", and")[0]])
+        assert named == set(LATER[levels.pop(where.strip())]), where
+    assert levels == {}
