@@ -1,0 +1,171 @@
+"""The server under measurement, a fresh database for each run, and one measured run."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import pgmq
+import psycopg
+
+from pgflow_yaml import local
+
+if TYPE_CHECKING:
+    from common import PeerClass
+
+HERE = Path(__file__).resolve().parent
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A peer to measure: its file, its class, its options, the interpreter that runs it."""
+
+    path: Path
+    cls: type[PeerClass]
+    python: str
+    options: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """The peer's name with the options that were given."""
+        shown = ",".join(f"{key}={value}" for key, value in self.options.items())
+        return self.cls.NAME + (f" ({shown})" if shown else "")
+
+
+class Server:
+    """An embedded server of its own; fsync and the other settings are PostgreSQL's defaults."""
+
+    def __init__(self, folder: Path) -> None:
+        """Start it, or join the one that runs in this folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self._server = local.server(folder)
+        self._admin = psycopg.connect(self._server.conninfo("postgres"), autocommit=True)
+        self._pgmq = (Path(pgmq.__file__).parent / "sql" / "pgmq.sql").read_text()
+        self._count = 0
+
+    def close(self) -> None:
+        """Let go of it; the last one out stops it."""
+        self._admin.close()
+        self._server.release()
+
+    def fresh(self, *, with_pgmq: bool) -> tuple[str, str]:
+        """The name and the connection text of a new database."""
+        self._count += 1
+        name = f"bench_{os.getpid()}_{self._count}"
+        self._admin.execute(f"create database {name}".encode())
+        conninfo = self._server.conninfo(name)
+        if with_pgmq:
+            with psycopg.connect(conninfo, autocommit=True) as conn:
+                conn.execute("create schema if not exists pgmq")
+                conn.execute(self._pgmq.encode())
+        self._admin.execute("checkpoint")
+        return name, conninfo
+
+    def drop(self, name: str) -> None:
+        """Remove a database and whoever is connected to it."""
+        self._admin.execute(f"drop database {name} with (force)".encode())
+
+    def counters(self, name: str) -> tuple[int, int]:
+        """The commits of a database, and the server's place in its write-ahead log."""
+        query = """
+            select xact_commit, (pg_current_wal_insert_lsn() - '0/0')::bigint
+            from pg_stat_database where datname = %s
+        """
+        row = self._admin.execute(query, [name]).fetchone()
+        if row is None:
+            raise LookupError(f"database {name} is gone")
+        return int(row[0]), int(row[1])
+
+    def facts(self) -> dict[str, str]:
+        """The settings on which figures depend."""
+        query = "select name, setting from pg_settings where name = any(%s) order by name"
+        names = ["server_version", "fsync", "synchronous_commit", "shared_buffers"]
+        return dict(self._admin.execute(query, [names]).fetchall())
+
+
+class Child:
+    """The process of one measured run, spoken to in lines."""
+
+    def __init__(self, command: list[str], timeout: float) -> None:
+        """Start it; it is killed when the time is up."""
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+        self._errors: list[str] = []
+        self._timeout = timeout
+        self._reader = threading.Thread(target=self._read_errors, daemon=True)
+        self._reader.start()
+        self._timer = threading.Timer(timeout, self._process.kill)
+        self._timer.start()
+
+    def expect(self, word: str) -> Row:
+        """The facts of the next line that says this word."""
+        for line in self._stream(self._process.stdout):
+            if line.startswith('{"bench"'):
+                facts: Row = json.loads(line)
+                if facts.pop("bench") == word:
+                    return facts
+        self._reader.join(1)
+        said = "".join(self._errors[-4:]).strip()[-300:]
+        raise RuntimeError(said or f"over {self._timeout:.0f} s")
+
+    def say(self, word: str) -> None:
+        """Send one line."""
+        stream = self._stream(self._process.stdin)
+        stream.write(f"{word}\n")
+        stream.flush()
+
+    def close(self) -> None:
+        """Give it ten seconds to end by itself."""
+        self.say("close")
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(10)
+
+    def kill(self) -> None:
+        """End it in any case."""
+        self._timer.cancel()
+        self._process.kill()
+        self._process.wait()
+
+    def _read_errors(self) -> None:
+        self._errors.extend(self._stream(self._process.stderr))
+
+    @staticmethod
+    def _stream(stream: IO[str] | None) -> IO[str]:
+        if stream is None:
+            raise RuntimeError("the process has no such stream")
+        return stream
+
+
+def measure(server: Server, entry: Entry, *, workload: str, n: int, timeout: float) -> Row:
+    """One peer on one workload, as numbers, or as an `error`."""
+    name, conninfo = server.fresh(with_pgmq=getattr(entry.cls, "PGMQ", False))
+    command = [entry.python, str(HERE / "common.py"), str(entry.path), conninfo]
+    child = Child([*command, workload, str(n), "--options", json.dumps(entry.options)], timeout)
+    try:
+        child.expect("ready")
+        time.sleep(1.2)  # idle backends hand in their statistics after a second
+        commits, wal = server.counters(name)
+        child.say("go")
+        facts = child.expect("result")
+        _, wal_after = server.counters(name)
+        child.close()
+        time.sleep(0.3)  # the statistics of the backends that have just ended
+        commits_after, _ = server.counters(name)
+    except (RuntimeError, BrokenPipeError) as error:
+        return {"error": str(error)}
+    finally:
+        child.kill()
+        server.drop(name)
+    facts["tasks_per_s"] = round(facts["tasks"] / facts["seconds"], 1)
+    facts["commits_per_task"] = round((commits_after - commits) / facts["tasks"], 3)
+    facts["wal_bytes_per_task"] = round((wal_after - wal) / facts["tasks"])
+    return facts
