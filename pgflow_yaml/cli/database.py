@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from pgflow_yaml.client import Client
+    from pgflow_yaml.store import Store
 
     from .options import Options
 
@@ -28,6 +28,13 @@ class Database:
 
     conninfo: str
     embedded: bool
+    revive: Callable[[], None] | None = None
+
+    def store(self) -> Store:
+        """Make a connection; a dead embedded server is started again by whoever notices."""
+        from pgflow_yaml.store import Store
+
+        return Store(self.conninfo, on_lost=self.revive)
 
 
 @contextmanager
@@ -53,16 +60,14 @@ def database(options: Options, *, checked: bool = True) -> Iterator[Database]:
         )
         if checked:
             migrate.apply(conninfo)
-        yield Database(conninfo=conninfo, embedded=True)
+        yield Database(conninfo=conninfo, embedded=True, revive=server.ensure)
 
 
 @contextmanager
-def connected(options: Options) -> Iterator[Client]:
-    """Open a client to the chosen database."""
-    from pgflow_yaml.client import Client
-
-    with database(options) as place, Client(place.conninfo) as client:
-        yield client
+def connected(options: Options) -> Iterator[Store]:
+    """Open a connection to the chosen database."""
+    with database(options) as place, place.store() as store:
+        yield store
 
 
 def named_database(options: Options) -> str | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
 from .failures import BAD, TIMEOUT
+from .finding import snapshot
 from .live import TimeIsUp, follow
 from .output import write_lines
 from .screen import ended
@@ -19,7 +20,7 @@ from .words import clean
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from pgflow_yaml.client import Client
+    from pgflow_yaml.store import Store
 
     from .live import View
     from .options import Options
@@ -41,7 +42,7 @@ class Followed:
 
 
 def to_its_end(
-    client: Client,
+    store: Store,
     followed: Followed,
     options: Options,
     *,
@@ -51,15 +52,16 @@ def to_its_end(
     errors: deque[FailedAttempt] = deque(maxlen=ERRORS_KEPT)
 
     def fetch(after_error: int) -> Snapshot:
-        snapshot = client.run_snapshot(followed.run_id, after_error=after_error)
-        errors.extend(snapshot["errors"])
-        return snapshot
+        seen = snapshot(store, followed.run_id, after_error=after_error, outputs=False)
+        errors.extend(seen["errors"])
+        return seen
 
     try:
-        last = follow(fetch, followed.view, timeout=followed.timeout, check=check)
+        follow(fetch, followed.view, timeout=followed.timeout, check=check)
     except TimeIsUp:
         options.note(f"run goes on: pgflow-yaml watch {followed.run_id[:8]}")
         return TIMEOUT
+    last = snapshot(store, followed.run_id)
     return _conclude(last, errors, options, followed=followed)
 
 

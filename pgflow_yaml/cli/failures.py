@@ -55,9 +55,12 @@ def report(error: BaseException, options: Options) -> int:
         sys.stdout.write(json.dumps({"error": shown}) + "\n")
         return exit_code
     if isinstance(error, errors.InvalidFlow):
-        from .findings import of_error, write_text
+        from . import findings
 
-        write_text([of_error(error)], options)
+        if findings.in_github():
+            findings.write_github(findings.of_error(error), sys.stderr)
+        else:
+            findings.write_text(findings.of_error(error), options)
         return exit_code
     sys.stderr.write(f"pgflow-yaml: {sentence(error)}\n")
     return exit_code
@@ -90,9 +93,13 @@ def _usage(error: click.ClickException) -> str:
 
 def _diagnostics(error: BaseException) -> list[dict[str, Any]]:
     if isinstance(error, errors.InvalidFlow):
-        from .findings import diagnostic_shape
+        from .findings import diagnostic_shape, of_error
 
-        return [diagnostic_shape(finding) for finding in error.diagnostics]
+        return [
+            {"file": each.file, **diagnostic_shape(finding)}
+            for each in of_error(error)
+            for finding in each.diagnostics
+        ]
     if isinstance(error, errors.InvalidInput):
         return [dict(problem) for problem in error.problems]
     return []

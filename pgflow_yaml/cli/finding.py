@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -12,14 +12,14 @@ from pgflow_yaml.suggestions import did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pgflow_yaml.client import Client
+    from pgflow_yaml.store import Store
 
     from .shapes import Snapshot, StepShape
 
 
-def run_id(client: Client, text: str) -> str:
+def run_id(store: Store, text: str) -> str:
     """Find a run by its id, a unique prefix of that, its key, or `last`."""
-    found = client.find_run(text)
+    found = store.find_run(text)
     if not found:
         raise NotFound(f'there is no run "{text}"; `pgflow-yaml runs` lists them')
     if len(found) > 1:
@@ -30,13 +30,30 @@ def run_id(client: Client, text: str) -> str:
     return found[0]
 
 
-def step(snapshot: Snapshot, slug: str) -> StepShape:
+def snapshot(store: Store, run: str, **wanted: Any) -> Snapshot:
+    """Read a run; it was found a moment ago, but may have been deleted since."""
+    found = store.run_snapshot(run, **wanted)
+    if found is None:
+        raise NotFound(f"run {run} is gone: it was deleted meanwhile")
+    return cast("Snapshot", found)
+
+
+def active(store: Store, flow: str) -> dict[str, Any]:
+    """Read the active version of a flow; what is not there is answered with what is near."""
+    found = store.get_definition(flow)
+    if found is None:
+        must_be_flow(store.list_flows(), flow)
+        raise NotFound(f'flow "{flow}" has no active version; `pgflow-yaml activate` chooses one')
+    return found
+
+
+def step(run: Snapshot, slug: str) -> StepShape:
     """Find a step of a run."""
-    for each in snapshot["steps"]:
+    for each in run["steps"]:
         if each["slug"] == slug:
             return each
-    near = did_you_mean(slug, [each["slug"] for each in snapshot["steps"]])
-    raise NotFound(f'flow "{snapshot["run"]["flow"]}" has no step "{slug}"{near}')
+    near = did_you_mean(slug, [each["slug"] for each in run["steps"]])
+    raise NotFound(f'flow "{run["run"]["flow"]}" has no step "{slug}"{near}')
 
 
 def must_be_flow(flows: Sequence[Mapping[str, object]], name: str) -> None:

@@ -6,11 +6,12 @@ import os
 import re
 import shutil
 import sys
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from .deploying import InvalidFlows
+from .loading import Loaded
 from .words import plural
 
 if TYPE_CHECKING:
@@ -26,28 +27,16 @@ _HELP = re.compile(r"^( *)(= help:)(.*)$")
 _HEAD = re.compile(r"^(?P<place>.+?): (?P<kind>(?:error|warning)\[\w+\]): (?P<rest>.*)$")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checked:
-    """A file and everything found in it; `flow` and `version` are known when it is valid."""
-
-    file: str
-    source: str
-    diagnostics: Sequence[Diagnostic]
-    flow: str | None = None
-    version: str | None = None
-
-    @property
-    def errors(self) -> int:
-        """How many of the findings are errors."""
-        return sum(each.severity == "error" for each in self.diagnostics)
+def of_error(error: InvalidFlow) -> Sequence[Loaded]:
+    """Take the findings of all files out of an exception."""
+    if isinstance(error, InvalidFlows):
+        return error.files
+    return [
+        Loaded(file=error.file, source=error.source, diagnostics=error.diagnostics, definition=None)
+    ]
 
 
-def of_error(error: InvalidFlow) -> Checked:
-    """Take the findings out of an exception."""
-    return Checked(file=error.file, source=error.source, diagnostics=error.diagnostics)
-
-
-def write_text(files: Sequence[Checked], options: Options) -> None:
+def write_text(files: Sequence[Loaded], options: Options) -> None:
     """Write a frame for each finding on stderr, and how many there are."""
     from pgflow_yaml.frames import render
 
@@ -63,11 +52,11 @@ def write_text(files: Sequence[Checked], options: Options) -> None:
     sys.stderr.write(_summary(files) + "\n")
 
 
-def write_github(files: Iterable[Checked]) -> None:
-    """Write annotations as GitHub Actions reads them from stdout."""
+def write_github(files: Iterable[Loaded], stream: IO[str]) -> None:
+    """Write annotations as GitHub Actions reads them from either stream."""
     for checked in files:
         for finding in checked.diagnostics:
-            sys.stdout.write(_annotation(checked.file, finding) + "\n")
+            stream.write(_annotation(checked.file, finding) + "\n")
 
 
 def in_github() -> bool:
@@ -75,12 +64,12 @@ def in_github() -> bool:
     return os.environ.get("GITHUB_ACTIONS") == "true"
 
 
-def shape(checked: Checked) -> dict[str, Any]:
+def shape(checked: Loaded) -> dict[str, Any]:
     """Make the JSON of one file."""
     return {
         "file": checked.file,
-        "flow": checked.flow,
-        "version": checked.version,
+        "flow": checked.definition.name if checked.definition else None,
+        "version": checked.definition.version if checked.definition else None,
         "diagnostics": [diagnostic_shape(finding) for finding in checked.diagnostics],
     }
 
@@ -100,7 +89,7 @@ def diagnostic_shape(finding: Diagnostic) -> dict[str, Any]:
     }
 
 
-def _summary(files: Sequence[Checked]) -> str:
+def _summary(files: Sequence[Loaded]) -> str:
     errors = sum(checked.errors for checked in files)
     warnings = sum(len(checked.diagnostics) for checked in files) - errors
     bad = sum(bool(checked.diagnostics) for checked in files)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pgflow_yaml.errors import Diagnostic, InvalidFlow, Span
+from pgflow_yaml.errors import Diagnostic, InvalidFlow, InvalidInput, Span
 from pgflow_yaml.inputs import apply_defaults_and_check, from_pairs
 
 if TYPE_CHECKING:
@@ -52,6 +52,17 @@ def read_input(texts: Sequence[str], spec: Spec) -> dict[str, Json]:
     if problems:
         raise _located(problems, where, pairs)
     return value if isinstance(value, dict) else {}
+
+
+def as_text(value: Json) -> str:
+    """Write an input as JSON that PostgreSQL can store."""
+    from pgflow_yaml.calls import Unserialisable, to_json_text
+
+    try:
+        return to_json_text(value)
+    except Unserialisable as error:
+        path = error.path.removeprefix("$").removeprefix(".")
+        raise InvalidInput(problems=[{"path": path, "message": error.reason}]) from error
 
 
 def _read_whole(given: str) -> tuple[Json, Text]:

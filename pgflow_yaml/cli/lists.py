@@ -38,10 +38,10 @@ def runs_command(
     from .output import Column, when, write_json, write_table
 
     age = seconds(since, "--since") if since is not None else None
-    with connected(options) as client:
-        found = client.list_runs(flow=flow, status=status, since=age, limit=limit)
+    with connected(options) as store:
+        found = store.list_runs(flow=flow, status=status, since=age, limit=limit)
         if flow is not None and not found:
-            must_be_flow(client.list_flows(), flow)
+            must_be_flow(store.list_flows(), flow)
     if options.json:
         write_json(found)
         return
@@ -78,8 +78,8 @@ def flows_command(options: Options) -> None:
     from .database import connected
     from .output import Column, when, write_json, write_table
 
-    with connected(options) as client:
-        found = client.list_flows()
+    with connected(options) as store:
+        found = store.list_flows()
     if options.json:
         write_json(found)
         return
@@ -114,10 +114,9 @@ def versions_command(options: Options, *, flow: str) -> None:
     from .finding import must_be_flow
     from .output import Column, when, write_json, write_table
 
-    with connected(options) as client:
-        found = client.list_versions(flow)
-        if not found:
-            must_be_flow(client.list_flows(), flow)
+    with connected(options) as store:
+        must_be_flow(store.list_flows(), flow)
+        found = store.list_versions(flow)
     if options.json:
         write_json(found)
         return

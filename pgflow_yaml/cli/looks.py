@@ -33,8 +33,8 @@ def show_command(options: Options, *, run: str, step: str | None, why: bool, ite
     from .database import connected
     from .output import write_json, write_lines
 
-    with connected(options) as client:
-        snapshot = client.run_snapshot(finding.run_id(client, run), items=items)
+    with connected(options) as store:
+        snapshot = finding.snapshot(store, finding.run_id(store, run), items=items)
     if step is not None:
         finding.step(snapshot, step)
     if options.json:
@@ -110,13 +110,13 @@ def watch_command(options: Options, *, run: str, timeout: str | None, plain: boo
 
     limit = seconds(timeout, "--timeout") if timeout is not None else None
     hint = "Ctrl-C stops following; the run goes on"
-    with connected(options) as client:
-        chosen = finding.run_id(client, run)
+    with connected(options) as store:
+        chosen = finding.run_id(store, run)
         lines = plain and not options.json
         view = live.plain_lines() if lines else live.view_for(options, sys.stdout, hint=hint)
         followed = Followed(run_id=chosen, view=view, out=sys.stdout, timeout=limit)
         try:
-            return to_its_end(client, followed, options)
+            return to_its_end(store, followed, options)
         except KeyboardInterrupt:
             options.note(f"run goes on: pgflow-yaml watch {chosen[:8]}")
             raise

@@ -46,3 +46,27 @@ def migrate_command(options: Options, *, dry_run: bool, status: bool) -> None:
             else:
                 said = f"applied {plural(len(applied), 'file')}" if applied else "up to date"
                 sys.stdout.write(f"{said}\n")
+
+
+@command("activate", example="pgflow-yaml activate hello fdc2")
+@click.argument("flow")
+@click.argument("version")
+@pass_options
+def activate_command(options: Options, *, flow: str, version: str) -> None:
+    """Make a stored version of a flow the active one.
+
+    VERSION is a version of the flow, or the beginning of one. New runs take it; runs that have
+    begun stay on theirs.
+    """
+    from .database import connected
+    from .deploying import said
+    from .finding import must_be_flow
+    from .output import write_json
+
+    with connected(options) as store:
+        must_be_flow(store.list_flows(), flow)
+        result = store.activate(flow, version)
+    if options.json:
+        write_json(result)
+    else:
+        sys.stdout.write(f"{said(result)}\n")

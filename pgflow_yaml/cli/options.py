@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import click
@@ -72,6 +73,38 @@ def command(name: str, *, example: str) -> Callable[[Callable[..., Any]], Comman
     """Make a command from a function; its help is the docstring."""
     settings = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
     return click.command(name, cls=Command, example=example, context_settings=settings)
+
+
+def import_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say which modules may hold handlers."""
+    folder = click.Path(exists=True, file_okay=False, path_type=Path)
+    app_dir = click.option(
+        "--app-dir", type=folder, help="Modules in here may be handlers (default: this folder)."
+    )
+    allow = click.option(
+        "--allow", metavar="PREFIX", multiple=True, help="So may those of this package."
+    )
+    return app_dir(allow(function))
+
+
+def worker_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of commands that run handlers."""
+    concurrency = click.option(
+        "-c",
+        "--concurrency",
+        type=click.IntRange(1, 1000),
+        default=10,
+        show_default=True,
+        help="So many handlers at once.",
+    )
+    lease = click.option(
+        "--lease",
+        metavar="TIME",
+        default="30s",
+        show_default=True,
+        help="After so long a silence, another worker takes over.",
+    )
+    return concurrency(lease(import_options(function)))
 
 
 pass_options = click.make_pass_decorator(Options, ensure=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .details import Segment, is_wide, skip_words
 from .look import STYLES
 from .shapes import ENDED
-from .words import duration, moment, one_line, plural, pretty, roughly, utc
+from .words import compact, duration, moment, one_line, plural, pretty, roughly, utc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Line = list[Segment]
 LABEL = 14
 MOST_ERRORS = 10
+SHORT = 60
 
 
 def about_run(snapshot: Snapshot) -> list[Line]:
@@ -155,6 +156,7 @@ def _field(label: str, text: str | None) -> Line:
 
 
 def _value(label: str, value: Json) -> list[Line]:
-    first, *rest = pretty(value).split("\n")
+    short = compact(value)
+    first, *rest = [short] if len(short) <= SHORT else pretty(value).split("\n")
     lines = [[(f"   {label:<{LABEL}}", "dim"), (first, "")]]
     return lines + [[(" " * (LABEL + 3) + line, "")] for line in rest]

@@ -108,11 +108,12 @@ class Store(Link):
         )
 
     def run_snapshot(
-        self, run_id: str, *, items: bool = False, after_error: int = 0
+        self, run_id: str, *, items: bool = False, after_error: int = 0, outputs: bool = True
     ) -> dict[str, Any] | None:
         """One run with its steps, and its errors after the one with this id."""
         reply: dict[str, Any] | None = self.ask(
-            "select pgflow.run_snapshot(%s::uuid, %s, %s::bigint)", [run_id, items, after_error]
+            "select pgflow.run_snapshot(%s::uuid, %s, %s::bigint, %s)",
+            [run_id, items, after_error, outputs],
         )
         return reply
 

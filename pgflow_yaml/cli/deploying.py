@@ -1,0 +1,79 @@
+"""Files into versions in the database, and what is said about it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pgflow_yaml.errors import InvalidFlow
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pgflow_yaml.model import Definition, Json
+    from pgflow_yaml.store import Store
+
+    from .loading import Loaded
+    from .options import Options
+
+
+class InvalidFlows(InvalidFlow):
+    """Some flow files have mistakes; `files` has all of them, also the good ones."""
+
+    def __init__(self, files: Sequence[Loaded]) -> None:
+        self.files = files
+        first = next(each for each in files if each.errors)
+        super().__init__(first.file, first.source, first.diagnostics)
+
+
+def require_valid(loaded: Sequence[Loaded], options: Options) -> list[Definition]:
+    """Return the definitions of files that are all valid; warnings are shown."""
+    if any(each.errors for each in loaded):
+        raise InvalidFlows(loaded)
+    if any(each.diagnostics for each in loaded) and not options.quiet:
+        from .findings import write_text
+
+        write_text(loaded, options)
+    return [each.definition for each in loaded if each.definition is not None]
+
+
+def deploy(store: Store, definition: Definition, *, activate: bool) -> dict[str, Any]:
+    """Store a version, unless it is there already."""
+    return store.deploy(definition, git=_git(), activate=activate)
+
+
+def foresee(store: Store, definition: Definition, *, activate: bool) -> dict[str, Any]:
+    """Say what `deploy` would answer, without doing it."""
+    stored = store.get_definition(definition.name, definition.version)
+    status = "created" if stored is None else "unchanged"
+    if stored is not None and activate and not stored["active"]:
+        status = "activated"
+    return {
+        "name": definition.name,
+        "version": definition.version,
+        "status": status,
+        "active": activate or bool(stored and stored["active"]),
+    }
+
+
+def said(result: Mapping[str, Any]) -> str:
+    """Say what deploying did: `compiled order 8c41e07b52d1`."""
+    words = {"created": "compiled", "activated": "activated", "unchanged": "unchanged"}
+    aside = "" if result["active"] else " (another version is active)"
+    return f"{words[result['status']]} {result['name']} {result['version']}{aside}"
+
+
+def _git() -> dict[str, Json] | None:
+    """Say which commit this folder is at, if it is in a repository and git is there."""
+    import subprocess
+
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"],  # noqa: S607 (the user's own git)
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return {"commit": done.stdout.strip()} if done.returncode == 0 else None

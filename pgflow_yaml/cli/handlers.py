@@ -1,0 +1,64 @@
+"""Handlers of a checked flow, looked up and compared with the steps that call them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pgflow_yaml.errors import Diagnostic, Span
+
+if TYPE_CHECKING:
+    from pgflow_yaml.model import Json
+    from pgflow_yaml.source import Document
+
+    from .loading import HandlerPlaces
+
+CODE_MISSING, CODE_SIGNATURE = "PF301", "PF302"
+
+
+def handler_findings(source: str, body: dict[str, Json], places: HandlerPlaces) -> list[Diagnostic]:
+    """Import the handlers of a compiled flow; say which are missing or cannot be called so."""
+    from pgflow_yaml.calls import Handlers, HandlerUnavailable, signature_problems
+    from pgflow_yaml.source import parse
+
+    document = parse(source)
+    handlers = Handlers(places.app_dir, places.allow)
+    findings: list[Diagnostic] = []
+    steps: Any = body["steps"]
+    for slug, step in steps.items():
+        span = _place(document, slug, "handler")
+        try:
+            handler = handlers.get(step["handler"])
+        except HandlerUnavailable as error:
+            findings.append(Diagnostic(code=CODE_MISSING, message=error.message, span=span))
+            continue
+        with_ = step.get("with", {}).get("ast")
+        where = _place(document, slug, "with") or span
+        findings += [
+            Diagnostic(code=CODE_SIGNATURE, message=f'step "{slug}": {problem}', span=where)
+            for problem in signature_problems(handler, with_)
+        ]
+    return findings
+
+
+def step_places(file: str, source: str) -> dict[str, str]:
+    """Say file:line:column of each step of a flow file."""
+    from pgflow_yaml.source import MappingNode, parse
+
+    document = parse(source)
+    steps = document.root.get("steps") if isinstance(document.root, MappingNode) else None
+    if not isinstance(steps, MappingNode):
+        return {}
+    places = {}
+    for slug, (key, _) in steps.entries.items():
+        line, column = document.lines.position(key.start)
+        places[slug] = f"{file}:{line}:{column}"
+    return places
+
+
+def _place(document: Document, slug: str, key: str) -> Span | None:
+    from pgflow_yaml.source import MappingNode
+
+    node = document.root
+    for name in ("steps", slug, key):
+        node = node.get(name) if isinstance(node, MappingNode) else None
+    return document.span(node) if node is not None else None

@@ -1,0 +1,124 @@
+"""Flow files from paths: read, checked, compiled; every finding of every file is kept."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pgflow_yaml.errors import Diagnostic
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pgflow_yaml.model import Definition
+
+CODE_TWICE = "PF303"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A file and everything found in it; the definition is there when it is valid."""
+
+    file: str
+    source: str
+    diagnostics: Sequence[Diagnostic]
+    definition: Definition | None
+
+    @property
+    def errors(self) -> int:
+        """How many of the findings are errors."""
+        return sum(each.severity == "error" for each in self.diagnostics)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandlerPlaces:
+    """Where handlers may come from: a folder, and packages by name."""
+
+    app_dir: Path
+    allow: tuple[str, ...]
+
+
+def handler_places(app_dir: Path | None, allow: Sequence[str]) -> HandlerPlaces:
+    """Add what the project's pyproject.toml allows to what was said."""
+    return HandlerPlaces(app_dir=app_dir or Path.cwd(), allow=tuple(allow))
+
+
+def load(files: Sequence[str]) -> list[Loaded]:
+    """Read, check and compile files; a flow that two of them have is a finding."""
+    schema = _schema()
+    loaded: list[Loaded] = []
+    first: dict[str, str] = {}
+    for file in files:
+        found = _load(file, schema)
+        if found.definition is not None:
+            name = found.definition.name
+            if name in first:
+                found = _refused(found, f'flow "{name}" is in {first[name]}, too')
+            first.setdefault(name, file)
+        loaded.append(found)
+    return loaded
+
+
+def with_handlers(loaded: Loaded, places: HandlerPlaces) -> Loaded:
+    """Import the handlers of a valid file as well; what is wrong with them is added."""
+    if loaded.definition is None:
+        return loaded
+    from .handlers import handler_findings
+
+    found = handler_findings(loaded.source, loaded.definition.body, places)
+    definition = None if found else loaded.definition
+    return replace(loaded, diagnostics=[*loaded.diagnostics, *found], definition=definition)
+
+
+def _load(file: str, schema: dict[str, Any]) -> Loaded:
+    from pgflow_yaml.compiler import compile_flow
+    from pgflow_yaml.validation import check
+
+    checked = check(_read(file), file=file, schema=schema)
+    flow = checked.flow
+    return Loaded(
+        file=file,
+        source=checked.source,
+        diagnostics=checked.diagnostics,
+        definition=compile_flow(flow, source=checked.source) if flow else None,
+    )
+
+
+def _read(file: str) -> bytes:
+    try:
+        return Path(file).read_bytes()
+    except FileNotFoundError as error:
+        raise click.UsageError(f'there is no file "{file}"{_near(file)}') from error
+    except OSError as error:
+        raise click.UsageError(f'"{file}" cannot be read: {error.strerror}') from error
+
+
+def _near(file: str) -> str:
+    from pgflow_yaml.suggestions import did_you_mean
+
+    folder = Path(file).parent
+    names = [path.name for path in folder.glob("*.y*ml")] if folder.is_dir() else []
+    return did_you_mean(Path(file).name, names)
+
+
+def _schema() -> dict[str, Any]:
+    from importlib.resources import files
+
+    text = files("pgflow_yaml").joinpath("schemas/workflow.schema.json").read_text("utf-8")
+    schema: dict[str, Any] = json.loads(text)
+    return schema
+
+
+def _refused(loaded: Loaded, message: str) -> Loaded:
+    from pgflow_yaml.source import MappingNode, parse
+
+    document = parse(loaded.source)
+    root = document.root
+    node = root.get("flow") if isinstance(root, MappingNode) else None
+    span = document.span(node) if node is not None else None
+    finding = Diagnostic(code=CODE_TWICE, message=message, span=span)
+    return replace(loaded, diagnostics=[*loaded.diagnostics, finding], definition=None)

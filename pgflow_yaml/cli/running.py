@@ -1,0 +1,160 @@
+"""`run`: deploy, start, work and follow, all in this process."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from pgflow_yaml.errors import InvalidFlow
+
+from .arguments import seconds
+from .database import database
+from .deploying import deploy, require_valid, said
+from .ending import Followed
+from .finding import active
+from .given import as_text, read_input
+from .live import view_for
+from .loading import Loaded, handler_places, load, with_handlers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from pgflow_yaml.store import Store
+
+    from .database import Database
+    from .loading import HandlerPlaces
+    from .options import Options
+
+HINT = "Ctrl-C stops the worker in here; the run is kept"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What was asked for on the command line of `run`."""
+
+    flows: Sequence[str]
+    inputs: Sequence[str]
+    key: str | None
+    detach: bool
+    timeout: str | None
+    concurrency: int
+    app_dir: Path | None
+    allow: Sequence[str]
+    lease: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """The version to run, and where its steps stand if they are in a file."""
+
+    name: str
+    version: str
+    spec: Any
+    places: Mapping[str, str]
+
+
+def run_here(request: Request, options: Options) -> int:
+    """Do what `run` says and return the exit code of the outcome."""
+    timeout = seconds(request.timeout, "--timeout") if request.timeout is not None else None
+    seconds(request.lease, "--lease")
+    places = handler_places(request.app_dir, request.allow)
+    loaded = _load(request.flows, places)
+    definitions = require_valid(loaded, options)
+    # A wrong input is told before anything is stored or started.
+    given = read_input(request.inputs, _spec(definitions[0].body)) if definitions else None
+    with database(options) as place, place.store() as store, _result_stream() as out:
+        if given is not None:
+            chosen = _deploy(store, loaded, place=place, options=options)
+        else:
+            chosen = _active(store, request.flows[0], places)
+            given = read_input(request.inputs, chosen.spec)
+        started = store.start_run(
+            chosen.name, as_text(given), key=request.key, version=chosen.version
+        )
+        run_id = str(started["run_id"])
+        if not started["created"]:
+            options.note(f"this key was used before: run {run_id[:8]} is {started['status']}")
+        if request.detach:
+            out.write(_detached(started, options))
+            return 0
+        view = view_for(options, out, hint=HINT)
+        followed = Followed(
+            run_id=run_id, view=view, out=out, timeout=timeout, places=chosen.places
+        )
+        return _work_and_follow(store, followed, options)
+
+
+def _spec(body: Mapping[str, Any]) -> Any:
+    return body.get("input")
+
+
+def _load(flows: Sequence[str], places: HandlerPlaces) -> list[Loaded]:
+    """Read what are files; one single name that is none is a flow in the database."""
+    files = [each for each in flows if _is_file(each)]
+    if not files and len(flows) == 1:
+        return []
+    if len(files) < len(flows):
+        other = next(each for each in flows if each not in files)
+        raise click.UsageError(f'"{other}" is no file; `run` takes files, or the name of one flow')
+    return [with_handlers(each, places) for each in load(files)]
+
+
+def _is_file(text: str) -> bool:
+    return text.endswith((".yaml", ".yml")) or "/" in text or Path(text).is_file()
+
+
+def _deploy(store: Store, loaded: Sequence[Loaded], *, place: Database, options: Options) -> Chosen:
+    """Store what changed; engine.md §2 says when `run` also makes it the active version."""
+    for each in loaded:
+        assert each.definition is not None
+        nobody = store.get_definition(each.definition.name) is None
+        options.note(said(deploy(store, each.definition, activate=place.embedded or nobody)))
+    first = loaded[0]
+    assert first.definition is not None
+    from .handlers import step_places
+
+    return Chosen(
+        name=first.definition.name,
+        version=first.definition.version,
+        spec=_spec(first.definition.body),
+        places=step_places(first.file, first.source),
+    )
+
+
+def _active(store: Store, name: str, places: HandlerPlaces) -> Chosen:
+    """Take the active version of a flow, if its handlers can be called from here."""
+    from .handlers import handler_findings
+
+    found = active(store, name)
+    wrong = handler_findings(found["source"], found["definition"], places)
+    if wrong:
+        raise InvalidFlow(f"{name}@{found['version']}", found["source"], wrong)
+    spec = _spec(found["definition"])
+    return Chosen(name=name, version=found["version"], spec=spec, places={})
+
+
+def _detached(started: Mapping[str, Any], options: Options) -> str:
+    import json
+
+    return (json.dumps(started) if options.json else str(started["run_id"])) + "\n"
+
+
+@contextmanager
+def _result_stream() -> Iterator[IO[str]]:
+    """Keep stdout for the result: what handlers and their children print goes to stderr."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with os.fdopen(os.dup(kept), "w", encoding=sys.stdout.encoding, errors="replace") as out:
+            yield out
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)

@@ -1,0 +1,165 @@
+"""`validate`: every mistake of every file at once, for people, for CI and for programs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.acceptance.shell import Shell
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GOOD = "flow: good\nsteps:\n  a: {handler: tasks.work}\n"
+BAD = """flow: bad
+steps:
+  a: {handler: tasks.work, dependson: [b]}
+  b: {handler: tasks.work, timeout: soon}
+"""
+WARNED = "flow: warned\nsteps:\n  a: {handler: tasks.take, with: {version: 3.10}}\n"
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    """A folder with a few flows and a module of handlers; no database anywhere."""
+    shell = Shell(tmp_path)
+    shell.write("good.yaml", GOOD)
+    shell.write("bad.yaml", BAD)
+    shell.write("warned.yaml", WARNED)
+    shell.write("tasks.py", "def work(): ...\ndef take(version): ...\ndef two(a, b): ...\n")
+    return shell
+
+
+def test_a_valid_file_is_named_with_its_flow(shell: Shell) -> None:
+    """Exit 0 and one line a file; with -q nothing."""
+    assert shell("validate", "good.yaml").out == "good.yaml: good, 1 step, valid\n"
+    assert shell("validate", "good.yaml", "-q").out == ""
+
+
+def test_all_mistakes_of_all_files_come_in_one_go(shell: Shell) -> None:
+    """Frames on stderr, nothing on stdout, exit 1, and a count at the end."""
+    shell.write("worse.yaml", "flow: worse\nsteps: {a: {}}\n")
+
+    result = shell("validate", "bad.yaml", "good.yaml", "worse.yaml", expect=1)
+
+    assert result.out == ""
+    for place in ("bad.yaml:3:28: error[", "bad.yaml:4:37: error[", "worse.yaml:2:"):
+        assert place in result.err
+    assert result.err.rstrip().endswith("3 errors in 2 files")
+
+
+def test_json_has_every_field(shell: Shell) -> None:
+    """The names are API: compared with what is written down here."""
+    result = shell("validate", "--json", "bad.yaml", "good.yaml", expect=1).json
+
+    bad, good = result["files"]
+    assert set(bad) == {"file", "flow", "version", "diagnostics"}
+    assert set(bad["diagnostics"][0]) == {
+        "code",
+        "severity",
+        "message",
+        "line",
+        "column",
+        "end_line",
+        "end_column",
+        "help",
+    }
+    assert (bad["flow"], good["flow"], good["diagnostics"]) == (None, "good", [])
+    assert len(good["version"]) == 12
+
+
+def test_format_json_is_the_same_as_json(shell: Shell) -> None:
+    """Two ways to ask, one answer."""
+    asked = shell("validate", "--format", "json", "bad.yaml", expect=1)
+
+    assert asked.out == shell("validate", "bad.yaml", "--json", expect=1).out
+
+
+def test_github_gets_annotations(shell: Shell) -> None:
+    """Asked for, or known from the environment; special characters are escaped."""
+    shell.write("odd,name.yaml", BAD)
+
+    asked = shell("validate", "--format", "github", "odd,name.yaml", expect=1)
+    in_ci = Shell(shell.folder, env={"GITHUB_ACTIONS": "true"})
+
+    first = asked.out.splitlines()[0]
+    assert first.startswith("::error file=odd%2Cname.yaml,title=PF")
+    assert ",line=3,col=28,endColumn=37::" in first
+    assert "%0Ahelp: " in first
+    assert in_ci("validate", "odd,name.yaml", expect=1).out == asked.out
+
+
+def test_warnings_count_only_when_strict(shell: Shell) -> None:
+    """They are printed and exit 0; with --strict exit 1."""
+    assert "warning[" in shell("validate", "warned.yaml").err
+    assert "1 warning in 1 file" in shell("validate", "--strict", "warned.yaml", expect=1).err
+
+
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [
+        ("handler: tasks.missing", 'handler "tasks.missing"'),
+        ("handler: nowhere.work", 'handler "nowhere.work"'),
+        ("handler: os.getcwd", "standard library"),
+        ("handler: tasks.two", "is called with one argument"),
+        ("handler: tasks.two, with: {a: 1, c: 2}", 'no parameter "c"'),
+        ("handler: tasks.two, with: {a: 1}", 'needs "b"'),
+    ],
+)
+def test_handlers_are_checked_when_asked(shell: Shell, step: str, said: str) -> None:
+    """--import finds what is missing, forbidden or called wrongly, with its place."""
+    shell.write("h.yaml", f"flow: h\nsteps:\n  a: {{{step}}}\n")
+
+    assert shell("validate", "h.yaml").code == 0
+    result = shell("validate", "h.yaml", "--import", expect=1)
+
+    assert "h.yaml:3:" in result.err
+    assert said in result.err
+
+
+def test_a_handler_elsewhere_needs_its_folder(shell: Shell) -> None:
+    """--app-dir says where the modules are."""
+    shell.write("lib/far.py", "def work(): ...\n")
+    shell.write("f.yaml", "flow: f\nsteps: {a: {handler: far.work}}\n")
+
+    shell("validate", "--import", "f.yaml", expect=1)
+    shell("validate", "--import", "--app-dir", "lib", "f.yaml")
+
+
+def test_one_flow_in_two_files_is_a_mistake(shell: Shell) -> None:
+    """Which one should be deployed?"""
+    shell.write("again.yaml", GOOD)
+
+    result = shell("validate", "good.yaml", "again.yaml", expect=1)
+
+    assert "again.yaml:1:7: error[" in result.err
+    assert "is in good.yaml, too" in result.err
+
+
+def test_a_missing_file_is_a_usage_error(shell: Shell) -> None:
+    """Exit 2 with the nearest name; a folder is none."""
+    assert 'did you mean "good.yaml"?' in shell("validate", "god.yaml", expect=2).err
+    assert "cannot be read" in shell("validate", ".", expect=2).err
+
+
+def test_at_most_twenty_frames_a_file(shell: Shell) -> None:
+    """More are counted; JSON has all."""
+    steps = "".join(f"  s{n}: {{handler: tasks.work, nope: 1}}\n" for n in range(50))
+    shell.write("many.yaml", f"flow: many\nsteps:\n{steps}")
+
+    result = shell("validate", "many.yaml", expect=1)
+
+    assert result.err.count("error[") == 20
+    assert "… and 30 more" in result.err
+    found = shell("validate", "many.yaml", "--json", expect=1).json
+    assert len(found["files"][0]["diagnostics"]) == 50
+
+
+def test_colour_follows_the_options(shell: Shell) -> None:
+    """A pipe has none, --color always has, NO_COLOR none, FORCE_COLOR has."""
+    assert "\x1b[" not in shell("validate", "bad.yaml", expect=1).err
+    assert "\x1b[" in shell("validate", "bad.yaml", "--color", "always", expect=1).err
+    for env, wanted in ({"NO_COLOR": "1"}, False), ({"FORCE_COLOR": "1"}, True):
+        colored = Shell(shell.folder, env=env)
+        assert ("\x1b[" in colored("validate", "bad.yaml", expect=1).err) is wanted
