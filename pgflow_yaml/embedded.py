@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from pgflow_yaml.errors import Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
 # PostgreSQL's tools pass paths through a shell and through configuration files.
 _SAFE_PATH = re.compile(r"[A-Za-z0-9._/-]+")
@@ -105,8 +105,8 @@ def prepare(where: Places, folder: Path) -> None:
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(mode=0o700)
     os.chown(staging, where.uid, -1)
-    _run(where, [folder / "initdb", "-D", staging, *_INITDB_OPTIONS])
-    single = [folder / "postgres", "--single", "-F", "-D", staging, "template1"]
+    _run(where, [f"{folder}/initdb", "-D", f"{staging}", *_INITDB_OPTIONS])
+    single = [f"{folder}/postgres", "--single", "-F", "-D", f"{staging}", "template1"]
     _run(where, single, text="create database pgflow\n")
     staging.rename(where.data)
 
@@ -194,7 +194,7 @@ def _refuse_foreign_data(where: Places) -> None:
         )
 
 
-def _run(where: Places, command: Sequence[str | Path], *, text: str = "") -> None:
+def _run(where: Places, command: list[str], *, text: str = "") -> None:
     user, group = where.drop_to or (None, None)
     done = subprocess.run(
         command,

@@ -13,7 +13,7 @@ import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from typing import IO, TYPE_CHECKING, Self
 
 from pgflow_yaml import keeper
 from pgflow_yaml.embedded import Places, environment, locked, places, prepare, programs, reason
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _START_SECONDS = 60
+_LEAVE_SECONDS = 10
 _LOG_BYTES = 1_000_000
 _SETTINGS = {
     "listen_addresses": "",
@@ -96,11 +97,27 @@ def server(project_dir: Path, *, settings: Mapping[str, str] | None = None) -> L
 
 
 def discard(project_dir: Path) -> None:
-    """Delete the server of a project with its data, once nobody uses it any more."""
+    """Delete the server of a project with its data; waits a moment for its last user to leave."""
     where = places(project_dir)
-    with locked(where.home / "users.lock"), locked(where.home / "keeper.lock"):
+    locks = [where.home / name for name in ("users.lock", "keeper.lock")]
+    deadline = time.monotonic() + _LEAVE_SECONDS
+    with locks[0].open("a") as users, locks[1].open("a") as keepers:
+        # The keeper first: it ends by gaining users.lock, which must be free for it until then.
+        while not (_gained(keepers) and _gained(users)):
+            fcntl.flock(keepers, fcntl.LOCK_UN)
+            if time.monotonic() > deadline:
+                raise Unavailable(f"{where.data} is in use: end what uses it first")
+            time.sleep(0.01)
         for folder in {where.home, where.away}:
             shutil.rmtree(folder)
+
+
+def _gained(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 @contextmanager

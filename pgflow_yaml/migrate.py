@@ -41,8 +41,8 @@ _LOOK = """select current_user, current_database(), current_setting('server_vers
   current_setting('server_version_num')::int,
   pg_is_in_recovery() or current_setting('transaction_read_only')::bool,
   has_database_privilege(current_database(), 'create'),
-  to_regclass('pgflow.flows') is not null, to_regclass('pgflow.migrations') is not null,
-  to_regclass('pgmq.meta') is not null,
+  array(select nspname || '.' || relname from pg_class join pg_namespace n on n.oid = relnamespace
+    where nspname in ('pgflow', 'pgmq') and relname in ('flows', 'migrations', 'meta')),
   (select extversion from pg_extension where extname = 'pgmq'),
   (select array_agg(version) from pg_available_extension_versions where name = 'pgmq')"""
 _OLDEST_PGMQ = (1, 4, 4)
@@ -131,20 +131,21 @@ def _look(connection: psycopg.Connection) -> tuple[list[Migration], list[Migrati
     """What must come before any file, and all files with their state."""
     row = connection.execute(_LOOK).fetchone()
     assert row is not None
-    role, database, server, number, read_only, may_create, flows, ours, *pgmq = row
+    role, database, server, number, read_only, may_create, tables, installed, available = row
     if number < 140000:
         raise Unavailable(f"PostgreSQL {server} is too old: pgflow-yaml needs version 14 or newer")
     if read_only:
         raise Unavailable(
             "this server only reads (a standby or read-only session): use the primary"
         )
-    if flows and not ours:
+    ours = "pgflow.migrations" in tables
+    if "pgflow.flows" in tables and not ours:
         raise SchemaMismatch(
             f'database "{database}" holds a schema pgflow that this program did not make: '
             "use another database (nothing was changed)"
         )
     first = [] if ours else [Migration(name="schema", sql=_BOOTSTRAP)]
-    first += _pgmq(present=pgmq[0], installed=pgmq[1], available=pgmq[2])
+    first += _pgmq(installed, available, present="pgmq.meta" in tables)
     if first and not may_create:
         raise SchemaMismatch(
             f'role "{role}" may not create schemas in database "{database}": its owner runs '
@@ -185,7 +186,7 @@ def _state(applied: str | None, wanted: str) -> str:
     return "applied" if applied == wanted else "changed"
 
 
-def _pgmq(*, present: bool, installed: str | None, available: list[str] | None) -> list[Migration]:
+def _pgmq(installed: str | None, available: list[str] | None, *, present: bool) -> list[Migration]:
     """Prefer the extension where the server has it, else run the SQL of the package."""
     if installed and _numbers(installed) < _OLDEST_PGMQ:
         raise SchemaMismatch(

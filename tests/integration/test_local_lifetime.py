@@ -1,0 +1,160 @@
+"""The embedded server lives exactly as long as somebody uses it, and comes back when it dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from pgflow_yaml import local
+from pgflow_yaml.errors import Unavailable
+from tests.fixtures.local_users import postmaster, until_stopped
+from tests.fixtures.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.fixtures.local_users import Holder
+
+
+def test_the_last_one_out_stops_the_server(project: Path, holder: Callable[..., Holder]) -> None:
+    """While another process uses it the server stays, and it goes with the last."""
+    held = local.server(project)
+    other = holder(project)
+    assert other.said() == f"holds {held.conninfo()}"
+    pid = postmaster(held)
+
+    held.release()
+    with psycopg.connect(held.conninfo()) as connection:
+        connection.execute("select 1")
+    assert postmaster(held) == pid
+    other.end()
+
+    until_stopped(held)
+
+
+def test_a_killed_user_does_not_count(project: Path, holder: Callable[..., Holder]) -> None:
+    """After kill -9 of the only user the server stops by itself."""
+    held = local.server(project)
+    other = holder(project)
+    other.said()
+    held.release()
+
+    other.kill()
+
+    until_stopped(held)
+
+
+def test_an_exception_lets_go(project: Path) -> None:
+    """Leaving the block by an error stops the server as well."""
+    held = local.server(project)
+
+    with pytest.raises(ZeroDivisionError), held:
+        _ = 1 / 0
+
+    until_stopped(held)
+    with pytest.raises(Unavailable, match="already released"):
+        held.ensure()
+
+
+def test_a_killed_server_comes_back_with_all_that_was_committed(project: Path) -> None:
+    """After kill -9 of the postmaster `ensure` starts it on the same socket, nothing lost."""
+    with local.server(project) as held:
+        with psycopg.connect(held.conninfo()) as connection:
+            connection.execute("create table kept as select 7 as number")
+        old = postmaster(held)
+        os.kill(old, signal.SIGKILL)
+
+        eventually(lambda: _ensured(held, old), what="another server runs")
+
+        with psycopg.connect(held.conninfo()) as connection:
+            assert connection.execute("select number from kept").fetchone() == (7,)
+
+
+def test_ensure_leaves_a_running_server_alone(project: Path) -> None:
+    """Calling it again and again costs a look, not a restart."""
+    with local.server(project) as held:
+        pid = postmaster(held)
+
+        held.ensure()
+
+        assert postmaster(held) == pid
+
+
+def test_a_server_whose_keeper_was_killed_is_not_left_running(project: Path) -> None:
+    """The next user replaces it by one that will be stopped."""
+    first = local.server(project)
+    orphan = postmaster(first)
+    os.kill(_parent(orphan), signal.SIGKILL)
+    first.release()
+
+    second = local.server(project)
+
+    assert postmaster(second) != orphan
+    second.release()
+    until_stopped(second)
+
+
+def test_a_pid_file_from_before_a_reboot_does_not_stop_the_start(project: Path) -> None:
+    """Its number belongs to another process of the same user by now."""
+    with local.server(project) as held:
+        left_over = (held.places.data / "postmaster.pid").read_text()
+    until_stopped(held)
+    user = held.places.uid if os.geteuid() == 0 else None
+    sleeper = subprocess.Popen(["sleep", "300"], user=user)
+    pid_file = held.places.data / "postmaster.pid"
+    pid_file.write_text("\n".join([str(sleeper.pid), *left_over.split("\n")[1:]]))
+    os.chown(pid_file, held.places.uid, -1)
+
+    try:
+        with local.server(project) as again, psycopg.connect(again.conninfo()) as connection:
+            assert connection.execute("select 1").fetchone() == (1,)
+        assert sleeper.poll() is None
+    finally:
+        sleeper.kill()
+        sleeper.wait()
+
+
+def test_many_processes_may_come_first_at_once(
+    project: Path, holder: Callable[..., Holder]
+) -> None:
+    """Six processes find no data: one server is made, and all of them use it."""
+    holders = [holder(project) for _ in range(6)]
+
+    said = {each.said() for each in holders}
+
+    assert len(said) == 1
+    assert said.pop().startswith("holds host=")
+
+
+def test_ctrl_c_in_the_terminal_is_not_for_the_server(
+    project: Path, holder: Callable[..., Holder]
+) -> None:
+    """SIGINT to the process group of the one who started it leaves the server running."""
+    starter = holder(project)
+    starter.said()
+    with local.server(project) as held:
+        pid = postmaster(held)
+
+        os.killpg(starter.process.pid, signal.SIGINT)
+        starter.process.communicate()
+
+        held.ensure()
+        assert postmaster(held) == pid
+
+
+def _ensured(held: local.LocalServer, old: int) -> bool:
+    held.ensure()
+    return postmaster(held) != old
+
+
+def _parent(pid: int) -> int:
+    listed = subprocess.run(
+        ["ps", "-o", "ppid=", "-p", str(pid)], capture_output=True, text=True, check=True
+    )
+    return int(listed.stdout)
