@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from itertools import accumulate
 
 from pgflow_yaml.errors import Span
 
@@ -22,7 +23,11 @@ class Lines:
     def __init__(self, text: str) -> None:
         """Note where each line starts."""
         self.text = text
-        self.starts = [0, *(found.end() for found in _LINE_BREAK.finditer(text))]
+        if text.count("\r") == text.count("\r\n"):
+            sizes = (len(line) + 1 for line in text.split("\n"))
+            self.starts = [0, *accumulate(sizes)][:-1]
+        else:
+            self.starts = [0, *(found.end() for found in _LINE_BREAK.finditer(text))]
 
     def position(self, index: int) -> tuple[int, int]:
         """Return the line and column, from 1, of the code point at `index`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import yaml
 
@@ -13,6 +13,8 @@ from pgflow_yaml.source.nodes import Document, MappingNode, Node, ScalarNode, Se
 from pgflow_yaml.source.scalars import kind_of, plain_value
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from yaml._yaml import Mark as CMark
 
 # S-2: what a file may hold, aliases expanded. Many short nodes are harmless, many long texts not.
@@ -66,28 +68,24 @@ class Builder:
     def run(self) -> None:
         """Read all events of the first document."""
         parser = yaml.CSafeLoader(self.document.text)
-        documents = 0
+        actions: dict[type[yaml.Event], Callable[[Any], None]] = {
+            yaml.ScalarEvent: self.scalar,
+            yaml.MappingStartEvent: self.begin,
+            yaml.SequenceStartEvent: self.begin,
+            yaml.MappingEndEvent: self.finish,
+            yaml.SequenceEndEvent: self.finish,
+            yaml.AliasEvent: self.alias,
+        }
         while (event := parser.get_event()) is not None:
-            match event:
-                case yaml.ScalarEvent():
-                    self.scalar(event)
-                case yaml.MappingStartEvent() | yaml.SequenceStartEvent():
-                    self.begin(event)
-                case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
-                    self.finish(event)
-                case yaml.AliasEvent():
-                    self.alias(event)
-                case yaml.DocumentStartEvent():
-                    documents += 1
-                    if documents > 1:
-                        start = _index(event.start_mark)
-                        self.report(
-                            "PF017",
-                            "a second YAML document begins here; a file holds one flow",
-                            (start, start + 3),
-                            "move it to a file of its own",
-                        )
-                        return
+            action = actions.get(type(event))
+            if action is not None:
+                action(event)
+            elif isinstance(event, yaml.DocumentStartEvent) and self.document.root is not None:
+                start = _index(event.start_mark)
+                message = "a second YAML document begins here; a file holds one flow"
+                place = (start, start + 3)
+                self.report("PF017", message, place, "move it to a file of its own")
+                return
 
     def scalar(self, event: yaml.ScalarEvent) -> None:
         """Add a scalar with its core schema value."""
@@ -98,6 +96,9 @@ class Builder:
             raise Stop(self.finding("PF012", "this text is longer than 256 KB", (start, start + 1)))
         style: str = event.style or ""
         start = self.after_properties(event, start)
+        if "\x00" in text:
+            fix = "remove it: PostgreSQL cannot store it"
+            self.report("PF013", "a text cannot hold the character U+0000", (start, end), fix)
         value = text if style else self.plain(text, start, end)
         node = ScalarNode(start, max(start, end), value, text, style)
         self.mark_broken(node)
@@ -213,6 +214,8 @@ class Builder:
     ) -> int:
         """Return where the value itself begins, after its anchor and its tag; a tag is reported."""
         text = self.document.text
+        if event.anchor is None and event.tag is None:
+            return start
         while text[start : start + 1] in ("&", "!"):
             if text[start] == "!":
                 message, place, fix = _tag_finding(text, start, _index(event.end_mark))

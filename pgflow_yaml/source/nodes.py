@@ -71,6 +71,7 @@ class Document:
     diagnostics: list[Diagnostic] = field(default_factory=list)
     broken: set[int] = field(default_factory=set)
     """Ids of nodes that were reported already: no other layer looks into them."""
+    _places: dict[int, list[int] | None] = field(default_factory=dict)
 
     def span(self, node: Node) -> Span:
         """Return where the node stands, up to the end of its first line when it is a block."""
@@ -85,7 +86,10 @@ class Document:
 
     def part(self, node: ScalarNode, start: int, end: int) -> Span:
         """Return where the code points `start` to `end` of a scalar's text stand in the file."""
-        places = scalar_places(self.text[node.start : node.end], node.text, node.style)
+        if id(node) not in self._places:
+            raw = self.text[node.start : node.end]
+            self._places[id(node)] = scalar_places(raw, node.text, node.style)
+        places = self._places[id(node)]
         if places is None or not node.text:
             return self.span(node)
         first = places[min(start, len(places) - 1)]

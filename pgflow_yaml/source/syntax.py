@@ -32,6 +32,11 @@ _PHRASES: tuple[tuple[str, str, str], ...] = (
         "begin it on the next line, indented, or write it as [a, b]",
     ),
     (
+        "exceeded maximum nesting depth",
+        "values are nested deeper than 64 levels here",
+        "flatten the structure",
+    ),
+    (
         "found a tab character",
         "a tab cannot be used for indentation",
         "indent with spaces",
@@ -94,7 +99,8 @@ def explain(error: yaml.MarkedYAMLError, *, text: str, lines: Lines) -> Diagnost
         return _first_character(character, span)
     for begin, message, fix in _PHRASES:
         if problem.startswith(begin):
-            return Diagnostic(code="PF010", message=message, span=span, help=fix)
+            code = "PF012" if "nesting" in begin else "PF010"
+            return Diagnostic(code=code, message=message, span=span, help=fix)
     return Diagnostic(
         code="PF010",
         message=f"this is not valid YAML: {problem}",

@@ -26,7 +26,7 @@ _EVERYWHERE = frozenset({"input", "steps", "run"})
 _RUN_NAMES = ("id", "flow", "version", "started_at", "scheduled_at", "labels")
 _RUN_LATER = ("parent", "status", "failed", "unhandled", "skipped")
 _KNOWN_WORD = re.compile(r"\b(?:input|steps|run)\b")
-_MUSTACHE = re.compile(r"(?<!\$)\{\{.*?\}\}")
+_MUSTACHE = re.compile(r"(?<!\$)\{\{[^{}]*\}\}")
 
 
 @dataclass(slots=True, kw_only=True)
