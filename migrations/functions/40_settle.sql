@@ -163,6 +163,7 @@ declare
   v_clock timestamptz := pgflow.clock();
   v_queue record;
   v_used_up jsonb;
+  v_siblings pgflow._done[];
 begin
   with known as (
     select p.*, t.flow_slug, t.attempts_count, t.queue_name, t.message_id, s.when_exhausted, s.spec,
@@ -213,7 +214,8 @@ begin
   ended := '{}';
   failures := '{}';
   if cardinality(done) > 0 then
-    select e.ended, e.failures, done || e.done into ended, failures, done from pgflow._exhaust(v_used_up) e;
+    select e.ended, e.failures, e.done into ended, failures, v_siblings from pgflow._exhaust(v_used_up) e;
+    done := done || v_siblings;
   end if;
 end
 $$;

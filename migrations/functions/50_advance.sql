@@ -387,6 +387,7 @@ declare
   v_step pgflow.steps;
   v_run pgflow.runs;
   v_items jsonb;
+  v_sequence regclass;
   v_to int;
 begin
   select s.* into v_state from pgflow.step_states s where s.run_id = p_run_id and s.step_slug = p_step_slug;
@@ -399,9 +400,9 @@ begin
   if v_step.fixed_tasks is null then
     v_items := pgflow._map_items(v_run, v_step) -> 'value';
   end if;
+  v_sequence := pgflow._queue_sequence(v_step.queue_name);
   insert into pgflow.step_tasks (flow_slug, run_id, step_slug, task_index, item, message_id, queue_name, queued_at)
-  select v_state.flow_slug, p_run_id, p_step_slug, g, v_items -> g,
-         nextval(pgflow._queue_sequence(v_step.queue_name)), v_step.queue_name, pgflow.now()
+  select v_state.flow_slug, p_run_id, p_step_slug, g, v_items -> g, nextval(v_sequence), v_step.queue_name, pgflow.now()
   from generate_series(v_state.made, v_to - 1) g order by g;
   update pgflow.step_states s
   set made = v_to, make_message_id = case when v_to < s.initial_tasks then s.make_message_id end

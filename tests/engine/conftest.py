@@ -1,0 +1,28 @@
+"""Every test with an engine ends with its invariants checked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from tests.engine.driver import Engine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def engine(db: psycopg.Connection) -> Iterator[Engine]:
+    """A worker on a fresh database; I1 to I8 hold when the test is over."""
+    engine = Engine(db)
+    yield engine
+    assert engine.violations() == []
+
+
+@pytest.fixture
+def other(database: str, engine: Engine) -> Iterator[Engine]:
+    """A second worker on the same database, on a connection of its own."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        yield Engine(connection)

@@ -1,0 +1,148 @@
+"""A worker of the tests: speaks the engine's SQL doors directly, on a clock that the test moves."""
+
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import psycopg
+
+Task = dict[str, Any]
+RETRY = {
+    "max_attempts": 3,
+    "base_delay": 1000,
+    "max_delay": 3_600_000,
+    "backoff": "exponential",
+    "jitter": False,
+}
+
+
+def path(name: str) -> dict[str, Any]:
+    """The expression that reads one path."""
+    return {"ast": ["path", name], "paths": [name]}
+
+
+def literal(value: object) -> dict[str, Any]:
+    """The expression that is a value."""
+    return {"ast": ["lit", value], "paths": []}
+
+
+def a_step(*depends_on: str, **keys: Any) -> dict[str, Any]:
+    """One step of a definition; `if_` and `with_` stand for Python's keywords."""
+    step: dict[str, Any] = {
+        "handler": "app.work",
+        "depends_on": dict.fromkeys(depends_on, "success"),
+        "when_unmet": "skip",
+        "retry": RETRY | keys.pop("retry", {}),
+        "timeout": 60_000,
+        "start_delay": 0,
+        "when_exhausted": "fail",
+    }
+    return step | {key.rstrip("_"): value for key, value in keys.items()}
+
+
+class Engine:
+    """One worker's view of the engine, on one connection."""
+
+    def __init__(self, db: psycopg.Connection) -> None:
+        self.db = db
+        self.worker = str(uuid4())
+        self.call("register_worker", self.worker, None, "{}")
+
+    def call(self, function: str, *arguments: object) -> Any:
+        """The result of `select pgflow.function(arguments)`."""
+        places = ", ".join(["%s"] * len(arguments))
+        return self.one(f"select pgflow.{function}({places})", *arguments)
+
+    def one(self, query: str, *arguments: object) -> Any:
+        """The first column of the first row."""
+        row = self.db.execute(query.encode(), arguments).fetchone()
+        return row[0] if row else None
+
+    def now(self, text: str) -> None:
+        """Set the clock of this session."""
+        self.db.execute("select set_config('pgflow.fake_now', %s, false)", [text])
+
+    def deploy(self, name: str, steps: dict[str, Any], **more: Any) -> dict[str, Any]:
+        """Store a definition; the version is the hash of its text, as the compiler's is."""
+        body = json.dumps({"flow": name, "steps": steps} | more, sort_keys=True)
+        version = sha256(body.encode()).hexdigest()[:12]
+        reply: dict[str, Any] = self.call("deploy", body, version, list(steps), "source")
+        return reply
+
+    def start(self, name: str, run_input: object = None, key: str | None = None) -> str:
+        """Start a run; its id."""
+        reply = self.call("start_run", name, json.dumps(run_input or {}), key)
+        return str(reply["run_id"])
+
+    def turn(self, *results: Task, queue: str, **options: Any) -> dict[str, Any]:
+        """One turn: report, and claim up to `quantity` tasks."""
+        reply: dict[str, Any] = self.call(
+            "turn",
+            self.worker,
+            json.dumps(results),
+            [queue],
+            options.get("quantity", 100),
+            options.get("lease", "30 s"),
+            options.get("refused", []),
+        )
+        return reply
+
+    def claim(self, queue: str, **options: Any) -> list[Task]:
+        """Claim only."""
+        tasks: list[Task] = self.turn(queue=queue, **options)["tasks"]
+        return tasks
+
+    def report(self, *results: Task) -> list[str]:
+        """Settle only; the verdicts."""
+        verdicts: list[str] = self.turn(*results, queue="none", quantity=0)["verdicts"]
+        return verdicts
+
+    def work(self, queue: str, handler: Callable[[Task], Any] = lambda task: task["step"]) -> int:
+        """Run everything that can run now through the handler; how many tasks that were."""
+        count, results = 0, list[Task]()
+        while True:
+            reply = self.turn(*results, queue=queue)
+            assert set(reply["verdicts"]) <= {"applied"}
+            if not reply["tasks"]:
+                return count
+            count += len(reply["tasks"])
+            results = [done(task, handler(task)) for task in reply["tasks"]]
+
+    def snapshot(self, run: str) -> dict[str, Any]:
+        """The run as `show --json` prints it."""
+        snapshot: dict[str, Any] = self.call("run_snapshot", run, True)
+        return snapshot
+
+    def statuses(self, run: str) -> dict[str, str]:
+        """Each step's status."""
+        return {step["slug"]: step["status"] for step in self.snapshot(run)["steps"]}
+
+    def status(self, run: str) -> str:
+        """The run's status."""
+        return str(self.snapshot(run)["run"]["status"])
+
+    def violations(self) -> list[Any]:
+        """What breaks the invariants I1 to I8; empty when all is well."""
+        rows = self.db.execute("select * from pgflow.violations()").fetchall()
+        return rows + self.db.execute("select * from pgflow.queue_violations()").fetchall()
+
+
+def _result(task: Task, **more: Any) -> Task:
+    return {key: task[key] for key in ("run", "step", "index", "attempt")} | more
+
+
+def done(task: Task, output: object = None) -> Task:
+    """The report of a completed attempt."""
+    return _result(task, outcome="completed", output=output)
+
+
+def failed(task: Task, kind: str = "failed", **more: Any) -> Task:
+    """The report of a failed attempt: failed, fatal, retry_later or released."""
+    error = {"type": "Broken", "message": f"attempt {task['attempt']} broke"}
+    return _result(task, outcome=kind, error=more.pop("error", error), **more)
