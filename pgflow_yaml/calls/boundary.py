@@ -14,7 +14,7 @@ import traceback
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
     from types import TracebackType
 
     from pgflow_yaml.model import Json
@@ -63,12 +63,15 @@ def to_json_text(value: object, *, limit: int = MAX_BYTES) -> str:
     return text
 
 
-def error_record(error: BaseException, *, skip_frames: int = 0) -> dict[str, Json]:
-    """What is stored of an exception: {type, message, trace}; never raises itself."""
+def error_record(error: BaseException, *, own: Container[str] = ()) -> dict[str, Json]:
+    """What is stored of an exception: {type, message, trace}; never raises itself.
+
+    The trace begins where the files in `own` end: at the handler's first line.
+    """
     return {
         "type": clean(type(error).__name__, limit=200),
         "message": clean(_message(error)),
-        "trace": clean(_trace(error.__traceback__, skip_frames)),
+        "trace": clean(_trace(error.__traceback__, own)),
     }
 
 
@@ -86,9 +89,9 @@ def _message(error: BaseException) -> str:
         return f"its message cannot be shown: {type(second).__name__}"
 
 
-def _trace(found: TracebackType | None, skip_frames: int) -> str:
-    for _ in range(skip_frames):
-        found = found.tb_next if found else None
+def _trace(found: TracebackType | None, own: Container[str]) -> str:
+    while found is not None and found.tb_frame.f_code.co_filename in own:
+        found = found.tb_next
     if found is None:
         return ""
     frames = traceback.StackSummary.extract(

@@ -44,6 +44,7 @@ _HOPELESS = re.compile(
     "authentication failed|does not exist|no pg_hba.conf|no password supplied|not permitted"
     "|could not translate host name|certificate",
 )
+_TIMED_OUT, _MOST_TIMEOUTS = "57014", 3  # a statement that is always too slow must not go on
 _NO_SUCH_OPTION = "unsupported startup parameter"
 _SECRETS = re.compile(r"(?<=:)[^:@/\s]+(?=@)|(?<=password=)('[^']*'|[^\s&]+)", re.IGNORECASE)
 
@@ -115,7 +116,7 @@ class Link:
     ) -> Any:
         """The one value that a statement gives, over as many connections as it takes."""
         with self._lock:
-            began, tries = time.monotonic(), 0
+            began, tries, slow = time.monotonic(), 0, 0
             while True:
                 try:
                     return self._run(query, params)
@@ -128,6 +129,8 @@ class Link:
                     waited = time.monotonic() - began
                     if again.hopeless or self._gives_up(waited):
                         raise Unavailable(again.sentence) from again.cause
+                    if again.state == _TIMED_OUT and (slow := slow + 1) >= _MOST_TIMEOUTS:
+                        raise Refused(again.sentence, sqlstate=_TIMED_OUT) from again.cause
                     self._rest(tries, waited, again)
                     tries += 1
 
@@ -216,6 +219,7 @@ class _Again(Exception):
         self.cause = cause
         self.sent = sent
         self.hopeless = hopeless
+        self.state = getattr(cause, "sqlstate", None)
         super().__init__(sentence)
 
 

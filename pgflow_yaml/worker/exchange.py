@@ -1,0 +1,158 @@
+"""One turn with the database: results out, verdicts and tasks in; no bad result stops the rest."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+from pgflow_yaml.calls import clean
+from pgflow_yaml.store import Refused
+from pgflow_yaml.worker.tasks import Outcome, StepCall, unpack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pgflow_yaml.model import Json
+    from pgflow_yaml.store import Store, TurnReply
+    from pgflow_yaml.worker.heartbeat import Leases
+    from pgflow_yaml.worker.tasks import Task
+
+log = logging.getLogger(__name__)
+
+_QUEUES_SECONDS = 2.0
+_REFUSED_SECONDS = 10.0
+_NOTHING: TurnReply = {"verdicts": [], "tasks": [], "contexts": {}, "specs": {}}
+
+
+class Exchange:
+    """Speaks `turn` for one worker; one thread uses it."""
+
+    def __init__(self, worker: str, store: Store, leases: Leases, *, lease: float) -> None:
+        self.last_timeout = ""
+        self._worker = worker
+        self._store = store
+        self._leases = leases
+        self._lease = lease
+        self._calls: dict[str, StepCall] = {}
+        self._queues: deque[str] = deque()
+        self._queues_until = 0.0
+        self._refused: dict[str, float] = {}
+
+    def choose_queues(self, named: Sequence[str] | None) -> None:
+        """Serve these queues, or all that there are now; another one first each time."""
+        now = time.monotonic()
+        if now >= self._queues_until:
+            fresh = list(named) if named is not None else self._store.served_queues()
+            if set(fresh) != set(self._queues):
+                self._queues = deque(fresh)
+            self._queues_until = now + _QUEUES_SECONDS
+        self._queues.rotate(-1)
+
+    def turn(
+        self, results: list[Task], room: int, *, run_input: Callable[[str], Json]
+    ) -> list[Task]:
+        """Report these results, claim up to `room` tasks; the new ones, to be run."""
+        reported = [task for task in results if task.outcome and task.outcome.kind != "dropped"]
+        for task in results:
+            self._refuse_handler(task)
+        reply = self._ask(reported, room)
+        for task in results:
+            self._forget(task)
+        for task, verdict in zip(reported, reply["verdicts"], strict=True):
+            self._note(task, verdict)
+        return [task for task in unpack(reply, self._calls, run_input) if self._keep(task)]
+
+    def _ask(self, results: list[Task], room: int) -> TurnReply:
+        try:
+            return self._send(results, room)
+        except Refused as error:
+            log.error("the database refused a turn: %s", error, extra={"action": "turn"})  # noqa: TRY400
+            if not results:
+                return _NOTHING
+        # One bad result must not hold up the others: halve until it stands alone.
+        return {**_NOTHING, "verdicts": self._send_apart(results)}
+
+    def _send(self, results: list[Task], room: int) -> TurnReply:
+        return self._store.turn(
+            self._worker,
+            f"[{','.join(task.report() for task in results)}]",
+            queues=list(self._queues),
+            quantity=room,
+            lease=self._lease,
+            refused=self._refused_now(),
+        )
+
+    def _send_apart(self, results: list[Task]) -> list[str]:
+        verdicts: list[str] = []
+        half = len(results) // 2
+        for part in filter(None, (results[:half], results[half:])):
+            try:
+                verdicts += self._send(part, 0)["verdicts"]
+            except Refused as error:
+                verdicts += self._send_apart(part) if part[1:] else [self._replace(part[0], error)]
+        return verdicts
+
+    def _replace(self, task: Task, error: Refused) -> str:
+        """Report a failure in place of a result that the database does not take."""
+        message = clean(f"the database refused the result: {error}")
+        record: dict[str, Json] = {"type": "ResultRefused", "message": message}
+        task.outcome = Outcome("fatal", error=record)
+        try:
+            return self._send([task], 0)["verdicts"][0]
+        except Refused:
+            self._store.fail_run(task.run_id, {**record, "step": task.step})
+            return "run_terminal"
+
+    def _keep(self, task: Task) -> bool:
+        """Hold a claimed task; False when its handler runs here already and takes it over."""
+        known = self._leases.held.get(task.key)
+        if known is not None and not known.cancelled:
+            known.attempt = task.attempt
+            return False
+        self._leases.held[task.key] = task
+        return True
+
+    def _forget(self, task: Task) -> None:
+        if self._leases.held.get(task.key) is task:
+            del self._leases.held[task.key]
+
+    def _note(self, task: Task, verdict: str) -> None:
+        outcome = task.outcome
+        if outcome is None or outcome.kind == "released":
+            return
+        if verdict == "lost":  # R-1: the attempt is the fence
+            log.warning(
+                "late result refused: the task has another owner", extra=task.fields("lost")
+            )
+        elif outcome.error is not None and verdict == "applied":
+            kind = outcome.error.get("type")
+            if kind == "Timeout":
+                self.last_timeout = task.step
+            log.warning(
+                "attempt failed: %s: %s",
+                kind,
+                outcome.error.get("message"),
+                extra=task.fields("failed"),
+            )
+
+    # Handlers that are not here
+
+    def _refuse_handler(self, task: Task) -> None:
+        path = task.call.handler
+        if task.refused is None:
+            return
+        if path not in self._refused:
+            log.warning(
+                "handler %s is not available here: %s; its tasks are left to other workers",
+                path,
+                task.refused,
+                extra=task.fields("refused"),
+            )
+        self._refused[path] = time.monotonic() + _REFUSED_SECONDS
+
+    def _refused_now(self) -> list[str]:
+        """The handlers not to be given; each is tried again now and then."""
+        now = time.monotonic()
+        return [path for path, until in self._refused.items() if now < until]

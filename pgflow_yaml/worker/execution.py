@@ -1,0 +1,102 @@
+"""One attempt: the arguments, the call, and its outcome. No exception of a handler leaves here."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import time
+from typing import TYPE_CHECKING
+
+from pgflow_yaml.calls import (
+    Context,
+    Unserialisable,
+    clean,
+    error_record,
+    invoke,
+    to_json_text,
+)
+from pgflow_yaml.errors import PermanentError, RetryLater
+from pgflow_yaml.failpoints import failpoint
+from pgflow_yaml.worker.tasks import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pgflow_yaml.calls import Handler
+    from pgflow_yaml.model import Json
+    from pgflow_yaml.worker.tasks import Task
+
+_OWN_FILES = frozenset({__file__, invoke.__code__.co_filename})
+_LONGEST_DELAY_MS = 10 * 365 * 86_400_000
+
+
+def run(task: Task, handler: Handler, beat: Callable[[], None]) -> Outcome:
+    """Call a synchronous handler in this thread."""
+    began = time.monotonic()
+    try:
+        failpoint("before_handler")
+        value = task.arguments()
+        ctx = _context(task, beat) if handler.takes_ctx else None
+        output = invoke(handler, value, ctx, named=task.call.by_name)
+        failpoint("after_handler")
+        if inspect.iscoroutine(output):
+            output.close()
+            raise PermanentError(_HIDDEN_COROUTINE)  # noqa: TRY301 (noted like every failure)
+        return Outcome("completed", output=to_json_text(output), began=began)
+    except BaseException as error:  # noqa: BLE001 (R-5: SystemExit and its kin fail the attempt only)
+        return failure(error, began=began)
+
+
+async def run_async(task: Task, handler: Handler, beat: Callable[[], None]) -> Outcome:
+    """Await an asynchronous handler."""
+    began = time.monotonic()
+    try:
+        failpoint("before_handler")
+        value = task.arguments()
+        ctx = _context(task, beat) if handler.takes_ctx else None
+        made = invoke(handler, value, ctx, named=task.call.by_name)
+        output = await made if inspect.isawaitable(made) else made
+        failpoint("after_handler")
+        return Outcome("completed", output=to_json_text(output), began=began)
+    except BaseException as error:  # noqa: BLE001 (R-5: SystemExit and its kin fail the attempt only)
+        return failure(error, began=began)
+
+
+_HIDDEN_COROUTINE = (
+    "the handler returned a coroutine: what wraps an `async def` must itself be `async def`"
+)
+
+
+def failure(error: BaseException, *, began: float) -> Outcome:
+    """What an exception means for the attempt."""
+    kind, delay_ms = "failed", None
+    record: dict[str, Json]
+    if isinstance(error, Unserialisable):
+        kind = "fatal"
+        record = {"type": "UnserialisableOutput", "message": clean(f"output {error}")}
+    else:
+        record = error_record(error, own=_OWN_FILES)
+    if isinstance(error, RetryLater):
+        kind, delay_ms = "retry_later", _milliseconds(error.delay)
+    elif isinstance(error, PermanentError) or _is_mistake(error, record):
+        kind = "fatal"
+    return Outcome(kind, error=record, delay_ms=delay_ms, began=began)
+
+
+def _is_mistake(error: BaseException, record: dict[str, Json]) -> bool:
+    """Whether another attempt would end the same: the call does not fit, or `with` has no value."""
+    from pgflow_yaml.expressions import ExpressionError
+
+    return isinstance(error, ExpressionError) or (
+        isinstance(error, TypeError) and record.get("trace") == ""
+    )
+
+
+def _context(task: Task, beat: Callable[[], None]) -> Context:
+    return Context(task, run_input=task.context.run_input, beat=beat, timeout=task.call.timeout)
+
+
+def _milliseconds(delay: object) -> int:
+    if not isinstance(delay, int | float) or math.isnan(delay):
+        return 0
+    return int(max(0, min(delay * 1000, _LONGEST_DELAY_MS)))

@@ -1,0 +1,137 @@
+"""Keeps the leases of a worker's tasks, on a connection that no busy handler can starve (R-2)."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from pgflow_yaml.errors import PgflowError
+from pgflow_yaml.failpoints import failpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from pgflow_yaml.store import Store
+    from pgflow_yaml.worker.pool import Pool
+    from pgflow_yaml.worker.tasks import Key, Task
+
+log = logging.getLogger(__name__)
+
+SWEEP_SECONDS = 30.0
+_LEAST_BETWEEN = 1.0
+
+
+class Leases:
+    """The tasks that this worker holds, and the beat that keeps them."""
+
+    def __init__(self, worker: str, lease: float) -> None:
+        self.held: dict[Key, Task] = {}
+        self._worker = worker
+        self._lease = lease
+
+    def beat(self, store: Store, pool: Pool) -> None:
+        """Prolong all leases; handlers of tasks that are no longer ours are told."""
+        # One look at a dict that another thread changes; `list` does not let go in the middle.
+        tasks = list(self.held.values())
+        reply = store.heartbeat(self._worker, self._lease, [task.reference() for task in tasks])
+        self._tell(reply["lost"], "lost to another worker", pool)
+        self._tell(reply["stop"], "stopped: its run or step has ended", pool)
+
+    def _tell(self, references: Iterable[Mapping[str, object]], what: str, pool: Pool) -> None:
+        for reference in references:
+            key = (str(reference["run"]), str(reference["step"]), int(str(reference["index"])))
+            task = self.held.get(key)
+            # Settled meanwhile, or claimed anew: then this answer is about the past.
+            if task is None or task.outcome is not None or task.attempt != reference["attempt"]:
+                continue
+            if not task.cancelled:
+                log.warning("attempt %s", what, extra=task.fields("cancel"))
+                pool.cancel(task)
+
+
+class Heartbeat(threading.Thread):
+    """Beats at a third of the lease, sweeps now and then (R-3), until closed."""
+
+    def __init__(self, store: Store, leases: Leases, pool: Pool, *, lease: float) -> None:
+        super().__init__(name="pgflow-heartbeat", daemon=True)
+        self._store = store
+        self._leases = leases
+        self._pool = pool
+        self._every = lease / 3
+        self._asked = threading.Event()
+        self._closing = threading.Event()
+        self._last = time.monotonic()
+
+    def ask(self) -> None:
+        """Beat now rather than when it is time; once a second at most."""
+        if time.monotonic() - self._last > _LEAST_BETWEEN:
+            self._asked.set()
+
+    def close(self) -> None:
+        """End the thread; waits a moment, never for the database."""
+        self._closing.set()
+        self._asked.set()
+        self._store.interrupt()
+        self.join(1)
+
+    def pause(self, seconds: float) -> None:
+        """Wait between attempts to reach the database; ends them when the worker stops."""
+        if not self._closing.is_set():
+            self._asked.wait(seconds)
+        if self._closing.is_set():
+            raise Closed
+
+    def run(self) -> None:
+        """Beat until closed."""
+        swept = self._last + random.uniform(-0.5, 0) * SWEEP_SECONDS  # noqa: S311 (jitter)
+        while not self._closing.is_set():
+            self._asked.wait(max(0.0, self._last + self._every - time.monotonic()))
+            self._asked.clear()
+            if self._closing.is_set():
+                break
+            self._last = last = time.monotonic()
+            try:
+                failpoint("heartbeat")
+                self._leases.beat(self._store, self._pool)
+                if last - swept > SWEEP_SECONDS:
+                    swept = last + random.uniform(-0.25, 0.25) * SWEEP_SECONDS  # noqa: S311 (jitter)
+                    failpoint("sweep")
+                    self._store.sweep()
+            except Closed:
+                break
+            except PgflowError as error:
+                log.error("heartbeat failed: %s", error, extra={"action": "heartbeat"})  # noqa: TRY400
+        self._store.close()
+
+
+class Closed(Exception):
+    """The worker stops: nobody waits for the database any more."""
+
+
+class Watch(threading.Thread):
+    """Looks at the clock: handlers whose time is up, statements that hang."""
+
+    def __init__(self, look: Callable[[], None], pool: Pool) -> None:
+        super().__init__(name="pgflow-watch", daemon=True)
+        self._look = look
+        self._pool = pool
+        self._closed = threading.Event()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._closed.set()
+        self.join(1)
+
+    def run(self) -> None:
+        """Look every 50 ms while handlers run, else four times a second."""
+        while not self._closed.wait(0.05 if self._pool.running else 0.25):
+            now = time.monotonic()
+            for task in list(self._pool.running):
+                if 0 < task.deadline < now:
+                    log.warning("attempt timed out", extra=task.fields("timeout"))
+                    self._pool.expire(task)
+            self._pool.nudge()
+            self._look()

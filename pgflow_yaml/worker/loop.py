@@ -1,0 +1,254 @@
+"""The loop over `turn`: bring results, take tasks, one commit each time (engine.md §4)."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from pgflow_yaml.calls import Handlers
+from pgflow_yaml.failpoints import failpoint
+from pgflow_yaml.store import Store
+from pgflow_yaml.worker.exchange import Exchange
+from pgflow_yaml.worker.heartbeat import Closed, Heartbeat, Leases, Watch
+from pgflow_yaml.worker.pace import Pace
+from pgflow_yaml.worker.pool import Pool
+from pgflow_yaml.worker.tasks import RELEASED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pgflow_yaml.model import Json
+    from pgflow_yaml.worker.tasks import Task
+
+log = logging.getLogger(__name__)
+
+CONCURRENCY = 8
+_STATEMENT_SECONDS = 45.0  # the database ends a statement after 30; then it does not answer at all
+_LAST_WORDS_SECONDS = 2.0
+_BATCH_CHARACTERS = 8_000_000
+
+
+class Worker:
+    """Runs the tasks of flows until it is told to stop."""
+
+    def __init__(  # noqa: PLR0913 (the settings of a worker)
+        self,
+        conninfo: str,
+        *,
+        queues: Sequence[str] | None = None,
+        concurrency: int = CONCURRENCY,
+        app_dir: Path | None = None,
+        allow: Sequence[str] = (),
+        lease_seconds: float = 30.0,
+        poll_interval_ms: float = 50,
+        max_poll_seconds: float = 1.0,
+        burst: bool = False,
+        grace_seconds: float = 30.0,
+        on_lost: Callable[[], None] | None = None,
+    ) -> None:
+        """`queues` are names of flows, None is all; `burst` ends when nothing is to be had."""
+        if concurrency < 1 or lease_seconds <= 0:
+            raise ValueError("a worker needs a concurrency of at least 1 and a positive lease")
+        self.id = str(uuid4())
+        self._burst, self._grace = burst, grace_seconds
+        self._queues = queues
+        self._store = Store(
+            conninfo,
+            name=f"pgflow-yaml worker {os.getpid()}",
+            patience=None,
+            on_lost=on_lost,
+            pause=self._pause,
+        )
+        self._reader = Store(conninfo, name="pgflow-yaml inputs", on_lost=on_lost)
+        self._leases = Leases(self.id, lease_seconds)
+        self._handlers = Handlers(app_dir or Path.cwd(), allow)
+        self._pool = Pool(concurrency, self._handlers, beat=self._beat)
+        self._heartbeat = Heartbeat(
+            Store(
+                conninfo,
+                name=f"pgflow-yaml heartbeat {os.getpid()}",
+                patience=None,
+                on_lost=on_lost,
+                pause=self._pause_heartbeat,
+            ),
+            self._leases,
+            self._pool,
+            lease=lease_seconds,
+        )
+        self._pace = Pace(
+            slots=concurrency,
+            lease=lease_seconds,
+            poll=poll_interval_ms / 1000,
+            longest_poll=max_poll_seconds,
+        )
+        self._exchange = Exchange(self.id, self._store, self._leases, lease=lease_seconds)
+        self._pending: list[Task] = []
+        self._next_poll = 0.0
+        self._stop_bell: SimpleQueue[None] = SimpleQueue()
+        self._leave_by: float | None = None
+        self._forced = False
+        self._exit_code = 0
+
+    def stop(self, *, now: bool = False) -> None:
+        """Take no new tasks, wait for those that run, return; `now`: give them back at once.
+
+        Safe in a signal handler: it takes no lock that the interrupted code may hold.
+        """
+        if self._leave_by is None:
+            self._leave_by = time.monotonic() + self._grace
+        if now:
+            self._forced = True
+            self._leave_by = min(self._leave_by, time.monotonic())
+        self._stop_bell.put(None)
+        self._pool.ring()
+
+    def run(self) -> int:
+        """Work until stopped; 0 after a clean stop, 1 when tasks had to be given up."""
+        watch = Watch(self._look, self._pool)
+        self._store.on_reconnect = lambda: self._leases.beat(self._store, self._pool)
+        try:
+            self._store.register_worker(self.id, self._queues, _facts(self._pool.size))
+            log.info("worker started", extra={"action": "start", "worker": self.id})
+            self._heartbeat.start()
+            watch.start()
+            while self._goes_on():
+                self._step()
+            self._store.stop_worker(self.id)
+        except Closed:
+            log.warning("stopped without the database", extra={"action": "stop"})
+        finally:
+            self._pool.close()
+            if self._heartbeat.is_alive():
+                self._heartbeat.close()
+            if watch.is_alive():
+                watch.close()
+            self._store.close()
+            self._reader.close()
+        log.info("worker stopped", extra={"action": "stop", "worker": self.id})
+        return 1 if self._forced else self._exit_code
+
+    def _step(self) -> None:
+        """One look at what has finished and what could be claimed, and a turn if it is worth it."""
+        results = self._next_results()
+        room = self._room(len(results))
+        due = room > 0 and time.monotonic() >= self._next_poll
+        if results or due:
+            self._turn(results, room)
+        else:
+            self._wait(room)
+
+    def _turn(self, results: list[Task], room: int) -> None:
+        began = time.monotonic()
+        self._exchange.choose_queues(self._queues)
+        if results:
+            failpoint("before_commit")
+        tasks = self._exchange.turn(results, room, run_input=self._reader.run_input)
+        now = time.monotonic()
+        if results:
+            failpoint("after_commit")
+        self._pace.saw_turn(now - began)
+        self._pace.saw_tasks(task.outcome.elapsed for task in results if task.outcome)
+        if tasks:
+            failpoint("after_claim")
+            self._pool.submit(tasks)
+        worked = bool(results or tasks)
+        full = 0 < room <= len(tasks)
+        self._next_poll = now if full else now + self._pace.next_poll(worked=worked)
+        self._pool.release(self._pace.excess(self._pool.queued()))
+        if self._burst and not worked and room and not self._leases.held:
+            self.stop()
+
+    def _next_results(self) -> list[Task]:
+        """What has finished, as much as one statement should carry."""
+        self._pending.extend(self._pool.take())
+        count = size = 0
+        for task in self._pending:
+            size += len(task.outcome.output) if task.outcome else 0
+            if count and size > _BATCH_CHARACTERS:
+                break
+            count += 1
+        results, self._pending = self._pending[:count], self._pending[count:]
+        return results
+
+    def _room(self, settled: int) -> int:
+        if self._leave_by is not None:
+            return 0
+        running = list(self._pool.running)[:1]
+        oldest = time.monotonic() - running[0].started if running else 0.0
+        return self._pace.room(len(self._leases.held) - settled, oldest=oldest)
+
+    def _wait(self, room: int) -> None:
+        """Sleep until something has finished or it is time to ask again."""
+        until = self._next_poll - time.monotonic() if room else 1.0
+        self._pool.wait(1, until if self._leave_by is None else min(until, 0.1))
+        if self._pool.has_results() and self._pool.queued():
+            self._pool.wait(self._pace.batch(len(self._leases.held)), self._pace.linger())
+
+    # Stopping
+
+    def _goes_on(self) -> bool:
+        """Whether there is anything left to do; releases what a stopping worker gives back."""
+        if self._pool.abandoned > self._pool.size and self._leave_by is None:
+            self._exit_code = 1
+            log.error(
+                "more handlers than --concurrency ignore their timeout, the last in step %s; "
+                "this worker ends so that a new one can take over",
+                self._exchange.last_timeout,
+                extra={"action": "stop"},
+            )
+            self.stop()
+        if self._leave_by is None:
+            return True
+        failpoint("drain")
+        self._pool.release(self._pool.queued())
+        if time.monotonic() >= self._leave_by:
+            for task in list(self._pool.running):
+                self._pool.give_up(task, RELEASED)
+        return bool(self._leases.held)
+
+    def _pause(self, seconds: float) -> None:
+        """Wait between attempts to reach the database; a stop may end them."""
+        stopping = self._leave_by is not None
+        with suppress(Empty):
+            self._stop_bell.get(timeout=min(seconds, 0.2) if stopping else seconds)
+        if self._leave_by is None:
+            return
+        idle = not self._pool.running and not self._pool.has_results() and not self._pending
+        if idle or time.monotonic() > self._leave_by + _LAST_WORDS_SECONDS:
+            raise Closed
+
+    def _beat(self) -> None:
+        self._heartbeat.ask()
+
+    def _pause_heartbeat(self, seconds: float) -> None:
+        self._heartbeat.pause(seconds)
+
+    def _look(self) -> None:
+        """Cut a statement that hangs: the database, or the way to it, is dead (R-7)."""
+        since = self._store.busy_since
+        if since is None:
+            return
+        now = time.monotonic()
+        late = self._leave_by is not None and now > self._leave_by + _LAST_WORDS_SECONDS
+        if late or now - since > _STATEMENT_SECONDS:
+            self._store.interrupt()
+
+
+def _facts(concurrency: int) -> dict[str, Json]:
+    from importlib.metadata import version
+
+    return {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "python": sys.version.split()[0],
+        "release": version("pgflow-yaml"),
+        "concurrency": concurrency,
+    }

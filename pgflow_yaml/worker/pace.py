@@ -1,0 +1,75 @@
+"""How much a worker claims at once and how often it asks, from what it saw so far (R-8, R-15)."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MOST_HELD = 1000
+_LONGEST_LINGER = 0.02
+
+
+class Pace:
+    """Measures turns and handlers; one thread uses it."""
+
+    def __init__(self, *, slots: int, lease: float, poll: float, longest_poll: float) -> None:
+        self._slots = slots
+        self._lease = lease
+        self._poll, self._longest_poll = poll, longest_poll
+        self._pause = poll
+        self._turn_seconds = 0.005
+        self._task_seconds: float | None = None
+        self._allowed = slots
+
+    def saw_turn(self, seconds: float) -> None:
+        """Learn how long a turn takes."""
+        self._turn_seconds += (seconds - self._turn_seconds) * 0.2
+
+    def saw_tasks(self, elapsed: Iterable[float]) -> None:
+        """Learn how long handlers take: slower at once, faster slowly."""
+        seconds = list(elapsed)
+        if not seconds:
+            return
+        mean = max(sum(seconds) / len(seconds), 1e-6)
+        known = self._task_seconds
+        if known is None or mean > known:
+            self._task_seconds = mean
+        else:
+            self._task_seconds = known + (mean - known) * min(1.0, 0.2 + len(seconds) / 100)
+
+    def room(self, held: int, *, oldest: float = 0.0) -> int:
+        """How many tasks to claim now; `oldest` is how long the oldest running handler has taken.
+
+        Enough to keep the slots busy for one turn, never more than can start within a quarter of
+        the lease; four times as many as last time at most.
+        """
+        seconds = self._task_seconds
+        if seconds is None:
+            return max(0, self._slots - held)
+        seconds = max(seconds, oldest / self._slots)
+        waiting = min(2 * self._turn_seconds, self._lease / 4) * self._slots / seconds
+        wanted = min(self._slots + int(waiting), MOST_HELD, self._allowed * 4)
+        self._allowed = max(wanted, self._slots)
+        return max(0, wanted - held)
+
+    def excess(self, queued: int) -> int:
+        """How many of the waiting tasks cannot start within a quarter of the lease after all."""
+        if self._task_seconds is None:
+            return 0
+        return max(0, queued - int(self._lease / 4 * self._slots / self._task_seconds) - 1)
+
+    def batch(self, held: int) -> int:
+        """How many results are worth a turn while others still come."""
+        return max(1, min(held, self._allowed) // 2)
+
+    def linger(self) -> float:
+        """How long the first result may wait for others while more tasks wait for a slot."""
+        return min(self._turn_seconds, _LONGEST_LINGER)
+
+    def next_poll(self, *, worked: bool) -> float:
+        """How long to wait before asking again: short after work, then longer and longer."""
+        self._pause = self._poll if worked else min(self._pause * 1.5, self._longest_poll)
+        return self._pause * random.uniform(0.5, 1.5)  # noqa: S311 (jitter is no secret)

@@ -1,0 +1,225 @@
+"""The threads that run handlers.
+
+A task is handed over without a lock: `deque.popleft` takes it, and one `dict.pop` of the running
+tasks decides who speaks for it, the thread that ran its handler or who gave it up before.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING
+
+from pgflow_yaml.calls import HandlerUnavailable
+from pgflow_yaml.worker.coroutines import Coroutines
+from pgflow_yaml.worker.execution import run
+from pgflow_yaml.worker.tasks import DROPPED, RELEASED, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pgflow_yaml.calls import Handler, Handlers
+    from pgflow_yaml.worker.tasks import Task
+
+# Below this a handler is done before another thread has woken up to help.
+_TINY_SECONDS = 0.0005
+
+
+class Pool:
+    """Runs tasks on `size` threads and one event loop; results come back in lists."""
+
+    def __init__(self, size: int, handlers: Handlers, *, beat: Callable[[], None]) -> None:
+        self.size = size
+        self.running: dict[Task, bool] = {}
+        self.abandoned = 0
+        self._handlers = handlers
+        self._beat = beat
+        self._queue: deque[Task] = deque()
+        self._results: deque[Task] = deque()
+        self._bell: SimpleQueue[None] = SimpleQueue()
+        self._wanted = 0  # ring when so many results are there; 0: nobody waits
+        self._lock = threading.Condition()
+        self._threads = self._idle = 0
+        self._closed = False
+        self._seen = self._finished = 0
+        self._coroutines = Coroutines(size, self.running, finish=self.finish, beat=beat)
+
+    # Used by the worker's own thread
+
+    def submit(self, tasks: Sequence[Task]) -> None:
+        """Queue tasks and wake whom they need."""
+        self._queue.extend(tasks)
+        self._wake(len(tasks) if _is_slow(tasks[0]) else 1)
+
+    def queued(self) -> int:
+        """How many tasks wait for their handler to begin."""
+        return len(self._queue) + self._coroutines.waiting()
+
+    def withdraw(self, count: int) -> list[Task]:
+        """Take back up to so many waiting tasks, the last ones first."""
+        taken: list[Task] = []
+        while len(taken) < count:
+            try:
+                taken.append(self._queue.pop())
+            except IndexError:
+                return taken + self._coroutines.withdraw(count - len(taken))
+        return taken
+
+    def release(self, count: int) -> None:
+        """Give back up to so many tasks whose handler has not begun."""
+        for task in self.withdraw(count):
+            self._hand_in(task, RELEASED)
+
+    def take(self) -> list[Task]:
+        """The finished tasks since last time."""
+        # Not a swap of lists: a thread may be about to append to the one it has looked up.
+        return [self._results.popleft() for _ in range(len(self._results))]
+
+    def wait(self, count: int, seconds: float) -> None:
+        """Return when there are `count` results, or any and nothing waits, or the bell rang."""
+        self._wanted = count
+        if not self._ready(count):
+            with suppress(Empty):
+                self._bell.get(timeout=max(seconds, 0))
+        self._wanted = 0
+        while not self._bell.empty():
+            self._bell.get()
+
+    def has_results(self) -> bool:
+        """Whether a task has finished since the last `take`."""
+        return bool(self._results)
+
+    def close(self) -> None:
+        """End idle threads; those that run a handler end after it."""
+        with self._lock:
+            self._closed = True
+            self._lock.notify_all()
+        self._coroutines.close()
+
+    # Used by others
+
+    def ring(self) -> None:
+        """Wake the worker's own thread; safe in a signal handler."""
+        self._bell.put(None)
+
+    def finish(self, task: Task, outcome: Outcome) -> bool:
+        """Hand in a result; False if the task was given up before: then nobody wants it."""
+        if not self.running.pop(task, False):
+            with self._lock:
+                self.abandoned -= 1
+            return False
+        self._hand_in(task, outcome)
+        return True
+
+    def expire(self, task: Task) -> None:
+        """Give up on a handler whose time is up: report it, go on with another thread (§4.3)."""
+        message = f"the handler did not return within {task.call.timeout:g} s"
+        self.give_up(
+            task,
+            Outcome("failed", error={"type": "Timeout", "message": message}, began=task.started),
+        )
+
+    def give_up(self, task: Task, outcome: Outcome) -> None:
+        """Speak for a running handler before it returns; what it returns later is dropped."""
+        task.cancelled = True
+        if not self.running.pop(task, False):
+            return
+        with self._lock:
+            self.abandoned += 1
+        if not self._coroutines.cancel(task):
+            with self._lock:
+                self._threads -= 1
+        self._hand_in(task, outcome)
+        self._wake(1)
+
+    def cancel(self, task: Task) -> None:
+        """Tell a handler that its result is no longer wanted."""
+        task.cancelled = True
+        self._coroutines.cancel(task)
+
+    def nudge(self) -> None:
+        """Wake all threads if tasks wait although none has finished since the last nudge."""
+        if self._queue and self._seen == self._finished:
+            self._wake(len(self._queue))
+        self._seen = self._finished
+
+    # The threads
+
+    def _wake(self, count: int) -> None:
+        with self._lock:
+            woken = min(count, self._idle)
+            if woken:
+                self._lock.notify(woken)
+            missing = min(count - woken, self.size - self._threads)
+            self._threads += max(0, missing)
+        for _ in range(missing):
+            threading.Thread(target=self._work, name="pgflow-handler", daemon=True).start()
+
+    def _work(self) -> None:
+        while True:
+            try:
+                task = self._queue.popleft()
+            except IndexError:
+                if self._sleep():
+                    continue
+                return
+            may_help = self._idle or self._threads < self.size
+            if may_help and self._queue and _is_slow(task):
+                self._wake(1)
+            if not self._run(task):
+                return
+
+    def _sleep(self) -> bool:
+        """Wait for tasks; False when there will be none."""
+        with self._lock:
+            self._idle += 1
+            while not self._queue and not self._closed:
+                self._lock.wait()
+            self._idle -= 1
+            if self._closed:
+                self._threads -= 1
+            return not self._closed
+
+    def _run(self, task: Task) -> bool:
+        """Run one task; False if this thread was given up meanwhile."""
+        if task.cancelled:
+            self._hand_in(task, DROPPED)
+            return True
+        handler = self._handler(task)
+        if handler is None:
+            self._hand_in(task, RELEASED)
+            return True
+        if handler.is_async:
+            self._coroutines.submit(task, handler)
+            return True
+        task.begin()
+        self.running[task] = True
+        return self.finish(task, run(task, handler, self._beat))
+
+    def _handler(self, task: Task) -> Handler | None:
+        try:
+            return self._handlers.get(task.call.handler)
+        except HandlerUnavailable as error:  # R-6: released, and refused from now on
+            task.refused = error.reason
+            return None
+
+    def _hand_in(self, task: Task, outcome: Outcome) -> None:
+        task.outcome = outcome
+        task.call.observe(outcome.elapsed)
+        self._finished += 1
+        self._results.append(task)
+        wanted = self._wanted
+        if wanted and self._ready(wanted):
+            self._wanted = 0
+            self._bell.put(None)
+
+    def _ready(self, count: int) -> bool:
+        results = len(self._results)
+        return results >= count or (results > 0 and not self._queue)
+
+
+def _is_slow(task: Task) -> bool:
+    seconds = task.call.seconds
+    return seconds is None or seconds > _TINY_SECONDS

@@ -1,0 +1,242 @@
+"""What a turn gives out and gets back: tasks, the call that each step makes, and their outcome."""
+
+from __future__ import annotations
+
+import json
+import marshal
+import time
+from typing import TYPE_CHECKING, Any
+
+from pgflow_yaml.calls import by_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pgflow_yaml.model import Json
+    from pgflow_yaml.store import TurnReply
+
+# What a task may wait here before its handler begins, beside its timeout: the database allows 5 s.
+_QUEUE_SECONDS = 3.0
+
+Key = tuple[str, str, int]
+
+
+class StepCall:
+    """What is the same for all tasks of a step of a flow version."""
+
+    __slots__ = (
+        "by_name",
+        "handler",
+        "has_deps",
+        "is_map",
+        "item_paths",
+        "seconds",
+        "timeout",
+        "with_",
+    )
+
+    def __init__(self, spec: dict[str, Any]) -> None:
+        self.handler: str = spec["handler"]
+        self.with_: Json = spec.get("with")
+        self.by_name = by_name(self.with_)
+        self.is_map = bool(spec.get("map"))
+        self.has_deps = bool(spec.get("deps"))
+        self.timeout = spec["timeout_ms"] / 1000
+        self.item_paths = sorted(_item_paths(self.with_))
+        self.seconds: float | None = None  # how long its handler takes, roughly
+
+    def observe(self, seconds: float) -> None:
+        """Learn from one call."""
+        known = self.seconds
+        self.seconds = seconds if known is None else known + (seconds - known) * 0.1
+
+
+class RunContext:
+    """What the tasks of one step of one run share in a reply."""
+
+    __slots__ = ("args", "env", "run_input", "uses")
+
+    def __init__(self, context: dict[str, Any], *, run_input: Callable[[], Json]) -> None:
+        self.args: Json = context.get("args")
+        self.env: dict[str, Json] = context.get("env") or {}
+        self.run_input = run_input
+        self.uses = 0
+
+
+class Outcome:
+    """What came of an attempt."""
+
+    __slots__ = ("delay_ms", "elapsed", "error", "kind", "output")
+
+    def __init__(
+        self,
+        kind: str,
+        *,
+        output: str = "null",
+        error: dict[str, Json] | None = None,
+        delay_ms: int | None = None,
+        began: float | None = None,
+    ) -> None:
+        """`kind` is an outcome as `turn` takes it, or `dropped`: nobody wants to know it."""
+        self.kind = kind
+        self.output = output
+        self.error = error
+        self.delay_ms = delay_ms
+        self.elapsed = 0.0 if began is None else time.monotonic() - began
+
+
+RELEASED = Outcome("released")
+DROPPED = Outcome("dropped")
+
+
+class Task:
+    """One attempt in this process, from its claim to its verdict."""
+
+    __slots__ = (
+        "attempt",
+        "call",
+        "cancelled",
+        "context",
+        "deadline",
+        "index",
+        "item",
+        "outcome",
+        "received",
+        "refused",
+        "run_id",
+        "started",
+        "step",
+    )
+
+    def __init__(self, row: dict[str, Any], call: StepCall, context: RunContext) -> None:
+        self.run_id: str = row["run"]
+        self.step: str = row["step"]
+        self.index: int = row["index"]
+        self.attempt: int = row["attempt"]
+        self.item: Json = row.get("item")
+        self.call = call
+        self.context = context
+        self.received = time.monotonic()
+        self.started = self.deadline = 0.0
+        self.cancelled = False
+        self.outcome: Outcome | None = None
+        self.refused: str | None = None
+
+    @property
+    def key(self) -> Key:
+        """Which task this is an attempt of."""
+        return (self.run_id, self.step, self.index)
+
+    def begin(self) -> None:
+        """Note that the handler starts now, and until when it may run."""
+        self.started = now = time.monotonic()
+        self.deadline = min(now, self.received + _QUEUE_SECONDS) + self.call.timeout
+
+    def arguments(self) -> Json:
+        """What the handler is called with; raises ExpressionError."""
+        call, context = self.call, self.context
+        if call.with_ is not None:
+            value = self._evaluated()
+        elif call.is_map:
+            return self.item
+        else:
+            value = context.args if call.has_deps else context.run_input()
+        # What several tasks share each gets for itself: handlers may change what they are given.
+        if context.uses > 1 and _holds_containers(value):
+            value = marshal.loads(marshal.dumps(value))  # noqa: S302 (made here, read here)
+        return value
+
+    def _evaluated(self) -> Json:
+        from pgflow_yaml.expressions import evaluate
+
+        env = self.context.env
+        if self.call.item_paths:
+            env = {**env, **{path: self._look_up(path) for path in self.call.item_paths}}
+        return evaluate(self.call.with_, env)
+
+    def _look_up(self, path: str) -> Json:
+        root, *keys = path.split(".")
+        value: Json = self.item if root == "item" else self.index
+        for key in keys:
+            value = value.get(key) if isinstance(value, dict) else None
+        return value
+
+    def report(self) -> str:
+        """The JSON text of the result, as `turn` takes it."""
+        outcome = self.outcome
+        assert outcome is not None
+        if outcome.kind == "completed":
+            return (
+                f'{{"run":"{self.run_id}","step":"{self.step}","index":{self.index},'
+                f'"attempt":{self.attempt},"outcome":"completed","output":{outcome.output}}}'
+            )
+        more = {"outcome": outcome.kind, "error": outcome.error, "delay_ms": outcome.delay_ms}
+        return json.dumps({**self.reference(), **more})
+
+    def reference(self) -> dict[str, Json]:
+        """Which attempt this is, as `heartbeat` takes it."""
+        return {
+            "run": self.run_id,
+            "step": self.step,
+            "index": self.index,
+            "attempt": self.attempt,
+        }
+
+    def fields(self, action: str) -> dict[str, object]:
+        """The extra fields of a log record."""
+        return {
+            "run_id": self.run_id,
+            "step": self.step,
+            "index": self.index,
+            "attempt": self.attempt,
+            "action": action,
+        }
+
+
+def unpack(
+    reply: TurnReply,
+    calls: dict[str, StepCall],
+    run_input: Callable[[str], Json],
+) -> Iterator[Task]:
+    """The tasks of a reply; `calls` remembers steps from reply to reply."""
+    contexts = {
+        name: RunContext(context, run_input=_input_of(name, context, run_input))
+        for name, context in reply["contexts"].items()
+    }
+    for name, spec in reply["specs"].items():
+        if name not in calls:
+            calls[name] = StepCall(spec)
+    for row in reply["tasks"]:
+        context = contexts[f"{row['run']}/{row['step']}"]
+        context.uses += 1
+        yield Task(row, calls[f"{row['flow']}/{row['step']}"], context)
+
+
+def _input_of(
+    name: str, context: dict[str, Any], fetch: Callable[[str], Json]
+) -> Callable[[], Json]:
+    """The run's input: as sent along, or fetched for the first handler that asks for it."""
+    known: list[Json] = [context["run_input"]] if "run_input" in context else []
+
+    def run_input() -> Json:
+        if not known:
+            known.append(fetch(name.partition("/")[0]))
+        return known[0]
+
+    return run_input
+
+
+def _item_paths(ast: Json) -> set[str]:
+    """The paths of an expression that only the task itself knows."""
+    if not isinstance(ast, list) or not ast or ast[0] == "lit":
+        return set()
+    if ast[0] == "path":
+        path = str(ast[1])
+        return {path} if path.partition(".")[0] in ("item", "index") else set()
+    return set[str]().union(*map(_item_paths, ast[1:]))
+
+
+def _holds_containers(value: Json) -> bool:
+    if isinstance(value, dict):
+        return any(isinstance(inner, dict | list) for inner in value.values())
+    return isinstance(value, list)
