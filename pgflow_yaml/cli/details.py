@@ -62,9 +62,9 @@ def _ended_or_waiting(step: StepShape) -> str:
 def skip_words(reason: str | None) -> str:
     """Say why a step was skipped."""
     reasons = {
-        "condition_unmet": "its condition is not met",
+        "condition_unmet": "condition not met",
         "dependency_skipped": "a step before it did not complete",
-        "handler_failed": "it failed, and may",
+        "handler_failed": "it failed, as it may",
     }
 
     return reasons.get(reason or "", (reason or "").replace("_", " "))

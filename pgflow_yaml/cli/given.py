@@ -50,7 +50,7 @@ def read_input(texts: Sequence[str], spec: Spec) -> dict[str, Json]:
     _, refused = apply_defaults_and_check(spec, value)
     problems += refused
     if problems:
-        raise _located(problems, where, pairs)
+        raise _located(problems, where, pairs, spec=spec)
     return value if isinstance(value, dict) else {}
 
 
@@ -104,7 +104,11 @@ def _no_constant(name: str) -> Json:
 
 
 def _located(
-    problems: Sequence[Mapping[str, str]], where: Text | None, pairs: Sequence[str]
+    problems: Sequence[Mapping[str, str]],
+    where: Text | None,
+    pairs: Sequence[str],
+    *,
+    spec: Spec,
 ) -> InvalidFlow:
     """Put each problem at its place: in the JSON text, or at its name=value."""
     name = where.name if where else "--input"
@@ -114,20 +118,23 @@ def _located(
     findings = []
     for problem in problems:
         path = problem["path"]
-        span = _in_pairs(path, pairs, first_pair) or _in_json(path, document)
+        known = bool(spec and _parts(path)[:1] and _parts(path)[0] in spec)
+        span = _in_pairs(path, pairs, first_pair, known=known)
+        span = span or _in_json(path, document, known=known)
         sentence = f"{path} {problem['message']}" if path else f"the input {problem['message']}"
         findings.append(Diagnostic(code=CODE_REFUSED, message=sentence, span=span))
     return InvalidFlow(name, text, findings)
 
 
-def _in_pairs(path: str, pairs: Sequence[str], first: int) -> Span | None:
-    """Find the value of `name=value`, or the whole pair where it is not written like that."""
+def _in_pairs(path: str, pairs: Sequence[str], first: int, *, known: bool) -> Span | None:
+    """Find the value of `name=value`, the name where that is wrong, or all if it is no pair."""
     for number, pair in enumerate(pairs):
         name, equals, value = pair.partition("=")
         if path == pair or (equals and _parts(path)[:1] == [name]):
-            begin = len(pair) - len(value) + 1 if value and path != pair else 1
+            begin = len(pair) - len(value) + 1 if value and known else 1
+            end = len(pair) + 1 if known or not equals else len(name) + 1
             line = first + number
-            return Span(line=line, column=begin, end_line=line, end_column=len(pair) + 1)
+            return Span(line=line, column=begin, end_line=line, end_column=end)
     return None
 
 
@@ -139,12 +146,15 @@ def _document(text: str) -> Document | None:
     return document if document.root is not None else None
 
 
-def _in_json(path: str, document: Document | None) -> Span | None:
+def _in_json(path: str, document: Document | None, *, known: bool) -> Span | None:
+    """Find the value of a field, its name where that is wrong, or as far as the path leads."""
     if document is None or document.root is None:
         return None
     from pgflow_yaml.source import MappingNode, SequenceNode
 
     node: Node = document.root
+    if not known and isinstance(node, MappingNode) and path in node.entries:
+        return document.span(node.entries[path][0])
     for part in _parts(path):
         found: Node | None = None
         if isinstance(node, MappingNode):

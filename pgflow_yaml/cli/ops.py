@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import Options, command, pass_options
+from .options import Options, command, pass_options, worker_options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @command("migrate", example="pgflow-yaml migrate --status")
@@ -70,3 +74,54 @@ def activate_command(options: Options, *, flow: str, version: str) -> None:
         write_json(result)
     else:
         sys.stdout.write(f"{said(result)}\n")
+
+
+@command("worker", example="pgflow-yaml worker --burst")
+@click.option("--queue", "queues", metavar="FLOW", multiple=True, help="Only tasks of this flow.")
+@click.option("--burst", is_flag=True, help="Stop when nothing is left to do.")
+@click.option(
+    "--poll-interval-ms",
+    type=click.FloatRange(1),
+    default=50,
+    show_default=True,
+    help="First pause.",
+)
+@click.option(
+    "--max-poll-seconds",
+    type=click.FloatRange(0.001),
+    default=1.0,
+    show_default=True,
+    help="Longest pause.",
+)
+@worker_options
+@pass_options
+def worker_command(options: Options, /, *, queues: Sequence[str], lease: str, **given: Any) -> int:
+    """Process tasks until told to stop.
+
+    SIGTERM or Ctrl-C: what has begun may finish, exit 0. A second one: at once, exit 1.
+    """
+    import logging
+
+    from pgflow_yaml.worker import Worker
+
+    from .arguments import seconds
+    from .database import database
+    from .loading import handler_places
+    from .logs import set_up_logs
+    from .working import serve
+
+    set_up_logs(options, level=logging.INFO)
+    log = logging.getLogger("pgflow_yaml.cli")
+    places = handler_places(given.pop("app_dir"), given.pop("allow"))
+    with database(options) as place:
+        worker = Worker(
+            place.conninfo,
+            queues=list(queues) or None,
+            lease_seconds=seconds(lease, "--lease"),
+            app_dir=places.app_dir,
+            allow=places.allow,
+            on_lost=place.revive,
+            **given,
+        )
+        said = "stopping: what has begun may finish; a second signal gives it back at once"
+        return serve(worker, lambda: log.info(said, extra={"action": "stop"}))

@@ -93,7 +93,7 @@ def worker_options(function: Callable[..., Any]) -> Callable[..., Any]:
         "-c",
         "--concurrency",
         type=click.IntRange(1, 1000),
-        default=10,
+        default=8,
         show_default=True,
         help="So many handlers at once.",
     )

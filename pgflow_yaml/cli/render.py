@@ -155,7 +155,7 @@ def _noted(rows: Sequence[Row], errors: Mapping[str, FailedAttempt], spare: int)
 def _names(rows: Sequence[Row], frame: Frame) -> list[list[Segment]]:
     look = frame.look
     names: list[list[Segment]] = []
-    most = max(16, frame.width * 45 // 100)
+    most = max(16, frame.width * 36 // 100)
     joints = connectors([row.depth for row in rows])
     for row, (outer, is_last) in zip(rows, joints, strict=True):
         lead = "".join(look.pipe if goes_on else look.gap for goes_on in outer)
@@ -189,7 +189,7 @@ def _step_line(
 ) -> list[Segment]:
     time = took(step, frame.now)
     used = cells("".join(part for part, _ in name))
-    lead = " " * (column - used) + f"{time:>10}"
-    room = frame.width - column - cells(lead) + (column - used) - 3
+    lead = " " * (column - used) + f"{time:>9}"
+    room = frame.width - column - cells(lead) + (column - used) - 2
     words, style = detail(step, errors.get(step["slug"]), frame, room)
-    return [*name, (f"{lead}   " if words else lead.rstrip(), ""), (words, style)]
+    return [*name, (f"{lead}  " if words else lead.rstrip(), ""), (words, style)]

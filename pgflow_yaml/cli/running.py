@@ -12,15 +12,17 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from pgflow_yaml.errors import InvalidFlow
+from pgflow_yaml.worker import Worker
 
 from .arguments import seconds
 from .database import database
 from .deploying import deploy, require_valid, said
-from .ending import Followed
+from .ending import Followed, to_its_end
 from .finding import active
 from .given import as_text, read_input
 from .live import view_for
 from .loading import Loaded, handler_places, load, with_handlers
+from .working import sigterm_as_interrupt, working
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -63,6 +65,7 @@ def run_here(request: Request, options: Options) -> int:
     """Do what `run` says and return the exit code of the outcome."""
     timeout = seconds(request.timeout, "--timeout") if request.timeout is not None else None
     seconds(request.lease, "--lease")
+    lease = seconds(request.lease, "--lease")
     places = handler_places(request.app_dir, request.allow)
     loaded = _load(request.flows, places)
     definitions = require_valid(loaded, options)
@@ -87,7 +90,25 @@ def run_here(request: Request, options: Options) -> int:
         followed = Followed(
             run_id=run_id, view=view, out=out, timeout=timeout, places=chosen.places
         )
-        return _work_and_follow(store, followed, options)
+        worker = Worker(
+            place.conninfo,
+            queues=[chosen.name],
+            concurrency=request.concurrency,
+            app_dir=places.app_dir,
+            allow=places.allow,
+            lease_seconds=lease,
+            on_lost=place.revive,
+        )
+        return _work_and_follow(store, worker, followed, options=options)
+
+
+def _work_and_follow(store: Store, worker: Worker, followed: Followed, *, options: Options) -> int:
+    try:
+        with sigterm_as_interrupt(), working(worker, options.note) as beside:
+            return to_its_end(store, followed, options, check=beside.check)
+    except KeyboardInterrupt:
+        options.note(f"run is kept: pgflow-yaml watch {followed.run_id[:8]}")
+        raise
 
 
 def _spec(body: Mapping[str, Any]) -> Any:

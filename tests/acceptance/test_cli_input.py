@@ -54,7 +54,7 @@ def test_json_a_file_and_pairs_give_the_same(tmp_path: Path) -> None:
 def test_a_mistake_in_json_has_its_place() -> None:
     """The caret is under the value, also deep in an array."""
     assert refused('{"order_id": "seven",\n "items": [{}, 3], "nam": 1}') == [
-        ("--input", 'nam is not an input of this flow; did you mean "name"?', "1"),
+        ("--input", 'nam is not an input of this flow; did you mean "name"?', '"nam"'),
         ("--input", 'order_id must be integer, not the string "seven"', '"seven"'),
         ("--input", "items[1] must be object, not the number 3", "3"),
     ]

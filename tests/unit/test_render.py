@@ -210,7 +210,7 @@ def test_waiting_and_skipped_steps_say_why() -> None:
     picture = "\n".join(drawn(a_snapshot(*steps)))
 
     assert "waits for charge" in picture
-    assert "skipped: its condition is not met" in picture
+    assert "skipped: condition not met" in picture
 
 
 def test_the_bar_is_full_only_when_all_steps_ended() -> None:
