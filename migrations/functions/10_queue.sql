@@ -6,16 +6,30 @@
 -- made, so sending a wide map's next window inserts messages and touches no task.
 -- Queue names are data, so everything here is EXECUTE with %I; a queue that somebody dropped is empty, not an error.
 
--- Makes the queue where it is missing. Called by define and by whoever needs the clock queue.
+-- Makes the queue where it is missing. One that somebody dropped goes on numbering where it was: two tasks must never
+-- share a message. Called by define and by whoever needs the clock queue.
 create or replace function pgflow._queue_ensure(p_queue text) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_last bigint;
 begin
-  if to_regclass(format('pgmq.%I', 'q_' || lower(p_queue))) is null
-    or not exists (select 1 from pgmq.list_queues() q where q.queue_name = p_queue)
+  if to_regclass(format('pgmq.%I', 'q_' || lower(p_queue))) is not null
+    and exists (select 1 from pgmq.list_queues() q where q.queue_name = p_queue)
   then
-    perform pgmq.create(p_queue);
+    return;
+  end if;
+  perform pgmq.create(p_queue);
+  if p_queue = 'pgflow__clock' then
+    v_last := (select max(s.make_message_id) from pgflow.step_states s);
+  else
+    v_last := (
+      select t.message_id from pgflow.step_tasks t
+      where t.queue_name = p_queue and t.message_id is not null order by t.message_id desc limit 1);
+  end if;
+  if v_last is not null then
+    perform setval(pgflow._queue_sequence(p_queue), v_last);
   end if;
 end
 $$;
