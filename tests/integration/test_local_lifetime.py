@@ -90,7 +90,9 @@ def test_a_server_whose_keeper_was_killed_is_not_left_running(project: Path) -> 
     """The next user replaces it by one that will be stopped."""
     first = local.server(project)
     orphan = postmaster(first)
-    os.kill(_parent(orphan), signal.SIGKILL)
+    keeper = local._keepers[0]
+    keeper.kill()
+    keeper.wait()
     first.release()
 
     second = local.server(project)
@@ -151,10 +153,3 @@ def test_ctrl_c_in_the_terminal_is_not_for_the_server(
 def _ensured(held: local.LocalServer, old: int) -> bool:
     held.ensure()
     return postmaster(held) != old
-
-
-def _parent(pid: int) -> int:
-    listed = subprocess.run(
-        ["ps", "-o", "ppid=", "-p", str(pid)], capture_output=True, text=True, check=True
-    )
-    return int(listed.stdout)

@@ -1,0 +1,43 @@
+# Every target makes what it needs; the second time that costs nothing.
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench clean
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+# A pip that finds no HOME warns and writes nowhere: one folder of our own is enough.
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_ROOT_USER_ACTION := ignore
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
+
+demo: $(VENV)/run.stamp ## Run a real workflow on an embedded PostgreSQL, from nothing
+	$(BIN)/pgflow-yaml run workflows/census/workflow.yaml
+
+test: check ## Check everything, then run all tests
+	$(BIN)/pytest -q -n 2
+
+check: $(VENV)/dev.stamp ## Format, lint, types, and which module may import which
+	$(BIN)/ruff format --check -q .
+	$(BIN)/ruff check -q .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+bench: $(VENV)/dev.stamp ## Tasks a second beside bare pgmq
+	$(BIN)/python benchmarks/run.py
+
+clean: ## Remove the environment, caches and the project's embedded database
+	rm -rf $(VENV) .pgflow build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "pgflow-yaml needs Python 3.11 or newer; try: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/run.stamp: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install -q -e '.[local]'
+	@touch $@
+
+$(VENV)/dev.stamp: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install -q -e '.[dev]'
+	@touch $@ $(VENV)/run.stamp

@@ -1,0 +1,80 @@
+"""The shape of the project: what a review would otherwise have to count."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCES = [
+    file
+    for folder in ("pgflow_yaml", "migrations", "tests", "workflows", "benchmarks")
+    for file in (ROOT / folder).rglob("*")
+    if file.suffix in {".py", ".sql"} and not file.is_relative_to(ROOT / "pgflow_yaml/migrations")
+]
+
+
+def test_no_file_is_too_long() -> None:
+    """A file of more than 450 lines holds more than one idea."""
+    lengths = {file: len(file.read_text().splitlines()) for file in SOURCES}
+
+    assert {str(file): lines for file, lines in lengths.items() if lines > 450} == {}
+
+
+def test_every_module_has_its_layer() -> None:
+    """The layers of import-linter name the modules that exist, no more and no less."""
+    config = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    contract = config["tool"]["importlinter"]["contracts"][0]
+    named = {name for layer in contract["layers"] for name in re.findall(r"\w+", layer)}
+    package = ROOT / "pgflow_yaml"
+    modules = {file.stem for file in package.glob("*.py")}
+    modules |= {folder.parent.name for folder in package.glob("*/__init__.py")}
+
+    assert named == modules - {"__init__", *contract["exhaustive_ignores"]}
+
+
+def test_tests_wait_for_conditions() -> None:
+    """A sleep of more than 50 ms in a test has its reason beside it."""
+    pattern = re.compile(r"sleep\((?:[1-9]|0\.[1-9]|0\.0[5-9])[^#]*$")
+    found = [
+        f"{file.name}: {line.strip()}"
+        for file in SOURCES
+        if file.is_relative_to(ROOT / "tests") and file.suffix == ".py"
+        for line in file.read_text().splitlines()
+        if pattern.search(line) and "pg_sleep" not in line and "re.compile" not in line
+    ]
+
+    assert found == []
+
+
+@pytest.mark.parametrize("folder", ["migrations", "schemas"])
+def test_package_data_are_links_to_the_top(folder: str) -> None:
+    """The folders that users look for at the top are the ones that the package ships."""
+    assert (ROOT / "pgflow_yaml" / folder).resolve() == ROOT / folder
+
+
+@pytest.mark.parametrize(
+    ("file", "limit"), [("Makefile", 60), ("CONTRIBUTING.md", 100), (".ci/run", 10)]
+)
+def test_what_a_newcomer_reads_first_is_short(file: str, limit: int) -> None:
+    """The files that everybody opens fit on a screen or two."""
+    assert len((ROOT / file).read_text().splitlines()) <= limit
+
+
+def test_help_is_there_at_once() -> None:
+    """`--help` imports no driver, no jsonschema: 100 ms, measured with room for a busy machine."""
+    command = [sys.executable, "-m", "pgflow_yaml", "--help"]
+    durations = []
+
+    for _ in range(5):
+        begin = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True)
+        durations.append(time.perf_counter() - begin)
+
+    assert min(durations) < 0.3
