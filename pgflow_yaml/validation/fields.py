@@ -51,8 +51,10 @@ def build_input(report: Report, root: MappingNode) -> dict[str, Json] | None:
 
 def _check_field(report: Report, node: MappingNode, path: Path) -> None:
     types = _types(report, node)
-    for keyword, (key, _) in node.entries.items():
+    for keyword, (key, value) in node.entries.items():
         fits, instead = _KEYWORDS.get(keyword, ((), {}))
+        if not report.usable(value):
+            continue
         if types and fits and not set(types) & set(fits):
             kind = " or ".join(types)
             other = next((instead[name] for name in types if name in instead), None)

@@ -23,8 +23,6 @@ ROOTS = frozenset(
     {"input", "steps", "run", "item", "index", "secrets", "output", "iteration", "error", "attempt"}
 )
 _EVERYWHERE = frozenset({"input", "steps", "run"})
-_RUN_NAMES = ("id", "flow", "version", "started_at", "scheduled_at", "labels")
-_RUN_LATER = ("parent", "status", "failed", "unhandled", "skipped")
 _KNOWN_WORD = re.compile(r"\b(?:input|steps|run)\b")
 _MUSTACHE = re.compile(r"(?<!\$)\{\{[^{}]*\}\}")
 
@@ -176,7 +174,7 @@ class Formulas:
         if root == "steps":
             return self._step_problem(rest[0]) if rest else None
         if root == "run":
-            return _run_problem(rest)
+            return None
         if root in ("item", "index"):
             return self._item_problem(root, places=places)
         if root == "secrets":
@@ -259,16 +257,6 @@ class Formulas:
 
 _Problem = tuple[str, int, str, str | None, str | None]
 """Code, how many words of the path to mark, message, fix, label."""
-
-
-def _run_problem(rest: Sequence[str]) -> _Problem | None:
-    if not rest or rest[0] in _RUN_NAMES:
-        return None
-    if rest[0] in _RUN_LATER:
-        fix = f"known today: {', '.join(_RUN_NAMES)}"
-        return "PF110", 2, f"run.{rest[0]} is not supported yet", fix, None
-    message = f"{quoted(rest[0])} is nothing that a run has{did_you_mean(rest[0], _RUN_NAMES)}"
-    return "PF231", 2, message, f"it has {', '.join(_RUN_NAMES)}", None
 
 
 def _quote(text: str) -> str:

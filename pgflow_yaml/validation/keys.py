@@ -43,9 +43,17 @@ def report_unknown_key(
         fix = f"write it under a step: `steps: {{NAME: {{{word}: …}}}}`"
         report.add("PF105", message, key, fix=fix)
         return None, False
+    not_yet = vocabulary.not_yet(level, word)
+    if not_yet is not None:
+        what, fix = not_yet
+        message = f"{level} key {quoted(word)} is {what} here, and is not supported yet"
+        report.add("PF110", message, key, fix=fix)
+        return None, False
     meant = closest(word, [*known, *vocabulary.LATER[level]])
     hint = f'; did you mean "{meant}"?' if meant else ""
     fix = f"write {meant}" if meant else f"known keys: {', '.join(known)}"
+    if meant in vocabulary.LATER[level]:
+        fix = f"{meant} is not supported yet: {vocabulary.LATER[level][meant]}"
     report.add("PF102", f"unknown key {quoted(word)} in {describe(path)}{hint}", key, fix=fix)
     return meant, meant in known
 

@@ -138,7 +138,7 @@ def wrong_number(
         bound = f"more than {schema['exclusiveMinimum']}"
     else:
         return None
-    fix = None
+    fix = f"write {schema['minimum']} or more" if "minimum" in schema else None
     if path[-1] in ("retry", "max_attempts") and value < 1:
         fix = "write 1 for a single try: attempts count the first one"
     return Sentence("PF109", f"{_subject(path)} must be {bound}, not {value}", fix)

@@ -49,11 +49,11 @@ class Shape:
             return self.check(node, self.definitions[name], path, name=name)
         if id(node) in self.report.document.broken:
             return False
+        if not self._has_type(node, schema):
+            return self._refuse(node, sentences.wrong_type(node, schema, path))
         for part in schema.get("allOf", ()):
             if not self.check(node, part, path, name=name):
                 return False
-        if not self._has_type(node, schema):
-            return self._refuse(node, sentences.wrong_type(node, schema, path))
         if isinstance(node, MappingNode):
             return self._mapping(node, schema, path)
         if isinstance(node, SequenceNode):

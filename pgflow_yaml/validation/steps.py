@@ -207,7 +207,7 @@ def _duration(report: Report, mapping: MappingNode, key: str) -> int | None:
     if found is None:
         return None
     if found > durations.MAX_MILLISECONDS:
-        message = f"{key} of {quoted(node.text)} is longer than 365 days"
+        message = f"a {key} of {quoted(node.text)} is longer than 365 days"
         report.add("PF109", message, node, fix="write 365d or less")
     elif key == "timeout" and found < 1:
         message = f"a timeout of {quoted(node.text)} is less than a millisecond"

@@ -118,8 +118,6 @@ _FOREIGN: dict[Level, dict[str, str]] = {
         "continueonfail": "when_exhausted",
         "allowfailure": "when_exhausted",
         "ignoreerrors": "when_exhausted",
-        "onfailure": "when_exhausted",
-        "onerror": "when_exhausted",
         "retries": "retry",
         "attempts": "retry",
         "maxattempts": "retry",
@@ -220,6 +218,15 @@ def foreign(level: Level, key: str) -> tuple[str, str] | None:
     if ours is None or ours == key:
         return None
     return ours, _ADVICE.get((level, ours), f"write `{ours}:`")
+
+
+def not_yet(level: Level, key: str) -> tuple[str, str] | None:
+    """Return what a word of another tool will be, and what to do today; None for other words."""
+    bare = key.lower().replace("_", "").replace("-", "")
+    if level == "step" and bare in ("onfailure", "onerror", "catch", "rescue", "compensate"):
+        fix = "catch the error in the handler; `when_exhausted: skip` goes on without the step"
+        return "an edge `depends_on: {STEP: failure}`", fix
+    return None
 
 
 def field_advice(key: str) -> str | None:
