@@ -70,10 +70,18 @@ class Store(Link):
         """The versions of a flow, newest first."""
         return self.ask("select pgflow.list_versions(%s)", [name]) or []
 
-    def get_definition(self, name: str, version: str | None = None) -> dict[str, Any] | None:
+    def get_definition(
+        self,
+        name: str,
+        version: str | None = None,
+        *,
+        connection: JoinedConnection | None = None,
+    ) -> dict[str, Any] | None:
         """One stored version, the active one by default."""
-        reply: dict[str, Any] | None = self.ask(
-            "select pgflow.get_definition(%s, %s)", [name, version]
+        query: LiteralString = "select pgflow.get_definition(%s, %s)"
+        params = [name, version]
+        reply: dict[str, Any] | None = (
+            self.ask(query, params) if connection is None else ask_within(connection, query, params)
         )
         return reply
 
@@ -108,12 +116,19 @@ class Store(Link):
         )
 
     def run_snapshot(
-        self, run_id: str, *, items: bool = False, after_error: int = 0, outputs: bool = True
+        self,
+        run_id: str,
+        *,
+        items: bool = False,
+        after_error: int = 0,
+        outputs: bool = True,
+        connection: JoinedConnection | None = None,
     ) -> dict[str, Any] | None:
         """One run with its steps, and its errors after the one with this id."""
-        reply: dict[str, Any] | None = self.ask(
-            "select pgflow.run_snapshot(%s::uuid, %s, %s::bigint, %s)",
-            [run_id, items, after_error, outputs],
+        query: LiteralString = "select pgflow.run_snapshot(%s::uuid, %s, %s::bigint, %s)"
+        params = [run_id, items, after_error, outputs]
+        reply: dict[str, Any] | None = (
+            self.ask(query, params) if connection is None else ask_within(connection, query, params)
         )
         return reply
 

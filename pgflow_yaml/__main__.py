@@ -1,0 +1,15 @@
+"""`python -m pgflow_yaml` is the command line."""
+
+from __future__ import annotations
+
+import sys
+
+# `-m` put the current folder first, where a file of the user's could stand in for a module of the
+# standard library (S-9); the app dir comes last, when there is one.
+if not sys.flags.safe_path:
+    del sys.path[0]
+
+from pgflow_yaml.cli import main
+
+if __name__ == "__main__":
+    main()

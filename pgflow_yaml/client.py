@@ -1,0 +1,290 @@
+"""Start runs and look at them, from any Python program."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Self
+
+from pgflow_yaml.calls.boundary import Unserialisable, to_json_text
+from pgflow_yaml.errors import InvalidInput, NotFound, RunCancelled, RunFailed
+from pgflow_yaml.inputs import apply_defaults_and_check
+from pgflow_yaml.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from pgflow_yaml.model import Definition, Json
+    from pgflow_yaml.store.connection import JoinedConnection
+
+_FIRST_LOOK, _LONGEST_LOOK = 0.05, 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepState:
+    """Where one step of a run stands."""
+
+    slug: str
+    status: str
+    skip_reason: str | None
+    waiting_for: tuple[str, ...]
+    attempts: int
+    crashes: int
+    started_at: datetime | None
+    ended_at: datetime | None
+    output: Json
+    error: Mapping[str, Json] | None
+    tasks: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A run as it was when it was looked at."""
+
+    id: str
+    flow: str
+    version: str | None
+    status: str
+    key: str | None
+    input: Json
+    output: Json
+    error: Mapping[str, Json] | None
+    created_at: datetime | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    steps: tuple[StepState, ...]
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen to it."""
+        return self.status in ("completed", "failed", "cancelled")
+
+
+class Client:
+    """A connection to the database of the flows; usable from several threads, one at a time."""
+
+    def __init__(
+        self,
+        conninfo: str = "",
+        *,
+        on_lost: Callable[[], None] | None = None,
+        patience: float = 5.0,
+    ) -> None:
+        """An empty conninfo leaves everything to libpq's own variables.
+
+        `patience` is for how many seconds a lost connection is tried again; `on_lost` is called
+        before each of these attempts.
+        """
+        self._conninfo = conninfo
+        self._on_lost = on_lost
+        self._store = Store(conninfo, name="pgflow-yaml client", patience=patience, on_lost=on_lost)
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._store.close()
+
+    def __enter__(self) -> Self:
+        """Connect at the first call."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Disconnect."""
+        self.close()
+
+    # Flows
+
+    def deploy(
+        self, definition: Definition, *, git: Json = None, activate: bool = True
+    ) -> dict[str, Any]:
+        """Store a version of a flow and make it the active one; nothing is written if it is that.
+
+        Returns {name, version, flow_slug, status, active}.
+        """
+        return self._store.deploy(definition, git=git, activate=activate)
+
+    def activate(self, name: str, version: str) -> dict[str, Any]:
+        """Go back, or on, to a stored version; a unique beginning of it is enough."""
+        return self._store.activate(name, version)
+
+    def list_flows(self) -> list[dict[str, Any]]:
+        """The flows in the database."""
+        return self._store.list_flows()
+
+    def list_versions(self, name: str) -> list[dict[str, Any]]:
+        """The versions of a flow, newest first."""
+        return self._store.list_versions(name)
+
+    def get_definition(self, name: str, version: str | None = None) -> dict[str, Any] | None:
+        """A stored version (the active one by default) with its source, or None."""
+        return self._store.get_definition(name, version)
+
+    # Runs
+
+    def start(
+        self,
+        name: str,
+        input: Mapping[str, Json] | None = None,  # noqa: A002 (the language's word)
+        *,
+        key: str | None = None,
+        version: str | None = None,
+        conn: JoinedConnection | None = None,
+    ) -> Run:
+        """Start a run; with a `key`, a second start gives the first run.
+
+        `conn` is a psycopg connection of yours: the start is then part of its transaction.
+        """
+        run_id = self.start_run(name, input, key=key, version=version, conn=conn)["run_id"]
+        return self._run_of(self._store.run_snapshot(run_id, connection=conn), run_id)
+
+    def start_run(
+        self,
+        name: str,
+        input: Mapping[str, Json] | None = None,  # noqa: A002 (the language's word)
+        *,
+        key: str | None = None,
+        version: str | None = None,
+        conn: JoinedConnection | None = None,
+    ) -> dict[str, Any]:
+        """Start a run without looking at it: {run_id, flow, version, status, created}."""
+        given: Json = dict(input or {})
+        text = _input_text(given)
+        found = self._store.get_definition(name, version, connection=conn)
+        if found is not None:
+            # The database checks the top of each field; what is deeper is checked here.
+            _, problems = apply_defaults_and_check(found["definition"].get("input"), given)
+            if problems:
+                raise InvalidInput(problems=problems)
+            version = found["version"]
+        return self._store.start_run(name, text, key=key, version=version, connection=conn)
+
+    def get(self, run_id: str) -> Run:
+        """A run as it is now; raises NotFound."""
+        return self._run_of(self._snapshot(run_id), run_id)
+
+    def wait(self, run_id: str, timeout: float | None = None) -> Run:
+        """Return the completed run; raises RunFailed, RunCancelled or TimeoutError."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        pause = _FIRST_LOOK
+        while not (run := self.get(run_id)).ended:
+            left = _LONGEST_LOOK if deadline is None else deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError(f"run {run_id} has not ended within {timeout:g} s; it goes on")
+            time.sleep(min(pause, left))
+            pause = min(pause * 1.5, _LONGEST_LOOK)
+        if run.status == "failed":
+            error = dict(run.error or {})
+            step = error.get("step")
+            raise RunFailed(run=run_id, step=str(step) if step else None, error=error)
+        if run.status == "cancelled":
+            raise RunCancelled(run=run_id)
+        return run
+
+    def run(
+        self,
+        flow: str,
+        input: Mapping[str, Json] | None = None,  # noqa: A002 (the language's word)
+        *,
+        app_dir: Path | None = None,
+        allow: Sequence[str] = (),
+        timeout: float | None = None,
+    ) -> Run:
+        """Start a run, work for its flow in this process until it ends; returns as `wait` does."""
+        import threading
+
+        from pgflow_yaml.worker import Worker
+
+        started = self.start_run(flow, input)
+        worker = Worker(
+            self._conninfo,
+            queues=[flow],
+            app_dir=app_dir,
+            allow=allow,
+            on_lost=self._on_lost,
+        )
+        thread = threading.Thread(target=worker.run, name="pgflow-worker", daemon=True)
+        thread.start()
+        try:
+            return self.wait(started["run_id"], timeout)
+        finally:
+            worker.stop(now=True)
+            thread.join()
+
+    def cancel(self, run_id: str, reason: str | None = None) -> dict[str, Any]:
+        """Cancel a run: {run_id, status, cancelled}; one that has ended stays as it is."""
+        return self._store.cancel_run(run_id, reason)
+
+    def list_runs(
+        self,
+        *,
+        flow: str | None = None,
+        status: str | None = None,
+        since: float | None = None,
+        limit: int = 20,
+    ) -> list[dict[str, Any]]:
+        """Runs, newest first; `since`: only those created in the last so many seconds."""
+        return self._store.list_runs(flow=flow, status=status, since=since, limit=limit)
+
+    def find_run(self, text: str) -> list[str]:
+        """The ids of the runs that a text may mean: an id, its beginning, a key, or `last`."""
+        return self._store.find_run(text)
+
+    def run_snapshot(
+        self, run_id: str, *, items: bool = False, after_error: int = 0, outputs: bool = True
+    ) -> Any:
+        """Everything about a run, in the shape of `show --json`; raises NotFound."""
+        return self._snapshot(run_id, items=items, after_error=after_error, outputs=outputs)
+
+    def _snapshot(self, run_id: str, **what: Any) -> dict[str, Any]:
+        found = self._store.run_snapshot(run_id, **what)
+        if found is None:
+            raise NotFound(f"there is no run {run_id} in this database")
+        return found
+
+    def _run_of(self, snapshot: dict[str, Any] | None, run_id: str) -> Run:
+        if snapshot is None:
+            raise NotFound(f"there is no run {run_id} in this database")
+        row = snapshot["run"]
+        return Run(
+            id=row["id"],
+            flow=row["flow"],
+            version=row["version"],
+            status=row["status"],
+            key=row["key"],
+            input=row["input"],
+            output=row["output"],
+            error=row["error"],
+            created_at=_moment(row["created_at"]),
+            started_at=_moment(row["started_at"]),
+            ended_at=_moment(row["ended_at"]),
+            steps=tuple(_step_of(each) for each in snapshot["steps"]),
+        )
+
+
+def _step_of(row: dict[str, Any]) -> StepState:
+    return StepState(
+        slug=row["slug"],
+        status=row["status"],
+        skip_reason=row["skip_reason"],
+        waiting_for=tuple(row["waiting_for"]),
+        attempts=row["attempts"],
+        crashes=row["crashes"],
+        started_at=_moment(row["started_at"]),
+        ended_at=_moment(row["ended_at"]),
+        output=row["output"],
+        error=row["error"],
+        tasks=row["tasks"],
+    )
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def _input_text(value: Json) -> str:
+    try:
+        return to_json_text(value)
+    except Unserialisable as error:
+        path = error.path.removeprefix("$").removeprefix(".")
+        raise InvalidInput(problems=[{"path": path, "message": error.reason}]) from error

@@ -1,0 +1,168 @@
+"""A project on disk: its flow files, its settings, and what git says about it."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pgflow_yaml.errors import NotFound, PgflowError
+from pgflow_yaml.suggestions import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pgflow_yaml.errors import Diagnostic
+    from pgflow_yaml.model import Definition, Json
+
+_TABLE = "pgflow-yaml"
+_PREFIX = "PGFLOW_YAML_"
+_GIT_SECONDS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What may be said once for a project; `sources` tells where each value came from."""
+
+    app_dir: Path
+    allow: tuple[str, ...]
+    concurrency: int | None
+    lease: float | None
+    sources: Mapping[str, str]
+
+
+def load(path: str | Path) -> Definition:
+    """Read, check and compile a flow file; raises InvalidFlow with every mistake in it."""
+    from pgflow_yaml.compiler import compile_flow
+    from pgflow_yaml.validation import check as check_content
+
+    checked = check_content(read(path), file=str(path), schema=schema())
+    return compile_flow(checked.require(), source=checked.source)
+
+
+def check(path: str | Path) -> list[Diagnostic]:
+    """Every finding in a flow file; none means that it is valid."""
+    from pgflow_yaml.validation import check as check_content
+
+    return list(check_content(read(path), file=str(path), schema=schema()).diagnostics)
+
+
+def read(path: str | Path) -> bytes:
+    """The content of a file; raises NotFound."""
+    path = Path(path)
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        near = [other.name for other in path.parent.glob("*.y*ml")]
+        hint = did_you_mean(path.name, near)
+        raise NotFound(f'there is no file "{path}"{hint}', suggestions=near[:5]) from None
+    except OSError as error:
+        raise NotFound(f'"{path}" cannot be read: {error.strerror}') from error
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of flow files."""
+    from importlib.resources import files
+
+    text = (files("pgflow_yaml") / "schemas" / "workflow.schema.json").read_text("utf-8")
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def settings(folder: Path, *, flags: Mapping[str, object], environ: Mapping[str, str]) -> Settings:
+    """Flags over PGFLOW_YAML_* over [tool.pgflow-yaml] of the next pyproject.toml over defaults."""
+    file, table = _table(folder)
+    values: dict[str, object] = {}
+    sources: dict[str, str] = {}
+    for name in (field.name for field in fields(Settings) if field.name != "sources"):
+        key = name.replace("_", "-")
+        variable = _PREFIX + name.upper()
+        given = flags.get(name)
+        if given is not None and given != ():
+            values[name], sources[name] = given, f"--{key}"
+        elif variable in environ:
+            values[name], sources[name] = environ[variable], variable
+        elif (found := table.get(key, table.get(name))) is not None:
+            values[name], sources[name] = found, str(file)
+            if name == "app_dir" and file is not None:
+                values[name] = file.parent / str(found)
+        else:
+            sources[name] = "default"
+    return Settings(
+        app_dir=Path(str(values.get("app_dir", folder))),
+        allow=_words(values.get("allow", ()), sources["allow"]),
+        concurrency=_whole(values.get("concurrency"), sources["concurrency"]),
+        lease=_seconds(values.get("lease"), sources["lease"]),
+        sources=sources,
+    )
+
+
+def git_facts(path: Path) -> dict[str, Json] | None:
+    """The commit, the branch, and whether there are changes; None outside of a repository."""
+    folder = path if path.is_dir() else path.parent
+    commit = _git(folder, "rev-parse", "HEAD")
+    if commit is None:
+        return None
+    return {
+        "commit": commit,
+        "branch": _git(folder, "rev-parse", "--abbrev-ref", "HEAD"),
+        "dirty": bool(_git(folder, "status", "--porcelain", "--untracked-files=no")),
+    }
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    import subprocess
+
+    command = ["git", "-C", str(folder), *arguments]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=_GIT_SECONDS
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _table(folder: Path) -> tuple[Path | None, dict[str, Any]]:
+    for parent in (folder.resolve(), *folder.resolve().parents):
+        file = parent / "pyproject.toml"
+        if not file.is_file():
+            continue
+        try:
+            content = tomllib.loads(file.read_text("utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise PgflowError(f"{file} cannot be read: {error}") from error
+        table = content.get("tool", {}).get(_TABLE, {})
+        if not isinstance(table, dict):
+            raise PgflowError(f"{file}: [tool.{_TABLE}] is not a table")
+        return file, table
+    return None, {}
+
+
+def _words(value: object, source: str) -> tuple[str, ...]:
+    if isinstance(value, str):
+        value = value.replace(",", " ").split()
+    if not isinstance(value, list | tuple) or not all(isinstance(word, str) for word in value):
+        raise PgflowError(f"{source}: allow is a list of module names")
+    return tuple(value)
+
+
+def _whole(value: object, source: str) -> int | None:
+    number = _seconds(value, source)
+    if number is not None and (number < 1 or number != int(number)):
+        raise PgflowError(f"{source}: {value} is not a whole number of at least 1")
+    return None if number is None else int(number)
+
+
+def _seconds(value: object, source: str) -> float | None:
+    if value is None:
+        return None
+    try:
+        number = float(str(value))
+    except ValueError:
+        number = -1.0
+    if not 0 < number < float("inf"):
+        raise PgflowError(f"{source}: {value} is not a positive number")
+    return number
