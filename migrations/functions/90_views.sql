@@ -106,21 +106,29 @@ as $$
   ) r
 $$;
 
--- The runs that a text means: an id, a unique beginning of one, `last`, or a run key; at most five.
+-- The runs that a text means: an id, a unique beginning of one (four digits at least), `last`, or a run key; at most
+-- five. A beginning is a range of ids, so the primary key serves it.
 create or replace function pgflow.find_run(p_text text) returns jsonb
-language sql stable security definer
+language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
-  select coalesce(jsonb_agg(f.run_id), '[]')
-  from (
-    select r.run_id from pgflow.runs r
-    where case
-      when p_text = 'last' then r.run_id = (select x.run_id from pgflow.runs x order by x.started_at desc, x.run_id limit 1)
-      else r.run_key = p_text
-        or p_text ~ '^[0-9A-Fa-f-]{4,36}$' and r.run_id::text like lower(p_text) || '%'
-    end
-    limit 5
-  ) f
+declare
+  v_digits text := replace(lower(p_text), '-', '');
+  v_found uuid[];
+begin
+  if p_text = 'last' then
+    v_found := array(select r.run_id from pgflow.runs r order by r.started_at desc, r.run_id limit 1);
+  elsif v_digits ~ '^[0-9a-f]{4,32}$' then
+    v_found := array(
+      select r.run_id from pgflow.runs r
+      where r.run_id between rpad(v_digits, 32, '0')::uuid and rpad(v_digits, 32, 'f')::uuid limit 5);
+  end if;
+  return to_jsonb(array(
+    select unnest(coalesce(v_found, '{}'))
+    union
+    (select r.run_id from pgflow.runs r where r.run_key = p_text limit 5)
+    limit 5));
+end
 $$;
 
 -- How many runs of these flows stand in each status.
