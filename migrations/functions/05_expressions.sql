@@ -5,7 +5,7 @@
 -- object from dotted path to value. Inside, a failure is SQLSTATE PF010; `pgflow.evaluate` turns all into {"error": …}.
 --
 -- There is one kind of number: an integer when it has no fraction, exact; else an IEEE double. So a number with a
--- scale passes through float8, whose shortest text is the value that Python reads too.
+-- scale passes through float8 first, as it does when Python reads it.
 
 -- Name the kind of a value for a message.
 create or replace function pgflow.expression_kind(p_value jsonb) returns text
@@ -32,17 +32,25 @@ exception when numeric_value_out_of_range then
 end
 $$;
 
--- Give the number that a double stands for: its shortest decimal text, the one that JSON carries.
-create or replace function pgflow.expression_shortest(p_double float8) returns numeric
+-- Give the number that a double stands for: an integer exactly, a fraction by its shortest text.
+-- (A cast to numeric keeps 15 digits; the shortest text of a large integer is not always Python's.)
+create or replace function pgflow.expression_from_double(p_double float8) returns numeric
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 set extra_float_digits = 1
 as $$
+declare
+  v_mask constant bigint := (1::bigint << 52) - 1;
+  v_bits bigint;
 begin
   if p_double in ('Infinity', '-Infinity', 'NaN') then
     raise exception using errcode = 'PF010', message = 'a number is too large for a double';
   end if;
-  return p_double::text::numeric;
+  if abs(p_double) < 9007199254740992 then
+    return p_double::text::numeric;
+  end if;
+  v_bits := ('x' || encode(float8send(abs(p_double)), 'hex'))::bit(64)::bigint;
+  return sign(p_double)::int * ((v_bits & v_mask) + v_mask + 1) * round(power(2::numeric, (v_bits >> 52) - 1075));
 end
 $$;
 
@@ -55,7 +63,7 @@ declare
   v_number numeric := p_value::numeric;
 begin
   if scale(v_number) > 0 then
-    return pgflow.expression_shortest(pgflow.expression_double(v_number));
+    return pgflow.expression_from_double(pgflow.expression_double(v_number));
   elsif abs(v_number) >= 1e4300 then
     raise exception using errcode = 'PF010', message = 'a number has more than 4,300 digits';
   end if;
@@ -137,10 +145,14 @@ language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_a numeric;
+  v_b numeric;
   v_order int;
 begin
   if jsonb_typeof(p_a) = 'number' and jsonb_typeof(p_b) = 'number' then
-    v_order := sign(pgflow.expression_number(p_a) - pgflow.expression_number(p_b));
+    v_a := case when scale(p_a::numeric) = 0 then p_a::numeric else pgflow.expression_number(p_a) end;
+    v_b := case when scale(p_b::numeric) = 0 then p_b::numeric else pgflow.expression_number(p_b) end;
+    v_order := case when v_a < v_b then -1 when v_a = v_b then 0 else 1 end;
   elsif jsonb_typeof(p_a) = 'string' and jsonb_typeof(p_b) = 'string' then
     v_order := case when (p_a #>> '{}') collate "C" < (p_b #>> '{}') collate "C" then -1
                     when p_a = p_b then 0 else 1 end;
@@ -163,8 +175,11 @@ as $$
 begin
   case jsonb_typeof(p_hay)
     when 'array' then
-      perform pgflow.expression_charge(jsonb_array_length(p_hay) / 10);
-      if jsonb_typeof(p_needle) in ('string', 'boolean', 'null') then
+      if jsonb_array_length(p_hay) >= 10 then
+        perform pgflow.expression_charge(jsonb_array_length(p_hay) / 10);
+      end if;
+      if jsonb_typeof(p_needle) not in ('array', 'object') and (p_hay @> p_needle
+         or jsonb_typeof(p_needle) <> 'number' or (p_hay::text || p_needle::text) !~ '[\d.]{17}') then
         return p_hay @> p_needle;
       end if;
       return exists (select from jsonb_array_elements(p_hay) where pgflow.expression_equal(value, p_needle));
@@ -174,7 +189,9 @@ begin
       return false;
     when 'string' then
       if jsonb_typeof(p_needle) = 'string' then
-        perform pgflow.expression_charge(length(p_hay #>> '{}') / 1000);
+        if pg_column_size(p_hay) >= 1000 then
+          perform pgflow.expression_charge(length(p_hay #>> '{}') / 1000);
+        end if;
         return position(p_needle #>> '{}' in p_hay #>> '{}') > 0;
       end if;
     else null;
@@ -246,16 +263,16 @@ declare
   v_rest float8;
 begin
   case p_symbol
-    when '+' then return pgflow.expression_shortest(p_a + p_b);
-    when '-' then return pgflow.expression_shortest(p_a - p_b);
-    when '*' then return pgflow.expression_shortest(p_a * p_b);
-    when '/' then return pgflow.expression_shortest(p_a / p_b);
+    when '+' then return pgflow.expression_from_double(p_a + p_b);
+    when '-' then return pgflow.expression_from_double(p_a - p_b);
+    when '*' then return pgflow.expression_from_double(p_a * p_b);
+    when '/' then return pgflow.expression_from_double(p_a / p_b);
     else
       v_rest := pgflow.expression_fmod(p_a, p_b);
       if v_rest <> 0 and (v_rest < 0) <> (p_b < 0) then
         v_rest := v_rest + p_b;
       end if;
-      return pgflow.expression_shortest(v_rest);
+      return pgflow.expression_from_double(v_rest);
   end case;
 exception when numeric_value_out_of_range then
   if p_symbol = '*' and abs(p_a) < 1 and abs(p_b) < 1 or p_symbol = '/' and abs(p_a) < abs(p_b) then
@@ -287,10 +304,12 @@ begin
              else mod(mod(v_a, v_b) + v_b, v_b) end;
     return to_jsonb(pgflow.expression_number(to_jsonb(v_a)));
   elsif p_symbol = '+' and jsonb_typeof(p_a) = 'string' and jsonb_typeof(p_b) = 'string' then
-    return pgflow.expression_made_text((p_a #>> '{}') || (p_b #>> '{}'));
+    return pgflow.expression_charged_text((p_a #>> '{}') || (p_b #>> '{}'));
   elsif p_symbol = '+' and jsonb_typeof(p_a) = 'array' and jsonb_typeof(p_b) = 'array' then
     perform pgflow.expression_check_items(jsonb_array_length(p_a) + jsonb_array_length(p_b));
-    perform pgflow.expression_charge((jsonb_array_length(p_a) + jsonb_array_length(p_b)) / 10);
+    if jsonb_array_length(p_a) + jsonb_array_length(p_b) >= 10 then
+      perform pgflow.expression_charge((jsonb_array_length(p_a) + jsonb_array_length(p_b)) / 10);
+    end if;
     return p_a || p_b;
   end if;
   raise exception using errcode = 'PF010', message = format('`%s` cannot take %s and %s',
@@ -310,7 +329,7 @@ begin
 end
 $$;
 
--- Let a text that an expression made pass unless it is larger than 1 MiB; its length costs visits.
+-- Let a text that an expression made pass unless it is larger than 1 MiB.
 create or replace function pgflow.expression_made_text(p_text text) returns jsonb
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -318,10 +337,23 @@ as $$
 begin
   if octet_length(p_text) > 1048576 then
     raise exception using errcode = 'PF010', message = 'the value is larger than 1 MiB';
-  elsif octet_length(p_text) >= 1000 then
-    perform pgflow.expression_charge(length(p_text) / 1000);
   end if;
   return to_jsonb(p_text);
+end
+$$;
+
+-- The same for a text that an operator made: its length costs visits (those of a function are charged with its call).
+create or replace function pgflow.expression_charged_text(p_text text) returns jsonb
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_text constant jsonb := pgflow.expression_made_text(p_text);
+begin
+  if octet_length(p_text) >= 1000 then
+    perform pgflow.expression_charge(length(p_text) / 1000);
+  end if;
+  return v_text;
 end
 $$;
 
@@ -414,7 +446,9 @@ as $$
 declare
   v_operator constant text := p_ast ->> 0;
   v_value jsonb;
+  v_other jsonb;
   v_parts jsonb[] := '{}';
+  v_place int := 0;
 begin
   if p_depth > 200 then
     raise exception using errcode = 'PF010', message = 'the expression is nested too deeply';
@@ -429,19 +463,22 @@ begin
     when 'lit' then
       return p_ast -> 1;
     when 'var' then
-      return p_variables -> (p_ast ->> 1);
+      return coalesce(p_variables -> (p_ast ->> 1), 'null');
     when '==', '!=' then
-      return to_jsonb(pgflow.expression_equal(
-        pgflow.expression_node(p_ast -> 1, p_env, p_variables, p_depth + 1),
-        pgflow.expression_node(p_ast -> 2, p_env, p_variables, p_depth + 1)) = (v_operator = '=='));
+      v_value := pgflow.expression_node(p_ast -> 1, p_env, p_variables, p_depth + 1);
+      v_other := pgflow.expression_node(p_ast -> 2, p_env, p_variables, p_depth + 1);
+      return to_jsonb((v_value = v_other or pgflow.expression_equal(v_value, v_other)) = (v_operator = '=='));
     when 'and', 'or' then
       for i in 1 .. jsonb_array_length(p_ast) - 1 loop
         v_value := pgflow.expression_node(p_ast -> i, p_env, p_variables, p_depth + 1);
-        exit when pgflow.expression_truth(v_value) = (v_operator = 'or');
+        exit when (case v_value when 'true' then true when 'false' then false
+                     else pgflow.expression_truth(v_value) end) = (v_operator = 'or');
       end loop;
       return v_value;
     when 'not' then
-      return to_jsonb(not pgflow.expression_truth(pgflow.expression_node(p_ast -> 1, p_env, p_variables, p_depth + 1)));
+      v_value := pgflow.expression_node(p_ast -> 1, p_env, p_variables, p_depth + 1);
+      return case v_value when 'true' then 'false' when 'false' then 'true'
+        else to_jsonb(not pgflow.expression_truth(v_value)) end;
     when '<', '<=', '>', '>=' then
       return to_jsonb(pgflow.expression_compare(v_operator,
         pgflow.expression_node(p_ast -> 1, p_env, p_variables, p_depth + 1),
@@ -480,7 +517,8 @@ begin
   end case;
   for i in case when v_operator in ('call', 'dict') then 2 else 1 end .. jsonb_array_length(p_ast) - 1
       by case v_operator when 'dict' then 2 else 1 end loop
-    v_parts := v_parts || pgflow.expression_node(p_ast -> i, p_env, p_variables, p_depth + 1);
+    v_place := v_place + 1;
+    v_parts[v_place] := pgflow.expression_node(p_ast -> i, p_env, p_variables, p_depth + 1);
   end loop;
   return pgflow.expression_gather(p_ast, v_parts);
 end
@@ -501,7 +539,7 @@ begin
       return (select coalesce(jsonb_object_agg(p_ast ->> (2 * place::int - 1), part order by place), '{}')
               from unnest(p_parts) with ordinality as parts (part, place));
     when 'text' then
-      return pgflow.expression_made_text(
+      return pgflow.expression_charged_text(
         (select coalesce(string_agg(pgflow.expression_text(part), '' order by place), '')
          from unnest(p_parts) with ordinality as parts (part, place)));
     else
@@ -517,9 +555,9 @@ language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_visits constant text := set_config('pgflow.expression_visits', '0', true);
   v_value jsonb;
 begin
-  perform set_config('pgflow.expression_visits', '0', true);
   v_value := pgflow.expression_node(p_ast, p_env, '{}', 0);
   -- What a path names passes as it is: only what the expression made is bounded. 2,500 bytes cannot be 1 MiB of text.
   if pg_column_size(v_value) > 2500 and jsonb_typeof(v_value) in ('array', 'object')

@@ -6,9 +6,16 @@ language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_kinds text := '';
   v_value jsonb;
 begin
-  perform pgflow.expression_check_arguments(p_name, p_args);
+  for i in 1 .. cardinality(p_args) loop
+    v_kinds := v_kinds || case jsonb_typeof(p_args[i]) when 'string' then 't' when 'number' then 'n' when 'array' then 'l'
+      when 'object' then 'o' when 'boolean' then 'b' else 'z' end;
+  end loop;
+  if v_kinds !~ pgflow.expression_signature(p_name) then
+    raise exception using errcode = 'PF010', message = pgflow.expression_misfit(p_name, p_args, v_kinds);
+  end if;
   v_value := case
     when p_name in ('len', 'str', 'int', 'float', 'abs', 'min', 'max', 'sum', 'default')
       then pgflow.expression_scalar_call(p_name, p_args)
@@ -16,7 +23,9 @@ begin
       then pgflow.expression_text_call(p_name, p_args)
     else pgflow.expression_list_call(p_name, p_args)
   end;
-  perform pgflow.expression_charge_call(p_args || v_value);
+  if pg_column_size(p_args) + pg_column_size(v_value) > 64 then  -- ten items need more
+    perform pgflow.expression_charge_call(p_args || v_value);
+  end if;
   return v_value;
 end
 $$;
@@ -34,7 +43,7 @@ begin
   foreach v_value in array p_values loop
     if jsonb_typeof(v_value) = 'array' then
       v_items := v_items + jsonb_array_length(v_value);
-    elsif pg_column_size(v_value) > 500 and jsonb_typeof(v_value) = 'string' then
+    elsif jsonb_typeof(v_value) = 'string' then
       v_characters := v_characters + length(v_value #>> '{}');
     end if;
   end loop;
@@ -44,44 +53,52 @@ begin
 end
 $$;
 
--- Check arguments against the signature: one entry an argument (the last may repeat) with the letters of the kinds
--- it may be: n number, t text, l list, o object, b boolean, * anything.
-create or replace function pgflow.expression_check_arguments(p_name text, p_args jsonb[]) returns void
+-- Give the kinds that a function takes as a pattern, one bracket (or dot) an argument:
+-- n number, t text, l list, o object, b boolean, z null.
+create or replace function pgflow.expression_signature(p_name text) returns text
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return case p_name
+    when 'len' then '^[tlo]$' when 'default' then '^..$' when 'str' then '^.$' when 'int' then '^[ntb]$'
+    when 'float' then '^[nt]$' when 'abs' then '^[n]$' when 'min' then '^.{1,100}$' when 'max' then '^.{1,100}$'
+    when 'sum' then '^[l]$' when 'any' then '^[l]$' when 'all' then '^[l]$' when 'keys' then '^[o]$'
+    when 'values' then '^[o]$' when 'items' then '^[o]$' when 'range' then '^[n]{1,3}$' when 'merge' then '^[o]{2,100}$'
+    when 'flatten' then '^[l]$' when 'chunk' then '^[l][n]$' when 'product' then '^[l][l]$' when 'lower' then '^[t]$'
+    when 'upper' then '^[t]$' when 'strip' then '^[t]$' when 'split' then '^[t][t]?$' when 'join' then '^[l][t]$'
+    when 'replace' then '^[t][t][t]$' when 'startswith' then '^[t][t]$' when 'endswith' then '^[t][t]$'
+    when 'sorted' then '^[l]$' when 'json' then '^[t]$' when 'to_json' then '^.$'
+    else '(?!)' end;  -- matches nothing
+end
+$$;
+
+-- Say which argument does not fit its signature.
+create or replace function pgflow.expression_misfit(p_name text, p_args jsonb[], p_kinds text) returns text
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_takes text[];
-  v_allowed text;
+  v_signature constant text := pgflow.expression_signature(p_name);
+  v_allowed text[];
+  v_letters text;
 begin
-  v_takes := case p_name
-    when 'len' then '{tlo}' when 'str' then '{*}' when 'int' then '{ntb}' when 'float' then '{nt}' when 'abs' then '{n}'
-    when 'min' then '{*}' when 'max' then '{*}' when 'sum' then '{l}' when 'any' then '{l}' when 'all' then '{l}'
-    when 'default' then '{*,*}' when 'keys' then '{o}' when 'values' then '{o}' when 'items' then '{o}'
-    when 'range' then '{n}' when 'merge' then '{o,o}' when 'flatten' then '{l}' when 'chunk' then '{l,n}'
-    when 'product' then '{l,l}' when 'lower' then '{t}' when 'upper' then '{t}' when 'strip' then '{t}'
-    when 'split' then '{t,t}' when 'join' then '{l,t}' when 'replace' then '{t,t,t}' when 'startswith' then '{t,t}'
-    when 'endswith' then '{t,t}' when 'sorted' then '{l}' when 'json' then '{t}' when 'to_json' then '{*}' end;
-  if v_takes is null then
-    raise exception using errcode = 'PF010', message = format('there is no function %s()', p_name);
-  elsif cardinality(p_args) < (case p_name when 'split' then 1 else cardinality(v_takes) end)
-     or cardinality(p_args) > (case p_name when 'min' then 100 when 'max' then 100 when 'merge' then 100
-                                           when 'range' then 3 else cardinality(v_takes) end) then
-    raise exception using errcode = 'PF010',
-      message = format('%s() does not take %s arguments', p_name, cardinality(p_args));
+  if v_signature = '(?!)' then
+    return format('there is no function %s()', p_name);
+  elsif p_kinds !~ regexp_replace(v_signature, '\[\w+\]', '.', 'g') then
+    return format('%s() does not take %s arguments', p_name, length(p_kinds));
   end if;
-  for i in 1 .. cardinality(p_args) loop
-    v_allowed := v_takes[least(i, cardinality(v_takes))];
-    if v_allowed <> '*' and position(
-       case jsonb_typeof(p_args[i]) when 'number' then 'n' when 'string' then 't' when 'array' then 'l'
-         when 'object' then 'o' when 'boolean' then 'b' else 'z' end in v_allowed) = 0 then
-      raise exception using errcode = 'PF010', message = format('argument %s of %s() is %s, not %s', i, p_name,
-        pgflow.expression_kind(p_args[i]),
+  v_allowed := array(select match[1] from regexp_matches(v_signature, '\[(\w+)\]', 'g') as matches (match));
+  for i in 1 .. length(p_kinds) loop
+    v_letters := v_allowed[least(i, cardinality(v_allowed))];
+    if position(substr(p_kinds, i, 1) in v_letters) = 0 then
+      return format('argument %s of %s() is %s, not %s', i, p_name, pgflow.expression_kind(p_args[i]),
         (select string_agg(case letter when 'n' then 'a number' when 't' then 'a text' when 'l' then 'a list'
            when 'o' then 'an object' else 'a boolean' end, ' or ' order by place)
-         from regexp_split_to_table(v_allowed, '') with ordinality as letters (letter, place)));
+         from string_to_table(v_letters, null) with ordinality as letters (letter, place)));
     end if;
   end loop;
+  return p_name || '() cannot take this';
 end
 $$;
 
@@ -176,7 +193,7 @@ begin
     return v_text::numeric;
   elsif p_name = 'float' and length(v_text) <= 4000
         and v_text ~ '^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?$' then
-    return pgflow.expression_shortest(pgflow.expression_double(v_text::numeric));
+    return pgflow.expression_from_double(pgflow.expression_double(v_text::numeric));
   end if;
   raise exception using errcode = 'PF010', message = case p_name
     when 'int' then 'int() needs the text of an integer' else 'float() needs the text of a number' end;
@@ -214,7 +231,7 @@ begin
       if p_name = 'int' then
         return to_jsonb(trunc(pgflow.expression_number(v_arg)));
       end if;
-      return to_jsonb(pgflow.expression_shortest(pgflow.expression_double(pgflow.expression_number(v_arg))));
+      return to_jsonb(pgflow.expression_from_double(pgflow.expression_double(pgflow.expression_number(v_arg))));
   end case;
 end
 $$;
@@ -243,7 +260,7 @@ begin
     when 'items' then
       return to_jsonb(array(select jsonb_build_array(key, value) from jsonb_each(v_arg)));
     when 'merge' then
-      return (select jsonb_object_agg(key, value order by place)
+      return (select coalesce(jsonb_object_agg(key, value order by place), '{}')
               from unnest(p_args) with ordinality as args (arg, place), jsonb_each(arg));
     when 'range' then
       return pgflow.expression_range(p_args);

@@ -1,18 +1,16 @@
 """Evaluate the JSON tree of an expression over JSON values, within fixed bounds.
 
-`pgflow.evaluate` in `migrations/functions/05_expressions.sql` is its twin: same values, same errors.
+`migrations/functions/05_expressions.sql` has its twin, `pgflow.evaluate`: same values, same errors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from pgflow_yaml.expressions import operators
 from pgflow_yaml.expressions.findings import ExpressionError
 from pgflow_yaml.expressions.functions import call
 from pgflow_yaml.expressions.values import (
-    MAX_BYTES,
     check_bytes,
     check_items,
     equal,
@@ -21,7 +19,11 @@ from pgflow_yaml.expressions.values import (
     limited_text,
     text_of,
 )
-from pgflow_yaml.model import Json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pgflow_yaml.model import Json
 
 MAX_VISITS = 200_000
 MAX_DEPTH = 200
@@ -40,8 +42,7 @@ def evaluate(ast: Json, env: Mapping[str, Json]) -> Json:
         if isinstance(value, (list, dict)) and cast("list[Json]", ast)[0] not in _UNTOUCHED:
             check_bytes(_size(value))
     except (KeyError, IndexError, TypeError, ValueError, RecursionError) as error:
-        msg = f"the expression cannot be evaluated: {error}"
-        raise ExpressionError(msg) from error
+        raise ExpressionError(f"the expression cannot be evaluated: {error}") from error
     return value
 
 
@@ -61,15 +62,13 @@ class _Evaluation:
 
     def value(self, node: Any, depth: int) -> Json:
         if depth > MAX_DEPTH:
-            msg = "the expression is nested too deeply"
-            raise ExpressionError(msg)
+            raise ExpressionError("the expression is nested too deeply")
         return _NODES[node[0]](self, node, depth + 1)
 
     def charge(self, visits: int) -> None:
         self.visits += visits
         if self.visits > MAX_VISITS:
-            msg = f"the expression takes more than {MAX_VISITS:,} steps"
-            raise ExpressionError(msg)
+            raise ExpressionError(f"the expression takes more than {MAX_VISITS:,} steps")
 
 
 def _literal(_run: _Evaluation, node: Any, _depth: int) -> Json:
@@ -81,7 +80,7 @@ def _path(run: _Evaluation, node: Any, _depth: int) -> Json:
 
 
 def _variable(run: _Evaluation, node: Any, _depth: int) -> Json:
-    return run.variables[node[1]]
+    return run.variables.get(node[1])
 
 
 def _get(run: _Evaluation, node: Any, depth: int) -> Json:
@@ -129,18 +128,28 @@ def _unequal(run: _Evaluation, node: Any, depth: int) -> Json:
 
 
 def _order(run: _Evaluation, node: Any, depth: int) -> Json:
-    return operators.compare(node[0], run.value(node[1], depth), run.value(node[2], depth))
+    left, right = run.value(node[1], depth), run.value(node[2], depth)
+    return operators.compare(node[0], left, right)
 
 
 def _in(run: _Evaluation, node: Any, depth: int) -> Json:
     needle, hay = run.value(node[1], depth), run.value(node[2], depth)
-    if type(hay) is list:
-        run.charge(len(hay) // 10)
+    if type(hay) is list or type(hay) is str:
+        run.charge(_weight(hay))
     return operators.contains(needle, hay) is (node[0] == "in")
 
 
 def _arithmetic(run: _Evaluation, node: Any, depth: int) -> Json:
-    return operators.arithmetic(node[0], run.value(node[1], depth), run.value(node[2], depth))
+    value = operators.arithmetic(node[0], run.value(node[1], depth), run.value(node[2], depth))
+    run.charge(_weight(value))
+    return value
+
+
+def _weight(*values: Json) -> int:
+    """Say how many visits a walk over values costs: ten items, or a thousand characters, one."""
+    items = sum(len(value) for value in values if type(value) is list)
+    characters = sum(len(value) for value in values if type(value) is str)
+    return items // 10 + characters // 1000
 
 
 def _negative(run: _Evaluation, node: Any, depth: int) -> Json:
@@ -156,14 +165,15 @@ def _dict(run: _Evaluation, node: Any, depth: int) -> Json:
 
 
 def _text(run: _Evaluation, node: Any, depth: int) -> Json:
-    return limited_text("".join([text_of(run.value(part, depth)) for part in node[1:]]))
+    value = limited_text("".join([text_of(run.value(part, depth)) for part in node[1:]]))
+    run.charge(_weight(value))
+    return value
 
 
 def _call(run: _Evaluation, node: Any, depth: int) -> Json:
     args = [run.value(part, depth) for part in node[2:]]
     value = call(node[1], args)
-    walked = sum(len(part) for part in (*args, value) if type(part) is list)
-    run.charge(walked // 10)
+    run.charge(_weight(*args, value))
     return value
 
 
@@ -171,8 +181,7 @@ def _for(run: _Evaluation, node: Any, depth: int) -> Json:
     _, body, name, source, condition = node
     items = run.value(source, depth)
     if type(items) is not list:
-        msg = f"a comprehension walks over a list, not over {kind(items)}"
-        raise ExpressionError(msg)
+        raise ExpressionError(f"a comprehension walks over a list, not over {kind(items)}")
     check_items(len(items))
     run.charge(len(items) * (_nodes(body) + (0 if condition is None else _nodes(condition))))
     outer = run.variables

@@ -6,27 +6,29 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable
-from typing import NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from pgflow_yaml.expressions.findings import ExpressionError
+from pgflow_yaml.expressions.json_reading import read_json
 from pgflow_yaml.expressions.operators import arithmetic, compare, truth
 from pgflow_yaml.expressions.values import (
     canonical,
     check_bytes,
     check_items,
     double,
-    equal,
     is_number,
     json_text,
     kind,
     limited_text,
+    number_text,
     sort_key,
     text_of,
 )
 from pgflow_yaml.model import Json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _SPACES = " \t\n\r\f\v"
 _UPPER = {code: code - 32 for code in range(ord("a"), ord("z") + 1)}
@@ -35,8 +37,6 @@ _INTEGER = re.compile(r"[+-]?[0-9]{1,4300}")
 _DECIMAL = re.compile(
     r"[+-]?(?:[0-9]{1,4000}\.?[0-9]{0,4000}|\.[0-9]{1,4000})(?:[eE][+-]?[0-9]{1,3})?"
 )
-_SURROGATE = re.compile("[\ud800-\udfff]")
-_MAX_JSON_DEPTH = 100
 
 Args = list[Json]
 
@@ -69,22 +69,21 @@ def call(name: str, args: Args) -> Json:
     """Call a function by its name; raise ExpressionError if an argument does not fit."""
     function = FUNCTIONS[name]
     if not function.least <= len(args) <= function.most:
-        msg = f"{name}() is written {function.usage}"
-        raise ExpressionError(msg)
+        raise ExpressionError(f"{name}() does not take {len(args)} arguments")
     for number, arg in enumerate(args):
         allowed = function.takes[min(number, len(function.takes) - 1)]
         if allowed != "*" and _LETTERS[type(arg)] not in allowed:
             expected = " or ".join(_EXPECTED[letter] for letter in allowed)
-            msg = f"argument {number + 1} of {name}() is {kind(arg)}, not {expected}"
-            raise ExpressionError(msg)
+            raise ExpressionError(
+                f"argument {number + 1} of {name}() is {kind(arg)}, not {expected}"
+            )
     return function.call(args)
 
 
 def _integer(value: Json, name: str) -> int:
     number = canonical(cast("float", value))
     if type(number) is not int:
-        msg = f"{name}() needs integers, not {number}"
-        raise ExpressionError(msg)
+        raise ExpressionError(f"{name}() needs integers, not {number_text(number)}")
     return number
 
 
@@ -99,8 +98,7 @@ def _int(args: Args) -> Json:
     if type(value) is str:
         stripped = value.strip(_SPACES)
         if not _INTEGER.fullmatch(stripped):
-            msg = "int() needs the text of an integer"
-            raise ExpressionError(msg)
+            raise ExpressionError("int() needs the text of an integer")
         return int(stripped)
     number = canonical(cast("float", value))
     return int(number)
@@ -111,8 +109,7 @@ def _float(args: Args) -> Json:
     if type(value) is str:
         stripped = value.strip(_SPACES)
         if not _DECIMAL.fullmatch(stripped):
-            msg = "float() needs the text of a number"
-            raise ExpressionError(msg)
+            raise ExpressionError("float() needs the text of a number")
         value = float(stripped)
     return canonical(double(cast("float", value)))
 
@@ -125,15 +122,13 @@ def _comparable(values: Args, name: str) -> None:
     numbers = sum(map(is_number, values))
     texts = sum(type(value) is str for value in values)
     if len(values) not in (numbers, texts):
-        msg = f"{name}() needs only numbers or only texts"
-        raise ExpressionError(msg)
+        raise ExpressionError(f"{name}() needs only numbers or only texts")
 
 
 def _extreme(args: Args, name: str, operator: str) -> Json:
     values = cast("Args", args[0]) if len(args) == 1 else args
     if type(values) is not list:
-        msg = f"{name}() is written {name}(list) or {name}(a, b)"
-        raise ExpressionError(msg)
+        raise ExpressionError(f"{name}() is written {name}(list) or {name}(a, b)")
     _comparable(values, name)
     best: Json = None
     for position, value in enumerate(values):
@@ -154,8 +149,7 @@ def _sum(args: Args) -> Json:
     total: Json = 0
     for value in cast("Args", args[0]):
         if not is_number(value):
-            msg = f"sum() needs only numbers, not {kind(value)}"
-            raise ExpressionError(msg)
+            raise ExpressionError(f"sum() needs only numbers, not {kind(value)}")
         total = arithmetic("+", total, value)
     return total
 
@@ -193,8 +187,7 @@ def _items(args: Args) -> Json:
 def _range(args: Args) -> Json:
     bounds = [_integer(arg, "range") for arg in args]
     if len(bounds) == 3 and bounds[2] == 0:
-        msg = "range() needs a step other than 0"
-        raise ExpressionError(msg)
+        raise ExpressionError("range() needs a step other than 0")
     span = range(*bounds)
     check_items(_count(span))
     return list(span)
@@ -217,8 +210,7 @@ def _flatten(args: Args) -> Json:
     flat: Args = []
     for inner in cast("Args", args[0]):
         if type(inner) is not list:
-            msg = f"flatten() needs a list of lists, not {kind(inner)} in it"
-            raise ExpressionError(msg)
+            raise ExpressionError(f"flatten() needs a list of lists, not {kind(inner)} in it")
         check_items(len(flat) + len(inner))
         flat += inner
     return flat
@@ -227,8 +219,7 @@ def _flatten(args: Args) -> Json:
 def _chunk(args: Args) -> Json:
     values, size = cast("Args", args[0]), _integer(args[1], "chunk")
     if size < 1:
-        msg = "chunk() needs a size of at least 1"
-        raise ExpressionError(msg)
+        raise ExpressionError("chunk() needs a size of at least 1")
     check_items(-(-len(values) // size))
     return [values[start : start + size] for start in range(0, len(values), size)]
 
@@ -263,8 +254,7 @@ def _split(args: Args) -> Json:
 
 def _not_empty(value: Json, name: str) -> str:
     if not value:
-        msg = f"{name}() cannot look for an empty text"
-        raise ExpressionError(msg)
+        raise ExpressionError(f"{name}() cannot look for an empty text")
     return cast("str", value)
 
 
@@ -302,44 +292,7 @@ def _sorted(args: Args) -> Json:
 
 
 def _json(args: Args) -> Json:
-    try:
-        value: Json = json.loads(
-            cast("str", args[0]), parse_float=_parse_float, parse_constant=_refuse
-        )
-    except (ValueError, RecursionError):
-        msg = "json() needs the text of a JSON value"
-        raise ExpressionError(msg) from None
-    _check_loaded(value, 0)
-    return value
-
-
-def _refuse(text: str) -> Json:
-    raise ValueError(text)
-
-
-def _parse_float(text: str) -> int | float:
-    from decimal import Decimal
-
-    number = Decimal(text)
-    if number.adjusted() > 4300:
-        raise ValueError(text)
-    return int(number) if number == number.to_integral_value() else float(text)
-
-
-def _check_loaded(value: Json, depth: int) -> None:
-    if depth > _MAX_JSON_DEPTH:
-        msg = f"json() reads at most {_MAX_JSON_DEPTH} levels"
-        raise ExpressionError(msg)
-    if type(value) is str and ("\0" in value or _SURROGATE.search(value)):
-        msg = "json() needs the text of a JSON value"
-        raise ExpressionError(msg)
-    if type(value) is dict:
-        for key, inner in value.items():
-            _check_loaded(key, depth)
-            _check_loaded(inner, depth + 1)
-    elif type(value) is list:
-        for inner in value:
-            _check_loaded(inner, depth + 1)
+    return read_json(cast("str", args[0]))
 
 
 def _to_json(args: Args) -> Json:

@@ -8,11 +8,13 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pgflow_yaml.expressions.findings import Finding
 from pgflow_yaml.expressions.values import canonical
-from pgflow_yaml.model import Json
+
+if TYPE_CHECKING:
+    from pgflow_yaml.model import Json
 
 Kind = Literal["name", "key", "number", "text", "word", "operator"]
 
@@ -44,6 +46,7 @@ _ESCAPES = {
 }
 _HEX = {"x": 2, "u": 4, "U": 8}
 _CODE_POINTS = 0x110000
+_FORBIDDEN = "a text cannot hold this character, nor can a database"
 _SURROGATES = range(0xD800, 0xE000)
 
 
@@ -55,9 +58,6 @@ class Token:
     start: int
     end: int
     value: Json
-
-    def __repr__(self) -> str:
-        return f"{self.kind}:{self.value!r}"
 
 
 class Lexer:
@@ -86,7 +86,8 @@ class Lexer:
         if match := _OPERATOR.match(self.text, start):
             self._add("operator", start, match.end(), match.group())
             return match.end()
-        self._report(start, start + 1, "PF219", *_strange(character))
+        message, fix = _strange(character)
+        self._report((start, start + 1), "PF219", message, fix)
         return start + 1
 
     def _follows_value_dot(self, start: int) -> bool:
@@ -101,23 +102,13 @@ class Lexer:
     def _add(self, kind: Kind, start: int, end: int, value: Json) -> None:
         self.tokens.append(Token(kind, start, end, value))
 
-    def _report(
-        self, start: int, end: int, code: str, message: str, help_: str | None = None
-    ) -> None:
-        self.findings.append(Finding(start, end, code, message, help_))
+    def _report(self, span: tuple[int, int], code: str, message: str, fix: str | None) -> None:
+        self.findings.append(Finding(*span, code, message, fix))
 
     def _name(self, start: int, end: int) -> int:
         name = self.text[start:end]
         if end < len(self.text) and self.text[end] in "\"'" and len(name) <= 2:
             return self._prefixed(start, end, name)
-        if unicodedata.normalize("NFC", name) != name:
-            self._report(
-                start,
-                end,
-                "PF214",
-                f"`{name}` is not in Unicode's composed form (NFC)",
-                'write the key in brackets: x["…"]',
-            )
         previous = self.tokens[-1] if self.tokens else None
         if previous and previous.kind == "operator" and previous.value in (".", "?."):
             self._add("key", start, end, name)
@@ -135,20 +126,16 @@ class Lexer:
             )
         else:
             message, fix = f'a text takes no prefix "{prefix}"', f"leave out `{prefix}`"
-        self._report(start, end, "PF216", message, fix)
+        self._report((start, end), "PF216", message, fix)
         return self._text(start, end)
 
     def _number(self, start: int, end: int) -> int:
         text = self.text[start:end]
         if match := _NAME.match(self.text, end):
             end = match.end()
-            self._report(
-                start,
-                end,
-                "PF223",
-                f"`{self.text[start:end]}` is not a number",
-                "write a decimal number, such as 12 or 0.5; put other texts in quotes",
-            )
+            fix = "write a decimal number, such as 12 or 0.5; put other texts in quotes"
+            message = f"`{self.text[start:end]}` is not a number"
+            self._report((start, end), "PF223", message, fix)
             self._add("number", start, end, 0)
             return end
         self._add("number", start, end, self._number_value(text, start, end))
@@ -156,51 +143,48 @@ class Lexer:
 
     def _number_value(self, text: str, start: int, end: int) -> Json:
         if re.search(r"_(?![0-9])|(?<![0-9])_", text) or re.match(r"0[0-9_]", text):
-            self._report(
-                start,
-                end,
-                "PF223",
-                f"`{text}` is not a number",
-                "write it without leading zeros or stray underscores",
-            )
+            fix = "write it without leading zeros or stray underscores"
+            self._report((start, end), "PF223", f"`{text}` is not a number", fix)
             return 0
         plain = text.replace("_", "")
         if plain.isdigit():
             return int(plain)
         number = float(plain)
         if number == float("inf"):
-            self._report(start, end, "PF223", f"`{text}` is too large for a double")
+            self._report((start, end), "PF223", f"`{text}` is too large for a double", None)
             return 0
         return canonical(number)
 
     def _text(self, start: int, quote_at: int) -> int:
         quote = self.text[quote_at]
         if self.text.startswith(quote * 3, quote_at):
-            self._report(
-                quote_at,
-                quote_at + 3,
-                "PF218",
-                "a text begins with one quote, not with three",
-                "write one quote on each side",
-            )
+            return self._triple(start, quote_at)
         parts: list[str] = []
         position = quote_at + 1
         while position < len(self.text) and self.text[position] != quote:
             piece, position = self._character(position)
             parts.append(piece)
         if position >= len(self.text):
-            self._report(
-                start, len(self.text), "PF218", "this text is not closed", f"put {quote} at its end"
-            )
+            fix = f"put {quote} at its end"
+            self._report((start, len(self.text)), "PF218", "this text is not closed", fix)
         end = min(position + 1, len(self.text))
         self._add("text", start, end, "".join(parts))
+        return end
+
+    def _triple(self, start: int, quote_at: int) -> int:
+        quotes = self.text[quote_at] * 3
+        closing = self.text.find(quotes, quote_at + 3)
+        end = len(self.text) if closing < 0 else closing + 3
+        message = "a text begins with one quote, not with three"
+        self._report((start, end), "PF218", message, "write one quote on each side")
+        self._add("text", start, end, "")
         return end
 
     def _character(self, position: int) -> tuple[str, int]:
         character = self.text[position]
         if character != "\\":
             if character == "\0" or ord(character) in _SURROGATES:
-                self._report(position, position + 1, "PF218", "a text cannot hold this character")
+                self._report((position, position + 1), "PF218", _FORBIDDEN, "leave it out")
                 return "", position + 1
             return character, position + 1
         letter = self.text[position + 1 : position + 2]
@@ -215,18 +199,12 @@ class Lexer:
             code = int(digits, 16)
             if 0 < code < _CODE_POINTS and code not in _SURROGATES:
                 return chr(code), position + 2 + width
-            self._report(
-                position, position + 2 + width, "PF218", "a text cannot hold this character"
-            )
+            span = (position, position + 2 + width)
+            self._report(span, "PF218", _FORBIDDEN, "leave it out")
             return "", position + 2 + width
         end = min(position + 2, len(self.text))
-        self._report(
-            position,
-            end,
-            "PF218",
-            f"`{self.text[position:end]}` is not an escape in a text",
-            "write two backslashes for a backslash",
-        )
+        message = f"`{self.text[position:end]}` is not an escape in a text"
+        self._report((position, end), "PF218", message, "write two backslashes for a backslash")
         return "", end
 
 

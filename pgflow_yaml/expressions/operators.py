@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from pgflow_yaml.expressions.findings import ExpressionError
 from pgflow_yaml.expressions.values import (
@@ -15,8 +14,13 @@ from pgflow_yaml.expressions.values import (
     is_number,
     kind,
     limited_text,
+    number_text,
 )
-from pgflow_yaml.model import Json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pgflow_yaml.model import Json
 
 _ORDER: dict[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt,
@@ -46,8 +50,7 @@ def compare(symbol: str, a: Json, b: Json) -> bool:
         return _ORDER[symbol](a, b)
     if a is None or b is None:
         return False
-    msg = f"`{symbol}` cannot compare {kind(a)} with {kind(b)}"
-    raise ExpressionError(msg)
+    raise ExpressionError(f"`{symbol}` cannot compare {kind(a)} with {kind(b)}")
 
 
 def contains(needle: Json, hay: Json) -> bool:
@@ -60,8 +63,7 @@ def contains(needle: Json, hay: Json) -> bool:
         return False
     if type(hay) is str and type(needle) is str:
         return needle in hay
-    msg = f"`in` cannot look for {kind(needle)} in {kind(hay)}"
-    raise ExpressionError(msg)
+    raise ExpressionError(f"`in` cannot look for {kind(needle)} in {kind(hay)}")
 
 
 def arithmetic(symbol: str, a: Json, b: Json) -> Json:
@@ -69,8 +71,7 @@ def arithmetic(symbol: str, a: Json, b: Json) -> Json:
     if is_number(a) and is_number(b):
         x, y = canonical(cast("float", a)), canonical(cast("float", b))
         if symbol in "/%" and y == 0:
-            msg = "division by zero"
-            raise ExpressionError(msg)
+            raise ExpressionError("division by zero")
         if symbol == "/":
             return canonical(double(x) / double(y))
         if type(x) is not int or type(y) is not int:
@@ -81,15 +82,13 @@ def arithmetic(symbol: str, a: Json, b: Json) -> Json:
     if symbol == "+" and type(a) is list and type(b) is list:
         check_items(len(a) + len(b))
         return a + b
-    msg = f"`{symbol}` cannot take {kind(a)} and {kind(b)}"
-    raise ExpressionError(msg)
+    raise ExpressionError(f"`{symbol}` cannot take {kind(a)} and {kind(b)}")
 
 
 def negative(value: Json) -> Json:
     """Compute `-value`."""
     if not is_number(value):
-        msg = f"`-` cannot take {kind(value)}"
-        raise ExpressionError(msg)
+        raise ExpressionError(f"`-` cannot take {kind(value)}")
     return -canonical(cast("float", value))
 
 
@@ -98,12 +97,10 @@ def pick(holder: Json, index: Json) -> Json:
     if type(index) is str:
         return holder.get(index) if type(holder) is dict else None
     if not is_number(index):
-        msg = f"an index is a number or a text, not {kind(index)}"
-        raise ExpressionError(msg)
+        raise ExpressionError(f"an index is a number or a text, not {kind(index)}")
     number = canonical(cast("float", index))
     if type(number) is not int:
-        msg = f"an index is an integer, not {number}"
-        raise ExpressionError(msg)
+        raise ExpressionError(f"an index is an integer, not {number_text(number)}")
     if type(holder) is not list and type(holder) is not str:
         return None
     return holder[number] if -len(holder) <= number < len(holder) else None

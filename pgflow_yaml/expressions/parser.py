@@ -7,25 +7,19 @@ Python's own parser gives the shape; only the nodes listed here pass, and nothin
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
-from typing import cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from pgflow_yaml.expressions.findings import Finding, InvalidExpression, Reference
-from pgflow_yaml.expressions.functions import FUNCTIONS
+from pgflow_yaml.expressions.findings import Finding, Reference
 from pgflow_yaml.expressions.lexer import CONSTANTS, Lexer, Token
-from pgflow_yaml.expressions.repair import Repair, Source
-from pgflow_yaml.model import Json
+from pgflow_yaml.expressions.names import convert_call, convert_path
+from pgflow_yaml.expressions.repair import Repair
+
+if TYPE_CHECKING:
+    from pgflow_yaml.model import Json
 
 MAX_LENGTH = 1_000
 MAX_DEPTH = 50
-STEP_FIELDS = ("output", "status", "skip_reason", "error")
-RUN_FIELDS = ("id", "flow", "version", "started_at", "scheduled_at", "labels")
-_ELSEWHERE = {
-    "item": "the `with` of a map step",
-    "index": "the `with` of a map step",
-}
 _OPERATORS: dict[type[ast.AST], str] = {
     ast.Add: "+",
     ast.Sub: "-",
@@ -43,30 +37,13 @@ _OPERATORS: dict[type[ast.AST], str] = {
     ast.And: "and",
     ast.Or: "or",
 }
-_METHODS = {
-    "length": "len",
-    "size": "len",
-    "count": "len",
-    "toLowerCase": "lower",
-    "toUpperCase": "upper",
-    "trim": "strip",
-    "includes": "in",
-    "contains": "in",
-    "startsWith": "startswith",
-    "endsWith": "endswith",
-    "get": "default",
-    "stringify": "to_json",
-}
 _LEFT_OUT: dict[type[ast.AST], tuple[str, str | None]] = {
-    ast.SetComp: (
-        "a set comprehension is not part of the expression language",
-        "write it as a list: [ … ]",
-    ),
-    ast.DictComp: ("a dict comprehension is not part of the expression language", None),
+    ast.SetComp: ("there are no sets in JSON", "write a list: [ … ]"),
+    ast.Set: ("there are no sets in JSON", "write a list: [a, b]"),
+    ast.Tuple: ("there are no tuples in JSON", "write a list: [a, b]"),
+    ast.DictComp: ("an object cannot be made by a loop", "write its keys, or compute it in a step"),
     ast.GeneratorExp: ("a comprehension stands in square brackets", "put [ ] around it"),
-    ast.Set: ("a set is not part of the expression language", "write a list: [a, b]"),
-    ast.Tuple: ("a tuple is not part of the expression language", "write a list: [a, b]"),
-    ast.Starred: ("`*` cannot spread a list here", "join lists with `+`, or with flatten([a, b])"),
+    ast.Starred: ("`*` cannot spread a list here", "join lists with `+`"),
 }
 _WRONG: Json = ["lit", None]
 
@@ -85,47 +62,50 @@ class Expression:
         return sorted({reference.path for reference in self.references})
 
 
-def parse_text(
-    text: str, *, roots: frozenset[str], offset: int = 0
-) -> tuple[Json, list[Finding], list[Reference]]:
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """What was read of one text, wrong or not."""
+
+    ast: Json
+    findings: list[Finding]
+    references: list[Reference]
+
+
+def parse_text(text: str, *, roots: frozenset[str], offset: int = 0) -> Parsed:
     """Parse a bare expression; `offset` is added to every place."""
     if len(text) > MAX_LENGTH:
         message = f"the expression has {len(text):,} characters, and {MAX_LENGTH:,} are allowed"
-        return (
-            _WRONG,
-            [Finding(offset, offset + len(text), "PF220", message, "compute it in a step")],
-            [],
-        )
+        finding = Finding(offset, offset + len(text), "PF220", message, "compute it in a step")
+        return Parsed(_WRONG, [finding], [])
     lexer = Lexer(text)
     if not lexer.tokens and not lexer.findings:
-        return (
-            _WRONG,
-            [
-                Finding(
-                    offset,
-                    offset + len(text),
-                    "PF219",
-                    "the expression is empty",
-                    "write one, such as input.name",
-                )
-            ],
-            [],
+        finding = Finding(
+            offset, offset + len(text), "PF219", "the expression is empty", "write one: input.name"
         )
+        return Parsed(_WRONG, [finding], [])
     repair = Repair(lexer)
     findings = lexer.findings + repair.findings
-    parser = _Parser(repair, lexer, roots)
-    tree = parser.tree(bool(findings))
-    findings += parser.findings
-    moved = [Finding(f.start + offset, f.end + offset, f.code, f.message, f.help) for f in findings]
-    references = [Reference(r.path, r.start + offset, r.end + offset) for r in parser.references]
-    return tree, moved, references
+    parser = Parser(repair, lexer, roots)
+    tree = parser.tree(wrong=bool(findings))
+    return Parsed(
+        tree,
+        [
+            Finding(found.start + offset, found.end + offset, found.code, found.message, found.help)
+            for found in findings + parser.findings
+        ],
+        [
+            Reference(named.path, named.start + offset, named.end + offset)
+            for named in parser.references
+        ],
+    )
 
 
-class _Parser:
+class Parser:
     """Converts Python's tree, node by node, for the names in `roots`."""
 
     def __init__(self, repair: Repair, lexer: Lexer, roots: frozenset[str]) -> None:
-        self.source: Source = repair.source
+        """Start with nothing found; `tree` does the work."""
+        self.source = repair.source
         self.tokens = lexer.tokens
         self.text = lexer.text
         self.roots = roots
@@ -133,169 +113,136 @@ class _Parser:
         self.references: list[Reference] = []
         self.scopes: list[dict[str, Json]] = []
 
-    def tree(self, already_wrong: bool) -> Json:
-        node = self.source.parse() if self.source.tokens else None
-        if node is None:
-            if not already_wrong:
-                self._no_expression()
+    def tree(self, *, wrong: bool) -> Json:
+        """Convert the whole; if Python cannot parse it, say so unless that is known already."""
+        if not self.source.tokens:
             return _WRONG
-        return self.convert(node, 1)
-
-    def _no_expression(self) -> None:
-        if len(self.tokens) > MAX_DEPTH and self._deep():
-            return
-        start, end, message, fix = self._place_of_syntax_error()
-        self.findings.append(Finding(start, end, "PF219", message, fix))
-
-    def _deep(self) -> bool:
-        # Python gives up on depth as on a mistake; a run of openers and signs tells the two apart.
-        openers = [t for t in self.tokens if t.value in ("(", "[", "{", "-", "not")]
-        if len(openers) > MAX_DEPTH:
-            self.findings.append(self._too_deep(0, len(self.text)))
-            return True
-        return False
-
-    def _place_of_syntax_error(self) -> tuple[int, int, str, str | None]:
-        try:
-            ast.parse(self.source.text, mode="eval")
-        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-            column = (getattr(error, "offset", None) or 1) - 1
-            token = self.source.token_at(column)
-            if column >= len(self.source.text):
-                last = self.source.tokens[-1]
-                return (
-                    last.start,
-                    last.end,
-                    "something is missing after this",
-                    "complete the expression",
-                )
-            if "expected 'else'" in str(error):
-                return (
-                    token.start,
-                    self._end_of(error),
-                    "`if` needs its `else`",
-                    "write `a if condition else b`",
-                )
-            return (
-                token.start,
-                token.end,
-                "this does not fit here",
-                "complete the expression before it",
-            )
-        return 0, len(self.text), "this is not an expression", None
-
-    def _end_of(self, error: BaseException) -> int:
-        column = (getattr(error, "end_offset", None) or 1) - 2
-        return self.source.token_at(max(0, column)).end
-
-    def wrong(self, node: ast.expr, code: str, message: str, fix: str | None = None) -> Json:
-        """Record a finding under a node and give a tree that stands in for it."""
-        self.findings.append(
-            Finding(self.source.start(node), self.source.end(node), code, message, fix)
-        )
+        node = self.source.parse()
+        if isinstance(node, ast.expr):
+            return self.convert(node, 1)
+        if not wrong:
+            self.findings.append(self._no_expression(node))
         return _WRONG
 
-    def _too_deep(self, start: int, end: int) -> Finding:
-        message = f"the expression is nested deeper than {MAX_DEPTH} levels"
-        return Finding(start, end, "PF220", message, "compute it in a step")
+    def _no_expression(self, error: Exception) -> Finding:
+        # Python gives up on depth as on a mistake; a run of openers and signs tells the two apart.
+        openers = [token for token in self.tokens if token.value in ("(", "[", "{", "-", "not")]
+        if len(openers) > MAX_DEPTH:
+            return _too_deep(0, len(self.text))
+        start, end, message = 0, len(self.text), "this is not an expression"
+        fix = "complete the expression"
+        if isinstance(error, SyntaxError):
+            column = (error.offset or 0) - 1
+            token = self.source.token_at(column)
+            if column < 0:
+                last = self.source.tokens[-1]
+                start, end, message = last.start, last.end, "something is missing after this"
+            elif "expected 'else'" in error.msg:
+                end = self.source.token_at((error.end_offset or 2) - 2).end
+                start, message, fix = token.start, "`if` needs its `else`", "write `a if c else b`"
+            else:
+                start, end, message = token.start, token.end, "this does not fit here"
+        return Finding(start, end, "PF219", message, fix)
+
+    def wrong(self, node: ast.expr, code: str, message: str, *, fix: str | None = None) -> Json:
+        """Record a finding under a node and give a tree that stands in for it."""
+        start, end = self.source.start(node), self.source.end(node)
+        self.findings.append(Finding(start, end, code, message, fix))
+        return _WRONG
 
     def convert(self, node: ast.expr, depth: int) -> Json:
+        """Convert one node and what is under it."""
         if depth > MAX_DEPTH:
             if not any(finding.code == "PF220" for finding in self.findings):
-                self.findings.append(self._too_deep(self.source.start(node), self.source.end(node)))
+                self.findings.append(_too_deep(self.source.start(node), self.source.end(node)))
             return _WRONG
-        converter = _CONVERTERS.get(type(node))
+        converter = self._converters.get(type(node))
         if converter is not None:
-            return converter(self, node, depth + 1)
-        message, fix = _LEFT_OUT.get(
-            type(node), ("this is not part of the expression language", None)
-        )
-        return self._left_out(node, depth, message, fix)
+            return cast("Json", converter(self, node, depth + 1))
+        return self._left_out(node, depth)
 
-    def _left_out(self, node: ast.expr, depth: int, message: str, fix: str | None) -> Json:
-        self.wrong(node, "PF216", message, fix)
-        if isinstance(node, (ast.GeneratorExp, ast.SetComp)):
-            self.comprehension(cast("ast.ListComp", node), depth + 1)
-        elif isinstance(node, (ast.Set, ast.Tuple)):
+    def _left_out(self, node: ast.expr, depth: int) -> Json:
+        """Report syntax that the language leaves out, and what is wrong inside of it."""
+        message, fix = _LEFT_OUT.get(type(node), ("this is not part of the language", None))
+        if isinstance(node, ast.Set) and isinstance(node.elts[0], ast.Set):
+            message, fix = "braces make an object, not a template", "leave out the `{{ }}`"
+            return self.wrong(node, "PF216", message, fix=fix)
+        self.wrong(node, "PF216", message, fix=fix)
+        if isinstance(node, ast.GeneratorExp | ast.SetComp):
+            self._comprehension(cast("ast.ListComp", node), depth + 1)
+        elif isinstance(node, ast.Set | ast.Tuple):
             for part in node.elts:
                 self.convert(part, depth + 1)
         elif isinstance(node, ast.Starred):
             self.convert(node.value, depth + 1)
         return _WRONG
 
-    def token(self, placeholder: str) -> Token:
-        return self.tokens[int(placeholder.lstrip("t"))]
+    def token(self, placeholder: object) -> Token:
+        """Give the token behind a placeholder of the repaired text."""
+        return self.tokens[int(str(placeholder).lstrip("t"))]
 
-    def constant(self, node: ast.Constant, _depth: int) -> Json:
-        token = self.token(str(node.value))
+    def text_at(self, node: ast.expr | None) -> str | None:
+        """Give the value of a text literal; `None` for any other node."""
+        if isinstance(node, ast.Constant) and self.token(node.value).kind == "text":
+            return str(self.token(node.value).value)
+        return None
+
+    def variable(self, name: str) -> Json:
+        """Give the tree of a loop variable, innermost first; `None` if there is none."""
+        return next((scope[name] for scope in reversed(self.scopes) if name in scope), None)
+
+    def _constant(self, node: ast.Constant, _depth: int) -> Json:
+        token = self.token(node.value)
         return ["lit", CONSTANTS[str(token.value)] if token.kind == "name" else token.value]
 
-    def boolean(self, node: ast.BoolOp, depth: int) -> Json:
+    def _boolean(self, node: ast.BoolOp, depth: int) -> Json:
         return [_OPERATORS[type(node.op)], *(self.convert(part, depth) for part in node.values)]
 
-    def unary(self, node: ast.UnaryOp, depth: int) -> Json:
+    def _unary(self, node: ast.UnaryOp, depth: int) -> Json:
         value = self.convert(node.operand, depth)
         if isinstance(node.op, ast.Not):
             return ["not", value]
         if isinstance(node.op, ast.UAdd):
-            return self.wrong(
-                node,
-                "PF216",
-                "`+` before a value is not part of the expression language",
-                "leave it out",
-            )
+            return self.wrong(node, "PF216", "`+` stands between two values", fix="leave it out")
         if isinstance(value, list) and value[0] == "lit" and type(value[1]) in (int, float):
             return ["lit", -cast("float", value[1])]
         return ["neg", value]
 
-    def binary(self, node: ast.BinOp, depth: int) -> Json:
-        return [
-            _OPERATORS[type(node.op)],
-            self.convert(node.left, depth),
-            self.convert(node.right, depth),
-        ]
+    def _binary(self, node: ast.BinOp, depth: int) -> Json:
+        left, right = self.convert(node.left, depth), self.convert(node.right, depth)
+        return [_OPERATORS[type(node.op)], left, right]
 
-    def comparison(self, node: ast.Compare, depth: int) -> Json:
+    def _comparison(self, node: ast.Compare, depth: int) -> Json:
         parts = [self.convert(part, depth) for part in (node.left, *node.comparators)]
         pairs: list[Json] = [
-            [_OPERATORS[type(op)], left, right]
+            _compared(_OPERATORS[type(op)], left, right)
             for op, left, right in zip(node.ops, parts, parts[1:], strict=False)
         ]
         return pairs[0] if len(pairs) == 1 else ["and", *pairs]
 
-    def conditional(self, node: ast.IfExp, depth: int) -> Json:
-        return [
-            "if",
-            self.convert(node.test, depth),
-            self.convert(node.body, depth),
-            self.convert(node.orelse, depth),
-        ]
+    def _conditional(self, node: ast.IfExp, depth: int) -> Json:
+        return ["if", *(self.convert(part, depth) for part in (node.test, node.body, node.orelse))]
 
-    def sequence(self, node: ast.List, depth: int) -> Json:
+    def _list(self, node: ast.List, depth: int) -> Json:
         return ["list", *(self.convert(part, depth) for part in node.elts)]
 
-    def mapping(self, node: ast.Dict, depth: int) -> Json:
+    def _dict(self, node: ast.Dict, depth: int) -> Json:
         made: list[Json] = ["dict"]
         for key, value in zip(node.keys, node.values, strict=True):
             made += [self._key(key, value), self.convert(value, depth)]
         return made
 
     def _key(self, key: ast.expr | None, value: ast.expr) -> Json:
+        if (text := self.text_at(key)) is not None:
+            return text
         if key is None:
-            self.wrong(value, "PF216", "`**` cannot spread an object here", "write merge(a, b)")
-            return ""
-        if isinstance(key, ast.Constant) and self.token(str(key.value)).kind == "text":
-            return self.token(str(key.value)).value
+            message = "`**` cannot spread an object here"
+            return self.wrong(value, "PF216", message, fix="write merge(a, b)")
         name = self.text[self.source.start(key) : self.source.end(key)]
-        self.wrong(
-            key,
-            "PF216",
-            "a key of an object is a text in quotes",
-            f'write "{name}"' if isinstance(key, ast.Name) else None,
-        )
-        return ""
+        fix = f'write "{name}"' if isinstance(key, ast.Name) else "compute it in a step"
+        return self.wrong(key, "PF216", "a key of an object is a text in quotes", fix=fix)
 
-    def comprehension(self, node: ast.ListComp, depth: int) -> Json:
+    def _comprehension(self, node: ast.ListComp, depth: int) -> Json:
         scopes = len(self.scopes)
         loops = [self._loop(generator, depth) for generator in node.generators]
         made = self.convert(node.elt, depth + len(loops) - 1)
@@ -316,112 +263,45 @@ class _Parser:
         return name, iterable, conditions[0] if len(conditions) == 1 else ["and", *conditions]
 
     def _targets(self, target: ast.expr) -> tuple[str, dict[str, Json]]:
-        if isinstance(target, ast.Name):
-            name = str(self.token(target.id).value)
-            return name, {name: ["var", name]}
-        if isinstance(target, ast.Tuple) and all(
-            isinstance(part, ast.Name) for part in target.elts
-        ):
-            names = [str(self.token(cast("ast.Name", part).id).value) for part in target.elts]
-            joint = ",".join(names)
-            return joint, {
-                name: ["index", ["var", joint], ["lit", at]] for at, name in enumerate(names)
-            }
-        self.wrong(
-            target, "PF216", "a comprehension needs a plain name after `for`", "write `for x in …`"
-        )
-        return "", {}
+        """Give the loop variable, and the names that it makes known: `for key, value in …` two."""
+        parts = target.elts if isinstance(target, ast.Tuple) else [target]
+        names = [str(self.token(part.id).value) for part in parts if isinstance(part, ast.Name)]
+        if len(names) != len(parts):
+            message = "a comprehension needs a plain name after `for`"
+            self.wrong(target, "PF216", message, fix="write `for x in …`")
+        joint = ",".join(names)
+        if not isinstance(target, ast.Tuple):
+            return joint, {joint: ["var", joint]}
+        return joint, {
+            name: ["index", ["var", joint], ["lit", at]] for at, name in enumerate(names)
+        }
 
-    def variable(self, name: str) -> Json:
-        """Give the tree of a loop variable, innermost first; `None` if there is none."""
-        return next((scope[name] for scope in reversed(self.scopes) if name in scope), None)
-
-    def path(self, node: ast.expr, depth: int) -> Json:
-        """Convert a name, or a name with keys behind it."""
-        from pgflow_yaml.expressions.paths import convert_path
-
-        return convert_path(self, node, depth)
-
-    def call(self, node: ast.Call, depth: int) -> Json:
-        for keyword in node.keywords:
-            self.findings.append(self._keyword(keyword))
-        args = [self.convert(part, depth) for part in node.args]
-        if isinstance(node.func, ast.Attribute):
-            return self._method(node.func, depth)
-        if not isinstance(node.func, ast.Name):
-            return self.wrong(node, "PF213", "only a function can be called", None)
-        name = str(self.token(node.func.id).value)
-        function = FUNCTIONS.get(name)
-        if function is None:
-            return self.wrong(
-                node.func, "PF213", f"there is no function {name}()", _function_fix(name)
-            )
-        if not function.least <= len(args) <= function.most and not node.keywords:
-            return self.wrong(
-                node,
-                "PF221",
-                f"{name}() does not take {len(args)} arguments",
-                f"write {function.usage}",
-            )
-        return ["call", name, *args]
-
-    def _keyword(self, keyword: ast.keyword) -> Finding:
-        start = self.source.token_at(keyword.col_offset).start
-        end = self.source.token_at((keyword.end_col_offset or 1) - 1).end
-        return Finding(start, end, "PF216", "arguments have no names here", "write the value alone")
-
-    def _method(self, function: ast.Attribute, depth: int) -> Json:
-        name = str(self.token(function.attr).value)
-        owner = self.text[self.source.start(function) : self.source.end(function.value)]
-        known = _METHODS.get(name, name)
-        if known == "in":
-            fix: str | None = f"write part in {owner}"
-        elif known in FUNCTIONS:
-            usage = FUNCTIONS[known].usage.partition(" or ")[0]
-            head, _, rest = usage.partition("(")
-            tail = rest.partition(",")[2] if "," in rest else ")"
-            fix = f"write {head}({owner}{',' if tail != ')' else ''}{tail}, not {owner}.{name}()"
-        else:
-            fix = f"functions stand before their arguments: {', '.join(FUNCTIONS)}"
-        self.convert(function.value, depth)
-        start = self.token(function.attr).start
-        self.findings.append(
-            Finding(
-                start,
-                self.token(function.attr).end,
-                "PF212",
-                f"`.{name}()` is a method, and JSON values have none",
-                fix,
-            )
-        )
-        return _WRONG
+    _converters: ClassVar[dict[type[ast.AST], Any]] = {
+        ast.Constant: _constant,
+        ast.BoolOp: _boolean,
+        ast.UnaryOp: _unary,
+        ast.BinOp: _binary,
+        ast.Compare: _comparison,
+        ast.IfExp: _conditional,
+        ast.List: _list,
+        ast.Dict: _dict,
+        ast.ListComp: _comprehension,
+        ast.Call: convert_call,
+        ast.Name: convert_path,
+        ast.Attribute: convert_path,
+        ast.Subscript: convert_path,
+    }
 
 
-def _function_fix(name: str) -> str:
-    close = get_close_matches(name, FUNCTIONS, n=1)
-    if name in _METHODS and _METHODS[name] in FUNCTIONS:
-        close = [_METHODS[name]]
-    if close:
-        return f"did you mean {close[0]}()?"
-    return f"the functions are {', '.join(FUNCTIONS)}"
+def _compared(symbol: str, left: Json, right: Json) -> Json:
+    """Compare two trees; a list of literals behind `in` becomes one literal."""
+    if "in" in symbol and isinstance(right, list) and right[0] == "list":
+        items = cast("list[list[Json]]", right[1:])
+        if all(item[0] == "lit" for item in items):
+            return [symbol, left, ["lit", [item[1] for item in items]]]
+    return [symbol, left, right]
 
 
-_Converter = Callable[[_Parser, "ast.expr", int], Json]
-_CONVERTERS = cast(
-    "dict[type[ast.AST], _Converter]",
-    {
-        ast.Constant: _Parser.constant,
-        ast.BoolOp: _Parser.boolean,
-        ast.UnaryOp: _Parser.unary,
-        ast.BinOp: _Parser.binary,
-        ast.Compare: _Parser.comparison,
-        ast.IfExp: _Parser.conditional,
-        ast.List: _Parser.sequence,
-        ast.Dict: _Parser.mapping,
-        ast.ListComp: _Parser.comprehension,
-        ast.Call: _Parser.call,
-        ast.Name: _Parser.path,
-        ast.Attribute: _Parser.path,
-        ast.Subscript: _Parser.path,
-    },
-)
+def _too_deep(start: int, end: int) -> Finding:
+    message = f"the expression is nested deeper than {MAX_DEPTH} levels"
+    return Finding(start, end, "PF220", message, "compute it in a step")

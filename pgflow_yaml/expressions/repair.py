@@ -79,14 +79,14 @@ class Source:
         """Give the offset in the original text where a node ends."""
         return self.token_at((node.end_col_offset or 1) - 1).end
 
-    def parse(self) -> ast.expr | None:
-        """Parse; `None` when Python finds no expression."""
+    def parse(self) -> ast.expr | Exception:
+        """Parse; give Python's complaint when it finds no expression."""
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 return ast.parse(self.text, mode="eval").body
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            return None
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            return error
 
 
 class Repair:
@@ -101,6 +101,7 @@ class Repair:
         self.behind: list[Token] = []
         self.open: list[Token] = []
         self.questions: list[int] = []
+        self.after_value = False
         for position in range(len(self.read)):
             self._token(position)
         self._close()
@@ -115,10 +116,12 @@ class Repair:
             column += len(piece) + 1
         return Source(" ".join(self.pieces), self.behind, columns)
 
-    def _emit(self, piece: str, token: Token) -> None:
+    def _emit(self, piece: str, token: Token, *, value: bool = False) -> None:
+        """Add a piece; `value` tells whether an operator has to follow it."""
         if piece:
             self.pieces.append(piece)
             self.behind.append(token)
+            self.after_value = value
 
     def _report(self, token: Token, code: str, message: str, help_: str | None) -> None:
         self.findings.append(Finding(token.start, token.end, code, message, help_))
@@ -132,23 +135,22 @@ class Repair:
         elif token.kind == "name" and self._word_of_python(token, position):
             return
         elif token.kind == "key":
-            self._emit(f"t{position}", token)
+            self._emit(f"t{position}", token, value=True)
         else:
             self._operand(token, position)
 
     def _operand(self, token: Token, position: int) -> None:
-        previous = self.read[position - 1] if position else None
-        if previous and (previous.kind not in ("operator", "word") or previous.value in _PAIRS):
+        literal = token.kind in ("text", "number") or token.value in CONSTANTS
+        if self.pieces and self.pieces[-1] in (".", "?."):
+            shown = self.original[token.start : token.end]
+            self._report(token, "PF216", "an index stands in brackets", f"write [{shown}]")
+            literal = False
+        elif self.after_value:
             message = "an operator is missing before this"
-            fix = (
-                "join texts with `+`"
-                if token.kind == "text"
-                else "write an operator, or put texts in quotes"
-            )
+            fix = "join texts with `+`" if token.kind == "text" else "write the operator between"
             self._report(token, "PF219", message, fix)
             self._emit("and", token)
-        literal = token.kind in ("text", "number") or token.value in CONSTANTS
-        self._emit(f'"{position}"' if literal else f"t{position}", token)
+        self._emit(f'"{position}"' if literal else f"t{position}", token, value=True)
 
     def _word_of_python(self, token: Token, position: int) -> bool:
         """Report a word that is no name here, and put an operator in its place."""
@@ -180,7 +182,9 @@ class Repair:
         elif symbol == "|" and (fix := self._filter(position)):
             self._report(token, "PF210", "there are no filters", fix)
             self._emit("or", token)
-        elif symbol in FOREIGN:
+        elif symbol == "=" and self._names_argument(position):
+            self._emit("=", token)
+        elif symbol in FOREIGN and not (symbol == "**" and not self.after_value):
             code, piece, message, fix = FOREIGN[symbol]
             self._report(token, code, message.format(symbol), fix)
             self._emit(piece, token)
@@ -191,6 +195,16 @@ class Repair:
             self._closer(token, symbol)
         else:
             self._emit(symbol, token)
+
+    def _names_argument(self, position: int) -> bool:
+        """Tell whether this `=` stands in `f(name=value)`; the parser then says what is wrong."""
+        name, before = (self.read[max(0, position - back)] for back in (1, 2))
+        inside_call = bool(self.open) and self._opens_call(self.open[-1])
+        return name.kind == "name" and before.value in ("(", ",") and inside_call
+
+    def _opens_call(self, opener: Token) -> bool:
+        at = self.read.index(opener)
+        return opener.value == "(" and at > 0 and self.read[at - 1].kind in ("name", "key")
 
     def _filter(self, position: int) -> str | None:
         following = self.read[position + 1] if position + 1 < len(self.read) else None
@@ -236,7 +250,7 @@ class Repair:
     def _closer(self, token: Token, symbol: str) -> None:
         if self.open and self.open[-1].value == _PAIRS[symbol]:
             self.open.pop()
-            self._emit(symbol, token)
+            self._emit(symbol, token, value=True)
             return
         if any(opener.value == _PAIRS[symbol] for opener in self.open):
             while self.open[-1].value != _PAIRS[symbol]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pgflow_yaml.expressions.findings import Finding, InvalidExpression, Reference
 from pgflow_yaml.expressions.parser import Expression, parse_text
-from pgflow_yaml.model import Json
+
+if TYPE_CHECKING:
+    from pgflow_yaml.model import Json
 
 OPEN, CLOSE, ESCAPED = "${{", "}}", "$${{"
 
@@ -29,10 +33,10 @@ def parse_expression(text: str, *, roots: frozenset[str]) -> Expression:
                 [Finding(close + 2, len(text), "PF219", message, "leave out the `${{ }}`")]
             )
         start, end = start + len(OPEN), close
-    tree, findings, references = parse_text(text[start:end], roots=roots, offset=start)
-    if findings:
-        raise InvalidExpression(findings, references)
-    return Expression(text, tree, tuple(references))
+    found = parse_text(text[start:end], roots=roots, offset=start)
+    if found.findings:
+        raise InvalidExpression(found.findings, found.references)
+    return Expression(text, found.ast, tuple(found.references))
 
 
 def parse_template(text: str, *, roots: frozenset[str]) -> Expression | None:
@@ -55,10 +59,10 @@ def parse_template(text: str, *, roots: frozenset[str]) -> Expression | None:
             position = len(text)
             break
         inner = start + len(OPEN)
-        tree, wrong, named = parse_text(text[inner:close], roots=roots, offset=inner)
-        parts.append(tree)
-        findings += wrong
-        references += named
+        read = parse_text(text[inner:close], roots=roots, offset=inner)
+        parts.append(read.ast)
+        findings += read.findings
+        references += read.references
         position = close + len(CLOSE)
     if not found:
         return None

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import json
 import math
+from typing import TYPE_CHECKING
 
 from pgflow_yaml.expressions.findings import ExpressionError
-from pgflow_yaml.model import Json
+
+if TYPE_CHECKING:
+    from pgflow_yaml.model import Json
 
 MAX_BYTES = 1_048_576
 MAX_ITEMS = 10_000
 _DIGITS = 4_300
 _TOO_LARGE = 10**_DIGITS
-_EXACT = 2**53
 _KINDS: dict[type, str] = {
     bool: "a boolean",
     int: "a number",
@@ -39,21 +41,12 @@ def canonical(number: float) -> int | float:
     if type(number) is int:
         if -_TOO_LARGE < number < _TOO_LARGE:
             return number
-        msg = f"a number has more than {_DIGITS:,} digits"
-        raise ExpressionError(msg)
+        raise ExpressionError(f"a number has more than {_DIGITS:,} digits")
     if not math.isfinite(number):
-        msg = "a number is too large for a double"
-        raise ExpressionError(msg)
+        raise ExpressionError("a number is too large for a double")
     if not number.is_integer():
         return number
-    # Past 2**53 the shortest decimal is what JSON text, and so the database, carries.
-    return int(number) if abs(number) < _EXACT else _from_shortest(number)
-
-
-def _from_shortest(number: float) -> int:
-    from decimal import Decimal
-
-    return int(Decimal(repr(number)))
+    return int(number)
 
 
 def double(number: float) -> float:
@@ -61,8 +54,7 @@ def double(number: float) -> float:
     try:
         return float(number)
     except OverflowError:
-        msg = "a number is too large for a double"
-        raise ExpressionError(msg) from None
+        raise ExpressionError("a number is too large for a double") from None
 
 
 def is_number(value: Json) -> bool:
@@ -87,7 +79,7 @@ def number_text(number: float) -> str:
     text = repr(number)
     if "e" not in text:
         return text
-    from decimal import Decimal
+    from decimal import Decimal  # noqa: PLC0415 - start-up: few numbers are that small
 
     return format(Decimal(text), "f")
 
@@ -130,12 +122,10 @@ def limited_text(text: str) -> str:
 def check_bytes(size: int) -> None:
     """Refuse a text of so many bytes of UTF-8."""
     if size > MAX_BYTES:
-        msg = "the value is larger than 1 MiB"
-        raise ExpressionError(msg)
+        raise ExpressionError("the value is larger than 1 MiB")
 
 
 def check_items(count: int) -> None:
     """Refuse a list of so many items."""
     if count > MAX_ITEMS:
-        msg = f"a list has more than {MAX_ITEMS:,} items"
-        raise ExpressionError(msg)
+        raise ExpressionError(f"a list has more than {MAX_ITEMS:,} items")
