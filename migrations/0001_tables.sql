@@ -139,7 +139,7 @@ create index runs_by_flow on pgflow.runs (flow_slug);
 create index runs_by_status on pgflow.runs (status);
 create index runs_by_start on pgflow.runs (started_at desc, run_id);
 create index runs_live on pgflow.runs (run_id) where status = 'started';
-create unique index runs_by_key on pgflow.runs (flow_name, run_key) where run_key is not null;
+create unique index runs_by_key on pgflow.runs (run_key, flow_name) where run_key is not null;
 comment on column pgflow.runs.run_key is 'idempotency key of the start, unique for each flow name';
 comment on column pgflow.runs.error is '{"type", "message", "step", "index"} of the failure that ended it, or the reason of a cancel';
 
