@@ -186,7 +186,8 @@ class Builder:
             first, _ = self.document.lines.position(entries[node.text][0].start)
             again, _ = self.document.lines.position(node.start)
             message = f'the key "{node.text}" stands twice here, in line {first} and line {again}'
-            self.report("PF011", message, (node.start, node.end), "keep one of the two")
+            fix = f"keep one of the two; the first is in line {first}"
+            self.report("PF011", message, (node.start, node.end), fix)
         else:
             parent.key, parent.skip_value = node, False
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from pgflow_yaml.positions import Lines
 
+_INDENTED_BY_TAB = re.compile(r" *(\t+)")
 _EXPRESSION_KEY = re.compile(r"^\s*(?:- )?(if|map|until|key)\s*:\s+")
 _TEMPLATE = re.compile(r"\$\{\{.*?\}\}|\$\{\{[^}\n]*")
 
@@ -35,11 +36,6 @@ _PHRASES: tuple[tuple[str, str, str], ...] = (
         "exceeded maximum nesting depth",
         "values are nested deeper than 64 levels here",
         "flatten the structure",
-    ),
-    (
-        "found a tab character",
-        "a tab cannot be used for indentation",
-        "indent with spaces",
     ),
     (
         "could not find expected ':'",
@@ -85,6 +81,15 @@ def explain(error: yaml.MarkedYAMLError, *, text: str, lines: Lines) -> Diagnost
     number, _ = lines.position(at)
     while number > 1 and not lines.line(number).strip():
         number -= 1
+    tab = _INDENTED_BY_TAB.match(lines.line(number))
+    if tab is not None:
+        start = lines.starts[number - 1]
+        return Diagnostic(
+            code="PF010",
+            message="a tab cannot be used for indentation",
+            span=lines.span(start + tab.start(1), start + tab.end(1)),
+            help="indent with spaces",
+        )
     trap = _trap(lines, number)
     if trap is not None:
         return trap

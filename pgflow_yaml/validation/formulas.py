@@ -24,6 +24,7 @@ ROOTS = frozenset(
 )
 _EVERYWHERE = frozenset({"input", "steps", "run"})
 _KNOWN_WORD = re.compile(r"\b(?:input|steps|run)\b")
+_IN_TEMPLATE = re.compile(r"""["']?\$\{\{\s*([^{}]*?)\s*\}\}["']?""")
 _MUSTACHE = re.compile(r"(?<!\$)\{\{[^{}]*\}\}")
 
 
@@ -69,7 +70,10 @@ class Formulas:
             *(i.text for i in node.items if isinstance(i, ScalarNode) and i.value == i.text),
         ]
         if any(self._is_expression(text) for text in suspects):
-            fix = f"write map: {_quote(raw)}" if "\n" not in raw else 'write map: "[…]" in one line'
+            bare = _IN_TEMPLATE.sub(r"\1", raw)
+            fix = (
+                f"write map: {_quote(bare)}" if "\n" not in raw else 'write map: "[…]" in one line'
+            )
             message = f'map of step "{self.scope.step}" is a YAML list of texts, not an expression'
             self.report.add("PF232", message, node, fix=fix)
             return None

@@ -91,6 +91,8 @@ def _written(report: Report, ours: str, value: Node) -> str | None:
     raw = report.document.text[value.start : value.end]
     if len(raw) > 60 or "\n" in raw:
         return None
+    if ours == "flow" and _WORD.fullmatch(raw) and raw == raw.lower():
+        return f"write `flow: {raw}`"
     if ours == "handler" and _DOTTED.fullmatch(raw):
         return f"write `handler: {raw}`"
     if ours == "depends_on" and isinstance(value, SequenceNode) and raw.startswith("["):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pgflow_yaml import durations
@@ -50,6 +51,8 @@ def wrong_type(node: Node, schema: Mapping[str, Any], path: Path) -> Sentence:
     else:
         expected = " or ".join(_TYPE_WORDS[name] for name in wanted if name != "null")
     got = kind_of(node.value if isinstance(node, ScalarNode) else node.data())
+    if isinstance(node, ScalarNode) and got == "a number":
+        got = f"the number {node.text}"
     empty = isinstance(node, ScalarNode) and not node.text and not node.style
     message = f"{_subject(path)} must be {expected}, {'but is empty' if empty else f'not {got}'}"
     return Sentence("PF103", message, _fix_by_place(node, path) or _fix_by_type(node, wanted))
@@ -202,6 +205,8 @@ def _subject(path: Path) -> str:
 
 
 def _slug(text: str) -> str:
+    text = unicodedata.normalize("NFKD", text.replace("ß", "ss"))
+    text = "".join(character for character in text if not unicodedata.combining(character))
     slug = re.sub(r"_+", "_", re.sub(r"[^A-Za-z0-9]+", "_", text)).strip("_")
     return f"_{slug}" if slug[:1].isdigit() else slug
 
