@@ -304,6 +304,16 @@ def test_analyse_counts_a_module(tmp_path: Path) -> None:
     }
 
 
+def test_analyse_counts_functions_of_the_same_name(tmp_path: Path) -> None:
+    """A property's getter and setter are two functions, and the longer one is named."""
+    file = tmp_path / "twice.py"
+    file.write_text("def f():\n    return 1\n\ndef f():\n    pass\n    return 2\n")
+
+    found = census.analyse("twice", str(file))
+
+    assert (found["functions"], found["longest"]) == (2, {"name": "twice.f", "count": 3})
+
+
 def test_analyse_of_an_empty_module(tmp_path: Path) -> None:
     """A module without functions has no longest one."""
     file = tmp_path / "empty.py"

@@ -102,9 +102,9 @@ def analyse(name: str, file: str) -> Facts:
     """Parse one module and count what it consists of."""
     source = Path(file).read_bytes()
     tree = ast.parse(source, filename=file)
-    functions = dict(_functions(tree, name))
-    lengths = {title: _length(node) for title, node in functions.items()}
-    paths = {title: _paths(node) for title, node in functions.items()}
+    functions = list(_functions(tree, name))  # a name may occur twice: overloads, properties
+    lengths: list[Ranked] = [{"name": title, "count": _length(f)} for title, f in functions]
+    paths: list[Ranked] = [{"name": title, "count": _paths(f)} for title, f in functions]
     code, comments = _lines(source)
     return {
         "name": name,
@@ -113,10 +113,10 @@ def analyse(name: str, file: str) -> Facts:
         "comments": comments,
         "classes": sum(isinstance(node, ast.ClassDef) for node in ast.walk(tree)),
         "functions": len(functions),
-        "documented": sum(ast.get_docstring(node) is not None for node in functions.values()),
-        "paths": sum(paths.values()),
-        "longest": _first(lengths),
-        "hardest": _first(paths),
+        "documented": sum(ast.get_docstring(node) is not None for _, node in functions),
+        "paths": sum(entry["count"] for entry in paths),
+        "longest": next(iter(_ranked(lengths)), None),
+        "hardest": next(iter(_ranked(paths)), None),
     }
 
 
@@ -204,11 +204,6 @@ def _paths(node: Function) -> int:
     inside = list(ast.walk(node))
     branches = sum(isinstance(child, BRANCHES) for child in inside)
     return 1 + branches + sum(len(n.values) - 1 for n in inside if isinstance(n, ast.BoolOp))
-
-
-def _first(counts: dict[str, int]) -> Ranked | None:
-    ranked = _ranked([{"name": name, "count": count} for name, count in counts.items()])
-    return ranked[0] if ranked else None
 
 
 def _ranked(entries: list[Ranked]) -> list[Ranked]:
