@@ -45,6 +45,9 @@ def database(options: Options, *, checked: bool = True) -> Iterator[Database]:
     """
     from pgflow_yaml import migrate
 
+    from .logs import set_up_logs
+
+    set_up_logs(options)
     named = named_database(options)
     if named is not None:
         if checked:

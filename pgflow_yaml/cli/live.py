@@ -110,7 +110,8 @@ def plain_lines() -> Iterator[Show]:
     """Write each event as a line for a log, on stderr."""
 
     def show(before: Snapshot | None, after: Snapshot) -> None:
-        column = min(max((cells(step["slug"]) for step in after["steps"]), default=0), 24)
+        longest = max((cells(step["slug"]) for step in after["steps"]), default=0)
+        column = min(max(longest, 12), 24)
         sys.stderr.writelines(line(event, column) + "\n" for event in changes(before, after))
         sys.stderr.flush()
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from .words import one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from .options import Options
 
 FIELDS = ("run_id", "flow", "step", "index", "attempt", "action")
@@ -77,10 +79,17 @@ class JsonLine(_Formatter):
         return json.dumps({**pairs, **self._fields(record)}, default=str)
 
 
-def set_up_logs(options: Options, *, level: int = logging.WARNING) -> None:
-    """Send the library's log lines to stderr; `-v` and `-q` move the level."""
+def set_up_logs(
+    options: Options, *, level: int = logging.WARNING, shown_elsewhere: Collection[str] = ()
+) -> None:
+    """Send the library's log lines to stderr; `-v` and `-q` move the level.
+
+    Actions that the view of a run shows anyway are logged only with `-v`.
+    """
     shift = -10 * options.verbose + (20 if options.quiet else 0)
     handler = _Stderr()
+    if not options.verbose:
+        handler.addFilter(lambda record: getattr(record, "action", None) not in shown_elsewhere)
     if options.log_format == "json":
         handler.setFormatter(JsonLine())
     elif options.log_format == "auto" and not sys.stderr.isatty():

@@ -110,10 +110,10 @@ def worker_command(options: Options, /, *, queues: Sequence[str], lease: str, **
     from .logs import set_up_logs
     from .working import serve
 
-    set_up_logs(options, level=logging.INFO)
     log = logging.getLogger("pgflow_yaml.cli")
     places = handler_places(given.pop("app_dir"), given.pop("allow"))
     with database(options) as place:
+        set_up_logs(options, level=logging.INFO)
         worker = Worker(
             place.conninfo,
             queues=list(queues) or None,

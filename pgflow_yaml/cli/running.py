@@ -22,6 +22,7 @@ from .finding import active
 from .given import as_text, read_input
 from .live import view_for
 from .loading import Loaded, handler_places, load, with_handlers
+from .logs import set_up_logs
 from .working import sigterm_as_interrupt, working
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ def run_here(request: Request, options: Options) -> int:
         followed = Followed(
             run_id=run_id, view=view, out=out, timeout=timeout, places=chosen.places
         )
+        set_up_logs(options, shown_elsewhere=("failed", "timeout", "stop"))
         worker = Worker(
             place.conninfo,
             queues=[chosen.name],

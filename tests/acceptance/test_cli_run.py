@@ -110,7 +110,7 @@ def test_a_failed_run_shows_what_to_look_at(shell: Shell) -> None:
     assert result.out == ""
     assert 'step "a" failed, 2 of 2 attempts' in result.err
     assert "tasks.fail: ValueError: no red second line" in result.err
-    assert 'tasks.py:12 in fail     def fail(input): raise ValueError("no' in result.err
+    assert 'tasks.py:11 in fail     def fail(input): raise ValueError("no' in result.err
     assert "   f.yaml:3:3\n" in result.err
     assert "   input   {}\n" in result.err
     assert "--step a\n" in result.err
