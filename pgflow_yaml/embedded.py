@@ -175,10 +175,10 @@ def _private_top() -> Path:
 
 
 def _own_folder(path: Path) -> Path:
-    """Make a folder that others may pass through, as the server's user must, but not list."""
+    """Make a folder for us alone; the server's user may pass through root's, not list them."""
     if not path.exists():
-        path.mkdir(exist_ok=True)
-        path.chmod(0o711)
+        path.mkdir(mode=0o700, exist_ok=True)
+        path.chmod(0o711 if os.geteuid() == 0 else 0o700)
     return path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import json
 import os
@@ -36,7 +37,6 @@ _SETTINGS = {
     "fsync": "on",
     "synchronous_commit": "on",
 }
-# A keeper may outlive us: Python would warn of a running child that nobody remembers.
 _keepers: list[subprocess.Popen[bytes]] = []
 
 
@@ -174,7 +174,8 @@ def _run_keeper(where: Places, plan: str, deadline: float) -> tuple[int | None, 
     log_path = where.home / "server.log"
     if log_path.exists() and log_path.stat().st_size > _LOG_BYTES:
         log_path.unlink()
-    with log_path.open("ab") as log:
+    # For us alone: the server quotes the statements that failed, with their data.
+    with os.fdopen(os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as log:
         begin = log.tell()
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", keeper.__file__, plan],
@@ -189,3 +190,10 @@ def _run_keeper(where: Places, plan: str, deadline: float) -> tuple[int | None, 
     while time.monotonic() < deadline and process.poll() is None and not _answers(where):
         time.sleep(0.01)
     return process.returncode, log_path.read_bytes()[begin:].decode(errors="replace")
+
+
+@atexit.register
+def _let_keepers_live() -> None:
+    """They may outlive us; Python warns of children that still run unless it thinks they ended."""
+    for process in _keepers:
+        process.returncode = process.poll() or 0

@@ -158,6 +158,25 @@ def test_without_the_extra_the_message_says_what_to_install(tmp_path: Path) -> N
     assert "--dsn" in done.stdout
 
 
+def test_others_see_neither_data_nor_log(project: Path) -> None:
+    """The log quotes statements with what is in them: it is as private as the data."""
+    with local.server(project) as held:
+        closed = [held.places.data, held.places.socket, held.places.home / "server.log"]
+
+        assert [path.name for path in closed if path.stat().st_mode & 0o077] == []
+
+
+def test_ending_with_a_running_server_is_silent(project: Path) -> None:
+    """A program that ends with warnings as errors says nothing about the process it leaves."""
+    code = "import sys, pathlib; from pgflow_yaml import local; s = local.server(pathlib.Path('.'))"
+
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], cwd=project, capture_output=True, check=True
+    )
+
+    assert done.stdout + done.stderr == b""
+
+
 def test_settings_of_the_caller_do_not_reach_the_server(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
