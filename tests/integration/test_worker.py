@@ -1,0 +1,486 @@
+"""Client and worker on a real database: what handlers get, and what comes of what they do."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+
+from pgflow_yaml import InvalidInput, NotFound, PgflowError, RunFailed
+from tests.fixtures.waiting import eventually
+
+if TYPE_CHECKING:
+    from tests.fixtures.working import Works
+
+
+def outcome(works: Works, body: str, step: str = "{handler: shop.go}", **input_: Any) -> Any:
+    """The only step of a flow whose handler has this body, once nothing more happens to it."""
+    works.app.write("shop.py", f"import math, sys, datetime\n{body}\n")
+    works.deploy(f"flow: one\ninput: {{x: {{default: 7}}}}\nsteps:\n  go: {step}\n")
+    run = works.client.start("one", input_)
+    works.drain()
+    return works.client.run_snapshot(run.id)
+
+
+def test_data_flows_as_the_language_says(works: Works) -> None:
+    """A root gets the input, a dependent its dependencies' outputs, a map task its item."""
+    works.app.write(
+        "shop.py",
+        """
+        def root(input): return {"rows": [input["n"], 2], "n": input["n"]}
+        def item(row, ctx): return [row, ctx.index]
+        def named(row, at, n): return {"row": row, "at": at, "n": n}
+        def share(input, ctx): input["seen"] = ctx.index; return input
+        async def joined(outputs): return outputs
+        """,
+    )
+    works.deploy(
+        """
+        flow: data
+        input: {n: {type: integer}}
+        steps:
+          root: {handler: shop.root}
+          plain: {handler: shop.item, depends_on: [root], map: steps.root.output.rows}
+          named:
+            handler: shop.named
+            depends_on: [root]
+            map: steps.root.output.rows
+            with: {row: "${{ item }}", at: "at ${{ index }}", n: "${{ input.n }}"}
+          shares: {handler: shop.share, initial_tasks: 3}
+          joined: {handler: shop.joined, depends_on: [plain, named, shares]}
+        """
+    )
+    run = works.client.start("data", {"n": 1})
+
+    works.drain()
+
+    assert works.client.get(run.id).output == {
+        "joined": {
+            "plain": [[1, 0], [2, 1]],
+            "named": [{"row": 1, "at": "at 0", "n": 1}, {"row": 2, "at": "at 1", "n": 1}],
+            "shares": [{"n": 1, "seen": 0}, {"n": 1, "seen": 1}, {"n": 1, "seen": 2}],
+        }
+    }
+
+
+def test_the_context_says_which_attempt_this_is(works: Works) -> None:
+    """Attempts grow, the idempotency key stays, the run input is at hand."""
+    body = """
+def go(input, ctx):
+    facts = [ctx.run_id, ctx.attempt, ctx.idempotency_key, ctx.run_input, ctx.cancelled]
+    if ctx.attempt < 2:
+        raise ValueError("again")
+    return facts
+"""
+    found = outcome(works, body, "{handler: shop.go, retry: {max_attempts: 2, base_delay: 0s}}")
+
+    if found["run"]["status"] == "started":  # the back-off was still going on
+        works.drain()
+        found = works.client.run_snapshot(found["run"]["id"])
+    run_id = found["run"]["id"]
+    assert found["steps"][0]["output"] == [run_id, 2, f"{run_id}/go/0/0", {"x": 7}, False]
+
+
+@pytest.mark.parametrize(
+    ("body", "type_", "message"),
+    [
+        ("def go(x): raise SystemExit(3)", "SystemExit", "3"),
+        ("def go(x): sys.exit('bye')", "SystemExit", "bye"),
+        ("def go(x): raise KeyboardInterrupt", "KeyboardInterrupt", ""),
+        ("def go(x): raise GeneratorExit", "GeneratorExit", ""),
+        ("def go(x): raise MemoryError('much')", "MemoryError", "much"),
+        ("def go(x): return go(x)", "RecursionError", "maximum recursion depth"),
+        ("async def go(x): raise SystemExit(3)", "SystemExit", "3"),
+        ("async def go(x): raise KeyboardInterrupt", "KeyboardInterrupt", ""),
+        ("def go(x): raise ValueError('a\\0b')", "ValueError", "a�b"),
+    ],
+)
+def test_whatever_a_handler_raises_fails_its_attempt_only(
+    works: Works, body: str, type_: str, message: str
+) -> None:
+    """The worker survives and says what happened, with the place (R-5, F20, F22)."""
+    found = outcome(works, body, "{handler: shop.go, retry: 1}")
+
+    assert found["run"]["status"] == "failed"
+    error = found["errors"][0]
+    assert error["type"] == type_
+    assert message in error["message"]
+    assert "shop.py" in error["trace"]
+
+
+@pytest.mark.parametrize(
+    ("expression", "path"),
+    [
+        ("{'a': ['x', 'nul\\0']}", "$.a[1]"),
+        ("{'a\\0': 1}", "$['a\\x00']"),
+        ("['\\ud800']", "$[0]"),
+        ("{'n': math.nan}", "$.n"),
+        ("[math.inf]", "$[0]"),
+        ("{'s': {1, 2}}", "$.s"),
+        ("b'x'", "$"),
+        ("datetime.datetime.now()", "$"),
+        ("'x' * 3_000_000", "$"),
+        ("10 ** 5000", "$"),
+        ("x.append(x) or x", "$[0][0]"),
+        ("(i for i in [])", "$"),
+    ],
+)
+def test_an_output_without_json_fails_at_once_with_its_place(
+    works: Works, expression: str, path: str
+) -> None:
+    """No second attempt: the same code would return the same (R-9, F20)."""
+    found = outcome(works, f"def go(y):\n    x = []\n    return {expression}\n")
+
+    (error,) = found["errors"]
+    assert (error["type"], error["attempt"], error["final"]) == ("UnserialisableOutput", 1, True)
+    assert error["message"].startswith(f"output {path}")
+
+
+def test_the_neighbours_of_a_bad_output_complete(works: Works) -> None:
+    """In a batch only the bad one fails."""
+    works.app.write("shop.py", "def go(i): return b'' if i == 3 else i\n")
+    works.deploy(
+        """
+        flow: mixed
+        input: {items: {type: array}}
+        steps:
+          go: {handler: shop.go, map: input.items, when_exhausted: skip}
+        """
+    )
+    run = works.client.start("mixed", {"items": list(range(6))})
+
+    works.drain()
+
+    (error,) = works.client.run_snapshot(run.id)["errors"]
+    assert error["index"] == 3
+
+
+@pytest.mark.parametrize(
+    ("body", "type_"),
+    [
+        ("def go(a, b): return 1", "TypeError"),
+        ("from pgflow_yaml import PermanentError\ndef go(x): raise PermanentError('no')",
+         "PermanentError"),
+    ],
+)  # fmt: skip
+def test_what_another_attempt_cannot_heal_is_not_tried_again(
+    works: Works, body: str, type_: str
+) -> None:
+    """PermanentError and a call that does not fit end the task at its first attempt."""
+    (error,) = outcome(works, body)["errors"]
+
+    assert (error["type"], error["final"]) == (type_, True)
+
+
+def test_retry_later_waits_as_long_as_it_says(works: Works) -> None:
+    """The handler's delay replaces the back-off, and counts as an attempt."""
+    body = """
+from pgflow_yaml import RetryLater
+def go(x): raise RetryLater(3600)
+"""
+    found = outcome(works, body)
+
+    (error,) = found["errors"]
+    assert (error["type"], error["final"]) == ("RetryLater", False)
+    assert found["steps"][0]["status"] == "started"
+    assert found["steps"][0]["retry_at"] > found["now"]
+
+
+def test_an_async_function_behind_a_plain_one_is_explained(works: Works) -> None:
+    """A coroutine is no output; the sentence says what to do."""
+    found = outcome(works, "async def inner(x): return x\ndef go(x): return inner(x)\n")
+
+    (error,) = found["errors"]
+    assert "`async def`" in error["message"]
+
+
+def test_an_attempt_ends_at_its_timeout(works: Works) -> None:
+    """The handler is told, its late result is dropped, the worker goes on with another thread."""
+    works.app.write(
+        "shop.py",
+        """
+        import threading
+        told, done = threading.Event(), threading.Event()
+        def slow(input, ctx):
+            while not ctx.cancelled:
+                done.wait(0.01)
+            told.set()
+            return "late"
+        async def slow_async(input):
+            import asyncio
+            try:
+                await asyncio.sleep(30)
+            finally:
+                done.set()
+        """,
+    )
+    works.deploy(
+        """
+        flow: slow
+        steps:
+          a: {handler: shop.slow, timeout: 100ms, retry: 1, when_exhausted: skip}
+          b: {handler: shop.slow_async, timeout: 100ms, retry: 1, when_exhausted: skip}
+        """
+    )
+    run = works.client.start("slow")
+
+    works.start()
+
+    assert works.ended(run.id).status == "completed"
+    errors = works.client.run_snapshot(run.id)["errors"]
+    assert {(each["type"], each["step"]) for each in errors} == {("Timeout", "a"), ("Timeout", "b")}
+    import shop  # type: ignore[import-not-found]
+
+    assert shop.told.wait(5)
+    assert shop.done.wait(5)
+
+
+def test_too_many_handlers_that_ignore_their_timeout_end_the_worker(
+    works: Works, caplog: pytest.LogCaptureFixture
+) -> None:
+    """More abandoned threads than slots: exit code 1, the step is named (engine §4.3)."""
+    works.app.write(
+        "shop.py",
+        """
+        import threading
+        release = threading.Event()
+        def deaf(input): release.wait(20)
+        """,
+    )
+    works.deploy(
+        """
+        flow: deaf
+        steps:
+          hear_nothing: {handler: shop.deaf, timeout: 50ms, retry: 1, initial_tasks: 5,
+                         when_exhausted: fail}
+        """
+    )
+    for _ in range(4):
+        works.client.start("deaf")
+
+    code = works.worker(concurrency=2).run()
+
+    import shop
+
+    shop.release.set()
+    assert code == 1
+    assert "hear_nothing" in caplog.text
+
+
+def test_a_missing_handler_is_left_to_others(
+    works: Works, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No attempt is used, the worker lives, and a capable worker completes the run (R-6, F31)."""
+    works.app.write("shop.py", "def here(x): return 1\n")
+    works.deploy(
+        """
+        flow: partly
+        steps:
+          here: {handler: shop.here}
+          there: {handler: elsewhere.there}
+        """
+    )
+    run = works.client.start("partly")
+    works.start()
+    eventually(lambda: works.client.get(run.id).steps[0].status == "completed")
+    eventually(lambda: "elsewhere.there is not available" in caplog.text)
+
+    works.app.write("elsewhere.py", "def there(x): return 2\n")
+    works.start()
+
+    found = works.ended(run.id)
+    assert found.output == {"here": 1, "there": 2}
+    assert [step.attempts for step in found.steps] == [1, 1]
+
+
+def test_a_forged_handler_is_never_imported(works: Works, db: psycopg.Connection) -> None:
+    """What the database says about handlers does not matter (S-8)."""
+    works.app.write("shop.py", "def go(x): return 1\n")
+    works.deploy("flow: forged\nsteps:\n  go: {handler: shop.go}\n")
+    db.execute("update pgflow.steps set handler = 'os.getpid'")
+    run = works.client.start("forged")
+
+    works.drain()
+
+    assert works.client.get(run.id).status == "started"
+    assert works.client.get(run.id).steps[0].output is None
+
+
+def test_a_run_that_is_cancelled_tells_its_handler(works: Works) -> None:
+    """The next heartbeat sets `ctx.cancelled`; the result is dropped (F32)."""
+    works.app.write(
+        "shop.py",
+        """
+        import threading
+        begun, told = threading.Event(), threading.Event()
+        def go(input, ctx):
+            begun.set()
+            while not ctx.cancelled:
+                ctx.heartbeat()
+                told.wait(0.02)
+            told.set()
+            return "late"
+        """,
+    )
+    works.deploy("flow: long\nsteps:\n  go: {handler: shop.go}\n")
+    run = works.client.start("long")
+    works.start(lease_seconds=1.5)
+    eventually(lambda: works.client.get(run.id).steps[0].tasks["started"] == 1)
+
+    assert works.client.cancel(run.id)["cancelled"]
+
+    import shop
+
+    assert shop.told.wait(10)
+    found = works.client.get(run.id)
+    assert (found.status, found.output) == ("cancelled", None)
+
+
+def test_many_threads_share_the_work(works: Works) -> None:
+    """As many handlers run at once as `concurrency` says, no more."""
+    works.app.write(
+        "shop.py",
+        """
+        import threading
+        meet = threading.Barrier(4, timeout=20)
+        def go(i):
+            meet.wait()
+            return threading.get_ident()
+        """,
+    )
+    works.deploy(
+        """
+        flow: wide
+        input: {items: {type: array}}
+        steps:
+          go: {handler: shop.go, map: input.items}
+        """
+    )
+    run = works.client.start("wide", {"items": list(range(8))})
+
+    works.start(concurrency=4)
+
+    output = works.ended(run.id).steps[0].output
+    assert isinstance(output, list)
+    assert len(output) == 8
+    assert len(set(map(str, output))) == 4
+
+
+def test_a_client_runs_a_flow_in_its_own_process(works: Works) -> None:
+    """`client.run` starts, works and returns the completed run."""
+    works.app.write("shop.py", "def go(input): return input['x'] * 2\n")
+    works.deploy("flow: double\ninput: {x: {type: integer}}\nsteps:\n  go: {handler: shop.go}\n")
+
+    run = works.client.run("double", {"x": 21}, app_dir=works.app.folder, timeout=20)
+
+    assert (run.status, run.output) == ("completed", {"go": 42})
+
+
+def test_waiting_for_a_failed_run_raises(works: Works) -> None:
+    """RunFailed names the run, the step and the error."""
+    works.app.write("shop.py", "def go(input): raise ValueError('broken')\n")
+    works.deploy("flow: bad\nsteps:\n  go: {handler: shop.go, retry: 1}\n")
+    run = works.client.start("bad")
+    works.drain()
+
+    with pytest.raises(RunFailed, match="broken") as failed:
+        works.client.wait(run.id, timeout=5)
+
+    assert (failed.value.run, failed.value.step) == (run.id, "go")
+
+
+def test_waiting_has_an_end(works: Works) -> None:
+    """The run goes on when the time is up."""
+    works.deploy("flow: idle\nsteps:\n  go: {handler: shop.go}\n")
+    run = works.client.start("idle")
+
+    with pytest.raises(TimeoutError, match="goes on"):
+        works.client.wait(run.id, timeout=0.1)
+
+
+def test_a_start_joins_the_callers_transaction(works: Works) -> None:
+    """A rollback undoes the run, a commit keeps it."""
+    works.deploy("flow: idle\nsteps:\n  go: {handler: shop.go}\n")
+
+    with psycopg.connect(works.database) as mine:
+        undone = works.client.start("idle", conn=mine)
+        mine.rollback()
+        kept = works.client.start("idle", conn=mine)
+        mine.commit()
+
+    assert works.client.get(kept.id).status == "started"
+    with pytest.raises(NotFound):
+        works.client.get(undone.id)
+
+
+def test_a_key_makes_a_start_repeatable(works: Works) -> None:
+    """The same key and input give the same run, another input is an error."""
+    works.deploy("flow: keyed\ninput: {x: {default: 1}}\nsteps:\n  go: {handler: shop.go}\n")
+
+    first = works.client.start("keyed", {"x": 1}, key="k")
+
+    assert works.client.start("keyed", {"x": 1}, key="k").id == first.id
+    with pytest.raises(PgflowError, match="another input"):
+        works.client.start("keyed", {"x": 2}, key="k")
+
+
+@pytest.mark.parametrize(
+    ("given", "path"),
+    [
+        ({"rows": [{"id": "x"}]}, "rows[0].id"),
+        ({"rows": "x"}, "rows"),
+        ({"rows": [], "more": 1}, "more"),
+        ({}, "rows"),
+        ({"rows": [float("nan")]}, "rows[0]"),
+    ],
+)
+def test_a_wrong_input_is_refused_with_its_place(works: Works, given: Any, path: str) -> None:
+    """Also what lies deep in a field, which the database does not look at."""
+    works.deploy(
+        """
+        flow: strict
+        input: {rows: {type: array, items: {type: object, properties: {id: {type: integer}}}}}
+        steps:
+          go: {handler: shop.go}
+        """
+    )
+
+    with pytest.raises(InvalidInput) as refused:
+        works.client.start("strict", given)
+
+    assert [problem["path"] for problem in refused.value.problems] == [path]
+
+
+def test_an_unknown_flow_or_run_is_not_found(works: Works) -> None:
+    """NotFound, with a sentence."""
+    with pytest.raises(NotFound, match='no flow "nope"'):
+        works.client.start("nope")
+    with pytest.raises(NotFound, match="no run"):
+        works.client.get("00000000-0000-0000-0000-000000000000")
+
+
+def test_the_worker_thread_count_is_bounded(works: Works) -> None:
+    """A wide map does not make more threads than slots."""
+    works.app.write("shop.py", "def go(i): return i\n")
+    works.deploy(
+        """
+        flow: wide
+        input: {items: {type: array}}
+        steps:
+          go: {handler: shop.go, map: input.items}
+        """
+    )
+    run = works.client.start("wide", {"items": list(range(2000))})
+    worker = works.worker(concurrency=3, burst=True)
+    most = 0
+
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    while thread.is_alive():
+        most = max(most, sum(t.name == "pgflow-handler" for t in threading.enumerate()))
+        thread.join(0.005)
+
+    assert works.client.get(run.id).output == {"go": list(range(2000))}
+    assert 1 <= most <= 3
