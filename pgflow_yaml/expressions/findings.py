@@ -34,7 +34,7 @@ class Finding:
     end: int
     code: str
     message: str
-    help: str | None = None
+    help: str
 
 
 @dataclass(frozen=True, slots=True)

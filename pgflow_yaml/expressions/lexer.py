@@ -87,8 +87,9 @@ class Lexer:
             self._add("operator", start, match.end(), match.group())
             return match.end()
         message, fix = _strange(character)
-        self._report((start, start + 1), "PF219", message, fix)
-        return start + 1
+        end = len(self.text) if character == "#" else start + 1
+        self._report((start, end), "PF219", message, fix)
+        return end
 
     def _follows_value_dot(self, start: int) -> bool:
         # `rows.0`: here the dot belongs to the path, not to the number.
@@ -102,7 +103,7 @@ class Lexer:
     def _add(self, kind: Kind, start: int, end: int, value: Json) -> None:
         self.tokens.append(Token(kind, start, end, value))
 
-    def _report(self, span: tuple[int, int], code: str, message: str, fix: str | None) -> None:
+    def _report(self, span: tuple[int, int], code: str, message: str, fix: str) -> None:
         self.findings.append(Finding(*span, code, message, fix))
 
     def _name(self, start: int, end: int) -> int:
@@ -151,7 +152,12 @@ class Lexer:
             return int(plain)
         number = float(plain)
         if number == float("inf"):
-            self._report((start, end), "PF223", f"`{text}` is too large for a double", None)
+            self._report(
+                (start, end),
+                "PF223",
+                f"`{text}` is too large for a double",
+                "no number is that large",
+            )
             return 0
         return canonical(number)
 
@@ -208,7 +214,7 @@ class Lexer:
         return "", end
 
 
-def _strange(character: str) -> tuple[str, str | None]:
+def _strange(character: str) -> tuple[str, str]:
     """Say what a character outside the language is, and what to write."""
     if character == "#":
         return "an expression holds no comment", "put the comment on a line of its own in the file"
@@ -224,4 +230,4 @@ def _strange(character: str) -> tuple[str, str | None]:
             "write an ordinary space",
         )
     shown = character if character.isprintable() else f"U+{ord(character):04X}"
-    return f"`{shown}` has no meaning in an expression", None
+    return f"`{shown}` has no meaning in an expression", "put texts in quotes"

@@ -37,7 +37,7 @@ _OPERATORS: dict[type[ast.AST], str] = {
     ast.And: "and",
     ast.Or: "or",
 }
-_LEFT_OUT: dict[type[ast.AST], tuple[str, str | None]] = {
+_LEFT_OUT: dict[type[ast.AST], tuple[str, str]] = {
     ast.SetComp: ("there are no sets in JSON", "write a list: [ … ]"),
     ast.Set: ("there are no sets in JSON", "write a list: [a, b]"),
     ast.Tuple: ("there are no tuples in JSON", "write a list: [a, b]"),
@@ -144,7 +144,7 @@ class Parser:
                 start, end, message = token.start, token.end, "this does not fit here"
         return Finding(start, end, "PF219", message, fix)
 
-    def wrong(self, node: ast.expr, code: str, message: str, *, fix: str | None = None) -> Json:
+    def wrong(self, node: ast.expr, code: str, message: str, *, fix: str) -> Json:
         """Record a finding under a node and give a tree that stands in for it."""
         start, end = self.source.start(node), self.source.end(node)
         self.findings.append(Finding(start, end, code, message, fix))
@@ -163,7 +163,9 @@ class Parser:
 
     def _left_out(self, node: ast.expr, depth: int) -> Json:
         """Report syntax that the language leaves out, and what is wrong inside of it."""
-        message, fix = _LEFT_OUT.get(type(node), ("this is not part of the language", None))
+        message, fix = _LEFT_OUT.get(
+            type(node), ("this is not part of the expression language", "leave it out")
+        )
         if isinstance(node, ast.Set) and isinstance(node.elts[0], ast.Set):
             message, fix = "braces make an object, not a template", "leave out the `{{ }}`"
             return self.wrong(node, "PF216", message, fix=fix)

@@ -16,9 +16,10 @@ from pgflow_yaml.expressions.lexer import CONSTANTS, Lexer, Token
 
 _NOT_PART = "`{0}` is not part of the expression language"
 _ASSIGN = "`=` does not compare"
+_ARITHMETIC = "the operators for numbers are + - * / %"
 
 # operator: (code, what Python's parser is given instead, message, help)
-FOREIGN: dict[str, tuple[str, str, str, str | None]] = {
+FOREIGN: dict[str, tuple[str, str, str, str]] = {
     "&&": ("PF210", "and", _NOT_PART, "write `and`"),
     "||": ("PF210", "or", _NOT_PART, "write `or`"),
     "!": ("PF210", "not", _NOT_PART, "write `not`"),
@@ -38,24 +39,24 @@ FOREIGN: dict[str, tuple[str, str, str, str | None]] = {
     "//": ("PF216", "/", _NOT_PART, "write int(a / b)"),
     "&": ("PF210", "and", _NOT_PART, "write `and`"),
     "|": ("PF210", "or", _NOT_PART, "write `or`"),
-    "^": ("PF216", "and", _NOT_PART, None),
+    "^": ("PF216", "and", _NOT_PART, _ARITHMETIC),
     "~": ("PF216", "not", _NOT_PART, "write `not`"),
-    "@": ("PF216", "*", _NOT_PART, None),
-    "<<": ("PF216", "+", _NOT_PART, None),
-    ">>": ("PF216", "+", _NOT_PART, None),
-    "->": ("PF216", "-", _NOT_PART, None),
+    "@": ("PF216", "*", _NOT_PART, _ARITHMETIC),
+    "<<": ("PF216", "+", _NOT_PART, _ARITHMETIC),
+    ">>": ("PF216", "+", _NOT_PART, _ARITHMETIC),
+    "->": ("PF216", "-", _NOT_PART, "write `.` for a key"),
     "=>": ("PF216", ">=", _NOT_PART, "a function cannot be written here; `>=` compares"),
     ";": ("PF216", "and", _NOT_PART, "write one expression"),
-    "...": ("PF216", "", _NOT_PART, None),
+    "...": ("PF216", "", _NOT_PART, "join lists with `+`"),
 }
-_CASED = {"and": "and", "or": "or", "not": "not", "in": "in"}
+_CASED = frozenset({"and", "or", "not", "in"})
 _PAIRS = {")": "(", "]": "[", "}": "{"}
 _CLOSERS = {opener: closer for closer, opener in _PAIRS.items()}
 _LEFT_OUT = {
     "lambda": "write a list comprehension: [f(x) for x in list]",
-    "await": None,
-    "yield": None,
-    "async": None,
+    "await": "leave it out: values are there already",
+    "yield": "leave it out",
+    "async": "leave it out",
 }
 
 
@@ -123,8 +124,8 @@ class Repair:
             self.behind.append(token)
             self.after_value = value
 
-    def _report(self, token: Token, code: str, message: str, help_: str | None) -> None:
-        self.findings.append(Finding(token.start, token.end, code, message, help_))
+    def _report(self, token: Token, code: str, message: str, fix: str) -> None:
+        self.findings.append(Finding(token.start, token.end, code, message, fix))
 
     def _token(self, position: int) -> None:
         token = self.read[position]
@@ -163,7 +164,7 @@ class Repair:
             if negated:
                 self.read[position + 1] = Token("operator", token.start, token.end, "")
             return True
-        if word in _LEFT_OUT and not (following and following.value == "."):
+        if word in _LEFT_OUT:
             self._report(token, "PF216", _NOT_PART.format(word), _LEFT_OUT[word])
             return True
         if word.lower() in _CASED and word not in CONSTANTS:
