@@ -193,7 +193,8 @@ def _deep_sentence(error: Any, schema: Mapping[str, Json]) -> str:
         case "maxProperties":
             return f"must have at most {error.validator_value} keys"
         case _:
-            return "is not allowed here"
+            # A schema `false`; jsonschema does not say where in the value it stood.
+            return f"may not hold {_json(error.instance)}"
 
 
 def _read(schema: Json, text: str) -> Json:

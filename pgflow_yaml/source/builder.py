@@ -93,7 +93,9 @@ class Builder:
         text: str = event.value
         self.count(len(text), start)
         if len(text) > MAX_SCALAR:
-            raise Stop(self.finding("PF012", "this text is longer than 256 KB", (start, start + 1)))
+            fix = "pass large data as the run's input, or let a step read it"
+            message = "this text is longer than 256 KB"
+            raise Stop(self.finding("PF012", message, (start, start + 1), fix))
         style: str = event.style or ""
         start = self.after_properties(event, start)
         if "\x00" in text:

@@ -83,17 +83,21 @@ def _fix_by_place(node: Node, path: Path) -> str | None:
     return None
 
 
-def _fix_by_type(node: Node, wanted: Sequence[str]) -> str | None:
+def _fix_by_type(node: Node, wanted: Sequence[str]) -> str:
     text = node.text if isinstance(node, ScalarNode) else ""
     if "integer" in wanted and re.fullmatch(r"[0-9]+", text):
         return f"write {text} without quotes"
+    if wanted == ["integer"]:
+        return "write a whole number, such as 5"
     if wanted == ["boolean"]:
         return "write true or false; `yes` and `on` are texts in YAML 1.2"
     if wanted == ["number", "string"]:
         return f"write {UNITS}: 30s"
     if wanted == ["string"] and isinstance(node, ScalarNode) and text:
         return f'put it in quotes: "{text}"'
-    return "remove the key, or give it a value" if not text else None
+    if not text:
+        return "remove the key, or give it a value"
+    return f"write {' or '.join(_TYPE_WORDS[name] for name in wanted if name != 'null')}"
 
 
 def wrong_choice(node: ScalarNode, choices: Sequence[str], path: Path) -> Sentence:

@@ -26,7 +26,7 @@ LATER: dict[Level, dict[str, str]] = {
     "step": {
         "flow": "call a `handler`; a step cannot run another flow yet",
         "wait": "remove it; `start_delay: 10m` waits before the step starts",
-        "max_parallel": "remove it, or limit the tasks with `pgflow-yaml worker --threads`",
+        "max_parallel": "remove it, or limit the tasks with `pgflow-yaml worker --concurrency`",
         "fail_fast": "remove it: the first final failure ends the step",
         "tolerate": "let the handler catch its error and return null",
         "repeat": "let the handler loop, or raise RetryLater",

@@ -1,4 +1,4 @@
-"""Every file in tests/examples is a test: valid ones pass, invalid ones give exactly their frames."""
+"""Every file in tests/examples is a test: a valid one passes, an invalid one shows its frames."""
 
 from __future__ import annotations
 

@@ -1,0 +1,244 @@
+"""Checking a whole file: layers together, no follow-up noise, the flow only when all is well."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from pgflow_yaml.errors import InvalidFlow
+from tests.unit.flows import a_flow, check, codes
+
+
+def test_a_valid_file_gives_a_flow() -> None:
+    """What was checked is what is returned."""
+    flow = check(
+        a_flow("a: {handler: x.a, if: true}, b: {handler: x.b, depends_on: [a]}")
+    ).require()
+
+    assert flow.flow == "a_flow"
+    assert list(flow.steps) == ["a", "b"]
+    assert flow.steps["b"].depends_on == ("a",)
+    assert flow.steps["a"].if_ is not None
+    assert flow.steps["a"].if_.ast == ["lit", True]
+
+
+def test_an_invalid_file_raises_with_every_finding_and_the_first_in_the_message() -> None:
+    """Whoever uses the library gets the place in the message and all findings as data."""
+    checked = check(a_flow("a: {handler: x}, b: {handler: x.b, depends_on: [c]}"))
+
+    with pytest.raises(InvalidFlow) as caught:
+        checked.require()
+
+    assert [finding.code for finding in caught.value.diagnostics] == ["PF206", "PF202"]
+    assert str(caught.value).startswith("a.yaml:3:22: handler of step")
+    assert "(and 1 more)" in str(caught.value)
+    assert caught.value.source == checked.source
+
+
+def test_a_warning_alone_does_not_refuse_the_file() -> None:
+    """A flow with a warning is still a flow."""
+    checked = check(a_flow("a: {handler: x.a, with: {version: 3.10}}"))
+
+    assert [finding.severity for finding in checked.diagnostics] == ["warning"]
+    assert checked.errors == ()
+    assert checked.require().flow == "a_flow"
+
+
+def test_text_and_bytes_are_checked_alike() -> None:
+    """A caller may pass what it has read."""
+    text = a_flow("a: {handler: x.a}")
+
+    assert check(text).flow == check(text.encode()).flow
+    assert codes(b"flow: \xff") == ["PF013"]
+
+
+@pytest.mark.parametrize("text", ["", "\n", "# only a comment\n", "---\n", "null\n"])
+def test_an_empty_file_says_how_to_begin(text: str) -> None:
+    """Nothing is one finding with the first two keys as its fix."""
+    (finding,) = check(text).diagnostics
+
+    assert finding.message == "the file is empty"
+    assert "`flow: my_flow`" in (finding.help or "")
+
+
+def test_findings_come_in_reading_order() -> None:
+    """Both layers are merged by place."""
+    spans = [
+        (finding.span.line, finding.span.column)
+        for finding in check(
+            a_flow(
+                "a: {handler: x, foo: 1, if: inptu.x}, b: {handler: x.b, depends_on: [c]}", "y: 1"
+            )
+        ).diagnostics
+        if finding.span
+    ]
+
+    assert spans == sorted(spans)
+    assert len(spans) == 5
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        "a: {handler: x.a}, b: {handler: x.b, dependson: [a], with: '${{ steps.a.output }}'}",
+        "a: {handler: x.a}, b: {handler: x.b, needs: a, with: '${{ steps.a.output }}'}",
+        "a: {handler: x.a, foreach: [1], with: '${{ item }}'}",
+        "a: {handler: x.a, when: input, when_unmet: fail}",
+        "a: {uses: x.a}",
+        "a: {handlr: x.a}",
+        "a: {wait: {for: 10m}}",
+        "a: {handler: x.a, initial_task: 3, with: '${{ index }}'}",
+    ],
+)
+def test_a_wrong_key_causes_no_second_finding(steps: str) -> None:
+    """What a mistyped or foreign key stands for is understood, so its absence is no news."""
+    assert len(codes(a_flow(steps))) == 1
+
+
+def test_the_value_of_a_mistyped_key_is_checked_too() -> None:
+    """Both mistakes show in one go."""
+    assert codes(a_flow("a: {handler: x.a, time_out: 5 parsecs}")) == ["PF102", "PF106"]
+
+
+def test_what_an_alias_repeats_is_reported_once() -> None:
+    """One mistake in the file is one finding."""
+    text = "flow: a\nx-r: &r {max: 3}\nsteps:\n" + "".join(
+        f"  s{n}: {{handler: x.a, retry: *r}}\n" for n in range(3)
+    )
+
+    found = check(text).diagnostics
+
+    assert {finding.span.line for finding in found if finding.span} == {2}
+
+
+@pytest.mark.parametrize(
+    ("steps", "code"),
+    [
+        ("a: {handler: x.a, depends_on: [a]}", "PF201"),
+        (
+            "a: {handler: x.a, depends_on: [b]}, b: {handler: x.b, depends_on: [a]}",
+            "PF201",
+        ),
+        ("a: {handler: x.a, depends_on: [zzz]}", "PF202"),
+        ("a: {handler: x.a, with: '${{ steps.zzz.output }}'}", "PF202"),
+        ("a: {handler: x.a}, b: {handler: x.b, if: steps.a.output}", "PF203"),
+        ("a: {handler: x.a, if: steps.a.status == null}", "PF203"),
+        ("a: {}", "PF204"),
+        ("a: {handler: x.a, map: [1], initial_tasks: 2}", "PF205"),
+        ("a: {handler: x.a, when_unmet: fail}", "PF205"),
+        ("a: {handler: x}", "PF206"),
+        ("a: {handler: x.__class__.y}", "PF206"),
+        ("a: {handler: x.a, if: input.n}", "PF207"),
+        ("a: {handler: x.a, if: item == 1, map: [1]}", "PF230"),
+        ("a: {handler: x.a, with: '${{ item }}'}", "PF230"),
+        ("a: {handler: x.a, with: '${{ index }}'}", "PF230"),
+        ("a: {handler: x.a, with: '${{ item }}', initial_tasks: 2}", "PF230"),
+        ("a: {handler: x.a, if: attempt == 1}", "PF230"),
+        ("a: {handler: x.a, with: '${{ secrets.KEY }}'}", "PF110"),
+        ("a: {handler: x.a, map: [input.n]}", "PF232"),
+        ("a: {handler: x.a, map: [u for u in input]}", "PF232"),
+        ("a: {handler: x.a, map: ['${{ input }}']}", "PF232"),
+        ("a: {handler: x.a, timeout: 0s}", "PF109"),
+        ("a: {handler: x.a, timeout: 366d}", "PF109"),
+        ("a: {handler: x.a, timeout: 0}", "PF109"),
+        ("a: {handler: x.a, initial_tasks: 100001}", "PF109"),
+        ("a: {handler: x.a, retry: {if: error}}", "PF110"),
+        ("a: {handler: x.a, depends_on: {b: any}}", "PF110"),
+        ("input: {handler: x.a}", "PF108"),
+        ("a-b: {handler: x.a}", "PF107"),
+    ],
+)
+def test_each_mistake_of_meaning_has_its_code(steps: str, code: str) -> None:
+    """One mistake, one finding, its stable code, and a fix."""
+    (finding,) = check(a_flow(steps)).diagnostics
+
+    assert finding.code == code
+    assert finding.help
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "{type: string, default: 5}",
+        "{type: integer, default: true}",
+        "{minimum: 3, default: 2}",
+        "{enum: [a, b], default: c}",
+        "{type: array, items: {type: string}, default: [1]}",
+        "{type: integer, enum: [a]}",
+    ],
+)
+def test_a_default_must_be_something_the_field_takes(field: str) -> None:
+    """A default that a run could never start with is found before."""
+    assert codes(a_flow("a: {handler: x.a}", f"input: {{n: {field}}}")) == ["PF208"]
+
+
+@pytest.mark.parametrize(
+    "keyword",
+    ["pattern: a", "format: date", "$ref: '#'", "oneOf: []", "anyOf: []", "nullable: true"],
+)
+def test_keywords_that_nobody_checks_are_refused(keyword: str) -> None:
+    """A keyword in an input field is checked or refused, never ignored."""
+    assert codes(a_flow("a: {handler: x.a}", f"input: {{n: {{{keyword}}}}}"))[0] in (
+        "PF120",
+        "PF105",
+    )
+
+
+def test_literal_lists_may_hold_any_json() -> None:
+    """Words that happen to be names are still words."""
+    step = check(a_flow("a: {handler: x.a, map: [run, walk, 1, null, {a: [b]}]}")).require()
+
+    formula = step.steps["a"].map
+    assert formula is not None
+    assert formula.ast == ["lit", ["run", "walk", 1, None, {"a": ["b"]}]]
+
+
+def test_a_template_as_a_whole_becomes_one_formula() -> None:
+    """Mappings, lists, texts and values nest; an escaped template is text."""
+    flow = check(
+        a_flow(
+            "a: {handler: x.a, with: {a: [1, 'n=${{ input.n }}'], b: '$${{ x }}', c: null}}",
+            "input: {n: {}}",
+        )
+    ).require()
+
+    formula = flow.steps["a"].with_
+    assert formula is not None
+    assert formula.paths == ("input.n",)
+    assert formula.ast == [
+        "dict",
+        "a",
+        ["list", ["lit", 1], ["text", ["lit", "n="], ["path", "input.n"]]],
+        "b",
+        ["lit", "${{ x }}"],
+        "c",
+        ["lit", None],
+    ]
+
+
+def test_the_limits_of_steps_and_dependencies_are_kept() -> None:
+    """More than 2,000 steps or 20,000 dependencies are refused (S-19)."""
+    many = "flow: a\nsteps:\n" + "".join(f"  s{n}: {{handler: x.a}}\n" for n in range(2001))
+    dense = "flow: a\nsteps:\n" + "".join(
+        f"  s{n}: {{handler: x.a, depends_on: [{', '.join(f's{m}' for m in range(n))}]}}\n"
+        for n in range(205)
+    )
+
+    assert codes(many) == ["PF209"]
+    assert codes(dense) == ["PF209"]
+
+
+def test_a_thousand_steps_are_checked_in_a_fraction_of_a_second() -> None:
+    """Checking is linear; the bound leaves room for a busy machine."""
+    text = "flow: a\ninput: {n: {}}\nsteps:\n" + "".join(
+        f"  s{n}: {{handler: x.a, depends_on: [{f's{n - 1}' if n else ''}],"
+        f" if: input.n > {n}, with: {{k: '${{{{ input.n }}}}'}}, retry: {{max_attempts: 2}}}}\n"
+        for n in range(1000)
+    )
+    start = time.perf_counter()
+
+    flow = check(text).require()
+
+    assert len(flow.steps) == 1000
+    assert time.perf_counter() - start < 2.0
