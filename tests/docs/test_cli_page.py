@@ -1,0 +1,137 @@
+"""`docs/cli.md` and the commands in all pages against the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+import pytest
+
+from pgflow_yaml.cli.app import SECTIONS, app
+from pgflow_yaml.cli.options import global_options
+from tests.docs.fenced import PAGES, ROOT, blocks
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PAGE = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+COMMANDS = [name for section in SECTIONS.values() for name in section]
+CALL = re.compile(r"^(?:pgflow-yaml|\.venv/bin/pgflow-yaml) .*$", re.MULTILINE)
+INLINE = re.compile(r"`(pgflow-yaml [^`]+)`")
+LINK = re.compile(r"\]\(([^)#]+)\)")
+
+
+def calls() -> list[str]:
+    """Every call of the command in the pages, in blocks and in running text."""
+    in_blocks = [line for block in blocks("sh") for line in CALL.findall(block.text)]
+    in_text = [line for page in PAGES for line in INLINE.findall(page.read_text(encoding="utf-8"))]
+    return sorted({line.partition(" #")[0].strip() for line in in_blocks + in_text})
+
+
+def options_of(name: str) -> set[str]:
+    """The long options of a command."""
+    command = app.get_command(click.Context(app), name)
+    assert command is not None, name
+    return {word for param in command.params for word in param.opts if word.startswith("--")}
+
+
+def test_every_command_is_described() -> None:
+    """The table of commands has the program's, in the order of its help."""
+    table = PAGE.partition("## Commands\n")[2].partition("\n\nEverywhere")[0]
+
+    assert re.findall(r"^\| `([a-z]+)[^`]*` \|", table, re.MULTILINE) == COMMANDS
+
+
+def test_every_option_in_the_table_exists() -> None:
+    """An option that the table names is one of its command."""
+    for name, text in re.findall(r"^\| `([a-z]+)[^`]*` \|(.*)\|$", PAGE, re.MULTILINE):
+        if name in COMMANDS:
+            assert set(re.findall(r"`(--[a-z-]+)`", text)) <= options_of(name), name
+
+
+def test_every_option_of_all_commands_is_named() -> None:
+    """What every command takes stands in one place."""
+    everywhere = PAGE.partition("Everywhere: ")[2].partition("\n\n")[0]
+
+    for option in global_options():
+        assert any(f"`{word}" in everywhere for word in option.opts), option.opts
+
+
+@pytest.mark.parametrize("line", calls())
+def test_every_call_in_the_docs_parses(line: str) -> None:
+    """The command and the options of each line exist: with --help behind it, it is accepted."""
+    words = [word for word in shlex.split(line)[1:] if word not in {"FILE…", "…"}]
+
+    command = app.get_command(click.Context(app), words[0])
+
+    assert command is not None or words[0] == "COMMAND"
+    if command is not None:
+        with pytest.raises(click.exceptions.Exit):
+            command.make_context(words[0], [*words[1:], "--help"])
+
+
+def test_every_link_leads_somewhere() -> None:
+    """A relative link names a file or a folder of the project."""
+    links = [(page, link) for page in PAGES for link in LINK.findall(page.read_text())]
+    broken = [
+        f"{page.relative_to(ROOT)}: {link}"
+        for page, link in links
+        if "://" not in link and not (page.parent / link).exists()
+    ]
+
+    assert links
+    assert broken == []
+
+
+def documented(command: str) -> set[str]:
+    """The names in a command's shape; an array's are its elements'."""
+    row = re.search(rf"^\| `{command}` \| (?:array of )?`\{{([^`]*)\}}`", PAGE, re.MULTILINE)
+    assert row is not None, command
+    return set(re.findall(r'"(\w+)"', row[1]))
+
+
+def names_of(value: Any) -> set[str]:
+    """The names of an object, or of the first element of an array."""
+    return set(value[0] if isinstance(value, list) else value)
+
+
+def test_the_json_shapes_are_those_of_the_page(database: str, tmp_path: Path) -> None:
+    """Each command gives exactly the names that the page lists."""
+    file = tmp_path / "shapes.yaml"
+    file.write_text("flow: shapes\nsteps:\n  one: {handler: app.one}\n")
+
+    def said(*words: str) -> Any:
+        done = subprocess.run(
+            [sys.executable, "-m", "pgflow_yaml", *words, "--json"],
+            env={**os.environ, "DATABASE_URL": database},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return json.loads(done.stdout)
+
+    compiled = said("compile", str(file))
+    shapes = {
+        "compile": compiled,
+        "activate": said("activate", "shapes", compiled[0]["version"]),
+        "start": said("start", "shapes"),
+        "runs": said("runs"),
+        "flows": said("flows"),
+        "versions": said("versions", "shapes"),
+    }
+    shown = said("show", "last")
+    shapes["cancel"] = said("cancel", "last")
+
+    assert {name: names_of(shape) for name, shape in shapes.items()} == {
+        name: documented(name) for name in shapes
+    }
+    example = json.loads(blocks("json", [ROOT / "docs" / "cli.md"])[0].text)
+    assert set(shown) == set(example)
+    assert set(shown["run"]) == set(example["run"])
+    assert set(shown["steps"][0]) == set(example["steps"][0])
