@@ -35,8 +35,8 @@ _KEYWORDS: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
 
 
 def build_input(report: Report, root: MappingNode) -> dict[str, Json] | None:
-    """Return the fields of the run input; None when the flow declares none."""
-    node = report.value(root, "input")
+    """Return the fields of the run input; None when the flow declares none, or cannot be read."""
+    node = report.written(root, "input")
     if not isinstance(node, MappingNode):
         return None
     fields: dict[str, Json] = {}
@@ -78,7 +78,7 @@ def _check_field(report: Report, node: MappingNode, path: Path) -> None:
 
 def _check_values(report: Report, node: MappingNode, path: Path) -> None:
     """Hold `default` and the values of `enum` against the field's own keywords."""
-    if any(not report.usable(value) for _, value in node.entries.values()):
+    if id(node) in report.unfit:
         return
     schema = {key: value.data() for key, (_, value) in node.entries.items()}
     default = node.get("default")

@@ -34,6 +34,7 @@ class Scope:
 
     step: str
     fields: Mapping[str, Json] | None
+    fields_are_unreadable: bool
     steps: Mapping[str, object]
     ancestors: Ancestors
     depends_on: Node | None
@@ -196,7 +197,9 @@ class Formulas:
 
     def _input_problem(self, rest: Sequence[str]) -> _Problem | None:
         fields = self.scope.fields
-        if not rest or (fields is not None and rest[0] in fields):
+        if not rest or self.scope.fields_are_unreadable:
+            return None
+        if fields is not None and rest[0] in fields:
             return None
         name = rest[0]
         if not fields:

@@ -21,7 +21,7 @@ _STEP_KEYS = ("handler", "depends_on", "with", "if", "map", "timeout", "retry")
 def report_unknown_key(
     report: Report, entry: tuple[ScalarNode, Node], path: Path, known: Collection[str]
 ) -> tuple[str | None, bool]:
-    """Report a key; return ours that it stands for, and whether it is only a typo of that."""
+    """Report a key; return ours that it stands for, and whether its value has that shape."""
     key, value = entry
     level = _level(path)
     word = key.text
@@ -63,6 +63,7 @@ def _report_foreign(
 ) -> tuple[str, bool]:
     ours, fix = foreign
     level = _level(path)
+    alike = vocabulary.has_our_shape(level, key.text)
     word = quoted(key.text)
     noun = {"flow": "flow", "step": "step", "defaults": "defaults", "retry": "retry"}.get(
         level, "field"
@@ -72,8 +73,9 @@ def _report_foreign(
         message = f'{noun} key {word} is called "{ours}" here, and is not supported yet'
         report.add("PF110", message, key, fix=today)
     else:
+        fix = f"write `{ours}:`" if alike else fix
         report.add("PF105", f'{noun} key {word} is called "{ours}" here', key, fix=fix)
-    return ours, False
+    return ours, alike
 
 
 def _level(path: Path) -> vocabulary.Level:

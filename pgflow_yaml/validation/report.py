@@ -18,6 +18,8 @@ class Report:
     found: dict[tuple[str, str, Span], Diagnostic] = field(default_factory=dict)
     bad: set[int] = field(default_factory=set)
     """Ids of nodes whose shape is wrong: the meaning layer does not look into them."""
+    unfit: set[int] = field(default_factory=set)
+    """Ids of mappings in which, however deep, some shape is wrong."""
     meant: dict[int, dict[str, Node]] = field(default_factory=dict)
     """For a mapping (by id): our keys that a foreign or mistyped key stands for."""
 
@@ -44,6 +46,10 @@ class Report:
         if entry is None or not self.usable(entry[1]):
             return None
         return entry[1]
+
+    def written(self, mapping: MappingNode, key: str) -> Node | None:
+        """Return the value of a key, or of a word that stands for it, whatever its shape."""
+        return mapping.get(key) or self.meant.get(id(mapping), {}).get(key)
 
     def text(self, mapping: MappingNode, key: str) -> str | None:
         """Return the text of a key, or None when it is absent, null or wrong."""

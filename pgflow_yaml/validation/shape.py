@@ -131,6 +131,8 @@ class Shape:
             if not self.report.has(node, key):
                 fits = False
                 sentences.report_missing(self.report, node, key)
+        if not fits:
+            self.report.unfit.add(id(node))
         return fits
 
     def _other_key(
@@ -143,10 +145,10 @@ class Shape:
             fits = self.check(key_node, schema["propertyNames"], path)
         if others is False:
             properties = schema["properties"]
-            ours, typo = report_unknown_key(self.report, entry, path, list(properties))
+            ours, alike = report_unknown_key(self.report, entry, path, list(properties))
             if ours is not None:
                 self.report.meant.setdefault(id(node), {}).setdefault(ours, value)
-            if typo and ours is not None:
+            if alike and ours is not None and ours not in node.entries:
                 self.check(value, properties[ours], (*path, ours), name=ours)
             return False
         if others is not True:

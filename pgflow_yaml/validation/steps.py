@@ -24,9 +24,10 @@ def build_steps(
     report: Report, root: MappingNode, fields: Mapping[str, Json] | None
 ) -> dict[str, Step]:
     """Return the steps; those that cannot be understood are left out, and were reported."""
-    node = report.value(root, "steps")
+    node = report.written(root, "steps")
     if not isinstance(node, MappingNode):
         return {}
+    unreadable = fields is None and report.written(root, "input") is not None
     steps = {
         name: step for name, (_, step) in node.entries.items() if isinstance(step, MappingNode)
     }
@@ -38,6 +39,7 @@ def build_steps(
         scope = Scope(
             step=name,
             fields=fields,
+            fields_are_unreadable=unreadable,
             steps=node.entries,
             ancestors=ancestors,
             depends_on=step.get("depends_on"),
@@ -83,7 +85,7 @@ def _edges(
 
 
 def _dependencies(report: Report, step: MappingNode) -> list[ScalarNode]:
-    node = step.get("depends_on") or report.meant.get(id(step), {}).get("depends_on")
+    node = report.written(step, "depends_on")
     if isinstance(node, ScalarNode) and node.text:
         return [node]
     if not isinstance(node, SequenceNode):
@@ -105,10 +107,9 @@ def _report_cycle(report: Report, cycle: list[str], places: Mapping[tuple[str, s
     edges = list(zip(cycle, [*cycle[1:], cycle[0]], strict=True))
     last = min(edges, key=lambda edge: places[edge].start)
     at = cycle.index(last[0])
-    round_trip = [*cycle[at:], *cycle[:at], cycle[at]]
-    if len(round_trip) > 12:
-        round_trip = [*round_trip[:6], "…", *round_trip[-5:]]
-    message = f"these steps wait for each other: {' → '.join(round_trip)}"
+    walk = [*cycle[at:], *cycle[:at], cycle[at]]
+    shown = walk if len(walk) <= 12 else [*walk[:6], "…", *walk[-5:]]
+    message = f"these steps wait for each other: {' → '.join(shown)}"
     fix = f'remove one of these dependencies, such as "{last[1]}" here'
     report.add("PF201", message, places[last], fix=fix, label="each depends on the next")
 

@@ -220,6 +220,14 @@ def foreign(level: Level, key: str) -> tuple[str, str] | None:
     return ours, _ADVICE.get((level, ours), f"write `{ours}:`")
 
 
+def has_our_shape(level: Level, key: str) -> bool:
+    """Tell whether the value of a foreign word is worth checking as that of our key."""
+    word = key.lower()
+    return level == "flow" and (
+        _FOREIGN["flow"].get(word) == "steps" or word in ("inputs", "params", "parameters")
+    )
+
+
 def not_yet(level: Level, key: str) -> tuple[str, str] | None:
     """Return what a word of another tool will be, and what to do today; None for other words."""
     bare = key.lower().replace("_", "").replace("-", "")

@@ -112,6 +112,18 @@ def test_what_an_alias_repeats_is_reported_once() -> None:
     assert {finding.span.line for finding in found if finding.span} == {2}
 
 
+def test_a_foreign_word_for_steps_or_input_is_read_on() -> None:
+    """Mistakes below `jobs` and `inputs` are shown with those words, not after them."""
+    text = "flow: a\ninputs: {n: {type: integr}}\njobs:\n  a: {handler: x, if: input.m}\n"
+
+    assert codes(text) == ["PF105", "PF104", "PF105", "PF206", "PF207"]
+
+
+def test_an_input_that_cannot_be_read_makes_no_field_unknown() -> None:
+    """What the fields are is not known, so nothing is said about them."""
+    assert codes(a_flow("a: {handler: x.a, if: input.n}", "input: [n]")) == ["PF103"]
+
+
 @pytest.mark.parametrize(
     ("steps", "code"),
     [
@@ -183,6 +195,13 @@ def test_keywords_that_nobody_checks_are_refused(keyword: str) -> None:
         "PF120",
         "PF105",
     )
+
+
+def test_a_default_is_not_held_against_a_broken_schema() -> None:
+    """A deep mistake in a field is one finding; its default is judged once that is right."""
+    field = "{type: array, items: {type: strng}, default: [1]}"
+
+    assert codes(a_flow("a: {handler: x.a}", f"input: {{n: {field}}}")) == ["PF104"]
 
 
 def test_literal_lists_may_hold_any_json() -> None:
