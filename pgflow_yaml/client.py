@@ -6,9 +6,10 @@ import time
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
+from uuid import UUID
 
 from pgflow_yaml.calls.boundary import Unserialisable, to_json_text
-from pgflow_yaml.errors import InvalidInput, NotFound, RunCancelled, RunFailed
+from pgflow_yaml.errors import InvalidInput, NotFound, PgflowError, RunCancelled, RunFailed
 from pgflow_yaml.inputs import apply_defaults_and_check
 from pgflow_yaml.store import Store
 
@@ -165,9 +166,13 @@ class Client:
 
     def wait(self, run_id: str, timeout: float | None = None) -> Run:
         """Return the completed run; raises RunFailed, RunCancelled or TimeoutError."""
+        return self._wait(run_id, timeout, check=lambda: None)
+
+    def _wait(self, run_id: str, timeout: float | None, *, check: Callable[[], None]) -> Run:
         deadline = None if timeout is None else time.monotonic() + timeout
         pause = _FIRST_LOOK
         while not (run := self.get(run_id)).ended:
+            check()
             left = _LONGEST_LOOK if deadline is None else deadline - time.monotonic()
             if left <= 0:
                 raise TimeoutError(f"run {run_id} has not ended within {timeout:g} s; it goes on")
@@ -191,7 +196,7 @@ class Client:
         timeout: float | None = None,
     ) -> Run:
         """Start a run, work for its flow in this process until it ends; returns as `wait` does."""
-        import threading
+        from concurrent.futures import ThreadPoolExecutor
 
         from pgflow_yaml.worker import Worker
 
@@ -203,17 +208,22 @@ class Client:
             allow=allow,
             on_lost=self._on_lost,
         )
-        thread = threading.Thread(target=worker.run, name="pgflow-worker", daemon=True)
-        thread.start()
-        try:
-            return self.wait(started["run_id"], timeout)
-        finally:
-            worker.stop(now=True)
-            thread.join()
+        with ThreadPoolExecutor(1, thread_name_prefix="pgflow-worker") as threads:
+            working = threads.submit(worker.run)
+
+            def still_working() -> None:
+                if working.done():
+                    working.result()  # raises what ended the worker
+                    raise PgflowError("the worker has ended before the run did")
+
+            try:
+                return self._wait(started["run_id"], timeout, check=still_working)
+            finally:
+                worker.stop(now=True)
 
     def cancel(self, run_id: str, reason: str | None = None) -> dict[str, Any]:
         """Cancel a run: {run_id, status, cancelled}; one that has ended stays as it is."""
-        return self._store.cancel_run(run_id, reason)
+        return self._store.cancel_run(_checked_id(run_id), reason)
 
     def list_runs(
         self,
@@ -237,14 +247,14 @@ class Client:
         return self._snapshot(run_id, items=items, after_error=after_error, outputs=outputs)
 
     def _snapshot(self, run_id: str, **what: Any) -> dict[str, Any]:
-        found = self._store.run_snapshot(run_id, **what)
+        found = self._store.run_snapshot(_checked_id(run_id), **what)
         if found is None:
-            raise NotFound(f"there is no run {run_id} in this database")
+            raise _no_run(run_id)
         return found
 
     def _run_of(self, snapshot: dict[str, Any] | None, run_id: str) -> Run:
         if snapshot is None:
-            raise NotFound(f"there is no run {run_id} in this database")
+            raise _no_run(run_id)
         row = snapshot["run"]
         return Run(
             id=row["id"],
@@ -276,6 +286,17 @@ def _step_of(row: dict[str, Any]) -> StepState:
         error=row["error"],
         tasks=row["tasks"],
     )
+
+
+def _checked_id(run_id: str) -> str:
+    try:
+        return str(UUID(run_id))
+    except ValueError:
+        raise _no_run(run_id) from None
+
+
+def _no_run(run_id: str) -> NotFound:
+    return NotFound(f"there is no run {run_id} in this database")
 
 
 def _moment(text: str | None) -> datetime | None:

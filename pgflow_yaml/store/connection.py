@@ -187,13 +187,13 @@ class Link:
             log.warning(
                 "%s; trying again", again.sentence, extra={"action": "reconnect", "tries": tries}
             )
-        if self._connection is None and self._on_lost is not None:
-            with suppress(PgflowError):
-                self._on_lost()
         longest = min(_LONGEST_PAUSE, _FIRST_PAUSE * _GROWTH ** min(tries, 30))
         if self._patience is not None:
             longest = min(longest, max(0.0, self._patience - waited))
         self._pause(random.uniform(0, longest))  # noqa: S311 (jitter is no secret)
+        if self._connection is None and self._on_lost is not None:
+            with suppress(PgflowError):
+                self._on_lost()
 
 
 def ask_within(connection: JoinedConnection, query: LiteralString, params: Sequence[object]) -> Any:

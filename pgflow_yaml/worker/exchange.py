@@ -44,7 +44,11 @@ class Exchange:
         """Serve these queues, or all that there are now; another one first each time."""
         now = time.monotonic()
         if now >= self._queues_until:
-            fresh = list(named) if named is not None else self._store.served_queues()
+            try:
+                fresh = list(named) if named is not None else self._store.served_queues()
+            except Refused as error:
+                log.error("the queues are not known: %s", error, extra={"action": "turn"})  # noqa: TRY400
+                fresh = list(self._queues)
             if set(fresh) != set(self._queues):
                 self._queues = deque(fresh)
             self._queues_until = now + _QUEUES_SECONDS

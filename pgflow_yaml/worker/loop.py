@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from pgflow_yaml.calls import Handlers
 from pgflow_yaml.failpoints import failpoint
-from pgflow_yaml.store import Store
+from pgflow_yaml.store import Refused, Store
 from pgflow_yaml.worker.exchange import Exchange
 from pgflow_yaml.worker.heartbeat import Closed, Heartbeat, Leases, Watch
 from pgflow_yaml.worker.pace import Pace
@@ -113,7 +113,7 @@ class Worker:
     def run(self) -> int:
         """Work until stopped; 0 after a clean stop, 1 when tasks had to be given up."""
         watch = Watch(self._look, self._pool)
-        self._store.on_reconnect = lambda: self._leases.beat(self._store, self._pool)
+        self._store.on_reconnect = self._keep_leases
         try:
             self._store.register_worker(self.id, self._queues, _facts(self._pool.size))
             log.info("worker started", extra={"action": "start", "worker": self.id})
@@ -121,7 +121,8 @@ class Worker:
             watch.start()
             while self._goes_on():
                 self._step()
-            self._store.stop_worker(self.id)
+            with suppress(Refused):
+                self._store.stop_worker(self.id)
         except Closed:
             log.warning("stopped without the database", extra={"action": "stop"})
         finally:
@@ -137,6 +138,8 @@ class Worker:
 
     def _step(self) -> None:
         """One look at what has finished and what could be claimed, and a turn if it is worth it."""
+        if queued := self._pool.queued():
+            self._pool.release(self._pace.excess(queued, busy=self._pool.busy_seconds()))
         results = self._next_results()
         room = self._room(len(results))
         due = room > 0 and time.monotonic() >= self._next_poll
@@ -162,7 +165,6 @@ class Worker:
         worked = bool(results or tasks)
         full = 0 < room <= len(tasks)
         self._next_poll = now if full else now + self._pace.next_poll(worked=worked)
-        self._pool.release(self._pace.excess(self._pool.queued()))
         if self._burst and not worked and room and not self._leases.held:
             self.stop()
 
@@ -181,9 +183,8 @@ class Worker:
     def _room(self, settled: int) -> int:
         if self._leave_by is not None:
             return 0
-        running = list(self._pool.running)[:1]
-        oldest = time.monotonic() - running[0].started if running else 0.0
-        return self._pace.room(len(self._leases.held) - settled, oldest=oldest)
+        busy = self._pool.busy_seconds()
+        return self._pace.room(len(self._leases.held) - settled, busy=busy)
 
     def _wait(self, room: int) -> None:
         """Sleep until something has finished or it is time to ask again."""
@@ -224,6 +225,13 @@ class Worker:
         idle = not self._pool.running and not self._pool.has_results() and not self._pending
         if idle or time.monotonic() > self._leave_by + _LAST_WORDS_SECONDS:
             raise Closed
+
+    def _keep_leases(self) -> None:
+        """Before anything else on a new connection: nobody shall take what we still run (§4.2)."""
+        try:
+            self._leases.beat(self._store, self._pool)
+        except Refused as error:
+            log.error("heartbeat failed: %s", error, extra={"action": "heartbeat"})  # noqa: TRY400
 
     def _beat(self) -> None:
         self._heartbeat.ask()

@@ -30,7 +30,7 @@ class Pace:
 
     def saw_tasks(self, elapsed: Iterable[float]) -> None:
         """Learn how long handlers take: slower at once, faster slowly."""
-        seconds = list(elapsed)
+        seconds = [each for each in elapsed if each > 0]  # a released task says nothing
         if not seconds:
             return
         mean = max(sum(seconds) / len(seconds), 1e-6)
@@ -40,8 +40,8 @@ class Pace:
         else:
             self._task_seconds = known + (mean - known) * min(1.0, 0.2 + len(seconds) / 100)
 
-    def room(self, held: int, *, oldest: float = 0.0) -> int:
-        """How many tasks to claim now; `oldest` is how long the oldest running handler has taken.
+    def room(self, held: int, *, busy: float = 0.0) -> int:
+        """How many tasks to claim now; `busy` is for how long all slots have been busy.
 
         Enough to keep the slots busy for one turn, never more than can start within a quarter of
         the lease; four times as many as last time at most.
@@ -49,17 +49,16 @@ class Pace:
         seconds = self._task_seconds
         if seconds is None:
             return max(0, self._slots - held)
-        seconds = max(seconds, oldest / self._slots)
+        seconds = max(seconds, busy)
         waiting = min(2 * self._turn_seconds, self._lease / 4) * self._slots / seconds
         wanted = min(self._slots + int(waiting), MOST_HELD, self._allowed * 4)
         self._allowed = max(wanted, self._slots)
         return max(0, wanted - held)
 
-    def excess(self, queued: int) -> int:
+    def excess(self, queued: int, *, busy: float = 0.0) -> int:
         """How many of the waiting tasks cannot start within a quarter of the lease after all."""
-        if self._task_seconds is None:
-            return 0
-        return max(0, queued - int(self._lease / 4 * self._slots / self._task_seconds) - 1)
+        seconds = max(self._task_seconds or 0.0, busy, 1e-6)
+        return max(0, queued - int(self._lease / 4 * self._slots / seconds) - 1)
 
     def batch(self, held: int) -> int:
         """How many results are worth a turn while others still come."""

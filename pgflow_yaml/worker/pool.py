@@ -7,6 +7,7 @@ tasks decides who speaks for it, the thread that ran its handler or who gave it 
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -66,6 +67,11 @@ class Pool:
             except IndexError:
                 return taken + self._coroutines.withdraw(count - len(taken))
         return taken
+
+    def busy_seconds(self) -> float:
+        """For how long every slot has been busy with the same handlers; 0 if one is free."""
+        running = list(self.running)
+        return time.monotonic() - running[-1].started if len(running) >= self.size else 0.0
 
     def release(self, count: int) -> None:
         """Give back up to so many tasks whose handler has not begun."""
@@ -207,7 +213,8 @@ class Pool:
 
     def _hand_in(self, task: Task, outcome: Outcome) -> None:
         task.outcome = outcome
-        task.call.observe(outcome.elapsed)
+        if outcome.elapsed:
+            task.call.observe(outcome.elapsed)
         self._finished += 1
         self._results.append(task)
         wanted = self._wanted
