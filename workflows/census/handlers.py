@@ -82,10 +82,10 @@ class Rankings(TypedDict):
 
 
 class Report(TypedDict):
-    """The written report and its text."""
+    """The written report and its lines."""
 
     file: str
-    text: str
+    lines: list[str]
 
 
 def list_modules(package: str) -> Modules:
@@ -148,13 +148,13 @@ def rankings(modules: list[Facts], top: int) -> Rankings:
 
 def report(title: str, totals: Totals, rankings: Rankings, file: str) -> Report:
     """Write the report as Markdown; the same input writes the same file."""
-    text = _markdown(title, totals, rankings)
+    lines = _markdown(title, totals, rankings)
     target = Path(file)
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_name(f"{target.name}.{os.getpid()}.tmp")
-    unfinished.write_text(text, encoding="utf-8")
+    unfinished.write_text("\n".join([*lines, ""]), encoding="utf-8")
     unfinished.replace(target)
-    return {"file": str(target), "text": text}
+    return {"file": str(target), "lines": lines}
 
 
 def _root(package: str) -> Path:
@@ -210,7 +210,7 @@ def _ranked(entries: list[Ranked]) -> list[Ranked]:
     return sorted(entries, key=lambda entry: (-entry["count"], entry["name"]))
 
 
-def _markdown(title: str, totals: Totals, rankings: Rankings) -> str:
+def _markdown(title: str, totals: Totals, rankings: Rankings) -> list[str]:
     share = totals["documented"] / max(totals["functions"], 1)
     sums = (
         f"{totals['lines']:,} lines, {totals['code']:,} with code, {totals['comments']:,} with "
@@ -221,7 +221,7 @@ def _markdown(title: str, totals: Totals, rankings: Rankings) -> str:
     lines += _table("Largest modules", "lines", rankings["modules"])
     lines += _table("Longest functions", "lines", rankings["longest"])
     lines += _table("Functions with the most paths", "paths", rankings["hardest"])
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def _table(heading: str, unit: str, entries: list[Ranked]) -> list[str]:
