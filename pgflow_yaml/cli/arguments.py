@@ -16,3 +16,8 @@ def seconds(text: str, option: str) -> float:
     if not found:
         raise click.UsageError(f'{option} "{text}" is no duration; write 30s, 5m, 2h or 7d')
     return float(found["number"]) * _UNITS[found["unit"]]
+
+
+def optional_seconds(text: str | None, option: str) -> float | None:
+    """Read a duration that may not have been given."""
+    return None if text is None else seconds(text, option)

@@ -56,11 +56,9 @@ def database(options: Options, *, checked: bool = True) -> Iterator[Database]:
         return
     from pgflow_yaml import local
 
-    with local.server(Path.cwd()) as server:
+    with local.server(_project()) as server:
         conninfo = server.conninfo()
-        options.note(
-            "database: the project's own (embedded PostgreSQL; no --dsn, DATABASE_URL or PG*)"
-        )
+        options.note("database: embedded PostgreSQL of this project")
         if checked:
             migrate.apply(conninfo)
         yield Database(conninfo=conninfo, embedded=True, revive=server.ensure)
@@ -86,3 +84,10 @@ def named_database(options: Options) -> str | None:
     if url := os.environ.get("DATABASE_URL"):
         return url
     return "" if any(os.environ.get(name) for name in _LIBPQ) else None
+
+
+def _project() -> Path:
+    """Find the folder of the project: the next one with a pyproject.toml, else this one."""
+    here = Path.cwd()
+    found = (each for each in (here, *here.parents) if (each / "pyproject.toml").is_file())
+    return next(found, here)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pgflow_yaml import project
 from pgflow_yaml.errors import InvalidFlow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pgflow_yaml.model import Definition, Json
+    from pgflow_yaml.model import Definition
     from pgflow_yaml.store import Store
 
     from .loading import Loaded
@@ -38,7 +40,7 @@ def require_valid(loaded: Sequence[Loaded], options: Options) -> list[Definition
 
 def deploy(store: Store, definition: Definition, *, activate: bool) -> dict[str, Any]:
     """Store a version, unless it is there already."""
-    return store.deploy(definition, git=_git(), activate=activate)
+    return store.deploy(definition, git=project.git_facts(Path.cwd()), activate=activate)
 
 
 def foresee(store: Store, definition: Definition, *, activate: bool) -> dict[str, Any]:
@@ -60,20 +62,3 @@ def said(result: Mapping[str, Any]) -> str:
     words = {"created": "compiled", "activated": "activated", "unchanged": "unchanged"}
     aside = "" if result["active"] else " (another version is active)"
     return f"{words[result['status']]} {result['name']} {result['version']}{aside}"
-
-
-def _git() -> dict[str, Json] | None:
-    """Say which commit this folder is at, if it is in a repository and git is there."""
-    import subprocess
-
-    try:
-        done = subprocess.run(
-            ["git", "rev-parse", "HEAD"],  # noqa: S607 (the user's own git)
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return {"commit": done.stdout.strip()} if done.returncode == 0 else None

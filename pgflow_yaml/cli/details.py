@@ -80,9 +80,10 @@ def _tries(step: StepShape) -> str:
 def _single(step: StepShape, last: FailedAttempt | None, frame: Frame) -> str:
     dot = f" {frame.look.dot} "
     if step["tasks"]["started"] == 0:
-        if last and step["retry_at"]:
-            wait = (moment(step["retry_at"]) - frame.now).total_seconds()
-            again = f"again in {roughly(wait)}" if wait > 0 else "again now"
+        if last:
+            retry_at = step["retry_at"]
+            wait = (moment(retry_at) - frame.now).total_seconds() if retry_at else 0
+            again = f"again in {roughly(wait)}" if wait > 0 else "queued again"
             tried = f"attempt {last['attempt']} of {step['max_attempts']} failed"
             return f"{tried}: {one_line(last['type'])}{dot}{again}"
         if step["retry_at"] and moment(step["retry_at"]) > frame.now:

@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING
 from .failures import BAD, TIMEOUT
 from .finding import snapshot
 from .live import TimeIsUp, follow
+from .look import look_for
 from .output import write_lines
 from .screen import ended
 from .words import clean
@@ -77,7 +78,14 @@ def _conclude(
         out.write((clean(text) if out.isatty() else text) + "\n")
     else:
         width = shutil.get_terminal_size().columns if sys.stderr.isatty() else PIPE_WIDTH
-        lines = ended(last, errors=errors, width=width, places=followed.places, folder=os.getcwd())  # noqa: PTH109 (a text)
+        lines = ended(
+            last,
+            errors=errors,
+            width=width,
+            places=followed.places,
+            folder=os.getcwd(),  # noqa: PTH109 (compared as text)
+            look=look_for(sys.stderr.encoding),
+        )
         write_lines([[], *lines], sys.stderr, options)
     out.flush()
     return 0 if completed else BAD

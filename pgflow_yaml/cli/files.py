@@ -67,13 +67,13 @@ def validate_command(
 ) -> int:
     """Check flow files and show every mistake with its place."""
     from . import findings
-    from .loading import handler_places, load, with_handlers
+    from .loading import load, with_handlers, worker_settings
     from .output import write_json
     from .words import plural
 
     loaded = load(files)
     if import_ or app_dir or allow:
-        places = handler_places(app_dir, allow)
+        places = worker_settings(app_dir=app_dir, allow=allow)
         loaded = [with_handlers(each, places) for each in loaded]
     bad = any(each.errors or (strict and each.diagnostics) for each in loaded)
     if options.json or form == "json":

@@ -8,14 +8,13 @@ from pgflow_yaml.errors import Diagnostic, Span
 
 if TYPE_CHECKING:
     from pgflow_yaml.model import Json
+    from pgflow_yaml.project import Settings
     from pgflow_yaml.source import Document
-
-    from .loading import HandlerPlaces
 
 CODE_MISSING, CODE_SIGNATURE = "PF301", "PF302"
 
 
-def handler_findings(source: str, body: dict[str, Json], places: HandlerPlaces) -> list[Diagnostic]:
+def handler_findings(source: str, body: dict[str, Json], places: Settings) -> list[Diagnostic]:
     """Import the handlers of a compiled flow; say which are missing or cannot be called so."""
     from pgflow_yaml.calls import Handlers, HandlerUnavailable, signature_problems
     from pgflow_yaml.source import parse

@@ -87,7 +87,7 @@ def flows_command(options: Options) -> None:
         Column("FLOW"),
         Column("ACTIVE"),
         Column("VERSIONS", right=True),
-        *_count_columns(),
+        Column("RUNS", flexible=True),
         Column("DEPLOYED"),
         Column("DESCRIPTION", flexible=True),
     ]
@@ -96,7 +96,7 @@ def flows_command(options: Options) -> None:
             each["name"],
             each["version"] or "none",
             str(each["versions"]),
-            *_counts(each["runs"]),
+            _counts(each["runs"]),
             when(each["deployed_at"]),
             each["description"] or "",
         ]
@@ -123,7 +123,7 @@ def versions_command(options: Options, *, flow: str) -> None:
     columns = [
         Column("VERSION"),
         Column("ACTIVE"),
-        *_count_columns(),
+        Column("RUNS", flexible=True),
         Column("CREATED"),
         Column("BY"),
     ]
@@ -131,7 +131,7 @@ def versions_command(options: Options, *, flow: str) -> None:
         [
             each["version"],
             "active" if each["active"] else "",
-            *_counts(each["runs"]),
+            _counts(each["runs"]),
             when(each["created_at"]),
             each["created_by"] or "",
         ]
@@ -140,17 +140,14 @@ def versions_command(options: Options, *, flow: str) -> None:
     write_table(columns, rows, options)
 
 
-def _count_columns() -> list[Any]:
-    from .output import Column
-
-    return [
-        Column(status.upper(), right=True)
-        for status in ("running", "completed", "failed", "cancelled")
+def _counts(runs: Mapping[str, int]) -> str:
+    """Say how many runs stand where, without those that are none."""
+    parts = [
+        f"{runs[status]:,} {'running' if status == 'started' else status}"
+        for status in STATUSES
+        if runs[status]
     ]
-
-
-def _counts(runs: Mapping[str, int]) -> list[str]:
-    return [f"{runs[status]:,}" for status in STATUSES]
+    return ", ".join(parts) or "none"
 
 
 def _took(run: Mapping[str, Any]) -> str:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
+from pgflow_yaml import project
 from pgflow_yaml.errors import Diagnostic
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pgflow_yaml.model import Definition
+    from pgflow_yaml.project import Settings
 
 CODE_TWICE = "PF303"
 
@@ -34,22 +33,19 @@ class Loaded:
         return sum(each.severity == "error" for each in self.diagnostics)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HandlerPlaces:
-    """Where handlers may come from: a folder, and packages by name."""
+def worker_settings(
+    *, app_dir: Path | None, allow: Sequence[str], **more: float | None
+) -> Settings:
+    """Lay what was said over PGFLOW_YAML_* and over the project's pyproject.toml."""
+    import os
 
-    app_dir: Path
-    allow: tuple[str, ...]
-
-
-def handler_places(app_dir: Path | None, allow: Sequence[str]) -> HandlerPlaces:
-    """Add what the project's pyproject.toml allows to what was said."""
-    return HandlerPlaces(app_dir=app_dir or Path.cwd(), allow=tuple(allow))
+    flags = {"app_dir": app_dir, "allow": tuple(allow), **more}
+    return project.settings(Path.cwd(), flags=flags, environ=os.environ)
 
 
 def load(files: Sequence[str]) -> list[Loaded]:
     """Read, check and compile files; a flow that two of them have is a finding."""
-    schema = _schema()
+    schema = project.schema()
     loaded: list[Loaded] = []
     first: dict[str, str] = {}
     for file in files:
@@ -63,7 +59,7 @@ def load(files: Sequence[str]) -> list[Loaded]:
     return loaded
 
 
-def with_handlers(loaded: Loaded, places: HandlerPlaces) -> Loaded:
+def with_handlers(loaded: Loaded, places: Settings) -> Loaded:
     """Import the handlers of a valid file as well; what is wrong with them is added."""
     if loaded.definition is None:
         return loaded
@@ -78,7 +74,7 @@ def _load(file: str, schema: dict[str, Any]) -> Loaded:
     from pgflow_yaml.compiler import compile_flow
     from pgflow_yaml.validation import check
 
-    checked = check(_read(file), file=file, schema=schema)
+    checked = check(project.read(file), file=file, schema=schema)
     flow = checked.flow
     return Loaded(
         file=file,
@@ -86,31 +82,6 @@ def _load(file: str, schema: dict[str, Any]) -> Loaded:
         diagnostics=checked.diagnostics,
         definition=compile_flow(flow, source=checked.source) if flow else None,
     )
-
-
-def _read(file: str) -> bytes:
-    try:
-        return Path(file).read_bytes()
-    except FileNotFoundError as error:
-        raise click.UsageError(f'there is no file "{file}"{_near(file)}') from error
-    except OSError as error:
-        raise click.UsageError(f'"{file}" cannot be read: {error.strerror}') from error
-
-
-def _near(file: str) -> str:
-    from pgflow_yaml.suggestions import did_you_mean
-
-    folder = Path(file).parent
-    names = [path.name for path in folder.glob("*.y*ml")] if folder.is_dir() else []
-    return did_you_mean(Path(file).name, names)
-
-
-def _schema() -> dict[str, Any]:
-    from importlib.resources import files
-
-    text = files("pgflow_yaml").joinpath("schemas/workflow.schema.json").read_text("utf-8")
-    schema: dict[str, Any] = json.loads(text)
-    return schema
 
 
 def _refused(loaded: Loaded, message: str) -> Loaded:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .shapes import Snapshot
 
 PIPE_WIDTH = 160
+LINES_OF_A_VALUE = 40
 # More rows than any run has: nothing folds.
 ENDLESS = 10_000
 
@@ -44,15 +45,16 @@ def show_command(options: Options, *, run: str, step: str | None, why: bool, ite
         write_lines(report.why(_only(snapshot, step)), sys.stdout, options)
         return
     chosen = _only(snapshot, step)["steps"]
+    most = LINES_OF_A_VALUE if sys.stdout.isatty() else None
     if step is None:
         _write_picture(snapshot, options)
-        write_lines([[], *report.about_run(snapshot)], sys.stdout, options)
+        write_lines([[], *report.about_run(snapshot, most=most)], sys.stdout, options)
         chosen = [
             each for each in chosen if each["status"] == "failed" or (items and "items" in each)
         ]
     for each in chosen:
         errors = [error for error in snapshot["errors"] if error["step"] == each["slug"]]
-        about = report.about_step(each, errors, now=snapshot["now"], items=items)
+        about = report.about_step(each, errors, now=snapshot["now"], items=items, most=most)
         write_lines([[], *about] if step is None else about, sys.stdout, options)
 
 

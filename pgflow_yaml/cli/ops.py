@@ -95,7 +95,17 @@ def activate_command(options: Options, *, flow: str, version: str) -> None:
 )
 @worker_options
 @pass_options
-def worker_command(options: Options, /, *, queues: Sequence[str], lease: str, **given: Any) -> int:
+def worker_command(
+    options: Options,
+    /,
+    *,
+    queues: Sequence[str],
+    burst: bool,
+    poll_interval_ms: float,
+    max_poll_seconds: float,
+    lease: str | None,
+    **given: Any,
+) -> int:
     """Process tasks until told to stop.
 
     SIGTERM or Ctrl-C: what has begun may finish, exit 0. A second one: at once, exit 1.
@@ -103,25 +113,30 @@ def worker_command(options: Options, /, *, queues: Sequence[str], lease: str, **
     import logging
 
     from pgflow_yaml.worker import Worker
+    from pgflow_yaml.worker.loop import CONCURRENCY
 
-    from .arguments import seconds
+    from .arguments import optional_seconds
     from .database import database
-    from .loading import handler_places
+    from .loading import worker_settings
     from .logs import set_up_logs
+    from .running import LEASE
     from .working import serve
 
     log = logging.getLogger("pgflow_yaml.cli")
-    places = handler_places(given.pop("app_dir"), given.pop("allow"))
+    settings = worker_settings(lease=optional_seconds(lease, "--lease"), **given)
     with database(options) as place:
         set_up_logs(options, level=logging.INFO)
         worker = Worker(
             place.conninfo,
             queues=list(queues) or None,
-            lease_seconds=seconds(lease, "--lease"),
-            app_dir=places.app_dir,
-            allow=places.allow,
+            concurrency=settings.concurrency or CONCURRENCY,
+            lease_seconds=settings.lease or LEASE,
+            app_dir=settings.app_dir,
+            allow=settings.allow,
+            poll_interval_ms=poll_interval_ms,
+            max_poll_seconds=max_poll_seconds,
+            burst=burst,
             on_lost=place.revive,
-            **given,
         )
         said = "stopping: what has begun may finish; a second signal gives it back at once"
         return serve(worker, lambda: log.info(said, extra={"action": "stop"}))

@@ -93,16 +93,12 @@ def worker_options(function: Callable[..., Any]) -> Callable[..., Any]:
         "-c",
         "--concurrency",
         type=click.IntRange(1, 1000),
-        default=8,
-        show_default=True,
-        help="So many handlers at once.",
+        help="So many handlers at once (8).",
     )
     lease = click.option(
         "--lease",
         metavar="TIME",
-        default="30s",
-        show_default=True,
-        help="After so long a silence, another worker takes over.",
+        help="After so long a silence, another worker takes over (30s).",
     )
     return concurrency(lease(import_options(function)))
 

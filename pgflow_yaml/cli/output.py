@@ -45,6 +45,8 @@ class Column:
 def write_table(columns: Sequence[Column], rows: Iterable[Sequence[str]], options: Options) -> None:
     """Write rows under their titles: fitted to a terminal, in full length to a pipe."""
     table = [[one_line(cell) for cell in row] for row in rows]
+    if sys.stdout.isatty():
+        columns, table = _without_empty(columns, table)
     titles = [column.title for column in columns]
     widths = [max(map(cells, column)) for column in zip(titles, *table, strict=True)]
     if sys.stdout.isatty():
@@ -53,6 +55,18 @@ def write_table(columns: Sequence[Column], rows: Iterable[Sequence[str]], option
     sys.stdout.write(_row(titles, columns, widths, style={"bold": True} if colored else None))
     for row in table:
         sys.stdout.write(_row(row, columns, widths, style={} if colored else None))
+
+
+def _without_empty(
+    columns: Sequence[Column], table: list[list[str]]
+) -> tuple[list[Column], list[list[str]]]:
+    """Leave out what no row has: a terminal is narrow."""
+    kept = [
+        number
+        for number, column in enumerate(columns)
+        if not column.flexible or not table or any(row[number] for row in table)
+    ]
+    return [columns[number] for number in kept], [[row[number] for number in kept] for row in table]
 
 
 def _narrow(widths: list[int], columns: Sequence[Column], terminal: int) -> None:
@@ -76,7 +90,8 @@ def _row(
         text = fit(value, width)
         space = " " * (width - cells(text))
         if style is not None:
-            text = click.style(text, fg=COLORS.get(value), **style)
+            color = COLORS.get(value)
+            text = click.style(text, fg=color, **style) if color or style else text
         parts.append(space + text if column.right else text + space)
     return "  ".join(parts).rstrip() + "\n"
 

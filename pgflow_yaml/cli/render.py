@@ -12,7 +12,6 @@ from rich.text import Text
 
 from .details import Segment, detail, error_words, step_kind, took
 from .look import STYLES, Frame, Look
-from .shapes import ENDED, FailedAttempt, RunShape, Snapshot, StepShape
 from .tree import Picture, Row, connectors, picture
 from .words import cells, duration, fit, moment, one_line, plural
 
@@ -20,7 +19,10 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Mapping, Sequence
 
+    from .shapes import FailedAttempt, RunShape, Snapshot, StepShape
+
 HEADER_ROWS = 2
+FINE = frozenset({"completed", "skipped"})
 
 
 def render_run(
@@ -78,10 +80,10 @@ def _head(run: RunShape, frame: Frame) -> list[Segment]:
 
 
 def _progress(steps: Sequence[StepShape], frame: Frame) -> list[Segment]:
-    ended = sum(step["status"] in ENDED for step in steps)
+    fine = sum(step["status"] in FINE for step in steps)
     done = sum(_share(step) for step in steps)
     share = done / len(steps) if steps else 1.0
-    tail = f"  {math.floor(share * 100)} %  {ended:,} of {plural(len(steps), 'step')}"
+    tail = f"  {math.floor(share * 100)} %  {fine:,} of {plural(len(steps), 'step')}"
     room = max(frame.width - len(tail) - 2, 0)
     full = math.floor(room * share)
     failed = any(step["status"] == "failed" for step in steps)
@@ -93,7 +95,7 @@ def _progress(steps: Sequence[StepShape], frame: Frame) -> list[Segment]:
 
 
 def _share(step: StepShape) -> float:
-    if step["status"] in ENDED:
+    if step["status"] in FINE:
         return 1.0
     total = step["tasks"]["total"]
     return 0.99 * step["tasks"]["completed"] / total if total > 1 else 0.0

@@ -22,21 +22,26 @@ MOST_ERRORS = 10
 SHORT = 60
 
 
-def about_run(snapshot: Snapshot) -> list[Line]:
-    """Say what went into a run and what came out."""
+def about_run(snapshot: Snapshot, *, most: int | None = None) -> list[Line]:
+    """Say what went into a run and what came out, each in at most so many lines."""
     run = snapshot["run"]
     lines = [_field("key", run["key"])] if run["key"] else []
     lines.append(_field("started", utc(run["started_at"] or run["created_at"])))
-    lines += _value("input", run["input"])
+    lines += _value("input", run["input"], most)
     if run["status"] == "completed":
-        lines += _value("output", run["output"])
+        lines += _value("output", run["output"], most)
     return lines
 
 
 def about_step(
-    step: StepShape, errors: Sequence[FailedAttempt], *, now: str, items: bool
+    step: StepShape,
+    errors: Sequence[FailedAttempt],
+    *,
+    now: str,
+    items: bool,
+    most: int | None = None,
 ) -> list[Line]:
-    """Say everything that is known of one step."""
+    """Say everything that is known of one step, its output in at most so many lines."""
     lines: list[Line] = [
         [(f" {one_line(step['slug'])}  ", "bold"), (step["status"], STYLES[step["status"]])],
         _field("handler", one_line(step["handler"])),
@@ -58,7 +63,7 @@ def about_step(
         lines += _items(step["items"])
     lines += _errors(step, errors)
     if step["status"] == "completed":
-        lines += _value("output", step["output"])
+        lines += _value("output", step["output"], most)
     return lines
 
 
@@ -155,8 +160,10 @@ def _field(label: str, text: str | None) -> Line:
     return [(f"   {label:<{LABEL}}", "dim"), (one_line(text or ""), "")]
 
 
-def _value(label: str, value: Json) -> list[Line]:
+def _value(label: str, value: Json, most: int | None) -> list[Line]:
     short = compact(value)
     first, *rest = [short] if len(short) <= SHORT else pretty(value).split("\n")
+    if most is not None and len(rest) > most:
+        rest = [*rest[:most], f"… and {plural(len(rest) - most, 'more line')} (--json has all)"]
     lines = [[(f"   {label:<{LABEL}}", "dim"), (first, "")]]
     return lines + [[(" " * (LABEL + 3) + line, "")] for line in rest]

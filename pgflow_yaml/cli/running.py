@@ -13,27 +13,29 @@ import click
 
 from pgflow_yaml.errors import InvalidFlow
 from pgflow_yaml.worker import Worker
+from pgflow_yaml.worker.loop import CONCURRENCY
 
-from .arguments import seconds
+from .arguments import optional_seconds
 from .database import database
 from .deploying import deploy, require_valid, said
 from .ending import Followed, to_its_end
 from .finding import active
 from .given import as_text, read_input
 from .live import view_for
-from .loading import Loaded, handler_places, load, with_handlers
+from .loading import Loaded, load, with_handlers, worker_settings
 from .logs import set_up_logs
 from .working import sigterm_as_interrupt, working
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from pgflow_yaml.project import Settings
     from pgflow_yaml.store import Store
 
     from .database import Database
-    from .loading import HandlerPlaces
     from .options import Options
 
+LEASE = 30.0
 HINT = "Ctrl-C stops the worker in here; the run is kept"
 
 
@@ -46,10 +48,19 @@ class Request:
     key: str | None
     detach: bool
     timeout: str | None
-    concurrency: int
+    concurrency: int | None
     app_dir: Path | None
     allow: Sequence[str]
-    lease: str
+    lease: str | None
+
+    def settings(self) -> Settings:
+        """Lay the options over the project's settings."""
+        return worker_settings(
+            app_dir=self.app_dir,
+            allow=self.allow,
+            concurrency=self.concurrency,
+            lease=optional_seconds(self.lease, "--lease"),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,11 +75,9 @@ class Chosen:
 
 def run_here(request: Request, options: Options) -> int:
     """Do what `run` says and return the exit code of the outcome."""
-    timeout = seconds(request.timeout, "--timeout") if request.timeout is not None else None
-    seconds(request.lease, "--lease")
-    lease = seconds(request.lease, "--lease")
-    places = handler_places(request.app_dir, request.allow)
-    loaded = _load(request.flows, places)
+    timeout = optional_seconds(request.timeout, "--timeout")
+    settings = request.settings()
+    loaded = _load(request.flows, settings)
     definitions = require_valid(loaded, options)
     # A wrong input is told before anything is stored or started.
     given = read_input(request.inputs, _spec(definitions[0].body)) if definitions else None
@@ -76,7 +85,7 @@ def run_here(request: Request, options: Options) -> int:
         if given is not None:
             chosen = _deploy(store, loaded, place=place, options=options)
         else:
-            chosen = _active(store, request.flows[0], places)
+            chosen = _active(store, request.flows[0], settings)
             given = read_input(request.inputs, chosen.spec)
         started = store.start_run(
             chosen.name, as_text(given), key=request.key, version=chosen.version
@@ -95,10 +104,10 @@ def run_here(request: Request, options: Options) -> int:
         worker = Worker(
             place.conninfo,
             queues=[chosen.name],
-            concurrency=request.concurrency,
-            app_dir=places.app_dir,
-            allow=places.allow,
-            lease_seconds=lease,
+            concurrency=settings.concurrency or CONCURRENCY,
+            app_dir=settings.app_dir,
+            allow=settings.allow,
+            lease_seconds=settings.lease or LEASE,
             on_lost=place.revive,
         )
         return _work_and_follow(store, worker, followed, options=options)
@@ -117,7 +126,7 @@ def _spec(body: Mapping[str, Any]) -> Any:
     return body.get("input")
 
 
-def _load(flows: Sequence[str], places: HandlerPlaces) -> list[Loaded]:
+def _load(flows: Sequence[str], settings: Settings) -> list[Loaded]:
     """Read what are files; one single name that is none is a flow in the database."""
     files = [each for each in flows if _is_file(each)]
     if not files and len(flows) == 1:
@@ -125,7 +134,7 @@ def _load(flows: Sequence[str], places: HandlerPlaces) -> list[Loaded]:
     if len(files) < len(flows):
         other = next(each for each in flows if each not in files)
         raise click.UsageError(f'"{other}" is no file; `run` takes files, or the name of one flow')
-    return [with_handlers(each, places) for each in load(files)]
+    return [with_handlers(each, settings) for each in load(files)]
 
 
 def _is_file(text: str) -> bool:
@@ -150,12 +159,12 @@ def _deploy(store: Store, loaded: Sequence[Loaded], *, place: Database, options:
     )
 
 
-def _active(store: Store, name: str, places: HandlerPlaces) -> Chosen:
+def _active(store: Store, name: str, settings: Settings) -> Chosen:
     """Take the active version of a flow, if its handlers can be called from here."""
     from .handlers import handler_findings
 
     found = active(store, name)
-    wrong = handler_findings(found["source"], found["definition"], places)
+    wrong = handler_findings(found["source"], found["definition"], settings)
     if wrong:
         raise InvalidFlow(f"{name}@{found['version']}", found["source"], wrong)
     spec = _spec(found["definition"])

@@ -6,14 +6,15 @@ import re
 from typing import TYPE_CHECKING
 
 from .details import Segment, is_wide
-from .words import compact, duration, fit, moment, one_line, plural
+from .look import UNICODE, Look
+from .words import cells, compact, duration, fit, moment, one_line, plural
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from .shapes import FailedAttempt, RunShape, Snapshot, StepShape
 
-MOST_STEPS, MOST_ERRORS = 3, 3
+MOST_STEPS, MOST_ERRORS, LONGEST_MESSAGE = 3, 3, 2000
 _FRAME = re.compile(
     r'^\s*File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<name>.+)$', re.MULTILINE
 )
@@ -28,33 +29,33 @@ def ended(
     width: int,
     places: Mapping[str, str],
     folder: str,
+    look: Look = UNICODE,
 ) -> list[Line]:
     """Say how a run that did not complete has ended.
 
     `errors` are all known failed attempts, `places` has file:line:col of steps, `folder` is what
-    paths in traces are shown relative to.
+    paths in traces are shown relative to. Code and input are cut to the width, messages are not.
     """
     run = snapshot["run"]
     failed = [step for step in snapshot["steps"] if step["status"] == "failed"]
-    lines = [_headline(run, failed)]
+    lines = [_headline(run, failed, look)]
     for step in failed[:MOST_STEPS]:
-        lines += _of_step(
-            step, [error for error in errors if error["step"] == step["slug"]], folder
-        )
+        own = [error for error in errors if error["step"] == step["slug"]]
+        lines += _of_step(step, own, folder=folder, width=width)
         if step["slug"] in places:
             lines.append([(f"   {places[step['slug']]}", "cyan")])
     if not failed and run["error"]:
         lines.append([(f"   {_error_text(run['error'])}", "red")])
     if len(failed) > MOST_STEPS:
         lines.append([(f"   and {plural(len(failed) - MOST_STEPS, 'more failed step')}", "")])
-    lines.append([("   input   ", "dim"), (compact(run["input"]), "")])
+    lines.append(_cut([("   input   ", "dim"), (compact(run["input"]), "")], width))
     lines.append([])
     which = f" --step {failed[0]['slug']}" if failed else ""
     lines.append([("   look    ", "dim"), (f"pgflow-yaml show {run['id'][:8]}{which}", "")])
-    return [_cut(line, width) for line in lines]
+    return lines
 
 
-def _headline(run: RunShape, failed: Sequence[StepShape]) -> Line:
+def _headline(run: RunShape, failed: Sequence[StepShape], look: Look) -> Line:
     took = ""
     if run["ended_at"]:
         begun = moment(run["started_at"] or run["created_at"])
@@ -63,7 +64,7 @@ def _headline(run: RunShape, failed: Sequence[StepShape]) -> Line:
     if failed:
         words += f': step "{one_line(failed[0]["slug"])}" failed{_tries(failed[0])}'
     style = "bold red" if run["status"] == "failed" else "bold magenta"
-    return [(" ✗ " if run["status"] == "failed" else " ■ ", style), (words, style)]
+    return [(f" {look.symbols[run['status']].strip()} {words}", style)]
 
 
 def _tries(step: StepShape) -> str:
@@ -72,7 +73,9 @@ def _tries(step: StepShape) -> str:
     return f", {step['attempts']} of {step['max_attempts']} attempts" if step["attempts"] else ""
 
 
-def _of_step(step: StepShape, errors: Sequence[FailedAttempt], folder: str) -> list[Line]:
+def _of_step(
+    step: StepShape, errors: Sequence[FailedAttempt], *, folder: str, width: int
+) -> list[Line]:
     """Say the handler's last errors, each with the line of code that raised it."""
     handler = one_line(step["handler"])
     if not errors:
@@ -85,7 +88,7 @@ def _of_step(step: StepShape, errors: Sequence[FailedAttempt], folder: str) -> l
         if lines and not is_wide(step):
             head = f"attempt {each['attempt']}"
         lines.append([(f"   {head}: ", ""), (_error_text(each), "red")])
-        lines += _raised_at(each["trace"] or "", folder)
+        lines += [_cut(line, width) for line in _raised_at(each["trace"] or "", folder)]
     return lines
 
 
@@ -106,7 +109,7 @@ def _raised_at(trace: str, folder: str) -> list[Line]:
 
 def _error_text(error: Mapping[str, object]) -> str:
     text = f"{error.get('type', 'Error')}: {error.get('message', '')}"
-    return one_line(text.removesuffix(": "))
+    return fit(one_line(text.removesuffix(": ")), LONGEST_MESSAGE)
 
 
 def _cut(line: Line, width: int) -> Line:
@@ -114,7 +117,7 @@ def _cut(line: Line, width: int) -> Line:
     for words, style in line:
         cut = fit(words, width)
         result.append((cut, style))
-        width -= len(cut)
+        width -= cells(cut)
         if width <= 0:
             break
     return result

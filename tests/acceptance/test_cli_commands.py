@@ -150,7 +150,7 @@ def test_start_gives_the_id_of_a_run(deployed: Shell) -> None:
     other = deployed("start", "hello", "--input", "name=Bob", "--key", "k", expect=1)
     assert "another input" in other.err
     refused = deployed("start", "hello", "--input", "nam=Ada", expect=1)
-    assert "--input:1:5: error[" in refused.err
+    assert "--input:1:1: error[" in refused.err
     assert 'did you mean "name"?' in refused.err
 
 

@@ -262,5 +262,5 @@ def test_the_projects_own_database_is_used_and_named(tmp_path: Path) -> None:
     result = shell("run", "hello.flow.yaml", "--input", "name=Ada")
 
     assert json.loads(result.out) == {"shout": "HELLO, ADA!"}
-    assert result.err.splitlines()[0].startswith("database: the project's own")
+    assert result.err.splitlines()[0].startswith("database: embedded PostgreSQL of this project")
     assert shell("flows", "--json").json[0]["version"]

@@ -127,6 +127,18 @@ def test_a_handler_elsewhere_needs_its_folder(shell: Shell) -> None:
     shell("validate", "--import", "--app-dir", "lib", "f.yaml")
 
 
+def test_the_project_may_allow_a_package(shell: Shell) -> None:
+    """What --allow says can stand in pyproject.toml; other nonsense there is a usage error."""
+    shell.write("s.yaml", "flow: s\nsteps: {a: {handler: rich.get_console}}\n")
+    shell("validate", "--import", "s.yaml", expect=1)
+
+    shell("validate", "--import", "--allow", "rich", "s.yaml")
+    shell.write("pyproject.toml", '[tool.pgflow-yaml]\nallow = ["rich"]\n')
+    shell("validate", "--import", "s.yaml")
+    shell.write("pyproject.toml", "[tool.pgflow-yaml]\nallow = 1\n")
+    assert "is a list" in shell("validate", "--import", "s.yaml", expect=1).err
+
+
 def test_one_flow_in_two_files_is_a_mistake(shell: Shell) -> None:
     """Which one should be deployed?"""
     shell.write("again.yaml", GOOD)

@@ -78,11 +78,17 @@ def test_a_cancelled_run_is_no_failure() -> None:
     assert "Cancelled: wrong order" in lines[1]
 
 
-def test_no_line_is_wider_than_the_terminal() -> None:
-    """Long inputs and messages are cut, counted in columns and not in characters."""
-    step = a_step("charge", "failed", handler="h" * 90)
+def test_code_and_input_are_cut_and_messages_are_not() -> None:
+    """What the user did not write is whole; the rest is cut, in columns and not in characters."""
+    step = a_step("charge", "failed")
     run = a_run("failed", input={"text": "幅" * 200})
+    trace = TRACE.replace("acquirer", "幅" * 100)
 
-    lines = said(a_snapshot(step, run=run), a_failure("charge", message="é" * 300), width=60)
+    lines = said(
+        a_snapshot(step, run=run), a_failure("charge", message="é" * 300, trace=trace), width=60
+    )
 
-    assert max(map(cells, lines)) <= 60
+    assert [line for line in lines if cells(line) > 60] == [
+        ' ✗ order 3f2a91c0 failed after 10.0 s: step "charge" failed, 1 of 3 attempts',
+        f"   app.work: CardTimeout: {'é' * 300}",
+    ]

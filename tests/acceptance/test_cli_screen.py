@@ -1,0 +1,189 @@
+"""What a person sees: the command on a real terminal of 60, 80 and 120 columns."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import termios
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pgflow_yaml.cli.words import cells
+from tests.acceptance.shell import COMMAND, Shell
+from tests.fixtures.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+HANDLERS = """
+import pathlib, time
+
+def items(input): return list(range(40))
+def slow(item): time.sleep(0.02); return item
+def loud(input): print("a line from a handler"); return 1
+def fail(input): raise ValueError("longer than sixty columns, which is all that a screen may have")
+def wait(input):
+    pathlib.Path("begun").touch()
+    while not pathlib.Path("go").exists(): time.sleep(0.02)
+"""
+FLOW = """flow: f
+steps:
+  items: {handler: tasks.items}
+  a_step_with_a_name_that_is_longer_than_usual: {handler: tasks.loud, depends_on: [items]}
+  slow: {handler: tasks.slow, map: steps.items.output, depends_on: [items]}
+  fail: {handler: tasks.fail, depends_on: [slow], retry: {max_attempts: 2, base_delay: 50ms}}
+  never: {handler: tasks.loud, depends_on: [fail]}
+"""
+
+
+class Screen:
+    """A command on a terminal of its own."""
+
+    def __init__(self, shell: Shell, *args: str, width: int, term: str = "xterm-256color") -> None:
+        self._main, side = pty.openpty()
+        fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
+        self.process = subprocess.Popen(
+            [str(COMMAND), *args],
+            cwd=shell.folder,
+            env={**shell.environment(), "TERM": term},
+            stdin=side,
+            stdout=side,
+            stderr=side,
+            start_new_session=True,
+        )
+        os.close(side)
+        self.raw = ""
+
+    def read(self) -> bool:
+        """Take what has been written; false at the end."""
+        try:
+            self.raw += os.read(self._main, 65_536).decode(errors="replace")
+        except OSError:
+            return False
+        return True
+
+    def to_the_end(self) -> int:
+        """Read all and return the exit code."""
+        while self.read():
+            continue
+        return self.process.wait(10)
+
+    def close(self) -> None:
+        """End the command if it still runs."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(10)
+        os.close(self._main)
+
+    @property
+    def lines(self) -> list[str]:
+        """Every line that was ever drawn, without colour and cursor movements."""
+        return ESCAPES.sub("", self.raw).replace("\r", "\n").split("\n")
+
+
+@pytest.fixture
+def shell(tmp_path: Path, database: str) -> Shell:
+    """A flow with a map, a retry, a failure and a handler that prints."""
+    shell = Shell(tmp_path, database)
+    shell.write("tasks.py", HANDLERS)
+    shell.write("f.yaml", FLOW)
+    return shell
+
+
+@pytest.fixture
+def screens() -> Iterator[list[Screen]]:
+    """Screens that are closed at the end of the test."""
+    opened: list[Screen] = []
+    yield opened
+    for screen in opened:
+        screen.close()
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_run_is_a_picture_that_fits(shell: Shell, screens: list[Screen], width: int) -> None:
+    """It is redrawn in place, never wider than the terminal; the last frame and the end stay."""
+    screen = Screen(shell, "run", "f.yaml", width=width)
+    screens.append(screen)
+
+    assert screen.to_the_end() == 1
+
+    drawn = screen.lines[: next(n for n, line in enumerate(screen.lines) if "failed after" in line)]
+    pictured = [line for line in drawn if re.match(r" [✓✗○⊘■↻⠁-⣿├╰│━─]", line)]
+    assert pictured
+    assert max(map(cells, pictured)) <= width
+    assert screen.raw.count("\x1b[1A") > 5
+    last = "\n".join(screen.lines[-30:])
+    assert "✓ slow" in last
+    assert "40 items" in last
+    assert "✗ fail" in last
+    assert "■ never" in last
+    assert 'step "fail" failed, 2 of 2 attempts' in last
+    assert "longer than sixty columns, which is all that a screen may have" in last
+
+
+def test_what_a_handler_prints_stands_above_the_picture(
+    shell: Shell, screens: list[Screen]
+) -> None:
+    """The line is whole, and not drawn over."""
+    screen = Screen(shell, "run", "f.yaml", width=80)
+    screens.append(screen)
+    screen.to_the_end()
+
+    assert any(line.strip() == "a line from a handler" for line in screen.lines)
+
+
+def test_ctrl_c_in_watch_leaves_the_run_alone(shell: Shell, screens: list[Screen]) -> None:
+    """Exit 130, the cursor is back, and the command to go on with is named."""
+    shell.write("w.yaml", "flow: w\nsteps: {a: {handler: tasks.wait}}\n")
+    run_id = shell("run", "--detach", "w.yaml").out.strip()
+    screen = Screen(shell, "watch", run_id, width=80)
+    screens.append(screen)
+    eventually(lambda: screen.read() and "Ctrl-C stops following" in screen.raw)
+
+    screen.process.send_signal(signal.SIGINT)
+
+    assert screen.to_the_end() == 130
+    assert f"run goes on: pgflow-yaml watch {run_id[:8]}" in screen.raw
+    assert screen.raw.count("\x1b[?25l") == screen.raw.count("\x1b[?25h")
+    assert "Traceback" not in screen.raw
+    assert shell("runs", "--json").json[0]["status"] == "started"
+
+
+def test_no_colour_is_a_picture_without_colour(shell: Shell, screens: list[Screen]) -> None:
+    """NO_COLOR keeps the redrawing and leaves out the paint."""
+    plain = Shell(shell.folder, shell.database, {"NO_COLOR": "1"})
+    screen = Screen(plain, "run", "f.yaml", width=80)
+    screens.append(screen)
+    screen.to_the_end()
+
+    assert "\x1b[1A" in screen.raw
+    assert not re.search(r"\x1b\[[0-9;]*3[0-7]m", screen.raw)
+
+
+def test_a_dumb_terminal_gets_lines(shell: Shell, screens: list[Screen]) -> None:
+    """TERM=dumb cannot move the cursor: lines as for a pipe."""
+    screen = Screen(shell, "run", "f.yaml", width=80, term="dumb")
+    screens.append(screen)
+    screen.to_the_end()
+
+    assert "\x1b" not in screen.raw
+    assert "attempt 1 of 2 failed" in screen.raw
+
+
+def test_lists_fit_the_terminal(shell: Shell, screens: list[Screen]) -> None:
+    """Tables are cut at the flexible columns and say how long ago."""
+    shell("run", "f.yaml", expect=1)
+    screen = Screen(shell, "runs", width=60)
+    screens.append(screen)
+    screen.to_the_end()
+
+    assert max(map(cells, screen.lines)) <= 60
+    assert " ago" in screen.raw
