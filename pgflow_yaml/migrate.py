@@ -228,7 +228,9 @@ def _connected(conninfo: str) -> Iterator[psycopg.Connection]:
     try:
         connection = psycopg.connect(make_conninfo("", **(defaults | conninfo_to_dict(conninfo))))
     except psycopg.Error as error:
-        reason = str(error).strip().splitlines()[-1].strip()
+        # The last line is the last host's reason, or libpq's question after it.
+        lines = [line for line in str(error).splitlines() if "Is the server running" not in line]
+        reason = lines[-1].strip() if lines else type(error).__name__
         raise Unavailable(f"cannot connect to the database: {reason}") from error
     try:
         with connection:

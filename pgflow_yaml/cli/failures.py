@@ -49,9 +49,13 @@ def report(error: BaseException, options: Options) -> int:
     """Say what went wrong and return the exit code."""
     code, exit_code = kind_of(error)
     if options.debug:
-        sys.stderr.write(clean("".join(traceback.format_exception(error))))
+        sys.stderr.write(_masked(clean("".join(traceback.format_exception(error)))))
     if options.json:
-        shown = {"code": code, "message": sentence(error), "diagnostics": _diagnostics(error)}
+        shown = {
+            "code": code,
+            "message": _masked(sentence(error)),
+            "diagnostics": _diagnostics(error),
+        }
         sys.stdout.write(json.dumps({"error": shown}) + "\n")
         return exit_code
     if isinstance(error, errors.InvalidFlow):
@@ -62,8 +66,17 @@ def report(error: BaseException, options: Options) -> int:
         else:
             findings.write_text(findings.of_error(error), options)
         return exit_code
-    sys.stderr.write(f"pgflow-yaml: {sentence(error)}\n")
+    sys.stderr.write(f"pgflow-yaml: {_masked(sentence(error))}\n")
     return exit_code
+
+
+def _masked(text: str) -> str:
+    """Hide passwords (S-12); where no driver was loaded there was nothing that knows one."""
+    if "psycopg" not in sys.modules:
+        return text
+    from pgflow_yaml.store import mask
+
+    return mask(text)
 
 
 def sentence(error: BaseException) -> str:

@@ -119,6 +119,7 @@ def worker_command(
     from .database import database
     from .loading import worker_settings
     from .logs import set_up_logs
+    from .output import write_json
     from .running import LEASE
     from .working import serve
 
@@ -139,4 +140,7 @@ def worker_command(
             on_lost=place.revive,
         )
         said = "stopping: what has begun may finish; a second signal gives it back at once"
-        return serve(worker, lambda: log.info(said, extra={"action": "stop"}))
+        code = serve(worker, lambda: log.info(said, extra={"action": "stop"}))
+    if options.json:
+        write_json({"worker": worker.id, "exit_code": code})
+    return code

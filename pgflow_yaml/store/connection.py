@@ -169,7 +169,8 @@ class Link:
                 f"cannot connect to the database: {reason}",
                 error,
                 sent=False,
-                hopeless=self._patience is not None and _HOPELESS.search(reason) is not None,
+                hopeless=isinstance(error, psycopg.ProgrammingError)  # no conninfo at all
+                or (self._patience is not None and _HOPELESS.search(reason) is not None),
             ) from error
         if row and row[0]:
             connection.close()
@@ -281,5 +282,6 @@ def _translated(error: psycopg.Error) -> PgflowError:
 
 
 def _last_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
+    # libpq may add a question to the reason.
+    lines = [line for line in str(error).splitlines() if "Is the server running" not in line]
     return lines[-1].strip() if lines else type(error).__name__

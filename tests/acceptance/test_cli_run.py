@@ -176,8 +176,9 @@ def test_detached_is_only_started(shell: Shell) -> None:
     file = flow(shell, a="handler: tasks.one")
 
     run_id = shell("run", file, "--detach", "--key", "k").out.strip()
-    shell("worker", "--burst")
+    ended = shell("worker", "--burst", "--json").json
 
+    assert ended["exit_code"] == 0
     assert shell("show", run_id, "--json").json["run"]["status"] == "completed"
     again = shell("run", file, "--key", "k")
     assert "this key was used before" in again.err

@@ -110,10 +110,18 @@ def test_a_password_on_the_command_line_is_refused(shell: Shell, dsn: str) -> No
     assert "secret" not in result.err
 
 
-def test_a_forced_password_is_masked(shell: Shell) -> None:
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "postgresql://ada:s3cr3t@127.0.0.1:1/db",
+        "postgresql://ada:s3cr3t@[127.0.0.1/db",
+        "mysql://ada:s3cr3t@127.0.0.1/db",
+        "host=127.0.0.1 port=1 password=s3cr3t",
+        "password='s3cr3t' nonsense",
+    ],
+)
+def test_a_forced_password_is_masked(shell: Shell, dsn: str) -> None:
     """With --insecure-dsn it is used, and stands in no output, not even in a traceback."""
-    dsn = "postgresql://ada:s3cr3t@127.0.0.1:1/db"
-
     result = shell("--debug", "runs", "--insecure-dsn", "--dsn", dsn, expect=3)
 
     assert "s3cr3t" not in result.out + result.err
@@ -121,10 +129,11 @@ def test_a_forced_password_is_masked(shell: Shell) -> None:
 
 def test_a_database_that_is_not_there_is_one_sentence(shell: Shell) -> None:
     """Exit 3, one line, no traceback; --debug adds it."""
-    plain = shell("runs", "--dsn", "host=127.0.0.1 port=1", expect=3)
-    debugged = shell("runs", "--debug", "--dsn", "host=127.0.0.1 port=1", expect=3)
+    plain = shell("runs", "--dsn", "host=/nowhere", expect=3)
+    debugged = shell("runs", "--debug", "--dsn", "host=/nowhere", expect=3)
 
     assert plain.err.count("\n") == 1
+    assert "No such file or directory" in plain.err
     assert "Traceback" not in plain.err
     assert "Traceback" in debugged.err
 
