@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 MAX_VISITS = 200_000
 MAX_DEPTH = 200
+_FREE = 10
+_NOT_WALKING = frozenset({"len", "default"})
 _UNTOUCHED = frozenset({"path", "var", "get", "index", "lit"})
 
 
@@ -89,7 +91,10 @@ def _get(run: _Evaluation, node: Any, depth: int) -> Json:
 
 
 def _index(run: _Evaluation, node: Any, depth: int) -> Json:
-    return operators.pick(run.value(node[1], depth), run.value(node[2], depth))
+    holder, index = run.value(node[1], depth), run.value(node[2], depth)
+    if type(holder) is str:
+        run.charge(_copied(holder))
+    return operators.pick(holder, index)
 
 
 def _and(run: _Evaluation, node: Any, depth: int) -> Json:
@@ -134,22 +139,31 @@ def _order(run: _Evaluation, node: Any, depth: int) -> Json:
 
 def _in(run: _Evaluation, node: Any, depth: int) -> Json:
     needle, hay = run.value(node[1], depth), run.value(node[2], depth)
-    if type(hay) is list or type(hay) is str:
-        run.charge(_weight(hay))
+    run.charge(_copied(hay))
     return operators.contains(needle, hay) is (node[0] == "in")
 
 
 def _arithmetic(run: _Evaluation, node: Any, depth: int) -> Json:
     value = operators.arithmetic(node[0], run.value(node[1], depth), run.value(node[2], depth))
-    run.charge(_weight(value))
+    run.charge(_copied(value))
     return value
 
 
-def _weight(*values: Json) -> int:
-    """Say how many visits a walk over values costs: ten items, or a thousand characters, one."""
-    items = sum(len(value) for value in values if type(value) is list)
-    characters = sum(len(value) for value in values if type(value) is str)
-    return items // 10 + characters // 1000
+def _copied(value: Json) -> int:
+    """Say how many visits it costs to scan or copy a value: ten items, or 1,000 characters, one."""
+    if type(value) is list:
+        return len(value) // 10
+    return len(value) // 1000 if type(value) is str else 0
+
+
+def _walked(*values: Json) -> int:
+    """Say how many visits it costs to work through values: an item, or 100 characters, one.
+
+    Less than ten are free.
+    """
+    items = sum(len(value) for value in values if type(value) is list or type(value) is dict)
+    visits = items + sum(len(value) for value in values if type(value) is str) // 100
+    return visits if visits >= _FREE else 0
 
 
 def _negative(run: _Evaluation, node: Any, depth: int) -> Json:
@@ -166,14 +180,15 @@ def _dict(run: _Evaluation, node: Any, depth: int) -> Json:
 
 def _text(run: _Evaluation, node: Any, depth: int) -> Json:
     value = limited_text("".join([text_of(run.value(part, depth)) for part in node[1:]]))
-    run.charge(_weight(value))
+    run.charge(_walked(value))
     return value
 
 
 def _call(run: _Evaluation, node: Any, depth: int) -> Json:
     args = [run.value(part, depth) for part in node[2:]]
     value = call(node[1], args)
-    run.charge(_weight(*args, value))
+    if node[1] not in _NOT_WALKING:
+        run.charge(_walked(*args, value))
     return value
 
 

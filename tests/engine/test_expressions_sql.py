@@ -173,15 +173,16 @@ def test_ten_times_the_items_take_at_most_twenty_times_as_long(
     """Nothing is quadratic, in neither evaluator."""
     tree = parse_expression(text, roots=ROOTS).ast
 
-    def seconds(items: int, *, repeat: int, there: bool) -> float:
+    def seconds(items: int, *, there: bool) -> float:
         env: dict[str, Json] = {"input.rows": [*range(items)]}
-        taken = []
-        for _ in range(repeat):
-            started = time.perf_counter()
-            assert "error" not in in_sql(sql, tree, env) if there else evaluate(tree, env)
-            taken.append(time.perf_counter() - started)
-        return min(taken)
+        started = time.perf_counter()
+        assert "error" not in in_sql(sql, tree, env) if there else evaluate(tree, env)
+        return time.perf_counter() - started
 
+    def linear(*, there: bool) -> bool:
+        few = min(seconds(1_000, there=there) for _ in range(3))
+        return min(seconds(10_000, there=there) for _ in range(2)) <= 20 * few
+
+    # A busy machine may stretch one measurement; what is quadratic takes a hundred times in each.
     for there in (False, True):
-        few = seconds(1_000, repeat=7, there=there)
-        assert seconds(10_000, repeat=2, there=there) <= 20 * few + 0.005
+        assert any(linear(there=there) for _ in range(8))

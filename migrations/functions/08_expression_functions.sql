@@ -1,4 +1,4 @@
--- The functions of the expression language; pgflow_yaml/expressions/functions.py has the same table.
+-- The functions of the expression language. As pgflow_yaml/expressions/functions.py, with the same table of signatures.
 
 -- Call a function by its name, after checking the number and the kinds of its arguments.
 create or replace function pgflow.expression_call(p_name text, p_args jsonb[]) returns jsonb
@@ -23,14 +23,15 @@ begin
       then pgflow.expression_text_call(p_name, p_args)
     else pgflow.expression_list_call(p_name, p_args)
   end;
-  if pg_column_size(p_args) + pg_column_size(v_value) > 64 then  -- ten items need more
+  if pg_column_size(p_args) + pg_column_size(v_value) > 64 and p_name not in ('len', 'default') then
     perform pgflow.expression_charge_call(p_args || v_value);
   end if;
   return v_value;
 end
 $$;
 
--- Charge what a function walked over and made: ten items, or a thousand characters, a visit.
+-- Charge what a function walked over and made: an item, or a hundred characters, a visit; less than ten are free
+-- (ten need more than the 64 bytes above).
 create or replace function pgflow.expression_charge_call(p_values jsonb[]) returns void
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -41,14 +42,15 @@ declare
   v_characters bigint := 0;
 begin
   foreach v_value in array p_values loop
-    if jsonb_typeof(v_value) = 'array' then
-      v_items := v_items + jsonb_array_length(v_value);
-    elsif jsonb_typeof(v_value) = 'string' then
-      v_characters := v_characters + length(v_value #>> '{}');
-    end if;
+    case jsonb_typeof(v_value)
+      when 'array' then v_items := v_items + jsonb_array_length(v_value);
+      when 'object' then v_items := v_items + (select count(*) from jsonb_object_keys(v_value));
+      when 'string' then v_characters := v_characters + length(v_value #>> '{}');
+      else null;
+    end case;
   end loop;
-  if v_items >= 10 or v_characters >= 1000 then
-    perform pgflow.expression_charge(v_items / 10 + v_characters / 1000);
+  if v_items + v_characters / 100 >= 10 then
+    perform pgflow.expression_charge(v_items + v_characters / 100);
   end if;
 end
 $$;
@@ -350,106 +352,5 @@ begin
   return (select coalesce(jsonb_agg(part order by number), '[]')
           from (select jsonb_agg(value order by ordinality) as part, div(ordinality - 1, p_size) as number
                 from jsonb_array_elements(p_list) with ordinality group by 2) as parts);
-end
-$$;
-
--- Functions of texts. Only ASCII has another case: what else it would be depends on a library's age.
-create or replace function pgflow.expression_text_call(p_name text, p_args jsonb[]) returns jsonb
-language plpgsql immutable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_text constant text := p_args[1] #>> '{}';
-  v_other constant text := p_args[2] #>> '{}';
-  v_lower constant text := 'abcdefghijklmnopqrstuvwxyz';
-begin
-  if p_name in ('split', 'replace') and v_other = '' then
-    raise exception using errcode = 'PF010', message = p_name || '() cannot look for an empty text';
-  end if;
-  case p_name
-    when 'lower' then return to_jsonb(translate(v_text, upper(v_lower), v_lower));
-    when 'upper' then return to_jsonb(translate(v_text, v_lower, upper(v_lower)));
-    when 'strip' then return to_jsonb(btrim(v_text, E' \t\n\r\f\x0b'));
-    when 'startswith' then return to_jsonb(starts_with(v_text, v_other));
-    when 'endswith' then return to_jsonb(right(v_text, length(v_other)) = v_other);
-    when 'split' then return pgflow.expression_split(v_text, v_other);
-    when 'join' then return pgflow.expression_join(p_args[1], v_other);
-    when 'replace' then return pgflow.expression_replace(v_text, v_other, p_args[3] #>> '{}');
-    when 'json' then return pgflow.expression_read_json(v_text);
-    when 'to_json' then return pgflow.expression_made_text(pgflow.expression_canonical(p_args[1])::text);
-  end case;
-end
-$$;
-
--- Split at a separator, or at white space.
-create or replace function pgflow.expression_split(p_text text, p_separator text) returns jsonb
-language plpgsql immutable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_parts text[];
-begin
-  if p_separator is null then
-    v_parts := array_remove(regexp_split_to_array(p_text, E'[ \t\n\r\f\x0b]+'), '');
-  else
-    v_parts := case when p_text = '' then '{""}' else string_to_array(p_text, p_separator) end;
-  end if;
-  perform pgflow.expression_check_items(cardinality(v_parts));
-  return to_jsonb(v_parts);
-end
-$$;
-
--- Join the texts of a list's items.
-create or replace function pgflow.expression_join(p_list jsonb, p_separator text) returns jsonb
-language plpgsql immutable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_parts text[];
-begin
-  v_parts := array(
-    select pgflow.expression_text(value) from jsonb_array_elements(p_list) with ordinality order by ordinality);
-  if octet_length(p_separator)::bigint * (cardinality(v_parts) - 1) > 1048576 then
-    raise exception using errcode = 'PF010', message = 'the value is larger than 1 MiB';
-  end if;
-  return pgflow.expression_made_text(array_to_string(v_parts, p_separator));
-end
-$$;
-
--- Replace each part; the size is known before anything is made.
-create or replace function pgflow.expression_replace(p_text text, p_old text, p_new text) returns jsonb
-language plpgsql immutable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_without bigint := octet_length(replace(p_text, p_old, ''));
-  v_times bigint := (octet_length(p_text) - v_without) / octet_length(p_old);
-begin
-  if v_without + v_times * octet_length(p_new) > 1048576 then
-    raise exception using errcode = 'PF010', message = 'the value is larger than 1 MiB';
-  end if;
-  return pgflow.expression_made_text(replace(p_text, p_old, p_new));
-end
-$$;
-
--- Read JSON. At most 100 levels: Python's reader and this one give up at different depths.
-create or replace function pgflow.expression_read_json(p_text text) returns jsonb
-language plpgsql immutable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_value jsonb;
-begin
-  begin
-    v_value := p_text::jsonb;
-  exception when others then
-    raise exception using errcode = 'PF010', message = 'json() needs the text of a JSON value';
-  end;
-  if jsonb_path_exists(v_value, 'strict $.**{101}') then
-    raise exception using errcode = 'PF010', message = 'json() reads at most 100 levels';
-  elsif jsonb_path_exists(v_value, 'strict $.** ? (@.type() == "number" && (@ >= 1e4300 || @ <= -1e4300))') then
-    raise exception using errcode = 'PF010', message = 'json() needs the text of a JSON value';
-  end if;
-  return v_value;
 end
 $$;
