@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 def seconds(path: Path) -> float:
     """Run the command on a file and return the processor time it needed, the best of three.
 
-    The command has one thread, so on an idle machine that is the time one waits; on a busy one, where
-    other tests run beside it, the wall clock says nothing about the command.
+    The command has one thread, so on an idle machine that is the time one waits; on a busy one,
+    where other tests run beside it, the wall clock says nothing about the command.
     """
     best = float("inf")
     for _ in range(3):
