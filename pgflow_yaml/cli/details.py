@@ -64,7 +64,7 @@ def skip_words(reason: str | None) -> str:
     reasons = {
         "condition_unmet": "condition not met",
         "dependency_skipped": "a step before it did not complete",
-        "handler_failed": "it failed, as it may",
+        "handler_failed": "it failed, which is allowed",
     }
 
     return reasons.get(reason or "", (reason or "").replace("_", " "))

@@ -16,7 +16,7 @@ from .live import TimeIsUp, follow
 from .look import look_for
 from .output import write_lines
 from .screen import ended
-from .words import clean
+from .words import clean, plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .shapes import FailedAttempt, Snapshot
 
 PIPE_WIDTH = 160
+LINES_ON_SCREEN = 40
 ERRORS_KEPT = 1000
 
 
@@ -75,7 +76,7 @@ def _conclude(
         out.write(json.dumps({"event": "result", **last, "errors": list(errors)}) + "\n")
     elif completed:
         text = json.dumps(last["run"]["output"], ensure_ascii=False, indent=2)
-        out.write((clean(text) if out.isatty() else text) + "\n")
+        out.write((_for_eyes(text, last["run"]["id"]) if out.isatty() else text) + "\n")
     else:
         width = shutil.get_terminal_size().columns if sys.stderr.isatty() else PIPE_WIDTH
         lines = ended(
@@ -89,3 +90,12 @@ def _conclude(
         write_lines([[], *lines], sys.stderr, options)
     out.flush()
     return 0 if completed else BAD
+
+
+def _for_eyes(text: str, run_id: str) -> str:
+    """Clean an output, and cut it so that the picture of the run stays on the screen."""
+    lines = clean(text).split("\n")
+    if len(lines) > LINES_ON_SCREEN:
+        more = plural(len(lines) - LINES_ON_SCREEN, "more line")
+        lines = [*lines[:LINES_ON_SCREEN], f"… and {more}: pgflow-yaml show {run_id[:8]} --json"]
+    return "\n".join(lines)

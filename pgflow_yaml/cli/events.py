@@ -50,11 +50,18 @@ def changes(before: Snapshot | None, after: Snapshot) -> list[Event]:
         event for step in after["steps"] for event in _of_step(known.get(step["slug"]), step, after)
     ]
     found += [_of_failure(failure, steps) for failure in after["errors"]]
-    found.sort(key=lambda event: moment(event["at"]))
+    # One transaction is one moment: there a step ends before the next begins, and its failure
+    # comes before its end.
+    order = {slug: step["index"] for slug, step in steps.items()}
+    found.sort(key=lambda each: (moment(each["at"]), order.get(each["step"], 0), _rank(each)))
     events += found
     if before is None or before["run"]["status"] != after["run"]["status"]:
         events += _run_ends(after["run"])
     return events
+
+
+def _rank(event: Event) -> int:
+    return 1 if event["event"] == "task" else 0 if event["status"] == "started" else 2
 
 
 def _run_begins(run: RunShape) -> Iterator[Event]:
@@ -175,8 +182,12 @@ def _step_words(event: Event) -> str:
     if "skip_reason" in event:
         words += f": {skip_words(event['skip_reason'])}"
     if tasks and event["status"] in {"started", "completed", "failed"}:
-        done = f"{tasks['completed']:,}/{tasks['total']:,}"
-        words += f"  {done}" + (f", {tasks['failed']:,} failed" if tasks["failed"] else "")
+        done = f"{tasks['completed']:,} of {tasks['total']:,}"
+        if event["status"] == "started":
+            words = f"{done} done" if tasks["completed"] else f"started  {tasks['total']:,} tasks"
+        else:
+            words += f"  {done}"
+        words += f", {tasks['failed']:,} failed" if tasks["failed"] else ""
     elif "error" in event:
         words += f"  {_error(event)}"
     if "seconds" in event:

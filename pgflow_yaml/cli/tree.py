@@ -61,12 +61,12 @@ def _most_wanted(steps: Sequence[StepShape], room: int) -> set[str]:
     started = [step["slug"] for step in steps if step["status"] == "started"]
     kept = (failed + started)[:room]
     left = room - len(kept)
-    coming = [step["slug"] for step in _next_first(steps)][: left // 2]
     recent = sorted(
         (step for step in steps if step["status"] in ENDED and step["status"] != "failed"),
         key=lambda step: step["ended_at"] or "",
         reverse=True,
     )
+    coming = [step["slug"] for step in _next_first(steps)][: max(left // 2, left - len(recent))]
     ended = [step["slug"] for step in recent[: left - len(coming)]]
     return {*kept, *coming, *ended}
 

@@ -47,8 +47,10 @@ def fit(text: str, width: int, ellipsis: str = "…") -> str:
 
 
 def duration(seconds: float) -> str:
-    """Say a duration in at most nine characters: `0.8 s`, `2 m 05 s`, `1 h 02 m`, `3 d 4 h`."""
+    """Say a duration in at most nine characters: `12 ms`, `0.8 s`, `2 m 05 s`, `1 h 02 m`."""
     seconds = max(seconds, 0.0)
+    if seconds < 0.0995:
+        return f"{seconds * 1000:.0f} ms"
     if seconds < 59.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -60,8 +62,10 @@ def duration(seconds: float) -> str:
 
 
 def roughly(seconds: float) -> str:
-    """Say a duration in its largest unit: `3 s`, `5 min`, `2 h`, `4 d`."""
+    """Say a duration in its largest unit: `0.3 s`, `3 s`, `5 min`, `2 h`, `4 d`."""
     seconds = max(seconds, 0.0)
+    if 0 < seconds < 0.95:
+        return f"{seconds:.1f} s"
     for limit, size, unit in ((90, 1, "s"), (5400, 60, "min"), (172_800, 3600, "h")):
         if seconds < limit:
             return f"{round(seconds / size)} {unit}"

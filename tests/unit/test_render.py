@@ -107,6 +107,16 @@ def test_finished_steps_fold_into_one_line() -> None:
     assert lines[2].strip() == f"✓ {430 - shown} steps"
 
 
+@pytest.mark.parametrize("status", ["created", "completed"])
+def test_a_folded_picture_still_fills_the_terminal(status: str) -> None:
+    """Rows that nobody else wants show what is next, or what was last."""
+    steps = [a_step("busy", "started"), *(a_step(f"s{n}", status) for n in range(100))]
+
+    lines = drawn(a_snapshot(*steps), height=24)
+
+    assert sum(" s" in line for line in lines[2:]) > 15
+
+
 @pytest.mark.parametrize("edges", [2, 10])
 def test_a_frame_of_2000_steps_is_cheap(edges: int) -> None:
     """Folding comes before drawing, so a frame costs less than 50 ms."""

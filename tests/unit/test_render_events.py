@@ -45,6 +45,33 @@ def test_a_failed_attempt_becomes_a_line_with_its_next_try() -> None:
     )
 
 
+def test_a_failure_is_told_before_the_step_that_it_ends() -> None:
+    """Both have the same time: cause first."""
+    at = "2026-11-24T12:00:04+00:00"
+    after = a_snapshot(a_step("charge", "failed"), errors=[a_failure("charge", at=at, final=True)])
+
+    events = changes(a_snapshot(a_step("charge", "started")), after)
+
+    assert [(event["event"], event["status"]) for event in events] == [
+        ("task", "failed"),
+        ("step", "failed"),
+    ]
+
+
+def test_a_step_ends_before_the_one_that_it_makes_possible_begins() -> None:
+    """Both happen in one transaction and so at one time."""
+    at = "2026-11-24T12:00:04+00:00"
+    before = a_snapshot(a_step("a", "started"), a_step("b", "created"))
+    after = a_snapshot(a_step("a", ended_at=at), a_step("b", "started", started_at=at))
+
+    events = changes(before, after)
+
+    assert [(event["step"], event["status"]) for event in events] == [
+        ("a", "completed"),
+        ("b", "started"),
+    ]
+
+
 def test_the_last_attempt_promises_no_other() -> None:
     """A final failure does not say that it is tried again."""
     step = a_step("charge", "failed", max_attempts=2)
@@ -77,7 +104,7 @@ def test_a_wide_map_is_ten_lines_not_ten_thousand() -> None:
         before = after
 
     assert len(told) == 11
-    assert "started  100/1,000" in line(told[1])
+    assert "100 of 1,000 done" in line(told[1])
 
 
 def test_skips_and_failures_say_why() -> None:
