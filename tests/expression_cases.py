@@ -439,6 +439,7 @@ _COMPREHENSIONS: list[tuple[str, Any]] = [
     ("[[y for y in range(x)] for x in range(3)]", [[], [0], [0, 1]]),
     ("[x for x in [1, 2] if x in [y for y in [2, 3]]]", [2]),
     ("[[x for x in [x, x]] for x in [1, 2]]", [[1, 1], [2, 2]]),
+    ("[[x for x in [9]] + [x] for x in [1]]", [[9, 1]]),
     ('[k + "=" + str(v) for k, v in items({"a": 1, "b": 2})]', ["a=1", "b=2"]),
     ("[k for k, v in [[1, 2], [3]] if v == null]", [3]),
     ("[input for input in [1]]", [1]),
@@ -543,6 +544,14 @@ _ERRORS: list[tuple[str, str]] = [
     ("[x + x + x + x + x + x + x + x + x + x + x for x in range(10000)]", _OVER_BUDGET),
     ("[sum(range(10000)) for x in range(1000)]", _OVER_BUDGET),
     ("[x in range(10000) for x in range(1000)]", _OVER_BUDGET),
+    ("[[x in y for x in range(250)] for y in [range(10000)]]", _OVER_BUDGET),
+    *(
+        (
+            f"[[{body} for x in range(1000)] for y in [join(range(9999), '{'a' * 25}')]]",
+            _OVER_BUDGET,
+        )
+        for body in ("'b' in y", "y[x]", "len(y + 'a')", "startswith(y, 'b')")
+    ),
     (
         "replace(join(range(10000), 'aaaaaaaaaa'), 'a', 'aaaaaaaaaaaaaa')",
         "the value is larger than 1 MiB",

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pgflow_yaml.expressions.findings import Finding
 from pgflow_yaml.expressions.values import canonical
@@ -50,8 +49,7 @@ _FORBIDDEN = "a text cannot hold this character, nor can a database"
 _SURROGATES = range(0xD800, 0xE000)
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """A piece of the text; `value` is the literal, the name or the operator."""
 
     kind: Kind

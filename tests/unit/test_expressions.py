@@ -118,6 +118,7 @@ FINDINGS: list[tuple[str, list[tuple[str, str, str]]]] = [
     ("1 + * 2", [("*", "PF219", "does not fit here")]),
     ("input.x input.y", [("input", "PF219", "an operator is missing")]),
     ('"a" "b"', [('"b"', "PF219", "join texts with `+`")]),
+    ('[1] "a"', [('"a"', "PF219", "join texts with `+`")]),
     ("1 if input.x", [("1 if input.x", "PF219", "`else`")]),
     ("input.x # why", [("# why", "PF219", "comment")]),
     ("input.x\u00a0== 1", [("\u00a0", "PF219", "NO-BREAK SPACE")]),
