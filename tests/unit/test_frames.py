@@ -85,6 +85,15 @@ def test_the_caret_stands_under_wide_and_narrow_characters(before: str, word: st
     assert caret.count("^") == cells(word)
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("abc", 3), ("ä", 1), ("e\u0301", 1), ("日本", 4), ("🎉", 2), ("a\u200bb", 2), ("", 0)],
+)
+def test_a_text_takes_the_cells_that_a_terminal_gives_it(text: str, expected: int) -> None:
+    """Marks that join another character take none, wide characters two."""
+    assert cells(text) == expected
+
+
 @pytest.mark.parametrize("width", [40, 60, 80])
 @pytest.mark.parametrize("at", [0, 50, 150, 395])
 def test_a_long_line_is_cut_around_the_caret(width: int, at: int) -> None:

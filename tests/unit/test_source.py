@@ -208,6 +208,60 @@ def test_an_offset_in_a_scalar_leads_to_its_place_in_the_file(text: str, word: s
     assert span.line == span.end_line
 
 
+def nested(depth: int, inner: str = "x") -> str:
+    """Write a value inside so many brackets."""
+    return "[" * depth + inner + "]" * depth
+
+
+@pytest.mark.parametrize(
+    ("text", "fits"),
+    [
+        (f"[{'a,' * 49_999}]", True),
+        (f"[{'a,' * 50_000}]", False),
+        (f"- &a [{'x,' * 999}]\n" + "- *a\n" * 48, True),
+        (f"- &a [{'x,' * 999}]\n" + "- *a\n" * 50, False),
+        (nested(64), True),
+        (nested(65), False),
+        (f"- &a {nested(40)}\n- {nested(22, '*a')}\n", True),
+        (f"- &a {nested(40)}\n- {nested(24, '*a')}\n", False),
+        (f"- &a {nested(30)}\n- &b {nested(20, '*a')}\n- {nested(20, '*b')}\n", False),
+        (f"- {'a' * 262_144}\n", True),
+        (f"- {'a' * 262_145}\n", False),
+        (f"- &a {'a' * 200_000}\n" + "- *a\n" * 19, True),
+        (f"- &a {'a' * 200_000}\n" + "- *a\n" * 22, False),
+        ("#" * 1_048_576, True),
+        ("#" * 1_048_577, False),
+        ("#" + "ä" * 524_288, False),
+    ],
+)
+def test_the_limits_hold_exactly_aliases_written_out(text: str, fits: bool) -> None:  # noqa: FBT001
+    """What is one below a limit is read, what is one above is refused (S-2)."""
+    found = [finding.code for finding in source.parse(text).diagnostics]
+
+    assert found == ([] if fits else ["PF012"])
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ('with: {a: "${{ x }}", b: c: d}', "PF010"),
+        ("with: {a: '${{ x }}', b: ${{ y }}}", "PF020"),
+        ("with: [${{ y }}]", "PF020"),
+        ("a: ${{ {'b': 1} }}", "PF023"),
+        ("map: {a: 1}['a']", "PF024"),
+        ("- if: 'a' == 'b'", "PF024"),
+        ("if: a ? b : c", "PF023"),
+        ("retry: {if: error.type in ['A', 'B']}", "PF025"),
+        ("retry: {if: error.type in A, b: c: d}", "PF010"),
+    ],
+)
+def test_traps_of_expressions_in_yaml_are_named(line: str, code: str) -> None:
+    """The parser's complaint is replaced only where an unquoted expression is the cause."""
+    (finding,) = source.parse(f"{line}\n").diagnostics
+
+    assert finding.code == code
+
+
 def test_aliases_share_one_value() -> None:
     """An anchor may be used many times; its value is built once."""
     assert data_of("a: &x {b: [1]}\nc: [*x, *x]\n") == {
