@@ -426,6 +426,10 @@ _FUNCTIONS: list[tuple[str, Any]] = [
     ("to_json(null)", "null"),
     ("to_json([1.0, 1e-7, 1e22])", "[1, 0.0000001, 10000000000000000000000]"),
     ("json(to_json(input.users)) == input.users", True),
+    ('to_json(json("[1.50, 2.0, 10]"))', "[1.5, 2, 10]"),
+    ('str(json("1.50"))', "1.5"),
+    ('json("[1.50]") == [1.5]', True),
+    ('json("12345678901234567890.0")', 12345678901234567168),
 ]
 
 _COMPREHENSIONS: list[tuple[str, Any]] = [
