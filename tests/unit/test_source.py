@@ -253,6 +253,7 @@ def test_the_limits_hold_exactly_aliases_written_out(text: str, fits: bool) -> N
         ("if: a ? b : c", "PF023"),
         ("retry: {if: error.type in ['A', 'B']}", "PF025"),
         ("retry: {if: error.type in A, b: c: d}", "PF010"),
+        ("with: [${{ y }}\n\n\n", "PF020"),
     ],
 )
 def test_traps_of_expressions_in_yaml_are_named(line: str, code: str) -> None:

@@ -96,6 +96,14 @@ def test_a_wrong_key_causes_no_second_finding(steps: str) -> None:
     assert len(codes(a_flow(steps))) == 1
 
 
+def test_a_typo_of_a_key_to_come_says_that_it_is_to_come() -> None:
+    """Following the advice must not end in the next refusal."""
+    (finding,) = check(a_flow("a: {handler: x.a}", "timeuot: 5")).diagnostics
+
+    assert finding.message.endswith('did you mean "timeout"?')
+    assert (finding.help or "").startswith("timeout is not supported yet: ")
+
+
 def test_the_value_of_a_mistyped_key_is_checked_too() -> None:
     """Both mistakes show in one go."""
     assert codes(a_flow("a: {handler: x.a, time_out: 5 parsecs}")) == ["PF102", "PF106"]
