@@ -63,7 +63,7 @@ def follow(
             if deadline is not None and time.monotonic() >= deadline:
                 raise TimeIsUp
             if not more:
-                _sleep(max(pause, min(8 * cost, LONGEST_PAUSE_WHEN_SLOW)), deadline)
+                _sleep(max(pause, min(4 * cost, LONGEST_PAUSE_WHEN_SLOW)), deadline)
 
 
 def _sleep(seconds: float, deadline: float | None) -> None:

@@ -61,7 +61,11 @@ def a_crowd(count: int, seed: int = 7) -> list[StepShape]:
 def test_a_frame_never_leaves_its_terminal(width: int, count: int, look: Look) -> None:
     """No line is wider than the width and there are never more lines than the height."""
     steps = a_crowd(count)
-    errors = {step["slug"]: a_failure(step["slug"], message="x" * 300) for step in steps}
+    # Messages of every length, in characters that take two columns each.
+    errors = {
+        step["slug"]: a_failure(step["slug"], message="幅" * (number % 70))
+        for number, step in enumerate(steps)
+    }
 
     for height in (1, 2, 3, 4, 5, 8, 24, 60):
         lines = drawn(
