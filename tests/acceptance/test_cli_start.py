@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,36 +18,6 @@ if TYPE_CHECKING:
 def shell(tmp_path: Path) -> Shell:
     """The command in an empty folder, without a database."""
     return Shell(tmp_path)
-
-
-def seconds(shell: Shell, *args: str) -> float:
-    """The shortest of several starts: the cost of the command, not of what runs beside it."""
-    costs = []
-    for _ in range(7):
-        begin = time.perf_counter()
-        subprocess.run(
-            [str(COMMAND), *args],
-            cwd=shell.folder,
-            env=shell.environment(),
-            capture_output=True,
-            check=True,
-        )
-        costs.append(time.perf_counter() - begin)
-    return min(costs)
-
-
-@pytest.mark.parametrize("option", ["--help", "--version"])
-def test_help_and_version_are_there_at_once(shell: Shell, option: str) -> None:
-    """Both take less than 100 ms."""
-    assert seconds(shell, option) < 0.1
-
-
-def test_validate_starts_quickly(shell: Shell) -> None:
-    """Ten steps are checked in less than 200 ms, start-up included."""
-    steps = "".join(f"  s{n}: {{handler: app.work}}\n" for n in range(10))
-    shell.write("ten.flow.yaml", f"flow: ten\nsteps:\n{steps}")
-
-    assert seconds(shell, "validate", "ten.flow.yaml") < 0.2
 
 
 def test_help_has_four_sections_and_every_command(shell: Shell) -> None:

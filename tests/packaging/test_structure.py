@@ -68,7 +68,7 @@ def test_what_a_newcomer_reads_first_is_short(file: str, limit: int) -> None:
 
 
 def test_help_is_there_at_once() -> None:
-    """`--help` imports no driver, no jsonschema: 100 ms, measured with room for a busy machine."""
+    """`--help` imports no driver, no jsonschema: 100 ms, at three times the figure."""
     command = [sys.executable, "-m", "pgflow_yaml", "--help"]
     durations = []
 
@@ -77,4 +77,4 @@ def test_help_is_there_at_once() -> None:
         subprocess.run(command, check=True, capture_output=True)
         durations.append(time.perf_counter() - begin)
 
-    assert min(durations) < 0.3
+    assert min(durations) < 3 * 0.1
