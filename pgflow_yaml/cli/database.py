@@ -36,6 +36,12 @@ class Database:
 
         return Store(self.conninfo, on_lost=self.revive)
 
+    def patient_store(self) -> Store:
+        """Make a connection for following a run: it waits for a database that went away (F4)."""
+        from pgflow_yaml.store import Store
+
+        return Store(self.conninfo, on_lost=self.revive, patience=None)
+
 
 @contextmanager
 def database(options: Options, *, checked: bool = True) -> Iterator[Database]:

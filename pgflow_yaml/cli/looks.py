@@ -106,19 +106,19 @@ def watch_command(options: Options, *, run: str, timeout: str | None, plain: boo
     RUN is an id, the beginning of one, a key, or "last". Ctrl-C stops following, not the run.
     """
     from . import finding, live
-    from .arguments import seconds
-    from .database import connected
+    from .arguments import optional_seconds
+    from .database import database
     from .ending import Followed, to_its_end
 
-    limit = seconds(timeout, "--timeout") if timeout is not None else None
+    limit = optional_seconds(timeout, "--timeout")
     hint = "Ctrl-C stops following; the run goes on"
-    with connected(options) as store:
+    with database(options) as place, place.store() as store, place.patient_store() as patient:
         chosen = finding.run_id(store, run)
         lines = plain and not options.json
         view = live.plain_lines() if lines else live.view_for(options, sys.stdout, hint=hint)
         followed = Followed(run_id=chosen, view=view, out=sys.stdout, timeout=limit)
         try:
-            return to_its_end(store, followed, options)
+            return to_its_end(patient, followed, options)
         except KeyboardInterrupt:
             options.note(f"run goes on: pgflow-yaml watch {chosen[:8]}")
             raise

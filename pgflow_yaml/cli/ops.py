@@ -12,6 +12,8 @@ from .options import Options, command, pass_options, worker_options
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from .database import Database
+
 
 @command("migrate", example="pgflow-yaml migrate --status")
 @click.option("--dry-run", is_flag=True, help="Print the SQL, run nothing.")
@@ -127,6 +129,8 @@ def worker_command(
     settings = worker_settings(lease=optional_seconds(lease, "--lease"), **given)
     with database(options) as place:
         set_up_logs(options, level=logging.INFO)
+        for name, near in _unknown(queues, place):
+            log.warning('flow "%s" is not in this database yet%s', name, near)
         worker = Worker(
             place.conninfo,
             queues=list(queues) or None,
@@ -144,3 +148,14 @@ def worker_command(
     if options.json:
         write_json({"worker": worker.id, "exit_code": code})
     return code
+
+
+def _unknown(queues: Sequence[str], place: Database) -> list[tuple[str, str]]:
+    """Find names of flows that are not there: they may come, or are typing mistakes."""
+    from pgflow_yaml.suggestions import did_you_mean
+
+    if not queues:
+        return []
+    with place.store() as store:
+        known = store.served_queues()
+    return [(queue, did_you_mean(queue, known)) for queue in queues if queue not in known]

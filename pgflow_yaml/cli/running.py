@@ -110,7 +110,8 @@ def run_here(request: Request, options: Options) -> int:
             lease_seconds=settings.lease or LEASE,
             on_lost=place.revive,
         )
-        return _work_and_follow(store, worker, followed, options=options)
+        with place.patient_store() as follower:
+            return _work_and_follow(follower, worker, followed, options=options)
 
 
 def _work_and_follow(store: Store, worker: Worker, followed: Followed, *, options: Options) -> int:

@@ -14,7 +14,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 COMMAND = Path(sys.executable).with_name("pgflow-yaml")
-OURS = ("PG", "DATABASE_URL", "GITHUB_ACTIONS", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES")
+# Variables that change what the command does; and it is compiled, as users have it.
+OURS = (
+    "PG",
+    "DATABASE_URL",
+    "GITHUB_ACTIONS",
+    "NO_COLOR",
+    "FORCE_COLOR",
+    "COLUMNS",
+    "LINES",
+    "PYTHONDONTWRITEBYTECODE",
+)
 
 
 @dataclass(frozen=True, slots=True)

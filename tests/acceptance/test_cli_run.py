@@ -14,6 +14,7 @@ from tests.fixtures.waiting import eventually
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.fixtures.pg import CrashableServer
     from tests.fixtures.worker_process import StartCli
 
 HANDLERS = """
@@ -212,6 +213,23 @@ def test_ctrl_c_stops_the_worker_and_keeps_the_run(shell: Shell, start_cli: Star
     assert shell("runs", "--json").json[0]["status"] == "completed"
 
 
+def test_a_run_survives_the_death_of_the_database(
+    shell: Shell, start_cli: StartCli, crashable: CrashableServer
+) -> None:
+    """F4: kill -9 of the server in the middle; it comes back, and the run completes."""
+    file = flow(shell, a="handler: tasks.wait", b="handler: tasks.one, depends_on: [a]")
+    process = start_cli("run", file, dsn=crashable.conninfo(), cwd=shell.folder)
+    eventually((shell.folder / "begun").exists)
+
+    crashable.kill()
+    (shell.folder / "go").touch()
+    process.wait_for("trying again")
+    crashable.start()
+
+    assert process.wait() == 0
+    assert json.loads(process.stdout) == {"b": 1}
+
+
 def test_a_second_ctrl_c_stops_at_once(shell: Shell, start_cli: StartCli) -> None:
     """The handler is left alone with its task, which others may take."""
     file = flow(shell, a="handler: tasks.wait")
@@ -224,6 +242,16 @@ def test_a_second_ctrl_c_stops_at_once(shell: Shell, start_cli: StartCli) -> Non
 
     assert process.wait(seconds=5) == 130
     assert "run is kept" in process.stderr
+
+
+def test_a_worker_for_an_unknown_flow_says_so(shell: Shell) -> None:
+    """It may come, so the worker works on; but it may be a typing mistake."""
+    shell("compile", flow(shell, a="handler: tasks.one"))
+
+    result = shell("worker", "--burst", "--queue", "F", "--queue", "f", "--log-format", "text")
+
+    assert 'flow "F" is not in this database yet; did you mean "f"?' in result.err
+    assert 'flow "f" is not' not in result.err
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
