@@ -16,7 +16,7 @@ from .live import TimeIsUp, follow
 from .look import look_for
 from .output import write_lines
 from .screen import ended
-from .words import clean, plural
+from .words import clean, layout, plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -75,7 +75,7 @@ def _conclude(
     if options.json:
         out.write(json.dumps({"event": "result", **last, "errors": list(errors)}) + "\n")
     elif completed:
-        text = json.dumps(last["run"]["output"], ensure_ascii=False, indent=2)
+        text = layout(last["run"]["output"])
         out.write((_for_eyes(text, last["run"]["id"]) if out.isatty() else text) + "\n")
     else:
         width = shutil.get_terminal_size().columns if sys.stderr.isatty() else PIPE_WIDTH

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .details import Segment, is_wide, skip_words
 from .look import STYLES
 from .shapes import ENDED
-from .words import compact, duration, moment, one_line, plural, pretty, roughly, utc
+from .words import clean, duration, layout, moment, one_line, plural, roughly, utc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 Line = list[Segment]
 LABEL = 14
 MOST_ERRORS = 10
-SHORT = 60
 
 
 def about_run(snapshot: Snapshot, *, most: int | None = None) -> list[Line]:
@@ -151,8 +150,6 @@ def _errors(step: StepShape, errors: Sequence[FailedAttempt]) -> list[Line]:
 
 
 def _trace(trace: str) -> list[str]:
-    from .words import clean
-
     return clean(trace).rstrip("\n").split("\n")
 
 
@@ -161,8 +158,7 @@ def _field(label: str, text: str | None) -> Line:
 
 
 def _value(label: str, value: Json, most: int | None) -> list[Line]:
-    short = compact(value)
-    first, *rest = [short] if len(short) <= SHORT else pretty(value).split("\n")
+    first, *rest = clean(layout(value)).split("\n")
     if most is not None and len(rest) > most:
         rest = [*rest[:most], f"… and {plural(len(rest) - most, 'more line')} (--json has all)"]
     lines = [[(f"   {label:<{LABEL}}", "dim"), (first, "")]]

@@ -17,6 +17,9 @@ _ESCAPES = re.compile(
 _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
+LINE = 80
+
+
 def clean(text: str) -> str:
     """Remove terminal escapes, control characters and text direction marks; keep line ends."""
     return _UNSAFE.sub("", _ESCAPES.sub("", text.replace("\r\n", "\n"))).replace("\t", "    ")
@@ -88,9 +91,21 @@ def compact(value: Json) -> str:
     return one_line(json.dumps(value, ensure_ascii=False))
 
 
-def pretty(value: Json) -> str:
-    """Write a JSON value over several lines, cleaned for a terminal."""
-    return clean(json.dumps(value, ensure_ascii=False, indent=2))
+def layout(value: Json, indent: int = 0) -> str:
+    """Write a JSON value as people do: on one line what fits there, the rest below each other."""
+    short = json.dumps(value, ensure_ascii=False)
+    if len(short) + indent <= LINE or not isinstance(value, dict | list) or not value:
+        return short
+    inner = indent + 2
+    if isinstance(value, dict):
+        pairs = ((json.dumps(key, ensure_ascii=False), inside) for key, inside in value.items())
+        parts = [f"{key}: {layout(inside, inner)}" for key, inside in pairs]
+    else:
+        parts = [layout(inside, inner) for inside in value]
+    space = " " * inner
+    opening, closing = "{}" if isinstance(value, dict) else "[]"
+    body = f",\n{space}".join(parts)
+    return f"{opening}\n{space}{body}\n{' ' * indent}{closing}"
 
 
 def plural(count: int, noun: str) -> str:
