@@ -28,7 +28,7 @@ begin
       select t.message_id from pgflow.step_tasks t
       where t.queue_name = p_queue and t.message_id is not null order by t.message_id desc limit 1);
   end if;
-  if v_last is not null then
+  if v_last > coalesce(pg_sequence_last_value(pgflow._queue_sequence(p_queue)), 0) then
     perform setval(pgflow._queue_sequence(p_queue), v_last);
   end if;
 end
@@ -147,6 +147,23 @@ begin
   else
     execute format('delete from pgmq.%I where msg_id = any($1)', 'q_' || lower(p_queue)) using p_ids;
   end if;
+end
+$$;
+
+-- Moves the visibility of messages to now and so many seconds, one offset each; an unknown queue is 42P01. Called by
+-- set_vt_batch. Returns the rows as they now are. (The oldest pgmq served has no headers, hence the detour.)
+create or replace function pgflow._queue_delay(p_queue text, p_ids bigint[], p_seconds int[])
+returns table (msg_id bigint, read_ct int, enqueued_at timestamptz, vt timestamptz, message jsonb, headers jsonb)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query execute format($sql$
+    update pgmq.%I q set vt = $3 + m.seconds * interval '1 second'
+    from unnest($1, $2) m(id, seconds) where q.msg_id = m.id
+    returning q.msg_id, q.read_ct::int, q.enqueued_at, q.vt, q.message, nullif(to_jsonb(q) -> 'headers', 'null')
+    $sql$, 'q_' || lower(p_queue))
+  using p_ids, p_seconds, pgflow.clock();
 end
 $$;
 

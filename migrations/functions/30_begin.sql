@@ -100,6 +100,7 @@ as $$
 declare
   v_now timestamptz := pgflow.now();
   v_runs uuid[];
+  v_run uuid;
   v_plain pgflow._start[];
   v_roots pgflow._start[];
 begin
@@ -118,11 +119,12 @@ begin
     insert into pgflow.step_states (flow_slug, run_id, step_slug, status, remaining_deps, initial_tasks,
                                     remaining_tasks, started_at, created_at, made, sent)
     select p_flow.flow_slug, r.id, s.step_slug, case when k.begins then 'started' else 'created' end, s.deps_count,
-           case when s.step_type = 'single' then 1 end, case when k.begins then 1 end, case when k.begins then v_now end,
+           case when s.step_type = 'single' then 1
+                when p_flow.door = 'pgflow' and s.deps_count = 0 then jsonb_array_length(p_inputs[r.nr]) end, case when k.begins then 1 end, case when k.begins then v_now end,
            v_now, k.begins::int, k.begins::int
     from unnest(v_runs) with ordinality r(id, nr)
     cross join pgflow.steps s
-    cross join lateral (select s.deps_count = 0 and s.plain as begins) k
+    cross join lateral (select s.deps_count = 0 and s.plain and p_flow.door = 'deploy' as begins) k
     where s.flow_slug = p_flow.flow_slug
     order by r.nr, s.step_slug
     returning run_id, step_slug, status, remaining_deps
@@ -134,6 +136,13 @@ begin
   into v_plain, v_roots
   from states t;
 
+  if p_flow.door = 'pgflow' then
+    foreach v_run in array v_runs loop
+      perform pgflow._tell_run(v_run);
+      perform pgflow._advance_run(v_run, '{}');
+    end loop;
+    return v_runs;
+  end if;
   perform pgflow._make_tasks(v_plain);
   if cardinality(v_roots) > 0 then
     perform pgflow._advance('{}', v_roots);

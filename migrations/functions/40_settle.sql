@@ -19,6 +19,8 @@ declare
   v_ended pgflow._ended[];
   v_wide pgflow._ended[];
   v_failures pgflow._failure[] := '{}';
+  v_apart uuid[];
+  v_run uuid;
   v_more record;
 begin
   perform 1 from pgflow.runs r
@@ -30,9 +32,11 @@ begin
 
   with judged as (
     select p.*, f.door = 'pgflow' as archive,
+      case when f.door = 'pgflow' and p.outcome = 'completed'
+        then pgflow._type_violation(t.flow_slug, t.run_id, t.step_slug, p.output) end as violation,
       case
         when t.run_id is null then 'lost'
-        when r.status <> 'started' then 'run_terminal'
+        when r.status <> 'started' and (f.door = 'deploy' or r.status <> 'completed') then 'run_terminal'
         when t.status = 'started'
           and t.attempts_count = coalesce(p.attempt, t.attempts_count)
           and t.last_worker_id is not distinct from coalesce(p.worker, t.last_worker_id)
@@ -51,18 +55,20 @@ begin
     set status = 'completed', output = j.output, completed_at = greatest(v_now, t.started_at), lease = null
     from judged j
     where (t.run_id, t.step_slug, t.task_index) = (j.run_id, j.step_slug, j.task_index)
-      and j.verdict = 'applied' and j.outcome = 'completed'
+      and j.verdict = 'applied' and j.outcome = 'completed' and j.violation is null
     returning t.run_id, t.flow_slug, t.step_slug, t.queue_name, t.message_id, j.archive
   )
   select
     (select array_agg(j.verdict order by j.nr) from judged j),
     (select coalesce(array_agg(
-        row(j.run_id, j.step_slug, j.task_index, j.attempt, j.worker, j.outcome, j.output, j.error, j.delay_ms)::pgflow._report
+        row(j.run_id, j.step_slug, j.task_index, j.attempt, j.worker, case when j.violation is null then j.outcome else 'fatal' end,
+            j.output, coalesce(j.violation, j.error), j.delay_ms)::pgflow._report
         order by j.nr), '{}')
-     from judged j where j.verdict = 'applied' and j.outcome <> 'completed'),
+     from judged j where j.verdict = 'applied' and (j.outcome <> 'completed' or j.violation is not null)),
     (select coalesce(array_agg(
-        row(d.run_id, d.flow_slug, d.step_slug, d.queue_name, d.message_id, d.archive)::pgflow._done), '{}') from done d)
-  into v_verdicts, v_failed, v_done;
+        row(d.run_id, d.flow_slug, d.step_slug, d.queue_name, d.message_id, d.archive)::pgflow._done), '{}') from done d),
+    (select array_agg(distinct j.run_id) from judged j where j.archive and j.verdict = 'applied')
+  into v_verdicts, v_failed, v_done, v_apart;
 
   select c.ended, c.wide into v_ended, v_wide from pgflow._count_down(v_done) c;
   if cardinality(v_failed) > 0 then
@@ -82,9 +88,37 @@ begin
   if cardinality(v_wide) > 0 then
     perform pgflow._send_more(v_wide);
   end if;
-  perform pgflow._advance(v_ended, '{}');
+  if v_apart is null then
+    perform pgflow._advance(v_ended, '{}');
+    return v_verdicts;
+  end if;
+  -- runs of create_flow go on one by one, from their rows as they stand
+  perform pgflow._advance(array(select e from unnest(v_ended) e where e.run_id <> all(v_apart)), '{}');
+  foreach v_run in array v_apart loop
+    perform pgflow._advance_run(v_run, array(select e from unnest(v_ended) e where e.run_id = v_run));
+  end loop;
   return v_verdicts;
 end
+$$;
+
+-- pgflow's rule for a single step on which a map hangs whose size nobody knows yet: it must give an array. Returns the
+-- error of its task, with the step's own text beside it; null where all is well.
+create or replace function pgflow._type_violation(p_flow_slug text, p_run_id uuid, p_step_slug text, p_output jsonb)
+returns jsonb
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select jsonb_build_object('type', 'TypeViolation',
+    'message', format('[TYPE_VIOLATION] Produced %s instead of array', k.kind),
+    'step_message', format('[TYPE_VIOLATION] Map step %s expects array input but dependency %s produced %s',
+                           m.step_slug, p_step_slug, k.kind))
+  from (select coalesce(jsonb_typeof(p_output), 'null') as kind) k
+  join pgflow.steps p on p.flow_slug = p_flow_slug and p.step_slug = p_step_slug and p.step_type = 'single'
+  join pgflow.deps d on d.flow_slug = p_flow_slug and d.dep_slug = p_step_slug
+  join pgflow.steps m on m.flow_slug = p_flow_slug and m.step_slug = d.step_slug and m.step_type = 'map'
+  join pgflow.step_states s on s.run_id = p_run_id and s.step_slug = m.step_slug and s.initial_tasks is null
+  where k.kind <> 'array'
+  order by m.step_index limit 1
 $$;
 
 -- Completed tasks lower their steps' counters; a step at 0 is completed, a map with its outputs in index order (I6).
@@ -109,7 +143,7 @@ begin
         status = case when s.remaining_tasks = f.tasks then 'completed' else s.status end,
         completed_at = case when s.remaining_tasks = f.tasks then greatest(v_now, s.started_at) end,
         output = case
-          when s.remaining_tasks <> f.tasks then null
+          when (s.remaining_tasks = f.tasks) is not true then null
           when f.step_type = 'single' then (
             select t.output from pgflow.step_tasks t
             where t.run_id = s.run_id and t.step_slug = s.step_slug and t.task_index = 0)
@@ -139,7 +173,7 @@ language sql volatile
 set search_path = pg_catalog, pg_temp
 as $$
   select case
-    when p_spec is null then 1000 * floor(p_base_seconds * 2::float8 ^ least(p_attempts, 60))::bigint
+    when p_spec is null then 1000 * least(floor(p_base_seconds * 2::float8 ^ least(p_attempts, 60)), 2147483647)::bigint
     else ceil(
       least((p_spec ->> 'max_delay_ms')::float8,
             (p_spec ->> 'base_delay_ms')::float8
@@ -186,6 +220,7 @@ begin
         started_at = case when d.lives then null else t.started_at end,
         failed_at = case when d.lives then null else greatest(v_now, t.started_at) end,
         uncounted = t.uncounted + d.released::int,
+        output = case when d.error ->> 'type' = 'TypeViolation' then d.output else t.output end,
         error_message = case when d.released then t.error_message else d.error ->> 'message' end,
         lease = null
     from decided d
@@ -221,7 +256,8 @@ end
 $$;
 
 -- Steps whose task is used up end by when_exhausted; what is left of a skipped step's tasks ends with it. An
--- expression that went wrong is a mistake in the file: no policy softens it. The caller holds the runs.
+-- expression that went wrong, or a map that was given no array, is a mistake in the flow: no policy softens it. The
+-- caller holds the runs.
 create or replace function pgflow._exhaust(
   p_decided jsonb, out ended pgflow._ended[], out failures pgflow._failure[], out done pgflow._done[]
 )
@@ -233,8 +269,9 @@ declare
 begin
   with used_up as (
     select distinct on (d.run_id, d.step_slug) d.*,
-      case when d.error ->> 'type' = 'ExpressionError' then 'fail' else d.when_exhausted end as policy,
-      jsonb_build_object('type', coalesce(d.error ->> 'type', 'Error'), 'message', coalesce(d.error ->> 'message', ''),
+      case when d.error ->> 'type' in ('ExpressionError', 'TypeViolation') then 'fail' else d.when_exhausted end as policy,
+      jsonb_build_object('type', coalesce(d.error ->> 'type', 'Error'),
+        'message', coalesce(d.error ->> 'step_message', d.error ->> 'message', ''),
         'attempts', d.attempts_count - t.uncounted) as fault
     from jsonb_to_recordset(p_decided) d(run_id uuid, flow_slug text, step_slug text, task_index int, error jsonb,
                                          when_exhausted text, attempts_count int, lives boolean)

@@ -1,4 +1,5 @@
--- Advancing: what ended lets others begin, wave by wave, until nothing more happens inside SQL.
+-- Advancing: what ended lets others begin, wave by wave, until nothing more happens inside SQL. (Runs of flows made by
+-- create_flow go on in 97_pgflow_steps, with the same transitions.)
 --
 -- Each wave is a few statements over all runs of the batch. A step whose dependencies are done begins at once when it
 -- is plain (one task, no condition); only the others are looked at one by one. Every function here is called by
@@ -70,7 +71,7 @@ begin
     group by 1, 2, 3
   ), lowered as (
     update pgflow.step_states s
-    set remaining_deps = s.remaining_deps - h.times,
+    set remaining_deps = greatest(s.remaining_deps - h.times, 0),
         status = case when h.unmet then 'skipped' else s.status end,
         skip_reason = case when h.unmet then 'dependency_skipped' end,
         skipped_at = case when h.unmet then greatest(v_now, s.created_at) end
@@ -148,10 +149,9 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_deployed boolean := (select f.door = 'deploy' from pgflow.flows f where f.flow_slug = p_step.flow_slug);
   v_result jsonb;
 begin
-  if v_deployed and p_step.deps_count > 0 and not exists (
+  if p_step.deps_count > 0 and not exists (
     select 1 from pgflow.deps d
     join pgflow.step_states s on s.run_id = p_run.run_id and s.step_slug = d.dep_slug
     where d.flow_slug = p_step.flow_slug and d.step_slug = p_step.step_slug and s.status = 'completed')
@@ -168,9 +168,7 @@ begin
   elsif not (v_result -> 'value')::boolean then
     verdict := case p_step.when_unmet when 'skip' then 'skipped' when 'skip-cascade' then 'cascade' else 'failed' end;
     if verdict = 'failed' then
-      error := case when v_deployed
-        then jsonb_build_object('type', 'ConditionUnmet', 'message', 'the condition of the step does not hold', 'attempts', 0)
-        else jsonb_build_object('message', 'Condition not met') end;
+      error := jsonb_build_object('type', 'ConditionUnmet', 'message', 'the condition of the step does not hold', 'attempts', 0);
     end if;
     return;
   end if;
@@ -216,29 +214,19 @@ begin
 end
 $$;
 
--- The items of a map step: {"value": array} or {"error": text}; null is no items.
+-- The items of a deployed map step: {"value": array} or {"error": text}; null is no items.
 create or replace function pgflow._map_items(p_run pgflow.runs, p_step pgflow.steps) returns jsonb
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_items jsonb;
-  v_result jsonb;
+  v_result jsonb := pgflow.evaluate(p_step.map_items -> 'ast', pgflow._environment(p_run, p_step.map_items -> 'paths'));
 begin
-  if p_step.map_items is not null then
-    v_result := pgflow.evaluate(p_step.map_items -> 'ast', pgflow._environment(p_run, p_step.map_items -> 'paths'));
-    if v_result ? 'error' then
-      return v_result;
-    end if;
-    v_items := v_result -> 'value';
-  elsif p_step.deps_count = 0 then
-    v_items := p_run.input;
-  else
-    select s.output into v_items
-    from pgflow.deps d
-    join pgflow.step_states s on s.run_id = p_run.run_id and s.step_slug = d.dep_slug
-    where d.flow_slug = p_step.flow_slug and d.step_slug = p_step.step_slug;
+  if v_result ? 'error' then
+    return v_result;
   end if;
+  v_items := v_result -> 'value';
   if v_items is null or v_items = 'null' then
     v_items := '[]';
   elsif jsonb_typeof(v_items) <> 'array' then

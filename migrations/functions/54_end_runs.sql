@@ -37,6 +37,7 @@ begin
   from (select distinct on (u.run_id) u.* from unnest(p_failures) with ordinality u(run_id, step_slug, error, nr)
         order by u.run_id, u.nr) f;
   perform pgflow._end_runs(v_runs, 'failed', v_errors);
+  perform pgflow._tell_failures(p_failures);
 end
 $$;
 

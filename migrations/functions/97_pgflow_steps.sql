@@ -1,0 +1,314 @@
+-- pgflow's door, third part: how the steps of a run made by create_flow go on.
+--
+-- Clients write these tables by hand and go on from there, so this way of advancing reads the rows as they stand, run by
+-- run: conditions, then steps without tasks, then what is ready, then the run itself. Each of the four can be called
+-- alone. The transitions are the engine's own (_lower_dependents, _start_steps, _end_steps, _fail_runs); deployed flows
+-- advance in sets (50_advance), and the functions here leave their runs alone.
+
+-- Feeds steps that have just ended to their dependents, then lets the run go on. Called by _begin and _settle; the
+-- caller holds the run.
+create or replace function pgflow._advance_run(p_run_id uuid, p_ended pgflow._ended[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_cut text;
+begin
+  perform pgflow._tell_steps(p_run_id, array(select e.step_slug from unnest(p_ended) e));
+  perform pgflow._feed_dependents(p_run_id, array(
+    select case e.kind when 'upstream' then row(e.run_id, e.flow_slug, null, e.kind)::pgflow._ended else e end
+    from unnest(p_ended) e));
+  foreach v_cut in array array(select e.step_slug from unnest(p_ended) e where e.kind = 'upstream') loop
+    perform pgflow._cascade_force_skip_steps(p_run_id, v_cut, 'handler_failed');
+  end loop;
+  if pgflow.cascade_resolve_conditions(p_run_id) then
+    perform pgflow.cascade_complete_taskless_steps(p_run_id);
+    perform pgflow.start_ready_steps(p_run_id);
+    perform pgflow.maybe_complete_run(p_run_id);
+  end if;
+end
+$$;
+
+-- Lowers the counters that ended steps of one run stand in: the run's, and their dependents', where a map learns how
+-- many tasks it will have (of an array its length, of a map its number of tasks, of a skipped step none). An ended
+-- step without a slug is one whose dependents are cut off: it counts for the run only. The caller holds the run.
+create or replace function pgflow._feed_dependents(p_run_id uuid, p_ended pgflow._ended[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if cardinality(p_ended) = 0 then
+    return;
+  end if;
+  update pgflow.step_states s
+  set initial_tasks = coalesce(
+    case when e.kind <> 'completed' then 0
+         when p.step_type = 'map' then x.initial_tasks
+         when jsonb_typeof(x.output) = 'array' then jsonb_array_length(x.output) end, s.initial_tasks)
+  from unnest(p_ended) e
+  join pgflow.steps p on p.flow_slug = e.flow_slug and p.step_slug = e.step_slug
+  join pgflow.step_states x on x.run_id = e.run_id and x.step_slug = e.step_slug
+  join pgflow.deps d on d.flow_slug = e.flow_slug and d.dep_slug = e.step_slug
+  join pgflow.steps m on m.flow_slug = d.flow_slug and m.step_slug = d.step_slug and m.step_type = 'map'
+  where s.run_id = e.run_id and s.step_slug = d.step_slug and s.status = 'created';
+  perform pgflow._lower_dependents(p_ended);
+  update pgflow.runs r set remaining_steps = greatest(r.remaining_steps - cardinality(p_ended), 0)
+  where r.run_id = p_run_id;
+end
+$$;
+
+-- Settles the conditions of a run's ready steps, round by round, until nothing changes: the first unmet one with
+-- `fail` ends the run, the others are skipped, alone or with all that hangs on them. Called by _advance_run and by
+-- clients; locks the run. Returns false where the run has failed.
+create or replace function pgflow.cascade_resolve_conditions(run_id uuid) returns boolean
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_material = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+as $$
+declare
+  v_run pgflow.runs;
+  v_unmet pgflow._ended[];
+  v_cut text;
+begin
+  select r.* into v_run from pgflow.runs r
+  join pgflow.flows f on f.flow_slug = r.flow_slug and f.door = 'pgflow'
+  where r.run_id = cascade_resolve_conditions.run_id for no key update of r;
+  if v_run.status is distinct from 'started' then
+    return v_run.status is distinct from 'failed';
+  end if;
+  loop
+    v_unmet := array(
+      select row(s.run_id, s.flow_slug, s.step_slug, d.when_unmet)::pgflow._ended
+      from pgflow.step_states s
+      join pgflow.steps d on d.flow_slug = s.flow_slug and d.step_slug = s.step_slug
+      where s.run_id = v_run.run_id and s.status = 'created' and s.remaining_deps = 0
+        and (d.required_input_pattern is not null or d.forbidden_input_pattern is not null)
+        and not (pgflow._condition(v_run, d) -> 'value')::boolean
+      order by d.when_unmet <> 'fail', d.step_index);
+    if cardinality(v_unmet) = 0 then
+      return true;
+    elsif v_unmet[1].kind = 'fail' then
+      perform pgflow._fail_unmet(v_run.run_id, v_unmet[1].step_slug);
+      return false;
+    end if;
+    perform pgflow._skip_unmet(v_run.run_id, array(
+      select row(u.run_id, u.flow_slug, u.step_slug, 'skipped')::pgflow._ended
+      from unnest(v_unmet) u where u.kind = 'skip'));
+    foreach v_cut in array array(select u.step_slug from unnest(v_unmet) u where u.kind = 'skip-cascade') loop
+      perform pgflow._cascade_force_skip_steps(v_run.run_id, v_cut, 'condition_unmet');
+    end loop;
+  end loop;
+end
+$$;
+
+-- A step whose condition may not fail ends its run. The caller holds the run.
+create or replace function pgflow._fail_unmet(p_run_id uuid, p_step_slug text) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_error jsonb := jsonb_build_object('type', 'ConditionUnmet', 'message', 'Condition not met', 'attempts', 0);
+begin
+  update pgflow.step_states s
+  set status = 'failed', failed_at = greatest(pgflow.now(), s.created_at), error = v_error,
+      error_message = v_error ->> 'message'
+  where s.run_id = p_run_id and s.step_slug = p_step_slug;
+  perform pgflow._fail_runs(array[
+    row(p_run_id, p_step_slug, v_error || jsonb_build_object('step', p_step_slug))::pgflow._failure]);
+end
+$$;
+
+-- Skips steps whose condition is unmet; their dependents go on with the outputs there are. The caller holds the run.
+create or replace function pgflow._skip_unmet(p_run_id uuid, p_steps pgflow._ended[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  update pgflow.step_states s
+  set status = 'skipped', skip_reason = 'condition_unmet', skipped_at = greatest(pgflow.now(), s.created_at)
+  from unnest(p_steps) u where s.run_id = u.run_id and s.step_slug = u.step_slug;
+  perform pgflow._tell_steps(p_run_id, array(select u.step_slug from unnest(p_steps) u));
+  perform pgflow._feed_dependents(p_run_id, p_steps);
+end
+$$;
+
+-- Completes steps that have no tasks, wave by wave: a map with [], a single step with null. Called by _advance_run and
+-- by clients; locks the run. Returns the number completed.
+create or replace function pgflow.cascade_complete_taskless_steps(run_id uuid) returns int
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_material = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+as $$
+declare
+  v_run_id uuid := pgflow._hold_run(run_id);
+  v_now timestamptz := pgflow.now();
+  v_count int := 0;
+  v_wave pgflow._ended[];
+begin
+  loop
+    with empty as (
+      update pgflow.step_states s
+      set status = 'completed', started_at = greatest(v_now, s.created_at), completed_at = greatest(v_now, s.created_at),
+          remaining_tasks = 0, output = case d.step_type when 'map' then '[]'::jsonb end
+      from pgflow.steps d
+      where s.run_id = v_run_id and s.status = 'created' and s.remaining_deps = 0 and s.initial_tasks = 0
+        and d.flow_slug = s.flow_slug and d.step_slug = s.step_slug
+      returning s.run_id, s.flow_slug, s.step_slug
+    )
+    select coalesce(array_agg(row(e.run_id, e.flow_slug, e.step_slug, 'completed')::pgflow._ended), '{}')
+    into v_wave from empty e;
+    if cardinality(v_wave) = 0 then
+      return v_count;
+    end if;
+    v_count := v_count + cardinality(v_wave);
+    perform pgflow._tell_steps(v_run_id, array(select w.step_slug from unnest(v_wave) w));
+    perform pgflow._feed_dependents(v_run_id, v_wave);
+  end loop;
+end
+$$;
+
+-- Starts every step that waits for nothing more and has tasks: its messages go out in the order of the slugs, then of
+-- the tasks. Called by _advance_run and by clients, to whom it does no harm; locks the run.
+create or replace function pgflow.start_ready_steps(run_id uuid) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_material = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+as $$
+declare
+  v_run_id uuid := pgflow._hold_run(run_id);
+  v_starts pgflow._start[];
+begin
+  v_starts := array(
+    select row(s.run_id, s.flow_slug, s.step_slug, s.initial_tasks,
+               case when jsonb_array_length(m.items) = s.initial_tasks then m.items end)::pgflow._start
+    from pgflow.step_states s
+    join pgflow.steps d on d.flow_slug = s.flow_slug and d.step_slug = s.step_slug
+    join pgflow.runs r on r.run_id = s.run_id
+    cross join lateral (
+      select case when d.step_type = 'map' then pgflow._map_source(r, d) end as value) v
+    cross join lateral (select case when jsonb_typeof(v.value) = 'array' then v.value end as items) m
+    where s.run_id = v_run_id and s.status = 'created' and s.remaining_deps = 0 and s.initial_tasks > 0
+    order by s.step_slug);
+  if cardinality(v_starts) > 0 then
+    perform pgflow._start_steps(v_starts);
+    perform pgflow._tell_steps(v_run_id, array(select s.step_slug from unnest(v_starts) s));
+  end if;
+end
+$$;
+
+-- What the tasks of a map take their elements from: the run input, or what its dependency gave.
+create or replace function pgflow._map_source(p_run pgflow.runs, p_step pgflow.steps) returns jsonb
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select case when p_step.deps_count = 0 then p_run.input else (
+    select s.output from pgflow.deps d
+    join pgflow.step_states s on s.run_id = p_run.run_id and s.step_slug = d.dep_slug
+    where d.flow_slug = p_step.flow_slug and d.step_slug = p_step.step_slug
+    limit 1) end
+$$;
+
+-- Completes a run that has no steps left, with the outputs of its leaves. Called by _advance_run and by clients, to
+-- whom it does no harm; locks the run.
+create or replace function pgflow.maybe_complete_run(run_id uuid) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_material = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+as $$
+declare
+  v_run_id uuid := pgflow._hold_run(run_id);
+begin
+  if exists (select 1 from pgflow.runs r where r.run_id = v_run_id and r.remaining_steps = 0) then
+    perform pgflow._end_steps(array[v_run_id], array[0]);
+    perform pgflow._tell_run(v_run_id);
+  end if;
+end
+$$;
+
+-- Skips a step, for the reason given, and everything downstream of it that has not ended: their tasks end, their
+-- messages are archived, the run has so many steps less. Called for skip-cascade; locks the run. Returns the number
+-- skipped.
+create or replace function pgflow._cascade_force_skip_steps(run_id uuid, step_slug text, skip_reason text) returns int
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_material = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+as $$
+declare
+  v_run_id uuid := pgflow._hold_run(run_id);
+  v_steps text[];
+begin
+  with recursive downstream as (
+    select s.flow_slug, s.step_slug from pgflow.step_states s
+    where s.run_id = v_run_id and s.step_slug = _cascade_force_skip_steps.step_slug
+    union
+    select d.flow_slug, d.step_slug
+    from downstream u join pgflow.deps d on d.flow_slug = u.flow_slug and d.dep_slug = u.step_slug
+  ), skipped as (
+    update pgflow.step_states s
+    set status = 'skipped', skipped_at = greatest(pgflow.now(), s.created_at), remaining_tasks = null,
+        skip_reason = case when s.step_slug = _cascade_force_skip_steps.step_slug
+          then _cascade_force_skip_steps.skip_reason else 'dependency_skipped' end
+    from downstream u
+    where s.run_id = v_run_id and s.step_slug = u.step_slug and s.status in ('created', 'started')
+    returning s.step_slug
+  )
+  select coalesce(array_agg(k.step_slug), '{}') into v_steps from skipped k;
+  if cardinality(v_steps) > 0 then
+    perform pgflow._drop_messages(pgflow._end_tasks(array_fill(v_run_id, array[cardinality(v_steps)]), v_steps, 'skipped'));
+    update pgflow.runs r set remaining_steps = greatest(r.remaining_steps - cardinality(v_steps), 0)
+    where r.run_id = v_run_id;
+    perform pgflow._tell_steps(v_run_id, v_steps);
+  end if;
+  return cardinality(v_steps);
+end
+$$;
+
+-- Archives the message of one task, where there is one. Locks the queue's row.
+create or replace function pgflow._archive_task_message(p_run_id uuid, p_step_slug text, p_task_index int) returns void
+language sql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select pgflow._queue_drop(t.queue_name, array[t.message_id], true)
+  from pgflow.step_tasks t
+  where (t.run_id, t.step_slug, t.task_index) = (p_run_id, p_step_slug, p_task_index) and t.message_id is not null
+$$;
+
+-- The run itself where it is one of create_flow and has not ended, else null. Locks it.
+create or replace function pgflow._hold_run(p_run_id uuid) returns uuid
+language sql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select r.run_id from pgflow.runs r
+  join pgflow.flows f on f.flow_slug = r.flow_slug and f.door = 'pgflow'
+  where r.run_id = p_run_id and r.status = 'started' for no key update of r
+$$;
