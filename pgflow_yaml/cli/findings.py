@@ -12,6 +12,7 @@ import click
 
 from .deploying import InvalidFlows
 from .loading import Loaded
+from .look import look_for
 from .words import plural
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from .options import Options
 
 SHOWN_PER_FILE = 20
-_CARETS = re.compile(r"^( *│ +)(\^+)(.*)$")
+_CARETS = re.compile(r"^( *[│|] +)(\^+)(.*)$")
 _HELP = re.compile(r"^( *)(= help:)(.*)$")
 _HEAD = re.compile(r"^(?P<place>.+?): (?P<kind>(?:error|warning)\[\w+\]): (?P<rest>.*)$")
 
@@ -41,10 +42,11 @@ def write_text(files: Sequence[Loaded], options: Options) -> None:
     from pgflow_yaml.frames import render
 
     width = shutil.get_terminal_size().columns if sys.stderr.isatty() else 100
-    colored = options.colored(sys.stderr)
+    colored, look = options.colored(sys.stderr), look_for(sys.stderr.encoding)
     for checked in files:
         for finding in checked.diagnostics[:SHOWN_PER_FILE]:
             frame = render(finding, file=checked.file, source=checked.source, width=width)
+            frame = frame.replace("│", look.rule).replace("…", look.ellipsis)
             sys.stderr.write((_painted(frame, finding) if colored else frame) + "\n\n")
         more = len(checked.diagnostics) - SHOWN_PER_FILE
         if more > 0:

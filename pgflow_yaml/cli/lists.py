@@ -9,7 +9,7 @@ import click
 from .options import Options, command, pass_options
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 STATUSES = ("started", "completed", "failed", "cancelled")
 RUNS_SHOWN = 20
@@ -32,19 +32,25 @@ def runs_command(
     options: Options, *, flow: str | None, status: str | None, since: str | None, limit: int
 ) -> None:
     """List runs, the newest first."""
-    from .arguments import seconds
+    from .arguments import optional_seconds
     from .database import connected
     from .finding import must_be_flow
-    from .output import Column, when, write_json, write_table
+    from .output import write_json
 
-    age = seconds(since, "--since") if since is not None else None
+    age = optional_seconds(since, "--since")
     with connected(options) as store:
         found = store.list_runs(flow=flow, status=status, since=age, limit=limit)
         if flow is not None and not found:
             must_be_flow(store.list_flows(), flow)
     if options.json:
         write_json(found)
-        return
+    else:
+        _write_runs(found, options)
+
+
+def _write_runs(found: Sequence[Mapping[str, Any]], options: Options) -> None:
+    from .output import Column, when, write_table
+
     columns = [
         Column("RUN"),
         Column("FLOW", flexible=True),

@@ -28,6 +28,7 @@ class Look:
     spinner: str
     ellipsis: str
     dot: str
+    rule: str
     branch: str
     last: str
     pipe: str
@@ -52,6 +53,7 @@ UNICODE = Look(
     spinner="⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏",
     ellipsis="…",
     dot="·",
+    rule="│",
     branch="├─ ",
     last="╰─ ",
     pipe="│  ",
@@ -76,6 +78,7 @@ ASCII = Look(
     spinner="",
     ellipsis="...",
     dot="-",
+    rule="|",
     branch="|- ",
     last="`- ",
     pipe="|  ",

@@ -12,6 +12,8 @@ from .options import Options, command, pass_options, worker_options
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pgflow_yaml.worker import Worker
+
     from .database import Database
 
 
@@ -97,57 +99,61 @@ def activate_command(options: Options, *, flow: str, version: str) -> None:
 )
 @worker_options
 @pass_options
-def worker_command(
-    options: Options,
-    /,
-    *,
-    queues: Sequence[str],
-    burst: bool,
-    poll_interval_ms: float,
-    max_poll_seconds: float,
-    lease: str | None,
-    **given: Any,
-) -> int:
+def worker_command(options: Options, /, *, queues: Sequence[str], **given: Any) -> int:
     """Process tasks until told to stop.
 
     SIGTERM or Ctrl-C: what has begun may finish, exit 0. A second one: at once, exit 1.
     """
     import logging
 
-    from pgflow_yaml.worker import Worker
-    from pgflow_yaml.worker.loop import CONCURRENCY
-
-    from .arguments import optional_seconds
     from .database import database
-    from .loading import worker_settings
     from .logs import set_up_logs
     from .output import write_json
-    from .running import LEASE
     from .working import serve
 
     log = logging.getLogger("pgflow_yaml.cli")
-    settings = worker_settings(lease=optional_seconds(lease, "--lease"), **given)
+    said = "stopping: what has begun may finish; a second signal gives it back at once"
     with database(options) as place:
         set_up_logs(options, level=logging.INFO)
         for name, near in _unknown(queues, place):
             log.warning('flow "%s" is not in this database yet%s', name, near)
-        worker = Worker(
-            place.conninfo,
-            queues=list(queues) or None,
-            concurrency=settings.concurrency or CONCURRENCY,
-            lease_seconds=settings.lease or LEASE,
-            app_dir=settings.app_dir,
-            allow=settings.allow,
-            poll_interval_ms=poll_interval_ms,
-            max_poll_seconds=max_poll_seconds,
-            burst=burst,
-            on_lost=place.revive,
-        )
-        said = "stopping: what has begun may finish; a second signal gives it back at once"
+        worker = _worker(place, queues, **given)
         code = serve(worker, lambda: log.info(said, extra={"action": "stop"}))
     if options.json:
         write_json({"worker": worker.id, "exit_code": code})
     return code
+
+
+def _worker(
+    place: Database,
+    queues: Sequence[str],
+    *,
+    burst: bool,
+    poll_interval_ms: float,
+    max_poll_seconds: float,
+    lease: str | None,
+    **given: Any,
+) -> Worker:
+    from pgflow_yaml.worker import Worker
+    from pgflow_yaml.worker.loop import CONCURRENCY
+
+    from .arguments import optional_seconds
+    from .loading import worker_settings
+    from .running import LEASE
+
+    settings = worker_settings(lease=optional_seconds(lease, "--lease"), **given)
+    return Worker(
+        place.conninfo,
+        queues=list(queues) or None,
+        concurrency=settings.concurrency or CONCURRENCY,
+        lease_seconds=settings.lease or LEASE,
+        app_dir=settings.app_dir,
+        allow=settings.allow,
+        poll_interval_ms=poll_interval_ms,
+        max_poll_seconds=max_poll_seconds,
+        burst=burst,
+        on_lost=place.revive,
+    )
 
 
 def _unknown(queues: Sequence[str], place: Database) -> list[tuple[str, str]]:

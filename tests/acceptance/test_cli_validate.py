@@ -168,6 +168,17 @@ def test_at_most_twenty_frames_a_file(shell: Shell) -> None:
     assert len(found["files"][0]["diagnostics"]) == 50
 
 
+def test_an_ascii_terminal_gets_ascii_frames(shell: Shell) -> None:
+    """The frame is drawn with what the encoding has."""
+    old = Shell(shell.folder, env={"PYTHONIOENCODING": "ascii"})
+
+    frame = old("validate", "bad.yaml", expect=1).err
+
+    assert frame.isascii()
+    assert "\n3 |   a: {handler" in frame
+    assert "\\u" not in frame
+
+
 def test_colour_follows_the_options(shell: Shell) -> None:
     """A pipe has none, --color always has, NO_COLOR none, FORCE_COLOR has."""
     assert "\x1b[" not in shell("validate", "bad.yaml", expect=1).err
