@@ -1,0 +1,128 @@
+"""Settings from flags, environment and pyproject.toml; files; git."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pgflow_yaml import InvalidFlow, NotFound, PgflowError, check, load, project
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+VALID = "flow: one\nsteps:\n  go: {handler: shop.go}\n"
+
+
+def settings(folder: Path, /, environ: dict[str, str] | None = None, **flags: Any) -> Any:
+    return project.settings(folder, flags=flags, environ=environ or {})
+
+
+def pyproject(folder: Path, text: str) -> None:
+    (folder / "pyproject.toml").write_text(text, encoding="utf-8")
+
+
+def test_flags_win_over_environment_over_file_over_defaults(tmp_path: Path) -> None:
+    """And each value says where it came from."""
+    pyproject(tmp_path, "[tool.pgflow-yaml]\nconcurrency = 2\nlease = 5\nallow = ['shop']\n")
+    environ = {"PGFLOW_YAML_CONCURRENCY": "3", "PGFLOW_YAML_LEASE": "6"}
+
+    found = settings(tmp_path, environ, lease=7)
+
+    assert (found.lease, found.concurrency, found.allow) == (7, 3, ("shop",))
+    assert found.app_dir == tmp_path
+    assert found.sources == {
+        "lease": "--lease",
+        "concurrency": "PGFLOW_YAML_CONCURRENCY",
+        "allow": str(tmp_path / "pyproject.toml"),
+        "app_dir": "default",
+    }
+
+
+def test_the_next_pyproject_upwards_counts(tmp_path: Path) -> None:
+    """A folder in it is meant from where the file is."""
+    pyproject(tmp_path, "[tool.pgflow-yaml]\napp-dir = 'src'\n")
+    (tmp_path / "deep" / "down").mkdir(parents=True)
+
+    assert settings(tmp_path / "deep" / "down").app_dir == tmp_path / "src"
+
+
+def test_prefixes_may_be_one_text(tmp_path: Path) -> None:
+    """In the environment there are no lists."""
+    environ = {"PGFLOW_YAML_ALLOW": "shop, lib.tasks"}
+
+    assert settings(tmp_path, environ).allow == ("shop", "lib.tasks")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("[tool.pgflow-yaml", "cannot be read"),
+        ("[tool]\npgflow-yaml = 3\n", "is not a table"),
+        ("[tool.pgflow-yaml]\nconcurrency = 'many'\n", "many is not a positive number"),
+        ("[tool.pgflow-yaml]\nconcurrency = 1.5\n", "1.5 is not a whole number"),
+        ("[tool.pgflow-yaml]\nlease = -1\n", "-1 is not a positive number"),
+        ("[tool.pgflow-yaml]\nallow = [1]\n", "allow is a list of module names"),
+    ],
+)
+def test_a_wrong_setting_is_told_with_its_place(tmp_path: Path, text: str, sentence: str) -> None:
+    """The file is named."""
+    pyproject(tmp_path, text)
+
+    with pytest.raises(PgflowError, match=sentence) as wrong:
+        settings(tmp_path)
+
+    assert "pyproject.toml" in str(wrong.value)
+
+
+def test_a_file_is_loaded_or_all_its_mistakes_are_raised(tmp_path: Path) -> None:
+    """`load` compiles, `check` lists."""
+    file = tmp_path / "one.yaml"
+    file.write_text(VALID, encoding="utf-8")
+    assert check(file) == []
+    assert load(file).name == "one"
+
+    file.write_text("flow: One Two\nsteps:\n  go: {handlr: shop.go}\n", encoding="utf-8")
+    with pytest.raises(InvalidFlow) as invalid:
+        load(file)
+
+    assert list(invalid.value.diagnostics) == check(file)
+    assert len(check(file)) >= 2
+
+
+def test_a_misspelt_file_is_answered_with_the_nearest(tmp_path: Path) -> None:
+    """NotFound suggests the flow files beside it."""
+    (tmp_path / "order.yaml").write_text(VALID, encoding="utf-8")
+
+    with pytest.raises(NotFound, match=r'did you mean "order.yaml"'):
+        load(tmp_path / "ordr.yaml")
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    """One sentence, no traceback."""
+    with pytest.raises(NotFound, match="cannot be read"):
+        load(tmp_path)
+
+
+def test_git_says_commit_branch_and_whether_there_are_changes(tmp_path: Path) -> None:
+    """Outside of a repository there is nothing to say."""
+    assert project.git_facts(tmp_path) is None
+
+    def git(*arguments: str) -> None:
+        identity = ["-c", "user.name=n", "-c", "user.email=e@x"]
+        subprocess.run(["git", "-C", str(tmp_path), *identity, *arguments], check=True)
+
+    file = tmp_path / "one.yaml"
+    file.write_text(VALID, encoding="utf-8")
+    git("init", "--quiet", "--initial-branch=trunk")
+    git("add", ".")
+    git("commit", "--quiet", "--message=first")
+
+    facts = project.git_facts(file)
+    assert facts is not None
+    assert (facts["branch"], facts["dirty"]) == ("trunk", False)
+    assert len(str(facts["commit"])) == 40
+
+    file.write_text("# changed\n", encoding="utf-8")
+    assert (project.git_facts(tmp_path) or {})["dirty"] is True
