@@ -25,6 +25,7 @@ def init_command(options: Options, *, folder: Path, jetbrains: bool) -> None:
     """Write an example flow with its handlers; overwrites nothing."""
     from . import beginning
     from .output import write_json
+    from .words import clean
 
     written, kept = beginning.write(folder, jetbrains=jetbrains)
     if options.json:
@@ -37,7 +38,7 @@ def init_command(options: Options, *, folder: Path, jetbrains: bool) -> None:
     lines += ["", "next:"]
     lines += [f"  cd {_quoted(folder)}"] if folder != Path() else []
     lines += [f"  pgflow-yaml {words}" for words in beginning.NEXT]
-    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.write(clean("\n".join(lines)) + "\n")
 
 
 def _quoted(path: Path) -> str:
@@ -69,7 +70,7 @@ def validate_command(
     from . import findings
     from .loading import load, with_handlers, worker_settings
     from .output import write_json
-    from .words import plural
+    from .words import one_line, plural
 
     loaded = load(files)
     if import_ or app_dir or allow:
@@ -86,7 +87,7 @@ def validate_command(
         for each in loaded:
             if each.definition:
                 steps = plural(len(each.definition.order), "step")
-                sys.stdout.write(f"{each.file}: {each.definition.name}, {steps}, valid\n")
+                sys.stdout.write(f"{one_line(each.file)}: {each.definition.name}, {steps}, valid\n")
     return BAD if bad else 0
 
 

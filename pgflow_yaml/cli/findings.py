@@ -13,7 +13,7 @@ import click
 from .deploying import InvalidFlows
 from .loading import Loaded
 from .look import look_for
-from .words import plural
+from .words import one_line, plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -50,7 +50,7 @@ def write_text(files: Sequence[Loaded], options: Options) -> None:
             sys.stderr.write((_painted(frame, finding) if colored else frame) + "\n\n")
         more = len(checked.diagnostics) - SHOWN_PER_FILE
         if more > 0:
-            sys.stderr.write(f"{checked.file}: … and {more:,} more\n\n")
+            sys.stderr.write(f"{one_line(checked.file)}: {look.ellipsis} and {more:,} more\n\n")
     sys.stderr.write(_summary(files) + "\n")
 
 

@@ -85,17 +85,19 @@ def activate_command(options: Options, *, flow: str, version: str) -> None:
 @click.option("--burst", is_flag=True, help="Stop when nothing is left to do.")
 @click.option(
     "--poll-interval-ms",
+    metavar="N",
     type=click.FloatRange(1),
     default=50,
     show_default=True,
-    help="First pause.",
+    help="Pause after work.",
 )
 @click.option(
     "--max-poll-seconds",
+    metavar="N",
     type=click.FloatRange(0.001),
     default=1.0,
     show_default=True,
-    help="Longest pause.",
+    help="Pause when idle.",
 )
 @worker_options
 @pass_options

@@ -92,6 +92,7 @@ def worker_options(function: Callable[..., Any]) -> Callable[..., Any]:
     concurrency = click.option(
         "-c",
         "--concurrency",
+        metavar="N",
         type=click.IntRange(1, 1000),
         help="So many handlers at once (8).",
     )

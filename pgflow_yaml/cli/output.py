@@ -45,6 +45,8 @@ class Column:
 def write_table(columns: Sequence[Column], rows: Iterable[Sequence[str]], options: Options) -> None:
     """Write rows under their titles: fitted to a terminal, in full length to a pipe."""
     table = [[one_line(cell) for cell in row] for row in rows]
+    if not table:
+        options.note("none found")
     if sys.stdout.isatty():
         columns, table = _without_empty(columns, table)
     titles = [column.title for column in columns]

@@ -43,7 +43,7 @@ def ended(
         own = [error for error in errors if error["step"] == step["slug"]]
         lines += _of_step(step, own, folder=folder, width=width)
         if step["slug"] in places:
-            lines.append([(f"   {places[step['slug']]}", "cyan")])
+            lines.append([(f"   {one_line(places[step['slug']])}", "cyan")])
     if not failed and run["error"]:
         lines.append([(f"   {_error_text(run['error'])}", "red")])
     if len(failed) > MOST_STEPS:
