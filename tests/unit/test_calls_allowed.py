@@ -205,6 +205,29 @@ def test_a_denied_module_is_never_imported(app: App, tmp_path: Path) -> None:
     assert "stranger" not in sys.modules
 
 
+@pytest.mark.parametrize("path", ["shop.Maker", "shop.Maker.go"])
+def test_a_class_from_a_denied_module_is_never_made(app: App, tmp_path: Path, path: str) -> None:
+    """That a permitted module imported it does not make it a handler, nor run its `__init__`."""
+    mark = tmp_path / "mark"
+    outside = app_at(tmp_path / "elsewhere")
+    outside.write(
+        "stranger.py",
+        f"""
+        class Maker:
+            def __init__(self): open({str(mark)!r}, "w")
+            def __call__(self, x): return x
+            def go(self, x): return x
+        """,
+    )
+    sys.path.append(str(outside.folder))
+    app.write("shop.py", "from stranger import Maker\n")
+
+    with pytest.raises(HandlerUnavailable, match="outside of the app dir"):
+        Handlers(app.folder).get(path)
+
+    assert not mark.exists()
+
+
 def test_a_prefix_allows_exactly_what_lies_below_it(app: App, tmp_path: Path) -> None:
     """`--allow stranger.inner` allows that module, not its siblings nor `stranger.innermost`."""
     outside = app_at(tmp_path / "elsewhere")
