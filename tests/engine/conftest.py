@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from tests.engine.driver import Engine
+from tests.engine.pgflow_door import Door
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,3 +27,16 @@ def other(database: str, engine: Engine) -> Iterator[Engine]:
     """A second worker on the same database, on a connection of its own."""
     with psycopg.connect(database, autocommit=True) as connection:
         yield Engine(connection)
+
+
+@pytest.fixture
+def by_hand(db: psycopg.Connection) -> Door:
+    """A client of pgflow's functions that also writes rows by hand: no invariants afterwards."""
+    return Door(db)
+
+
+@pytest.fixture
+def door(by_hand: Door) -> Iterator[Door]:
+    """A client of pgflow's functions; the invariants hold when the test is over."""
+    yield by_hand
+    assert by_hand.violations() == []
