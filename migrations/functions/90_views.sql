@@ -1,52 +1,65 @@
 -- What people see: lists and details, the same for the command line, the API and a person in psql. All times are
 -- UTC. Nothing here locks.
 
--- One step of a snapshot. Tasks that a wide map has not made yet count as queued.
-create or replace function pgflow._step_snapshot(
-  p_state pgflow.step_states, p_step pgflow.steps, p_items boolean, p_outputs boolean
-) returns jsonb
+-- The steps of a run as a snapshot shows them, in their order; each part is read once for the whole run and
+-- joined by hash (nobody knows the size of the parts when this is planned). Tasks that a wide map has not made yet
+-- count as queued.
+create or replace function pgflow._step_snapshots(p_run pgflow.runs, p_items boolean, p_outputs boolean) returns jsonb
 language sql stable
 set search_path = pg_catalog, pg_temp
+set enable_nestloop = off
+set timezone = 'UTC'
 as $$
-  select jsonb_build_object(
-    'slug', p_state.step_slug, 'index', p_step.step_index, 'status', p_state.status, 'skip_reason', p_state.skip_reason,
-    'handler', p_step.handler, 'map', p_step.step_type = 'map', 'when_exhausted', p_step.when_exhausted,
-    'depends_on', w.depends_on,
-    'waiting_for', case p_state.status when 'created' then w.waiting_for else '[]' end,
-    'attempts', t.attempts, 'crashes', t.crashes, 'iteration', 0,
-    'started_at', p_state.started_at,
-    'ended_at', coalesce(p_state.completed_at, p_state.failed_at, p_state.skipped_at, p_state.cancelled_at),
-    'output', case when p_outputs then p_state.output end,
-    'error', coalesce(p_state.error, case p_state.status when 'started' then e.error end),
-    'retry_at', case when t.queued > 0 then e.retry_at end,
-    'tasks', jsonb_build_object('total', coalesce(p_state.initial_tasks, 0),
-      'queued', t.queued + case p_state.status when 'started' then p_state.initial_tasks - p_state.made else 0 end,
-      'started', t.started, 'completed', t.completed, 'failed', t.failed, 'cancelled', t.cancelled),
-    'children', '[]'::jsonb)
-    || case when p_items and p_step.step_type = 'map' then jsonb_build_object('items', t.items) else '{}' end
-  from (
-    select coalesce(max(k.attempts_count - k.uncounted), 0) as attempts, coalesce(sum(k.crashes_count), 0) as crashes,
+  with tasks as materialized (
+    select k.step_slug, max(k.attempts_count - k.uncounted) as attempts, sum(k.crashes_count) as crashes,
       count(*) filter (where k.status = 'queued') as queued, count(*) filter (where k.status = 'started') as started,
       count(*) filter (where k.status = 'completed') as completed, count(*) filter (where k.status = 'failed') as failed,
       count(*) filter (where k.status in ('cancelled', 'skipped')) as cancelled,
       case when p_items then jsonb_agg(k.status order by k.task_index) end as items
-    from pgflow.step_tasks k where k.run_id = p_state.run_id and k.step_slug = p_state.step_slug
-  ) t
-  cross join (
-    select coalesce(jsonb_agg(d.dep_slug order by x.step_index), '[]') as depends_on,
-      coalesce(jsonb_agg(d.dep_slug order by x.step_index) filter (where o.status in ('created', 'started')), '[]') as waiting_for
-    from pgflow.deps d
-    join pgflow.steps x on x.flow_slug = d.flow_slug and x.step_slug = d.dep_slug
-    join pgflow.step_states o on o.run_id = p_state.run_id and o.step_slug = d.dep_slug
-    where d.flow_slug = p_state.flow_slug and d.step_slug = p_state.step_slug
-  ) w
-  left join lateral (
-    select jsonb_build_object('type', l.type, 'message', l.message, 'attempts', l.attempt) as error,
-      case when l.retry_at > pgflow.clock() then l.retry_at end as retry_at
-    from pgflow.task_errors l
-    where p_state.status = 'started' and l.run_id = p_state.run_id and l.step_slug = p_state.step_slug
-    order by l.id desc limit 1
-  ) e on true
+    from pgflow.step_tasks k where k.run_id = p_run.run_id group by k.step_slug
+  ), states as materialized (
+    select s.*, d.step_index, d.handler, d.step_type, d.when_exhausted, d.spec,
+      greatest(coalesce(d.opt_max_attempts, f.opt_max_attempts), 1) as max_attempts
+    from pgflow.flows f
+    join pgflow.steps d on d.flow_slug = f.flow_slug
+    join pgflow.step_states s on s.run_id = p_run.run_id and s.step_slug = d.step_slug
+    where f.flow_slug = p_run.flow_slug
+  ), edges as materialized (
+    select d.step_slug, jsonb_agg(d.dep_slug order by x.step_index) as depends_on,
+      jsonb_agg(d.dep_slug order by x.step_index) filter (where x.status in ('created', 'started')) as waiting_for
+    from pgflow.deps d join states x on x.step_slug = d.dep_slug
+    where d.flow_slug = p_run.flow_slug group by d.step_slug
+  ), latest as materialized (
+    select distinct on (l.step_slug) l.step_slug, l.retry_at,
+      jsonb_build_object('type', l.type, 'message', l.message, 'attempts', l.attempt) as error
+    from pgflow.task_errors l where l.run_id = p_run.run_id order by l.step_slug, l.id desc
+  )
+  select coalesce(jsonb_agg(jsonb_build_object(
+    'slug', s.step_slug, 'index', s.step_index, 'status', s.status, 'skip_reason', s.skip_reason, 'handler', s.handler,
+    'map', s.step_type = 'map', 'when_exhausted', s.when_exhausted, 'max_attempts', s.max_attempts,
+    'depends_on', coalesce(e.depends_on, '[]'),
+    'waiting_for', case s.status when 'created' then coalesce(e.waiting_for, '[]') else '[]' end,
+    'attempts', coalesce(t.attempts, 0), 'crashes', coalesce(t.crashes, 0), 'iteration', 0, 'started_at', s.started_at,
+    'ended_at', coalesce(s.completed_at, s.failed_at, s.skipped_at, s.cancelled_at),
+    'output', case when p_outputs then s.output end,
+    'error', coalesce(s.error, case s.status when 'started' then l.error end),
+    'retry_at', case when s.status = 'started' and t.queued > 0 then n.due_at end,
+    'tasks', jsonb_build_object('total', coalesce(s.initial_tasks, 0),
+      'queued', coalesce(t.queued, 0) + case s.status when 'started' then s.initial_tasks - s.made else 0 end,
+      'started', coalesce(t.started, 0), 'completed', coalesce(t.completed, 0), 'failed', coalesce(t.failed, 0),
+      'cancelled', coalesce(t.cancelled, 0)),
+    'children', '[]'::jsonb)
+    || case when p_items and s.step_type = 'map' then jsonb_build_object('items', coalesce(t.items, '[]')) else '{}' end
+    order by s.step_index), '[]')
+  from states s
+  left join tasks t on t.step_slug = s.step_slug
+  left join edges e on e.step_slug = s.step_slug
+  left join latest l on l.step_slug = s.step_slug
+  cross join lateral (
+    select max(x.due_at) as due_at
+    from (values (l.retry_at), (case when t.attempts = 0 then
+            s.started_at + (s.spec ->> 'start_delay_ms')::int * interval '1 ms' end)) x(due_at)
+    where x.due_at > pgflow.clock()) n
 $$;
 
 -- One run with its steps, as `show --json` prints it. p_items adds the status of each map task; p_after_error gives
@@ -65,13 +78,7 @@ as $$
       'key', r.run_key, 'labels', '{}'::jsonb, 'parent', null, 'created_at', r.started_at, 'started_at', r.started_at,
       'ended_at', coalesce(r.completed_at, r.failed_at, r.cancelled_at)),
     'now', pgflow.clock(),
-    'steps', (
-      select coalesce(jsonb_agg(pgflow._step_snapshot(s, d, p_items, p_outputs)
-        || jsonb_build_object('max_attempts', greatest(coalesce(d.opt_max_attempts, f.opt_max_attempts), 1))
-        order by d.step_index), '[]')
-      from pgflow.step_states s
-      join pgflow.steps d on d.flow_slug = s.flow_slug and d.step_slug = s.step_slug
-      where s.run_id = r.run_id),
+    'steps', pgflow._step_snapshots(r, p_items, p_outputs),
     'errors', (
       select coalesce(jsonb_agg(jsonb_build_object('id', e.id, 'step', e.step_slug, 'index', e.task_index, 'attempt', e.attempt,
         'type', e.type, 'message', e.message, 'trace', e.trace, 'at', e.created_at, 'final', e.final,
@@ -79,7 +86,6 @@ as $$
       from (select x.* from pgflow.task_errors x where x.run_id = r.run_id and x.id > p_after_error
             order by x.id limit 200) e))
   from pgflow.runs r
-  join pgflow.flows f on f.flow_slug = r.flow_slug
   where r.run_id = p_run_id
 $$;
 
