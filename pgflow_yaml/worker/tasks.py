@@ -142,7 +142,7 @@ class Task:
         else:
             value = context.args if call.has_deps else context.run_input()
         # What several tasks share each gets for itself: handlers may change what they are given.
-        if context.uses > 1 and _holds_containers(value):
+        if context.uses > 1 and _may_be_shared(value, fresh=call.by_name):
             value = marshal.loads(marshal.dumps(value))  # noqa: S302 (made here, read here)
         return value
 
@@ -236,7 +236,8 @@ def _item_paths(ast: Json) -> set[str]:
     return set[str]().union(*map(_item_paths, ast[1:]))
 
 
-def _holds_containers(value: Json) -> bool:
-    if isinstance(value, dict):
+def _may_be_shared(value: Json, *, fresh: bool) -> bool:
+    """Whether a handler could change what another one gets; `fresh`: not in the outer mapping."""
+    if fresh and isinstance(value, dict):
         return any(isinstance(inner, dict | list) for inner in value.values())
-    return isinstance(value, list)
+    return isinstance(value, dict | list)

@@ -32,7 +32,7 @@ def test_data_flows_as_the_language_says(works: Works) -> None:
         def root(input): return {"rows": [input["n"], 2], "n": input["n"]}
         def item(row, ctx): return [row, ctx.index]
         def named(row, at, n): return {"row": row, "at": at, "n": n}
-        def share(input, ctx): input["seen"] = ctx.index; return input
+        def share(input, ctx): input.setdefault("seen", []).append(ctx.index); return input
         async def joined(outputs): return outputs
         """,
     )
@@ -49,7 +49,8 @@ def test_data_flows_as_the_language_says(works: Works) -> None:
             map: steps.root.output.rows
             with: {row: "${{ item }}", at: "at ${{ index }}", n: "${{ input.n }}"}
           shares: {handler: shop.share, initial_tasks: 3}
-          joined: {handler: shop.joined, depends_on: [plain, named, shares]}
+          taken: {handler: shop.share, initial_tasks: 2, with: "${{ input }}"}
+          joined: {handler: shop.joined, depends_on: [plain, named, shares, taken]}
         """
     )
     run = works.client.start("data", {"n": 1})
@@ -60,7 +61,8 @@ def test_data_flows_as_the_language_says(works: Works) -> None:
         "joined": {
             "plain": [[1, 0], [2, 1]],
             "named": [{"row": 1, "at": "at 0", "n": 1}, {"row": 2, "at": "at 1", "n": 1}],
-            "shares": [{"n": 1, "seen": 0}, {"n": 1, "seen": 1}, {"n": 1, "seen": 2}],
+            "shares": [{"n": 1, "seen": [0]}, {"n": 1, "seen": [1]}, {"n": 1, "seen": [2]}],
+            "taken": [{"n": 1, "seen": [0]}, {"n": 1, "seen": [1]}],
         }
     }
 

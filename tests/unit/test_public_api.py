@@ -51,8 +51,8 @@ def test_importing_the_package_imports_no_dependency() -> None:
 
 
 def test_running_the_module_does_not_put_the_current_folder_first(tmp_path: object) -> None:
-    """`python -m pgflow_yaml` beside a hostile `json.py` uses Python's (S-9)."""
-    hostile = f"{tmp_path}/json.py"
+    """`python -m pgflow_yaml` beside a hostile `click.py` uses the installed one (S-9)."""
+    hostile = f"{tmp_path}/click.py"
     with open(hostile, "w", encoding="utf-8") as file:  # noqa: PTH123 (a text)
         file.write("raise SystemExit('hostile')\n")
 
