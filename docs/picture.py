@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from pgflow_yaml import Client, Worker, load, local, migrate
-from pgflow_yaml.cli.look import Frame
-from pgflow_yaml.cli.render import render_run
-from pgflow_yaml.cli.words import moment
+from pgflow_yaml.cli.live.frame import render_run
+from pgflow_yaml.cli.live.symbols import Frame
+from pgflow_yaml.cli.text import moment
 
 if TYPE_CHECKING:
-    from pgflow_yaml.cli.shapes import Snapshot
+    from pgflow_yaml.cli.live.snapshot import Snapshot
 
 DOCS = Path(__file__).resolve().parent
 FILE = DOCS.parent / "workflows" / "census" / "workflow.yaml"

@@ -20,26 +20,26 @@ if TYPE_CHECKING:
 # Section -> command -> (module, what it does): with the texts here, `--help` imports no command.
 SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Write": {
-        "init": ("files", "Write an example flow with its handlers; overwrites nothing."),
-        "validate": ("files", "Check flow files and show every mistake with its place."),
+        "init": ("write", "Write an example flow with its handlers; overwrites nothing."),
+        "validate": ("write", "Check flow files and show every mistake with its place."),
     },
     "Deploy": {
-        "migrate": ("ops", "Install or update the tables and functions in the database."),
-        "compile": ("files", "Check flow files and make their versions the active ones."),
-        "flows": ("lists", "List the flows in the database."),
-        "versions": ("lists", "List the versions of a flow."),
-        "activate": ("ops", "Make a stored version of a flow the active one."),
+        "migrate": ("deploy", "Install or update the tables and functions in the database."),
+        "compile": ("deploy", "Check flow files and make their versions the active ones."),
+        "flows": ("deploy", "List the flows in the database."),
+        "versions": ("deploy", "List the versions of a flow."),
+        "activate": ("deploy", "Make a stored version of a flow the active one."),
     },
     "Run": {
-        "run": ("runs", "Run a flow here and follow it to its end."),
-        "start": ("runs", "Start a run for workers elsewhere and print its id."),
-        "worker": ("ops", "Process tasks until told to stop."),
+        "run": ("run", "Run a flow here and follow it to its end."),
+        "start": ("run", "Start a run for workers elsewhere and print its id."),
+        "worker": ("run", "Process tasks until told to stop."),
     },
     "Watch and repair": {
-        "runs": ("lists", "List runs, the newest first."),
-        "show": ("looks", "Show one run: steps, outputs, attempts, errors."),
-        "watch": ("looks", "Follow a run to its end."),
-        "cancel": ("runs", "Cancel runs."),
+        "runs": ("watch", "List runs, the newest first."),
+        "show": ("watch", "Show one run: steps, outputs, attempts, errors."),
+        "watch": ("watch", "Follow a run to its end."),
+        "cancel": ("watch", "Cancel runs."),
     },
 }
 
@@ -63,7 +63,7 @@ class Commands(click.Group):
             return None
         from importlib import import_module
 
-        module = import_module(f"{__package__}.{_MODULES[cmd_name]}")
+        module = import_module(f"{__package__}.commands.{_MODULES[cmd_name]}")
         command: click.Command = getattr(module, f"{cmd_name}_command")
         return command
 

@@ -12,7 +12,7 @@ import click
 from pgflow_yaml import errors
 from pgflow_yaml.suggestions import did_you_mean
 
-from .words import clean, one_line
+from .text import clean, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,12 +59,12 @@ def report(error: BaseException, options: Options) -> int:
         sys.stdout.write(json.dumps({"error": shown}) + "\n")
         return exit_code
     if isinstance(error, errors.InvalidFlow):
-        from . import findings
+        from .flow_files import diagnostics
 
-        if findings.in_github():
-            findings.write_github(findings.of_error(error), sys.stderr)
+        if diagnostics.in_github():
+            diagnostics.write_github(diagnostics.of_error(error), sys.stderr)
         else:
-            findings.write_text(findings.of_error(error), options)
+            diagnostics.write_text(diagnostics.of_error(error), options)
         return exit_code
     sys.stderr.write(f"pgflow-yaml: {_masked(sentence(error))}\n")
     return exit_code
@@ -106,7 +106,7 @@ def _usage(error: click.ClickException) -> str:
 
 def _diagnostics(error: BaseException) -> list[dict[str, Any]]:
     if isinstance(error, errors.InvalidFlow):
-        from .findings import diagnostic_shape, of_error
+        from .flow_files.diagnostics import diagnostic_shape, of_error
 
         return [
             {"file": each.file, **diagnostic_shape(finding)}

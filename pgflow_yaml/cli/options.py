@@ -1,8 +1,9 @@
-"""Options that every command takes, before or after its name, and the decorator for commands."""
+"""The decorator for commands, the options that all or several of them take, durations."""
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 COLORS = ("auto", "always", "never")
 LOG_FORMATS = ("auto", "text", "json")
+_DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s|m|h|d)?")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, None: 1.0}
 
 
 @dataclass(slots=True)
@@ -156,3 +159,16 @@ def version_option() -> click.Option:
         callback=show,
         help="Show the version and exit.",
     )
+
+
+def seconds(text: str, option: str) -> float:
+    """Read a duration as in flow files: a number of seconds, or `500ms`, `30m`, `2h`, `7d`."""
+    found = _DURATION.fullmatch(text.strip())
+    if not found:
+        raise click.UsageError(f'{option} "{text}" is no duration; write 30s, 5m, 2h or 7d')
+    return float(found["number"]) * _UNITS[found["unit"]]
+
+
+def optional_seconds(text: str | None, option: str) -> float | None:
+    """Read a duration that may not have been given."""
+    return None if text is None else seconds(text, option)

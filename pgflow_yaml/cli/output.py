@@ -1,4 +1,4 @@
-"""Results on stdout: JSON, tables, validation findings as frames, annotations or JSON."""
+"""Results on stdout: JSON, tables, lines of styled words."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from .words import cells, fit, moment, one_line, roughly, utc
+from .text import cells, fit, moment, one_line, roughly, utc
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

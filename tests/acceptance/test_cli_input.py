@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import pytest
 
-from pgflow_yaml.cli.given import read_input
+from pgflow_yaml.cli.run_input import read_input
 from pgflow_yaml.errors import InvalidFlow
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pgflow_yaml.cli.words import cells
+from pgflow_yaml.cli.text import cells
 from tests.acceptance.shell import COMMAND, Shell
 from tests.fixtures.waiting import eventually
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
-    from pgflow_yaml.cli.shapes import FailedAttempt, RunShape, Snapshot, StepShape, TasksShape
+    from pgflow_yaml.cli.live.snapshot import (
+        FailedAttempt,
+        RunShape,
+        Snapshot,
+        StepShape,
+        TasksShape,
+    )
 
 NOW = "2026-11-24T12:00:10+00:00"
 START = "2026-11-24T12:00:00+00:00"
@@ -48,7 +54,7 @@ def a_step(slug: str, status: str = "completed", **fields: Any) -> StepShape:
 
 def a_run(status: str = "started", **fields: Any) -> RunShape:
     """One run of the flow `order`."""
-    run = {
+    run: dict[str, Any] = {
         "id": "3f2a91c0-0000-4000-8000-000000000000",
         "flow": "order",
         "version": "8c41e07b52d1",

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pgflow_yaml.cli.look import ASCII, UNICODE, Frame, Look, look_for
-from pgflow_yaml.cli.render import render_run
-from pgflow_yaml.cli.words import cells, moment
+from pgflow_yaml.cli.live.frame import render_run
+from pgflow_yaml.cli.live.symbols import ASCII, UNICODE, Frame, Look, look_for
+from pgflow_yaml.cli.text import cells, moment
 from tests.unit.snapshots import NOW, a_failure, a_run, a_snapshot, a_step, some_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pgflow_yaml.cli.shapes import FailedAttempt, Snapshot, StepShape
+    from pgflow_yaml.cli.live.snapshot import FailedAttempt, Snapshot, StepShape
 
 STATUSES = ("completed", "started", "created", "failed", "skipped", "cancelled")
 

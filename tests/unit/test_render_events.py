@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgflow_yaml.cli.events import changes, line
+from pgflow_yaml.cli.live.events import changes, line
 from tests.unit.snapshots import NOW, a_failure, a_run, a_snapshot, a_step, some_tasks
 
 

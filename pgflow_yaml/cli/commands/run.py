@@ -1,4 +1,4 @@
-"""Commands that serve the installation: `migrate`, `activate`, `worker`."""
+"""Commands of the section Run: `run`, `start`, `worker`."""
 
 from __future__ import annotations
 
@@ -7,77 +7,57 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import Options, command, pass_options, worker_options
+from pgflow_yaml.cli.options import Options, command, pass_options, worker_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pgflow_yaml.cli.database import Database
     from pgflow_yaml.worker import Worker
 
-    from .database import Database
+INPUT_HELP = "JSON, @file, or name=value (repeated)."
 
 
-@command("migrate", example="pgflow-yaml migrate --status")
-@click.option("--dry-run", is_flag=True, help="Print the SQL, run nothing.")
-@click.option("--status", is_flag=True, help="List the files and whether they are applied.")
+@command("run", example="pgflow-yaml run hello.flow.yaml --input name=Ada")
+@click.argument("flows", metavar="FILE... or FLOW", nargs=-1, required=True)
+@click.option("--input", "inputs", metavar="INPUT", multiple=True, help=INPUT_HELP)
+@click.option("--key", help="Start once: the same key again is the same run.")
+@click.option("--detach", is_flag=True, help="Start it for other workers, print its id.")
+@click.option("--timeout", metavar="TIME", help="Stop following after 30s, 5m: exit 124.")
+@worker_options
 @pass_options
-def migrate_command(options: Options, *, dry_run: bool, status: bool) -> None:
-    """Install or update the tables and functions in the database.
+def run_command(options: Options, /, **given: Any) -> int:
+    """Run a flow here and follow it to its end.
 
-    Everything happens in one transaction, or nothing does. Without a named database, --dry-run
-    prints the SQL for an empty one.
+    The FILEs are deployed if they changed, the first is started, and a worker lives inside this
+    command while it lasts. The exit code says how the run ended.
     """
-    from pgflow_yaml import migrate
+    from pgflow_yaml.cli.run_here import Request, run_here
 
-    from .database import database, named_database
-    from .output import Column, write_json, write_table
-    from .words import plural
-
-    if dry_run:
-        sql = migrate.dry_run_sql(named_database(options))
-        write_json({"sql": sql}) if options.json else sys.stdout.write(sql)
-        return
-    with database(options, checked=False) as place:
-        if status:
-            files = [
-                {"name": each.name, "state": each.state} for each in migrate.status(place.conninfo)
-            ]
-            if options.json:
-                write_json(files)
-            else:
-                rows = [[each["name"], each["state"]] for each in files]
-                write_table([Column("FILE"), Column("STATE")], rows, options)
-        else:
-            applied = migrate.apply(place.conninfo)
-            if options.json:
-                write_json({"applied": applied})
-            else:
-                said = f"applied {plural(len(applied), 'file')}" if applied else "up to date"
-                sys.stdout.write(f"{said}\n")
+    return run_here(Request(**given), options)
 
 
-@command("activate", example="pgflow-yaml activate hello fdc2")
+@command("start", example="pgflow-yaml start hello --input name=Ada --key first")
 @click.argument("flow")
-@click.argument("version")
+@click.option("--input", "inputs", metavar="INPUT", multiple=True, help=INPUT_HELP)
+@click.option("--key", help="Start once: the same key again is the same run.")
 @pass_options
-def activate_command(options: Options, *, flow: str, version: str) -> None:
-    """Make a stored version of a flow the active one.
-
-    VERSION is a version of the flow, or the beginning of one. New runs take it; runs that have
-    begun stay on theirs.
-    """
-    from .database import connected
-    from .deploying import said
-    from .finding import must_be_flow
-    from .output import write_json
+def start_command(options: Options, *, flow: str, inputs: Sequence[str], key: str | None) -> None:
+    """Start a run for workers elsewhere and print its id."""
+    from pgflow_yaml.cli.database import connected
+    from pgflow_yaml.cli.lookup import active
+    from pgflow_yaml.cli.output import write_json
+    from pgflow_yaml.cli.run_input import as_text, read_input
 
     with connected(options) as store:
-        must_be_flow(store.list_flows(), flow)
-        result = store.activate(flow, version)
+        spec = active(store, flow)["definition"].get("input")
+        started = store.start_run(flow, as_text(read_input(inputs, spec)), key=key)
     if options.json:
-        write_json(result)
-    else:
-        sys.stdout.write(f"{said(result)}\n")
+        write_json(started)
+        return
+    if not started["created"]:
+        options.note(f"this key was used before: its run is {started['status']}")
+    sys.stdout.write(started["run_id"] + "\n")
 
 
 @command("worker", example="pgflow-yaml worker --burst")
@@ -108,10 +88,10 @@ def worker_command(options: Options, /, *, queues: Sequence[str], **given: Any) 
     """
     import logging
 
-    from .database import database
-    from .logs import set_up_logs
-    from .output import write_json
-    from .working import serve
+    from pgflow_yaml.cli.database import database
+    from pgflow_yaml.cli.logs import set_up_logs
+    from pgflow_yaml.cli.output import write_json
+    from pgflow_yaml.cli.worker_thread import serve
 
     log = logging.getLogger("pgflow_yaml.cli")
     said = "stopping: what has begun may finish; a second signal gives it back at once"
@@ -136,12 +116,11 @@ def _worker(
     lease: str | None,
     **given: Any,
 ) -> Worker:
+    from pgflow_yaml.cli.flow_files.loading import worker_settings
+    from pgflow_yaml.cli.options import optional_seconds
+    from pgflow_yaml.cli.run_here import LEASE
     from pgflow_yaml.worker import Worker
     from pgflow_yaml.worker.loop import CONCURRENCY
-
-    from .arguments import optional_seconds
-    from .loading import worker_settings
-    from .running import LEASE
 
     settings = worker_settings(lease=optional_seconds(lease, "--lease"), **given)
     return Worker(

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypedDict
 
-from .details import is_wide, skip_words
-from .shapes import ENDED, FailedAttempt, RunShape, Snapshot, StepShape
-from .words import duration, moment, one_line, roughly, utc
+from pgflow_yaml.cli.text import duration, moment, one_line, roughly, utc
+
+from .snapshot import ENDED, FailedAttempt, RunShape, Snapshot, StepShape
+from .step_details import is_wide, skip_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from .shapes import ErrorShape, TasksShape
+    from .snapshot import ErrorShape, TasksShape
 
 PROGRESS_SHARES = 10
 

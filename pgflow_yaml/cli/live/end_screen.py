@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from .details import Segment, is_wide
-from .look import UNICODE, Look
-from .words import cells, compact, duration, fit, moment, one_line, plural
+from pgflow_yaml.cli.text import cells, compact, duration, fit, moment, one_line, plural
+
+from .step_details import Segment, is_wide
+from .symbols import UNICODE, Look
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from .shapes import FailedAttempt, RunShape, Snapshot, StepShape
+    from .snapshot import FailedAttempt, RunShape, Snapshot, StepShape
 
 MOST_STEPS, MOST_ERRORS, LONGEST_MESSAGE = 3, 3, 2000
 _FRAME = re.compile(

@@ -15,16 +15,16 @@ from pgflow_yaml.errors import InvalidFlow
 from pgflow_yaml.worker import Worker
 from pgflow_yaml.worker.loop import CONCURRENCY
 
-from .arguments import optional_seconds
 from .database import database
-from .deploying import deploy, require_valid, said
-from .ending import Followed, to_its_end
-from .finding import active
-from .given import as_text, read_input
-from .live import view_for
-from .loading import Loaded, load, with_handlers, worker_settings
+from .flow_files.deploying import deploy, require_valid, said
+from .flow_files.loading import Loaded, load, with_handlers, worker_settings
+from .live.follow import Followed, to_its_end
+from .live.views import view_for
 from .logs import set_up_logs
-from .working import sigterm_as_interrupt, working
+from .lookup import active
+from .options import optional_seconds
+from .run_input import as_text, read_input
+from .worker_thread import sigterm_as_interrupt, working
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -150,7 +150,7 @@ def _deploy(store: Store, loaded: Sequence[Loaded], *, place: Database, options:
         options.note(said(deploy(store, each.definition, activate=place.embedded or nobody)))
     first = loaded[0]
     assert first.definition is not None
-    from .handlers import step_places
+    from .flow_files.handler_checks import step_places
 
     return Chosen(
         name=first.definition.name,
@@ -162,7 +162,7 @@ def _deploy(store: Store, loaded: Sequence[Loaded], *, place: Database, options:
 
 def _active(store: Store, name: str, settings: Settings) -> Chosen:
     """Take the active version of a flow, if its handlers can be called from here."""
-    from .handlers import handler_findings
+    from .flow_files.handler_checks import handler_findings
 
     found = active(store, name)
     wrong = handler_findings(found["source"], found["definition"], settings)

@@ -10,17 +10,17 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from pgflow_yaml.cli.live.symbols import look_for
+from pgflow_yaml.cli.text import one_line, plural
+
 from .deploying import InvalidFlows
 from .loading import Loaded
-from .look import look_for
-from .words import one_line, plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from pgflow_yaml.cli.options import Options
     from pgflow_yaml.errors import Diagnostic, InvalidFlow
-
-    from .options import Options
 
 SHOWN_PER_FILE = 20
 _CARETS = re.compile(r"^( *[│|] +)(\^+)(.*)$")

@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from .details import Segment, detail, error_words, step_kind, took
-from .look import STYLES, Frame, Look
+from pgflow_yaml.cli.text import cells, duration, fit, moment, one_line, plural
+
+from .step_details import Segment, detail, error_words, step_kind, took
+from .symbols import STYLES, Frame, Look
 from .tree import Picture, Row, connectors, picture
-from .words import cells, duration, fit, moment, one_line, plural
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Mapping, Sequence
 
-    from .shapes import FailedAttempt, RunShape, Snapshot, StepShape
+    from .snapshot import FailedAttempt, RunShape, Snapshot, StepShape
 
 HEADER_ROWS = 2
 FINE = frozenset({"completed", "skipped"})

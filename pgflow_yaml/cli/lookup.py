@@ -1,4 +1,4 @@
-"""From what was typed to a run or a flow; what is not there is answered with what is near."""
+"""From what was typed to a run, flow or step; what is missing is answered with what is near."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from pgflow_yaml.store import Store
 
-    from .shapes import Snapshot, StepShape
+    from .live.snapshot import Snapshot, StepShape
 
 
 def run_id(store: Store, text: str) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .look import STYLES, Frame
-from .words import cells, duration, moment, one_line, plural, roughly
+from pgflow_yaml.cli.text import cells, duration, moment, one_line, plural, roughly
+
+from .symbols import STYLES, Frame
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from .shapes import FailedAttempt, StepShape
+    from .snapshot import FailedAttempt, StepShape
 
 Segment = tuple[str, str]
 

@@ -11,11 +11,11 @@ from pgflow_yaml.errors import InvalidFlow
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pgflow_yaml.cli.options import Options
     from pgflow_yaml.model import Definition
     from pgflow_yaml.store import Store
 
     from .loading import Loaded
-    from .options import Options
 
 
 class InvalidFlows(InvalidFlow):
@@ -32,7 +32,7 @@ def require_valid(loaded: Sequence[Loaded], options: Options) -> list[Definition
     if any(each.errors for each in loaded):
         raise InvalidFlows(loaded)
     if any(each.diagnostics for each in loaded) and not options.quiet:
-        from .findings import write_text
+        from .diagnostics import write_text
 
         write_text(loaded, options)
     return [each.definition for each in loaded if each.definition is not None]

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pgflow_yaml.cli import live
+from pgflow_yaml.cli.live import follow as following
+from pgflow_yaml.cli.live import views
 from pgflow_yaml.cli.options import Options
 from tests.unit.snapshots import a_failure, a_run, a_snapshot, a_step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pgflow_yaml.cli.shapes import Snapshot
+    from pgflow_yaml.cli.live.snapshot import Snapshot
 
 
 class History:
@@ -32,11 +33,11 @@ class History:
         self.asked.append(after_error)
         snapshot = self.snapshots.pop(0) if len(self.snapshots) > 1 else self.snapshots[0]
         newer = [error for error in snapshot["errors"] if error["id"] > after_error]
-        return {**snapshot, "errors": newer[: live.ERRORS_A_SNAPSHOT]}
+        return {**snapshot, "errors": newer[: following.ERRORS_A_SNAPSHOT]}
 
 
 @contextmanager
-def recorded(seen: list[tuple[Snapshot | None, Snapshot]]) -> Iterator[live.Show]:
+def recorded(seen: list[tuple[Snapshot | None, Snapshot]]) -> Iterator[views.Show]:
     """A view that keeps what it is shown."""
     yield lambda before, after: seen.append((before, after))
 
@@ -49,7 +50,7 @@ def test_following_stops_at_the_end_and_returns_the_last_look() -> None:
     """Each look is shown together with the one before."""
     seen: list[tuple[Snapshot | None, Snapshot]] = []
 
-    last = live.follow(History(RUNNING, ENDED), recorded(seen))
+    last = following.follow(History(RUNNING, ENDED), recorded(seen))
 
     assert last == ENDED
     assert seen == [(None, RUNNING), (RUNNING, ENDED)]
@@ -59,7 +60,7 @@ def test_a_run_that_has_ended_is_one_look() -> None:
     """No second question is asked."""
     history = History(ENDED)
 
-    live.follow(history, live.silence())
+    following.follow(history, views.silence())
 
     assert history.asked == [0]
 
@@ -70,18 +71,18 @@ def test_more_errors_than_fit_into_one_look_are_all_told() -> None:
     told: list[tuple[Snapshot | None, Snapshot]] = []
     begin = time.monotonic()
 
-    live.follow(History({**ENDED, "errors": errors}), recorded(told))
+    following.follow(History({**ENDED, "errors": errors}), recorded(told))
 
     assert [error["id"] for _, look in told for error in look["errors"]] == list(range(1, 451))
-    assert time.monotonic() - begin < live.SHORTEST_PAUSE
+    assert time.monotonic() - begin < following.SHORTEST_PAUSE
 
 
 def test_a_time_limit_ends_following() -> None:
     """The limit holds although the run does not end."""
     begin = time.monotonic()
 
-    with pytest.raises(live.TimeIsUp):
-        live.follow(History(RUNNING), live.silence(), timeout=0.2)
+    with pytest.raises(following.TimeIsUp):
+        following.follow(History(RUNNING), views.silence(), timeout=0.2)
 
     assert 0.2 <= time.monotonic() - begin < 1
 
@@ -93,14 +94,14 @@ def test_what_the_check_raises_ends_following() -> None:
         raise RuntimeError("the worker died")
 
     with pytest.raises(RuntimeError, match="the worker died"):
-        live.follow(History(RUNNING), live.silence(), check=check)
+        following.follow(History(RUNNING), views.silence(), check=check)
 
 
 def test_json_lines_are_json() -> None:
     """With --json each event is a line that parses."""
     out = io.StringIO()
 
-    live.follow(History(RUNNING, ENDED), live.view_for(Options(json=True), out, hint=""))
+    following.follow(History(RUNNING, ENDED), views.view_for(Options(json=True), out, hint=""))
 
     told = [json.loads(line) for line in out.getvalue().splitlines()]
     assert [(event["event"], event["status"]) for event in told] == [
@@ -115,14 +116,14 @@ def test_quiet_is_quiet(capsys: pytest.CaptureFixture[str]) -> None:
     """-q shows nothing at all."""
     out = io.StringIO()
 
-    live.follow(History(RUNNING, ENDED), live.view_for(Options(quiet=True), out, hint=""))
+    following.follow(History(RUNNING, ENDED), views.view_for(Options(quiet=True), out, hint=""))
 
     assert (out.getvalue(), *capsys.readouterr()) == ("", "", "")
 
 
 def test_a_pipe_gets_lines_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     """Stdout stays free for the result."""
-    live.follow(History(RUNNING, ENDED), live.view_for(Options(), io.StringIO(), hint=""))
+    following.follow(History(RUNNING, ENDED), views.view_for(Options(), io.StringIO(), hint=""))
 
     captured = capsys.readouterr()
     assert captured.out == ""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pgflow_yaml.cli.screen import ended
-from pgflow_yaml.cli.words import cells
+from pgflow_yaml.cli.live.end_screen import ended
+from pgflow_yaml.cli.text import cells
 from tests.unit.snapshots import a_failure, a_run, a_snapshot, a_step, some_tasks
 
 if TYPE_CHECKING:
-    from pgflow_yaml.cli.shapes import FailedAttempt, Snapshot
+    from pgflow_yaml.cli.live.snapshot import FailedAttempt, Snapshot
 
 TRACE = """Traceback (most recent call last):
   File "/lib/python3.11/runner.py", line 12, in call

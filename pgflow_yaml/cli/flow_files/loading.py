@@ -63,7 +63,7 @@ def with_handlers(loaded: Loaded, places: Settings) -> Loaded:
     """Import the handlers of a valid file as well; what is wrong with them is added."""
     if loaded.definition is None:
         return loaded
-    from .handlers import handler_findings
+    from .handler_checks import handler_findings
 
     found = handler_findings(loaded.source, loaded.definition.body, places)
     definition = None if found else loaded.definition

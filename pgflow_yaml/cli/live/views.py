@@ -1,4 +1,4 @@
-"""Following a run to its end: one loop over snapshots, and four ways to show them."""
+"""Four ways to show a run that goes on: JSON lines, nothing, the live picture, lines for a log."""
 
 from __future__ import annotations
 
@@ -10,66 +10,23 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
+from pgflow_yaml.cli.text import cells, moment
+
 from .events import changes, line
-from .look import Frame, look_for
-from .words import cells, moment
+from .symbols import Frame, look_for
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.live import Live
 
-    from .options import Options
-    from .shapes import FailedAttempt, Snapshot
+    from pgflow_yaml.cli.options import Options
 
-# At most eight frames a second, and a change is seen within 300 ms; a slow database is asked less.
-SHORTEST_PAUSE, LONGEST_PAUSE, LONGEST_PAUSE_WHEN_SLOW = 0.125, 0.25, 2.0
+    from .snapshot import FailedAttempt, Snapshot
+
 CLOCK_TICK = 1.0
-ERRORS_A_SNAPSHOT = 200
 
-Fetch = Callable[[int], "Snapshot"]
 Show = Callable[["Snapshot | None", "Snapshot"], None]
 View = AbstractContextManager[Show]
-
-
-class TimeIsUp(Exception):
-    """The time that was given for following has passed; the run goes on."""
-
-
-def follow(
-    fetch: Fetch,
-    view: View,
-    *,
-    timeout: float | None = None,
-    check: Callable[[], None] = lambda: None,
-) -> Snapshot:
-    """Show a run until it ends; return the last snapshot. `check` is called between two looks."""
-    deadline = time.monotonic() + timeout if timeout is not None else None
-    before: Snapshot | None = None
-    last_error, pause = 0, SHORTEST_PAUSE
-    with view as show:
-        while True:
-            begin = time.monotonic()
-            after = fetch(last_error)
-            cost = time.monotonic() - begin
-            show(before, after)
-            last_error = max((error["id"] for error in after["errors"]), default=last_error)
-            more = len(after["errors"]) >= ERRORS_A_SNAPSHOT
-            if after["run"]["status"] != "started" and not more:
-                return after
-            same = before is not None and before["steps"] == after["steps"]
-            pause = min(pause * 1.3, LONGEST_PAUSE) if same else SHORTEST_PAUSE
-            before = after
-            check()
-            if deadline is not None and time.monotonic() >= deadline:
-                raise TimeIsUp
-            if not more:
-                _sleep(max(pause, min(4 * cost, LONGEST_PAUSE_WHEN_SLOW)), deadline)
-
-
-def _sleep(seconds: float, deadline: float | None) -> None:
-    if deadline is not None:
-        seconds = min(seconds, max(deadline - time.monotonic(), 0))
-    time.sleep(seconds)
 
 
 def view_for(options: Options, out: IO[str], *, hint: str) -> View:
@@ -145,7 +102,7 @@ class _Painter:
 
     def show(self, before: Snapshot | None, after: Snapshot) -> None:
         """Draw, if something changed or the clocks want to go on."""
-        from .render import render_run
+        from .frame import render_run
 
         self.errors.update((error["step"], error) for error in after["errors"])
         ended = after["run"]["status"] != "started"

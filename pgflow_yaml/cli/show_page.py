@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .details import Segment, is_wide, skip_words
-from .look import STYLES
-from .shapes import ENDED
-from .words import clean, duration, layout, moment, one_line, plural, roughly, utc
+from .live.snapshot import ENDED
+from .live.step_details import Segment, is_wide, skip_words
+from .live.symbols import STYLES
+from .text import clean, duration, layout, moment, one_line, plural, roughly, utc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pgflow_yaml.model import Json
 
-    from .shapes import FailedAttempt, Snapshot, StepShape
+    from .live.snapshot import FailedAttempt, Snapshot, StepShape
 
 Line = list[Segment]
 LABEL = 14

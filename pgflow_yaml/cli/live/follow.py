@@ -1,4 +1,4 @@
-"""A run from now to its end: followed, concluded on stdout or stderr, turned into an exit code."""
+"""A run from now to its end: a loop over snapshots, the result, the exit code."""
 
 from __future__ import annotations
 
@@ -6,30 +6,41 @@ import json
 import os
 import shutil
 import sys
+import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
-from .failures import BAD, TIMEOUT
-from .finding import snapshot
-from .live import TimeIsUp, follow
-from .look import look_for
-from .output import write_lines
-from .screen import ended
-from .words import clean, layout, plural
+from pgflow_yaml.cli.failures import BAD, TIMEOUT
+from pgflow_yaml.cli.lookup import snapshot
+from pgflow_yaml.cli.output import write_lines
+from pgflow_yaml.cli.text import clean, layout, plural
+
+from .end_screen import ended
+from .symbols import look_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
+    from pgflow_yaml.cli.options import Options
     from pgflow_yaml.store import Store
 
-    from .live import View
-    from .options import Options
-    from .shapes import FailedAttempt, Snapshot
+    from .snapshot import FailedAttempt, Snapshot
+    from .views import View
 
+# At most eight frames a second, and a change is seen within 300 ms; a slow database is asked less.
+SHORTEST_PAUSE, LONGEST_PAUSE, LONGEST_PAUSE_WHEN_SLOW = 0.125, 0.25, 2.0
+ERRORS_A_SNAPSHOT = 200
 PIPE_WIDTH = 160
 LINES_ON_SCREEN = 40
 ERRORS_KEPT = 1000
+
+Fetch = Callable[[int], "Snapshot"]
+
+
+class TimeIsUp(Exception):
+    """The time that was given for following has passed; the run goes on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +76,43 @@ def to_its_end(
         return TIMEOUT
     last = snapshot(store, followed.run_id)
     return _conclude(last, errors, options, followed=followed)
+
+
+def follow(
+    fetch: Fetch,
+    view: View,
+    *,
+    timeout: float | None = None,
+    check: Callable[[], None] = lambda: None,
+) -> Snapshot:
+    """Show a run until it ends; return the last snapshot. `check` is called between two looks."""
+    deadline = time.monotonic() + timeout if timeout is not None else None
+    before: Snapshot | None = None
+    last_error, pause = 0, SHORTEST_PAUSE
+    with view as show:
+        while True:
+            begin = time.monotonic()
+            after = fetch(last_error)
+            cost = time.monotonic() - begin
+            show(before, after)
+            last_error = max((error["id"] for error in after["errors"]), default=last_error)
+            more = len(after["errors"]) >= ERRORS_A_SNAPSHOT
+            if after["run"]["status"] != "started" and not more:
+                return after
+            same = before is not None and before["steps"] == after["steps"]
+            pause = min(pause * 1.3, LONGEST_PAUSE) if same else SHORTEST_PAUSE
+            before = after
+            check()
+            if deadline is not None and time.monotonic() >= deadline:
+                raise TimeIsUp
+            if not more:
+                _sleep(max(pause, min(4 * cost, LONGEST_PAUSE_WHEN_SLOW)), deadline)
+
+
+def _sleep(seconds: float, deadline: float | None) -> None:
+    if deadline is not None:
+        seconds = min(seconds, max(deadline - time.monotonic(), 0))
+    time.sleep(seconds)
 
 
 def _conclude(

@@ -1,0 +1,186 @@
+"""Commands of the section Deploy: `migrate`, `compile`, `flows`, `versions`, `activate`."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from pgflow_yaml.cli.options import Options, command, pass_options
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+@command("migrate", example="pgflow-yaml migrate --status")
+@click.option("--dry-run", is_flag=True, help="Print the SQL, run nothing.")
+@click.option("--status", is_flag=True, help="List the files and whether they are applied.")
+@pass_options
+def migrate_command(options: Options, *, dry_run: bool, status: bool) -> None:
+    """Install or update the tables and functions in the database.
+
+    Everything happens in one transaction, or nothing does. Without a named database, --dry-run
+    prints the SQL for an empty one.
+    """
+    from pgflow_yaml import migrate
+    from pgflow_yaml.cli.database import database, named_database
+    from pgflow_yaml.cli.output import Column, write_json, write_table
+    from pgflow_yaml.cli.text import plural
+
+    if dry_run:
+        sql = migrate.dry_run_sql(named_database(options))
+        write_json({"sql": sql}) if options.json else sys.stdout.write(sql)
+        return
+    with database(options, checked=False) as place:
+        if status:
+            files = [
+                {"name": each.name, "state": each.state} for each in migrate.status(place.conninfo)
+            ]
+            if options.json:
+                write_json(files)
+            else:
+                rows = [[each["name"], each["state"]] for each in files]
+                write_table([Column("FILE"), Column("STATE")], rows, options)
+        else:
+            applied = migrate.apply(place.conninfo)
+            if options.json:
+                write_json({"applied": applied})
+            else:
+                said = f"applied {plural(len(applied), 'file')}" if applied else "up to date"
+                sys.stdout.write(f"{said}\n")
+
+
+@command("compile", example="pgflow-yaml compile hello.flow.yaml")
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.option("--dry-run", is_flag=True, help="Say what would change, change nothing.")
+@click.option("--no-activate", is_flag=True, help="Store the version, leave the active one.")
+@pass_options
+def compile_command(
+    options: Options, *, files: Sequence[str], dry_run: bool, no_activate: bool
+) -> None:
+    """Check flow files and make their versions the active ones.
+
+    A file that did not change is left alone. Nothing is stored unless all files are valid.
+    """
+    from pgflow_yaml.cli.database import connected
+    from pgflow_yaml.cli.flow_files.deploying import deploy, foresee, require_valid, said
+    from pgflow_yaml.cli.flow_files.loading import load
+    from pgflow_yaml.cli.output import write_json
+
+    definitions = require_valid(load(files), options)
+    with connected(options) as store:
+        results = [
+            foresee(store, each, activate=not no_activate)
+            if dry_run
+            else deploy(store, each, activate=not no_activate)
+            for each in definitions
+        ]
+    if options.json:
+        write_json(results)
+        return
+    for result in results:
+        sys.stdout.write(f"{'would be ' * dry_run}{said(result)}\n")
+
+
+@command("flows", example="pgflow-yaml flows")
+@pass_options
+def flows_command(options: Options) -> None:
+    """List the flows in the database."""
+    from pgflow_yaml.cli.database import connected
+    from pgflow_yaml.cli.output import Column, when, write_json, write_table
+
+    with connected(options) as store:
+        found = store.list_flows()
+    if options.json:
+        write_json(found)
+        return
+    columns = [
+        Column("FLOW"),
+        Column("ACTIVE"),
+        Column("VERSIONS", right=True),
+        Column("RUNS", flexible=True),
+        Column("DEPLOYED"),
+        Column("DESCRIPTION", flexible=True),
+    ]
+    rows = [
+        [
+            each["name"],
+            each["version"] or "none",
+            str(each["versions"]),
+            _counts(each["runs"]),
+            when(each["deployed_at"]),
+            each["description"] or "",
+        ]
+        for each in found
+    ]
+    write_table(columns, rows, options)
+
+
+@command("versions", example="pgflow-yaml versions hello")
+@click.argument("flow")
+@pass_options
+def versions_command(options: Options, *, flow: str) -> None:
+    """List the versions of a flow, the newest first."""
+    from pgflow_yaml.cli.database import connected
+    from pgflow_yaml.cli.lookup import must_be_flow
+    from pgflow_yaml.cli.output import Column, when, write_json, write_table
+
+    with connected(options) as store:
+        must_be_flow(store.list_flows(), flow)
+        found = store.list_versions(flow)
+    if options.json:
+        write_json(found)
+        return
+    columns = [
+        Column("VERSION"),
+        Column("ACTIVE"),
+        Column("RUNS", flexible=True),
+        Column("CREATED"),
+        Column("BY"),
+    ]
+    rows = [
+        [
+            each["version"],
+            "active" if each["active"] else "",
+            _counts(each["runs"]),
+            when(each["created_at"]),
+            each["created_by"] or "",
+        ]
+        for each in found
+    ]
+    write_table(columns, rows, options)
+
+
+@command("activate", example="pgflow-yaml activate hello fdc2")
+@click.argument("flow")
+@click.argument("version")
+@pass_options
+def activate_command(options: Options, *, flow: str, version: str) -> None:
+    """Make a stored version of a flow the active one.
+
+    VERSION is a version of the flow, or the beginning of one. New runs take it; runs that have
+    begun stay on theirs.
+    """
+    from pgflow_yaml.cli.database import connected
+    from pgflow_yaml.cli.flow_files.deploying import said
+    from pgflow_yaml.cli.lookup import must_be_flow
+    from pgflow_yaml.cli.output import write_json
+
+    with connected(options) as store:
+        must_be_flow(store.list_flows(), flow)
+        result = store.activate(flow, version)
+    if options.json:
+        write_json(result)
+    else:
+        sys.stdout.write(f"{said(result)}\n")
+
+
+def _counts(runs: Mapping[str, int]) -> str:
+    """Say how many runs stand where, without those that are none."""
+    parts = [
+        f"{runs[status]:,} {'running' if status == 'started' else status}"
+        for status in ("started", "completed", "failed", "cancelled")
+        if runs[status]
+    ]
+    return ", ".join(parts) or "none"

@@ -1,0 +1,230 @@
+"""Commands of the section Watch and repair: `runs`, `show`, `watch`, `cancel`."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pgflow_yaml.cli.options import Options, command, pass_options
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pgflow_yaml.cli.live.snapshot import Snapshot
+
+STATUSES = ("started", "completed", "failed", "cancelled")
+RUNS_SHOWN = 20
+PIPE_WIDTH = 160
+LINES_OF_A_VALUE = 40
+# More rows than any run has: nothing folds.
+ENDLESS = 10_000
+
+
+@command("runs", example="pgflow-yaml runs --status completed --since 2h")
+@click.option("--flow", metavar="NAME", help="Only runs of this flow.")
+@click.option("--status", type=click.Choice(STATUSES), help="Only runs with this status.")
+@click.option("--since", metavar="TIME", help="Only runs created in the last 30m, 2h, 7d.")
+@click.option(
+    "-n",
+    "limit",
+    type=click.IntRange(1, 10_000),
+    default=RUNS_SHOWN,
+    show_default=True,
+    help="At most so many.",
+)
+@pass_options
+def runs_command(
+    options: Options, *, flow: str | None, status: str | None, since: str | None, limit: int
+) -> None:
+    """List runs, the newest first."""
+    from pgflow_yaml.cli.database import connected
+    from pgflow_yaml.cli.lookup import must_be_flow
+    from pgflow_yaml.cli.options import optional_seconds
+    from pgflow_yaml.cli.output import write_json
+
+    age = optional_seconds(since, "--since")
+    with connected(options) as store:
+        found = store.list_runs(flow=flow, status=status, since=age, limit=limit)
+        if flow is not None and not found:
+            must_be_flow(store.list_flows(), flow)
+    if options.json:
+        write_json(found)
+    else:
+        _write_runs(found, options)
+
+
+def _write_runs(found: Sequence[Mapping[str, Any]], options: Options) -> None:
+    from pgflow_yaml.cli.output import Column, when, write_table
+
+    columns = [
+        Column("RUN"),
+        Column("FLOW", flexible=True),
+        Column("STATUS"),
+        Column("STEPS", right=True),
+        Column("CREATED"),
+        Column("TOOK", right=True),
+        Column("KEY", flexible=True),
+        Column("ERROR", flexible=True),
+    ]
+    rows = [
+        [
+            each["id"][:8],
+            each["flow"],
+            each["status"],
+            f"{each['steps']['completed']}/{each['steps']['total']}",
+            when(each["created_at"]),
+            _took(each),
+            each["key"] or "",
+            _error(each["error"]),
+        ]
+        for each in found
+    ]
+    write_table(columns, rows, options)
+
+
+def _took(run: Mapping[str, Any]) -> str:
+    from pgflow_yaml.cli.text import duration, moment
+
+    if not run["ended_at"]:
+        return ""
+    return duration((moment(run["ended_at"]) - moment(run["created_at"])).total_seconds())
+
+
+def _error(error: Mapping[str, Any] | None) -> str:
+    return (
+        ": ".join(str(error[key]) for key in ("type", "message") if error.get(key)) if error else ""
+    )
+
+
+@command("show", example="pgflow-yaml show last --step greet")
+@click.argument("run")
+@click.option("--step", metavar="STEP", help="Everything about one step.")
+@click.option("--why", is_flag=True, help="What each unfinished step waits for.")
+@click.option("--items", is_flag=True, help="The items of maps by status, too.")
+@pass_options
+def show_command(options: Options, *, run: str, step: str | None, why: bool, items: bool) -> None:
+    """Show one run: steps, input, output, attempts, errors.
+
+    RUN is an id, the beginning of one, a key, or "last".
+    """
+    from pgflow_yaml.cli import lookup, show_page
+    from pgflow_yaml.cli.database import connected
+    from pgflow_yaml.cli.output import write_json, write_lines
+
+    with connected(options) as store:
+        snapshot = lookup.snapshot(store, lookup.run_id(store, run), items=items)
+    if step is not None:
+        lookup.step(snapshot, step)
+    if options.json:
+        write_json(_only(snapshot, step))
+        return
+    if why:
+        write_lines(show_page.why(_only(snapshot, step)), sys.stdout, options)
+        return
+    chosen = _only(snapshot, step)["steps"]
+    most = LINES_OF_A_VALUE if sys.stdout.isatty() else None
+    if step is None:
+        _write_picture(snapshot, options)
+        write_lines([[], *show_page.about_run(snapshot, most=most)], sys.stdout, options)
+        chosen = [
+            each for each in chosen if each["status"] == "failed" or (items and "items" in each)
+        ]
+    for each in chosen:
+        errors = [error for error in snapshot["errors"] if error["step"] == each["slug"]]
+        about = show_page.about_step(each, errors, now=snapshot["now"], items=items, most=most)
+        write_lines([[], *about] if step is None else about, sys.stdout, options)
+
+
+def _only(snapshot: Snapshot, step: str | None) -> Snapshot:
+    """Leave one step of a snapshot."""
+    if step is None:
+        return snapshot
+    return {
+        **snapshot,
+        "steps": [each for each in snapshot["steps"] if each["slug"] == step],
+        "errors": [each for each in snapshot["errors"] if each["step"] == step],
+    }
+
+
+def _write_picture(snapshot: Snapshot, options: Options) -> None:
+    from rich.console import Console
+
+    from pgflow_yaml.cli.live.frame import render_run
+    from pgflow_yaml.cli.live.symbols import Frame, look_for
+    from pgflow_yaml.cli.text import moment
+
+    terminal = sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns if terminal else PIPE_WIDTH
+    console = Console(
+        file=sys.stdout,
+        width=width,
+        height=ENDLESS,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        color_system="standard" if options.colored(sys.stdout) else None,
+        force_terminal=options.colored(sys.stdout),
+    )
+    frame = Frame(
+        width=width, height=ENDLESS, now=moment(snapshot["now"]), look=look_for(sys.stdout.encoding)
+    )
+    errors = {error["step"]: error for error in snapshot["errors"]}
+    console.print(render_run(snapshot, frame, errors=errors), end="\n", soft_wrap=True)
+
+
+@command("watch", example="pgflow-yaml watch last")
+@click.argument("run", default="last")
+@click.option("--timeout", metavar="TIME", help="Stop following after 30s, 5m: exit 124.")
+@click.option("--plain", is_flag=True, help="A line for each change, also on a terminal.")
+@pass_options
+def watch_command(options: Options, *, run: str, timeout: str | None, plain: bool) -> int:
+    """Follow a run to its end; the exit code says how it ended.
+
+    RUN is an id, the beginning of one, a key, or "last". Ctrl-C stops following, not the run.
+    """
+    from pgflow_yaml.cli import lookup
+    from pgflow_yaml.cli.database import database
+    from pgflow_yaml.cli.live import views
+    from pgflow_yaml.cli.live.follow import Followed, to_its_end
+    from pgflow_yaml.cli.options import optional_seconds
+
+    limit = optional_seconds(timeout, "--timeout")
+    hint = "Ctrl-C stops following; the run goes on"
+    with database(options) as place, place.store() as store, place.patient_store() as patient:
+        chosen = lookup.run_id(store, run)
+        lines = plain and not options.json
+        view = views.plain_lines() if lines else views.view_for(options, sys.stdout, hint=hint)
+        followed = Followed(run_id=chosen, view=view, out=sys.stdout, timeout=limit)
+        try:
+            return to_its_end(patient, followed, options)
+        except KeyboardInterrupt:
+            options.note(f"run goes on: pgflow-yaml watch {chosen[:8]}")
+            raise
+
+
+@command("cancel", example='pgflow-yaml cancel last --reason "wrong order"')
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True)
+@click.option("--reason", help="Kept with the run.")
+@pass_options
+def cancel_command(options: Options, *, runs: Sequence[str], reason: str | None) -> None:
+    """Cancel runs; one that has ended stays as it is.
+
+    RUN is an id, the beginning of one, a key, or "last".
+    """
+    from pgflow_yaml.cli.database import connected
+    from pgflow_yaml.cli.lookup import run_id
+    from pgflow_yaml.cli.output import write_json
+
+    with connected(options) as store:
+        # All are found before any is cancelled: a typing mistake cancels nothing.
+        chosen = list(dict.fromkeys(run_id(store, each) for each in runs))
+        results = [store.cancel_run(each, reason) for each in chosen]
+    if options.json:
+        write_json(results)
+        return
+    for result in results:
+        words = "cancelled" if result["cancelled"] else f"had ended already: {result['status']}"
+        sys.stdout.write(f"{result['run_id']}  {words}\n")

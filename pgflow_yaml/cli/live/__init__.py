@@ -1,0 +1,7 @@
+"""A run on the screen: pure modules from a snapshot to lines, and the loop that follows a run.
+
+`snapshot` has the shapes, `symbols` what is drawn with, `tree` which steps are rows,
+`step_details` the words beside a step; `frame` draws all that, `end_screen` the end of a run and
+`events` what happened between two snapshots. `views` are the ways to show a run that goes on,
+`follow` brings it to its end.
+"""
