@@ -1,52 +1,47 @@
-"""The one event loop on which `async def` handlers run, in a thread of its own."""
+"""The one event loop on which `async def` handlers run, in a thread of its own.
+
+A handler that blocks the loop blocks all others on it: that is said with the step's name, and when
+its time is up, the others go on with another loop (F9).
+"""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
+import time
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pgflow_yaml.worker.execution import run_async
+from pgflow_yaml.worker.tasks import DROPPED, ON_LOOP, RELEASED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from pgflow_yaml.calls import Handler
-    from pgflow_yaml.worker.tasks import Outcome, Task
+    from pgflow_yaml.worker.pool import Pool
+    from pgflow_yaml.worker.tasks import Task
+
+log = logging.getLogger(__name__)
+
+_STUCK_SECONDS = 2.0
 
 
 class Coroutines:
-    """Starts at its first task; at most `limit` handlers are awaited at once."""
+    """The pool's half for `async def`: as many handlers at once as the pool has threads."""
 
-    def __init__(
-        self,
-        limit: int,
-        running: dict[Task, bool],
-        *,
-        finish: Callable[[Task, Outcome], bool],
-        beat: Callable[[], None],
-    ) -> None:
-        """`running` is the pool's list of running tasks, `finish` takes results."""
-        self._limit = limit
-        self._running = running
-        self._finish = finish
-        self._beat = beat
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
         self._waiting: deque[tuple[Task, Handler]] = deque()
-        self._awaited: dict[Task, asyncio.Task[None]] = {}
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Lock()
-        self._called = False
-        self._end: asyncio.Event | None = None
-        self._thread: threading.Thread | None = None
+        self._loop: _Loop | None = None
 
     def submit(self, task: Task, handler: Handler) -> None:
         """Await a handler as soon as there is room."""
         self._waiting.append((task, handler))
-        loop = self._started()
-        if not self._called:  # else it will look at the queue anyway
-            self._called = True
-            loop.call_soon_threadsafe(self._feed)
+        self._current().call(self._feed)
 
     def waiting(self) -> int:
         """How many tasks have not begun."""
@@ -64,53 +59,141 @@ class Coroutines:
 
     def cancel(self, task: Task) -> bool:
         """Cancel the handler; False if it is not one of these."""
-        awaited = self._awaited.get(task)
-        if awaited is None or self._loop is None:
-            return False
-        self._loop.call_soon_threadsafe(awaited.cancel)
-        return True
+        loop = self._loop
+        return loop is not None and loop.cancel(task)
+
+    def check(self) -> None:
+        """Ask the loop for a sign of life; replace one that a timed-out handler blocks.
+
+        What else is awaited there goes back to the database.
+        """
+        loop = self._loop
+        if loop is None or loop.answers():
+            return
+        awaited = list(loop.awaited)
+        blocking = next((task for task in awaited if task not in self._pool.running), None)
+        if blocking is None:
+            return
+        log.error(
+            "the event loop is blocked by a handler whose time is up: going on with another one",
+            extra=blocking.fields("timeout"),
+        )
+        with self._lock:
+            self._loop = None
+        loop.retire()
+        for task in awaited:
+            self._pool.give_up(task, RELEASED)
+        if self._waiting:
+            self._current().call(self._feed)
 
     def close(self) -> None:
         """Cancel what is awaited and end the loop; waits a second at most."""
-        if self._loop is None or self._end is None or self._thread is None:
-            return
-        self._loop.call_soon_threadsafe(self._end.set)
-        self._thread.join(1)
+        if self._loop is not None:
+            self._loop.close()
 
-    def _started(self) -> asyncio.AbstractEventLoop:
+    def _current(self) -> _Loop:
         with self._lock:
             if self._loop is None:
-                ready = threading.Event()
-                self._thread = threading.Thread(
-                    target=lambda: asyncio.run(self._main(ready)),
-                    name="pgflow-coroutines",
-                    daemon=True,
-                )
-                self._thread.start()
-                ready.wait()
-            assert self._loop is not None
+                self._loop = _Loop()
             return self._loop
 
-    async def _main(self, ready: threading.Event) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._end = asyncio.Event()
-        ready.set()
-        await self._end.wait()
-
-    def _feed(self) -> None:
-        self._called = False
-        while len(self._awaited) < self._limit:
+    def _feed(self, loop: _Loop) -> None:
+        """Begin as many as there is room for; runs in the loop's thread."""
+        while loop is self._loop and len(loop.awaited) < self._pool.size:
             try:
                 task, handler = self._waiting.popleft()
             except IndexError:
                 return
             task.begin()
-            self._running[task] = True
-            self._awaited[task] = asyncio.get_running_loop().create_task(self._run(task, handler))
+            self._pool.running[task] = ON_LOOP
+            if task.cancelled:
+                self._pool.finish(task, DROPPED)
+            else:
+                loop.begin(task, self._run(loop, task, handler))
 
-    async def _run(self, task: Task, handler: Handler) -> None:
+    async def _run(self, loop: _Loop, task: Task, handler: Handler) -> None:
         try:
-            self._finish(task, await run_async(task, handler, self._beat))
+            self._pool.finish(task, await run_async(task, handler, self._pool.beat))
         finally:
-            del self._awaited[task]
-            self._feed()
+            del loop.awaited[task]
+            self._feed(loop)
+
+
+class _Loop:
+    """An event loop in a thread."""
+
+    def __init__(self) -> None:
+        self.awaited: dict[Task, asyncio.Task[None]] = {}
+        self._ready = threading.Event()
+        self._called = False
+        self._asked_at: float | None = None
+        self._warned = False
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._main()), name="pgflow-coroutines", daemon=True
+        )
+        self._thread.start()
+        self._ready.wait()
+
+    async def _main(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._end = asyncio.Event()
+        self._ready.set()
+        await self._end.wait()
+
+    def call(self, feed: Callable[[_Loop], None]) -> None:
+        """Have `feed` called in the loop's thread; once for any number of calls until then."""
+        if not self._called:
+            self._called = True
+            self._tell(self._feed, feed)
+
+    def _feed(self, feed: Callable[[_Loop], None]) -> None:
+        self._called = False
+        feed(self)
+
+    def begin(self, task: Task, coroutine: Coroutine[None, None, None]) -> None:
+        """Await a handler; in the loop's thread."""
+        self.awaited[task] = self._loop.create_task(coroutine)
+
+    def cancel(self, task: Task) -> bool:
+        """Cancel a handler; False if it is not awaited here."""
+        awaited = self.awaited.get(task)
+        if awaited is None:
+            return False
+        self._tell(awaited.cancel)
+        return True
+
+    def answers(self) -> bool:
+        """Whether the loop has answered the last question in time; asks the next one."""
+        now = time.monotonic()
+        if self._asked_at is None:
+            self._asked_at, self._warned = now, False
+            self._tell(self._answer)
+            return True
+        if now - self._asked_at < _STUCK_SECONDS:
+            return True
+        if not self._warned:
+            self._warned = True
+            steps = sorted({task.step for task in list(self.awaited)})
+            log.warning(
+                "the event loop is blocked for more than %g s by step %s: use `await`, or `def`",
+                _STUCK_SECONDS,
+                " or ".join(steps) or "a finished step",
+                extra={"action": "blocked"},
+            )
+        return False
+
+    def _tell(self, callback: Callable[..., object], *args: object) -> None:
+        with suppress(RuntimeError):  # the loop has ended: nobody needs to know
+            self._loop.call_soon_threadsafe(callback, *args)
+
+    def _answer(self) -> None:
+        self._asked_at = None
+
+    def retire(self) -> None:
+        """End the loop as soon as it can; what is awaited is cancelled."""
+        self._tell(self._end.set)
+
+    def close(self) -> None:
+        """End the loop and wait a second at most."""
+        self.retire()
+        self._thread.join(1)

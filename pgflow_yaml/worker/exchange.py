@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 _QUEUES_SECONDS = 2.0
 _REFUSED_SECONDS = 10.0
+_LARGE_CHARACTERS = 256 * 1024
 _NOTHING: TurnReply = {"verdicts": [], "tasks": [], "contexts": {}, "specs": {}}
 
 
@@ -126,6 +127,12 @@ class Exchange:
         outcome = task.outcome
         if outcome is None or outcome.kind == "released":
             return
+        if len(outcome.output) > _LARGE_CHARACTERS:
+            log.warning(
+                "output of %d kB: pass a reference to large things",
+                len(outcome.output) // 1024,
+                extra=task.fields("large"),
+            )
         if verdict == "lost":  # the attempt is the fence
             log.warning(
                 "late result refused: the task has another owner", extra=task.fields("lost")

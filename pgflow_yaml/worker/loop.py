@@ -126,11 +126,11 @@ class Worker:
         except Closed:
             log.warning("stopped without the database", extra={"action": "stop"})
         finally:
-            self._pool.close()
-            if self._heartbeat.is_alive():
-                self._heartbeat.close()
             if watch.is_alive():
                 watch.close()
+            if self._heartbeat.is_alive():
+                self._heartbeat.close()
+            self._pool.close()
             self._store.close()
             self._reader.close()
         log.info("worker stopped", extra={"action": "stop", "worker": self.id})

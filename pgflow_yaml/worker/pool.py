@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from pgflow_yaml.calls import HandlerUnavailable
 from pgflow_yaml.worker.coroutines import Coroutines
 from pgflow_yaml.worker.execution import run
-from pgflow_yaml.worker.tasks import DROPPED, RELEASED, Outcome
+from pgflow_yaml.worker.tasks import DROPPED, ON_THREAD, RELEASED, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,10 +33,10 @@ class Pool:
 
     def __init__(self, size: int, handlers: Handlers, *, beat: Callable[[], None]) -> None:
         self.size = size
-        self.running: dict[Task, bool] = {}
+        self.running: dict[Task, int] = {}
         self.abandoned = 0
         self._handlers = handlers
-        self._beat = beat
+        self.beat = beat
         self._queue: deque[Task] = deque()
         self._results: deque[Task] = deque()
         self._bell: SimpleQueue[None] = SimpleQueue()
@@ -45,7 +45,7 @@ class Pool:
         self._threads = self._idle = 0
         self._closed = False
         self._seen = self._finished = 0
-        self._coroutines = Coroutines(size, self.running, finish=self.finish, beat=beat)
+        self._coroutines = Coroutines(self)
 
     # Used by the worker's own thread
 
@@ -112,7 +112,7 @@ class Pool:
 
     def finish(self, task: Task, outcome: Outcome) -> bool:
         """Hand in a result; False if the task was given up before: then nobody wants it."""
-        if not self.running.pop(task, False):
+        if self.running.pop(task, None) is None:
             with self._lock:
                 self.abandoned -= 1
             return False
@@ -130,13 +130,14 @@ class Pool:
     def give_up(self, task: Task, outcome: Outcome) -> None:
         """Speak for a running handler before it returns; what it returns later is dropped."""
         task.cancelled = True
-        if not self.running.pop(task, False):
+        place = self.running.pop(task, None)
+        if place is None:
             return
         with self._lock:
             self.abandoned += 1
-        if not self._coroutines.cancel(task):
-            with self._lock:
+            if place == ON_THREAD:
                 self._threads -= 1
+        self._coroutines.cancel(task)
         self._hand_in(task, outcome)
         self._wake(1)
 
@@ -147,6 +148,7 @@ class Pool:
 
     def nudge(self) -> None:
         """Wake all threads if tasks wait although none has finished since the last nudge."""
+        self._coroutines.check()
         if self._queue and self._seen == self._finished:
             self._wake(len(self._queue))
         self._seen = self._finished
@@ -201,8 +203,8 @@ class Pool:
             self._coroutines.submit(task, handler)
             return True
         task.begin()
-        self.running[task] = True
-        return self.finish(task, run(task, handler, self._beat))
+        self.running[task] = ON_THREAD
+        return self.finish(task, run(task, handler, self.beat))
 
     def _handler(self, task: Task) -> Handler | None:
         try:

@@ -85,6 +85,8 @@ class Outcome:
         self.elapsed = 0.0 if began is None else time.monotonic() - began
 
 
+ON_THREAD, ON_LOOP = 1, 2
+"""Where a handler runs."""
 RELEASED = Outcome("released")
 DROPPED = Outcome("dropped")
 

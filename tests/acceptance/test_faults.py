@@ -109,10 +109,11 @@ class Scene:
         """Wait until each of these workers has called so many handlers."""
 
         def all_busy() -> bool:
+            assert all(worker.running for worker in workers), [each.stderr for each in workers]
             counts = Counter(effect.pid for effect in self.effects)
             return all(counts[worker.pid] >= calls for worker in workers)
 
-        eventually(all_busy, what=f"both work; {[worker.stderr for worker in workers]}")
+        eventually(all_busy, what="all of them work")
 
     def ended(self, run_id: str) -> Run:
         """The run once it has ended."""

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from pgflow_yaml import InvalidInput, NotFound, PgflowError, RunFailed
+from pgflow_yaml import InvalidInput, NotFound, PgflowError, RunFailed, SchemaMismatch
+from pgflow_yaml.worker import coroutines
 from tests.fixtures.waiting import eventually
 
 if TYPE_CHECKING:
@@ -239,6 +240,45 @@ def test_an_attempt_ends_at_its_timeout(works: Works) -> None:
     assert shop.done.wait(5)
 
 
+def test_a_blocked_event_loop_is_named_and_replaced(
+    works: Works, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others that wait for the loop go on with another one when the handler's time is up (F9)."""
+    monkeypatch.setattr(coroutines, "_STUCK_SECONDS", 0.1)
+    works.app.write(
+        "shop.py",
+        """
+        import threading
+        release = threading.Event()
+        async def block(input): release.wait(20)
+        async def quick(input): return "quick"
+        """,
+    )
+    works.deploy(
+        """
+        flow: blocked
+        steps:
+          block: {handler: shop.block, timeout: 500ms, retry: 1, when_exhausted: skip}
+          quick: {handler: shop.quick, retry: 1}
+          later: {handler: shop.quick, start_delay: 100ms, retry: 1}
+        """
+    )
+    run = works.client.start("blocked")
+
+    works.start()
+
+    found = works.ended(run.id)
+    import shop
+
+    shop.release.set()
+    assert (found.status, [step.status for step in found.steps]) == (
+        "completed",
+        ["skipped", "completed", "completed"],
+    )
+    assert "event loop is blocked for more than 0.1 s by step block" in caplog.text
+    assert "going on with another one" in caplog.text
+
+
 def test_too_many_handlers_that_ignore_their_timeout_end_the_worker(
     works: Works, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -378,6 +418,26 @@ def test_a_client_runs_a_flow_in_its_own_process(works: Works) -> None:
     run = works.client.run("double", {"x": 21}, app_dir=works.app.folder, timeout=20)
 
     assert (run.status, run.output) == ("completed", {"go": 42})
+
+
+def test_a_client_whose_worker_ends_does_not_wait_for_ever(
+    works: Works, db: psycopg.Connection
+) -> None:
+    """What ended the worker is raised: here, a database that lost a function."""
+    works.deploy("flow: idle\nsteps:\n  go: {handler: shop.go}\n")
+    db.execute("alter function pgflow.turn rename to turned")
+
+    with pytest.raises(SchemaMismatch, match="pgflow-yaml migrate"):
+        works.client.run("idle", app_dir=works.app.folder, timeout=20)
+
+
+def test_a_large_output_is_pointed_out(works: Works, caplog: pytest.LogCaptureFixture) -> None:
+    """From 256 KB on there is a warning; it completes all the same (R-9)."""
+    found = outcome(works, "def go(x): return 'x' * 300_000")
+
+    assert found["run"]["status"] == "completed"
+    (warned,) = [each for each in caplog.records if each.__dict__.get("action") == "large"]
+    assert warned.__dict__["step"] == "go"
 
 
 def test_waiting_for_a_failed_run_raises(works: Works) -> None:
