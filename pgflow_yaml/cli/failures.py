@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 BAD, USAGE, ENVIRONMENT, BUG, TIMEOUT, INTERRUPTED, BROKEN_PIPE = 1, 2, 3, 4, 124, 130, 141
 ISSUES = "a bug in pgflow-yaml; repeat the command with --debug and report what it prints"
 
+
+class RefusedInput(errors.InvalidFlow):
+    """The input of a run has mistakes; `file` and `source` are where it was written."""
+
+
 _KINDS: Mapping[type[BaseException], tuple[str, int]] = {
+    RefusedInput: ("invalid_input", BAD),
     errors.InvalidFlow: ("invalid_flow", BAD),
     errors.InvalidInput: ("invalid_input", BAD),
     errors.RunFailed: ("run_failed", BAD),
@@ -64,7 +70,8 @@ def report(error: BaseException, options: Options) -> int:
         if diagnostics.in_github():
             diagnostics.write_github(diagnostics.of_error(error), sys.stderr)
         else:
-            diagnostics.write_text(diagnostics.of_error(error), options)
+            where = "the input" if isinstance(error, RefusedInput) else None
+            diagnostics.write_text(diagnostics.of_error(error), options, where=where)
         return exit_code
     sys.stderr.write(f"pgflow-yaml: {_masked(sentence(error))}\n")
     return exit_code

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pgflow_yaml.errors import Diagnostic, InvalidFlow, InvalidInput, Span
+from pgflow_yaml.errors import Diagnostic, InvalidInput, Span
 from pgflow_yaml.inputs import apply_defaults_and_check, from_pairs
+
+from .failures import RefusedInput
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,7 +37,7 @@ class Text:
 
 
 def read_input(texts: Sequence[str], spec: Spec) -> dict[str, Json]:
-    """Read what was given as --input and check it; InvalidFlow has a frame for each problem.
+    """Read what was given as --input and check it; RefusedInput has a frame for each problem.
 
     Defaults are left to the database, which puts them in itself.
     """
@@ -75,13 +77,13 @@ def _read_whole(given: str) -> tuple[Json, Text]:
         )
         message = f"the input is not JSON: {error.msg[:1].lower()}{error.msg[1:]}"
         finding = Diagnostic(code=CODE_UNREADABLE, message=message, span=span)
-        raise InvalidFlow(where.name, where.text, [finding]) from error
+        raise RefusedInput(where.name, where.text, [finding]) from error
     except (ValueError, RecursionError) as error:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         finding = Diagnostic(
             code=CODE_UNREADABLE, message=f"the input is not JSON: {reason}", span=None
         )
-        raise InvalidFlow(where.name, where.text, [finding]) from error
+        raise RefusedInput(where.name, where.text, [finding]) from error
     return value, where
 
 
@@ -109,7 +111,7 @@ def _located(
     pairs: Sequence[str],
     *,
     spec: Spec,
-) -> InvalidFlow:
+) -> RefusedInput:
     """Put each problem at its place: in the JSON text, or at its name=value."""
     name = where.name if where else "--input"
     text = "\n".join([*([where.text] if where else []), *pairs])
@@ -123,7 +125,7 @@ def _located(
         span = span or _in_json(path, document, known=known)
         sentence = f"{path} {problem['message']}" if path else f"the input {problem['message']}"
         findings.append(Diagnostic(code=CODE_REFUSED, message=sentence, span=span))
-    return InvalidFlow(name, text, findings)
+    return RefusedInput(name, text, findings)
 
 
 def _in_pairs(path: str, pairs: Sequence[str], first: int, *, known: bool) -> Span | None:

@@ -154,6 +154,16 @@ def test_start_gives_the_id_of_a_run(deployed: Shell) -> None:
     assert 'did you mean "name"?' in refused.err
 
 
+def test_a_refused_input_is_no_mistake_in_a_file(deployed: Shell) -> None:
+    """The summary speaks of the input; in JSON it has a code of its own."""
+    refused = deployed("start", "hello", "--input", "nam=Ada", expect=1)
+    assert refused.err.endswith("\n1 error in the input\n")
+
+    error = deployed("start", "hello", "--input", "nam=Ada", "--json", expect=1).json["error"]
+    assert error["code"] == "invalid_input"
+    assert error["diagnostics"][0]["file"] == "--input"
+
+
 def test_runs_filters(deployed: Shell) -> None:
     """By flow, status and age; the newest first; a pipe gets whole lines with absolute times."""
     first = deployed("start", "hello").out.strip()

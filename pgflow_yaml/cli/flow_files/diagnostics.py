@@ -37,8 +37,8 @@ def of_error(error: InvalidFlow) -> Sequence[Loaded]:
     ]
 
 
-def write_text(files: Sequence[Loaded], options: Options) -> None:
-    """Write a frame for each finding on stderr, and how many there are."""
+def write_text(files: Sequence[Loaded], options: Options, *, where: str | None = None) -> None:
+    """Write a frame for each finding on stderr, and how many there are where."""
     from pgflow_yaml.frames import render
 
     width = shutil.get_terminal_size().columns if sys.stderr.isatty() else 100
@@ -51,7 +51,7 @@ def write_text(files: Sequence[Loaded], options: Options) -> None:
         more = len(checked.diagnostics) - SHOWN_PER_FILE
         if more > 0:
             sys.stderr.write(f"{one_line(checked.file)}: {look.ellipsis} and {more:,} more\n\n")
-    sys.stderr.write(_summary(files) + "\n")
+    sys.stderr.write(f"{_summary(files, where)}\n")
 
 
 def write_github(files: Iterable[Loaded], stream: IO[str]) -> None:
@@ -91,13 +91,13 @@ def diagnostic_shape(finding: Diagnostic) -> dict[str, Any]:
     }
 
 
-def _summary(files: Sequence[Loaded]) -> str:
+def _summary(files: Sequence[Loaded], where: str | None) -> str:
     errors = sum(checked.errors for checked in files)
     warnings = sum(len(checked.diagnostics) for checked in files) - errors
     bad = sum(bool(checked.diagnostics) for checked in files)
     counts = [plural(errors, "error")] if errors else []
     counts += [plural(warnings, "warning")] if warnings else []
-    return f"{' and '.join(counts)} in {plural(bad, 'file')}"
+    return f"{' and '.join(counts)} in {where or plural(bad, 'file')}"
 
 
 def _annotation(file: str, finding: Diagnostic) -> str:
