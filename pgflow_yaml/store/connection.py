@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, LiteralString, TypeAlias
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.rows import tuple_row
 
 from pgflow_yaml.errors import InvalidInput, NotFound, PgflowError, SchemaMismatch, Unavailable
 
@@ -44,6 +45,7 @@ _HOPELESS = re.compile(
     "authentication failed|does not exist|no pg_hba.conf|no password supplied|not permitted"
     "|could not translate host name|certificate",
 )
+_READ_ONLY = "25006"  # no longer the primary: another connection may find it
 _TIMED_OUT, _MOST_TIMEOUTS = "57014", 3  # a statement that is always too slow must not go on
 _NO_SUCH_OPTION = "unsupported startup parameter"
 _SECRETS = re.compile(r"(?<=:)[^:@/\s]+(?=@)|(?<=password=)('[^']*'|[^\s&]+)", re.IGNORECASE)
@@ -139,8 +141,9 @@ class Link:
         self.busy_since = time.monotonic()
         try:
             return _execute(connection, query, params)
-        except _Again:
-            if connection.broken or connection.closed:
+        except _Again as again:
+            if connection.broken or connection.closed or again.state == _READ_ONLY:
+                connection.close()
                 self._connection = None
             raise
         finally:
@@ -164,7 +167,7 @@ class Link:
             connection = _open(self._conninfo, self._name)
             row = connection.execute("select pg_catalog.pg_is_in_recovery()").fetchone()
         except psycopg.Error as error:
-            reason = mask(_last_line(error))
+            reason = mask(_sentence(error))
             raise _Again(
                 f"cannot connect to the database: {reason}",
                 error,
@@ -251,13 +254,14 @@ def _execute(
     connection: psycopg.Connection[Any], query: LiteralString, params: Sequence[object]
 ) -> Any:
     try:
-        row = connection.execute(query, params).fetchone()
+        # Not `connection.execute`: a caller's own connection may make rows of another kind.
+        row = connection.cursor(row_factory=tuple_row).execute(query, params).fetchone()
     except psycopg.Error as error:
         broken = connection.broken or connection.closed
         state = error.sqlstate
         if broken or (state is not None and _REPEATABLE.match(state)):
             raise _Again(
-                f"the database did not answer: {mask(_last_line(error))}", error, sent=broken
+                f"the database did not answer: {mask(_sentence(error))}", error, sent=broken
             ) from error
         raise _translated(error) from error
     return row[0] if row else None
@@ -266,7 +270,7 @@ def _execute(
 def _translated(error: psycopg.Error) -> PgflowError:
     """The exception of ours for an error of the database's."""
     state = error.sqlstate
-    message = error.diag.message_primary or _last_line(error)
+    message = _sentence(error)
     kind = _ERRORS.get(state or "")
     if kind is InvalidInput:
         with suppress(ValueError):
@@ -281,7 +285,9 @@ def _translated(error: psycopg.Error) -> PgflowError:
     return Refused(mask(message), sqlstate=state)
 
 
-def _last_line(error: Exception) -> str:
-    # libpq may add a question to the reason.
-    lines = [line for line in str(error).splitlines() if "Is the server running" not in line]
-    return lines[-1].strip() if lines else type(error).__name__
+def _sentence(error: psycopg.Error) -> str:
+    """What went wrong, without the context and the questions that follow it."""
+    if error.diag.message_primary:
+        return error.diag.message_primary
+    lines = str(error).removeprefix("connection failed: ").strip().splitlines()
+    return lines[0].strip() if lines else type(error).__name__

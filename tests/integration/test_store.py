@@ -136,6 +136,31 @@ def test_the_pauses_between_attempts_grow_with_full_jitter() -> None:
     assert 5 < sum(pauses[-40:]) / 40 < 25
 
 
+def test_a_server_that_only_reads_is_left_for_another(
+    database: str, db: psycopg.Connection
+) -> None:
+    """After a failover, a new connection may find the primary; nothing is lost meanwhile."""
+    (name,) = db.execute("select current_database()").fetchone() or ("",)
+    alter = f"alter database {name} %s default_transaction_read_only"
+    db.execute((alter % "set" + " = on").encode())
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        db.execute((alter % "reset").encode())
+
+    with Store(database, pause=pause) as store:
+        store.register_worker("7e57ab1e-0000-4000-8000-000000000000", None, {})
+
+    assert len(pauses) == 1
+
+
+def test_what_is_said_is_the_reason_not_the_question_after_it() -> None:
+    """The error of the driver's library has several lines; the first says what happened."""
+    with pytest.raises(Unavailable, match=r"No such file or directory$"):
+        Store("host=/nowhere", patience=0.0).served_queues()
+
+
 def test_errors_of_our_own_are_exceptions_of_ours(database: str) -> None:
     """PF001 is NotFound, PF003 the sentence of the database; an unknown error keeps its state."""
     with Store(database) as store:

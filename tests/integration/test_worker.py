@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
+from psycopg.rows import dict_row
 
 from pgflow_yaml import InvalidInput, NotFound, PgflowError, RunFailed, SchemaMismatch
 from pgflow_yaml.worker import coroutines
@@ -466,7 +467,7 @@ def test_a_start_joins_the_callers_transaction(works: Works) -> None:
     """A rollback undoes the run, a commit keeps it."""
     works.deploy("flow: idle\nsteps:\n  go: {handler: shop.go}\n")
 
-    with psycopg.connect(works.database) as mine:
+    with psycopg.connect(works.database, row_factory=dict_row) as mine:
         undone = works.client.start("idle", conn=mine)
         mine.rollback()
         kept = works.client.start("idle", conn=mine)
