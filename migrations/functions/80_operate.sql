@@ -46,7 +46,7 @@ as $$
 begin
   perform 1 from pgflow.runs r where r.run_id = p_run_id and r.status = 'started' for no key update;
   if found then
-    perform pgflow._end_runs(array[p_run_id], 'failed', array[p_error]);
+    perform pgflow._fail_runs(array[row(p_run_id, null, p_error)::pgflow._failure]);
   end if;
   return found;
 end

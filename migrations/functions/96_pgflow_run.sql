@@ -205,17 +205,18 @@ begin
 end
 $$;
 
--- A failure reported after its run had ended: a task that is still started ends as failed, its message goes. The caller
--- holds run and task.
+-- A failure reported after its run had ended: a task that was started ends as failed, also where the run's end had
+-- cancelled it, and its message goes. The caller holds run and task.
 create or replace function pgflow._fail_late(p_task pgflow.step_tasks, p_message text, p_archive boolean) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
   update pgflow.step_tasks t
-  set status = 'failed', failed_at = greatest(pgflow.now(), t.started_at, t.queued_at), error_message = p_message
+  set status = 'failed', failed_at = greatest(pgflow.now(), t.started_at, t.queued_at), error_message = p_message,
+      cancelled_at = null
   where (t.run_id, t.step_slug, t.task_index) = (p_task.run_id, p_task.step_slug, p_task.task_index)
-    and t.status = 'started';
+    and (t.status = 'started' or t.status = 'cancelled' and t.started_at is not null);
   perform pgflow._queue_drop(p_task.queue_name, array[p_task.message_id], p_archive);
 end
 $$;

@@ -40,17 +40,24 @@ begin
   if cardinality(p_ended) = 0 then
     return;
   end if;
+  with maps as materialized (
+    select e.run_id, e.kind, e.step_slug as dep_slug, p.step_type as dep_type, m.step_slug
+    from unnest(p_ended) e
+    join pgflow.steps p on p.flow_slug = e.flow_slug and p.step_slug = e.step_slug
+    join pgflow.deps d on d.flow_slug = e.flow_slug and d.dep_slug = e.step_slug
+    join pgflow.steps m on m.flow_slug = d.flow_slug and m.step_slug = d.step_slug and m.step_type = 'map'
+  ), sized as materialized (
+    select m.run_id, m.step_slug,
+      case when m.kind <> 'completed' then 0
+           when m.dep_type = 'map' then x.initial_tasks
+           when jsonb_typeof(x.output) = 'array' then jsonb_array_length(x.output) end as tasks
+    from maps m
+    join pgflow.step_states x on x.run_id = m.run_id and x.step_slug = m.dep_slug
+  )
   update pgflow.step_states s
-  set initial_tasks = coalesce(
-    case when e.kind <> 'completed' then 0
-         when p.step_type = 'map' then x.initial_tasks
-         when jsonb_typeof(x.output) = 'array' then jsonb_array_length(x.output) end, s.initial_tasks)
-  from unnest(p_ended) e
-  join pgflow.steps p on p.flow_slug = e.flow_slug and p.step_slug = e.step_slug
-  join pgflow.step_states x on x.run_id = e.run_id and x.step_slug = e.step_slug
-  join pgflow.deps d on d.flow_slug = e.flow_slug and d.dep_slug = e.step_slug
-  join pgflow.steps m on m.flow_slug = d.flow_slug and m.step_slug = d.step_slug and m.step_type = 'map'
-  where s.run_id = e.run_id and s.step_slug = d.step_slug and s.status = 'created';
+  set initial_tasks = coalesce(z.tasks, s.initial_tasks)
+  from sized z
+  where s.run_id = z.run_id and s.step_slug = z.step_slug and s.status = 'created';
   perform pgflow._lower_dependents(p_ended);
   update pgflow.runs r set remaining_steps = greatest(r.remaining_steps - cardinality(p_ended), 0)
   where r.run_id = p_run_id;

@@ -146,6 +146,18 @@ def test_a_retry_tells_nothing_and_a_final_failure_the_step_then_the_run(listeni
     assert whole == failed | {"event_type": "run:failed", "flow_slug": "flow"}
 
 
+def test_a_run_that_is_failed_from_outside_tells_its_failure(listening: Door) -> None:
+    """No step is told of: none has changed."""
+    listening.flow("flow", a={})
+    run = listening.start("flow")
+    error = '{"type": "Broken", "message": "no use"}'
+
+    assert listening.one("select pgflow.fail_run(%s, %s)", run, error) is True
+
+    assert _events(listening, run)[2:] == ["run:failed"]
+    assert _payload(listening, "run:failed")["error_message"] == "no use"
+
+
 def test_a_type_violation_tells_the_run_then_the_step(listening: Door) -> None:
     """The run's event has no message, the step's names the map."""
     listening.flow("flow", a={}, each=a_map("a"))

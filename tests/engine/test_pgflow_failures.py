@@ -80,8 +80,10 @@ def test_a_final_failure_ends_the_run_and_all_that_lives_in_it(door: Door) -> No
     assert (door.run(run)["status"], door.counts("flow")) == ("failed", (0, 3))
     late = door.complete(tasks["each"], 1)
     assert (late["status"], late["output"]) == ("cancelled", None)
-    assert door.fail(tasks["each"])["status"] == "cancelled"
-    assert door.claim("flow") == []
+    failed = door.fail(tasks["each"], "late")
+    assert (failed["status"], failed["error_message"]) == ("failed", "late")
+    assert door.fail({**tasks["each"], "step_slug": "queued"})["status"] == "cancelled"
+    assert (door.claim("flow"), door.counts("flow")) == ([], (0, 3))
 
 
 def test_an_exhausted_step_may_be_skipped_and_its_siblings_with_it(door: Door) -> None:

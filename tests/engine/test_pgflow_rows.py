@@ -155,6 +155,25 @@ def test_a_run_completed_by_hand_lets_its_tasks_end(by_hand: Door) -> None:
     assert (_status(by_hand, run), by_hand.counts("flow")) == ("completed", (0, 2))
 
 
+@pytest.mark.parametrize(
+    ("table", "values"),
+    [
+        ("runs", "status = 'failed', failed_at = now()"),
+        ("runs", "status = 'completed', completed_at = now()"),
+        ("step_states", "status = 'failed', failed_at = now()"),
+        ("step_tasks", "status = 'failed', failed_at = now()"),
+    ],
+)
+def test_what_was_ended_by_hand_is_not_claimed(by_hand: Door, table: str, values: str) -> None:
+    """Be it the run, the step or the task; no error, and the attempts stay."""
+    by_hand.flow("flow", a={})
+    run = by_hand.start("flow")
+    _set(by_hand, table, values, "true")
+
+    assert by_hand.claim("flow") == []
+    assert by_hand.tasks(run, "a")[0]["attempts_count"] == 0
+
+
 def test_a_run_failed_by_hand_keeps_what_is_reported_as_completed_out(by_hand: Door) -> None:
     """complete_task changes not even the message; fail_task ends a started task and its message."""
     by_hand.flow("flow", a={}, b={})
