@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .live.snapshot import ENDED
 from .live.step_details import Segment, is_wide, skip_words
 from .live.symbols import STYLES
-from .text import clean, duration, layout, moment, one_line, plural, roughly, utc
+from .text import clean, duration, error_text, layout, moment, one_line, plural, roughly, utc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -137,11 +137,10 @@ def _errors(step: StepShape, errors: Sequence[FailedAttempt]) -> list[Line]:
     for error in errors[-MOST_ERRORS:]:
         where = f"[{error['index']}] " if is_wide(step) else ""
         head = f"{where}attempt {error['attempt']}, {utc(error['at'])}"
-        text = one_line(f"{error['type']}: {error['message']}")
+        text = error_text(error)
         lines.append([(f"   {'error':<{LABEL}}", "dim"), (f"{head}  ", ""), (text, "red")])
     if not errors and step["error"]:
-        error_text = f"{step['error'].get('type', 'Error')}: {step['error'].get('message', '')}"
-        lines.append([(f"   {'error':<{LABEL}}", "dim"), (one_line(error_text), "red")])
+        lines.append([(f"   {'error':<{LABEL}}", "dim"), (error_text(step["error"]), "red")])
     if errors and errors[-1]["trace"]:
         lines += [[(f"     {text}", "dim")] for text in _trace(errors[-1]["trace"])]
     if len(errors) > MOST_ERRORS:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pgflow_yaml.model import Json
 
 # S-18: whole escape sequences first, or their visible remains would be left behind.
@@ -84,6 +86,14 @@ def utc(stamp: str) -> str:
     """Say a time as `2026-11-24T12:00:03.120Z`."""
     text = moment(stamp).astimezone(UTC).isoformat(timespec="milliseconds")
     return text.replace("+00:00", "Z")
+
+
+def error_text(error: Mapping[str, Any] | None) -> str:
+    """Say an error of a run, a step or an attempt on one line: `CardTimeout: no answer`."""
+    if not error:
+        return ""
+    parts = (error.get("type") or "Error", error.get("message"))
+    return one_line(": ".join(str(part) for part in parts if part))
 
 
 def compact(value: Json) -> str:

@@ -58,6 +58,7 @@ def runs_command(
 
 def _write_runs(found: Sequence[Mapping[str, Any]], options: Options) -> None:
     from pgflow_yaml.cli.output import Column, when, write_table
+    from pgflow_yaml.cli.text import error_text
 
     columns = [
         Column("RUN"),
@@ -78,7 +79,7 @@ def _write_runs(found: Sequence[Mapping[str, Any]], options: Options) -> None:
             when(each["created_at"]),
             _took(each),
             each["key"] or "",
-            _error(each["error"]),
+            error_text(each["error"]),
         ]
         for each in found
     ]
@@ -91,12 +92,6 @@ def _took(run: Mapping[str, Any]) -> str:
     if not run["ended_at"]:
         return ""
     return duration((moment(run["ended_at"]) - moment(run["created_at"])).total_seconds())
-
-
-def _error(error: Mapping[str, Any] | None) -> str:
-    return (
-        ": ".join(str(error[key]) for key in ("type", "message") if error.get(key)) if error else ""
-    )
 
 
 @command("show", example="pgflow-yaml show last --step greet")

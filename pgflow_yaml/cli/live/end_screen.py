@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from pgflow_yaml.cli.text import cells, compact, duration, fit, moment, one_line, plural
+from pgflow_yaml.cli.text import cells, compact, duration, error_text, fit, moment, one_line, plural
 
 from .step_details import Segment, is_wide
 from .symbols import UNICODE, Look
@@ -109,8 +109,7 @@ def _raised_at(trace: str, folder: str) -> list[Line]:
 
 
 def _error_text(error: Mapping[str, object]) -> str:
-    text = f"{error.get('type', 'Error')}: {error.get('message', '')}"
-    return fit(one_line(text.removesuffix(": ")), LONGEST_MESSAGE)
+    return fit(error_text(error), LONGEST_MESSAGE)
 
 
 def _cut(line: Line, width: int) -> Line:

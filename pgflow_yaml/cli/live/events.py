@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypedDict
 
-from pgflow_yaml.cli.text import duration, moment, one_line, roughly, utc
+from pgflow_yaml.cli.text import duration, error_text, moment, one_line, roughly, utc
 
 from .snapshot import ENDED, FailedAttempt, RunShape, Snapshot, StepShape
 from .step_details import is_wide, skip_words
@@ -160,7 +160,9 @@ def _words(event: Event) -> str:
             return f"{name} version {event['version'][:12]} started"
         case "run":
             took = f"after {duration(event['seconds'])}"
-            return "  ".join(filter(None, [f"{event['status']} {took}", _error(event)]))
+            return "  ".join(
+                filter(None, [f"{event['status']} {took}", error_text(event.get("error"))])
+            )
         case "task":
             return _failed_attempt(event)
         case _:
@@ -169,7 +171,8 @@ def _words(event: Event) -> str:
 
 def _failed_attempt(event: Event) -> str:
     retry_at = event.get("retry_at")
-    words = f"attempt {event['attempt']} of {event['max_attempts']} failed  {_error(event)}"
+    tried = f"attempt {event['attempt']} of {event['max_attempts']}"
+    words = f"{tried} failed  {error_text(event.get('error'))}"
     if event["final"]:
         return words
     if not retry_at:
@@ -190,14 +193,7 @@ def _step_words(event: Event) -> str:
             words += f"  {done}"
         words += f", {tasks['failed']:,} failed" if tasks["failed"] else ""
     elif "error" in event:
-        words += f"  {_error(event)}"
+        words += f"  {error_text(event.get('error'))}"
     if "seconds" in event:
         words += f"  {duration(event['seconds'])}"
     return words
-
-
-def _error(event: Event) -> str:
-    error = event.get("error")
-    if not error:
-        return ""
-    return one_line(f"{error.get('type', 'Error')}: {error.get('message', '')}".removesuffix(": "))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pgflow_yaml.cli.text import cells, duration, moment, one_line, plural, roughly
+from pgflow_yaml.cli.text import cells, duration, error_text, moment, one_line, plural, roughly
 
 from .symbols import STYLES, Frame
 
@@ -131,11 +131,8 @@ def error_words(step: StepShape, last: FailedAttempt | None) -> str:
     """Say the last error of a step on one line, or nothing."""
     if last is not None:
         where = f"[{last['index']}] " if is_wide(step) else ""
-        return one_line(f"{where}{last['type']}: {last['message']}")
-    if step["status"] == "failed" and step["error"]:
-        error = step["error"]
-        return one_line(f"{error.get('type', 'Error')}: {error.get('message', '')}")
-    return ""
+        return where + error_text(last)
+    return error_text(step["error"]) if step["status"] == "failed" else ""
 
 
 def is_wide(step: StepShape) -> bool:
