@@ -5,15 +5,13 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-import psycopg
 import pytest
-from psycopg.rows import dict_row
 
-from pgflow_yaml import InvalidInput, NotFound, PgflowError, RunFailed, SchemaMismatch
-from pgflow_yaml.worker import coroutines
 from tests.fixtures.waiting import eventually
 
 if TYPE_CHECKING:
+    import psycopg
+
     from tests.fixtures.working import Works
 
 
@@ -200,118 +198,6 @@ def test_an_async_function_behind_a_plain_one_is_explained(works: Works) -> None
     assert "`async def`" in error["message"]
 
 
-def test_an_attempt_ends_at_its_timeout(works: Works) -> None:
-    """The handler is told, its late result is dropped, the worker goes on with another thread."""
-    works.app.write(
-        "shop.py",
-        """
-        import threading
-        told, done = threading.Event(), threading.Event()
-        def slow(input, ctx):
-            while not ctx.cancelled:
-                done.wait(0.01)
-            told.set()
-            return "late"
-        async def slow_async(input):
-            import asyncio
-            try:
-                await asyncio.sleep(30)
-            finally:
-                done.set()
-        """,
-    )
-    works.deploy(
-        """
-        flow: slow
-        steps:
-          a: {handler: shop.slow, timeout: 100ms, retry: 1, when_exhausted: skip}
-          b: {handler: shop.slow_async, timeout: 100ms, retry: 1, when_exhausted: skip}
-        """
-    )
-    run = works.client.start("slow")
-
-    works.start()
-
-    assert works.ended(run.id).status == "completed"
-    errors = works.client.run_snapshot(run.id)["errors"]
-    assert {(each["type"], each["step"]) for each in errors} == {("Timeout", "a"), ("Timeout", "b")}
-    import shop  # type: ignore[import-not-found]
-
-    assert shop.told.wait(5)
-    assert shop.done.wait(5)
-
-
-def test_a_blocked_event_loop_is_named_and_replaced(
-    works: Works, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Others that wait for the loop go on with another one when the handler's time is up (F9)."""
-    monkeypatch.setattr(coroutines, "_STUCK_SECONDS", 0.1)
-    works.app.write(
-        "shop.py",
-        """
-        import threading
-        release = threading.Event()
-        async def block(input): release.wait(20)
-        async def quick(input): return "quick"
-        """,
-    )
-    works.deploy(
-        """
-        flow: blocked
-        steps:
-          block: {handler: shop.block, timeout: 500ms, retry: 1, when_exhausted: skip}
-          quick: {handler: shop.quick, retry: 1}
-          later: {handler: shop.quick, start_delay: 100ms, retry: 1}
-        """
-    )
-    run = works.client.start("blocked")
-
-    works.start()
-
-    found = works.ended(run.id)
-    import shop
-
-    shop.release.set()
-    assert (found.status, [step.status for step in found.steps]) == (
-        "completed",
-        ["skipped", "completed", "completed"],
-    )
-    assert "event loop is blocked for more than 0.1 s by step block" in caplog.text
-    assert "going on with another one" in caplog.text
-
-
-def test_too_many_handlers_that_ignore_their_timeout_end_the_worker(
-    works: Works, caplog: pytest.LogCaptureFixture
-) -> None:
-    """More abandoned threads than slots: exit code 1, the step is named (engine §4.3)."""
-    works.app.write(
-        "shop.py",
-        """
-        import threading
-        release = threading.Event()
-        def deaf(input): release.wait(20)
-        """,
-    )
-    works.deploy(
-        """
-        flow: deaf
-        steps:
-          hear_nothing: {handler: shop.deaf, timeout: 50ms, retry: 1, initial_tasks: 5,
-                         when_exhausted: fail}
-        """
-    )
-    for _ in range(4):
-        works.client.start("deaf")
-
-    code = works.worker(concurrency=2).run()
-
-    import shop
-
-    shop.release.set()
-    assert code == 1
-    assert "hear_nothing" in caplog.text
-
-
 def test_a_missing_handler_is_left_to_others(
     works: Works, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -351,36 +237,6 @@ def test_a_forged_handler_is_never_imported(works: Works, db: psycopg.Connection
     assert works.client.get(run.id).steps[0].output is None
 
 
-def test_a_run_that_is_cancelled_tells_its_handler(works: Works) -> None:
-    """The next heartbeat sets `ctx.cancelled`; the result is dropped (F32)."""
-    works.app.write(
-        "shop.py",
-        """
-        import threading
-        begun, told = threading.Event(), threading.Event()
-        def go(input, ctx):
-            begun.set()
-            while not ctx.cancelled:
-                ctx.heartbeat()
-                told.wait(0.02)
-            told.set()
-            return "late"
-        """,
-    )
-    works.deploy("flow: long\nsteps:\n  go: {handler: shop.go}\n")
-    run = works.client.start("long")
-    works.start(lease_seconds=1.5)
-    eventually(lambda: works.client.get(run.id).steps[0].tasks["started"] == 1)
-
-    assert works.client.cancel(run.id)["cancelled"]
-
-    import shop
-
-    assert shop.told.wait(10)
-    found = works.client.get(run.id)
-    assert (found.status, found.output) == ("cancelled", None)
-
-
 def test_many_threads_share_the_work(works: Works) -> None:
     """As many handlers run at once as `concurrency` says, no more."""
     works.app.write(
@@ -411,27 +267,6 @@ def test_many_threads_share_the_work(works: Works) -> None:
     assert len(set(map(str, output))) == 4
 
 
-def test_a_client_runs_a_flow_in_its_own_process(works: Works) -> None:
-    """`client.run` starts, works and returns the completed run."""
-    works.app.write("shop.py", "def go(input): return input['x'] * 2\n")
-    works.deploy("flow: double\ninput: {x: {type: integer}}\nsteps:\n  go: {handler: shop.go}\n")
-
-    run = works.client.run("double", {"x": 21}, app_dir=works.app.folder, timeout=20)
-
-    assert (run.status, run.output) == ("completed", {"go": 42})
-
-
-def test_a_client_whose_worker_ends_does_not_wait_for_ever(
-    works: Works, db: psycopg.Connection
-) -> None:
-    """What ended the worker is raised: here, a database that lost a function."""
-    works.deploy("flow: idle\nsteps:\n  go: {handler: shop.go}\n")
-    db.execute("alter function pgflow.turn rename to turned")
-
-    with pytest.raises(SchemaMismatch, match="pgflow-yaml migrate"):
-        works.client.run("idle", app_dir=works.app.folder, timeout=20)
-
-
 def test_a_large_output_is_pointed_out(works: Works, caplog: pytest.LogCaptureFixture) -> None:
     """From 256 KB on there is a warning; it completes all the same (R-9)."""
     found = outcome(works, "def go(x): return 'x' * 300_000")
@@ -439,89 +274,6 @@ def test_a_large_output_is_pointed_out(works: Works, caplog: pytest.LogCaptureFi
     assert found["run"]["status"] == "completed"
     (warned,) = [each for each in caplog.records if each.__dict__.get("action") == "large"]
     assert warned.__dict__["step"] == "go"
-
-
-def test_waiting_for_a_failed_run_raises(works: Works) -> None:
-    """RunFailed names the run, the step and the error."""
-    works.app.write("shop.py", "def go(input): raise ValueError('broken')\n")
-    works.deploy("flow: bad\nsteps:\n  go: {handler: shop.go, retry: 1}\n")
-    run = works.client.start("bad")
-    works.drain()
-
-    with pytest.raises(RunFailed, match="broken") as failed:
-        works.client.wait(run.id, timeout=5)
-
-    assert (failed.value.run, failed.value.step) == (run.id, "go")
-
-
-def test_waiting_has_an_end(works: Works) -> None:
-    """The run goes on when the time is up."""
-    works.deploy("flow: idle\nsteps:\n  go: {handler: shop.go}\n")
-    run = works.client.start("idle")
-
-    with pytest.raises(TimeoutError, match="goes on"):
-        works.client.wait(run.id, timeout=0.1)
-
-
-def test_a_start_joins_the_callers_transaction(works: Works) -> None:
-    """A rollback undoes the run, a commit keeps it."""
-    works.deploy("flow: idle\nsteps:\n  go: {handler: shop.go}\n")
-
-    with psycopg.connect(works.database, row_factory=dict_row) as mine:
-        undone = works.client.start("idle", conn=mine)
-        mine.rollback()
-        kept = works.client.start("idle", conn=mine)
-        mine.commit()
-
-    assert works.client.get(kept.id).status == "started"
-    with pytest.raises(NotFound):
-        works.client.get(undone.id)
-
-
-def test_a_key_makes_a_start_repeatable(works: Works) -> None:
-    """The same key and input give the same run, another input is an error."""
-    works.deploy("flow: keyed\ninput: {x: {default: 1}}\nsteps:\n  go: {handler: shop.go}\n")
-
-    first = works.client.start("keyed", {"x": 1}, key="k")
-
-    assert works.client.start("keyed", {"x": 1}, key="k").id == first.id
-    with pytest.raises(PgflowError, match="another input"):
-        works.client.start("keyed", {"x": 2}, key="k")
-
-
-@pytest.mark.parametrize(
-    ("given", "path"),
-    [
-        ({"rows": [{"id": "x"}]}, "rows[0].id"),
-        ({"rows": "x"}, "rows"),
-        ({"rows": [], "more": 1}, "more"),
-        ({}, "rows"),
-        ({"rows": [float("nan")]}, "rows[0]"),
-    ],
-)
-def test_a_wrong_input_is_refused_with_its_place(works: Works, given: Any, path: str) -> None:
-    """Also what lies deep in a field, which the database does not look at."""
-    works.deploy(
-        """
-        flow: strict
-        input: {rows: {type: array, items: {type: object, properties: {id: {type: integer}}}}}
-        steps:
-          go: {handler: shop.go}
-        """
-    )
-
-    with pytest.raises(InvalidInput) as refused:
-        works.client.start("strict", given)
-
-    assert [problem["path"] for problem in refused.value.problems] == [path]
-
-
-def test_an_unknown_flow_or_run_is_not_found(works: Works) -> None:
-    """NotFound, with a sentence."""
-    with pytest.raises(NotFound, match='no flow "nope"'):
-        works.client.start("nope")
-    with pytest.raises(NotFound, match="no run"):
-        works.client.get("00000000-0000-0000-0000-000000000000")
 
 
 def test_the_worker_thread_count_is_bounded(works: Works) -> None:

@@ -1,0 +1,118 @@
+"""Starting runs, waiting for them, running them in one's own process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from pgflow_yaml import InvalidInput, NotFound, PgflowError, RunFailed, SchemaMismatch
+
+if TYPE_CHECKING:
+    from tests.fixtures.working import Works
+
+
+def test_a_client_runs_a_flow_in_its_own_process(works: Works) -> None:
+    """`client.run` starts, works and returns the completed run."""
+    works.app.write("shop.py", "def go(input): return input['x'] * 2\n")
+    works.deploy("flow: double\ninput: {x: {type: integer}}\nsteps:\n  go: {handler: shop.go}\n")
+
+    run = works.client.run("double", {"x": 21}, app_dir=works.app.folder, timeout=20)
+
+    assert (run.status, run.output) == ("completed", {"go": 42})
+
+
+def test_a_client_whose_worker_ends_does_not_wait_for_ever(
+    works: Works, db: psycopg.Connection
+) -> None:
+    """What ended the worker is raised: here, a database that lost a function."""
+    works.deploy("flow: idle\nsteps:\n  go: {handler: shop.go}\n")
+    db.execute("alter function pgflow.turn rename to turned")
+
+    with pytest.raises(SchemaMismatch, match="pgflow-yaml migrate"):
+        works.client.run("idle", app_dir=works.app.folder, timeout=20)
+
+
+def test_waiting_for_a_failed_run_raises(works: Works) -> None:
+    """RunFailed names the run, the step and the error."""
+    works.app.write("shop.py", "def go(input): raise ValueError('broken')\n")
+    works.deploy("flow: bad\nsteps:\n  go: {handler: shop.go, retry: 1}\n")
+    run = works.client.start("bad")
+    works.drain()
+
+    with pytest.raises(RunFailed, match="broken") as failed:
+        works.client.wait(run.id, timeout=5)
+
+    assert (failed.value.run, failed.value.step) == (run.id, "go")
+
+
+def test_waiting_has_an_end(works: Works) -> None:
+    """The run goes on when the time is up."""
+    works.deploy("flow: idle\nsteps:\n  go: {handler: shop.go}\n")
+    run = works.client.start("idle")
+
+    with pytest.raises(TimeoutError, match="goes on"):
+        works.client.wait(run.id, timeout=0.1)
+
+
+def test_a_start_joins_the_callers_transaction(works: Works) -> None:
+    """A rollback undoes the run, a commit keeps it."""
+    works.deploy("flow: idle\nsteps:\n  go: {handler: shop.go}\n")
+
+    with psycopg.connect(works.database, row_factory=dict_row) as mine:
+        undone = works.client.start("idle", conn=mine)
+        mine.rollback()
+        kept = works.client.start("idle", conn=mine)
+        mine.commit()
+
+    assert works.client.get(kept.id).status == "started"
+    with pytest.raises(NotFound):
+        works.client.get(undone.id)
+
+
+def test_a_key_makes_a_start_repeatable(works: Works) -> None:
+    """The same key and input give the same run, another input is an error."""
+    works.deploy("flow: keyed\ninput: {x: {default: 1}}\nsteps:\n  go: {handler: shop.go}\n")
+
+    first = works.client.start("keyed", {"x": 1}, key="k")
+
+    assert works.client.start("keyed", {"x": 1}, key="k").id == first.id
+    with pytest.raises(PgflowError, match="another input"):
+        works.client.start("keyed", {"x": 2}, key="k")
+
+
+@pytest.mark.parametrize(
+    ("given", "path"),
+    [
+        ({"rows": [{"id": "x"}]}, "rows[0].id"),
+        ({"rows": "x"}, "rows"),
+        ({"rows": [], "more": 1}, "more"),
+        ({}, "rows"),
+        ({"rows": [float("nan")]}, "rows[0]"),
+    ],
+)
+def test_a_wrong_input_is_refused_with_its_place(works: Works, given: Any, path: str) -> None:
+    """Also what lies deep in a field, which the database does not look at."""
+    works.deploy(
+        """
+        flow: strict
+        input: {rows: {type: array, items: {type: object, properties: {id: {type: integer}}}}}
+        steps:
+          go: {handler: shop.go}
+        """
+    )
+
+    with pytest.raises(InvalidInput) as refused:
+        works.client.start("strict", given)
+
+    assert [problem["path"] for problem in refused.value.problems] == [path]
+
+
+def test_an_unknown_flow_or_run_is_not_found(works: Works) -> None:
+    """NotFound, with a sentence."""
+    with pytest.raises(NotFound, match='no flow "nope"'):
+        works.client.start("nope")
+    with pytest.raises(NotFound, match="no run"):
+        works.client.get("00000000-0000-0000-0000-000000000000")

@@ -1,0 +1,155 @@
+"""Handlers whose time is up or whose result nobody wants any more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pgflow_yaml.worker import coroutines
+from tests.fixtures.waiting import eventually
+
+if TYPE_CHECKING:
+    import pytest
+
+    from tests.fixtures.working import Works
+
+
+def test_an_attempt_ends_at_its_timeout(works: Works) -> None:
+    """The handler is told, its late result is dropped, the worker goes on with another thread."""
+    works.app.write(
+        "shop.py",
+        """
+        import threading
+        told, done = threading.Event(), threading.Event()
+        def slow(input, ctx):
+            while not ctx.cancelled:
+                done.wait(0.01)
+            told.set()
+            return "late"
+        async def slow_async(input):
+            import asyncio
+            try:
+                await asyncio.Event().wait()
+            finally:
+                done.set()
+        """,
+    )
+    works.deploy(
+        """
+        flow: slow
+        steps:
+          a: {handler: shop.slow, timeout: 100ms, retry: 1, when_exhausted: skip}
+          b: {handler: shop.slow_async, timeout: 100ms, retry: 1, when_exhausted: skip}
+        """
+    )
+    run = works.client.start("slow")
+
+    works.start()
+
+    assert works.ended(run.id).status == "completed"
+    errors = works.client.run_snapshot(run.id)["errors"]
+    assert {(each["type"], each["step"]) for each in errors} == {("Timeout", "a"), ("Timeout", "b")}
+    import shop  # type: ignore[import-not-found]
+
+    assert shop.told.wait(5)
+    assert shop.done.wait(5)
+
+
+def test_a_blocked_event_loop_is_named_and_replaced(
+    works: Works, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others that wait for the loop go on with another one when the handler's time is up (F9)."""
+    monkeypatch.setattr(coroutines, "_STUCK_SECONDS", 0.1)
+    works.app.write(
+        "shop.py",
+        """
+        import threading
+        release = threading.Event()
+        async def block(input): release.wait(20)
+        async def quick(input): return "quick"
+        """,
+    )
+    works.deploy(
+        """
+        flow: blocked
+        steps:
+          block: {handler: shop.block, timeout: 500ms, retry: 1, when_exhausted: skip}
+          quick: {handler: shop.quick, retry: 1}
+          later: {handler: shop.quick, start_delay: 100ms, retry: 1}
+        """
+    )
+    run = works.client.start("blocked")
+
+    works.start()
+
+    found = works.ended(run.id)
+    import shop
+
+    shop.release.set()
+    assert (found.status, [step.status for step in found.steps]) == (
+        "completed",
+        ["skipped", "completed", "completed"],
+    )
+    assert "event loop is blocked for more than 0.1 s by step block" in caplog.text
+    assert "going on with another one" in caplog.text
+
+
+def test_too_many_handlers_that_ignore_their_timeout_end_the_worker(
+    works: Works, caplog: pytest.LogCaptureFixture
+) -> None:
+    """More abandoned threads than slots: exit code 1, the step is named (engine §4.3)."""
+    works.app.write(
+        "shop.py",
+        """
+        import threading
+        release = threading.Event()
+        def deaf(input): release.wait(20)
+        """,
+    )
+    works.deploy(
+        """
+        flow: deaf
+        steps:
+          hear_nothing: {handler: shop.deaf, timeout: 50ms, retry: 1, initial_tasks: 5,
+                         when_exhausted: fail}
+        """
+    )
+    for _ in range(4):
+        works.client.start("deaf")
+
+    code = works.worker(concurrency=2).run()
+
+    import shop
+
+    shop.release.set()
+    assert code == 1
+    assert "hear_nothing" in caplog.text
+
+
+def test_a_run_that_is_cancelled_tells_its_handler(works: Works) -> None:
+    """The next heartbeat sets `ctx.cancelled`; the result is dropped (F32)."""
+    works.app.write(
+        "shop.py",
+        """
+        import threading
+        begun, told = threading.Event(), threading.Event()
+        def go(input, ctx):
+            begun.set()
+            while not ctx.cancelled:
+                ctx.heartbeat()
+                told.wait(0.02)
+            told.set()
+            return "late"
+        """,
+    )
+    works.deploy("flow: long\nsteps:\n  go: {handler: shop.go}\n")
+    run = works.client.start("long")
+    works.start(lease_seconds=1.5)
+    eventually(lambda: works.client.get(run.id).steps[0].tasks["started"] == 1)
+
+    assert works.client.cancel(run.id)["cancelled"]
+
+    import shop
+
+    assert shop.told.wait(10)
+    found = works.client.get(run.id)
+    assert (found.status, found.output) == ("cancelled", None)
