@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pgflow_yaml.worker import loop
+from tests.fixtures.proxy import Proxy
 from tests.fixtures.waiting import eventually
 
 if TYPE_CHECKING:
@@ -131,6 +132,27 @@ def test_cut_connections_are_made_again(works: Works, db: psycopg.Connection) ->
 
     assert works.ended(run_id).output == {"go": [[i, 1] for i in range(4)]}
     assert sorted(shop.calls) == [0, 1, 2, 3]
+
+
+def test_a_lost_reply_is_asked_for_again(
+    works: Works, db: psycopg.Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The results were committed, nobody heard it: sent again, they change nothing (F3)."""
+    proxy = Proxy(works.database)
+    run_id = start_map(works, 3)
+    proxy.swallow_reply_to(b'"outcome":"completed"')
+
+    works.start(conninfo=proxy.conninfo)
+
+    assert works.ended(run_id).output == {"go": [0, 1, 2]}
+    eventually(lambda: "connected to the database again" in caplog.text)
+    proxy.close()
+    assert proxy.swallowed == 1
+    assert "late result refused" not in caplog.text
+    assert started(db) == 0
+    import shop
+
+    assert sorted(shop.calls) == [0, 1, 2]
 
 
 def test_a_handler_that_outlives_its_lease_runs_once(works: Works, db: psycopg.Connection) -> None:
