@@ -21,11 +21,46 @@ LABEL = 14
 MOST_ERRORS = 10
 
 
+def head(snapshot: Snapshot) -> list[Line]:
+    """Say in plain words which run this is, and how it is."""
+    run = snapshot["run"]
+    fields = {"run": run["id"], "flow": run["flow"], "version": run["version"]}
+    lines = [_field(label, text) for label, text in fields.items()]
+    return [*lines, [(f"   {'status':<{LABEL}}", "dim"), (run["status"], STYLES[run["status"]])]]
+
+
+def step_rows(snapshot: Snapshot) -> list[list[str]]:
+    """Say what is known of each step without the clock: the same run gives the same rows."""
+    return [
+        [
+            step["slug"],
+            step["status"],
+            f"{step['attempts']}/{step['max_attempts']}",
+            utc(step["started_at"]) if step["started_at"] else "",
+            utc(step["ended_at"]) if step["ended_at"] else "",
+            _remark(step),
+        ]
+        for step in snapshot["steps"]
+    ]
+
+
+def _remark(step: StepShape) -> str:
+    if step["status"] == "created":
+        return f"waits for {', '.join(step['waiting_for'])}" if step["waiting_for"] else ""
+    if step["status"] == "skipped":
+        return skip_words(step["skip_reason"])
+    tasks = f"tasks {tasks_words(step)}" if is_wide(step) else ""
+    error = error_text(step["error"]) if step["status"] == "failed" else ""
+    return "  ".join(filter(None, [tasks, error]))
+
+
 def about_run(snapshot: Snapshot, *, most: int | None = None) -> list[Line]:
     """Say what went into a run and what came out, each in at most so many lines."""
     run = snapshot["run"]
     lines = [_field("key", run["key"])] if run["key"] else []
     lines.append(_field("started", utc(run["started_at"] or run["created_at"])))
+    if run["ended_at"]:
+        lines.append(_field("ended", utc(run["ended_at"])))
     lines += _value("input", run["input"], most)
     if run["status"] == "completed":
         lines += _value("output", run["output"], most)
@@ -36,7 +71,6 @@ def about_step(
     step: StepShape,
     errors: Sequence[FailedAttempt],
     *,
-    now: str,
     items: bool,
     most: int | None = None,
 ) -> list[Line]:
@@ -50,9 +84,7 @@ def about_step(
     if step["status"] == "skipped":
         lines.append(_field("skipped", skip_words(step["skip_reason"])))
     if step["started_at"]:
-        end = step["ended_at"] or now
-        took = (moment(end) - moment(step["started_at"])).total_seconds()
-        lines.append(_field("started", f"{utc(step['started_at'])}, took {duration(took)}"))
+        lines.append(_field("started", utc(step["started_at"]) + _took(step)))
         lines.append(_field("attempts", f"{step['attempts']:,} of {step['max_attempts']:,}"))
     if step["crashes"]:
         lines.append(_field("crashes", f"{step['crashes']:,}"))
@@ -64,6 +96,13 @@ def about_step(
     if step["status"] == "completed":
         lines += _value("output", step["output"], most)
     return lines
+
+
+def _took(step: StepShape) -> str:
+    if not step["started_at"] or not step["ended_at"]:
+        return ""
+    took = (moment(step["ended_at"]) - moment(step["started_at"])).total_seconds()
+    return f", took {duration(took)}"
 
 
 def why(snapshot: Snapshot) -> list[Line]:

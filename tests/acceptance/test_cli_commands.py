@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from typing import TYPE_CHECKING, Any
 
@@ -229,6 +230,22 @@ def test_show_has_every_field(deployed: Shell) -> None:
         "failed",
         "cancelled",
     }
+
+
+def test_show_in_a_pipe_is_plain_and_stable(deployed: Shell) -> None:
+    """No bars, no clock that goes on, times in UTC, nothing cut: twice the same text."""
+    run_id = deployed("start", "hello", "--input", f"name={'x' * 300}").out.strip()
+
+    shown = deployed("show", "last").out
+    again = deployed("show", "last").out
+    lines = shown.splitlines()
+
+    assert again == shown
+    assert f"   run           {run_id}" in lines
+    assert not set("━─⠋⠙⠹○╰") & set(shown)
+    assert re.search(r"^greet  started  +0/3 +\d{4}-\d\d-\d\dT[\d:.]+Z$", shown, re.MULTILINE)
+    assert re.search(r"^shout  created  +0/3 +waits for greet$", shown, re.MULTILINE)
+    assert "x" * 300 in shown
 
 
 def test_show_says_why_nothing_happens(deployed: Shell) -> None:

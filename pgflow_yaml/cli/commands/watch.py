@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 STATUSES = ("started", "completed", "failed", "cancelled")
 RUNS_SHOWN = 20
-PIPE_WIDTH = 160
 LINES_OF_A_VALUE = 40
 # More rows than any run has: nothing folds.
 ENDLESS = 10_000
@@ -122,14 +121,17 @@ def show_command(options: Options, *, run: str, step: str | None, why: bool, ite
     chosen = _only(snapshot, step)["steps"]
     most = LINES_OF_A_VALUE if sys.stdout.isatty() else None
     if step is None:
-        _write_picture(snapshot, options)
-        write_lines([[], *show_page.about_run(snapshot, most=most)], sys.stdout, options)
+        if sys.stdout.isatty():
+            _write_picture(snapshot, options)
+            write_lines([[], *show_page.about_run(snapshot, most=most)], sys.stdout, options)
+        else:
+            _write_plain(snapshot, options)
         chosen = [
             each for each in chosen if each["status"] == "failed" or (items and "items" in each)
         ]
     for each in chosen:
         errors = [error for error in snapshot["errors"] if error["step"] == each["slug"]]
-        about = show_page.about_step(each, errors, now=snapshot["now"], items=items, most=most)
+        about = show_page.about_step(each, errors, items=items, most=most)
         write_lines([[], *about] if step is None else about, sys.stdout, options)
 
 
@@ -144,6 +146,18 @@ def _only(snapshot: Snapshot, step: str | None) -> Snapshot:
     }
 
 
+def _write_plain(snapshot: Snapshot, options: Options) -> None:
+    """Write a run for a pipe: no bars, no clock, nothing cut."""
+    from pgflow_yaml.cli import show_page
+    from pgflow_yaml.cli.output import Column, write_lines, write_table
+
+    titles = ("STEP", "STATUS", "ATTEMPTS", "STARTED", "ENDED", "REMARK")
+    columns = [Column(title) for title in titles]
+    about = [*show_page.head(snapshot), *show_page.about_run(snapshot), []]
+    write_lines(about, sys.stdout, options)
+    write_table(columns, show_page.step_rows(snapshot), options)
+
+
 def _write_picture(snapshot: Snapshot, options: Options) -> None:
     from rich.console import Console
 
@@ -151,8 +165,7 @@ def _write_picture(snapshot: Snapshot, options: Options) -> None:
     from pgflow_yaml.cli.live.symbols import Frame, look_for
     from pgflow_yaml.cli.text import moment
 
-    terminal = sys.stdout.isatty()
-    width = shutil.get_terminal_size().columns if terminal else PIPE_WIDTH
+    width = shutil.get_terminal_size().columns
     console = Console(
         file=sys.stdout,
         width=width,
