@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 def run_id(store: Store, text: str) -> str:
     """Find a run by its id, a unique prefix of that, its key, or `last`."""
     found = store.find_run(text)
+    if not found and text == "last":
+        raise NotFound("there is no run in this database yet; `pgflow-yaml run` starts one")
     if not found:
         raise NotFound(f'there is no run "{text}"; `pgflow-yaml runs` lists them')
     if len(found) > 1:
@@ -45,6 +47,22 @@ def active(store: Store, flow: str) -> dict[str, Any]:
         must_be_flow(store.list_flows(), flow)
         raise NotFound(f'flow "{flow}" has no active version; `pgflow-yaml activate` chooses one')
     return found
+
+
+def version(store: Store, flow: str, text: str) -> str:
+    """Find a version of a flow by the beginning of it."""
+    must_be_flow(store.list_flows(), flow)
+    found = [each["version"] for each in store.list_versions(flow)]
+    found = [each for each in found if each.startswith(text)]
+    if not found:
+        raise NotFound(
+            f'flow "{flow}" has no version "{text}"; `pgflow-yaml versions {flow}` lists them'
+        )
+    if len(found) > 1:
+        raise click.UsageError(
+            f'"{text}" is the beginning of several versions ({", ".join(found)}): write more of it'
+        )
+    return str(found[0])
 
 
 def step(run: Snapshot, slug: str) -> StepShape:

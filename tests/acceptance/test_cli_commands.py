@@ -214,6 +214,15 @@ def test_a_run_is_found_in_four_ways(deployed: Shell) -> None:
     assert deployed("show", "nothing", "--json", expect=2).json["error"]["code"] == "not_found"
 
 
+def test_what_is_not_there_is_answered_with_where_to_look(deployed: Shell) -> None:
+    """No run at all, and a version that the flow does not have: exit 2 with the next command."""
+    for args in (["show", "last"], ["watch"]):
+        assert "no run in this database yet; `pgflow-yaml run`" in deployed(*args, expect=2).err
+
+    wrong = deployed("activate", "hello", "zzz", expect=2).err
+    assert wrong.endswith('has no version "zzz"; `pgflow-yaml versions hello` lists them\n')
+
+
 def test_show_has_every_field(deployed: Shell) -> None:
     """The names are API: compared with the documented ones."""
     deployed("start", "hello")

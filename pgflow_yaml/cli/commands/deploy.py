@@ -162,14 +162,13 @@ def activate_command(options: Options, *, flow: str, version: str) -> None:
     VERSION is a version of the flow, or the beginning of one. New runs take it; runs that have
     begun stay on theirs.
     """
+    from pgflow_yaml.cli import lookup
     from pgflow_yaml.cli.database import connected
     from pgflow_yaml.cli.flow_files.deploying import said
-    from pgflow_yaml.cli.lookup import must_be_flow
     from pgflow_yaml.cli.output import write_json
 
     with connected(options) as store:
-        must_be_flow(store.list_flows(), flow)
-        result = store.activate(flow, version)
+        result = store.activate(flow, lookup.version(store, flow, version))
     if options.json:
         write_json(result)
     else:
