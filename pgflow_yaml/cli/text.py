@@ -67,8 +67,10 @@ def duration(seconds: float) -> str:
 
 
 def roughly(seconds: float) -> str:
-    """Say a duration in its largest unit: `0.3 s`, `3 s`, `5 min`, `2 h`, `4 d`."""
+    """Say a duration in its largest unit: `30 ms`, `0.3 s`, `3 s`, `5 min`, `2 h`, `4 d`."""
     seconds = max(seconds, 0.0)
+    if 0 < seconds < 0.095:
+        return f"{seconds * 1000:.0f} ms"
     if 0 < seconds < 0.95:
         return f"{seconds:.1f} s"
     for limit, size, unit in ((90, 1, "s"), (5400, 60, "min"), (172_800, 3600, "h")):

@@ -70,7 +70,15 @@ def test_a_duration_is_short_and_exact_enough(seconds: float, said: str) -> None
 
 @pytest.mark.parametrize(
     ("seconds", "said"),
-    [(0, "0 s"), (0.3, "0.3 s"), (4.2, "4 s"), (89, "89 s"), (100, "2 min"), (7200, "2 h")],
+    [
+        (0, "0 s"),
+        (0.03, "30 ms"),
+        (0.3, "0.3 s"),
+        (4.2, "4 s"),
+        (89, "89 s"),
+        (100, "2 min"),
+        (7200, "2 h"),
+    ],
 )
 def test_an_estimate_has_one_unit(seconds: float, said: str) -> None:
     """How long ago, or in how long: nobody needs the second one."""
