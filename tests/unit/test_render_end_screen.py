@@ -78,6 +78,15 @@ def test_a_cancelled_run_is_no_failure() -> None:
     assert "Cancelled: wrong order" in lines[1]
 
 
+def test_a_cancelled_run_without_a_reason_says_it_once() -> None:
+    """`Cancelled: cancelled` under a line that says so already is noise."""
+    run = a_run("cancelled", error={"type": "Cancelled", "message": "cancelled"})
+
+    lines = said(a_snapshot(a_step("a", "cancelled"), run=run))
+
+    assert "".join(lines).lower().count("cancelled") == 1
+
+
 def test_code_and_input_are_cut_and_messages_are_not() -> None:
     """What the user did not write is whole; the rest is cut, in columns and not in characters."""
     step = a_step("charge", "failed")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pgflow_yaml.cli.text import cells, compact, duration, error_text, fit, moment, one_line, plural
 
+from .events import run_error
 from .step_details import Segment, is_wide
 from .symbols import UNICODE, Look
 
@@ -45,8 +46,8 @@ def ended(
         lines += _of_step(step, own, folder=folder, width=width)
         if step["slug"] in places:
             lines.append([(f"   {one_line(places[step['slug']])}", "cyan")])
-    if not failed and run["error"]:
-        lines.append([(f"   {_error_text(run['error'])}", "red")])
+    if not failed and (reason := run_error(run)):
+        lines.append([(f"   {fit(reason, LONGEST_MESSAGE)}", "red")])
     if len(failed) > MOST_STEPS:
         lines.append([(f"   and {plural(len(failed) - MOST_STEPS, 'more failed step')}", "")])
     lines.append(_cut([("   input   ", "dim"), (compact(run["input"]), "")], width))

@@ -160,13 +160,19 @@ def _words(event: Event) -> str:
             return f"{name} version {event['version'][:12]} started"
         case "run":
             took = f"after {duration(event['seconds'])}"
-            return "  ".join(
-                filter(None, [f"{event['status']} {took}", error_text(event.get("error"))])
-            )
+            return "  ".join(filter(None, [f"{event['status']} {took}", run_error(event)]))
         case "task":
             return _failed_attempt(event)
         case _:
             return _step_words(event)
+
+
+def run_error(run: Event | RunShape) -> str:
+    """Say why a run has ended so, unless that says no more than its status."""
+    error = run.get("error")
+    if error and error.get("message") == run["status"]:
+        return ""
+    return error_text(error)
 
 
 def _failed_attempt(event: Event) -> str:
