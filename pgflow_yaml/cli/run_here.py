@@ -19,6 +19,7 @@ from .database import database
 from .flow_files.deploying import deploy, require_valid, said
 from .flow_files.loading import Loaded, load, with_handlers, worker_settings
 from .live.follow import Followed, to_its_end
+from .live.snapshot import SAID
 from .live.views import view_for
 from .logs import set_up_logs
 from .lookup import active
@@ -92,7 +93,7 @@ def run_here(request: Request, options: Options) -> int:
         )
         run_id = str(started["run_id"])
         if not started["created"]:
-            options.note(f"this key was used before: run {run_id[:8]} is {started['status']}")
+            options.note(f"this key was used before: run {run_id[:8]} {SAID[started['status']]}")
         if request.detach:
             out.write(_detached(started, options))
             return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .live.snapshot import ENDED
+from .live.snapshot import ENDED, SAID
 from .live.step_details import Segment, is_wide, skip_words
 from .live.symbols import STYLES
 from .text import clean, duration, error_text, layout, moment, one_line, plural, roughly, utc
@@ -110,7 +110,7 @@ def why(snapshot: Snapshot) -> list[Line]:
     steps = {step["slug"]: step for step in snapshot["steps"]}
     unfinished = [step for step in snapshot["steps"] if step["status"] not in ENDED]
     if not unfinished or snapshot["run"]["status"] != "started":
-        return [[(f" nothing waits: the run is {snapshot['run']['status']}", "")]]
+        return [[(f" nothing waits: the run {SAID[snapshot['run']['status']]}", "")]]
     width = max(len(step["slug"]) for step in unfinished)
     return [
         [

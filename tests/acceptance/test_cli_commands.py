@@ -288,6 +288,7 @@ def test_cancel_ends_runs_once(deployed: Shell) -> None:
     results = deployed("cancel", first, second, "--reason", "test", "--json").json
     assert [each["cancelled"] for each in results] == [True, True]
     assert "had ended already: cancelled" in deployed("cancel", first).out
+    assert "nothing waits: the run was cancelled" in deployed("show", first, "--why").out
     assert "test" in deployed("show", first, "--json").json["run"]["error"]["message"]
 
 

@@ -182,7 +182,7 @@ def test_detached_is_only_started(shell: Shell) -> None:
     assert ended["exit_code"] == 0
     assert shell("show", run_id, "--json").json["run"]["status"] == "completed"
     again = shell("run", file, "--key", "k")
-    assert "this key was used before" in again.err
+    assert f"this key was used before: run {run_id[:8]} has completed" in again.err
     assert json.loads(again.out) == {"a": 1}
 
 

@@ -45,6 +45,7 @@ def run_command(options: Options, /, **given: Any) -> int:
 def start_command(options: Options, *, flow: str, inputs: Sequence[str], key: str | None) -> None:
     """Start a run for workers elsewhere and print its id."""
     from pgflow_yaml.cli.database import connected
+    from pgflow_yaml.cli.live.snapshot import SAID
     from pgflow_yaml.cli.lookup import active
     from pgflow_yaml.cli.output import write_json
     from pgflow_yaml.cli.run_input import as_text, read_input
@@ -56,7 +57,7 @@ def start_command(options: Options, *, flow: str, inputs: Sequence[str], key: st
         write_json(started)
         return
     if not started["created"]:
-        options.note(f"this key was used before: its run is {started['status']}")
+        options.note(f"this key was used before: its run {SAID[started['status']]}")
     sys.stdout.write(started["run_id"] + "\n")
 
 

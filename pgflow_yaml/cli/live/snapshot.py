@@ -5,12 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, TypedDict
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pgflow_yaml.model import Json
 
 RunStatus = Literal["started", "completed", "failed", "cancelled"]
 StepStatus = Literal["created", "started", "completed", "failed", "skipped", "cancelled"]
 
 ENDED: frozenset[str] = frozenset({"completed", "failed", "skipped", "cancelled"})
+
+SAID: Mapping[str, str] = {
+    "started": "is running",
+    "completed": "has completed",
+    "failed": "has failed",
+    "cancelled": "was cancelled",
+}
 
 
 class ErrorShape(TypedDict, total=False):
