@@ -81,6 +81,18 @@ def test_init_writes_a_project_that_runs(tmp_path: Path, database: str) -> None:
     assert (tmp_path / "hello_handlers.py").read_text() == "mine"
 
 
+def test_init_in_a_project_names_the_setting_that_it_could_not_write(tmp_path: Path) -> None:
+    """A pyproject.toml of somebody else gets a hint; ours needs none, and twice is one line."""
+    shell = Shell(tmp_path)
+    shell.write("pyproject.toml", "[project]\n")
+    assert "[tool.pgflow-yaml] allow" in shell("init").out
+
+    shell.write("pyproject.toml", '[tool.pgflow-yaml]\nallow = ["shop"]\n')
+    again = shell("init").out.splitlines()
+
+    assert again[:3] == ["everything is there already: nothing was written", "", "next:"]
+
+
 def test_init_makes_the_folder_and_says_how_to_get_there(tmp_path: Path) -> None:
     """A name with a space is quoted."""
     result = Shell(tmp_path)("init", "my flows", "--jetbrains")

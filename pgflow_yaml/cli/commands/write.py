@@ -33,7 +33,9 @@ def init_command(options: Options, *, folder: Path, jetbrains: bool) -> None:
         return
     lines = [f"wrote {folder / name}" for name in written]
     lines += [f"kept  {folder / name} (it was there already)" for name in kept]
-    if "pyproject.toml" in kept:
+    if not written:
+        lines = ["everything is there already: nothing was written"]
+    if "pyproject.toml" in kept and not example.has_settings(folder):
         lines.append('hint: handlers of other packages: [tool.pgflow-yaml] allow = ["shop"]')
     lines += ["", "next:"]
     lines += [f"  cd {_quoted(folder)}"] if folder != Path() else []

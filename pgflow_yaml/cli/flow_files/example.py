@@ -58,6 +58,12 @@ def files(*, jetbrains: bool) -> dict[str, str]:
     }
 
 
+def has_settings(folder: Path) -> bool:
+    """Tell whether the project's own pyproject.toml speaks of us already."""
+    text = (folder / "pyproject.toml").read_text(encoding="utf-8", errors="replace")
+    return "[tool.pgflow-yaml" in text
+
+
 def write(folder: Path, *, jetbrains: bool) -> tuple[list[str], list[str]]:
     """Write the files that are not there yet; return what was written and what was kept."""
     written, kept = [], []
