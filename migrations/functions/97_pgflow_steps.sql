@@ -21,11 +21,14 @@ begin
   foreach v_cut in array array(select e.step_slug from unnest(p_ended) e where e.kind = 'upstream') loop
     perform pgflow._cascade_force_skip_steps(p_run_id, v_cut, 'handler_failed');
   end loop;
-  if pgflow.cascade_resolve_conditions(p_run_id) then
-    perform pgflow.cascade_complete_taskless_steps(p_run_id);
-    perform pgflow.start_ready_steps(p_run_id);
-    perform pgflow.maybe_complete_run(p_run_id);
-  end if;
+  loop
+    if not pgflow.cascade_resolve_conditions(p_run_id) then
+      return;
+    end if;
+    exit when pgflow.cascade_complete_taskless_steps(p_run_id) = 0; -- what they made ready may have conditions
+  end loop;
+  perform pgflow.start_ready_steps(p_run_id);
+  perform pgflow.maybe_complete_run(p_run_id);
 end
 $$;
 
@@ -145,8 +148,9 @@ begin
 end
 $$;
 
--- Completes steps that have no tasks, wave by wave: a map with [], a single step with null. Called by _advance_run and
--- by clients; locks the run. Returns the number completed.
+-- Completes steps that have no tasks, wave by wave: a map with [], a single step with null; those whose condition is
+-- unmet are left to cascade_resolve_conditions. Called by _advance_run and by clients; locks the run. Returns the number
+-- completed.
 create or replace function pgflow.cascade_complete_taskless_steps(run_id uuid) returns int
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -169,9 +173,11 @@ begin
       update pgflow.step_states s
       set status = 'completed', started_at = greatest(v_now, s.created_at), completed_at = greatest(v_now, s.created_at),
           remaining_tasks = 0, output = case d.step_type when 'map' then '[]'::jsonb end
-      from pgflow.steps d
+      from pgflow.steps d, pgflow.runs r
       where s.run_id = v_run_id and s.status = 'created' and s.remaining_deps = 0 and s.initial_tasks = 0
-        and d.flow_slug = s.flow_slug and d.step_slug = s.step_slug
+        and d.flow_slug = s.flow_slug and d.step_slug = s.step_slug and r.run_id = v_run_id
+        and (d.required_input_pattern is null and d.forbidden_input_pattern is null
+             or (pgflow._condition(r, d) -> 'value')::boolean)
       returning s.run_id, s.flow_slug, s.step_slug
     )
     select coalesce(array_agg(row(e.run_id, e.flow_slug, e.step_slug, 'completed')::pgflow._ended), '{}')

@@ -44,6 +44,8 @@ def test_calling_the_steps_of_advancing_again_changes_nothing(door: Door) -> Non
     for run in (going, done, failed, ours, str(uuid4())):
         replies = [door.one(f"select {function}(%s)", run) for function in STEPS]
         assert replies[:2] == [run != failed, 0]
+    skip = "select pgflow._cascade_force_skip_steps(%s, 'a', 'condition_unmet')"
+    assert [door.one(skip, run) for run in (done, failed, ours)] == [0, 0, 0]
 
     assert _everything(door) == before
     assert engine.work("ours") == 1

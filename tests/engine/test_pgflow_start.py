@@ -13,7 +13,7 @@ import pytest
 from tests.engine.pgflow_door import a_map, deps
 
 if TYPE_CHECKING:
-    from tests.engine.pgflow_door import Door
+    from tests.engine.pgflow_door import Door, Row
 
 WANTS_A = {"required_input_pattern": {"a": 1}}
 
@@ -109,6 +109,27 @@ def test_an_empty_array_cascades_through_maps_to_the_first_single_step(door: Doo
     assert (task["input"], task["flow_input"]) == ({"m2": []}, None)
     door.complete(task, 5)
     assert door.run(run)["output"] == {"one": 5}
+
+
+def test_a_condition_behind_an_empty_map_is_looked_at(door: Door) -> None:
+    """Whether the step would have tasks or not; what hangs on it goes on from there."""
+    met: Row = {"required_input_pattern": {"m": []}}
+    unmet: Row = {"forbidden_input_pattern": {"m": []}}
+    door.flow(
+        "flow",
+        m=a_map(),
+        yes=deps("m", **met),
+        no=deps("m", **unmet),
+        yes_map=a_map("m", **met),
+        no_map=a_map("m", **unmet),
+        last=a_map("no_map"),
+    )
+    run = door.start("flow", [])
+
+    statuses = door.statuses(run)
+    assert [statuses[slug] for slug in ("m", "yes_map", "last")] == ["completed"] * 3
+    assert [statuses[slug] for slug in ("no", "no_map")] == ["skipped"] * 2
+    assert statuses["yes"] == "started"
 
 
 def test_a_flow_of_empty_maps_completes_as_it_starts(door: Door) -> None:
