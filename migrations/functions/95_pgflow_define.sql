@@ -220,9 +220,30 @@ begin
 end
 $$;
 
+-- Locks a flow with all its runs, so that nothing of it moves and none is added. Runs first, as everybody who works on
+-- one does: a call holds its run when it adds rows that refer to the flow. A run that somebody began meanwhile and
+-- works on is not waited for under the flow's lock: that is let go (with the block), and both are tried again.
+create or replace function pgflow._hold_flow(p_flow_slug text) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  loop
+    perform 1 from pgflow.runs r where r.flow_slug = p_flow_slug order by r.run_id for update;
+    begin
+      perform 1 from pgflow.flows f where f.flow_slug = p_flow_slug for update;
+      perform 1 from pgflow.runs r where r.flow_slug = p_flow_slug for update nowait;
+      return;
+    exception when lock_not_available then
+      continue;
+    end;
+  end loop;
+end
+$$;
+
 -- Deletes a flow with its runs and its queue; a queue that other flows share stays, without this flow's messages.
--- Called by clients and by ensure_flow_compiled. Locks the flow (no run can start), then its runs (calls that are at
--- work on them end first); a handler that is running is not waited for.
+-- Called by clients and by ensure_flow_compiled. Locks the flow and its runs: calls that are at work on them end first,
+-- a handler that is running is not waited for.
 create or replace function pgflow.delete_flow_and_data(p_flow_slug text) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -231,9 +252,8 @@ declare
   v_queue text;
   v_shared boolean;
 begin
-  select coalesce(f.queue_name, f.flow_slug) into v_queue
-  from pgflow.flows f where f.flow_slug = p_flow_slug for update;
-  perform 1 from pgflow.runs r where r.flow_slug = p_flow_slug order by r.run_id for update;
+  perform pgflow._hold_flow(p_flow_slug);
+  v_queue := (select coalesce(f.queue_name, f.flow_slug) from pgflow.flows f where f.flow_slug = p_flow_slug);
   v_shared := exists (
     select 1 from pgflow.flows f
     where f.flow_slug <> p_flow_slug and lower(coalesce(f.queue_name, f.flow_slug)) = lower(v_queue));

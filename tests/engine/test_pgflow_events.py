@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.engine.driver import Engine, a_step
+from tests.engine.driver import Engine, a_step, failed
 from tests.engine.pgflow_door import a_map, deps
 
 if TYPE_CHECKING:
@@ -251,6 +251,8 @@ def test_a_database_without_realtime_and_a_deployed_flow_tell_nothing(door: Door
     engine.deploy("ours", {"a": a_step()})
     engine.start("ours")
     engine.work("ours")
+    engine.start("ours")
+    engine.report(failed(engine.claim("ours")[0], "fatal"))
 
     door.work("flow", 1)
 

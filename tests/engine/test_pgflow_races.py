@@ -190,6 +190,37 @@ def test_a_deletion_waits_for_calls_at_work_and_takes_what_they_made(
     assert door.one("select count(*) from pgflow.flows") == 0
 
 
+def test_a_deletion_lets_a_call_end_that_holds_its_run(door: Door, second: Door) -> None:
+    """It waits for the run before it locks the flow, which the call's new rows refer to."""
+    door.flow("flow", a={}, b=deps("a"))
+    run = door.start("flow")
+    (task,) = door.claim("flow")
+    delete = "select pgflow.delete_flow_and_data('flow')"
+    found: list[object] = []
+    thread = threading.Thread(target=lambda: found.append(second.one(delete)))
+
+    with door.db.transaction():
+        door.one("select 1 from pgflow.runs where run_id = %s for no key update", run)
+        thread.start()
+        until_blocked(door.db, second.db.info.backend_pid)
+        door.complete(task, 1)
+    thread.join(20)
+
+    assert len(found) == 1
+    assert door.one("select count(*) from pgflow.runs") == 0
+
+
+def test_a_deletion_waits_for_a_start_and_takes_its_run_too(door: Door, second: Door) -> None:
+    """It is not seen before it is there, so the flow's lock waits for it."""
+    door.flow("flow", a={})
+    delete = "select pgflow.delete_flow_and_data('flow')"
+
+    result = _during(lambda: door.start("flow"), lambda: second.one(delete), door, second)
+
+    assert not isinstance(result, psycopg.Error)
+    assert door.one("select count(*) from pgflow.runs") == 0
+
+
 def test_a_start_that_meets_a_deletion_is_refused(door: Door, second: Door) -> None:
     """It waits, and then the flow is not there any more."""
     door.flow("flow", a={})

@@ -42,8 +42,10 @@ def test_a_stalled_task_goes_back_into_its_queue_three_times(by_hand: Door) -> N
     by_hand.claim("flow")
     _age(by_hand, 91)
 
-    assert [by_hand.one(REQUEUE), by_hand.one(REQUEUE)] == [0, 0]
+    assert by_hand.one(REQUEUE) == 0
     (row,) = by_hand.tasks(run, "a")
+    assert by_hand.one(REQUEUE) == 0
+    assert by_hand.tasks(run, "a") == [row]
     assert (row["status"], row["requeued_count"]) == ("started", 3)
     assert row["permanently_stalled_at"] is not None
     assert (by_hand.run(run)["status"], by_hand.counts("flow")) == ("started", (0, 1))
@@ -73,6 +75,24 @@ def test_what_is_not_a_stalled_task_is_left_alone(door: Door, engine: Engine) ->
 
     assert door.one(REQUEUE) == 0
     assert engine.report(done(task)) == ["applied"]
+
+
+@pytest.mark.parametrize(
+    ("table", "values"),
+    [
+        ("runs", "status = 'failed', failed_at = now()"),
+        ("step_states", "status = 'failed', failed_at = now()"),
+    ],
+)
+def test_what_has_ended_by_hand_is_not_revived(by_hand: Door, table: str, values: str) -> None:
+    """Its task stays as somebody left it."""
+    by_hand.flow("flow", a={})
+    by_hand.start("flow")
+    by_hand.claim("flow")
+    by_hand.db.execute(f"update pgflow.{table} set {values}".encode())
+    _age(by_hand, 1_000)
+
+    assert by_hand.one(REQUEUE) == 0
 
 
 def test_a_stalled_task_that_somebody_holds_is_skipped(door: Door, other: Engine) -> None:
