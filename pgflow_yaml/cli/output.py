@@ -7,14 +7,14 @@ import shutil
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 import click
 
 from .text import cells, fit, moment, one_line, roughly, utc
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from .options import Options
 
@@ -40,6 +40,23 @@ class Column:
     title: str
     right: bool = False
     flexible: bool = False
+
+
+# A column, and how its cell is made from what is listed.
+CellsOf: TypeAlias = "tuple[Column, Callable[[Any], str]]"
+
+
+def write_list(
+    found: Sequence[Any],
+    columns: Sequence[CellsOf],
+    options: Options,
+) -> None:
+    """Write what was found as a JSON array, or as a table of cells made from each."""
+    if options.json:
+        write_json(found)
+        return
+    rows = [[cell(each) for _, cell in columns] for each in found]
+    write_table([column for column, _ in columns], rows, options)
 
 
 def write_table(columns: Sequence[Column], rows: Iterable[Sequence[str]], options: Options) -> None:

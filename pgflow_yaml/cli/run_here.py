@@ -12,8 +12,6 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from pgflow_yaml.errors import InvalidFlow
-from pgflow_yaml.worker import Worker
-from pgflow_yaml.worker.loop import CONCURRENCY
 
 from .database import database
 from .flow_files.deploying import deploy, require_valid, said
@@ -25,18 +23,18 @@ from .logs import set_up_logs
 from .lookup import active
 from .options import optional_seconds
 from .run_input import as_text, read_input
-from .worker_thread import sigterm_as_interrupt, working
+from .worker_thread import sigterm_as_interrupt, worker_for, working
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from pgflow_yaml.project import Settings
     from pgflow_yaml.store import Store
+    from pgflow_yaml.worker import Worker
 
     from .database import Database
     from .options import Options
 
-LEASE = 30.0
 HINT = "Ctrl-C stops the worker in here; the run is kept"
 
 
@@ -102,15 +100,7 @@ def run_here(request: Request, options: Options) -> int:
             run_id=run_id, view=view, out=out, timeout=timeout, places=chosen.places
         )
         set_up_logs(options, shown_elsewhere=("failed", "timeout", "stop"))
-        worker = Worker(
-            place.conninfo,
-            queues=[chosen.name],
-            concurrency=settings.concurrency or CONCURRENCY,
-            app_dir=settings.app_dir,
-            allow=settings.allow,
-            lease_seconds=settings.lease or LEASE,
-            on_lost=place.revive,
-        )
+        worker = worker_for(place, settings, queues=[chosen.name])
         with place.patient_store() as follower:
             return _work_and_follow(follower, worker, followed, options=options)
 

@@ -10,12 +10,35 @@ from typing import TYPE_CHECKING, Any
 from pgflow_yaml.errors import PgflowError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
+    from pgflow_yaml.project import Settings
     from pgflow_yaml.worker import Worker
+
+    from .database import Database
 
 # How long an inner worker waits for handlers of other runs once its own run has ended.
 PATIENCE = 2.0
+LEASE = 30.0
+
+
+def worker_for(
+    place: Database, settings: Settings, *, queues: Sequence[str] | None, **pace: Any
+) -> Worker:
+    """Make a worker for a database, as the project and the command line want it."""
+    from pgflow_yaml.worker import Worker
+    from pgflow_yaml.worker.loop import CONCURRENCY
+
+    return Worker(
+        place.conninfo,
+        queues=queues,
+        concurrency=settings.concurrency or CONCURRENCY,
+        lease_seconds=settings.lease or LEASE,
+        app_dir=settings.app_dir,
+        allow=settings.allow,
+        on_lost=place.revive,
+        **pace,
+    )
 
 
 class Beside:

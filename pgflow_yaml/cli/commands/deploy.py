@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import click
@@ -11,6 +12,8 @@ from pgflow_yaml.cli.options import Options, command, pass_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from pgflow_yaml.cli.output import CellsOf
 
 
 @command("migrate", example="pgflow-yaml migrate --status")
@@ -25,7 +28,7 @@ def migrate_command(options: Options, *, dry_run: bool, status: bool) -> None:
     """
     from pgflow_yaml import migrate
     from pgflow_yaml.cli.database import database, named_database
-    from pgflow_yaml.cli.output import Column, write_json, write_table
+    from pgflow_yaml.cli.output import Column, write_json, write_list
     from pgflow_yaml.cli.text import plural
 
     if dry_run:
@@ -37,11 +40,11 @@ def migrate_command(options: Options, *, dry_run: bool, status: bool) -> None:
             files = [
                 {"name": each.name, "state": each.state} for each in migrate.status(place.conninfo)
             ]
-            if options.json:
-                write_json(files)
-            else:
-                rows = [[each["name"], each["state"]] for each in files]
-                write_table([Column("FILE"), Column("STATE")], rows, options)
+            columns = [
+                (Column("FILE"), itemgetter("name")),
+                (Column("STATE"), itemgetter("state")),
+            ]
+            write_list(files, columns, options)
         else:
             applied = migrate.apply(place.conninfo)
             if options.json:
@@ -88,33 +91,19 @@ def compile_command(
 def flows_command(options: Options) -> None:
     """List the flows in the database."""
     from pgflow_yaml.cli.database import connected
-    from pgflow_yaml.cli.output import Column, when, write_json, write_table
+    from pgflow_yaml.cli.output import Column, when, write_list
 
     with connected(options) as store:
         found = store.list_flows()
-    if options.json:
-        write_json(found)
-        return
-    columns = [
-        Column("FLOW"),
-        Column("ACTIVE"),
-        Column("VERSIONS", right=True),
-        Column("RUNS", flexible=True),
-        Column("DEPLOYED"),
-        Column("DESCRIPTION", flexible=True),
+    columns: list[CellsOf] = [
+        (Column("FLOW"), itemgetter("name")),
+        (Column("ACTIVE"), lambda flow: flow["version"] or "none"),
+        (Column("VERSIONS", right=True), lambda flow: str(flow["versions"])),
+        (Column("RUNS", flexible=True), lambda flow: _counts(flow["runs"])),
+        (Column("DEPLOYED"), lambda flow: when(flow["deployed_at"])),
+        (Column("DESCRIPTION", flexible=True), lambda flow: flow["description"] or ""),
     ]
-    rows = [
-        [
-            each["name"],
-            each["version"] or "none",
-            str(each["versions"]),
-            _counts(each["runs"]),
-            when(each["deployed_at"]),
-            each["description"] or "",
-        ]
-        for each in found
-    ]
-    write_table(columns, rows, options)
+    write_list(found, columns, options)
 
 
 @command("versions", example="pgflow-yaml versions hello")
@@ -124,32 +113,19 @@ def versions_command(options: Options, *, flow: str) -> None:
     """List the versions of a flow, the newest first."""
     from pgflow_yaml.cli.database import connected
     from pgflow_yaml.cli.lookup import must_be_flow
-    from pgflow_yaml.cli.output import Column, when, write_json, write_table
+    from pgflow_yaml.cli.output import Column, when, write_list
 
     with connected(options) as store:
         must_be_flow(store.list_flows(), flow)
         found = store.list_versions(flow)
-    if options.json:
-        write_json(found)
-        return
-    columns = [
-        Column("VERSION"),
-        Column("ACTIVE"),
-        Column("RUNS", flexible=True),
-        Column("CREATED"),
-        Column("BY"),
+    columns: list[CellsOf] = [
+        (Column("VERSION"), itemgetter("version")),
+        (Column("ACTIVE"), lambda version: "active" if version["active"] else ""),
+        (Column("RUNS", flexible=True), lambda version: _counts(version["runs"])),
+        (Column("CREATED"), lambda version: when(version["created_at"])),
+        (Column("BY"), lambda version: version["created_by"] or ""),
     ]
-    rows = [
-        [
-            each["version"],
-            "active" if each["active"] else "",
-            _counts(each["runs"]),
-            when(each["created_at"]),
-            each["created_by"] or "",
-        ]
-        for each in found
-    ]
-    write_table(columns, rows, options)
+    write_list(found, columns, options)
 
 
 @command("activate", example="pgflow-yaml activate hello fdc2")

@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pgflow_yaml.cli.options import Options, command, pass_options, worker_options
+from pgflow_yaml.cli.options import Options, command, optional_seconds, pass_options, worker_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pgflow_yaml.cli.database import Database
-    from pgflow_yaml.worker import Worker
-
 INPUT_HELP = "JSON, @file, or name=value (repeated)."
 
 
@@ -82,7 +80,17 @@ def start_command(options: Options, *, flow: str, inputs: Sequence[str], key: st
 )
 @worker_options
 @pass_options
-def worker_command(options: Options, /, *, queues: Sequence[str], **given: Any) -> int:
+def worker_command(
+    options: Options,
+    /,
+    *,
+    queues: Sequence[str],
+    burst: bool,
+    poll_interval_ms: float,
+    max_poll_seconds: float,
+    lease: str | None,
+    **given: Any,
+) -> int:
     """Process tasks until told to stop.
 
     SIGTERM or Ctrl-C: what has begun may finish, exit 0. A second one: at once, exit 1.
@@ -90,52 +98,30 @@ def worker_command(options: Options, /, *, queues: Sequence[str], **given: Any) 
     import logging
 
     from pgflow_yaml.cli.database import database
+    from pgflow_yaml.cli.flow_files.loading import worker_settings
     from pgflow_yaml.cli.logs import set_up_logs
     from pgflow_yaml.cli.output import write_json
-    from pgflow_yaml.cli.worker_thread import serve
+    from pgflow_yaml.cli.worker_thread import serve, worker_for
 
     log = logging.getLogger("pgflow_yaml.cli")
     said = "stopping: what has begun may finish; a second signal gives it back at once"
+    settings = worker_settings(lease=optional_seconds(lease, "--lease"), **given)
     with database(options) as place:
         set_up_logs(options, level=logging.INFO)
         for name, near in _unknown(queues, place):
             log.warning('flow "%s" is not in this database yet%s', name, near)
-        worker = _worker(place, queues, **given)
+        worker = worker_for(
+            place,
+            settings,
+            queues=list(queues) or None,
+            burst=burst,
+            poll_interval_ms=poll_interval_ms,
+            max_poll_seconds=max_poll_seconds,
+        )
         code = serve(worker, lambda: log.info(said, extra={"action": "stop"}))
     if options.json:
         write_json({"worker": worker.id, "exit_code": code})
     return code
-
-
-def _worker(
-    place: Database,
-    queues: Sequence[str],
-    *,
-    burst: bool,
-    poll_interval_ms: float,
-    max_poll_seconds: float,
-    lease: str | None,
-    **given: Any,
-) -> Worker:
-    from pgflow_yaml.cli.flow_files.loading import worker_settings
-    from pgflow_yaml.cli.options import optional_seconds
-    from pgflow_yaml.cli.run_here import LEASE
-    from pgflow_yaml.worker import Worker
-    from pgflow_yaml.worker.loop import CONCURRENCY
-
-    settings = worker_settings(lease=optional_seconds(lease, "--lease"), **given)
-    return Worker(
-        place.conninfo,
-        queues=list(queues) or None,
-        concurrency=settings.concurrency or CONCURRENCY,
-        lease_seconds=settings.lease or LEASE,
-        app_dir=settings.app_dir,
-        allow=settings.allow,
-        poll_interval_ms=poll_interval_ms,
-        max_poll_seconds=max_poll_seconds,
-        burst=burst,
-        on_lost=place.revive,
-    )
 
 
 def _unknown(queues: Sequence[str], place: Database) -> list[tuple[str, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pgflow_yaml.cli.live.snapshot import Snapshot
+    from pgflow_yaml.cli.output import CellsOf
 
 STATUSES = ("started", "completed", "failed", "cancelled")
 RUNS_SHOWN = 20
@@ -42,47 +44,30 @@ def runs_command(
     from pgflow_yaml.cli.database import connected
     from pgflow_yaml.cli.lookup import must_be_flow
     from pgflow_yaml.cli.options import optional_seconds
-    from pgflow_yaml.cli.output import write_json
+    from pgflow_yaml.cli.output import write_list
 
     age = optional_seconds(since, "--since")
     with connected(options) as store:
         found = store.list_runs(flow=flow, status=status, since=age, limit=limit)
         if flow is not None and not found:
             must_be_flow(store.list_flows(), flow)
-    if options.json:
-        write_json(found)
-    else:
-        _write_runs(found, options)
+    write_list(found, _run_columns(), options)
 
 
-def _write_runs(found: Sequence[Mapping[str, Any]], options: Options) -> None:
-    from pgflow_yaml.cli.output import Column, when, write_table
+def _run_columns() -> list[CellsOf]:
+    from pgflow_yaml.cli.output import Column, when
     from pgflow_yaml.cli.text import error_text
 
-    columns = [
-        Column("RUN"),
-        Column("FLOW", flexible=True),
-        Column("STATUS"),
-        Column("STEPS", right=True),
-        Column("CREATED"),
-        Column("TOOK", right=True),
-        Column("KEY", flexible=True),
-        Column("ERROR", flexible=True),
+    return [
+        (Column("RUN"), lambda run: run["id"][:8]),
+        (Column("FLOW", flexible=True), itemgetter("flow")),
+        (Column("STATUS"), itemgetter("status")),
+        (Column("STEPS", right=True), lambda run: "{completed}/{total}".format(**run["steps"])),
+        (Column("CREATED"), lambda run: when(run["created_at"])),
+        (Column("TOOK", right=True), _took),
+        (Column("KEY", flexible=True), lambda run: run["key"] or ""),
+        (Column("ERROR", flexible=True), lambda run: error_text(run["error"])),
     ]
-    rows = [
-        [
-            each["id"][:8],
-            each["flow"],
-            each["status"],
-            f"{each['steps']['completed']}/{each['steps']['total']}",
-            when(each["created_at"]),
-            _took(each),
-            each["key"] or "",
-            error_text(each["error"]),
-        ]
-        for each in found
-    ]
-    write_table(columns, rows, options)
 
 
 def _took(run: Mapping[str, Any]) -> str:
