@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import operator
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from math import isfinite
 from typing import Any
 
 from pgflow_yaml.model import Json
@@ -157,11 +158,13 @@ def _size_problem(schema: Mapping[str, Json], size: int, words: tuple[str, str, 
 def _deep_problems(schema: Mapping[str, Json], value: Json, path: str) -> list[Problem]:
     # Start-up: importing jsonschema takes 100 ms; only fields with deep keywords pay for it.
     from jsonschema import Draft7Validator  # noqa: PLC0415
+    from jsonschema.validators import extend  # noqa: PLC0415
     from referencing import Registry  # noqa: PLC0415
 
     # S-5: an empty registry, so that no reference is ever fetched.
     registry: Registry[Any] = Registry()
-    validator = Draft7Validator(dict(schema), registry=registry)
+    checker: Any = extend(Draft7Validator, {"multipleOf": _multiple_of})  # type: ignore[no-untyped-call]
+    validator = checker(dict(schema), registry=registry)
     problems = []
     for error in validator.iter_errors(value):
         place = path + "".join(
@@ -172,6 +175,24 @@ def _deep_problems(schema: Mapping[str, Json], value: Json, path: str) -> list[P
         if _problem(place, found) not in problems:
             problems.append(_problem(place, found))
     return problems
+
+
+def _multiple_of(_validator: Any, factor: Any, value: Any, _schema: Any) -> Iterator[Any]:
+    """Divide the numbers as they are written: as doubles, 0.3 is no multiple of 0.1."""
+    from fractions import Fraction  # noqa: PLC0415 (start-up)
+
+    from jsonschema import ValidationError  # noqa: PLC0415
+
+    def written(number: Any) -> Fraction:
+        return Fraction(repr(number) if isinstance(number, float) else number)
+
+    if type_name(value) == "number" and _is_json(value) and written(value) % written(factor):
+        yield ValidationError(f"no multiple of {factor}")
+
+
+def _is_json(number: Any) -> bool:
+    """Tell whether JSON has this number: it has no infinity and no NaN."""
+    return not isinstance(number, float) or isfinite(number)
 
 
 def _deep_sentence(error: Any, schema: Mapping[str, Json]) -> str:

@@ -207,6 +207,14 @@ def test_keywords_that_nobody_checks_are_refused(keyword: str) -> None:
     )
 
 
+def test_a_default_is_divided_as_it_is_written() -> None:
+    """0.3 is three times 0.1, whatever their doubles are; 0.35 is no multiple of it."""
+    field = "{{type: number, multipleOf: 0.1, default: {}}}"
+
+    assert codes(a_flow("a: {handler: x.a}", f"input: {{n: {field.format(0.3)}}}")) == []
+    assert codes(a_flow("a: {handler: x.a}", f"input: {{n: {field.format(0.35)}}}")) == ["PF208"]
+
+
 def test_a_default_is_not_held_against_a_broken_schema() -> None:
     """A deep mistake in a field is one finding; its default is judged once that is right."""
     field = "{type: array, items: {type: strng}, default: [1]}"
