@@ -73,8 +73,20 @@ def report(error: BaseException, options: Options) -> int:
             where = "the input" if isinstance(error, RefusedInput) else None
             diagnostics.write_text(diagnostics.of_error(error), options, where=where)
         return exit_code
-    sys.stderr.write(f"pgflow-yaml: {_masked(sentence(error))}\n")
+    sys.stderr.write(_fitted(f"pgflow-yaml: {_masked(sentence(error))}") + "\n")
     return exit_code
+
+
+def _fitted(text: str) -> str:
+    """Break a sentence between words where it is wider than the terminal; a pipe gets one line."""
+    if not sys.stderr.isatty():
+        return text
+    import shutil
+    import textwrap
+
+    width = shutil.get_terminal_size().columns
+    lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(lines)
 
 
 def _masked(text: str) -> str:

@@ -187,3 +187,14 @@ def test_lists_fit_the_terminal(shell: Shell, screens: list[Screen]) -> None:
 
     assert max(map(cells, screen.lines)) <= 60
     assert " ago" in screen.raw
+
+
+def test_a_sentence_is_broken_between_words(shell: Shell, screens: list[Screen]) -> None:
+    """The terminal itself would cut the command that the sentence names; a pipe gets one line."""
+    screen = Screen(shell, "versions", "no_such_flow_in_here", width=60)
+    screens.append(screen)
+    screen.to_the_end()
+
+    assert max(map(cells, screen.lines)) <= 60
+    assert len([line for line in screen.lines if line]) > 1
+    assert shell("versions", "no_such_flow_in_here", expect=2).err.count("\n") == 1
