@@ -285,7 +285,7 @@ begin
         skipped_at = case u.policy when 'fail' then null else greatest(v_now, s.created_at) end,
         skip_reason = case u.policy when 'fail' then null else 'handler_failed' end,
         remaining_tasks = case u.policy when 'fail' then s.remaining_tasks end,
-        error_message = u.fault ->> 'message',
+        error_message = coalesce(u.error ->> 'step_message', u.error ->> 'message'),
         error = u.fault
     from used_up u
     where s.run_id = u.run_id and s.step_slug = u.step_slug and s.status = 'started'

@@ -107,14 +107,15 @@ begin
   perform pgflow._queue_park(v_queue, v_claimed, v_until);
   return query
     select t.flow_slug, t.run_id, t.step_slug,
-      case when d.step_type = 'map' then coalesce(t.item, pgflow._map_source(r, d) -> t.task_index)
+      case when k.map then coalesce(t.item, case when d.map_items is null then pgflow._map_source(r, d) -> t.task_index end)
            when d.deps_count = 0 then '{}'::jsonb
            else pgflow._merged_outputs(t.run_id, d) end,
       t.message_id, t.task_index,
-      case when d.step_type = 'single' and d.deps_count = 0 then r.input end
+      case when not k.map and d.deps_count = 0 then r.input end
     from pgflow.step_tasks t
     join pgflow.steps d on d.flow_slug = t.flow_slug and d.step_slug = t.step_slug
     join pgflow.runs r on r.run_id = t.run_id
+    cross join lateral (select d.step_type = 'map' and d.fixed_tasks is null as map) k
     where t.message_id = any(v_claimed) and t.queue_name = v_queue
     order by t.message_id;
 end

@@ -100,6 +100,10 @@ class Door:
         (row,) = self.rows("select * from pgflow.runs where run_id = %s", run)
         return row
 
+    def status(self, run: str) -> str:
+        """The run's status."""
+        return str(self.run(run)["status"])
+
     def step(self, run: str, slug: str) -> Row:
         """One step state's row."""
         query = "select * from pgflow.step_states where run_id = %s and step_slug = %s"

@@ -67,6 +67,19 @@ def test_a_queue_that_is_made_again_numbers_on(door: Door) -> None:
     door.one("delete from pgflow.runs where run_id <> %s returning 1", second)
 
 
+def test_slugs_that_differ_in_case_share_one_queue(door: Door) -> None:
+    """Pgmq lower-cases table names; deleting one of the flows leaves the other its messages."""
+    runs = {slug: door.start(door.flow(slug, a={})) for slug in ("Twin", "twin")}
+    query = "select message ->> 'flow_slug' from pgmq.q_twin order by msg_id"
+    assert door.column(query) == ["Twin", "twin"]
+
+    door.one("select pgflow.delete_flow_and_data('Twin')")
+
+    assert door.column(query) == ["twin"]
+    assert door.work("twin") == ["a"]
+    assert door.run(runs["twin"])["status"] == "completed"
+
+
 def test_a_long_slug_is_refused_by_the_queue(door: Door) -> None:
     """48 characters pass the check and are too many for pgmq; nothing is written."""
     with pytest.raises(psycopg.Error, match="queue name is too long"):

@@ -47,6 +47,16 @@ def test_very_many_claims_wait_very_long_and_overflow_nothing(by_hand: Door) -> 
     assert by_hand.one("select vt > now() + interval '60 years' from pgmq.q_flow")
 
 
+def test_a_failure_without_a_message_has_none(door: Door) -> None:
+    """Neither the task nor the step makes one up."""
+    door.flow("flow", a={"max_attempts": 1})
+    run = door.start("flow")
+
+    row = door.report("fail_task", door.claim("flow")[0], None)
+
+    assert (row["error_message"], door.step(run, "a")["error_message"]) == (None, None)
+
+
 @pytest.mark.parametrize("most", [0, 1])
 def test_with_at_most_one_attempt_the_first_failure_is_final(door: Door, most: int) -> None:
     """0 counts as 1; the step's number comes before the flow's."""

@@ -8,6 +8,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from tests.engine.driver import Engine, a_step, literal
 from tests.engine.pgflow_door import a_map, deps
 
 if TYPE_CHECKING:
@@ -114,6 +115,64 @@ def test_reading_claiming_and_completing_may_be_one_statement(by_hand: Door) -> 
 
     assert status == "completed"
     assert by_hand.statuses(run) == {"a": "completed", "b": "started"}
+
+
+def test_callers_wrap_these_functions_in_their_own(by_hand: Door) -> None:
+    """In SQL functions of the same row types, one as the argument of another, into variables."""
+    by_hand.flow("flow", a={"max_attempts": 2})
+    by_hand.db.execute(
+        """create function public.claim_next(slug text) returns setof pgflow.step_task_record
+        language sql as $$
+          select s.* from pgmq.read_with_poll(slug, 1, 1, 1, 50) m,
+            lateral pgflow.start_tasks(slug, array[m.msg_id], null) s $$;
+        create function public.poll_and_fail(slug text) returns setof pgflow.step_tasks
+        language sql as $$
+          select f.* from public.claim_next(slug) c,
+            lateral pgflow.fail_task(c.run_id, c.step_slug, c.task_index, slug || ' broke') f $$;
+        create function public.as_variable(run uuid) returns text language plpgsql as $$
+          declare t pgflow.step_tasks; c pgflow.step_task_record; r pgflow.runs;
+          begin
+            select * into t from pgflow.step_tasks where run_id = run;
+            select * into r from pgflow.runs where run_id = run;
+            select * into c from pgflow.start_tasks(t.flow_slug, array[t.message_id], null);
+            return t.status || ', ' || r.status || ', ' || (c.flow_input ->> 'x');
+          end $$"""
+    )
+    run = by_hand.start("flow", {"x": 1})
+
+    (row,) = by_hand.rows("select * from public.poll_and_fail('flow')")
+
+    assert (row["status"], row["error_message"]) == ("queued", "flow broke")
+    assert by_hand.one("select public.as_variable(%s)", run) == "queued, started, 1"
+    completed = """select (pgflow.complete_task(s.run_id, s.step_slug, 0,
+      to_jsonb(s.attempts_count))).output from pgflow.step_tasks s"""
+    assert by_hand.one(completed) == 2
+
+
+def test_a_claim_of_a_deployed_flow_gives_what_its_worker_would_get(
+    door: Door, engine: Engine
+) -> None:
+    """Elements of a map by its expression; the run's input where there are only so many tasks."""
+    steps = {"each": a_step(map=literal(["x", None])), "so_many": a_step(initial_tasks=2)}
+    fields = {"n": {"type": "integer"}}
+    slug = engine.deploy("ours", steps, input=fields)["flow_slug"]
+    engine.start("ours", {"n": 1})
+    claimed = door.rows(
+        """select * from pgflow.start_tasks(%s, array(
+          select msg_id from pgmq.read('ours', 0, 9)), %s) order by step_slug, task_index""",
+        slug,
+        door.worker,
+    )
+
+    assert [(task["input"], task["flow_input"]) for task in claimed] == [
+        ("x", None),
+        (None, None),
+        ({}, {"n": 1}),
+        ({}, {"n": 1}),
+    ]
+    for task in claimed:
+        assert door.complete(task, 1)["status"] == "completed"
+    assert door.counts("ours") == (0, 0)
 
 
 def test_completing_moves_the_message_and_starts_what_is_next(door: Door) -> None:
