@@ -238,6 +238,7 @@ create table pgflow.step_tasks (
   crashes_count int not null default 0,
   uncounted int not null default 0,
   cancelled_at timestamptz,
+  refused_at timestamptz,
   constraint step_tasks_pkey primary key (run_id, step_slug, task_index),
   constraint step_tasks_run_id_step_slug_fkey foreign key (run_id, step_slug)
     references pgflow.step_states (run_id, step_slug),
@@ -254,6 +255,7 @@ create table pgflow.step_tasks (
 create index step_tasks_by_message on pgflow.step_tasks (message_id, queue_name);
 comment on column pgflow.step_tasks.item is 'a map task''s element, stored once';
 comment on column pgflow.step_tasks.lease is 'until when its worker may hold it unheard; null: claimed by start_tasks, or not started';
+comment on column pgflow.step_tasks.refused_at is 'since when workers without its handler have come across it';
 comment on column pgflow.step_tasks.uncounted is 'attempts that did not use up the budget: crashes, releases';
 
 create table pgflow.task_errors (
@@ -270,6 +272,12 @@ create table pgflow.task_errors (
   created_at timestamptz not null default now()
 );
 create index task_errors_by_run on pgflow.task_errors (run_id, id);
+
+create table pgflow.missing_handlers (
+  handler text primary key,
+  since timestamptz not null
+);
+comment on table pgflow.missing_handlers is 'handlers that a worker refused and no worker has been given since';
 
 create table pgflow.audit (
   id bigint generated always as identity primary key,

@@ -167,7 +167,7 @@ begin
 end
 $$;
 
--- Which of these messages are not there (repairs only).
+-- Which of these messages are not there; null: all are (repairs only).
 create or replace function pgflow._queue_missing(p_queue text, p_ids bigint[]) returns bigint[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -175,6 +175,9 @@ as $$
 declare
   v_missing bigint[];
 begin
+  if to_regclass(format('pgmq.%I', 'q_' || lower(p_queue))) is null then
+    return p_ids;
+  end if;
   execute format($sql$
     select array_agg(m.id) from unnest($1) m(id) where not exists (select 1 from pgmq.%I q where q.msg_id = m.id)
     $sql$, 'q_' || lower(p_queue))

@@ -67,7 +67,7 @@ begin
       returning flow_slug, run_id, step_slug, task_index, message_id, queue_name
     )
     select m.queue_name, array_agg(row(m.message_id,
-        v_clock + coalesce((d.spec ->> 'start_delay_ms')::int, d.opt_start_delay * 1000::bigint, 0) * interval '1 ms',
+        v_clock + coalesce((d.spec ->> 'start_delay_ms')::bigint, d.opt_start_delay * 1000::bigint, 0) * interval '1 ms',
         m.flow_slug, m.run_id, m.step_slug, m.task_index)::pgflow._message order by m.message_id) as messages
     from made m
     join pgflow.steps d on d.flow_slug = m.flow_slug and d.step_slug = m.step_slug

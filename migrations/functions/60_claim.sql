@@ -95,6 +95,7 @@ begin
   if cardinality(v_steps) = 0 then
     return '{"tasks": [], "contexts": {}, "specs": {}}';
   end if;
+  perform pgflow._note_handlers(v_steps);
   return jsonb_build_object('tasks', v_tasks) || pgflow._contexts(v_steps);
 end
 $$;
@@ -116,7 +117,7 @@ as $$
               else '{}' end), '{}'),
     'specs', coalesce(jsonb_object_agg(p.flow_slug || '/' || p.step_slug,
       jsonb_build_object('handler', d.handler, 'map', k.map, 'deps', d.deps_count > 0,
-        'timeout_ms', coalesce((d.spec ->> 'timeout_ms')::int, coalesce(d.opt_timeout, 60) * 1000),
+        'timeout_ms', coalesce((d.spec ->> 'timeout_ms')::bigint, coalesce(d.opt_timeout, 60) * 1000),
         'max_attempts', coalesce(d.opt_max_attempts, 3))
       || case when d.spec ? 'with' then jsonb_build_object('with', d.spec -> 'with' -> 'ast') else '{}' end), '{}'))
   from unnest(p_steps) p
@@ -164,11 +165,13 @@ begin
          jsonb_agg(jsonb_build_object('id', t.message_id, 'run_id', t.run_id, 'step', t.step_slug, 'index', t.task_index,
             'status', t.status, 'leased', t.lease is not null, 'mine', t.last_worker_id = p_worker,
             'attempt', t.attempts_count, 'crashes', t.crashes_count, 'handler', s.handler,
-            'refused', s.handler = any(p_refused) is true, 'overdue', t.queued_at < v_now - interval '24 hours'))
+            'refused', s.handler = any(p_refused) is true, 'overdue', t.refused_at < v_now - interval '24 hours'
+              and m.since < v_now - interval '24 hours'))
            filter (where t.status <> 'queued' or s.handler = any(p_refused))
   into v_claimed, v_odd
   from pgflow.step_tasks t
   join pgflow.steps s on s.flow_slug = t.flow_slug and s.step_slug = t.step_slug
+  left join pgflow.missing_handlers m on m.handler = s.handler
   where t.message_id = any(v_claimed) and t.queue_name = p_queue;
   if v_odd is not null or cardinality(v_claimed) is distinct from cardinality(v_ids) then
     v_claimed := coalesce(v_claimed, '{}') || pgflow._sort_out(p_queue, v_ids, v_claimed, v_odd, p_lease);
@@ -177,7 +180,7 @@ begin
   with started as (
     update pgflow.step_tasks t
     set status = 'started', started_at = greatest(v_now, t.queued_at), attempts_count = t.attempts_count + 1,
-        lease = v_clock + p_lease, last_worker_id = p_worker,
+        lease = v_clock + p_lease, last_worker_id = p_worker, refused_at = null,
         uncounted = t.uncounted + (t.status = 'started')::int,
         crashes_count = t.crashes_count + (t.status = 'started' and t.last_worker_id is distinct from p_worker)::int
     where t.message_id = any(v_claimed) and t.queue_name = p_queue
@@ -193,7 +196,8 @@ end
 $$;
 
 -- What a claim read and cannot simply start: messages without a task or of ended tasks go; what somebody holds comes
--- back in 50 ms; a refused handler's task rests 1 s and fails after a day; a started task with a lease is taken over
+-- back in 50 ms; a refused handler's task rests 1 s and fails after a
+-- day in which no worker was given that handler; a started task with a lease is taken over
 -- (not in the first lease after a restart of the server, when its worker may only have been cut off), and fails at
 -- its fifth crash (R-4). Returns the messages of those to take over.
 create or replace function pgflow._sort_out(
@@ -235,6 +239,7 @@ begin
         v_error := jsonb_build_object('type', 'HandlerMissing',
           'message', format('no worker had the handler %s for 24 hours', v_task.handler));
       else
+        perform pgflow._note_refusal(v_task.handler, p_queue, v_task.id);
         v_parked := v_parked || v_task.id;
         v_until := v_until || (v_clock + interval '1 second');
       end if;
@@ -259,6 +264,40 @@ begin
     perform pgflow._queue_drop(p_queue, v_gone, false);
   end if;
   return v_takeover;
+end
+$$;
+
+-- Remembers since when a task, and its handler anywhere, has found no worker. Never waits; the caller holds the task.
+create or replace function pgflow._note_refusal(p_handler text, p_queue text, p_message_id bigint) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  update pgflow.step_tasks t set refused_at = pgflow.clock()
+  where t.message_id = p_message_id and t.queue_name = p_queue and t.refused_at is null;
+  if not exists (select 1 from pgflow.missing_handlers m where m.handler = p_handler)
+    and pg_try_advisory_xact_lock(hashtext('pgflow.missing_handlers'), hashtext(p_handler))
+  then
+    insert into pgflow.missing_handlers (handler, since) values (p_handler, pgflow.clock()) on conflict do nothing;
+  end if;
+end
+$$;
+
+-- Forgets handlers as missing that a worker has just been given. Never waits.
+create or replace function pgflow._note_handlers(p_steps pgflow._ended[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if exists (select 1 from pgflow.missing_handlers) then
+    delete from pgflow.missing_handlers m
+    where m.handler in (
+      select x.handler from pgflow.missing_handlers x
+      where x.handler in (
+        select d.handler from unnest(p_steps) p
+        join pgflow.steps d on d.flow_slug = p.flow_slug and d.step_slug = p.step_slug)
+      for update skip locked);
+  end if;
 end
 $$;
 

@@ -61,7 +61,7 @@ begin
     with pushed as (
       update pgflow.step_tasks t
       set lease = least(v_clock + p_lease, t.started_at + interval '5 seconds' + coalesce(
-            (select (d.spec ->> 'timeout_ms')::int * interval '1 ms' from pgflow.steps d
+            (select (d.spec ->> 'timeout_ms')::bigint * interval '1 ms' from pgflow.steps d
              where d.flow_slug = t.flow_slug and d.step_slug = t.step_slug), interval '1 minute'))
       where t.message_id = any(v_held) and t.last_worker_id = p_worker and t.status = 'started'
       returning t.queue_name, t.message_id, t.lease
@@ -86,8 +86,8 @@ $$;
 
 -- R-3, the backstop: what should be impossible is put right. Live tasks without a message are sent again, ready steps
 -- are begun, wide maps that nobody makes are called for. (A message without a task is dropped by the claim that reads
--- it.) Any worker may call it at any time: rows that somebody holds are skipped, p_limit bounds each kind. Returns the
--- number of repairs.
+-- it.) Any worker may call it at any time: rows that somebody holds are skipped. It looks at p_limit live runs from a
+-- random place on, so its cost is bounded and all runs have their turn. Returns the number of repairs.
 create or replace function pgflow.sweep(p_limit int default 1000) returns int
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -100,17 +100,37 @@ set enable_mergejoin = off
 set jit = off
 as $$
 declare
+  v_from uuid := gen_random_uuid();
+  v_runs uuid[];
+begin
+  v_runs := array(
+    select r.run_id from pgflow.runs r where r.status = 'started' and r.run_id >= v_from order by r.run_id limit p_limit);
+  v_runs := v_runs || array(
+    select r.run_id from pgflow.runs r where r.status = 'started' and r.run_id < v_from order by r.run_id
+    limit p_limit - cardinality(v_runs));
+  v_runs := array(
+    select r.run_id from pgflow.runs r
+    where r.run_id = any(v_runs)
+      and (select f.door from pgflow.flows f where f.flow_slug = r.flow_slug) = 'deploy');
+  return pgflow._sweep_tasks(v_runs) + pgflow._sweep_steps(v_runs);
+end
+$$;
+
+-- The half of the sweep that looks at tasks: what is live has its message. Locks tasks, skipping those held.
+create or replace function pgflow._sweep_tasks(p_runs uuid[]) returns int
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
   v_queue record;
   v_sent int := 0;
   v_messages pgflow._message[];
 begin
   for v_queue in
     select t.queue_name, array_agg(t.message_id) as ids
-    from pgflow.runs r
-    join pgflow.step_states s on s.run_id = r.run_id and s.status = 'started'
-    join pgflow.flows f on f.flow_slug = r.flow_slug and f.door = 'deploy'
+    from pgflow.step_states s
     join pgflow.step_tasks t on t.run_id = s.run_id and t.step_slug = s.step_slug
-    where r.status = 'started'
+    where s.run_id = any(p_runs) and s.status = 'started'
       and (t.status = 'queued' and t.task_index < s.sent or t.status = 'started' and t.lease < pgflow.clock())
     group by 1
   loop
@@ -120,18 +140,19 @@ begin
       select t.* from pgflow.step_tasks t
       where t.message_id = any(pgflow._queue_missing(v_queue.queue_name, v_queue.ids))
         and t.queue_name = v_queue.queue_name and t.status in ('queued', 'started')
-      limit p_limit for no key update skip locked) k;
+      for no key update skip locked) k;
     if v_messages is not null then
+      perform pgflow._queue_ensure(v_queue.queue_name);
       perform pgflow._queue_send(v_queue.queue_name, v_messages);
       v_sent := v_sent + cardinality(v_messages);
     end if;
   end loop;
-  return v_sent + pgflow._sweep_steps(p_limit);
+  return v_sent;
 end
 $$;
 
 -- The half of the sweep that looks at steps. Locks runs, skipping those that somebody holds.
-create or replace function pgflow._sweep_steps(p_limit int) returns int
+create or replace function pgflow._sweep_steps(p_runs uuid[]) returns int
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -143,19 +164,17 @@ declare
 begin
   v_runs := array(
     select r.run_id from pgflow.runs r
-    where r.status = 'started' and exists (
+    where r.run_id = any(p_runs) and exists (
       select 1 from pgflow.step_states s
       where s.run_id = r.run_id and (s.status = 'created' and s.remaining_deps = 0
                                      or s.status = 'started' and s.made < s.initial_tasks))
-      and exists (select 1 from pgflow.flows f where f.flow_slug = r.flow_slug and f.door = 'deploy')
-    order by r.run_id limit p_limit for no key update skip locked);
+    order by r.run_id for no key update skip locked);
   select array_agg(row(s.run_id, s.flow_slug, s.step_slug, null, null)::pgflow._start) into v_ready
   from pgflow.step_states s where s.run_id = any(v_runs) and s.status = 'created' and s.remaining_deps = 0;
   if v_ready is not null then
     v_count := cardinality(v_ready);
     perform pgflow._advance('{}', v_ready);
   end if;
-  perform pgflow._queue_ensure('pgflow__clock');
   for v_state in
     select s.run_id, s.step_slug from pgflow.step_states s
     where s.run_id = any(v_runs) and s.status = 'started' and s.made < s.initial_tasks

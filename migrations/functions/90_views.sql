@@ -58,7 +58,7 @@ as $$
   cross join lateral (
     select max(x.due_at) as due_at
     from (values (l.retry_at), (case when t.attempts = 0 then
-            s.started_at + (s.spec ->> 'start_delay_ms')::int * interval '1 ms' end)) x(due_at)
+            s.started_at + (s.spec ->> 'start_delay_ms')::bigint * interval '1 ms' end)) x(due_at)
     where x.due_at > pgflow.clock()) n
 $$;
 

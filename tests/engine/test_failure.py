@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -304,3 +305,28 @@ def test_a_cancelled_run_ends_once_and_takes_its_tasks_along(engine: Engine) -> 
     assert engine.snapshot(run)["run"]["error"]["message"] == "enough"
     assert engine.report(done(two)) == ["run_terminal"]
     assert set(engine.statuses(run).values()) == {"cancelled"}
+
+
+def test_the_longest_durations_of_the_language_fit(engine: Engine) -> None:
+    """A year as timeout, start_delay and back-off: parked until then, nobody is held up."""
+    longest = 365 * 86_400_000
+    retry = {"base_delay": longest, "max_delay": longest}
+    engine.deploy(
+        "long", {"a": a_step(timeout=longest, retry=retry), "b": a_step("a", start_delay=longest)}
+    )
+    engine.now("2100-01-01 12:00:00Z")
+    run = engine.start("long")
+
+    (first,) = engine.claim("long")
+    beat = engine.call("heartbeat", engine.worker, "30 s", json.dumps([first]))
+    engine.report(failed(first))
+    engine.now("2101-01-01 12:00:00Z")
+    engine.report(done(engine.claim("long")[0]))
+    resting = engine.claim("long")
+    engine.snapshot(run)
+    engine.now("2102-01-01 12:00:01Z")
+    engine.work("long")
+
+    assert beat == {"lost": [], "stop": []}
+    assert resting == []
+    assert engine.status(run) == "completed"

@@ -244,17 +244,38 @@ def test_a_refused_handler_rests_and_does_not_use_up_an_attempt(
 
 
 def test_a_handler_that_nobody_has_fails_after_a_day(engine: Engine, flow: str) -> None:
-    """R-4: that loop has an end too."""
+    """R-4: that loop has an end too. The day begins when the first worker comes across the task."""
     run = engine.start(flow)
-    engine.now("2100-01-02 11:59:00Z")
+    engine.now("2100-01-03 12:00:00Z")
+    engine.claim(flow, refused=["app.work"])
+    engine.now("2100-01-04 11:59:59Z")
     engine.claim(flow, refused=["app.work"])
     before = engine.status(run)
-    engine.now("2100-01-02 12:00:01Z")
+    engine.now("2100-01-04 12:00:01Z")
 
     engine.claim(flow, refused=["app.work"])
 
     assert before == "started"
     assert engine.snapshot(run)["run"]["error"]["type"] == "HandlerMissing"
+
+
+def test_a_handler_that_somebody_has_is_not_missing(
+    engine: Engine, other: Engine, flow: str
+) -> None:
+    """While a capable worker is at work elsewhere, what others cannot call only waits."""
+    run = engine.start(flow)
+    engine.claim(flow, refused=["app.work"])
+    engine.deploy("elsewhere", {"a": a_step()})
+    engine.start("elsewhere")
+    other.now("2100-01-01 20:00:00Z")
+    other.work("elsewhere")
+    engine.now("2100-01-02 13:00:00Z")
+
+    engine.claim(flow, refused=["app.work"])
+
+    assert engine.status(run) == "started"
+    other.now("2100-01-02 13:00:02Z")
+    assert other.work(flow) == 1
 
 
 def test_the_claim_never_waits_for_a_lock(engine: Engine, database: str) -> None:
@@ -334,17 +355,34 @@ def test_a_message_without_a_task_is_dropped_by_who_reads_it(engine: Engine, flo
     assert engine.one("select count(*) from pgmq.q_flow") == 0
 
 
+def test_a_sweep_looks_at_some_runs_and_in_time_at_all(engine: Engine) -> None:
+    """Its cost is bounded by its limit; where it begins is random."""
+    engine.deploy("flow", {"a": a_step()})
+    for _ in range(20):
+        engine.start("flow")
+    engine.db.execute("delete from pgmq.q_flow")
+
+    first = engine.call("sweep", 5)
+    rounds = 1
+    while engine.one("select count(*) from pgmq.q_flow") < 20:
+        engine.call("sweep", 5)
+        rounds += 1
+        assert rounds < 500
+
+    assert first == 5
+    assert engine.work("flow") == 20
+
+
 def test_the_queues_may_all_be_dropped_and_the_sweep_brings_the_work_back(engine: Engine) -> None:
-    """Callers of pgmq drop every queue; a deploy makes ours again, and no two tasks share an id."""
+    """Callers of pgmq drop every queue; the sweep makes ours anew, no two tasks share an id."""
     steps = {"a": a_step(map=literal(list(range(6000))))}
     engine.deploy("flow", steps)
     run = engine.start("flow")
     engine.db.execute("select pgmq.drop_queue(queue_name) from pgmq.list_queues()")
 
     idle = engine.claim("flow")
-    engine.deploy("flow", steps)
+    engine.call("sweep")
     engine.start("flow")
-    engine.call("sweep", 10_000)
 
     assert idle == []
     assert engine.work("flow") == 12_000
