@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import isfinite
 from typing import Any
 
+from pgflow_yaml.json_text import ChangedInReading, NotJson, read_json
 from pgflow_yaml.model import Json
 from pgflow_yaml.suggestions import did_you_mean
 
@@ -76,7 +77,10 @@ def from_pairs(spec: Spec | None, pairs: Iterable[str]) -> tuple[dict[str, Json]
         elif name in result:
             problems.append(_problem(name, "is given twice"))
         else:
-            result[name] = _read(fields.get(name), text)
+            try:
+                result[name] = _read(fields.get(name), text)
+            except ChangedInReading as error:
+                problems.append(_problem(name, f"cannot be taken: {error}"))
     return result, problems
 
 
@@ -120,6 +124,8 @@ def same(one: Json, other: Json) -> bool:
 
 
 def _problem_at_top(schema: Mapping[str, Json], value: Json) -> str | None:
+    if not _is_json(value):
+        return f"is {_json(value)}, which is not a number in JSON"
     types = _types(schema)
     if types and not any(has_type(value, name) for name in types):
         return f"must be {' or '.join(types)}, not {_shown_type(value)}"
@@ -190,9 +196,9 @@ def _multiple_of(_validator: Any, factor: Any, value: Any, _schema: Any) -> Iter
         yield ValidationError(f"no multiple of {factor}")
 
 
-def _is_json(number: Any) -> bool:
-    """Tell whether JSON has this number: it has no infinity and no NaN."""
-    return not isinstance(number, float) or isfinite(number)
+def _is_json(value: Any) -> bool:
+    """Tell whether JSON has this value: it has no infinity and no NaN."""
+    return not isinstance(value, float) or isfinite(value)
 
 
 def _deep_sentence(error: Any, schema: Mapping[str, Json]) -> str:
@@ -224,23 +230,32 @@ def _read(schema: Json, text: str) -> Json:
     types = _types(schema) if isinstance(schema, dict) else []
     if not types and isinstance(options, list):
         return next((option for option in options if _as_text(option) == text), text)
+    if not types:
+        return _parsed(text) if re.match(r'[\[{"0-9-]|true$|false$|null$', text) else text
+    refused: ChangedInReading | None = None
     for name in types:
         if name == "string":
             return text
-        value = _parsed(text)
-        if has_type(value, name):
-            return value
-    if types or not re.match(r'[\[{"0-9-]|true$|false$|null$', text):
-        return text
-    return _parsed(text)
+        try:
+            value = _parsed(text)
+        except ChangedInReading as error:
+            refused = error
+        else:
+            if has_type(value, name):
+                return value
+    if refused is not None:
+        raise refused
+    return text
 
 
 def _parsed(text: str) -> Json:
+    """Read JSON, or take the text for what it is; ChangedInReading if it is neither."""
     try:
-        value: Json = json.loads(text, parse_constant=lambda _: text)
-    except (ValueError, RecursionError):
+        return read_json(text)
+    except ChangedInReading:
+        raise
+    except NotJson:
         return text
-    return value
 
 
 def _as_text(value: Json) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from dataclasses import dataclass
@@ -13,6 +12,8 @@ import click
 
 from pgflow_yaml.errors import Diagnostic, InvalidInput, Span
 from pgflow_yaml.inputs import apply_defaults_and_check, from_pairs
+from pgflow_yaml.json_text import NotJson, read_json
+from pgflow_yaml.positions import Lines
 
 from .failures import RefusedInput
 
@@ -50,7 +51,8 @@ def read_input(texts: Sequence[str], spec: Spec) -> dict[str, Json]:
     if isinstance(value, dict):
         value = {**value, **named}
     _, refused = apply_defaults_and_check(spec, value)
-    problems += refused
+    unread = {problem["path"] for problem in problems}
+    problems += [problem for problem in refused if problem["path"] not in unread]
     if problems:
         raise _located(problems, where, pairs, spec=spec)
     return value if isinstance(value, dict) else {}
@@ -70,21 +72,13 @@ def as_text(value: Json) -> str:
 def _read_whole(given: str) -> tuple[Json, Text]:
     where = _text(given)
     try:
-        value: Json = json.loads(where.text, parse_constant=_no_constant)
-    except json.JSONDecodeError as error:
-        span = Span(
-            line=error.lineno, column=error.colno, end_line=error.lineno, end_column=error.colno + 1
-        )
-        message = f"the input is not JSON: {error.msg[:1].lower()}{error.msg[1:]}"
-        finding = Diagnostic(code=CODE_UNREADABLE, message=message, span=span)
-        raise RefusedInput(where.name, where.text, [finding]) from error
-    except (ValueError, RecursionError) as error:
-        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        return read_json(where.text), where
+    except NotJson as error:
+        span = Lines(where.text).span(error.start, error.end) if error.end else None
         finding = Diagnostic(
-            code=CODE_UNREADABLE, message=f"the input is not JSON: {reason}", span=None
+            code=CODE_UNREADABLE, message=f"the input is not JSON: {error}", span=span
         )
         raise RefusedInput(where.name, where.text, [finding]) from error
-    return value, where
 
 
 def _text(given: str) -> Text:
@@ -99,10 +93,6 @@ def _text(given: str) -> Text:
         raise click.UsageError(f"{path} is not UTF-8 text") from error
     except OSError as error:
         raise click.UsageError(f"{path} cannot be read: {error.strerror}") from error
-
-
-def _no_constant(name: str) -> Json:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _located(

@@ -80,6 +80,31 @@ def test_broken_json_has_line_and_column() -> None:
     assert message.startswith("the input is not JSON")
 
 
+def test_a_key_that_stands_twice_in_json_is_refused_at_its_second_place(tmp_path: Path) -> None:
+    """JSON is held to the same rule as flow files (S-3): no key is dropped in silence."""
+    message = 'the input is not JSON: the key "a" stands twice in its object'
+    file = tmp_path / "input.json"
+    file.write_text('{"order_id": 7,\n "items": [{"a": 3, "a": 4}]}')
+
+    assert refused(file.read_text()) == [("--input", message, '"a"')]
+    assert refused(f"@{file}") == [(str(file), message, '"a"')]
+    with pytest.raises(InvalidFlow) as caught:
+        read_input([f"@{file}"], SPEC)
+    (finding,) = caught.value.diagnostics
+    assert finding.span is not None
+    assert (finding.span.line, finding.span.column) == (2, 21)
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "NaN", "Infinity"])
+def test_a_number_that_is_none_is_shown_where_it_stands(number: str) -> None:
+    """It is neither an infinite integer nor a second mistake of the same field."""
+    ((_, message, marked),) = refused(f'{{"order_id": {number}}}')
+    assert (message.startswith(f"the input is not JSON: {number} is "), marked) == (True, number)
+
+    ((_, message, marked),) = refused(f"order_id={number}")
+    assert (message.startswith(f"order_id cannot be taken: {number} is "), marked) == (True, number)
+
+
 @pytest.mark.parametrize("text", ['{"order_id": NaN}', "[" * 100_000, "[1]"])
 def test_what_is_no_object_of_json_is_refused(text: str) -> None:
     """NaN, bottomless nesting and lists are findings, not tracebacks."""

@@ -91,6 +91,7 @@ def test_an_input_that_is_no_object_is_refused(value: Any) -> None:
         ),
         ({"uniqueItems": True}, [1, 1], "x: must not have the same item twice"),
         ({"multipleOf": 3}, 4, "x: must be a multiple of 3"),
+        ({"type": "integer"}, float("inf"), "x: is Infinity, which is not a number in JSON"),
         ({"multipleOf": 0.1}, 0.3, None),
         ({"multipleOf": 0.1}, 0.35, "x: must be a multiple of 0.1"),
         ({"multipleOf": 0.01}, 4.35, None),
@@ -171,6 +172,22 @@ def test_a_pair_that_is_none_is_named() -> None:
 
     assert value == {"order_id": "x"}
     assert [problem["path"] for problem in problems] == ["plan", "=1", "order_id"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1e400", "cannot be taken: 1e400 is too large for a double"),
+        ("NaN", "cannot be taken: NaN is not a number in JSON"),
+        ('{"a": 3, "a": 4}', 'cannot be taken: the key "a" stands twice in its object'),
+    ],
+)
+def test_a_pair_that_would_be_changed_in_reading_is_refused(text: str, message: str) -> None:
+    """A field that takes no text must not lose a part of what is given."""
+    spec: dict[str, Any] = {"x": {"type": ["number", "object"]}, "text": {"type": "string"}}
+
+    assert from_pairs(spec, [f"x={text}"]) == ({}, [{"path": "x", "message": message}])
+    assert from_pairs(spec, [f"text={text}"]) == ({"text": text}, [])
 
 
 @given(st.text(max_size=20))
