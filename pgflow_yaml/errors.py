@@ -5,6 +5,7 @@ PgflowError
 ├── InvalidInput           a run input was refused; .problems has path and message   exit 1
 ├── RunFailed              a run ended as failed; .run, .step, .error                exit 1
 ├── RunCancelled           a run was cancelled; .run                                 exit 1
+├── WrongSetting           an option, variable or project setting cannot be so       exit 2
 ├── NotFound               no such flow, run or step; .suggestions                   exit 2
 ├── SchemaMismatch         database not migrated, or newer than this release         exit 3
 └── Unavailable            database unreachable after bounded tries                  exit 3
@@ -113,6 +114,10 @@ class RunCancelled(PgflowError):
         """Name the run."""
         self.run = run
         super().__init__(message or f"run {run} was cancelled")
+
+
+class WrongSetting(PgflowError):
+    """A setting has a value that it cannot have."""
 
 
 class NotFound(PgflowError):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pgflow_yaml.errors import NotFound, PgflowError
+from pgflow_yaml.errors import NotFound, WrongSetting
 from pgflow_yaml.suggestions import did_you_mean
 
 if TYPE_CHECKING:
@@ -133,10 +133,10 @@ def _table(folder: Path) -> tuple[Path | None, dict[str, Any]]:
         try:
             content = tomllib.loads(file.read_text("utf-8"))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise PgflowError(f"{file} cannot be read: {error}") from error
+            raise WrongSetting(f"{file} cannot be read: {error}") from error
         table = content.get("tool", {}).get(_TABLE, {})
         if not isinstance(table, dict):
-            raise PgflowError(f"{file}: [tool.{_TABLE}] is not a table")
+            raise WrongSetting(f"{file}: [tool.{_TABLE}] is not a table")
         return file, table
     return None, {}
 
@@ -145,14 +145,14 @@ def _words(value: object, source: str) -> tuple[str, ...]:
     if isinstance(value, str):
         value = value.replace(",", " ").split()
     if not isinstance(value, list | tuple) or not all(isinstance(word, str) for word in value):
-        raise PgflowError(f"{source}: allow is a list of module names")
+        raise WrongSetting(f"{source}: allow is a list of module names")
     return tuple(value)
 
 
 def _whole(value: object, source: str) -> int | None:
     number = _seconds(value, source)
     if number is not None and (number < 1 or number != int(number)):
-        raise PgflowError(f"{source}: {value} is not a whole number of at least 1")
+        raise WrongSetting(f"{source}: {value} is not a whole number of at least 1")
     return None if number is None else int(number)
 
 
@@ -164,5 +164,6 @@ def _seconds(value: object, source: str) -> float | None:
     except ValueError:
         number = -1.0
     if not 0 < number < float("inf"):
-        raise PgflowError(f"{source}: {value} is not a positive number")
+        value = f"{value:g}" if isinstance(value, float) else value
+        raise WrongSetting(f"{source}: {value} is not a positive number")
     return number

@@ -33,6 +33,7 @@ _KINDS: Mapping[type[BaseException], tuple[str, int]] = {
     errors.InvalidInput: ("invalid_input", BAD),
     errors.RunFailed: ("run_failed", BAD),
     errors.RunCancelled: ("run_cancelled", BAD),
+    errors.WrongSetting: ("usage", USAGE),
     errors.NotFound: ("not_found", USAGE),
     errors.SchemaMismatch: ("schema_mismatch", ENVIRONMENT),
     errors.Unavailable: ("unavailable", ENVIRONMENT),

@@ -63,6 +63,25 @@ def test_a_usage_error_is_json_when_asked(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize(
+    ("arguments", "environment", "said"),
+    [
+        (["--lease", "0"], {}, "--lease: 0 is not a positive number"),
+        (["--lease", "nan"], {}, '--lease "nan" is no duration'),
+        ([], {"PGFLOW_YAML_LEASE": "0"}, "PGFLOW_YAML_LEASE: 0 is not a positive number"),
+        ([], {"PGFLOW_YAML_CONCURRENCY": "x"}, "PGFLOW_YAML_CONCURRENCY: x is not a positive"),
+    ],
+)
+def test_a_worker_without_a_lease_or_hands_is_a_usage_error(
+    tmp_path: Path, arguments: list[str], environment: dict[str, str], said: str
+) -> None:
+    """Said on the command line or once for the project, a value that cannot be is exit 2."""
+    result = Shell(tmp_path, env=environment)("worker", *arguments, expect=2)
+
+    assert said in result.err
+    assert result.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
     "dsn",
     [
         "postgresql://ada:secret@localhost/db",

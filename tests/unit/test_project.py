@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pgflow_yaml import InvalidFlow, NotFound, PgflowError, check, load, project
+from pgflow_yaml import InvalidFlow, NotFound, check, load, project
+from pgflow_yaml.errors import WrongSetting
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,6 +63,7 @@ def test_prefixes_may_be_one_text(tmp_path: Path) -> None:
         ("[tool]\npgflow-yaml = 3\n", "is not a table"),
         ("[tool.pgflow-yaml]\nconcurrency = 'many'\n", "many is not a positive number"),
         ("[tool.pgflow-yaml]\nconcurrency = 1.5\n", "1.5 is not a whole number"),
+        ("[tool.pgflow-yaml]\nlease = 0.0\n", "0 is not a positive number"),
         ("[tool.pgflow-yaml]\nlease = -1\n", "-1 is not a positive number"),
         ("[tool.pgflow-yaml]\nallow = [1]\n", "allow is a list of module names"),
     ],
@@ -70,7 +72,7 @@ def test_a_wrong_setting_is_told_with_its_place(tmp_path: Path, text: str, sente
     """The file is named."""
     pyproject(tmp_path, text)
 
-    with pytest.raises(PgflowError, match=sentence) as wrong:
+    with pytest.raises(WrongSetting, match=sentence) as wrong:
         settings(tmp_path)
 
     assert "pyproject.toml" in str(wrong.value)
