@@ -47,6 +47,20 @@ def resolved(schema: dict[str, Any]) -> dict[str, Any]:
     return SCHEMA["definitions"][schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
 
 
+def test_what_when_exhausted_does_not_soften_is_told_on_the_page_and_in_editors() -> None:
+    """Errors of formulas, and a condition that must be met, fail the run whatever the key says."""
+    hover = SCHEMA["definitions"]["step"]["properties"]["when_exhausted"]["description"]
+    (row,) = (row for row in rows("## Step keys") if "`when_exhausted`" in row[0])
+    link = re.search(r"\(#([a-z-]+)\)", row[-1])
+    assert link is not None
+    section = PAGE.partition(f"\n### {link[1].replace('-', ' ').capitalize()}\n")[2].partition(
+        "\n#"
+    )[0]
+
+    for text in (hover, section):
+        assert {"ExpressionError", "ConditionUnmet"} <= set(re.findall(r"[A-Z]\w+", text))
+
+
 @pytest.mark.parametrize("block", FLOWS, ids=[block.place for block in FLOWS])
 def test_every_flow_in_the_docs_is_valid(block: Block) -> None:
     """A YAML block is a whole flow, and there is nothing to say against it."""
