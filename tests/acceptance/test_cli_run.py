@@ -196,6 +196,18 @@ def test_a_time_limit_is_exit_124(shell: Shell) -> None:
     assert shell("runs", "--json").json[0]["status"] == "started"
 
 
+def test_after_a_time_limit_the_last_json_line_is_the_run_as_it_is(shell: Shell) -> None:
+    """`run` and `watch` give scripts the same last line however they end (124: it goes on)."""
+    file = flow(shell, a="handler: tasks.items", b="handler: tasks.wait, depends_on: [a]")
+
+    for words in (["run", file, "--timeout", "3s"], ["watch", "last", "--timeout", "200ms"]):
+        last = shell(*words, "--json", expect=124).events[-1]
+
+        assert (last["event"], last["run"]["status"]) == ("result", "started")
+        assert [step["slug"] for step in last["steps"]] == ["a", "b"]
+        assert last["steps"][0]["output"] == list(range(12))
+
+
 def test_ctrl_c_stops_the_worker_and_keeps_the_run(shell: Shell, start_cli: StartCli) -> None:
     """What has begun is finished; the line names the command that goes on; exit 130."""
     file = flow(shell, a="handler: tasks.wait", b="handler: tasks.wait, depends_on: [a]")

@@ -72,9 +72,14 @@ def to_its_end(
     try:
         follow(fetch, followed.view, timeout=followed.timeout, check=check)
     except TimeIsUp:
-        options.note(f"run goes on: pgflow-yaml watch {followed.run_id[:8]}")
-        return TIMEOUT
-    last = snapshot(store, followed.run_id)
+        last = snapshot(store, followed.run_id)
+        if last["run"]["status"] == "started":
+            if options.json:
+                _write_result(last, errors, followed.out)
+            options.note(f"run goes on: pgflow-yaml watch {followed.run_id[:8]}")
+            return TIMEOUT
+    else:
+        last = snapshot(store, followed.run_id)
     return _conclude(last, errors, options, followed=followed)
 
 
@@ -121,7 +126,7 @@ def _conclude(
     out = followed.out
     completed = last["run"]["status"] == "completed"
     if options.json:
-        out.write(json.dumps({"event": "result", **last, "errors": list(errors)}) + "\n")
+        _write_result(last, errors, out)
     elif completed:
         text = layout(last["run"]["output"])
         out.write((_for_eyes(text, last["run"]["id"]) if out.isatty() else text) + "\n")
@@ -138,6 +143,12 @@ def _conclude(
         write_lines([[], *lines], sys.stderr, options)
     out.flush()
     return 0 if completed else BAD
+
+
+def _write_result(last: Snapshot, errors: Sequence[FailedAttempt], out: IO[str]) -> None:
+    """Write the last line of `--json`: all there is to know, whether or not the run has ended."""
+    out.write(json.dumps({"event": "result", **last, "errors": list(errors)}) + "\n")
+    out.flush()
 
 
 def _for_eyes(text: str, run_id: str) -> str:
