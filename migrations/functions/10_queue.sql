@@ -167,6 +167,20 @@ begin
 end
 $$;
 
+-- Locks a queue that is about to be dropped. Nothing for null, or where there is none.
+create or replace function pgflow._queue_hold(p_queue text) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_queue is null then
+    return;
+  elsif to_regclass(format('pgmq.%I', 'q_' || lower(p_queue))) is not null then
+    execute format('lock table pgmq.%I in access exclusive mode', 'q_' || lower(p_queue));
+  end if;
+end
+$$;
+
 -- Which of these messages are not there; null: all are (repairs only).
 create or replace function pgflow._queue_missing(p_queue text, p_ids bigint[]) returns bigint[]
 language plpgsql

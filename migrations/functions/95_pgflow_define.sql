@@ -220,10 +220,11 @@ begin
 end
 $$;
 
--- Locks a flow with all its runs, so that nothing of it moves and none is added. Runs first, as everybody who works on
--- one does: a call holds its run when it adds rows that refer to the flow. A run that somebody began meanwhile and
--- works on is not waited for under the flow's lock: that is let go (with the block), and both are tried again.
-create or replace function pgflow._hold_flow(p_flow_slug text) returns void
+-- Locks a flow with all that is its, so that nothing of it moves and none is added; p_queue too, where it is given. Runs
+-- come first, as with everybody who works on one: a call holds its run when it adds rows that refer to the flow. Claims
+-- go from the queue to the task or the other way round, so here nothing is waited for under the queue's lock: it is let
+-- go, with the block, and tried again.
+create or replace function pgflow._hold_flow(p_flow_slug text, p_queue text) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -233,30 +234,32 @@ begin
     begin
       perform 1 from pgflow.flows f where f.flow_slug = p_flow_slug for update;
       perform 1 from pgflow.runs r where r.flow_slug = p_flow_slug for update nowait;
+      perform pgflow._queue_hold(p_queue);
+      perform 1 from pgflow.step_tasks t
+      where t.flow_slug = p_flow_slug and t.status in ('queued', 'started') for update nowait;
       return;
     exception when lock_not_available then
-      continue;
+      perform pg_sleep(0.01);
     end;
   end loop;
 end
 $$;
 
 -- Deletes a flow with its runs and its queue; a queue that other flows share stays, without this flow's messages.
--- Called by clients and by ensure_flow_compiled. Locks the flow and its runs: calls that are at work on them end first,
--- a handler that is running is not waited for.
+-- Called by clients and by ensure_flow_compiled. Locks the flow and all that is its: calls that are at work on it end
+-- first, a handler that is running is not waited for.
 create or replace function pgflow.delete_flow_and_data(p_flow_slug text) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_queue text;
-  v_shared boolean;
-begin
-  perform pgflow._hold_flow(p_flow_slug);
-  v_queue := (select coalesce(f.queue_name, f.flow_slug) from pgflow.flows f where f.flow_slug = p_flow_slug);
-  v_shared := exists (
+  v_queue text := (
+    select coalesce(f.queue_name, f.flow_slug) from pgflow.flows f where f.flow_slug = p_flow_slug);
+  v_shared boolean := exists (
     select 1 from pgflow.flows f
     where f.flow_slug <> p_flow_slug and lower(coalesce(f.queue_name, f.flow_slug)) = lower(v_queue));
+begin
+  perform pgflow._hold_flow(p_flow_slug, case when not v_shared then v_queue end);
   if v_shared then
     perform pgflow._queue_drop(v_queue, array(
       select t.message_id from pgflow.step_tasks t

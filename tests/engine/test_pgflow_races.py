@@ -11,7 +11,7 @@ import pytest
 
 from tests.engine.driver import Engine, a_step
 from tests.engine.pgflow_door import Door, a_map, deps
-from tests.fixtures.waiting import until_blocked
+from tests.fixtures.waiting import eventually, until_blocked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -208,6 +208,30 @@ def test_a_deletion_lets_a_call_end_that_holds_its_run(door: Door, second: Door)
 
     assert len(found) == 1
     assert door.one("select count(*) from pgflow.runs") == 0
+
+
+def test_a_deletion_lets_a_claim_end_whichever_way_it_goes(door: Door, second: Door) -> None:
+    """From the message to the task, or from the task to the message: no deadlock."""
+    delete = "select pgflow.delete_flow_and_data('flow')"
+    claim = "select count(*) from pgflow.start_tasks('flow', array[1], null)"
+    read = "select count(*) from pgmq.read('flow', 5, 1)"
+    task = "select 1 from pgflow.step_tasks for update"
+    waits = "select wait_event_type in ('Lock', 'Timeout') from pg_stat_activity where pid = %s"
+    for first, last in ((read, claim), (task, read)):
+        door.flow("flow", a={})
+        door.start("flow")
+        found: list[object] = []
+        thread = threading.Thread(target=lambda f=found: f.append(second.one(delete)))
+        with door.db.transaction():
+            door.one(first)
+            thread.start()
+            eventually(
+                lambda: door.one(waits, second.db.info.backend_pid), what="the deletion waits"
+            )
+            assert door.one(last) == 1
+        thread.join(20)
+        assert len(found) == 1
+        assert door.one("select count(*) from pgflow.step_tasks") == 0
 
 
 def test_a_deletion_waits_for_a_start_and_takes_its_run_too(door: Door, second: Door) -> None:
