@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from pgflow_yaml.errors import InvalidFlow
+from pgflow_yaml.errors import InvalidFlow, PgflowError
 
 from .database import database
 from .flow_files.deploying import deploy, require_valid, said
@@ -109,7 +109,7 @@ def _work_and_follow(store: Store, worker: Worker, followed: Followed, *, option
     try:
         with sigterm_as_interrupt(), working(worker, options.note) as beside:
             return to_its_end(store, followed, options, check=beside.check)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, PgflowError):
         options.note(f"run is kept: pgflow-yaml watch {followed.run_id[:8]}")
         raise
 

@@ -7,7 +7,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from pgflow_yaml.errors import PgflowError
+from pgflow_yaml.errors import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -64,7 +64,7 @@ class Beside:
         if self._error is not None:
             raise self._error
         if not self._thread.is_alive():
-            raise PgflowError("the worker in this command has ended before the run did")
+            raise Unavailable(f"the worker in this command has given up: {self.worker.gave_up}")
 
     def outcome(self) -> int:
         """Return the worker's exit code, or raise what ended it."""

@@ -58,6 +58,7 @@ class Worker:
         if concurrency < 1 or lease_seconds <= 0:
             raise ValueError("a worker needs a concurrency of at least 1 and a positive lease")
         self.id = str(uuid4())
+        self.gave_up = ""  # why it ended although nobody told it to
         self._burst, self._grace = burst, grace_seconds
         self._queues = queues
         self._store = Store(
@@ -199,10 +200,13 @@ class Worker:
         """Whether there is anything left to do; releases what a stopping worker gives back."""
         if self._pool.abandoned > self._pool.size and self._leave_by is None:
             self._exit_code = 1
+            self.gave_up = (
+                "more handlers than --concurrency ignore their timeout, "
+                f'the last in step "{self._exchange.last_timeout}"'
+            )
             log.error(
-                "more handlers than --concurrency ignore their timeout, the last in step %s; "
-                "this worker ends so that a new one can take over",
-                self._exchange.last_timeout,
+                "%s; this worker ends so that a new one can take over",
+                self.gave_up,
                 extra={"action": "stop"},
             )
             self.stop()

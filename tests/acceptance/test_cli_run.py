@@ -225,6 +225,18 @@ def test_ctrl_c_stops_the_worker_and_keeps_the_run(shell: Shell, start_cli: Star
     assert shell("runs", "--json").json[0]["status"] == "completed"
 
 
+def test_a_worker_that_gives_up_names_the_step_and_keeps_the_run(shell: Shell) -> None:
+    """Handlers that ignore their timeout use up this process, not the run: exit 3, not 1."""
+    file = flow(shell, a="handler: tasks.wait, timeout: 100ms, retry: {base_delay: 10ms}")
+
+    result = shell("run", file, "-c", "1", expect=3)
+
+    assert 'ignore their timeout, the last in step "a"' in result.err
+    run = shell("runs", "--json").json[0]
+    assert run["status"] == "started"
+    assert f"run is kept: pgflow-yaml watch {run['id'][:8]}" in result.err
+
+
 def test_a_run_survives_the_death_of_the_database(
     shell: Shell, start_cli: StartCli, crashable: CrashableServer
 ) -> None:
