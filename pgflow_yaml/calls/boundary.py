@@ -27,6 +27,7 @@ TRACE_FRAMES = 10
 _encode = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_ONCE_NO_TEXT = re.compile(r'"(?:-?[0-9][^"]*|null|true|false)":')  # such keys may have been none
 
 
 class Unserialisable(Exception):
@@ -52,7 +53,8 @@ def to_json_text(value: object, *, limit: int = MAX_BYTES) -> str:
         except UnicodeEncodeError as error:  # a lone surrogate
             raise _explained(value) from error
     # An escaped backslash before u0000 looks the same: only the slow search can tell.
-    if "\\u0000" in text and (found := _first_problem(value)) is not None:
+    doubtful = "\\u0000" in text or _ONCE_NO_TEXT.search(text) is not None
+    if doubtful and (found := _first_problem(value)) is not None:
         raise found
     if size > limit:
         raise Unserialisable(
@@ -82,10 +84,15 @@ def clean(text: str, *, limit: int = MESSAGE_CHARACTERS) -> str:
     return _UNSTORABLE.sub("�", text)
 
 
+def summary(error: BaseException) -> str:
+    """An exception in half a line: its type and what it says; never raises itself."""
+    return clean(f"{type(error).__name__}: {_message(error)}", limit=500)
+
+
 def _message(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception as second:  # noqa: BLE001 (R-9: reporting a failure must not fail)
+    except BaseException as second:  # noqa: BLE001 (R-9: reporting a failure must not fail)
         return f"its message cannot be shown: {type(second).__name__}"
 
 
@@ -129,17 +136,30 @@ def _inside(
         for index, inner in enumerate(value):
             yield f"{path}[{index}]", inner
         return
+    texts: set[str] = set()
     for key, inner in value.items():
         text = key if isinstance(key, str) else str(key)
         name = f".{text}" if _NAME.fullmatch(text) else f"[{clean(repr(text), limit=80)}]"
-        yield f"{path}{name}", inner if _key_is_fine(key) else _BadKey(key)
+        place = f"{path}{name}"
+        if not _key_is_fine(key):
+            yield place, _BadKey(key)
+            continue
+        text = _key_text(key)
+        yield place, _BadKey(key, twin=True) if text in texts else inner
+        texts.add(text)
 
 
 class _BadKey:
-    """Stands for a value whose key cannot be stored."""
+    """Stands for a value whose key cannot be stored; `twin`: beside another one."""
 
-    def __init__(self, key: object) -> None:
+    def __init__(self, key: object, *, twin: bool = False) -> None:
         self.key = key
+        self.twin = twin
+
+
+def _key_text(key: object) -> str:
+    """What a key is called in JSON."""
+    return key if isinstance(key, str) else _encode({key: 0})[2:-4]
 
 
 def _key_is_fine(key: object) -> bool:
@@ -160,6 +180,8 @@ def _reason(value: object) -> str | None:
             reason = _reason_of_int(value) if value.bit_length() > 14_000 else None
         case float():
             reason = None if math.isfinite(value) else f"{value} is not JSON"
+        case _BadKey(key=key, twin=True):
+            reason = f'two of its keys are "{clean(_key_text(key), limit=80)}" in JSON: one is lost'
         case _BadKey(key=str() as key):
             reason = f"its key has a character that cannot be stored: {_reason_of_text(key)}"
         case _BadKey(key=key):

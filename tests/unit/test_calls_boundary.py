@@ -69,6 +69,38 @@ def test_what_python_changes_is_documented() -> None:
     assert to_json_text({1: (1, 2), None: True}) == '{"1":[1,2],"null":true}'
 
 
+@pytest.mark.parametrize(
+    ("value", "path", "text"),
+    [
+        ({1: "a", "1": "b"}, "$['1']", "1"),
+        ({"1": "a", 1: "b"}, "$['1']", "1"),
+        ([{"x": {None: 1, "null": 2}}], "$[0].x.null", "null"),
+        ({True: 1, "true": 2}, "$.true", "true"),
+        ({1.5: 1, "1.5": 2}, "$['1.5']", "1.5"),
+        ({-1: 1, "-1": 2}, "$['-1']", "-1"),
+    ],
+)
+def test_keys_that_become_the_same_text_are_refused(value: Any, path: str, text: str) -> None:
+    """JSON would keep one of the two values and lose the other in silence (R-9)."""
+    with pytest.raises(Unserialisable) as refused:
+        to_json_text(value)
+
+    assert refused.value.reason == f'two of its keys are "{text}" in JSON: one is lost'
+    assert refused.value.path == path
+
+
+def test_keys_that_look_like_numbers_are_keys_like_others() -> None:
+    """Neither text keys of digits nor text that looks like such a key is refused."""
+    value = {"1": "a", "01": '"1":', 2: {"1": "a"}, "null": None}
+
+    assert json.loads(to_json_text(value)) == {
+        "1": "a",
+        "01": '"1":',
+        "2": {"1": "a"},
+        "null": None,
+    }
+
+
 def test_an_escaped_backslash_is_no_nul() -> None:
     r"""The six characters \u0000 in a string are text like any other."""
     assert json.loads(to_json_text("\\u0000")) == "\\u0000"
@@ -134,6 +166,14 @@ class Unspeakable(Exception):
         raise RuntimeError("no")
 
 
+class Fatal(Exception):
+    """An exception that ends whoever shows it."""
+
+    def __str__(self) -> str:
+        """Leave."""
+        raise SystemExit(1)
+
+
 def raised(error: BaseException) -> BaseException:
     with pytest.raises(type(error)) as caught:
         raise error
@@ -156,6 +196,7 @@ def test_an_error_record_has_type_message_and_place() -> None:
     "error",
     [
         Unspeakable(),
+        Fatal(),
         ValueError("a\0b"),
         ValueError("\ud800"),
         ValueError("x" * 1_000_000),
