@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import types
     from collections.abc import Iterable, Sequence
 
-STOCK = "pgflow_yaml.handlers"
+_OWN, STOCK = "pgflow_yaml", "pgflow_yaml.handlers"
 _LIBRARY_FOLDERS = frozenset({"site-packages", "dist-packages"})
 
 
@@ -102,6 +102,7 @@ class AllowList:
 
     def _check(self, name: str, spec: ModuleSpec) -> None:
         """Raise unless this module may be imported on the way to a handler."""
+        _check_not_own(name)
         leads_on = any(f"{prefix}.".startswith(f"{name}.") for prefix in (*self._prefixes, STOCK))
         if leads_on or self._permits(name, spec):
             return
@@ -114,8 +115,6 @@ class AllowList:
     def _permits(self, name: str, spec: ModuleSpec) -> bool:
         if any(f"{name}.".startswith(f"{prefix}.") for prefix in (*self._prefixes, STOCK)):
             return True
-        if name.partition(".")[0] == "pgflow_yaml":
-            return False
         if spec.origin is None:  # a namespace: folders without code of their own
             return True
         return spec.has_location and self._holds(spec.origin)
@@ -135,6 +134,14 @@ def _check_words(parts: Sequence[str]) -> None:
         raise NotAllowed("names that begin with two underscores are never handlers")
     if parts[0] in sys.stdlib_module_names:
         raise NotAllowed(f'"{parts[0]}" is of the standard library, which is never a handler')
+    if parts[0] == _OWN:
+        _check_not_own(".".join(parts[:2]))
+
+
+def _check_not_own(module: str) -> None:
+    """Refuse this package's own modules: no option makes the engine's insides handlers (S-7)."""
+    if module.startswith(f"{_OWN}.") and not f"{module}.".startswith(f"{STOCK}."):
+        raise NotAllowed(f'"{module}" is of pgflow-yaml itself: its handlers are below "{STOCK}"')
 
 
 def _find(name: str, search: Sequence[str]) -> ModuleSpec | None:

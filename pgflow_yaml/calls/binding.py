@@ -37,7 +37,7 @@ def signature_problems(handler: Handler, with_: Json = None) -> list[str]:
     """What is wrong between a handler and the `with` of its step, a sentence each."""
     try:
         signature = inspect.signature(handler.function)
-    except ValueError:  # built in C, without a signature
+    except (TypeError, ValueError):  # built in C, without a signature
         return []
     parameters = [p for p in signature.parameters.values() if p.name != "ctx"]
     if by_name(with_):

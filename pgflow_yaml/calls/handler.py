@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pgflow_yaml.calls.allowed import AllowList, NotAllowed
-from pgflow_yaml.calls.boundary import clean
+from pgflow_yaml.calls.boundary import summary
 from pgflow_yaml.errors import PgflowError
 
 if TYPE_CHECKING:
@@ -52,27 +52,31 @@ class Handlers:
         self._allowed = AllowList(app_dir, allow)
         self._allowed.extend_path()
         self._known: dict[str, Handler] = {}
-        self._lock = threading.RLock()
+        self._locks: dict[str, threading.RLock] = {}
 
     def get(self, path: str) -> Handler:
-        """The handler of this path; raises HandlerUnavailable with the reason."""
+        """The handler of this path; raises HandlerUnavailable with the reason, nothing else."""
         if (known := self._known.get(path)) is not None:
             return known
-        with self._lock:
-            try:
-                handler = self._load(path)
-            except NotAllowed as error:
-                raise HandlerUnavailable(path, str(error)) from error
-            self._known[path] = handler
-        return handler
+        try:
+            return self._load(path)
+        except NotAllowed as error:
+            raise HandlerUnavailable(path, str(error)) from error
+        except BaseException as error:  # R-6: whatever a module does when it is looked at
+            raise HandlerUnavailable(path, f"looking it up failed: {summary(error)}") from error
 
     def _load(self, path: str) -> Handler:
         importlib.invalidate_caches()  # a file may have come since the last look
         place = self._allowed.locate(path)
-        module = _imported(path, place)
-        self._allowed.confirm(place, module)
-        target = self._follow(module, place)
-        return _described(path, target)
+        # A lock for each module: one that hangs when it is imported holds up no other.
+        with self._locks.setdefault(place.module, threading.RLock()):
+            if (known := self._known.get(path)) is not None:
+                return known
+            module = _imported(place)
+            self._allowed.confirm(place, module)
+            handler = _described(path, self._follow(module, place))
+            self._known[path] = handler
+        return handler
 
     def _follow(self, module: types.ModuleType, place: Place) -> Callable[..., object]:
         """Walk from the module to the callable: at most through one class or object."""
@@ -107,13 +111,11 @@ class Handlers:
         self._allowed.check_defined_in(module)
 
 
-def _imported(path: str, place: Place) -> types.ModuleType:
+def _imported(place: Place) -> types.ModuleType:
     try:
-        module = importlib.import_module(place.module)
-    except (Exception, SystemExit) as error:
-        what = clean(f"{type(error).__name__}: {error}", limit=500)
-        raise HandlerUnavailable(path, f"importing {place.module} failed: {what}") from error
-    return module
+        return importlib.import_module(place.module)
+    except BaseException as error:  # R-6
+        raise NotAllowed(f"importing {place.module} failed: {summary(error)}") from error
 
 
 def _attribute(owner: object, name: str, of: str) -> object:
@@ -138,10 +140,9 @@ def _made(cls: object) -> object:
     assert isinstance(cls, type)
     try:
         return cls()
-    except (Exception, SystemExit) as error:
-        what = clean(f"{type(error).__name__}: {error}", limit=500)
+    except BaseException as error:  # R-6
         raise NotAllowed(
-            f'class "{cls.__name__}" cannot be made without arguments: {what}'
+            f'class "{cls.__name__}" cannot be made without arguments: {summary(error)}'
         ) from error
 
 
@@ -174,5 +175,8 @@ def _described(path: str, target: Callable[..., object]) -> Handler:
 def _parameters(target: Callable[..., object]) -> list[inspect.Parameter]:
     try:
         return list(inspect.signature(target).parameters.values())
-    except ValueError:  # built in C, without a signature: takes what every handler is given
+    except (
+        TypeError,
+        ValueError,
+    ):  # built in C, without a signature: takes what every handler is given
         return [inspect.Parameter("value", inspect.Parameter.POSITIONAL_ONLY)]

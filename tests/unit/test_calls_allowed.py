@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -189,6 +190,24 @@ def test_the_stock_handler_is_allowed_everywhere(app: App) -> None:
     assert Handlers(app.folder).get("pgflow_yaml.handlers.fail").takes_value
 
 
+@pytest.mark.parametrize("allow", [[], ["pgflow_yaml"], ["pgflow_yaml.local"]])
+@pytest.mark.parametrize(
+    "path",
+    ["pgflow_yaml.local.start", "pgflow_yaml.local.nothing", "pgflow_yaml.Client", "shop.go"],
+)
+def test_the_inside_of_this_package_is_refused_and_not_offered(
+    app: App, path: str, allow: list[str]
+) -> None:
+    """No `--allow` makes our own functions handlers, so none is proposed either."""
+    app.write("shop.py", "from pgflow_yaml.local import server as go\n")
+
+    with pytest.raises(HandlerUnavailable, match="is of pgflow-yaml itself") as refused:
+        Handlers(app.folder, allow).get(path)
+
+    assert "--allow" not in refused.value.reason
+    assert Handlers(app.folder, allow).get("pgflow_yaml.handlers.fail").takes_value
+
+
 def test_a_denied_module_is_never_imported(app: App, tmp_path: Path) -> None:
     """The decision falls before the import: a denied path has no side effect."""
     mark = tmp_path / "mark"
@@ -298,6 +317,64 @@ def test_a_module_that_breaks_is_named_with_its_error(app: App) -> None:
         HandlerUnavailable, match=r"importing broken failed: SystemExit: no licence"
     ):
         Handlers(app.folder).get("broken.go")
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("raise KeyboardInterrupt", "importing odd failed: KeyboardInterrupt"),
+        ("raise GeneratorExit('x')", "importing odd failed: GeneratorExit: x"),
+        ("class E(Exception):\n    def __str__(self): raise SystemExit\nraise E", "importing odd"),
+        ("def __getattr__(n): raise RuntimeError('boom')", "RuntimeError: boom"),
+        ("def __getattr__(n): raise KeyboardInterrupt", "KeyboardInterrupt"),
+        ("class go:\n    def __init__(self): raise KeyboardInterrupt\n    def __call__(self): ...",
+         "cannot be made without arguments: KeyboardInterrupt"),
+        ("class C:\n    def __getattr__(s, n): raise SystemExit(n)\ngo = C()", "cannot be called"),
+        ("class C:\n    def __getattr__(s, n): raise SystemExit(n)\n    __call__ = 1\ngo = C()",
+         "SystemExit: __self__"),
+        ("class M(type):\n    def __dir__(self): raise SystemExit\nclass go(metaclass=M): ...",
+         'class "go" has no method __call__'),
+    ],
+)  # fmt: skip
+def test_whatever_happens_in_looking_a_handler_up_is_a_refusal(
+    app: App, body: str, reason: str
+) -> None:
+    """No exception of any kind leaves but the refusal, which says what happened (R-6, F21)."""
+    app.write("odd.py", body + "\n")
+
+    with pytest.raises(HandlerUnavailable) as refused:
+        Handlers(app.folder).get("odd.go")
+
+    assert reason in refused.value.reason
+
+
+def test_a_module_that_hangs_holds_up_no_other(app: App) -> None:
+    """Each module is imported under a lock of its own, and once."""
+    app.write(
+        "slow.py",
+        """
+        import gate
+        gate.entered.set()
+        gate.open.wait(20)
+        class go:
+            def __call__(self, x): return x
+        """,
+    )
+    app.write("gate.py", "import threading\nentered, open = threading.Event(), threading.Event()\n")
+    app.write("quick.py", "def go(x): return x\n")
+    handlers = Handlers(app.folder)
+    import gate  # type: ignore[import-not-found]
+
+    with ThreadPoolExecutor(3) as threads:
+        slow = [threads.submit(handlers.get, "slow.go") for _ in range(2)]
+        assert gate.entered.wait(10)
+
+        quick = threads.submit(handlers.get, "quick.go").result(10)
+
+        assert not any(each.done() for each in slow)
+        gate.open.set()
+        assert slow[0].result(10) is slow[1].result(10)
+    assert quick.takes_value
 
 
 def test_a_handler_that_comes_later_is_found(app: App) -> None:
