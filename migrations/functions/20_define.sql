@@ -1,6 +1,6 @@
 -- Definitions: flows, steps and deps rows, made once and never changed, and names with versions above them.
 --
--- `_define_flow` and `_define_step` are the internals of both doors (create_flow, add_step; deploy).
+-- `_define_flow` is the inside of both doors; `_define_step` that of add_step, `_define_steps` that of deploy.
 
 -- One row of flows, and its queue. Idempotent: an existing flow is left as it is. Locks: the new row.
 create or replace function pgflow._define_flow(p_flow pgflow.flows) returns pgflow.flows
@@ -88,6 +88,30 @@ begin
 end
 $$;
 
+-- All steps of a new flow with their edges, set by set: a flow of 1,000 steps is deployed while somebody waits for it.
+create or replace function pgflow._define_steps(p_flow_slug text, p_steps jsonb, p_order text[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  insert into pgflow.steps (
+    flow_slug, step_slug, step_type, step_index, deps_count, opt_max_attempts, opt_base_delay, opt_timeout,
+    opt_start_delay, when_unmet, when_exhausted, created_at, handler, condition, map_items, fixed_tasks, spec)
+  select s.flow_slug, s.step_slug, s.step_type, o.nr - 1,
+    (select count(*) from jsonb_object_keys(o.body -> 'depends_on')), s.opt_max_attempts, s.opt_base_delay,
+    s.opt_timeout, s.opt_start_delay, s.when_unmet, s.when_exhausted, pgflow.now(), s.handler, s.condition,
+    s.map_items, s.fixed_tasks, s.spec
+  from (select slug, nr, p_steps -> slug from unnest(p_order) with ordinality u(slug, nr)) o(slug, nr, body)
+  cross join lateral pgflow._step_of(p_flow_slug, o.slug, o.body) s
+  order by o.nr;
+  insert into pgflow.deps (flow_slug, dep_slug, step_slug)
+  select p_flow_slug, d.slug, o.slug
+  from unnest(p_order) with ordinality o(slug, nr)
+  cross join lateral jsonb_object_keys(p_steps -> o.slug -> 'depends_on') d(slug)
+  order by o.nr, d.slug;
+end
+$$;
+
 -- Refuses what a definition must not hold, whoever wrote it; S-13, S-19.
 create or replace function pgflow._check_definition(p_definition jsonb, p_version text, p_order text[]) returns void
 language plpgsql immutable
@@ -135,7 +159,6 @@ declare
   v_slug text := v_name || '__' || p_version;
   v_known pgflow.definitions;
   v_flow pgflow.flows;
-  v_step text;
   v_status text := 'unchanged';
 begin
   perform pgflow._check_definition(p_definition, p_version, p_order);
@@ -150,11 +173,7 @@ begin
     v_flow.door := 'deploy';
     v_flow.input_spec := p_definition -> 'input';
     perform pgflow._define_flow(v_flow);
-    foreach v_step in array p_order loop
-      perform pgflow._define_step(
-        pgflow._step_of(v_slug, v_step, p_definition -> 'steps' -> v_step),
-        array(select k from jsonb_object_keys(p_definition -> 'steps' -> v_step -> 'depends_on') k order by k));
-    end loop;
+    perform pgflow._define_steps(v_slug, p_definition -> 'steps', p_order);
     insert into pgflow.definitions (name, version, flow_slug, definition, source, description, git, created_at)
     values (v_name, p_version, v_slug, p_definition, p_source, p_description, p_git, pgflow.now());
     v_status := 'created';

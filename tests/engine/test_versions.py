@@ -23,6 +23,35 @@ def test_the_same_definition_again_writes_nothing(engine: Engine) -> None:
     assert _rows(engine) == before
 
 
+def test_a_flow_is_stored_set_by_set(engine: Engine) -> None:
+    """One statement writes all steps and one all edges, whose order is that of the file."""
+    steps = {"c": a_step(), "b": a_step("c"), "a": a_step("c", "b")}
+    engine.db.execute("""
+        create function public.tell() returns trigger language plpgsql as
+        $$ begin raise notice 'written: %', tg_table_name; return null; end $$;
+        create trigger tell after insert on pgflow.steps execute function public.tell();
+        create trigger tell after insert on pgflow.deps execute function public.tell()""")
+    told = list[str]()
+    engine.db.add_notice_handler(lambda notice: told.append(notice.message_primary or ""))
+
+    engine.deploy("flow", steps)
+
+    written = [line for line in told if line.startswith("written: ")]
+    assert written == ["written: steps", "written: deps"]
+    numbered = engine.db.execute(
+        "select step_slug, step_index, deps_count from pgflow.steps order by 2"
+    )
+    assert numbered.fetchall() == [
+        ("c", 0, 0),
+        ("b", 1, 1),
+        ("a", 2, 2),
+    ]
+    edges = engine.db.execute(
+        "select dep_slug, step_slug from pgflow.deps order by 2, 1"
+    ).fetchall()
+    assert edges == [("b", "a"), ("c", "a"), ("c", "b")]
+
+
 def test_a_run_stays_on_the_version_it_began_with(engine: Engine) -> None:
     """R-13: the new definition is for the next run."""
     engine.deploy("flow", {"a": a_step(), "b": a_step("a")})
