@@ -234,9 +234,12 @@ def test_a_deletion_lets_a_claim_end_whichever_way_it_goes(door: Door, second: D
         assert door.one("select count(*) from pgflow.step_tasks") == 0
 
 
-def test_a_deletion_waits_for_a_start_and_takes_its_run_too(door: Door, second: Door) -> None:
-    """It is not seen before it is there, so the flow's lock waits for it."""
-    door.flow("flow", a={})
+@pytest.mark.parametrize("steps", [{}, {"a": {}}], ids=["no steps", "one step"])
+def test_a_deletion_waits_for_a_start_and_takes_its_run_too(
+    door: Door, second: Door, steps: dict[str, Any]
+) -> None:
+    """It is not seen before it is there, so the flow's lock waits for it, whatever it sends."""
+    door.flow("flow", **steps)
     delete = "select pgflow.delete_flow_and_data('flow')"
 
     result = _during(lambda: door.start("flow"), lambda: second.one(delete), door, second)
