@@ -136,7 +136,7 @@ def test_the_project_may_allow_a_package(shell: Shell) -> None:
     shell.write("pyproject.toml", '[tool.pgflow-yaml]\nallow = ["rich"]\n')
     shell("validate", "--import", "s.yaml")
     shell.write("pyproject.toml", "[tool.pgflow-yaml]\nallow = 1\n")
-    assert "is a list" in shell("validate", "--import", "s.yaml", expect=1).err
+    assert "is a list" in shell("validate", "--import", "s.yaml", expect=2).err
 
 
 def test_one_flow_in_two_files_is_a_mistake(shell: Shell) -> None:
