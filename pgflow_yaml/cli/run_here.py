@@ -6,6 +6,7 @@ import os
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ from .run_input import as_text, read_input
 from .worker_thread import sigterm_as_interrupt, worker_for, working
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pgflow_yaml.project import Settings
     from pgflow_yaml.store import Store
@@ -69,7 +70,7 @@ class Chosen:
     name: str
     version: str
     spec: Any
-    places: Mapping[str, str]
+    places: Callable[[], Mapping[str, str]]
 
 
 def run_here(request: Request, options: Options) -> int:
@@ -147,7 +148,7 @@ def _deploy(store: Store, loaded: Sequence[Loaded], *, place: Database, options:
         name=first.definition.name,
         version=first.definition.version,
         spec=_spec(first.definition.body),
-        places=step_places(first.file, first.source),
+        places=partial(step_places, first.file, first.source),
     )
 
 
@@ -160,7 +161,7 @@ def _active(store: Store, name: str, settings: Settings) -> Chosen:
     if wrong:
         raise InvalidFlow(f"{name}@{found['version']}", found["source"], wrong)
     spec = _spec(found["definition"])
-    return Chosen(name=name, version=found["version"], spec=spec, places={})
+    return Chosen(name=name, version=found["version"], spec=spec, places=dict)
 
 
 def _detached(started: Mapping[str, Any], options: Options) -> str:

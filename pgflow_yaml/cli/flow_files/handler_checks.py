@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from pgflow_yaml.errors import Diagnostic, Span
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pgflow_yaml.model import Json
     from pgflow_yaml.project import Settings
     from pgflow_yaml.source import Document
@@ -17,26 +19,38 @@ CODE_MISSING, CODE_SIGNATURE = "PF301", "PF302"
 def handler_findings(source: str, body: dict[str, Json], places: Settings) -> list[Diagnostic]:
     """Import the handlers of a compiled flow; say which are missing or cannot be called so."""
     from pgflow_yaml.calls import Handlers, HandlerUnavailable, signature_problems
-    from pgflow_yaml.source import parse
 
-    document = parse(source)
     handlers = Handlers(places.app_dir, places.allow)
-    findings: list[Diagnostic] = []
+    found: list[tuple[str, str, str, str]] = []
     steps: Any = body["steps"]
     for slug, step in steps.items():
-        span = _place(document, slug, "handler")
         try:
             handler = handlers.get(step["handler"])
         except HandlerUnavailable as error:
-            findings.append(Diagnostic(code=CODE_MISSING, message=error.message, span=span))
+            found.append((CODE_MISSING, error.message, slug, "handler"))
             continue
-        with_ = step.get("with", {}).get("ast")
-        where = _place(document, slug, "with") or span
-        findings += [
-            Diagnostic(code=CODE_SIGNATURE, message=f'step "{slug}": {problem}', span=where)
-            for problem in signature_problems(handler, with_)
+        found += [
+            (CODE_SIGNATURE, f'step "{slug}": {problem}', slug, "with")
+            for problem in signature_problems(handler, step.get("with", {}).get("ast"))
         ]
-    return findings
+    return _placed(found, source)
+
+
+def _placed(found: Sequence[tuple[str, str, str, str]], source: str) -> list[Diagnostic]:
+    """Give findings their places; the file is read again only if there are any."""
+    if not found:
+        return []
+    from pgflow_yaml.source import parse
+
+    document = parse(source)
+    return [
+        Diagnostic(
+            code=code,
+            message=message,
+            span=_place(document, slug, key) or _place(document, slug, "handler"),
+        )
+        for code, message, slug, key in found
+    ]
 
 
 def step_places(file: str, source: str) -> dict[str, str]:

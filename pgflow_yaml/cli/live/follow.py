@@ -9,7 +9,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 from pgflow_yaml.cli.failures import BAD, TIMEOUT
@@ -45,13 +45,13 @@ class TimeIsUp(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Followed:
-    """A run to follow: how it is shown, and for how long at most."""
+    """A run to follow: how it is shown, for how long at most, and where its steps stand."""
 
     run_id: str
     view: View
     out: IO[str]
     timeout: float | None = None
-    places: Mapping[str, str] = field(default_factory=dict)
+    places: Callable[[], Mapping[str, str]] = dict
 
 
 def to_its_end(
@@ -136,7 +136,7 @@ def _conclude(
             last,
             errors=errors,
             width=width,
-            places=followed.places,
+            places=followed.places(),
             folder=os.getcwd(),  # noqa: PTH109 (compared as text)
             look=look_for(sys.stderr.encoding),
         )
