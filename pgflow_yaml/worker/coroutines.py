@@ -14,19 +14,22 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from pgflow_yaml.calls import error_record
 from pgflow_yaml.worker.execution import run_async
-from pgflow_yaml.worker.tasks import DROPPED, ON_LOOP, RELEASED
+from pgflow_yaml.worker.tasks import DROPPED, ON_LOOP, RELEASED, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from pgflow_yaml.calls import Handler
+    from pgflow_yaml.model import Json
     from pgflow_yaml.worker.pool import Pool
     from pgflow_yaml.worker.tasks import Task
 
 log = logging.getLogger(__name__)
 
 _STUCK_SECONDS = 2.0
+_ENDED = "the event loop that the handler ran on has ended: another handler broke it"
 
 
 class Coroutines:
@@ -63,13 +66,31 @@ class Coroutines:
         return loop is not None and loop.cancel(task)
 
     def check(self) -> None:
-        """Ask the loop for a sign of life; replace one that a timed-out handler blocks.
+        """Ask the loop for a sign of life; replace a dead one, or one that a handler blocks.
 
-        What else is awaited there goes back to the database.
+        What is awaited on a dead one fails; what else is awaited on a blocked one goes back to the
+        database.
         """
         loop = self._loop
-        if loop is None or loop.answers():
+        if loop is None:
             return
+        if loop.dead:
+            self._bury(loop)
+        elif not loop.answers():
+            self._leave_if_late(loop)
+
+    def _bury(self, loop: _Loop) -> None:
+        log.error("the event loop has ended: going on with another one", extra={"action": "failed"})
+        while loop.awaited:
+            task = next(iter(loop.awaited))
+            # Out of the loop's hands first: its coroutine wakes once more when it is forgotten.
+            awaited = loop.awaited.pop(task)
+            error: dict[str, Json] = {"type": "EventLoopEnded", "message": _ENDED}
+            self._pool.finish(task, Outcome("failed", error=error))
+            del awaited
+        self._replace()
+
+    def _leave_if_late(self, loop: _Loop) -> None:
         awaited = list(loop.awaited)
         blocking = next((task for task in awaited if task not in self._pool.running), None)
         if blocking is None:
@@ -78,11 +99,14 @@ class Coroutines:
             "the event loop is blocked by a handler whose time is up: going on with another one",
             extra=blocking.fields("timeout"),
         )
-        with self._lock:
-            self._loop = None
         loop.retire()
         for task in awaited:
             self._pool.give_up(task, RELEASED)
+        self._replace()
+
+    def _replace(self) -> None:
+        with self._lock:
+            self._loop = None
         if self._waiting:
             self._current().call(self._feed)
 
@@ -113,14 +137,17 @@ class Coroutines:
 
     async def _run(self, loop: _Loop, task: Task, handler: Handler) -> None:
         try:
-            self._pool.finish(task, await run_async(task, handler, self._pool.beat))
-        finally:
-            del loop.awaited[task]
+            outcome = await run_async(task, handler, self._pool.beat)
+        except BaseException as error:  # the last resort: no task may get lost
+            log.exception("a call went wrong in the worker itself", extra=task.fields("failed"))
+            outcome = Outcome("failed", error=error_record(error))
+        if loop.awaited.pop(task, None) is not None:
+            self._pool.finish(task, outcome)
             self._feed(loop)
 
 
 class _Loop:
-    """An event loop in a thread."""
+    """An event loop in a thread; a handler that stops the loop stops nothing."""
 
     def __init__(self) -> None:
         self.awaited: dict[Task, asyncio.Task[None]] = {}
@@ -128,17 +155,43 @@ class _Loop:
         self._called = False
         self._asked_at: float | None = None
         self._warned = False
-        self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._main()), name="pgflow-coroutines", daemon=True
-        )
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._retired = False
+        self._thread = threading.Thread(target=self._serve, name="pgflow-coroutines", daemon=True)
         self._thread.start()
         self._ready.wait()
 
-    async def _main(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._end = asyncio.Event()
-        self._ready.set()
-        await self._end.wait()
+    @property
+    def dead(self) -> bool:
+        """Whether the loop will call nothing any more."""
+        return not self._thread.is_alive()
+
+    def _serve(self) -> None:
+        try:
+            with asyncio.Runner() as runner:
+                self._loop = loop = runner.get_loop()
+                self._ready.set()
+                while not self._retired:
+                    self._run_until_stopped(loop)
+        except BaseException:  # R-5: what handlers did to it; another one takes its place
+            log.exception("the event loop broke", extra={"action": "failed"})
+        finally:
+            self._ready.set()
+
+    def _run_until_stopped(self, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            loop.run_forever()
+        except (SystemExit, KeyboardInterrupt) as error:  # asyncio lets them out of any task
+            log.warning(
+                "%s in a background task, perhaps of step %s: ignored",
+                type(error).__name__,
+                self._steps(),
+                extra={"action": "failed"},
+            )
+
+    def _steps(self) -> str:
+        steps = sorted({task.step for task in list(self.awaited)})
+        return " or ".join(steps) or "that has ended"
 
     def call(self, feed: Callable[[_Loop], None]) -> None:
         """Have `feed` called in the loop's thread; once for any number of calls until then."""
@@ -152,7 +205,7 @@ class _Loop:
 
     def begin(self, task: Task, coroutine: Coroutine[None, None, None]) -> None:
         """Await a handler; in the loop's thread."""
-        self.awaited[task] = self._loop.create_task(coroutine)
+        self.awaited[task] = asyncio.get_running_loop().create_task(coroutine)
 
     def cancel(self, task: Task) -> bool:
         """Cancel a handler; False if it is not awaited here."""
@@ -173,25 +226,26 @@ class _Loop:
             return True
         if not self._warned:
             self._warned = True
-            steps = sorted({task.step for task in list(self.awaited)})
             log.warning(
                 "the event loop is blocked for more than %g s by step %s: use `await`, or `def`",
                 _STUCK_SECONDS,
-                " or ".join(steps) or "a finished step",
+                self._steps(),
                 extra={"action": "blocked"},
             )
         return False
 
     def _tell(self, callback: Callable[..., object], *args: object) -> None:
-        with suppress(RuntimeError):  # the loop has ended: nobody needs to know
-            self._loop.call_soon_threadsafe(callback, *args)
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the loop has ended: nobody needs to know
+                self._loop.call_soon_threadsafe(callback, *args)
 
     def _answer(self) -> None:
         self._asked_at = None
 
     def retire(self) -> None:
         """End the loop as soon as it can; what is awaited is cancelled."""
-        self._tell(self._end.set)
+        self._retired = True
+        self._tell(lambda: asyncio.get_running_loop().stop())
 
     def close(self) -> None:
         """End the loop and wait a second at most."""

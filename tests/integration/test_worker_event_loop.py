@@ -1,0 +1,80 @@
+"""Handlers that harm the event loop they share (R-5, F9, F22)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.fixtures.working import Works
+
+FLOW = """
+flow: shared
+steps:
+  waits: {handler: shop.waits, retry: 1}
+  harms: {handler: shop.harms, retry: 1}
+  later: {handler: shop.later, depends_on: [waits, harms]}
+"""
+HANDLERS = """
+import asyncio, threading
+harmed = threading.Event()
+async def exits(): raise SystemExit(1)
+async def interrupts(): raise KeyboardInterrupt
+async def waits(input):
+    while not harmed.is_set():
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.05)
+    return "waited"
+async def harms(input):
+    loop = asyncio.get_running_loop()
+    {harm}
+    harmed.set()
+    await asyncio.sleep(0.02)
+    return "harmed"
+async def later(input): return "later"
+"""
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        "asyncio.create_task(exits())",
+        "asyncio.create_task(interrupts())",
+        "loop.call_soon(exit, 1)",
+        "loop.stop()",
+    ],
+)
+def test_a_handler_cannot_end_the_event_loop(works: Works, harm: str) -> None:
+    """What is awaited goes on, what comes later runs, the handler itself ends as it would."""
+    works.app.write("shop.py", HANDLERS.replace("{harm}", harm))
+    works.deploy(FLOW)
+    run = works.client.start("shared")
+
+    works.start()
+
+    found = works.ended(run.id)
+    assert found.output == {"later": "later"}
+    assert works.client.run_snapshot(run.id)["errors"] == []
+    assert [step.attempts for step in found.steps] == [1, 1, 1]
+
+
+def test_a_broken_event_loop_is_replaced(works: Works, caplog: pytest.LogCaptureFixture) -> None:
+    """What was awaited on it fails with a sentence; what comes later runs on another one."""
+    harm = "loop._run_once = lambda: 1 / 0"
+    works.app.write("shop.py", HANDLERS.replace("{harm}", harm))
+    works.deploy(
+        FLOW.replace("retry: 1", "retry: 1, when_exhausted: skip").replace(
+            "depends_on: [waits, harms]", "start_delay: 500ms"
+        )
+    )
+    run = works.client.start("shared")
+
+    works.start()
+
+    found = works.ended(run.id)
+    assert [step.status for step in found.steps] == ["skipped", "skipped", "completed"]
+    errors = works.client.run_snapshot(run.id)["errors"]
+    assert {each["type"] for each in errors} == {"EventLoopEnded"}
+    assert "another handler broke it" in errors[0]["message"]
+    assert "going on with another one" in caplog.text
