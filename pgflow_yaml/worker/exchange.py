@@ -24,7 +24,6 @@ log = logging.getLogger(__name__)
 _QUEUES_SECONDS = 2.0
 _REFUSED_SECONDS = 10.0
 _LARGE_CHARACTERS = 256 * 1024
-_NOTHING: TurnReply = {"verdicts": [], "tasks": [], "contexts": {}, "specs": {}}
 
 
 class Exchange:
@@ -40,6 +39,7 @@ class Exchange:
         self._queues: deque[str] = deque()
         self._queues_until = 0.0
         self._refused: dict[str, float] = {}
+        self._left_alone: dict[str, float] = {}
 
     def choose_queues(self, named: Sequence[str] | None) -> None:
         """Serve these queues, or all that there are now; another one first each time."""
@@ -70,24 +70,50 @@ class Exchange:
         return [task for task in unpack(reply, self._calls, run_input) if self._keep(task)]
 
     def _ask(self, results: list[Task], room: int) -> TurnReply:
+        now = time.monotonic()
+        queues = [name for name in self._queues if self._left_alone.get(name, now) <= now]
         try:
-            return self._send(results, room)
+            return self._send(results, room, queues)
         except Refused as error:
-            log.error("the database refused a turn: %s", error, extra={"action": "turn"})  # noqa: TRY400
             if not results:
-                return _NOTHING
+                return self._claim_apart(queues, room)
+            log.error("the database refused a turn: %s", error, extra={"action": "turn"})  # noqa: TRY400
         # One bad result must not hold up the others: halve until it stands alone.
-        return {**_NOTHING, "verdicts": self._send_apart(results)}
+        verdicts = self._send_apart(results)
+        return {**self._ask([], room), "verdicts": verdicts}
 
-    def _send(self, results: list[Task], room: int) -> TurnReply:
+    def _send(self, results: list[Task], room: int, queues: Sequence[str] = ()) -> TurnReply:
         return self._store.turn(
             self._worker,
             f"[{','.join(task.report() for task in results)}]",
-            queues=list(self._queues),
+            queues=queues,
             quantity=room,
             lease=self._lease,
             refused=self._refused_now(),
         )
+
+    def _claim_apart(self, queues: Sequence[str], room: int) -> TurnReply:
+        """Claim from each queue by itself: one that the database fails at holds up no other."""
+        found: TurnReply = {"verdicts": [], "tasks": [], "contexts": {}, "specs": {}}
+        for queue in queues:
+            if (left := room - len(found["tasks"])) <= 0:
+                break
+            try:
+                reply = self._send([], left, [queue])
+            except Refused as error:
+                self._left_alone[queue] = time.monotonic() + _REFUSED_SECONDS
+                log.error(  # noqa: TRY400
+                    "queue %s is left alone for %g s, the database refuses to give its tasks: %s",
+                    queue,
+                    _REFUSED_SECONDS,
+                    error,
+                    extra={"action": "turn"},
+                )
+                continue
+            found["tasks"] += reply["tasks"]
+            found["contexts"].update(reply["contexts"])
+            found["specs"].update(reply["specs"])
+        return found
 
     def _send_apart(self, results: list[Task]) -> list[str]:
         verdicts: list[str] = []

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import marshal
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pgflow_yaml.calls import by_name
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
 
     from pgflow_yaml.model import Json
     from pgflow_yaml.store import TurnReply
+
+log = logging.getLogger(__name__)
 
 # What a task may wait here before its handler begins, beside its timeout: the database allows 5 s.
 _QUEUE_SECONDS = 3.0
@@ -100,6 +104,7 @@ class Task:
         "cancelled",
         "context",
         "deadline",
+        "found",
         "index",
         "item",
         "outcome",
@@ -120,7 +125,7 @@ class Task:
         self.context = context
         self.received = time.monotonic()
         self.started = self.deadline = 0.0
-        self.cancelled = False
+        self.cancelled = self.found = False
         self.outcome: Outcome | None = None
         self.refused: str | None = None
 
@@ -130,7 +135,7 @@ class Task:
         return (self.run_id, self.step, self.index)
 
     def begin(self) -> None:
-        """Note that the handler starts now, and until when it may run."""
+        """Note that the call starts now, and until when it may last."""
         self.started = now = time.monotonic()
         self.deadline = min(now, self.received + _QUEUE_SECONDS) + self.call.timeout
 
@@ -200,18 +205,37 @@ def unpack(
     calls: dict[str, StepCall],
     run_input: Callable[[str], Json],
 ) -> Iterator[Task]:
-    """The tasks of a reply; `calls` remembers steps from reply to reply."""
+    """The tasks of a reply; `calls` remembers steps from reply to reply.
+
+    What cannot be read is left out: once its lease has passed it counts as crashed, which is
+    bounded (T21).
+    """
     contexts = {
         name: RunContext(context, run_input=_input_of(name, context, run_input))
         for name, context in reply["contexts"].items()
     }
     for name, spec in reply["specs"].items():
         if name not in calls:
-            calls[name] = StepCall(spec)
+            with _left_out(f"step {name}"):
+                calls[name] = StepCall(spec)
     for row in reply["tasks"]:
-        context = contexts[f"{row['run']}/{row['step']}"]
-        context.uses += 1
-        yield Task(row, calls[f"{row['flow']}/{row['step']}"], context)
+        task: Task | None = None
+        with _left_out(f"task {row.get('run')}/{row.get('step')}/{row.get('index')}"):
+            context = contexts[f"{row['run']}/{row['step']}"]
+            task = Task(row, calls[f"{row['flow']}/{row['step']}"], context)
+            context.uses += 1
+        if task is not None:
+            yield task
+
+
+@contextmanager
+def _left_out(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        log.error(  # noqa: TRY400 (the place in our code says nothing about the row)
+            "%s cannot be read: %s: %s", what, type(error).__name__, error, extra={"action": "turn"}
+        )
 
 
 def _input_of(

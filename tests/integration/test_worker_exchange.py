@@ -1,0 +1,90 @@
+"""A database that fails at one queue or one row: the worker serves all others (R-5, T21)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pgflow_yaml.worker import exchange
+from tests.fixtures.waiting import eventually
+
+if TYPE_CHECKING:
+    import psycopg
+    import pytest
+
+    from tests.fixtures.working import Works
+
+ONE = "flow: {name}\nsteps:\n  go: {{handler: shop.go}}\n"
+
+
+def begin(works: Works) -> tuple[str, str]:
+    """A run of a flow that will be fine, and one of a flow that will not."""
+    works.app.write("shop.py", "def go(input): return 1\n")
+    good, bad = (works.client.start(works.deploy(ONE.format(name=n))).id for n in ("good", "bad"))
+    return good, bad
+
+
+def refuse_claims(db: psycopg.Connection, flow: str) -> None:
+    """Make it impossible to start tasks of a flow."""
+    db.execute(
+        f"""
+        create function public.fault() returns trigger language plpgsql as $$
+        begin
+          if new.status = 'started' and new.flow_slug like '{flow}%' then
+            raise exception using errcode = '22000', message = 'injected';
+          end if;
+          return new;
+        end $$
+        """.encode()
+    )
+    db.execute(
+        "create trigger fault before update on pgflow.step_tasks "
+        "for each row execute function public.fault()"
+    )
+
+
+def test_a_queue_that_cannot_be_claimed_from_is_left_alone(
+    works: Works,
+    db: psycopg.Connection,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Others are served at once, again and again; it is said once, and tried again later."""
+    monkeypatch.setattr(exchange, "_REFUSED_SECONDS", 4.0)
+    good, bad = begin(works)
+    refuse_claims(db, "bad")
+    works.start()
+
+    assert works.ended(good).status == "completed"
+    for _ in range(5):
+        assert works.ended(works.client.start("good").id, seconds=3).status == "completed"
+    alone = [each for each in caplog.messages if "left alone" in each]
+    assert len(alone) == 1
+    assert alone[0].startswith("queue bad")
+    assert "injected" in alone[0]
+    db.execute("drop trigger fault on pgflow.step_tasks")
+
+    assert works.ended(bad).status == "completed"
+
+
+def test_a_task_without_its_step_does_not_end_the_worker(
+    works: Works, db: psycopg.Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is left out and pointed out; the worker goes on with the others."""
+    good, _ = begin(works)
+    db.execute("alter function pgflow._contexts(pgflow._ended[]) rename to _contexts_whole")
+    db.execute(
+        """
+        create function pgflow._contexts(p_steps pgflow._ended[]) returns jsonb language sql as $$
+          select found || jsonb_build_object('specs', (
+            select coalesce(jsonb_object_agg(key, value), '{}') from jsonb_each(found -> 'specs')
+            where key not like 'bad%'))
+          from pgflow._contexts_whole(p_steps) found
+        $$
+        """
+    )
+
+    works.start()
+
+    eventually(lambda: "/go/0 cannot be read: KeyError: 'bad" in caplog.text)
+    assert works.ended(good).status == "completed"
+    assert works.ended(works.client.start("good").id).status == "completed"
