@@ -17,7 +17,7 @@ from pgflow_yaml.calls import (
 )
 from pgflow_yaml.errors import PermanentError, RetryLater
 from pgflow_yaml.failpoints import failpoint
-from pgflow_yaml.worker.tasks import Outcome
+from pgflow_yaml.worker.tasks import DROPPED, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,9 @@ _LONGEST_DELAY_MS = 10 * 365 * 86_400_000
 
 
 def run(task: Task, handler: Handler, beat: Callable[[], None]) -> Outcome:
-    """Call a synchronous handler in this thread."""
+    """Call a synchronous handler in this thread, if anybody still wants its result."""
+    if task.cancelled:
+        return DROPPED
     began = time.monotonic()
     try:
         failpoint("before_handler")

@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 CONCURRENCY = 8
 _STATEMENT_SECONDS = 45.0  # the database ends a statement after 30; then it does not answer at all
 _LAST_WORDS_SECONDS = 2.0
+_TRANSIT_SECONDS = 0.5  # longer than a task is ever on its way between two threads
 _BATCH_CHARACTERS = 8_000_000
 
 
@@ -214,10 +215,21 @@ class Worker:
             return True
         failpoint("drain")
         self._pool.release(self._pool.queued())
-        if time.monotonic() >= self._leave_by:
+        late = time.monotonic() - self._leave_by
+        if late >= 0:
             for task in list(self._pool.running):
                 self._pool.give_up(task, RELEASED)
+        if late > _TRANSIT_SECONDS:
+            self._give_back_the_rest()
         return bool(self._leases.held)
+
+    def _give_back_the_rest(self) -> None:
+        """Release what is held although nobody speaks for it: no task may keep a worker alive."""
+        for task in list(self._leases.held.values()):
+            if task.outcome is None:
+                log.error("task was lost in this worker", extra=task.fields("released"))
+                task.outcome = RELEASED
+                self._pending.append(task)
 
     def _pause(self, seconds: float) -> None:
         """Wait between attempts to reach the database; a stop may end them."""

@@ -6,6 +6,7 @@ tasks decides who speaks for it, the thread that ran its handler or who gave it 
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -13,7 +14,7 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
-from pgflow_yaml.calls import HandlerUnavailable
+from pgflow_yaml.calls import HandlerUnavailable, error_record
 from pgflow_yaml.worker.coroutines import Coroutines
 from pgflow_yaml.worker.execution import run
 from pgflow_yaml.worker.tasks import DROPPED, ON_THREAD, RELEASED, Outcome
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
     from pgflow_yaml.calls import Handler, Handlers
     from pgflow_yaml.worker.tasks import Task
+
+log = logging.getLogger(__name__)
 
 # Below this a handler is done before another thread has woken up to help.
 _TINY_SECONDS = 0.0005
@@ -121,7 +124,8 @@ class Pool:
 
     def expire(self, task: Task) -> None:
         """Give up on a handler whose time is up: report it, go on with another thread (§4.3)."""
-        message = f"the handler did not return within {task.call.timeout:g} s"
+        what = "the handler did not return" if task.found else "its module was not imported"
+        message = f"{what} within {task.call.timeout:g} s"
         self.give_up(
             task,
             Outcome("failed", error={"type": "Timeout", "message": message}, began=task.started),
@@ -195,23 +199,30 @@ class Pool:
         if task.cancelled:
             self._hand_in(task, DROPPED)
             return True
-        handler = self._handler(task)
-        if handler is None:
-            self._hand_in(task, RELEASED)
-            return True
-        if handler.is_async:
-            self._coroutines.submit(task, handler)
-            return True
-        task.begin()
+        task.begin()  # before the handler is known: its module may hang when it is imported
         self.running[task] = ON_THREAD
-        return self.finish(task, run(task, handler, self.beat))
-
-    def _handler(self, task: Task) -> Handler | None:
         try:
-            return self._handlers.get(task.call.handler)
+            handler = self._handlers.get(task.call.handler)
+            task.found = True
+            if handler.is_async:
+                return self._pass_on(task, handler)
+            outcome = run(task, handler, self.beat)
         except HandlerUnavailable as error:  # R-6: released, and refused from now on
             task.refused = error.reason
-            return None
+            outcome = RELEASED
+        except BaseException as error:  # the last resort: no task may get lost with its thread
+            log.exception("a call went wrong in the worker itself", extra=task.fields("failed"))
+            outcome = Outcome("failed", error=error_record(error))
+        return self.finish(task, outcome)
+
+    def _pass_on(self, task: Task, handler: Handler) -> bool:
+        """Leave a coroutine to the event loop; False if this thread was given up meanwhile."""
+        if self.running.pop(task, None) is None:
+            with self._lock:
+                self.abandoned -= 1
+            return False
+        self._coroutines.submit(task, handler)
+        return True
 
     def _hand_in(self, task: Task, outcome: Outcome) -> None:
         task.outcome = outcome

@@ -307,3 +307,21 @@ def test_a_worker_stops_although_the_database_is_away(
 
     assert worker.wait(seconds=5) == 0
     scene.client.close()
+
+
+def test_a_module_that_hangs_when_imported_does_not_keep_its_worker(scene: Scene) -> None:
+    """SIGINT, then SIGTERM: the worker ends although the import goes on, exit code 1 (R-14)."""
+    (scene.folder / "stuck.py").write_text(
+        "import time\nopen('begun', 'w').close()\ntime.sleep(1000)\n"
+    )
+    run_id = scene.begin(STAY.replace("faulty.stay", "stuck.stay"))
+    worker = scene.worker()
+    eventually((scene.folder / "begun").exists)
+
+    worker.send(signal.SIGINT)
+    worker.wait_for("stopping")
+    worker.send(signal.SIGTERM)
+
+    assert worker.wait(seconds=5) == 1
+    step = scene.client.get(run_id).steps[0]
+    assert (step.tasks["queued"], step.attempts) == (1, 0)
