@@ -27,7 +27,8 @@ TRACE_FRAMES = 10
 _encode = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_ONCE_NO_TEXT = re.compile(r'"(?:-?[0-9][^"]*|null|true|false)":')  # such keys may have been none
+# The end of a key that may have been a number, null, true or false: found by its fixed beginning.
+_ONCE_NO_TEXT = re.compile(r'":(?:(?<=[0-9]":)|(?<=(?:null|true|alse)":))')
 
 
 class Unserialisable(Exception):
@@ -53,7 +54,7 @@ def to_json_text(value: object, *, limit: int = MAX_BYTES) -> str:
         except UnicodeEncodeError as error:  # a lone surrogate
             raise _explained(value) from error
     # An escaped backslash before u0000 looks the same: only the slow search can tell.
-    doubtful = "\\u0000" in text or _ONCE_NO_TEXT.search(text) is not None
+    doubtful = "\\u0000" in text or (_ONCE_NO_TEXT.search(text) and _has_other_keys(value))
     if doubtful and (found := _first_problem(value)) is not None:
         raise found
     if size > limit:
@@ -213,19 +214,33 @@ def _kind(value: object) -> str:
     return cls.__name__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__name__}"
 
 
+def _has_other_keys(value: object) -> bool:
+    """Whether there is a key in it that is no text yet."""
+    level: list[object] = [value]
+    while level:
+        if any(set(map(type, outer)) - {str} for outer in level if isinstance(outer, dict)):
+            return True
+        level = _one_deeper(level)
+    return False
+
+
 def _check_depth(value: object) -> None:
     level: list[object] = [value]
     for _ in range(MAX_DEPTH):
-        level = [
-            inner
-            for outer in level
-            if isinstance(outer, dict | list | tuple)
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-        ]
+        level = _one_deeper(level)
         if not level:
             return
     if any(isinstance(inner, dict | list | tuple) for inner in level):
         raise _first_problem(value) or _too_deep("$")
+
+
+def _one_deeper(level: list[object]) -> list[object]:
+    return [
+        inner
+        for outer in level
+        if isinstance(outer, dict | list | tuple)
+        for inner in (outer.values() if isinstance(outer, dict) else outer)
+    ]
 
 
 def _too_deep(path: str) -> Unserialisable:
