@@ -1,6 +1,6 @@
 # Every target makes what it needs; the second time that costs nothing.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check bench mutate clean
 
 PYTHON ?= python3
 VENV   := .venv
@@ -26,6 +26,9 @@ check: $(VENV)/dev.stamp ## Format, lint, types, and which module may import whi
 
 bench: $(VENV)/dev.stamp ## Tasks a second beside bare pgmq
 	$(BIN)/python benchmarks/run.py
+
+mutate: $(VENV)/dev.stamp ## Take each fence out of the SQL: a test must go red
+	$(BIN)/python tests/mutation/fences.py
 
 clean: ## Remove the environment, caches and the project's embedded database
 	rm -rf $(VENV) .pgflow build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -206,6 +206,25 @@ def test_a_heartbeat_ends_at_the_attempts_own_deadline(engine: Engine, other: En
     other.report(done(taken))
 
 
+def test_a_heartbeat_of_an_older_attempt_keeps_nothing(
+    engine: Engine, other: Engine, flow: str
+) -> None:
+    """An abandoned thread's attempt is lost, although the same worker has the task anew."""
+    engine.start(flow)
+    (first,) = engine.claim(flow)
+    expire(engine)
+    engine.claim(flow)
+    engine.now("2100-01-01 12:00:50Z")
+
+    beat = engine.call("heartbeat", engine.worker, "30 s", json.dumps([_held(first)]))
+    other.now("2100-01-01 12:01:02Z")
+    (taken,) = other.claim(flow)
+
+    assert [task["attempt"] for task in beat["lost"]] == [1]
+    assert taken["attempt"] == 3
+    other.report(done(taken))
+
+
 def test_a_heartbeat_says_what_is_lost_and_what_must_stop(engine: Engine, other: Engine) -> None:
     """Lost: somebody else has it. Stop: its run has ended."""
     engine.deploy("flow", {"a": a_step()})
