@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pgflow_yaml.calls.binding import by_name, invoke, signature_problems
-from pgflow_yaml.calls.boundary import Unserialisable, clean, error_record, to_json_text
+from pgflow_yaml.calls.boundary import Unserialisable, clean, error_record, summary, to_json_text
 from pgflow_yaml.calls.context import Context
 from pgflow_yaml.calls.handler import Handler, Handlers, HandlerUnavailable
 
@@ -18,5 +18,6 @@ __all__ = [
     "error_record",
     "invoke",
     "signature_problems",
+    "summary",
     "to_json_text",
 ]

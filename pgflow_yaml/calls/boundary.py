@@ -87,7 +87,9 @@ def clean(text: str, *, limit: int = MESSAGE_CHARACTERS) -> str:
 
 def summary(error: BaseException) -> str:
     """An exception in half a line: its type and what it says; never raises itself."""
-    return clean(f"{type(error).__name__}: {_message(error)}", limit=500)
+    message = _message(error)
+    name = type(error).__name__
+    return clean(f"{name}: {message}" if message else name, limit=500)
 
 
 def _message(error: BaseException) -> str:

@@ -14,7 +14,7 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from pgflow_yaml.calls import error_record
+from pgflow_yaml.calls import error_record, summary
 from pgflow_yaml.worker.execution import run_async
 from pgflow_yaml.worker.tasks import DROPPED, ON_LOOP, RELEASED, Outcome
 
@@ -80,14 +80,17 @@ class Coroutines:
             self._leave_if_late(loop)
 
     def _bury(self, loop: _Loop) -> None:
-        log.error("the event loop has ended: going on with another one", extra={"action": "failed"})
+        log.error(
+            "the event loop has ended (%s): going on with another one",
+            loop.broken_by,
+            extra={"action": "failed"},
+        )
         while loop.awaited:
-            task = next(iter(loop.awaited))
-            # Out of the loop's hands first: its coroutine wakes once more when it is forgotten.
-            awaited = loop.awaited.pop(task)
+            # Its coroutine wakes once more when it is forgotten: then all is said already.
+            task, _ = loop.awaited.popitem()
+            task.cancelled = True
             error: dict[str, Json] = {"type": "EventLoopEnded", "message": _ENDED}
             self._pool.finish(task, Outcome("failed", error=error))
-            del awaited
         self._replace()
 
     def _leave_if_late(self, loop: _Loop) -> None:
@@ -151,6 +154,7 @@ class _Loop:
 
     def __init__(self) -> None:
         self.awaited: dict[Task, asyncio.Task[None]] = {}
+        self.broken_by = "closed"
         self._ready = threading.Event()
         self._called = False
         self._asked_at: float | None = None
@@ -173,8 +177,8 @@ class _Loop:
                 self._ready.set()
                 while not self._retired:
                     self._run_until_stopped(loop)
-        except BaseException:  # what handlers did to it; another one takes its place
-            log.exception("the event loop broke", extra={"action": "failed"})
+        except BaseException as error:  # noqa: BLE001 (R-5: another one takes its place)
+            self.broken_by = summary(error)  # no more of it: a traceback would keep the loop
         finally:
             self._ready.set()
 

@@ -61,7 +61,8 @@ async def run_async(task: Task, handler: Handler, beat: Callable[[], None]) -> O
         failpoint("after_handler")
         return Outcome("completed", output=to_json_text(output), began=began)
     except BaseException as error:  # noqa: BLE001 (R-5: SystemExit and its kin fail the attempt only)
-        return failure(error, began=began)
+        # Nobody asks about what was cancelled, or what is forgotten with the loop it was on.
+        return DROPPED if task.cancelled else failure(error, began=began)
 
 
 _HIDDEN_COROUTINE = (

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.fixtures.working import Works
 
 FLOW = """
@@ -18,15 +21,18 @@ steps:
 """
 HANDLERS = """
 import asyncio, threading
-harmed = threading.Event()
+begun, harmed = threading.Event(), threading.Event()
 async def exits(): raise SystemExit(1)
 async def interrupts(): raise KeyboardInterrupt
 async def waits(input):
+    begun.set()
     while not harmed.is_set():
         await asyncio.sleep(0.01)
     await asyncio.sleep(0.05)
     return "waited"
 async def harms(input):
+    while not begun.is_set():
+        await asyncio.sleep(0.01)
     loop = asyncio.get_running_loop()
     {harm}
     harmed.set()
@@ -34,6 +40,14 @@ async def harms(input):
     return "harmed"
 async def later(input): return "later"
 """
+
+
+@pytest.fixture(autouse=True)
+def _garbage(works: Works) -> Iterator[None]:
+    """Let asyncio complain about forgotten tasks here, not in the middle of an import."""
+    yield
+    works.close()
+    gc.collect()
 
 
 @pytest.mark.parametrize(
