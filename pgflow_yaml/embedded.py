@@ -12,6 +12,7 @@ import pwd
 import re
 import shutil
 import subprocess
+import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -175,10 +176,19 @@ def _private_top() -> Path:
 
 
 def _own_folder(path: Path) -> Path:
-    """Make a folder for us alone; the server's user may pass through root's, not list them."""
+    """Make a folder for us alone; the server's user may pass through root's, not list them.
+
+    It appears with its mode: who looked between a mkdir and a chmod would take another place.
+    """
     if not path.exists():
-        path.mkdir(mode=0o700, exist_ok=True)
-        path.chmod(0o711 if os.geteuid() == 0 else 0o700)
+        made = Path(tempfile.mkdtemp(prefix=f"{path.name}.", dir=path.parent))
+        made.chmod(0o711 if os.geteuid() == 0 else 0o700)
+        try:
+            made.rename(path)
+        except OSError:
+            made.rmdir()
+            if not path.exists():  # else another process was first
+                raise
     return path
 
 
