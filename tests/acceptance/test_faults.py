@@ -312,7 +312,7 @@ def test_a_worker_stops_although_the_database_is_away(
 def test_a_module_that_hangs_when_imported_does_not_keep_its_worker(scene: Scene) -> None:
     """SIGINT, then SIGTERM: the worker ends although the import goes on, exit code 1 (R-14)."""
     (scene.folder / "stuck.py").write_text(
-        "import time\nopen('begun', 'w').close()\ntime.sleep(1000)\n"
+        "import threading\nopen('begun', 'w').close()\nthreading.Event().wait()\n"
     )
     run_id = scene.begin(STAY.replace("faulty.stay", "stuck.stay"))
     worker = scene.worker()

@@ -28,7 +28,7 @@ async def waits(input):
     begun.set()
     while not harmed.is_set():
         await asyncio.sleep(0.01)
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.04)
     return "waited"
 async def harms(input):
     while not begun.is_set():
