@@ -215,7 +215,8 @@ create table pgflow.worker_functions (
 );
 
 create table pgflow.step_tasks (
-  flow_slug text not null references pgflow.flows (flow_slug),
+  -- no foreign key of its own: its step state has one, and a check of it for each task costs as much as the row
+  flow_slug text not null,
   run_id uuid not null references pgflow.runs (run_id),
   step_slug text not null,
   message_id bigint,

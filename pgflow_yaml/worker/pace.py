@@ -44,14 +44,14 @@ class Pace:
         """How many tasks to claim now; `busy` is for how long all slots have been busy.
 
         Enough to keep the slots busy for one turn, never more than can start within a quarter of
-        the lease; four times as many as last time at most.
+        the lease; eight times as many as last time at most.
         """
         seconds = self._task_seconds
         if seconds is None:
             return max(0, self._slots - held)
         seconds = max(seconds, busy)
         waiting = min(2 * self._turn_seconds, self._lease / 4) * self._slots / seconds
-        wanted = min(self._slots + int(waiting), MOST_HELD, self._allowed * 4)
+        wanted = min(self._slots + int(waiting), MOST_HELD, self._allowed * 8)
         self._allowed = max(wanted, self._slots)
         return max(0, wanted - held)
 
