@@ -229,7 +229,8 @@ def test_a_frozen_backend_is_cut_off(
     pids = [
         pid
         for (pid,) in db.execute(
-            "select pid from pg_stat_activity where application_name like 'pgflow-yaml worker%'"
+            """select pid from pg_stat_activity
+            where datname = current_database() and application_name like 'pgflow-yaml worker%'"""
         ).fetchall()
     ]
     (frozen,) = pids
