@@ -287,7 +287,7 @@ def test_a_second_signal_gives_running_tasks_back(scene: Scene) -> None:
 
     assert worker.wait(seconds=5) == 1
     step = scene.client.get(run_id).steps[0]
-    assert (step.tasks["queued"], step.crashes) == (1, 0)
+    assert (step.tasks["queued"], step.crashes) == (1, 0), (step, worker.stderr)
     (scene.folder / "hold").unlink()
     scene.worker()
     assert scene.ended(run_id).status == "completed"
