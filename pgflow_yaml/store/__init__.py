@@ -104,6 +104,24 @@ class Store(Link):
         reply: dict[str, Any] = self.ask(query, params, repeatable=key is not None)
         return reply
 
+    def start_runs(
+        self,
+        name: str,
+        input_texts: Sequence[str],
+        *,
+        version: str | None = None,
+        connection: JoinedConnection | None = None,
+    ) -> list[str]:
+        """Start many runs of a flow in one commit; their ids in the order of the inputs."""
+        query: LiteralString = (
+            "select coalesce(array_agg(r.id::text order by r.nr), '{}')"
+            " from pgflow.start_runs(%s, %s::text[]::jsonb[], %s) with ordinality r(id, nr)"
+        )
+        params = [name, list(input_texts), version]
+        if connection is not None:
+            return list(ask_within(connection, query, params))
+        return list(self.ask(query, params, repeatable=False))
+
     def cancel_run(self, run_id: str, reason: str | None = None) -> dict[str, Any]:
         """Cancel a run: {run_id, status, cancelled}."""
         reply: dict[str, Any] = self.ask("select pgflow.cancel_run(%s::uuid, %s)", [run_id, reason])

@@ -9,6 +9,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from pgflow_yaml import InvalidInput, NotFound, PgflowError, RunFailed, SchemaMismatch
+from pgflow_yaml.client import given
 
 if TYPE_CHECKING:
     from tests.fixtures.working import Works
@@ -116,3 +117,52 @@ def test_an_unknown_flow_or_run_is_not_found(works: Works) -> None:
         works.client.start("nope")
     with pytest.raises(NotFound, match="no run"):
         works.client.get("00000000-0000-0000-0000-000000000000")
+
+
+def test_many_runs_start_in_the_order_of_their_inputs(
+    works: Works, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In batches, with the active version of that moment, each id beside its input."""
+    monkeypatch.setattr(given, "BATCH", 3)
+    works.app.write("shop.py", "def go(input): return input['x']\n")
+    works.deploy("flow: many\ninput: {x: {type: integer}}\nsteps:\n  go: {handler: shop.go}\n")
+
+    ids = works.client.start_many("many", ({"x": x} for x in range(7)))
+    works.drain()
+
+    assert [works.client.get(each).output for each in ids] == [{"go": x} for x in range(7)]
+    assert works.client.start_many("many", []) == []
+
+
+def test_one_wrong_input_among_many_starts_none(works: Works) -> None:
+    """The problem says which one it is, also where only the client looks."""
+    works.deploy(
+        """
+        flow: strict
+        input: {rows: {type: array, items: {type: object, properties: {id: {type: integer}}}}}
+        steps:
+          go: {handler: shop.go}
+        """
+    )
+    fine: dict[str, Any] = {"rows": [{"id": 1}]}
+
+    with pytest.raises(InvalidInput) as refused:
+        works.client.start_many("strict", [fine, {"rows": [{"id": "x"}]}])
+    with pytest.raises(InvalidInput, match="is not JSON"):
+        works.client.start_many("strict", [fine, {"rows": [float("nan")]}])
+    with pytest.raises(NotFound, match='no flow "nope"'):
+        works.client.start_many("nope", [])
+
+    assert [problem["path"] for problem in refused.value.problems] == ["[1].rows[0].id"]
+    assert works.client.list_runs() == []
+
+
+def test_starting_many_joins_the_callers_transaction(works: Works) -> None:
+    """A rollback undoes all of them."""
+    works.deploy("flow: idle\nsteps:\n  go: {handler: shop.go}\n")
+
+    with psycopg.connect(works.database) as mine:
+        assert len(works.client.start_many("idle", [{}, {}], conn=mine)) == 2
+        mine.rollback()
+
+    assert works.client.list_runs() == []

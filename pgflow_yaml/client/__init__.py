@@ -3,64 +3,24 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
-from pgflow_yaml.calls.boundary import Unserialisable, to_json_text
-from pgflow_yaml.errors import InvalidInput, NotFound, PgflowError, RunCancelled, RunFailed
-from pgflow_yaml.inputs import apply_defaults_and_check
+from pgflow_yaml.client.given import batches, check_input, input_text, input_texts
+from pgflow_yaml.client.runs import Run, StepState, run_of
+from pgflow_yaml.errors import NotFound, PgflowError, RunCancelled, RunFailed, Unavailable
 from pgflow_yaml.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from pgflow_yaml.model import Definition, Json
     from pgflow_yaml.store.connection import JoinedConnection
 
+__all__ = ["Client", "Run", "StepState"]
+
 _FIRST_LOOK, _LONGEST_LOOK = 0.05, 1.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepState:
-    """Where one step of a run stands."""
-
-    slug: str
-    status: str
-    skip_reason: str | None
-    waiting_for: tuple[str, ...]
-    attempts: int
-    crashes: int
-    started_at: datetime | None
-    ended_at: datetime | None
-    output: Json
-    error: Mapping[str, Json] | None
-    tasks: Mapping[str, int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """A run as it was when it was looked at."""
-
-    id: str
-    flow: str
-    version: str | None
-    status: str
-    key: str | None
-    input: Json
-    output: Json
-    error: Mapping[str, Json] | None
-    created_at: datetime | None
-    started_at: datetime | None
-    ended_at: datetime | None
-    steps: tuple[StepState, ...]
-
-    @property
-    def ended(self) -> bool:
-        """Whether nothing more will happen to it."""
-        return self.status in ("completed", "failed", "cancelled")
 
 
 class Client:
@@ -150,15 +110,39 @@ class Client:
     ) -> dict[str, Any]:
         """Start a run without looking at it: {run_id, flow, version, status, created}."""
         given: Json = dict(input or {})
-        text = _input_text(given)
+        text = input_text(given)
         found = self._store.get_definition(name, version, connection=conn)
         if found is not None:
-            # The database checks the top of each field; what is deeper is checked here.
-            _, problems = apply_defaults_and_check(found["definition"].get("input"), given)
-            if problems:
-                raise InvalidInput(problems=problems)
+            check_input(found["definition"], given)
             version = found["version"]
         return self._store.start_run(name, text, key=key, version=version, connection=conn)
+
+    def start_many(
+        self,
+        name: str,
+        inputs: Iterable[Mapping[str, Json]],
+        *,
+        version: str | None = None,
+        conn: JoinedConnection | None = None,
+    ) -> list[str]:
+        """Start a run for each input; their ids in that order.
+
+        All inputs are checked first: a wrong one starts nothing. They start in batches, each in
+        one commit; with `conn`, all of them in its transaction.
+        """
+        found = self._store.get_definition(name, version, connection=conn)
+        texts = input_texts(inputs, None if found is None else found["definition"])
+        if found is not None:
+            version = found["version"]  # a deploy in the middle does not divide them
+        ids: list[str] = []
+        for batch in batches(texts):
+            try:
+                ids += self._store.start_runs(name, batch, version=version, connection=conn)
+            except Unavailable as error:
+                if not ids:
+                    raise
+                raise Unavailable(f"after {len(ids)} of {len(texts)} runs: {error}") from error
+        return ids
 
     def get(self, run_id: str) -> Run:
         """A run as it is now; raises NotFound."""
@@ -255,37 +239,7 @@ class Client:
     def _run_of(self, snapshot: dict[str, Any] | None, run_id: str) -> Run:
         if snapshot is None:
             raise _no_run(run_id)
-        row = snapshot["run"]
-        return Run(
-            id=row["id"],
-            flow=row["flow"],
-            version=row["version"],
-            status=row["status"],
-            key=row["key"],
-            input=row["input"],
-            output=row["output"],
-            error=row["error"],
-            created_at=_moment(row["created_at"]),
-            started_at=_moment(row["started_at"]),
-            ended_at=_moment(row["ended_at"]),
-            steps=tuple(_step_of(each) for each in snapshot["steps"]),
-        )
-
-
-def _step_of(row: dict[str, Any]) -> StepState:
-    return StepState(
-        slug=row["slug"],
-        status=row["status"],
-        skip_reason=row["skip_reason"],
-        waiting_for=tuple(row["waiting_for"]),
-        attempts=row["attempts"],
-        crashes=row["crashes"],
-        started_at=_moment(row["started_at"]),
-        ended_at=_moment(row["ended_at"]),
-        output=row["output"],
-        error=row["error"],
-        tasks=row["tasks"],
-    )
+        return run_of(snapshot)
 
 
 def _checked_id(run_id: str) -> str:
@@ -297,15 +251,3 @@ def _checked_id(run_id: str) -> str:
 
 def _no_run(run_id: str) -> NotFound:
     return NotFound(f"there is no run {run_id} in this database")
-
-
-def _moment(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)
-
-
-def _input_text(value: Json) -> str:
-    try:
-        return to_json_text(value)
-    except Unserialisable as error:
-        path = error.path.removeprefix("$").removeprefix(".")
-        raise InvalidInput(problems=[{"path": path, "message": error.reason}]) from error

@@ -1,0 +1,91 @@
+"""A run and its steps, as the database describes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pgflow_yaml.model import Json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepState:
+    """Where one step of a run stands."""
+
+    slug: str
+    status: str
+    skip_reason: str | None
+    waiting_for: tuple[str, ...]
+    attempts: int
+    crashes: int
+    started_at: datetime | None
+    ended_at: datetime | None
+    output: Json
+    error: Mapping[str, Json] | None
+    tasks: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A run as it was when it was looked at."""
+
+    id: str
+    flow: str
+    version: str | None
+    status: str
+    key: str | None
+    input: Json
+    output: Json
+    error: Mapping[str, Json] | None
+    created_at: datetime | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    steps: tuple[StepState, ...]
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen to it."""
+        return self.status in ("completed", "failed", "cancelled")
+
+
+def run_of(snapshot: Mapping[str, Any]) -> Run:
+    """The run of a snapshot."""
+    row = snapshot["run"]
+    return Run(
+        id=row["id"],
+        flow=row["flow"],
+        version=row["version"],
+        status=row["status"],
+        key=row["key"],
+        input=row["input"],
+        output=row["output"],
+        error=row["error"],
+        created_at=_moment(row["created_at"]),
+        started_at=_moment(row["started_at"]),
+        ended_at=_moment(row["ended_at"]),
+        steps=tuple(_step_of(each) for each in snapshot["steps"]),
+    )
+
+
+def _step_of(row: dict[str, Any]) -> StepState:
+    return StepState(
+        slug=row["slug"],
+        status=row["status"],
+        skip_reason=row["skip_reason"],
+        waiting_for=tuple(row["waiting_for"]),
+        attempts=row["attempts"],
+        crashes=row["crashes"],
+        started_at=_moment(row["started_at"]),
+        ended_at=_moment(row["ended_at"]),
+        output=row["output"],
+        error=row["error"],
+        tasks=row["tasks"],
+    )
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
