@@ -124,6 +124,7 @@ as $$
 declare
   v_queue record;
   v_sent int := 0;
+  v_missing bigint[];
   v_messages pgflow._message[];
 begin
   for v_queue in
@@ -134,11 +135,14 @@ begin
       and (t.status = 'queued' and t.task_index < s.sent or t.status = 'started' and t.lease < pgflow.clock())
     group by 1
   loop
+    -- Into a variable: written inside the query it would be asked again for every task there is.
+    v_missing := pgflow._queue_missing(v_queue.queue_name, v_queue.ids);
+    continue when v_missing is null;
     select array_agg(row(k.message_id, pgflow.clock(), k.flow_slug, k.run_id, k.step_slug, k.task_index)::pgflow._message)
     into v_messages
     from (
       select t.* from pgflow.step_tasks t
-      where t.message_id = any(pgflow._queue_missing(v_queue.queue_name, v_queue.ids))
+      where t.message_id = any(v_missing)
         and t.queue_name = v_queue.queue_name and t.status in ('queued', 'started')
       for no key update skip locked) k;
     if v_messages is not null then
