@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
+import psycopg
 import pytest
 
-from tests.engine.driver import Engine, a_step, done, failed
+from tests.engine.costs import Cost, Meter, crowd
+from tests.engine.driver import Engine, a_step, done, failed, path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    import psycopg
 
 BESIDE = 30_000
 EXPLAIN = """load 'auto_explain';
@@ -63,3 +65,94 @@ def test_no_statement_of_a_turn_touches_more_than_its_batch(crowded: Engine) -> 
     for plan in plans:
         rows = [int(a or b) for a, b in TOUCHED.findall(plan)]
         assert max(rows, default=0) <= 500, plan[:3000]
+
+
+# Doors, one by one: what each reads alone, and with 1,000,000 messages and 120,000 runs beside
+
+ALONE, OLD_PLANS, NEW_PLANS = "alone", "plans older than the crowd", "plans with statistics"
+DIAMOND = {"a": a_step(), "b": a_step("a"), "c": a_step("a"), "d": a_step("b", "c")}
+WIDE = {"each": a_step(map=path("input.items")), "last": a_step("each")}
+WIDTH = 6000
+
+
+def scenario(engine: Engine) -> dict[str, Cost]:
+    """Every door of the hot path once, on the same batch each time."""
+    meter = Meter(engine)
+    call, turn, worker = meter.call, meter.turn, engine.worker
+    call("register_worker", "register_worker", worker, ["flow"], "{}")
+    run = call("start_run", "start_run", "flow", "{}", None)["run_id"]
+    key = call("start_run with a key", "start_run", "flow", "{}", uuid4().hex)["run_id"]
+    engine.db.execute("select pgflow.start_runs('flow', array_fill('{}'::jsonb, array[50]))")
+    tasks = turn("claim", queue="flow")
+    held = [{k: task[k] for k in ("run", "step", "index", "attempt")} for task in tasks]
+    assert call("heartbeat", "heartbeat", worker, "30 s", json.dumps(held))["lost"] == []
+    tasks = turn("begin plain steps", *map(done, tasks), queue="flow")
+    call("run_snapshot", "run_snapshot", run, True)
+    tasks = turn("retry", failed(tasks[0]), *map(done, tasks[1:]), queue="flow")
+    turn("fail a run", failed(tasks[0], "fatal"), *map(done, tasks[1:]), queue="flow")
+    call("cancel_run", "cancel_run", key)
+    call("fail_run", "fail_run", key, "{}")
+    call("find_run", "find_run", run)
+    call("list_runs", "list_runs", "flow")
+    call("run_input", "run_input", run)
+    call("sweep", "sweep", 10)
+    items = json.dumps({"items": list(range(WIDTH))})
+    wide = call("start a wide map", "start_run", "wide", items)["run_id"]
+    tasks = turn("make more of a wide map", queue="wide")
+    turn("a map's window moves on", *map(done, tasks), queue="wide")
+    call("cancel a wide map", "cancel_run", wide)
+    call("poll nothing", "turn", worker, "[]", ["flow", "wide"], 100, "30 s", [])
+    call("stop_worker", "stop_worker", worker)
+    engine.db.execute("delete from pgmq.q_flow where vt < now() + interval '900 s'")
+    return meter.costs
+
+
+def measured(conninfo: str) -> dict[str, dict[str, Cost]]:
+    """The scenario's costs alone, beside the crowd, and with statistics of the crowd."""
+    found = {}
+    with psycopg.connect(conninfo, autocommit=True) as db:
+        engine = Engine(db)
+        slug = engine.deploy("flow", DIAMOND)["flow_slug"]
+        engine.deploy("wide", WIDE, input={"items": {"type": "array"}})
+        scenario(engine)
+        found[ALONE] = scenario(engine)
+        crowd(engine, queue="flow", slug=slug)
+        found[OLD_PLANS] = scenario(engine)
+        db.execute("vacuum analyze")
+    with psycopg.connect(conninfo, autocommit=True) as db:
+        scenario(Engine(db))  # so that what is counted is not the catalog's pages
+        found[NEW_PLANS] = scenario(Engine(db))
+    return found
+
+
+def claim_plans(conninfo: str) -> list[str]:
+    """The plans of every statement of a turn that only claims."""
+    plans: list[str] = []
+    with psycopg.connect(conninfo, autocommit=True) as db:
+        engine = Engine(db)
+        db.add_notice_handler(lambda notice: plans.append(notice.message_primary or ""))
+        db.execute(EXPLAIN.encode())
+        engine.claim("flow")
+    return plans
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_no_door_reads_more_because_of_what_lies_beside(database: str) -> None:
+    """Beside 1,000,000 parked messages and 120,000 runs a call fetches the same rows.
+
+    Pages may grow as the levels of an index do; no large table is ever scanned; and the claim
+    comes to its messages over the index on their time.
+    """
+    costs = measured(database)
+
+    alone, grown = costs[ALONE], dict[tuple[str, str], tuple[Cost, Cost]]()
+    for when in (OLD_PLANS, NEW_PLANS):
+        for door, cost in costs[when].items():
+            rows, pages = alone[door].rows * 1.1 + 50, alone[door].pages * 1.5 + 60
+            if cost.rows > rows or cost.pages > pages or cost.scans:
+                grown[when, door] = (alone[door], cost)
+    assert grown == {}
+    plans = "\n".join(claim_plans(database))
+    for queue in ("flow", "pgflow__clock"):
+        assert f"Index Scan using q_{queue}_vt_idx" in plans
