@@ -64,11 +64,15 @@ def read(path: str | Path) -> bytes:
 
 def schema() -> dict[str, Any]:
     """The JSON Schema of flow files."""
+    found: dict[str, Any] = json.loads(schema_text())
+    return found
+
+
+def schema_text() -> str:
+    """The JSON Schema of flow files as it is shipped, for editors."""
     from importlib.resources import files
 
-    text = (files("pgflow_yaml") / "schemas" / "workflow.schema.json").read_text("utf-8")
-    found: dict[str, Any] = json.loads(text)
-    return found
+    return (files("pgflow_yaml") / "schemas" / "workflow.schema.json").read_text("utf-8")
 
 
 def settings(folder: Path, *, flags: Mapping[str, object], environ: Mapping[str, str]) -> Settings:

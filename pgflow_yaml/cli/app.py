@@ -22,6 +22,8 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Write": {
         "init": ("write", "Write an example flow with its handlers; overwrites nothing."),
         "validate": ("write", "Check flow files and show every mistake with its place."),
+        "schema": ("language", "Print the JSON Schema of flow files, for editors."),
+        "explain": ("language", "Say what the code of a finding means, with an example."),
     },
     "Deploy": {
         "migrate": ("deploy", "Install or update the tables and functions in the database."),

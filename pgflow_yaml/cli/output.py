@@ -15,6 +15,7 @@ from .text import cells, fit, moment, one_line, roughly, utc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
 
     from .options import Options
 
@@ -31,6 +32,12 @@ def write_json(value: Any) -> None:
     """Write a result as one line of ASCII JSON: it parses whatever the encoding of stdout is."""
     sys.stdout.write(json.dumps(value) + "\n")
     sys.stdout.flush()
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write a result to a file, making its folder; OSError becomes one sentence at the end."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
 
 
 @dataclass(frozen=True, slots=True)

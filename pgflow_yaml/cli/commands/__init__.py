@@ -1,1 +1,1 @@
-"""The commands: one module for each section of `--help`, imported when one of its commands runs."""
+"""The commands: a module holds one or a few, and is imported when one of them runs."""

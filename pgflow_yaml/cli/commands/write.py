@@ -1,4 +1,4 @@
-"""Commands of the section Write: `init`, `validate`."""
+"""Write flow files: `init`, `validate`."""
 
 from __future__ import annotations
 

@@ -1,0 +1,97 @@
+"""What the language is and what its findings mean: `schema`, `explain`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pgflow_yaml.cli.options import Options, command, pass_options
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pgflow_yaml.explanations import Explanation
+
+
+@command("schema", example="pgflow-yaml schema -o .pgflow/workflow.schema.json")
+@click.option(
+    "-o", "--output", metavar="FILE", type=click.Path(path_type=Path), help="Write it to a file."
+)
+@pass_options
+def schema_command(options: Options, *, output: Path | None) -> None:
+    """Print the JSON Schema of flow files, for editors.
+
+    `init` writes it into a new project; this brings an older project up to date.
+    """
+    from pgflow_yaml import project
+    from pgflow_yaml.cli.output import write_file, write_json
+
+    if output is None:
+        if options.json:
+            write_json(project.schema())
+        else:
+            sys.stdout.write(project.schema_text())
+        return
+    write_file(output, project.schema_text())
+    if options.json:
+        write_json({"written": str(output)})
+    else:
+        options.note(f"wrote {output}")
+
+
+@command("explain", example="pgflow-yaml explain PF203")
+@click.argument("code", required=False)
+@pass_options
+def explain_command(options: Options, *, code: str | None) -> None:
+    """Say what the code of a finding means, with an example; without CODE, list all codes."""
+    from pgflow_yaml.cli.output import Column, write_json, write_lines, write_list
+    from pgflow_yaml.explanations import EXPLANATIONS
+
+    if code is None:
+        listed = [{"code": each, "title": known.title} for each, known in EXPLANATIONS.items()]
+        columns = [
+            (Column("CODE"), lambda row: row["code"]),
+            (Column("MEANING", flexible=True), lambda row: row["title"]),
+        ]
+        write_list(listed, columns, options)
+        return
+    name = _known(code, list(EXPLANATIONS))
+    found = EXPLANATIONS[name]
+    if options.json:
+        parts = {"title": found.title, "text": found.text, "bad": found.bad, "good": found.good}
+        write_json({"code": name, **parts})
+        return
+    write_lines(_page(name, found), sys.stdout, options)
+
+
+def _known(code: str, codes: list[str]) -> str:
+    """Find a code, however it is written: PF203, pf203, 203."""
+    from pgflow_yaml.errors import NotFound
+    from pgflow_yaml.suggestions import closest
+
+    name = code.upper()
+    name = f"PF{name}" if name.isdecimal() else name
+    if name not in codes:
+        near = closest(name, codes)
+        hint = f'did you mean "{near}"?' if near else "`pgflow-yaml explain` lists them"
+        raise NotFound(f'there is no code "{code}"; {hint}')
+    return name
+
+
+def _page(code: str, found: Explanation) -> Iterator[list[tuple[str, str]]]:
+    import shutil
+    import textwrap
+
+    width = min(shutil.get_terminal_size().columns, 100) if sys.stdout.isatty() else 100
+    yield [(code, "bold"), (f"  {found.title}", "bold")]
+    for paragraph in found.text.strip().split("\n\n") if found.text else []:
+        yield [("", "")]
+        yield from ([(line, "")] for line in textwrap.wrap(paragraph, width))
+    for label, example, color in (("wrong", found.bad, "red"), ("right", found.good, "green")):
+        if example:
+            yield [("", "")]
+            yield [(f"{label}:", color)]
+            yield from ([(f"  {line}", "")] for line in example.rstrip("\n").split("\n"))
