@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pgflow_yaml.durations import milliseconds
 from pgflow_yaml.errors import NotFound, WrongSetting
 from pgflow_yaml.suggestions import did_you_mean
 
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
 _TABLE = "pgflow-yaml"
 _PREFIX = "PGFLOW_YAML_"
 _GIT_SECONDS = 5
+_SWITCH = {"on": True, "true": True, "yes": True, "1": True} | {
+    "off": False,
+    "false": False,
+    "no": False,
+    "0": False,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +37,7 @@ class Settings:
     allow: tuple[str, ...]
     concurrency: int | None
     lease: float | None
+    notify: bool
     sources: Mapping[str, str]
 
 
@@ -85,7 +93,7 @@ def settings(folder: Path, *, flags: Mapping[str, object], environ: Mapping[str,
         variable = _PREFIX + name.upper()
         given = flags.get(name)
         if given is not None and given != ():
-            values[name], sources[name] = given, f"--{key}"
+            values[name], sources[name] = given, f"--{'no-' if given is False else ''}{key}"
         elif variable in environ:
             values[name], sources[name] = environ[variable], variable
         elif (found := table.get(key, table.get(name))) is not None:
@@ -98,7 +106,8 @@ def settings(folder: Path, *, flags: Mapping[str, object], environ: Mapping[str,
         app_dir=Path(str(values.get("app_dir", folder))),
         allow=_words(values.get("allow", ()), sources["allow"]),
         concurrency=_whole(values.get("concurrency"), sources["concurrency"]),
-        lease=_seconds(values.get("lease"), sources["lease"]),
+        lease=_duration(values.get("lease"), sources["lease"]),
+        notify=_yes(values.get("notify", True), sources["notify"]),
         sources=sources,
     )
 
@@ -158,6 +167,20 @@ def _whole(value: object, source: str) -> int | None:
     if number is not None and (number < 1 or number != int(number)):
         raise WrongSetting(f"{source}: {value} is not a whole number of at least 1")
     return None if number is None else int(number)
+
+
+def _duration(value: object, source: str) -> float | None:
+    """Seconds, or a text as in flow files: `30s`, `2m`."""
+    text = value.strip() if isinstance(value, str) else ""
+    found = milliseconds(text)
+    return _seconds(value, source) if found is None else _seconds(found / 1000, source)
+
+
+def _yes(value: object, source: str) -> bool:
+    said = _SWITCH.get(str(value).strip().lower())
+    if said is None:
+        raise WrongSetting(f'{source}: "{value}" is neither on nor off')
+    return said
 
 
 def _seconds(value: object, source: str) -> float | None:

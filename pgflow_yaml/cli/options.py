@@ -104,7 +104,15 @@ def worker_options(function: Callable[..., Any]) -> Callable[..., Any]:
         metavar="TIME",
         help="After so long a silence, another worker takes over (30s).",
     )
-    return concurrency(lease(import_options(function)))
+    notify = click.option(
+        "--no-notify",
+        "notify",
+        flag_value=False,
+        type=bool,
+        default=None,
+        help="Only look now and then; do not let clients wake this worker.",
+    )
+    return concurrency(lease(notify(import_options(function))))
 
 
 pass_options = click.make_pass_decorator(Options, ensure=True)

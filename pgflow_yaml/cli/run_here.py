@@ -52,6 +52,7 @@ class Request:
     app_dir: Path | None
     allow: Sequence[str]
     lease: str | None
+    notify: bool | None
 
     def settings(self) -> Settings:
         """Lay the options over the project's settings."""
@@ -59,6 +60,7 @@ class Request:
             app_dir=self.app_dir,
             allow=self.allow,
             concurrency=self.concurrency,
+            notify=self.notify,
             lease=optional_seconds(self.lease, "--lease"),
         )
 
@@ -94,6 +96,8 @@ def run_here(request: Request, options: Options) -> int:
         if not started["created"]:
             options.note(f"this key was used before: run {run_id[:8]} {SAID[started['status']]}")
         if request.detach:
+            if settings.notify:
+                store.wake()
             out.write(_detached(started, options))
             return 0
         view = view_for(options, out, hint=HINT)

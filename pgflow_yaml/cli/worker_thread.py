@@ -36,6 +36,7 @@ def worker_for(
         lease_seconds=settings.lease or LEASE,
         app_dir=settings.app_dir,
         allow=settings.allow,
+        notify=settings.notify,
         on_lost=place.revive,
         **pace,
     )

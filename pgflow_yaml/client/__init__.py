@@ -32,12 +32,14 @@ class Client:
         *,
         on_lost: Callable[[], None] | None = None,
         patience: float = 5.0,
+        notify: bool = True,
     ) -> None:
         """An empty conninfo leaves everything to libpq's own variables.
 
         `patience` is for how many seconds a lost connection is tried again; `on_lost` is called
-        before each of these attempts.
+        before each of these attempts. With `notify`, idle workers are woken after a start.
         """
+        self._notify = notify
         self._conninfo = conninfo
         self._on_lost = on_lost
         self._store = Store(conninfo, name="pgflow-yaml client", patience=patience, on_lost=on_lost)
@@ -94,7 +96,8 @@ class Client:
     ) -> Run:
         """Start a run; with a `key`, a second start gives the first run.
 
-        `conn` is a psycopg connection of yours: the start is then part of its transaction.
+        `conn` is a psycopg connection of yours: the start is then part of its transaction, and no
+        worker is woken (see `wake`).
         """
         run_id = self.start_run(name, input, key=key, version=version, conn=conn)["run_id"]
         return self._run_of(self._store.run_snapshot(run_id, connection=conn), run_id)
@@ -115,7 +118,10 @@ class Client:
         if found is not None:
             check_input(found["definition"], given)
             version = found["version"]
-        return self._store.start_run(name, text, key=key, version=version, connection=conn)
+        started = self._store.start_run(name, text, key=key, version=version, connection=conn)
+        if conn is None and started["created"]:
+            self.wake()
+        return started
 
     def start_many(
         self,
@@ -142,7 +148,18 @@ class Client:
                 if not ids:
                     raise
                 raise Unavailable(f"after {len(ids)} of {len(texts)} runs: {error}") from error
+            if conn is None:
+                self.wake()
         return ids
+
+    def wake(self) -> None:
+        """Wake idle workers: for after the commit of a transaction that a call joined (`conn`).
+
+        Calls without `conn` do it themselves. Nothing depends on it: workers also look by
+        themselves, at least once a second unless told otherwise.
+        """
+        if self._notify:
+            self._store.wake()
 
     def get(self, run_id: str) -> Run:
         """A run as it is now; raises NotFound."""
@@ -191,6 +208,7 @@ class Client:
             app_dir=app_dir,
             allow=allow,
             on_lost=self._on_lost,
+            notify=self._notify,
         )
         with ThreadPoolExecutor(1, thread_name_prefix="pgflow-worker") as threads:
             working = threads.submit(worker.run)

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, LiteralString, Self, TypedDict
 
 from pgflow_yaml.store.connection import Link, Refused, ask_within, mask
+from pgflow_yaml.store.wake import CHANNEL, Ear, WakeUpsUnsupported, wake_ups
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from pgflow_yaml.model import Definition, Json
     from pgflow_yaml.store.connection import JoinedConnection
 
-__all__ = ["Refused", "Store", "TurnReply", "mask"]
+__all__ = ["Ear", "Refused", "Store", "TurnReply", "WakeUpsUnsupported", "mask"]
 
 
 class TurnReply(TypedDict):
@@ -175,6 +176,11 @@ class Store(Link):
     def find_run(self, text: str) -> list[str]:
         """The ids of the runs that a text may mean, five at most."""
         return self.ask("select pgflow.find_run(%s)", [text]) or []
+
+    def wake(self) -> None:
+        """Tell idle workers that there may be something to do; never fails, may do nothing."""
+        if wake_ups.passes(self.conninfo):
+            self.hint("select pg_catalog.pg_notify(%s, '')::text", [CHANNEL])
 
     # Workers
 

@@ -85,7 +85,7 @@ class Link:
         """`on_lost` may revive the server; `pause` may raise to end the attempts."""
         self.on_reconnect: Callable[[], None] | None = None
         self.busy_since: float | None = None
-        self._conninfo = conninfo
+        self.conninfo = conninfo
         self._name = name
         self._patience = patience
         self._on_lost = on_lost
@@ -104,14 +104,17 @@ class Link:
 
     def interrupt(self) -> None:
         """Cut the connection from another thread: a statement that waits fails at once."""
-        connection = self._connection
-        if connection is None or connection.closed:
-            return
-        with (
-            suppress(psycopg.Error, OSError),
-            socket.socket(fileno=os.dup(connection.pgconn.socket)) as twin,
-        ):
-            twin.shutdown(socket.SHUT_RDWR)
+        cut(self._connection)
+
+    def hint(self, query: LiteralString, params: Sequence[object]) -> None:
+        """Send what nobody waits for: once, over the connection that is there, errors ignored."""
+        with self._lock:
+            if self._connection is None or self._connection.closed:
+                return
+            try:
+                self._run(query, params)
+            except (_Again, PgflowError) as error:
+                log.debug("not sent: %s", error)
 
     def ask(
         self, query: LiteralString, params: Sequence[object], *, repeatable: bool = True
@@ -164,10 +167,10 @@ class Link:
 
     def _connect(self) -> psycopg.Connection[Any]:
         try:
-            connection = _open(self._conninfo, self._name)
+            connection = open_connection(self.conninfo, self._name)
             row = connection.execute("select pg_catalog.pg_is_in_recovery()").fetchone()
         except psycopg.Error as error:
-            reason = mask(_sentence(error))
+            reason = mask(sentence(error))
             raise _Again(
                 f"cannot connect to the database: {reason}",
                 error,
@@ -232,7 +235,8 @@ def mask(text: str) -> str:
     return _SECRETS.sub("***", text)
 
 
-def _open(conninfo: str, name: str) -> psycopg.Connection[Any]:
+def open_connection(conninfo: str, name: str) -> psycopg.Connection[Any]:
+    """Connect with bounded waits; raises what the driver raises."""
     given = conninfo_to_dict(conninfo)
     limits = f"{given['options']} {_LIMITS}" if given.get("options") else _LIMITS
     settings = {"application_name": name, **_TCP, **given}
@@ -261,7 +265,7 @@ def _execute(
         state = error.sqlstate
         if broken or (state is not None and _REPEATABLE.match(state)):
             raise _Again(
-                f"the database did not answer: {mask(_sentence(error))}", error, sent=broken
+                f"the database did not answer: {mask(sentence(error))}", error, sent=broken
             ) from error
         raise _translated(error) from error
     return row[0] if row else None
@@ -270,7 +274,7 @@ def _execute(
 def _translated(error: psycopg.Error) -> PgflowError:
     """The exception of ours for an error of the database's."""
     state = error.sqlstate
-    message = _sentence(error)
+    message = sentence(error)
     kind = _ERRORS.get(state or "")
     if kind is InvalidInput:
         with suppress(ValueError):
@@ -285,7 +289,18 @@ def _translated(error: psycopg.Error) -> PgflowError:
     return Refused(mask(message), sqlstate=state)
 
 
-def _sentence(error: psycopg.Error) -> str:
+def cut(connection: psycopg.Connection[Any] | None) -> None:
+    """End a connection from another thread than the one that uses it."""
+    if connection is None or connection.closed:
+        return
+    with (
+        suppress(psycopg.Error, OSError),
+        socket.socket(fileno=os.dup(connection.pgconn.socket)) as twin,
+    ):
+        twin.shutdown(socket.SHUT_RDWR)
+
+
+def sentence(error: psycopg.Error) -> str:
     """What went wrong, without the context and the questions that follow it."""
     if error.diag.message_primary:
         return error.diag.message_primary

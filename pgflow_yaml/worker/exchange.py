@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_QUEUES_SECONDS = 2.0
+_QUEUES_SECONDS, _QUEUES_AT_LEAST_SECONDS = 2.0, 0.1
 _REFUSED_SECONDS = 10.0
 _LARGE_CHARACTERS = 256 * 1024
 
@@ -37,7 +37,7 @@ class Exchange:
         self._lease = lease
         self._calls: dict[str, StepCall] = {}
         self._queues: deque[str] = deque()
-        self._queues_until = 0.0
+        self._queues_seen = self._queues_until = 0.0
         self._refused: dict[str, float] = {}
         self._left_alone: dict[str, float] = {}
 
@@ -52,8 +52,12 @@ class Exchange:
                 fresh = list(self._queues)
             if set(fresh) != set(self._queues):
                 self._queues = deque(fresh)
-            self._queues_until = now + _QUEUES_SECONDS
+            self._queues_seen, self._queues_until = now, now + _QUEUES_SECONDS
         self._queues.rotate(-1)
+
+    def look_for_queues(self) -> None:
+        """See at the next turn which queues there are: a new flow may have been started."""
+        self._queues_until = min(self._queues_until, self._queues_seen + _QUEUES_AT_LEAST_SECONDS)
 
     def turn(
         self, results: list[Task], room: int, *, run_input: Callable[[str], Json]

@@ -18,6 +18,7 @@ from pgflow_yaml.failpoints import failpoint
 from pgflow_yaml.store import Refused, Store
 from pgflow_yaml.worker.exchange import Exchange
 from pgflow_yaml.worker.heartbeat import Closed, Heartbeat, Leases, Watch
+from pgflow_yaml.worker.listener import Listener
 from pgflow_yaml.worker.pace import Pace
 from pgflow_yaml.worker.pool import Pool
 from pgflow_yaml.worker.tasks import RELEASED
@@ -53,9 +54,13 @@ class Worker:
         max_poll_seconds: float = 1.0,
         burst: bool = False,
         grace_seconds: float = 30.0,
+        notify: bool = True,
         on_lost: Callable[[], None] | None = None,
     ) -> None:
-        """`queues` are names of flows, None is all; `burst` ends when nothing is to be had."""
+        """`queues` are names of flows, None is all; `burst` ends when nothing is to be had.
+
+        With `notify`, clients wake it when it is idle; it looks by itself, too.
+        """
         if concurrency < 1 or lease_seconds <= 0:
             raise ValueError("a worker needs a concurrency of at least 1 and a positive lease")
         self.id = str(uuid4())
@@ -85,6 +90,8 @@ class Worker:
             self._pool,
             lease=lease_seconds,
         )
+        self._listener = Listener(conninfo, self._wake_up) if notify and not burst else None
+        self._woken = False
         self._pace = Pace(
             slots=concurrency,
             lease=lease_seconds,
@@ -121,6 +128,8 @@ class Worker:
             log.info("worker started", extra={"action": "start", "worker": self.id})
             self._heartbeat.start()
             watch.start()
+            if self._listener is not None:
+                self._listener.start()
             while self._goes_on():
                 self._step()
             with suppress(Refused):
@@ -132,6 +141,8 @@ class Worker:
                 watch.close()
             if self._heartbeat.is_alive():
                 self._heartbeat.close()
+            if self._listener is not None and self._listener.is_alive():
+                self._listener.close()
             self._pool.close()
             self._store.close()
             self._reader.close()
@@ -142,6 +153,11 @@ class Worker:
         """One look at what has finished and what could be claimed, and a turn if it is worth it."""
         if queued := self._pool.queued():
             self._pool.release(self._pace.excess(queued, busy=self._pool.busy_seconds()))
+        if self._woken:
+            self._woken = False
+            self._next_poll = 0.0
+            self._pace.woken()
+            self._exchange.look_for_queues()
         results = self._next_results()
         room = self._room(len(results))
         due = room > 0 and time.monotonic() >= self._next_poll
@@ -194,6 +210,11 @@ class Worker:
         self._pool.wait(1, until if self._leave_by is None else min(until, 0.1))
         if self._pool.has_results() and self._pool.queued():
             self._pool.wait(self._pace.batch(len(self._leases.held)), self._pace.linger())
+
+    def _wake_up(self) -> None:
+        """Cut the idle pause short; another thread calls this."""
+        self._woken = True
+        self._pool.ring()
 
     # Stopping
 

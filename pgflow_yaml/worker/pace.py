@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
 
 MOST_HELD = 1000
 _LONGEST_LINGER = 0.02
+_ALERT_SECONDS = 0.15  # clients notify once in 100 ms
 
 
 class Pace:
@@ -20,6 +22,7 @@ class Pace:
         self._lease = lease
         self._poll, self._longest_poll = poll, longest_poll
         self._pause = poll
+        self._alert_until = 0.0
         self._turn_seconds = 0.005
         self._task_seconds: float | None = None
         self._allowed = slots
@@ -68,7 +71,14 @@ class Pace:
         """How long the first result may wait for others while more tasks wait for a slot."""
         return min(self._turn_seconds, _LONGEST_LINGER)
 
+    def woken(self) -> None:
+        """Pause shortly for a moment: clients say nothing more just after they have woken us."""
+        self._pause = self._poll
+        self._alert_until = time.monotonic() + _ALERT_SECONDS
+
     def next_poll(self, *, worked: bool) -> float:
         """How long to wait before asking again: short after work, then longer and longer."""
         self._pause = self._poll if worked else min(self._pause * 1.5, self._longest_poll)
-        return self._pause * random.uniform(0.5, 1.5)  # noqa: S311 (jitter is no secret)
+        alert = time.monotonic() < self._alert_until
+        pause = min(self._pause, _ALERT_SECONDS / 3) if alert else self._pause
+        return pause * random.uniform(0.5, 1.5)  # noqa: S311 (jitter is no secret)

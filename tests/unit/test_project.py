@@ -38,7 +38,30 @@ def test_flags_win_over_environment_over_file_over_defaults(tmp_path: Path) -> N
         "concurrency": "PGFLOW_YAML_CONCURRENCY",
         "allow": str(tmp_path / "pyproject.toml"),
         "app_dir": "default",
+        "notify": "default",
     }
+
+
+@pytest.mark.parametrize(
+    ("lease", "seconds"), [("30s", 30), ("45", 45), ("1.5m", 90), (" 500ms ", 0.5), (6, 6)]
+)
+def test_a_lease_is_a_duration_wherever_it_is_said(
+    tmp_path: Path, lease: object, seconds: float
+) -> None:
+    """As on the command line and in flow files: a unit, or seconds."""
+    pyproject(tmp_path, f"[tool.pgflow-yaml]\nlease = {lease!r}\n")
+
+    assert settings(tmp_path).lease == seconds
+    assert settings(tmp_path, {"PGFLOW_YAML_LEASE": str(lease)}).lease == seconds
+
+
+@pytest.mark.parametrize(("said", "means"), [("off", False), ("0", False), ("On", True)])
+def test_wake_ups_are_switched_by_a_word(tmp_path: Path, said: str, means: bool) -> None:  # noqa: FBT001
+    """On unless it is said; a flag wins."""
+    assert settings(tmp_path).notify
+    assert settings(tmp_path, {"PGFLOW_YAML_NOTIFY": said}).notify is means
+    found = settings(tmp_path, {"PGFLOW_YAML_NOTIFY": "on"}, notify=False)
+    assert (found.notify, found.sources["notify"]) == (False, "--no-notify")
 
 
 def test_the_next_pyproject_upwards_counts(tmp_path: Path) -> None:
@@ -65,6 +88,8 @@ def test_prefixes_may_be_one_text(tmp_path: Path) -> None:
         ("[tool.pgflow-yaml]\nconcurrency = 1.5\n", "1.5 is not a whole number"),
         ("[tool.pgflow-yaml]\nlease = 0.0\n", "0 is not a positive number"),
         ("[tool.pgflow-yaml]\nlease = -1\n", "-1 is not a positive number"),
+        ("[tool.pgflow-yaml]\nlease = '30 parsecs'\n", "30 parsecs is not a positive number"),
+        ("[tool.pgflow-yaml]\nnotify = 'maybe'\n", '"maybe" is neither on nor off'),
         ("[tool.pgflow-yaml]\nallow = [1]\n", "allow is a list of module names"),
     ],
 )

@@ -43,6 +43,7 @@ def run_command(options: Options, /, **given: Any) -> int:
 def start_command(options: Options, *, flow: str, inputs: Sequence[str], key: str | None) -> None:
     """Start a run for workers elsewhere and print its id."""
     from pgflow_yaml.cli.database import connected
+    from pgflow_yaml.cli.flow_files.loading import worker_settings
     from pgflow_yaml.cli.live.snapshot import SAID
     from pgflow_yaml.cli.lookup import active
     from pgflow_yaml.cli.output import write_json
@@ -51,6 +52,8 @@ def start_command(options: Options, *, flow: str, inputs: Sequence[str], key: st
     with connected(options) as store:
         spec = active(store, flow)["definition"].get("input")
         started = store.start_run(flow, as_text(read_input(inputs, spec)), key=key)
+        if worker_settings().notify:
+            store.wake()
     if options.json:
         write_json(started)
         return

@@ -1,0 +1,108 @@
+"""Wake-ups: a NOTIFY after a start, heard by idle workers. All is correct without them (R-8).
+
+NOTIFY takes a lock over all commits of a cluster, so it is sent in a transaction of its own, which
+writes nothing else, and by a process at most once in 100 ms a database. What is started in between
+is found by whom the first one woke: they look again a few times in short order.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+
+from pgflow_yaml.errors import PgflowError, Unavailable
+from pgflow_yaml.store.connection import cut, mask, open_connection, sentence
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CHANNEL = "pgflow_wake"
+BETWEEN_SECONDS = 0.1
+_PROBE_SECONDS = 5.0
+
+
+class WakeUpsUnsupported(PgflowError):
+    """Nothing that is notified arrives on this way to the database."""
+
+
+class Debounce:
+    """Lets one call a key through in so many seconds, over all threads of this process."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._next: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    def passes(self, key: str) -> bool:
+        """Whether this call may go on."""
+        with self._lock:
+            now = self._clock()
+            if now < self._next.get(key, now):
+                return False
+            self._next[key] = now + self._seconds
+            return True
+
+
+wake_ups = Debounce(BETWEEN_SECONDS)
+"""Those that this process sends, by conninfo."""
+
+
+class Ear:
+    """A connection of its own that hears wake-ups; used by one thread, closed by another."""
+
+    def __init__(self, conninfo: str, *, name: str) -> None:
+        self._conninfo = conninfo
+        self._name = name
+        self._connection: psycopg.Connection[Any] | None = None
+
+    def open(self) -> None:
+        """Connect, listen, and prove that what others notify arrives here.
+
+        Raises Unavailable, or WakeUpsUnsupported where trying again would not help.
+        """
+        try:
+            self._connection = open_connection(self._conninfo, self._name)
+        except psycopg.Error as error:
+            raise Unavailable(mask(sentence(error))) from error
+        try:
+            self._connection.execute(f"listen {CHANNEL}")
+        except psycopg.Error as error:
+            if self._connection.closed:
+                raise Unavailable(mask(sentence(error))) from error
+            raise WakeUpsUnsupported(f"LISTEN is refused: {sentence(error)}") from error
+        self._call()
+        if not self.hears(_PROBE_SECONDS):
+            raise WakeUpsUnsupported(
+                "what is notified does not arrive here (a connection pooler in between?)"
+            )
+
+    def hears(self, seconds: float) -> bool:
+        """Wait for a wake-up; raises Unavailable when the connection is lost."""
+        assert self._connection is not None
+        try:
+            return any(True for _ in self._connection.notifies(timeout=seconds, stop_after=1))
+        except psycopg.Error as error:
+            raise Unavailable(mask(sentence(error))) from error
+
+    def interrupt(self) -> None:
+        """Cut the connection from another thread: whoever waits fails at once."""
+        cut(self._connection)
+
+    def close(self) -> None:
+        """Disconnect."""
+        if self._connection is not None:
+            with suppress(psycopg.Error):
+                self._connection.close()
+
+    def _call(self) -> None:
+        """Notify over a second connection: behind a pooler, the first would hear only itself."""
+        try:
+            with open_connection(self._conninfo, self._name) as other:
+                other.execute("select pg_catalog.pg_notify(%s, '')", [CHANNEL])
+        except psycopg.Error as error:
+            raise Unavailable(mask(sentence(error))) from error
