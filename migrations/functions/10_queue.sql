@@ -200,6 +200,19 @@ begin
 end
 $$;
 
+-- When the next message of a queue becomes visible; null: it has none.
+create or replace function pgflow._queue_next(p_queue text) returns timestamptz
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_next timestamptz;
+begin
+  execute format('select min(q.vt) from pgmq.%I q', 'q_' || lower(p_queue)) into v_next;
+  return v_next;
+end
+$$;
+
 -- All message ids of a queue (invariants only).
 create or replace function pgflow._queue_ids(p_queue text) returns bigint[]
 language plpgsql

@@ -10,6 +10,7 @@ from pgflow_yaml.store.wake import CHANNEL, Ear, WakeUpsUnsupported, wake_ups
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from pgflow_yaml.model import Definition, Json
     from pgflow_yaml.store.connection import JoinedConnection
@@ -230,3 +231,14 @@ class Store(Link):
     def sweep(self, limit: int = 1000) -> int:
         """Repair what should be impossible; the number of repairs."""
         return int(self.ask("select pgflow.sweep(%s::int)", [limit]))
+
+    # Time
+
+    def set_clock(self, moment: str) -> None:
+        """Set the time that the engine reads over this connection."""
+        self.ask("select pgflow.set_clock(%s::timestamptz)", [moment])
+
+    def next_wake(self) -> datetime | None:
+        """When something next becomes visible in a queue."""
+        moment: datetime | None = self.ask("select pgflow.next_wake()", [])
+        return moment
