@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 # Section -> command -> (module, what it does): with the texts here, `--help` imports no command.
 SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Write": {
-        "init": ("write", "Write an example flow with its handlers; overwrites nothing."),
+        "init": ("init", "Write an example flow with handlers and tests; overwrites nothing."),
         "validate": ("write", "Check flow files and show every mistake with its place."),
         "schema": ("language", "Print the JSON Schema of flow files, for editors."),
         "explain": ("language", "Say what the code of a finding means, with an example."),
+        "test": ("test", "Play the cases of test files in virtual time."),
     },
     "Deploy": {
         "migrate": ("deploy", "Install or update the tables and functions in the database."),

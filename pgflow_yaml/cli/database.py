@@ -62,7 +62,7 @@ def database(options: Options, *, checked: bool = True) -> Iterator[Database]:
         return
     from pgflow_yaml import local
 
-    with local.server(_project()) as server:
+    with local.server(project_dir()) as server:
         conninfo = server.conninfo()
         options.note("database: embedded PostgreSQL of this project")
         if checked:
@@ -92,7 +92,7 @@ def named_database(options: Options) -> str | None:
     return "" if any(os.environ.get(name) for name in _LIBPQ) else None
 
 
-def _project() -> Path:
+def project_dir() -> Path:
     """Find the folder of the project: the next one with a pyproject.toml, else this one."""
     here = Path.cwd()
     found = (each for each in (here, *here.parents) if (each / "pyproject.toml").is_file())

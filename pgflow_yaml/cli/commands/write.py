@@ -1,9 +1,8 @@
-"""Write flow files: `init`, `validate`."""
+"""Check flow files: `validate`."""
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -13,40 +12,7 @@ from pgflow_yaml.cli.options import Options, command, import_options, pass_optio
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-
-@command("init", example="pgflow-yaml init my_flows")
-@click.argument(
-    "folder", metavar="[DIR]", default=".", type=click.Path(path_type=Path, file_okay=False)
-)
-@click.option("--jetbrains", is_flag=True, help="Name the schema as JetBrains' editors want it.")
-@pass_options
-def init_command(options: Options, *, folder: Path, jetbrains: bool) -> None:
-    """Write an example flow with its handlers; overwrites nothing."""
-    from pgflow_yaml.cli.flow_files import example
-    from pgflow_yaml.cli.output import write_json
-    from pgflow_yaml.cli.text import clean
-
-    written, kept = example.write(folder, jetbrains=jetbrains)
-    if options.json:
-        write_json({"folder": str(folder), "written": written, "kept": kept})
-        return
-    lines = [f"wrote {folder / name}" for name in written]
-    lines += [f"kept  {folder / name} (it was there already)" for name in kept]
-    if not written:
-        lines = ["everything is there already: nothing was written"]
-    if "pyproject.toml" in kept and not example.has_settings(folder):
-        lines.append('hint: handlers of other packages: [tool.pgflow-yaml] allow = ["shop"]')
-    lines += ["", "next:"]
-    lines += [f"  cd {_quoted(folder)}"] if folder != Path() else []
-    lines += [f"  pgflow-yaml {words}" for words in example.NEXT]
-    sys.stdout.write(clean("\n".join(lines)) + "\n")
-
-
-def _quoted(path: Path) -> str:
-    from shlex import quote
-
-    return quote(str(path))
+    from pathlib import Path
 
 
 @command("validate", example="pgflow-yaml validate hello.flow.yaml --import")

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import sys
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -39,19 +39,25 @@ def of_error(error: InvalidFlow) -> Sequence[Loaded]:
 
 def write_text(files: Sequence[Loaded], options: Options, *, where: str | None = None) -> None:
     """Write a frame for each finding on stderr, and how many there are where."""
-    from pgflow_yaml.frames import render
-
-    width = shutil.get_terminal_size().columns if sys.stderr.isatty() else 100
-    colored, look = options.colored(sys.stderr), look_for(sys.stderr.encoding)
+    look = look_for(sys.stderr.encoding)
     for checked in files:
         for finding in checked.diagnostics[:SHOWN_PER_FILE]:
-            frame = render(finding, file=checked.file, source=checked.source, width=width)
-            frame = frame.replace("│", look.rule).replace("…", look.ellipsis)
-            sys.stderr.write((_painted(frame, finding) if colored else frame) + "\n\n")
+            sys.stderr.write(frame(finding, checked, sys.stderr, options=options) + "\n\n")
         more = len(checked.diagnostics) - SHOWN_PER_FILE
         if more > 0:
             sys.stderr.write(f"{one_line(checked.file)}: {look.ellipsis} and {more:,} more\n\n")
     sys.stderr.write(f"{_summary(files, where)}\n")
+
+
+def frame(finding: Diagnostic, checked: Loaded, stream: TextIO, *, options: Options) -> str:
+    """Make the frame of one finding as it fits a stream."""
+    from pgflow_yaml.frames import render
+
+    width = shutil.get_terminal_size().columns if stream.isatty() else 100
+    look = look_for(stream.encoding)
+    text = render(finding, file=checked.file, source=checked.source, width=width)
+    text = text.replace("│", look.rule).replace("…", look.ellipsis)
+    return _painted(text, finding) if options.colored(stream) else text
 
 
 def write_github(files: Iterable[Loaded], stream: IO[str]) -> None:

@@ -1,57 +1,42 @@
-"""The files that `init` writes: a flow of ten lines, its handlers, and what an editor needs."""
+"""The files that `init` writes: a flow, its handlers, its tests, and what an editor needs."""
 
 from __future__ import annotations
 
+from importlib.resources import files as package_files
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from importlib.resources.abc import Traversable
     from pathlib import Path
 
 SCHEMA_FILE = ".pgflow/workflow.schema.json"
-MODELINE = f"# yaml-language-server: $schema=./{SCHEMA_FILE}\n"
-JETBRAINS_MODELINE = f"# $schema: ./{SCHEMA_FILE}\n"
-
-FLOW = """flow: hello
-input:
-  name: {type: string, default: world}
-steps:
-  greet:
-    handler: hello_handlers.greet
-    with: {name: "${{ input.name }}"}
-  shout:
-    handler: hello_handlers.shout     # receives {"greet": ...}
-    depends_on: [greet]
-"""
-
-HANDLERS = '''"""The functions of hello.flow.yaml: plain Python, no import of pgflow-yaml."""
-
-
-def greet(name: str) -> str:
-    """Called with what the step says under `with`."""
-    return f"Hello, {name}!"
-
-
-def shout(outputs: dict) -> str:
-    """Called with the outputs of the steps it depends on."""
-    return outputs["greet"].upper()
-'''
+MODELINE = "# yaml-language-server: $schema=./{}\n"
+JETBRAINS_MODELINE = "# $schema: ./{}\n"
 
 PYPROJECT = """[tool.pgflow-yaml]
 # Modules in this folder may be handlers. Others are named here, by package:
 # allow = ["shop"]
 """
 
-NEXT = ("validate hello.flow.yaml", "run hello.flow.yaml --input name=Ada", "show last")
+NEXT: Mapping[str, tuple[str, str, str]] = {
+    "hello": ("test", "run hello.flow.yaml --input name=Ada", "show last"),
+}
+"""The commands to go on with, by template."""
 
 
-def files(*, jetbrains: bool) -> dict[str, str]:
+def files(template: str, *, jetbrains: bool) -> dict[str, str]:
     """Name each file and its text."""
-    from importlib.resources import files as package_files
-
-    schema = package_files("pgflow_yaml").joinpath("schemas/workflow.schema.json")
+    modeline = JETBRAINS_MODELINE if jetbrains else MODELINE
+    found = {}
+    for file in _folder("templates", template).iterdir():
+        if file.name.endswith((".yaml", ".py")):
+            text = file.read_text(encoding="utf-8")
+            head = modeline.format(SCHEMA_FILE) if file.name.endswith(".flow.yaml") else ""
+            found[file.name] = head + text
+    schema = _folder("schemas").joinpath("workflow.schema.json")
     return {
-        "hello.flow.yaml": (JETBRAINS_MODELINE if jetbrains else MODELINE) + FLOW,
-        "hello_handlers.py": HANDLERS,
+        **dict(sorted(found.items())),
         "pyproject.toml": PYPROJECT,
         SCHEMA_FILE: schema.read_text(encoding="utf-8"),
         ".pgflow/.gitignore": "*\n",
@@ -64,10 +49,10 @@ def has_settings(folder: Path) -> bool:
     return "[tool.pgflow-yaml" in text
 
 
-def write(folder: Path, *, jetbrains: bool) -> tuple[list[str], list[str]]:
+def write(folder: Path, template: str, *, jetbrains: bool) -> tuple[list[str], list[str]]:
     """Write the files that are not there yet; return what was written and what was kept."""
     written, kept = [], []
-    for name, text in files(jetbrains=jetbrains).items():
+    for name, text in files(template, jetbrains=jetbrains).items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -78,3 +63,7 @@ def write(folder: Path, *, jetbrains: bool) -> tuple[list[str], list[str]]:
         else:
             written.append(name)
     return written, kept
+
+
+def _folder(*names: str) -> Traversable:
+    return package_files("pgflow_yaml").joinpath(*names)

@@ -1,0 +1,112 @@
+"""What a task of a tested run comes to: what its mock says, or what its own handler does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from pgflow_yaml.calls import HandlerUnavailable, to_json_text
+from pgflow_yaml.errors import PgflowError
+from pgflow_yaml.worker import execution
+from pgflow_yaml.worker.tasks import Outcome
+
+if TYPE_CHECKING:
+    from pgflow_yaml.calls import Handlers
+    from pgflow_yaml.model import Json
+    from pgflow_yaml.testing.model import Mock, Play, Raised
+    from pgflow_yaml.worker.tasks import Task
+
+
+class NoHandler(PgflowError):
+    """A step has neither a mock nor a handler that can be called."""
+
+    def __init__(self, step: str, reason: str) -> None:
+        self.step = step
+        super().__init__(f'step "{step}" has no mock, and its {reason}')
+
+
+class Caller:
+    """Calls the tasks of one case."""
+
+    def __init__(self, handlers: Handlers) -> None:
+        self._handlers = handlers
+        self._calls: Counter[tuple[str, str, int]] = Counter()
+        self.arguments: dict[str, Json] = {}
+
+    def call(self, task: Task, mock: Mock | None, *, noted_as: str | None) -> int:
+        """Give the task its outcome; return for how many milliseconds of the run it lasts."""
+        number = self._calls[task.key]
+        self._calls[task.key] += 1
+        play = _play(task, mock, number)
+        if play is None or play.real:
+            self._note(task, noted_as)
+            task.outcome = self._real(task)
+            return play.sleep if play else 0
+        try:
+            self._note(task, noted_as, strict=True)
+        except Exception as error:  # noqa: BLE001 (what a worker would report as well)
+            task.outcome = execution.failure(error, began=0.0)
+            return 0
+        limit = int(task.call.timeout * 1000)
+        if play.sleep >= limit:
+            message = f"the handler did not return within {task.call.timeout:g} s"
+            task.outcome = Outcome("failed", error={"type": "Timeout", "message": message})
+            return limit
+        task.outcome = _mocked(play)
+        return play.sleep
+
+    def _note(self, task: Task, noted_as: str | None, *, strict: bool = False) -> None:
+        try:
+            arguments = task.arguments()
+        except Exception:
+            if strict:
+                raise
+        else:
+            if noted_as is not None:
+                self.arguments[noted_as] = arguments
+
+    def _real(self, task: Task) -> Outcome:
+        try:
+            handler = self._handlers.get(task.call.handler)
+        except HandlerUnavailable as error:
+            raise NoHandler(task.step, error.message) from error
+        task.begin()
+        if handler.is_async:
+            return asyncio.run(_within(task, execution.run_async(task, handler, _no_beat)))
+        return execution.run(task, handler, _no_beat)
+
+
+def _no_beat() -> None:
+    """A heartbeat that nobody needs: leases do not pass here."""
+
+
+async def _within(task: Task, call: object) -> Outcome:
+    limit = task.call.timeout
+    try:
+        outcome: Outcome = await asyncio.wait_for(call, limit)  # type: ignore[arg-type]
+    except TimeoutError:
+        message = f"the handler did not return within {limit:g} s"
+        return Outcome("failed", error={"type": "Timeout", "message": message})
+    return outcome
+
+
+def _play(task: Task, mock: Mock | None, number: int) -> Play | None:
+    """The play of the n-th call: an item's own mock before the step's; the last one repeats."""
+    if mock is None:
+        return None
+    plays = mock.items[task.index].plays if task.index in mock.items else mock.plays
+    return plays[min(number, len(plays) - 1)] if plays else None
+
+
+def _mocked(play: Play) -> Outcome:
+    if play.raises is None:
+        return Outcome("completed", output=to_json_text(play.output))
+    return _raised(play.raises)
+
+
+def _raised(raised: Raised) -> Outcome:
+    error: dict[str, Json] = {"type": raised.type, "message": raised.message}
+    if raised.type == "RetryLater":
+        return Outcome("retry_later", error=error, delay_ms=raised.delay or 0)
+    return Outcome("fatal" if raised.type == "PermanentError" else "failed", error=error)

@@ -1,0 +1,108 @@
+"""A test file against its flow: steps that there are, and mocks that fit them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pgflow_yaml.source import MappingNode
+from pgflow_yaml.suggestions import closest
+from pgflow_yaml.testing.flows import children
+from pgflow_yaml.validation.report import Report
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pgflow_yaml.errors import Diagnostic
+    from pgflow_yaml.source import Node, ScalarNode
+    from pgflow_yaml.testing.flows import Flow
+    from pgflow_yaml.testing.model import Mock, Play, Suite
+
+UNKNOWN_STEP, MISFIT = "PF505", "PF506"
+
+
+def misfits(suite: Suite, flow: Flow, family: Mapping[str, Flow]) -> list[Diagnostic]:
+    """Return what in a test file does not fit its flow."""
+    report = Report(suite.document)
+    root = suite.document.root
+    assert isinstance(root, MappingNode)
+    _mocked(report, root, flow)
+    for case in suite.cases:
+        entry = _child(root, "cases", case.name)
+        if isinstance(entry, MappingNode):
+            _mocked(report, entry, flow)
+        for key in ("steps", "outputs", "attempts"):
+            _known_steps(report, case.expect.get(key), flow)
+        _fitting(report, case.mocks, flow, family)
+    return list(report.found.values())
+
+
+def _mocked(report: Report, holder: MappingNode, flow: Flow) -> None:
+    _known_steps(report, holder.get("mocks"), flow)
+
+
+def _known_steps(report: Report, node: Node | None, flow: Flow) -> None:
+    if isinstance(node, MappingNode):
+        for key, _ in node.entries.values():
+            if key.text not in flow.steps:
+                _unknown(report, key, flow)
+
+
+def _unknown(report: Report, key: ScalarNode, flow: Flow) -> None:
+    meant = closest(key.text, flow.steps)
+    names = list(flow.steps)
+    listed = ", ".join(names[:10]) + (", …" if len(names) > 10 else "")
+    hint = f'; did you mean "{meant}"?' if meant else ""
+    message = f'flow "{flow.definition.name}" has no step "{key.text}"{hint}'
+    report.add(UNKNOWN_STEP, message, key, fix=f"its steps are {listed}")
+
+
+def _fitting(
+    report: Report, mocks: Mapping[str, Mock], flow: Flow, family: Mapping[str, Flow]
+) -> None:
+    named = dict(children(flow))
+    for slug, mock in mocks.items():
+        step = flow.steps.get(slug)
+        if step is None:
+            continue
+        for one in (mock, *mock.items.values()):
+            for play in one.plays:
+                _fits(report, slug, step, play)
+        if mock.items and "map" not in step and "initial_tasks" not in step:
+            message = f'step "{slug}" is no map: its mock cannot have `items`'
+            report.add(MISFIT, message, mock.node, fix="write a list for call after call")
+        if mock.mocks and slug not in named:
+            message = f'step "{slug}" runs no other flow: its mock cannot have `mocks`'
+            report.add(MISFIT, message, mock.node, fix="mock the step itself: {output: …}")
+        elif mock.mocks and named[slug] in family:
+            child = family[named[slug]]
+            for _, node in _nested(mock.node):
+                _known_steps(report, node, child)
+            _fitting(report, mock.mocks, child, family)
+
+
+def _fits(report: Report, slug: str, step: Mapping[str, object], play: Play) -> None:
+    if "wait" not in step:
+        if play.decision is not None:
+            message = f'step "{slug}" does not wait: nothing can be sent to it'
+            report.add(MISFIT, message, play.node, fix="write {output: …} or {raises: ClassName}")
+        return
+    wait = step["wait"]
+    if not isinstance(wait, dict) or "event" not in wait:
+        message = f'step "{slug}" waits for a time, which comes by itself'
+        report.add(MISFIT, message, play.node, fix="remove the mock")
+    elif play.decision is None:
+        message = f'step "{slug}" waits for event "{wait["event"]}": its mock must send something'
+        fix = "write {event: DATA}, {approve: true} or {reject: true}"
+        report.add(MISFIT, message, play.node, fix=fix)
+
+
+def _nested(node: Node) -> Sequence[tuple[str, Node]]:
+    found = node.get("mocks") if isinstance(node, MappingNode) else None
+    return [("mocks", found)] if found is not None else []
+
+
+def _child(node: MappingNode, *path: str) -> Node | None:
+    found: Node | None = node
+    for key in path:
+        found = found.get(key) if isinstance(found, MappingNode) else None
+    return found

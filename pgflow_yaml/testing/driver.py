@@ -1,0 +1,155 @@
+"""One run in virtual time: a single thread is worker, sender of events and clock.
+
+Turn by turn: claim what can run, call it or its mock, report what is due. When nothing is left to
+do the clock jumps to what comes next, until the run has ended or nothing can ever happen.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import count
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from pgflow_yaml.testing.calling import Caller
+from pgflow_yaml.testing.waiting import Waits, why_stuck
+from pgflow_yaml.worker.tasks import StepCall, unpack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pgflow_yaml.calls import Handlers
+    from pgflow_yaml.model import Json
+    from pgflow_yaml.store import Store
+    from pgflow_yaml.testing.model import Case, Mock
+    from pgflow_yaml.worker.tasks import Task
+
+ENDED = frozenset({"completed", "failed", "cancelled"})
+_QUANTITY = 1_000
+_LEASE = 100 * 365 * 86_400.0  # nobody else works here: no lease ever passes
+_MOST_TURNS = 20_000
+_LONGEST = timedelta(days=3_650)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Played:
+    """What came of a run: its snapshot, the calls of each step, and why it went no further."""
+
+    snapshot: dict[str, Any]
+    arguments: Mapping[str, Json]
+    """What each step's last call was given."""
+    stuck: str | None
+
+
+@dataclass(slots=True)
+class Driver:
+    """Plays cases over one connection to a database that nobody else uses."""
+
+    store: Store
+    handlers: Handlers
+    worker: str = field(default_factory=lambda: str(uuid4()))
+    specs: dict[str, StepCall] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Make the one worker of the database known."""
+        self.store.register_worker(self.worker, None, {})
+
+    def play(self, case: Case, *, name: str, version: str, input_text: str) -> Played:
+        """Start the run of a case and drive it to its end."""
+        return _Play(self, case).run(name, version, input_text)
+
+
+class _Play:
+    """One run being played."""
+
+    def __init__(self, driver: Driver, case: Case) -> None:
+        self.driver, self.store = driver, driver.store
+        self.now = case.now
+        self.until = case.now + _LONGEST
+        self.due: list[tuple[datetime, int, Task | Callable[[], None]]] = []
+        self.number = count()
+        self.mocks: dict[str, Mapping[str, Mock]] = {}
+        self.caller = Caller(driver.handlers)
+        self.case = case
+        self.queues = self.store.served_queues()
+        self.root = ""
+
+    def run(self, name: str, version: str, input_text: str) -> Played:
+        self.store.set_clock(self.now.isoformat())
+        started = self.store.start_run(name, input_text, version=version)
+        self.root = str(started["run_id"])
+        self.mocks[self.root] = self.case.mocks
+        waits = Waits(self.store, self.mocks_of, self.plan)
+        stuck = None
+        for _ in range(_MOST_TURNS):
+            if self._work():
+                continue
+            snapshot = self.store.run_snapshot(self.root, outputs=False)
+            assert snapshot is not None
+            if snapshot["run"]["status"] in ENDED and not self.due:
+                break
+            waits.look(snapshot)
+            if not self._jump():
+                stuck = why_stuck(self.store, snapshot)
+                break
+        else:
+            stuck = f"the run had not ended after {_MOST_TURNS:,} turns"
+        return self._result(stuck)
+
+    def mocks_of(self, run_id: str) -> Mapping[str, Mock]:
+        """Return the mocks of a run: a child's are those of the step that started it."""
+        if run_id not in self.mocks:
+            snapshot = self.store.run_snapshot(run_id, outputs=False)
+            parent = (snapshot or {"run": {}})["run"].get("parent")
+            mock = self.mocks_of(parent["id"]).get(parent["step"]) if parent else None
+            self.mocks[run_id] = mock.mocks if mock else {}
+        return self.mocks[run_id]
+
+    def plan(self, at: datetime, action: Callable[[], None]) -> None:
+        """Let something happen at a time."""
+        heapq.heappush(self.due, (max(at, self.now), next(self.number), action))
+
+    def _work(self) -> bool:
+        """Report what is due, claim and call what can run; False where there was neither."""
+        ended, acted = [], False
+        while self.due and self.due[0][0] <= self.now:
+            _, _, what = heapq.heappop(self.due)
+            if callable(what):
+                what()
+                acted = True
+            else:
+                ended.append(what)
+        reply = self.store.turn(
+            self.driver.worker,
+            f"[{','.join(task.report() for task in ended)}]",
+            queues=self.queues,
+            quantity=_QUANTITY,
+            lease=_LEASE,
+        )
+        for task in unpack(reply, self.driver.specs, self.store.run_input):
+            mock = self.mocks_of(task.run_id).get(task.step)
+            in_root = task.run_id == self.root
+            lasts = self.caller.call(task, mock, noted_as=task.step if in_root else None)
+            at = self.now + timedelta(milliseconds=lasts)
+            heapq.heappush(self.due, (at, next(self.number), task))
+        return bool(ended or acted or reply["tasks"])
+
+    def _jump(self) -> bool:
+        """Move the clock to what comes next; False where nothing does."""
+        wake = self.store.next_wake()
+        moments = [moment for moment in (wake, self.due[0][0] if self.due else None) if moment]
+        if not moments or min(moments) > self.until:
+            return False
+        # A message that is visible already and was not taken rests a moment.
+        self.now = max(min(moments), self.now + timedelta(milliseconds=1))
+        self.store.set_clock(self.now.isoformat())
+        return True
+
+    def _result(self, stuck: str | None) -> Played:
+        snapshot = self.store.run_snapshot(self.root, items=True)
+        assert snapshot is not None
+        if snapshot["run"]["status"] not in ENDED:
+            self.store.ask("select pgflow.cancel_run(%s::uuid)", [self.root])
+        return Played(snapshot=snapshot, arguments=self.caller.arguments, stuck=stuck)

@@ -1,0 +1,154 @@
+"""The flow files that a test file is about: found beside it, checked, compiled."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, cast
+
+from pgflow_yaml import project
+from pgflow_yaml.compiler import compile_flow, version_of
+from pgflow_yaml.errors import NotFound
+from pgflow_yaml.suggestions import did_you_mean
+from pgflow_yaml.validation import check
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from pgflow_yaml.model import Definition, Json
+    from pgflow_yaml.testing.model import Mock
+
+STAND_IN = "pgflow_yaml.handlers.stand_in"
+"""The handler that a mocked `flow` step has; nobody calls it."""
+_FLOW = re.compile(r"""^flow:[ \t]*["']?([A-Za-z0-9_]+)""", re.MULTILINE)
+_FOREVER_MS = 365 * 86_400_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flow:
+    """A compiled flow, and where it was read."""
+
+    file: str
+    definition: Definition
+
+    @property
+    def steps(self) -> dict[str, dict[str, Any]]:
+        """The steps of the definition, with those of `finally`."""
+        body = cast("dict[str, dict[str, Any]]", self.definition.body)
+        return {**body["steps"], **body.get("finally", {})}
+
+    @property
+    def places(self) -> dict[str, str]:
+        """Say for each step where it stands: file:line:column."""
+        from pgflow_yaml.source import MappingNode, parse  # noqa: PLC0415 (only for failures)
+
+        document = parse(self.definition.source)
+        found = {}
+        for part in ("steps", "finally"):
+            node = document.root.get(part) if isinstance(document.root, MappingNode) else None
+            if isinstance(node, MappingNode):
+                for slug, (key, _) in node.entries.items():
+                    line, column = document.lines.position(key.start)
+                    found[slug] = f"{self.file}:{line}:{column}"
+        return found
+
+
+class Library:
+    """The flows within reach of one test file, by name; each file is read once."""
+
+    def __init__(self, test_file: Path, more: Iterable[str] = ()) -> None:
+        """`more` are further flow files, relative to the test file."""
+        self._test_file = test_file
+        self._schema = project.schema()
+        self._read: dict[Path, Flow] = {}
+        self._more = [test_file.parent / name for name in more]
+
+    def main(self, text: str) -> Flow:
+        """Return the flow that `flow:` names, by name or by file; raises NotFound, InvalidFlow."""
+        if "/" in text or text.endswith((".yaml", ".yml")):
+            return self._load(self._test_file.parent / text)
+        return self.named(text)
+
+    def named(self, name: str) -> Flow:
+        """Return the flow of this name; raises NotFound, InvalidFlow."""
+        names = []
+        for path in self._candidates():
+            found = _flow_name(path)
+            if found == name:
+                return self._load(path)
+            names += [found] if found else []
+        hint = did_you_mean(name, names)
+        known = "" if hint else f" (there: {', '.join(names[:5])})" if names else ""
+        raise NotFound(f'there is no flow "{name}" beside {self._test_file}{hint}{known}')
+
+    def family(self, flow: Flow, mocks: Iterable[Mapping[str, Mock]]) -> dict[str, Flow]:
+        """Return the flow and all that its runs may start, by name.
+
+        `mocks` are those of each case: a child that every case mocks need not be there.
+        """
+        found = {flow.definition.name: flow}
+        always = [{slug for slug, mock in each.items() if mock.plays} for each in mocks]
+        mocked = set.intersection(*always) if always else set()
+        waiting = [child for slug, child in children(flow) if slug not in mocked]
+        while waiting:
+            name = waiting.pop()
+            if name not in found:
+                found[name] = self.named(name)
+                waiting += [child for _, child in children(found[name])]
+        return found
+
+    def _candidates(self) -> Iterator[Path]:
+        folder, stem = self._test_file.parent, self._test_file.name.removesuffix(".test.yaml")
+        first = [folder / f"{stem}{suffix}" for suffix in (".flow.yaml", ".yaml", ".yml")]
+        others = sorted(path for path in folder.glob("*.y*ml") if ".test." not in path.name)
+        yield from self._more
+        yield from (path for path in first if path.is_file())
+        yield from (path for path in others if path not in first)
+
+    def _load(self, path: Path) -> Flow:
+        if path not in self._read:
+            file = str(path)
+            checked = check(project.read(path), file=file, schema=self._schema)
+            definition = compile_flow(checked.require(), source=checked.source)
+            self._read[path] = Flow(file=file, definition=definition)
+        return self._read[path]
+
+
+def children(flow: Flow) -> list[tuple[str, str]]:
+    """Name each step that runs another flow, and that flow."""
+    return [
+        (slug, str(step["flow"]).partition("@")[0])
+        for slug, step in flow.steps.items()
+        if "flow" in step
+    ]
+
+
+def with_stand_ins(flow: Flow, mocks: Mapping[str, Mock]) -> Definition:
+    """Return the definition in which mocked `flow` steps call a handler instead of a child."""
+    definition = flow.definition
+    chosen = {slug for slug, _ in children(flow) if slug in mocks and mocks[slug].plays}
+    if not chosen:
+        return definition
+    body = dict(definition.body)
+    for part in ("steps", "finally"):
+        steps = cast("dict[str, dict[str, Json]]", body.get(part, {}))
+        if chosen & steps.keys():
+            body[part] = {
+                slug: _stand_in(step) if slug in chosen else cast("Json", step)
+                for slug, step in steps.items()
+            }
+    return replace(definition, body=body, version=version_of(body))
+
+
+def _stand_in(step: dict[str, Json]) -> Json:
+    kept = {key: value for key, value in step.items() if key != "flow"}
+    return {"timeout": _FOREVER_MS, **kept, "handler": STAND_IN}
+
+
+def _flow_name(path: Path) -> str | None:
+    try:
+        found = _FLOW.search(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError):
+        return None
+    return found[1] if found else None

@@ -1,0 +1,147 @@
+"""The text of a `*.test.yaml` file into a `Suite`, or every mistake in it at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from pgflow_yaml import source
+from pgflow_yaml.source import MappingNode, ScalarNode, SequenceNode
+from pgflow_yaml.testing.mock_reading import read_mocks
+from pgflow_yaml.testing.model import Case, Suite
+from pgflow_yaml.testing.nodes import Nodes
+from pgflow_yaml.validation.report import Report
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pgflow_yaml.errors import Diagnostic
+    from pgflow_yaml.source import Document, Node
+    from pgflow_yaml.testing.model import Mock
+
+FILE_KEYS = ("flow", "files", "description", "now", "mocks", "cases")
+CASE_KEYS = ("description", "input", "now", "mocks", "expect")
+EXPECT_KEYS = ("status", "output", "error", "steps", "outputs", "attempts")
+STEP_KEYS = ("status", "skip_reason", "output", "error", "attempts", "iteration", "with", "items")
+RUN_STATUSES = ("completed", "failed", "cancelled")
+STEP_STATUSES = ("completed", "skipped", "failed", "cancelled")
+START = datetime(2030, 1, 1, tzinfo=UTC)
+"""What a run's clock shows when it starts, unless the test says another time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """A test file that was read: the suite, unless something is wrong, and all findings."""
+
+    source: str
+    suite: Suite | None
+    diagnostics: tuple[Diagnostic, ...]
+
+
+def read_suite(content: bytes, *, file: str) -> Read:
+    """Read the content of a test file."""
+    text, undecodable = source.decode(content)
+    if undecodable is not None:
+        return Read(source=text, suite=None, diagnostics=(undecodable,))
+    document = source.parse(text)
+    report = Report(document)
+    suite = _suite(document, Nodes(report), file) if not document.diagnostics else None
+    found = [*document.diagnostics, *report.found.values()]
+    found.sort(key=lambda each: (each.span.line, each.span.column) if each.span else (0, 0))
+    return Read(source=text, suite=None if found else suite, diagnostics=tuple(found))
+
+
+def _suite(document: Document, nodes: Nodes, file: str) -> Suite | None:
+    root = document.root
+    if root is None or (isinstance(root, ScalarNode) and root.value is None):
+        span = document.lines.span(0, 0)
+        nodes.report.add("PF501", "the file is empty", span, fix="begin with `flow:` and `cases:`")
+        return None
+    entries = nodes.mapping(root, "the test file", known=FILE_KEYS, required=("flow", "cases"))
+    if not {"flow", "cases"} <= entries.keys():
+        return None
+    _, flow_node = entries["flow"]
+    now = _now(nodes, entries, START)
+    shared = read_mocks(nodes, entries["mocks"][1]) if "mocks" in entries else {}
+    cases = tuple(
+        _case(nodes, key, node, now=now, shared=shared)
+        for key, node in nodes.mapping(entries["cases"][1], "`cases`", filled=True).values()
+    )
+    return Suite(
+        file=file,
+        document=document,
+        flow=nodes.text(flow_node, "`flow`") or "",
+        flow_node=flow_node,
+        files=_files(nodes, entries),
+        cases=cases,
+    )
+
+
+def _files(nodes: Nodes, entries: Mapping[str, tuple[ScalarNode, Node]]) -> tuple[str, ...]:
+    if "files" not in entries:
+        return ()
+    node = entries["files"][1]
+    if not isinstance(node, SequenceNode):
+        nodes.wrong_type(node, "`files`", "a list of paths", fix="write `files: [child.flow.yaml]`")
+        return ()
+    return tuple(nodes.text(item, "a path in `files`") or "" for item in node.items)
+
+
+def _now(
+    nodes: Nodes, entries: Mapping[str, tuple[ScalarNode, Node]], default: datetime
+) -> datetime:
+    if "now" not in entries:
+        return default
+    node = entries["now"][1]
+    text = nodes.text(node, "`now`")
+    try:
+        moment = datetime.fromisoformat(text) if text else default
+    except ValueError:
+        moment = default.replace(tzinfo=None)
+    if moment.tzinfo is None:
+        fix = 'write a time with its offset: now: "2030-01-01T09:00:00Z"'
+        nodes.report.add("PF504", f'"{text}" is no time', node, fix=fix)
+        return default
+    return moment
+
+
+def _case(
+    nodes: Nodes, key: ScalarNode, node: Node, *, now: datetime, shared: Mapping[str, Mock]
+) -> Case:
+    name = key.text
+    entries = nodes.mapping(node, f'case "{name}"', known=CASE_KEYS, required=("expect",))
+    mocks = read_mocks(nodes, entries["mocks"][1]) if "mocks" in entries else {}
+    given = entries["input"][1] if "input" in entries else None
+    return Case(
+        name=name,
+        node=key,
+        input={} if given is None else given.data(),
+        input_node=given,
+        now=_now(nodes, entries, now),
+        mocks={**shared, **mocks},
+        expect=_expect(nodes, entries["expect"][1]) if "expect" in entries else {},
+    )
+
+
+def _expect(nodes: Nodes, node: Node) -> dict[str, Node]:
+    entries = nodes.mapping(node, "`expect`", known=EXPECT_KEYS, filled=True)
+    found = {key: value for key, (_, value) in entries.items()}
+    if "status" in found:
+        nodes.choice(found["status"], "`status`", RUN_STATUSES)
+    if "steps" in found:
+        for slug, (_, step) in nodes.mapping(found["steps"], "`steps`").items():
+            _expected_step(nodes, slug, step)
+    for key in ("outputs", "attempts"):
+        if key in found:
+            nodes.mapping(found[key], f"`{key}`")
+    return found
+
+
+def _expected_step(nodes: Nodes, slug: str, node: Node) -> None:
+    if isinstance(node, MappingNode):
+        entries = nodes.mapping(node, f'step "{slug}"', known=STEP_KEYS)
+        if "status" in entries:
+            nodes.choice(entries["status"][1], "`status`", STEP_STATUSES)
+        return
+    nodes.choice(node, f'step "{slug}"', STEP_STATUSES)

@@ -1,0 +1,166 @@
+"""Test files from paths to results: read, checked, played, compared."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pgflow_yaml import project
+from pgflow_yaml.calls import Handlers, to_json_text
+from pgflow_yaml.errors import Diagnostic, InvalidFlow, InvalidInput, NotFound, PgflowError
+from pgflow_yaml.inputs import apply_defaults_and_check
+from pgflow_yaml.store import Store
+from pgflow_yaml.testing.calling import NoHandler
+from pgflow_yaml.testing.checks import misfits
+from pgflow_yaml.testing.driver import Driver
+from pgflow_yaml.testing.expectations import differences
+from pgflow_yaml.testing.flows import Library, children, with_stand_ins
+from pgflow_yaml.testing.reading import read_suite
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from pgflow_yaml.project import Settings
+    from pgflow_yaml.testing.databases import Databases
+    from pgflow_yaml.testing.flows import Flow
+    from pgflow_yaml.testing.model import Case, Mock, Suite
+
+NO_FLOW, REFUSED, NO_HANDLER, NOT_DONE = "PF507", "PF508", "PF509", "PF510"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """How one case went."""
+
+    name: str
+    seconds: float
+    diagnostics: Sequence[Diagnostic] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether everything was as expected."""
+        return not self.diagnostics
+
+
+@dataclass(slots=True, kw_only=True)
+class TestedFile:
+    """A test file: what is wrong with it, or the suite to play."""
+
+    __test__ = False  # no test class of pytest's
+
+    file: str
+    source: str
+    diagnostics: Sequence[Diagnostic] = ()
+    suite: Suite | None = None
+    flow: Flow | None = None
+    family: Mapping[str, Flow] = field(default_factory=dict)
+    flow_error: InvalidFlow | None = None
+    """The mistakes of a flow file that the test is about."""
+
+
+def find_tests(paths: Sequence[str]) -> list[Path]:
+    """Return the test files that are named, or lie below the folders that are; sorted."""
+    found: dict[Path, None] = {}
+    for text in paths:
+        path = Path(text)
+        if path.is_dir():
+            inside = sorted(each for each in path.rglob("*.test.yaml") if not _hidden(each, path))
+            found.update(dict.fromkeys(inside))
+        else:
+            found[path] = None
+    return list(found)
+
+
+def prepare(path: Path) -> TestedFile:
+    """Read a test file and the flows it is about; raises NotFound for the test file itself."""
+    read = read_suite(project.read(path), file=str(path))
+    tested = TestedFile(file=str(path), source=read.source, diagnostics=read.diagnostics)
+    suite = read.suite
+    if suite is None:
+        return tested
+    library = Library(path, suite.files)
+    try:
+        tested.flow = library.main(suite.flow)
+        tested.family = library.family(tested.flow, [case.mocks for case in suite.cases])
+    except NotFound as error:
+        span = suite.document.span(suite.flow_node)
+        tested.diagnostics = [Diagnostic(code=NO_FLOW, message=error.message, span=span)]
+        return tested
+    except InvalidFlow as error:
+        tested.flow_error = error
+        return tested
+    tested.diagnostics = misfits(suite, tested.flow, tested.family)
+    if not tested.diagnostics:
+        tested.suite = suite
+    return tested
+
+
+def play(
+    tested: TestedFile, cases: Sequence[Case], databases: Databases, settings: Settings
+) -> Iterator[Result]:
+    """Play cases of a test file, one after the other, in a database of their own."""
+    assert tested.suite is not None
+    if not cases:
+        return
+    handlers = Handlers(settings.app_dir, settings.allow)
+    with databases.fresh() as conninfo, Store(conninfo, name="pgflow-yaml test") as store:
+        driver = Driver(store=store, handlers=handlers)
+        for case in cases:
+            began = time.monotonic()
+            found = _play(tested, case, store, driver)
+            yield Result(name=case.name, seconds=time.monotonic() - began, diagnostics=found)
+
+
+def _play(tested: TestedFile, case: Case, store: Store, driver: Driver) -> Sequence[Diagnostic]:
+    assert tested.suite is not None
+    assert tested.flow is not None
+    document = tested.suite.document
+    span = document.span(case.input_node or case.node)
+    definition = with_stand_ins(tested.flow, case.mocks)
+    _, problems = apply_defaults_and_check(definition.body.get("input"), case.input)  # type: ignore[arg-type]
+    try:
+        if problems:
+            raise InvalidInput(problems=problems)  # noqa: TRY301 (as the database refuses it)
+        for name, child in tested.family.items():
+            if name != definition.name:
+                store.deploy(with_stand_ins(child, _nested(case, tested, name)))
+        store.deploy(definition)
+        text = to_json_text(case.input)
+        played = driver.play(
+            case, name=definition.name, version=definition.version, input_text=text
+        )
+    except InvalidInput as error:
+        return [
+            Diagnostic(
+                code=REFUSED, message=f"the flow refuses this input: {_said(each)}", span=span
+            )
+            for each in error.problems
+        ]
+    except NoHandler as error:
+        fix = f"add `{error.step}: {{output: …}}` to the mocks of the case"
+        span = document.span(case.node)
+        return [Diagnostic(code=NO_HANDLER, message=error.message, span=span, help=fix)]
+    except PgflowError as error:
+        return [Diagnostic(code=NOT_DONE, message=error.message, span=document.span(case.node))]
+    return differences(case, played, document)
+
+
+def _nested(case: Case, tested: TestedFile, child: str) -> dict[str, Mock]:
+    """Return the mocks for the steps of a child flow, of whichever step runs it."""
+    assert tested.flow is not None
+    found: dict[str, Mock] = {}
+    for slug, name in children(tested.flow):
+        if name == child and slug in case.mocks:
+            found.update(case.mocks[slug].mocks)
+    return found
+
+
+def _said(problem: Mapping[str, str]) -> str:
+    path = problem.get("path")
+    return f"{path}: {problem['message']}" if path else problem["message"]
+
+
+def _hidden(path: Path, below: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(below).parts[:-1])

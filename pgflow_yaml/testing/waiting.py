@@ -1,0 +1,87 @@
+"""Steps that wait: what a test sends them, and why a run can go no further."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pgflow_yaml.store import Store
+    from pgflow_yaml.testing.model import Decision, Mock
+
+    Snapshot = dict[str, Any]
+
+
+class Waits:
+    """Plans what mocks send to waiting steps, each once."""
+
+    def __init__(
+        self,
+        store: Store,
+        mocks_of: Callable[[str], Mapping[str, Mock]],
+        plan: Callable[[datetime, Callable[[], None]], None],
+    ) -> None:
+        self._store, self._mocks_of, self._plan = store, mocks_of, plan
+        self._planned: set[tuple[str, str]] = set()
+
+    def look(self, snapshot: Snapshot) -> None:
+        """Plan what the waiting steps of a run and of its children are to get."""
+        run_id = snapshot["run"]["id"]
+        for step in snapshot["steps"]:
+            for child in step.get("children") or ():
+                found = self._store.run_snapshot(child, outputs=False)
+                if found is not None and found["run"]["status"] == "started":
+                    self.look(found)
+            if step["status"] != "started" or step.get("action") != "wait":
+                continue
+            mock = self._mocks_of(run_id).get(step["slug"])
+            play = mock.plays[0] if mock and mock.plays else None
+            key = (run_id, step["slug"])
+            if play is None or play.decision is None or key in self._planned:
+                continue
+            self._planned.add(key)
+            at = datetime.fromisoformat(step["started_at"]) + timedelta(milliseconds=play.sleep)
+            event = (step.get("waits") or {}).get("event") or ""
+            self._plan(at, partial(self._send, key, event, play.decision))
+
+    def _send(self, key: tuple[str, str], event: str, decision: Decision) -> None:
+        run_id, slug = key
+        if decision.kind == "event":
+            query = "select pgflow.send_event(%s, %s, %s::jsonb, %s)"
+            self._store.ask(query, [run_id, event, json.dumps(decision.data), "test"])
+            return
+        door = "approve_step" if decision.kind == "approve" else "reject_step"
+        by = decision.by or "test"
+        if door == "approve_step":
+            query = "select pgflow.approve_step(%s, %s, %s, %s)"
+        else:
+            query = "select pgflow.reject_step(%s, %s, %s, %s)"
+        self._store.ask(query, [run_id, slug, decision.comment, by])
+
+
+def why_stuck(store: Store, snapshot: Snapshot) -> str:
+    """Say what the unfinished steps of a run wait for, when nothing can come any more."""
+    return f"nothing can happen any more: {'; '.join(_reasons(store, snapshot)) or 'nobody knows'}"
+
+
+def _reasons(store: Store, snapshot: Snapshot) -> list[str]:
+    found = []
+    for step in snapshot["steps"]:
+        waits = step.get("waits") or {}
+        if step["status"] == "created" and step["waiting_for"]:
+            names = ", ".join(f'"{name}"' for name in step["waiting_for"])
+            found.append(f'step "{step["slug"]}" waits for {names}')
+        elif step["status"] == "started" and waits.get("kind") == "event":
+            found.append(
+                f'step "{step["slug"]}" waits for event "{waits.get("event")}", which no mock sends'
+            )
+        elif step["status"] == "started":
+            for child in step.get("children") or ():
+                below = store.run_snapshot(child, outputs=False)
+                if below is not None and below["run"]["status"] == "started":
+                    found += [f"{step['slug']} › {reason}" for reason in _reasons(store, below)]
+    return found
