@@ -12,6 +12,7 @@ from pgflow_yaml.expressions.findings import (
 )
 from pgflow_yaml.expressions.parser import Expression
 from pgflow_yaml.expressions.templates import parse_expression, parse_template, unescape
+from pgflow_yaml.expressions.writing import write_expression, write_template
 
 __all__ = [
     "CODES",
@@ -24,4 +25,6 @@ __all__ = [
     "parse_expression",
     "parse_template",
     "unescape",
+    "write_expression",
+    "write_template",
 ]
