@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pgflow_yaml.calls.context import Context
     from pgflow_yaml.client import Client, Run, StepState
     from pgflow_yaml.compiler import compile_flow
+    from pgflow_yaml.differences import Change, diff
     from pgflow_yaml.errors import (
         Diagnostic,
         InvalidFlow,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from pgflow_yaml.worker import Worker
 
 __all__ = [
+    "Change",
     "Client",
     "Context",
     "Definition",
@@ -48,10 +50,12 @@ __all__ = [
     "Worker",
     "check",
     "compile_flow",
+    "diff",
     "load",
 ]
 
 _HOMES = {
+    "Change": "differences",
     "Client": "client",
     "Context": "calls.context",
     "Definition": "model",
@@ -60,6 +64,7 @@ _HOMES = {
     "Worker": "worker",
     "check": "project",
     "compile_flow": "compiler",
+    "diff": "differences",
     "load": "project",
 }
 

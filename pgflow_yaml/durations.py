@@ -35,6 +35,12 @@ def milliseconds(value: str | float) -> int | None:
     return round(Decimal(found.group(1)) * _UNITS[found.group(2)])
 
 
+def as_text(duration: int) -> str:
+    """Write milliseconds in the largest unit that holds them as a whole number: `90s`, `2h`."""
+    unit = next((unit for unit in ("d", "h", "m", "s") if duration % _UNITS[unit] == 0), "ms")
+    return f"{duration // _UNITS[unit]}{unit}" if duration else "0s"
+
+
 def suggestion(text: str) -> str | None:
     """Guess what a text that is no duration was meant to say: `30 seconds` → `30s`."""
     text = text.strip()

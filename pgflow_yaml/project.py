@@ -1,4 +1,4 @@
-"""A project on disk: its flow files, its settings, and what git says about it."""
+"""A project on disk: its flow files and its settings."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pgflow_yaml.errors import Diagnostic
-    from pgflow_yaml.model import Definition, Json
+    from pgflow_yaml.model import Definition
 
 _TABLE = "pgflow-yaml"
 _PREFIX = "PGFLOW_YAML_"
-_GIT_SECONDS = 5
 _SWITCH = {"on": True, "true": True, "yes": True, "1": True} | {
     "off": False,
     "false": False,
@@ -110,32 +109,6 @@ def settings(folder: Path, *, flags: Mapping[str, object], environ: Mapping[str,
         notify=_yes(values.get("notify", True), sources["notify"]),
         sources=sources,
     )
-
-
-def git_facts(path: Path) -> dict[str, Json] | None:
-    """The commit, the branch, and whether there are changes; None outside of a repository."""
-    folder = path if path.is_dir() else path.parent
-    commit = _git(folder, "rev-parse", "HEAD")
-    if commit is None:
-        return None
-    return {
-        "commit": commit,
-        "branch": _git(folder, "rev-parse", "--abbrev-ref", "HEAD"),
-        "dirty": bool(_git(folder, "status", "--porcelain", "--untracked-files=no")),
-    }
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    import subprocess
-
-    command = ["git", "-C", str(folder), *arguments]
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=False, timeout=_GIT_SECONDS
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def _table(folder: Path) -> tuple[Path | None, dict[str, Any]]:

@@ -29,6 +29,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Deploy": {
         "migrate": ("deploy", "Install or update the tables and functions in the database."),
         "compile": ("deploy", "Check flow files and make their versions the active ones."),
+        "diff": ("compare", "Say what a flow file changes in the active version."),
         "flows": ("deploy", "List the flows in the database."),
         "versions": ("deploy", "List the versions of a flow."),
         "activate": ("deploy", "Make a stored version of a flow the active one."),

@@ -143,7 +143,9 @@ def _deploy(store: Store, loaded: Sequence[Loaded], *, place: Database, options:
     for each in loaded:
         assert each.definition is not None
         nobody = store.get_definition(each.definition.name) is None
-        options.note(said(deploy(store, each.definition, activate=place.embedded or nobody)))
+        options.note(
+            said(deploy(store, each.definition, file=each.file, activate=place.embedded or nobody))
+        )
     first = loaded[0]
     assert first.definition is not None
     from .flow_files.handler_checks import step_places

@@ -1,8 +1,7 @@
-"""Settings from flags, environment and pyproject.toml; files; git."""
+"""Settings from flags, environment and pyproject.toml; files."""
 
 from __future__ import annotations
 
-import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -130,26 +129,3 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
     """One sentence, no traceback."""
     with pytest.raises(NotFound, match="cannot be read"):
         load(tmp_path)
-
-
-def test_git_says_commit_branch_and_whether_there_are_changes(tmp_path: Path) -> None:
-    """Outside of a repository there is nothing to say."""
-    assert project.git_facts(tmp_path) is None
-
-    def git(*arguments: str) -> None:
-        identity = ["-c", "user.name=n", "-c", "user.email=e@x"]
-        subprocess.run(["git", "-C", str(tmp_path), *identity, *arguments], check=True)
-
-    file = tmp_path / "one.yaml"
-    file.write_text(VALID, encoding="utf-8")
-    git("init", "--quiet", "--initial-branch=trunk")
-    git("add", ".")
-    git("commit", "--quiet", "--message=first")
-
-    facts = project.git_facts(file)
-    assert facts is not None
-    assert (facts["branch"], facts["dirty"]) == ("trunk", False)
-    assert len(str(facts["commit"])) == 40
-
-    file.write_text("# changed\n", encoding="utf-8")
-    assert (project.git_facts(tmp_path) or {})["dirty"] is True

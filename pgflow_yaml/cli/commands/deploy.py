@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from operator import itemgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -71,13 +71,13 @@ def compile_command(
     from pgflow_yaml.cli.flow_files.loading import load
     from pgflow_yaml.cli.output import write_json
 
-    definitions = require_valid(load(files), options)
+    definitions = dict(zip(files, require_valid(load(files), options), strict=True))
     with connected(options) as store:
         results = [
             foresee(store, each, activate=not no_activate)
             if dry_run
-            else deploy(store, each, activate=not no_activate)
-            for each in definitions
+            else deploy(store, each, file=file, activate=not no_activate)
+            for file, each in definitions.items()
         ]
     if options.json:
         write_json(results)
@@ -110,7 +110,11 @@ def flows_command(options: Options) -> None:
 @click.argument("flow")
 @pass_options
 def versions_command(options: Options, *, flow: str) -> None:
-    """List the versions of a flow, the newest first."""
+    """List the versions of a flow, the newest first.
+
+    COMMIT is the one that git had out when the version was compiled, with a + if the files were
+    changed since; AUTHOR wrote that commit.
+    """
     from pgflow_yaml.cli.database import connected
     from pgflow_yaml.cli.lookup import must_be_flow
     from pgflow_yaml.cli.output import Column, when, write_list
@@ -123,7 +127,9 @@ def versions_command(options: Options, *, flow: str) -> None:
         (Column("ACTIVE"), lambda version: "active" if version["active"] else ""),
         (Column("RUNS", flexible=True), lambda version: _counts(version["runs"])),
         (Column("CREATED"), lambda version: when(version["created_at"])),
-        (Column("BY"), lambda version: version["created_by"] or ""),
+        (Column("BY", flexible=True), lambda version: version["created_by"] or ""),
+        (Column("COMMIT", flexible=True), lambda version: _commit(version["git"])),
+        (Column("AUTHOR", flexible=True), lambda version: (version["git"] or {}).get("author", "")),
     ]
     write_list(found, columns, options)
 
@@ -149,6 +155,16 @@ def activate_command(options: Options, *, flow: str, version: str) -> None:
         write_json(result)
     else:
         sys.stdout.write(f"{said(result)}\n")
+
+
+def _commit(git: Mapping[str, Any] | None) -> str:
+    """Say the commit and its branch: `1f0c2a9b+ main`."""
+    if not git:
+        return ""
+    # Compiled in no branch, git calls that HEAD.
+    branch = git.get("branch") or ""
+    words = f"{git['commit'][:8]}{'+' * bool(git.get('dirty'))} {branch}"
+    return words.removesuffix(" HEAD").rstrip()
 
 
 def _counts(runs: Mapping[str, int]) -> str:

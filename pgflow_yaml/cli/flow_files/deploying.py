@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pgflow_yaml import project
+from pgflow_yaml import git
 from pgflow_yaml.errors import InvalidFlow
 
 if TYPE_CHECKING:
@@ -38,9 +38,11 @@ def require_valid(loaded: Sequence[Loaded], options: Options) -> list[Definition
     return [each.definition for each in loaded if each.definition is not None]
 
 
-def deploy(store: Store, definition: Definition, *, activate: bool) -> dict[str, Any]:
-    """Store a version, unless it is there already."""
-    return store.deploy(definition, git=project.git_facts(Path.cwd()), activate=activate)
+def deploy(
+    store: Store, definition: Definition, *, file: str | Path, activate: bool
+) -> dict[str, Any]:
+    """Store a version with what git says about its file, unless it is there already."""
+    return store.deploy(definition, git=git.facts(Path(file)), activate=activate)
 
 
 def foresee(store: Store, definition: Definition, *, activate: bool) -> dict[str, Any]:

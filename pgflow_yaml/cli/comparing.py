@@ -1,0 +1,186 @@
+"""Two versions of a flow, wherever they are: in a file, in git, in the database."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pgflow_yaml import git, project
+from pgflow_yaml.differences import Change, diff
+from pgflow_yaml.model import Definition
+
+from . import lookup
+from .flow_files.deploying import require_valid
+from .flow_files.loading import Loaded, load
+from .output import write_lines
+from .text import cells, one_line, plural
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from pgflow_yaml.store import Store
+
+    from .options import Options
+
+_MARKS = {
+    "added": ("+", "green"),
+    "removed": ("-", "red"),
+    "renamed": ("~", "yellow"),
+    "changed": ("~", "yellow"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """A version and where it was found."""
+
+    name: str
+    version: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """What differs between two versions."""
+
+    flow: str
+    before: Named
+    after: Named
+    changes: Sequence[Change]
+
+    def shape(self) -> dict[str, Any]:
+        """Make the JSON; its field names are API."""
+        return {
+            "flow": self.flow,
+            "from": {"name": self.before.name, "version": self.before.version},
+            "to": {"name": self.after.name, "version": self.after.version},
+            "same": not self.changes,
+            "changes": [change_shape(change) for change in self.changes],
+        }
+
+
+def change_shape(change: Change) -> dict[str, Any]:
+    """Make the JSON of one change."""
+    return {
+        "kind": change.kind,
+        "path": change.path,
+        "before": change.before,
+        "after": change.after,
+        "text": change.text,
+    }
+
+
+def read(file: str, options: Options) -> Definition:
+    """Read a valid flow file; raises InvalidFlows."""
+    (definition,) = require_valid(load([file]), options)
+    return definition
+
+
+def flow_of(text: str, options: Options) -> str:
+    """Take the name of a file's flow; a text that is no file is the name itself."""
+    return read(text, options).name if Path(text).is_file() else text
+
+
+def with_revision(file: str, revision: str, options: Options) -> Comparison:
+    """Compare a file with what it was at a git revision."""
+    new = read(file, options)
+    path = Path(file)
+    old_name = f"{file} at {revision}"
+    old = _compiled(git.at_revision(path, revision), old_name, options)
+    return _comparison(old, new, (revision, file))
+
+
+def with_active(store: Store, new: Definition, file: str) -> Comparison:
+    """Compare a file with the active version of its flow; there may be none yet."""
+    found = store.get_definition(new.name)
+    if found is None:
+        steps = plural(len(new.order), "step")
+        text = f"flow {new.name}: new, {steps}; no version of it is active"
+        change = Change(kind="added", path="", text=text, label=f"flow {new.name}")
+        before = Named(name="the active version", version=None)
+        after = Named(name=file, version=new.version)
+        return Comparison(flow=new.name, before=before, after=after, changes=[change])
+    return _comparison(stored(found), new, ("the active version", file))
+
+
+def of_versions(store: Store, flow: str, between: tuple[str, str]) -> Comparison:
+    """Compare two stored versions of a flow."""
+    sides = []
+    for text in between:
+        found = store.get_definition(flow, lookup.version(store, flow, text))
+        if found is None:
+            raise AssertionError("a version that is listed is stored")
+        sides.append(stored(found))
+    old, new = sides
+    return _comparison(old, new, (f"version {between[0]}", f"version {between[1]}"))
+
+
+def stored(found: Mapping[str, Any]) -> Definition:
+    """Make a definition of what the database holds."""
+    return Definition(
+        name=found["name"],
+        version=found["version"],
+        body=found["definition"],
+        order=tuple(found["order"] or ()),
+        description=None,
+        source=found["source"] or "",
+    )
+
+
+def write(found: Comparison, options: Options) -> None:
+    """Write the changes on stdout, one a line; long ones on three."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    if not found.changes:
+        said = f"no difference: {found.after.name} is {_said(found.before)}"
+        write_lines([[(one_line(said), "")]], sys.stdout, options)
+        return
+    versions = f"{found.before.version or 'nothing'} → {found.after.version}"
+    head = f"{found.flow} {versions}: {plural(len(found.changes), 'change')}"
+    lines = [[(one_line(f"{head} from {found.before.name} to {found.after.name}"), "bold")]]
+    lines += [line for change in found.changes for line in change_lines(change, width)]
+    write_lines(lines, sys.stdout, options)
+
+
+def change_lines(change: Change, width: int) -> Iterator[list[tuple[str, str]]]:
+    """Say one change; what is too wide for a terminal is laid below each other."""
+    mark, color = _MARKS[change.kind]
+    text = one_line(change.text)
+    fits = not width or cells(text) + 4 <= width
+    if fits or change.before is None or change.after is None:
+        yield [(f"  {mark} ", color), (text, "")]
+        return
+    yield [(f"  {mark} ", color), (one_line(change.label), "")]
+    yield [("      - ", "red"), (one_line(change.before), "")]
+    yield [("      + ", "green"), (one_line(change.after), "")]
+
+
+def _said(side: Named) -> str:
+    return f"the same version as {side.name}, {side.version}"
+
+
+def _comparison(old: Definition, new: Definition, names: tuple[str, str]) -> Comparison:
+    return Comparison(
+        flow=new.name,
+        before=Named(name=names[0], version=old.version),
+        after=Named(name=names[1], version=new.version),
+        changes=diff(old, new),
+    )
+
+
+def _compiled(content: bytes, name: str, options: Options) -> Definition:
+    from pgflow_yaml.compiler import compile_flow
+    from pgflow_yaml.validation import check
+
+    checked = check(content, file=name, schema=project.schema())
+    flow = checked.flow
+    loaded = Loaded(
+        file=name,
+        source=checked.source,
+        # What was warned of then is of no use now.
+        diagnostics=checked.errors,
+        definition=compile_flow(flow, source=checked.source) if flow else None,
+    )
+    (definition,) = require_valid([loaded], options)
+    return definition

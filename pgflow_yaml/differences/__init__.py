@@ -1,0 +1,193 @@
+"""What differs between two versions of a flow, in words; pure, and about meaning only.
+
+Comments, descriptions and the order of things are no difference, as they are none for the version.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pgflow_yaml.compiler import canonical
+from pgflow_yaml.differences.change import (
+    ACTIONS,
+    MISSING,
+    STEPS,
+    Change,
+    Path,
+    about_field,
+    about_step,
+    changed,
+    cut,
+    dotted,
+    key_of,
+    one,
+    rename,
+    shown,
+)
+from pgflow_yaml.differences.sides import Side, renamed
+from pgflow_yaml.expressions import write_template
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pgflow_yaml.model import Definition
+
+__all__ = ["Change", "diff"]
+
+_FIRST = [*ACTIONS, "with", "if", "when_unmet", "map", "initial_tasks", "retry", "timeout"]
+
+
+def diff(before: Definition, after: Definition) -> list[Change]:
+    """List what differs; empty if and only if both are the same version."""
+    if canonical(before.body) == canonical(after.body):
+        return []
+    old, new = Side(before), Side(after)
+    names = renamed(old.body, new.body)
+    found = [rename(name, names[name]) for name in names]
+    old.rename(names)
+    found += _flow_changes(old, new)
+    found += _fields_changes(old, new)
+    for section in STEPS:
+        found += _steps_changes(old, new, section)
+    if not found:
+        text = "only the order of keys differs, under `with` or in an expression"
+        found.append(Change(kind="changed", path="", text=text, label=text))
+    return found
+
+
+def _flow_changes(old: Side, new: Side) -> Iterator[Change]:
+    if old.body["flow"] != new.body["flow"]:
+        yield changed(("flow",), "flow: name", (old.body["flow"], new.body["flow"]))
+    for key, pair in _pairs(old.body, new.body).items():
+        if key not in {"flow", "input", *STEPS}:
+            yield from _values((old, new), (key,), "flow", pair)
+
+
+def _pairs(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Lay the values of two mappings side by side, in the order of the newer one."""
+    keys = {**after, **before}
+    return {key: (before.get(key, MISSING), after.get(key, MISSING)) for key in keys}
+
+
+def _fields_changes(old: Side, new: Side) -> Iterator[Change]:
+    declared = ("input" in old.body, "input" in new.body)
+    pairs = _pairs(old.body.get("input", {}), new.body.get("input", {}))
+    for name, (before, after) in pairs.items():
+        path, subject = ("input", name), f"input {name}"
+        if before is MISSING:
+            text = f"{subject}: added, {about_field(after)}"
+            yield one("added", path, text, subject)
+        elif after is MISSING:
+            yield one("removed", path, f"{subject}: removed", subject)
+        else:
+            yield from _values((old, new), path, subject, (before, after))
+    if declared == (True, False) and not pairs:
+        yield one("removed", ("input",), "input: declared no more", "input")
+    if declared == (False, True) and not pairs:
+        yield one("added", ("input",), "input: declared, without fields", "input")
+
+
+def _steps_changes(old: Side, new: Side, section: str) -> Iterator[Change]:
+    noun = "step" if section == "steps" else "finally step"
+    pairs = _pairs(old.body.get(section, {}), new.body.get(section, {}))
+    # A stored body has lost the order of the file; what is shown keeps to that of the steps.
+    ranks = {slug: rank for rank, slug in enumerate(dict.fromkeys([*new.order, *old.order]))}
+    for slug in sorted(pairs, key=lambda slug: ranks.get(slug, len(ranks))):
+        before, after = pairs[slug]
+        path, subject = (section, slug), f"{noun} {slug}"
+        if before is MISSING:
+            text = f"{subject}: added, {about_step(after)}"
+            yield one("added", path, text, subject)
+        elif after is MISSING:
+            yield one("removed", path, f"{subject}: removed", subject)
+        elif canonical(before) != canonical(after):
+            yield from _step_changes((old, new), path, subject)
+
+
+def _step_changes(sides: tuple[Side, Side], path: Path, subject: str) -> Iterator[Change]:
+    before, after = (side.body[path[0]][path[1]] for side in sides)
+    actions = [next(key for key in ACTIONS if key in step) for step in (before, after)]
+    if actions[0] != actions[1]:
+        pair = (about_step({**before, "depends_on": {}}), about_step({**after, "depends_on": {}}))
+        yield changed(path, f"{subject}:", pair)
+    yield from _edges(before.get("depends_on", {}), after.get("depends_on", {}), path, subject)
+    said = {"depends_on", *(ACTIONS if actions[0] != actions[1] else ())}
+    pairs = _pairs(before, after)
+    for key in sorted(pairs, key=_rank):
+        if key not in said:
+            yield from _values(sides, (*path, key), subject, pairs[key])
+
+
+def _rank(key: str) -> tuple[int, str]:
+    """Sort step keys as files have them: what it does, with what, when, how often."""
+    return (_FIRST.index(key) if key in _FIRST else len(_FIRST), key)
+
+
+def _edges(before: Any, after: Any, path: Path, subject: str) -> Iterator[Change]:
+    for slug, (old, new) in _pairs(before, after).items():
+        where = (*path, "depends_on", slug)
+        label = f"{subject}: depends_on {slug}"
+        if old is MISSING:
+            how = "" if new == "success" else f" ({new})"
+            yield one("added", where, f"{subject}: now depends on {slug}{how}", label)
+        elif new is MISSING:
+            yield one("removed", where, f"{subject}: depends on {slug} no more", label)
+        elif old != new:
+            yield changed(where, label, (old, new))
+
+
+def _values(
+    sides: tuple[Side, Side], path: Path, subject: str, pair: tuple[Any, Any]
+) -> Iterator[Change]:
+    """Compare two values of one key, as deep as they are alike."""
+    before, after = pair
+    if MISSING not in pair and canonical(before) == canonical(after):
+        return
+    formulas = [_is_formula(value) for value in pair]
+    if all(formulas):
+        yield from _formulas(sides, path, subject, (before["ast"], after["ast"]))
+    elif not any(formulas) and isinstance(before, dict) and isinstance(after, dict):
+        for key, both in _pairs(before, after).items():
+            yield from _values(sides, (*path, key), subject, both)
+    else:
+        old, new = (
+            side.formula(path, value["ast"]) if is_formula else shown(path, value)
+            for side, value, is_formula in zip(sides, pair, formulas, strict=True)
+        )
+        yield changed(path, f"{subject}: {key_of(path)}", (old, new))
+
+
+def _formulas(
+    sides: tuple[Side, Side], path: Path, subject: str, pair: tuple[Any, Any]
+) -> Iterator[Change]:
+    """Compare two trees; mappings under `with` and `output` key by key."""
+    before, after = pair
+    if canonical(before) == canonical(after):
+        return
+    if before[0] == after[0] == "dict":
+        both = _pairs(*(dict(zip(tree[1::2], tree[2::2], strict=True)) for tree in pair))
+        for key, (old, new) in both.items():
+            where = (*path, key)
+            if old is MISSING or new is MISSING:
+                yield _entry(where, subject, old, new)
+            else:
+                yield from _formulas(sides, where, subject, (old, new))
+        return
+    was, now = (side.formula(path, tree) for side, tree in zip(sides, pair, strict=True))
+    yield changed(path, f"{subject}: {key_of(path)}", (was, now))
+
+
+def _entry(path: Path, subject: str, old: Any, new: Any) -> Change:
+    """One key more, or one less, in a mapping under `with` or `output`."""
+    label = f"{subject}: {key_of(path)}"
+    if old is MISSING:
+        value = write_template(new)
+        text = f"{label} added: {cut(value)}"
+        return Change(kind="added", path=dotted(path), text=text, label=label, after=value)
+    value = write_template(old)
+    text = f"{label} removed"
+    return Change(kind="removed", path=dotted(path), text=text, label=label, before=value)
+
+
+def _is_formula(value: Any) -> bool:
+    return isinstance(value, dict) and value.keys() == {"ast", "paths"}

@@ -1,0 +1,132 @@
+"""One difference between two versions, and how values are worded in it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from pgflow_yaml import durations
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pgflow_yaml.model import Json
+
+Kind = Literal["added", "removed", "renamed", "changed"]
+Path = tuple[str, ...]
+
+MISSING: Final = object()
+"""Stands for a key that is not there: null is a value."""
+STEPS = ("steps", "finally")
+ACTIONS = ("handler", "flow", "wait")
+_DURATIONS = frozenset({"timeout", "base_delay", "max_delay", "start_delay", "every", "for"})
+# What a key means that is left out of a definition.
+_ABSENT = {
+    "fail_fast": "true",
+    "tolerate": "0",
+    "queue": "the flow's own",
+    "if": "always",
+    "with": "the merged outputs",
+    "output": "the outputs of the leaf steps",
+}
+_MOST_SHOWN = 120
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One difference: `text` says it whole; `before` and `after` are texts of the values."""
+
+    kind: Kind
+    path: str
+    text: str
+    label: str
+    before: str | None = None
+    after: str | None = None
+
+
+def about_field(field: Any) -> str:
+    """Say what an input field takes, and whether it must be given."""
+    kind = field.get("type", "any value") if isinstance(field, dict) else "any value"
+    words = " or ".join(kind) if isinstance(kind, list) else str(kind)
+    if isinstance(field, dict) and "default" in field:
+        return f"{words}, default {cut(_json(field['default']))}"
+    return f"{words}, required"
+
+
+def about_step(step: Mapping[str, Any]) -> str:
+    """Say what a step does, and after which others."""
+    action = next(key for key in ACTIONS if key in step)
+    what = step[action] if action != "wait" else _wait_words(step["wait"])
+    after = ", ".join(step.get("depends_on", {}))
+    return f"{action} {what}" + (f", after {after}" if after else "")
+
+
+def _wait_words(wait: Mapping[str, Any]) -> str:
+    if "event" in wait:
+        return f'for event "{wait["event"]}"'
+    if isinstance(wait.get("for"), int):
+        return f"for {durations.as_text(wait['for'])}"
+    return "until a time that is computed"
+
+
+def shown(path: Path, value: Any) -> str:
+    """Word a plain value of a definition, or what it means that there is none."""
+    key = path[-1]
+    if value is MISSING:
+        return "none" if path[0] == "input" else _ABSENT.get(key, "none")
+    if path[0] in {"input", "input_schema"}:
+        return _json(value)
+    if value is None:
+        return "none"
+    if key in _DURATIONS and isinstance(value, int) and not isinstance(value, bool):
+        return durations.as_text(value)
+    if isinstance(value, dict) and value.keys() == {"percent"}:
+        return f"{value['percent']:g}%"
+    return value if isinstance(value, str) else _json(value)
+
+
+def changed(path: Path, label: str, pair: tuple[str, str]) -> Change:
+    """One value that was replaced by another."""
+    before, after = pair
+    text = f"{label} {cut(before)} → {cut(after)}"
+    return Change(
+        kind="changed", path=dotted(path), text=text, label=label, before=before, after=after
+    )
+
+
+def one(kind: Kind, path: Path, text: str, label: str) -> Change:
+    """Something that came or went as a whole."""
+    return Change(kind=kind, path=dotted(path), text=text, label=label)
+
+
+def dotted(path: Path) -> str:
+    """Write a path as `steps.charge.retry`."""
+    return ".".join(path)
+
+
+def key_of(path: Path) -> str:
+    """Name a key within its subject: without `steps.charge` or `input.plan`."""
+    return dotted(path if len(path) == 1 else path[2:] if path[0] in {"input", *STEPS} else path)
+
+
+def _json(value: Json) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def cut(text: str) -> str:
+    """Shorten a long text."""
+    return text if len(text) <= _MOST_SHOWN else text[: _MOST_SHOWN - 1] + "…"
+
+
+def rename(old: str, new: str) -> Change:
+    """A step that has another name and does the same."""
+    label = f"step {old}"
+    return Change(
+        kind="renamed",
+        path=f"steps.{new}",
+        text=f"{label}: renamed to {new}",
+        label=label,
+        before=old,
+        after=new,
+    )

@@ -1,0 +1,114 @@
+"""One of the two definitions that are compared, and the renaming of steps between them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pgflow_yaml.compiler import canonical
+from pgflow_yaml.differences.change import STEPS, Path
+from pgflow_yaml.expressions import write_expression, write_template
+from pgflow_yaml.source import MappingNode, ScalarNode, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pgflow_yaml.model import Definition
+
+
+class Side:
+    """One of the two definitions, and the texts of its file."""
+
+    def __init__(self, definition: Definition) -> None:
+        self.body: dict[str, Any] = definition.body
+        self.order = definition.order
+        self._source = definition.source
+        self._root: Any = None
+        self._old_names: dict[str, str] = {}
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Call steps by their new names, so that only the rename itself is a difference."""
+        if not names:
+            return
+        self._old_names = {new: old for old, new in names.items()}
+        self.order = tuple(names.get(slug, slug) for slug in self.order)
+        self.body = {
+            **self.body,
+            **{
+                section: {names.get(slug, slug): _renamed_in(step, names) for slug, step in part}
+                for section in STEPS
+                if (part := self.body.get(section, {}).items())
+            },
+        }
+        if "output" in self.body:
+            self.body["output"] = _renamed_in(self.body["output"], names)
+
+    def formula(self, path: Path, value: Any) -> str:
+        """The text of an expression: as the file has it, else written from its tree."""
+        if path[0] == "output" or "with" in path[2:3]:
+            return write_template(value)
+        if self._old_names:
+            return write_expression(value)
+        written = self._written(path)
+        return write_expression(value) if written is None else written
+
+    def _written(self, path: Path) -> str | None:
+        """Find a text in the file; expressions from `defaults` do not stand at their step."""
+        if self._root is None:
+            self._root = parse(self._source).root or False
+        node = self._root
+        for key in path:
+            node = node.get(key) if isinstance(node, MappingNode) else None
+        if not isinstance(node, ScalarNode) or not isinstance(node.value, str):
+            return None
+        text = " ".join(node.text.split())
+        whole = text.startswith("${{") and text.endswith("}}")
+        return text.removeprefix("${{").removesuffix("}}").strip() if whole else text
+
+
+def renamed(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, str]:
+    """Pair steps that have gone with new ones that do the same, where there is no doubt."""
+    pairs: dict[str, str] = {}
+    for section in STEPS:
+        old, new = before.get(section, {}), after.get(section, {})
+        gone = _by_deeds(old, set(old) - set(new))
+        come = _by_deeds(new, set(new) - set(old))
+        pairs |= {
+            names[0]: come[deeds][0]
+            for deeds, names in gone.items()
+            if len(names) == 1 and len(come.get(deeds, ())) == 1
+        }
+    return pairs
+
+
+def _by_deeds(steps: Mapping[str, Any], names: set[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name in steps:
+        if name in names:
+            deeds = {key: value for key, value in steps[name].items() if key != "depends_on"}
+            found.setdefault(canonical(deeds), []).append(name)
+    return found
+
+
+def _renamed_in(value: Any, names: Mapping[str, str]) -> Any:
+    """Put new step names into edges and into the paths of expressions."""
+    if isinstance(value, list):
+        if value[:1] == ["lit"]:
+            return value
+        if value[:1] == ["path"]:
+            return ["path", _renamed_path(value[1], names)]
+        return [_renamed_in(part, names) for part in value]
+    if isinstance(value, dict):
+        return {
+            key: {names.get(slug, slug): edge for slug, edge in part.items()}
+            if key == "depends_on"
+            else _renamed_in(part, names)
+            for key, part in value.items()
+        }
+    return value
+
+
+def _renamed_path(path: str, names: Mapping[str, str]) -> str:
+    root, *rest = path.split(".")
+    if root == "steps" and rest:
+        rest[0] = names.get(rest[0], rest[0])
+    return ".".join([root, *rest])

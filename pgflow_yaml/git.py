@@ -1,0 +1,77 @@
+"""What git says about a flow file: where it comes from, and how it was at another revision.
+
+Git is given a list of arguments and never a shell (S-17); a revision is made a commit id first.
+"""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+from pgflow_yaml.errors import NotFound, Unavailable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pgflow_yaml.model import Json
+
+_SECONDS = 5
+
+
+def facts(file: Path) -> dict[str, Json] | None:
+    """Say commit, branch, author of the commit, and whether there are changes that it lacks.
+
+    None outside of a repository, and in one without a commit.
+    """
+    folder = file if file.is_dir() else file.parent
+    found = _git(folder, "log", "-1", "--no-show-signature", "--format=%H%n%an")
+    if not found:
+        return None
+    commit, author = found.split("\n")[:2]
+    changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    # A file that git does not know is no part of the commit.
+    unknown = not file.is_dir() and not _git(folder, "ls-files", "--", file.name)
+    return {
+        "commit": commit,
+        "branch": _git(folder, "rev-parse", "--abbrev-ref", "HEAD"),
+        "dirty": bool(changed) or unknown,
+        "author": author,
+    }
+
+
+def at_revision(file: Path, revision: str) -> bytes:
+    """Return what a file held at a revision of its repository; raises NotFound."""
+    folder = file.parent
+    if not folder.is_dir():
+        raise NotFound(f'there is no folder "{folder}"')
+    if shutil.which("git") is None:
+        raise Unavailable("git is not installed here, or not on PATH")
+    if _git(folder, "rev-parse", "--git-dir") is None:
+        raise NotFound(f'"{file}" is in no git repository, so it has no revision "{revision}"')
+    wanted = f"{revision}^{{commit}}"
+    commit = None
+    if not revision.startswith("-"):
+        commit = _git(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", wanted)
+    if not commit:
+        raise NotFound(f'there is no revision "{revision}" in the repository of "{file}"')
+    done = _run(folder, "cat-file", "blob", f"{commit}:./{file.name}")
+    if done is None:
+        raise NotFound(f'"{file}" did not exist at revision "{revision}"')
+    return done
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    done = _run(folder, *arguments)
+    return None if done is None else done.decode("utf-8", errors="replace").strip()
+
+
+def _run(folder: Path, *arguments: str) -> bytes | None:
+    """Run git in a folder; None where it refuses."""
+    import subprocess
+
+    command = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, check=False, timeout=_SECONDS)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None
