@@ -144,6 +144,11 @@ begin
     return;
   elsif p_archive then
     perform pgmq.archive(p_queue, p_ids);
+  elsif p_queue = 'pgflow__clock' then
+    -- a turn that holds one of these looks at it again itself; waiting for it could be waited for
+    delete from pgmq.q_pgflow__clock q
+    where q.msg_id = any(array(
+      select c.msg_id from pgmq.q_pgflow__clock c where c.msg_id = any(p_ids) for update skip locked));
   else
     execute format('delete from pgmq.%I where msg_id = any($1)', 'q_' || lower(p_queue)) using p_ids;
   end if;
@@ -213,15 +218,30 @@ begin
 end
 $$;
 
--- All message ids of a queue (invariants only).
-create or replace function pgflow._queue_ids(p_queue text) returns bigint[]
+-- The ids of a queue's messages of tasks (invariants only).
+create or replace function pgflow._queue_task_ids(p_queue text) returns bigint[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_ids bigint[];
 begin
-  execute format('select array_agg(msg_id) from pgmq.%I', 'q_' || lower(p_queue)) into v_ids;
+  execute format($sql$select array_agg(msg_id) from pgmq.%I where message ->> 'kind' is null$sql$, 'q_' || lower(p_queue))
+  into v_ids;
   return v_ids;
+end
+$$;
+
+-- The clock's other messages, and the runs they are for (invariants only).
+create or replace function pgflow._queue_notes() returns table (msg_id bigint, run_id uuid)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+  if to_regclass('pgmq.q_pgflow__clock') is not null then
+    return query
+      select q.msg_id, (q.message ->> 'run_id')::uuid from pgmq.q_pgflow__clock q where q.message ->> 'kind' is not null;
+  end if;
 end
 $$;

@@ -10,9 +10,12 @@ as $$
 declare
   v_flow pgflow.flows;
 begin
-  insert into pgflow.flows (flow_slug, opt_max_attempts, opt_base_delay, opt_timeout, queue_name, door, input_spec)
+  insert into pgflow.flows (flow_slug, opt_max_attempts, opt_base_delay, opt_timeout, queue_name, door, input_spec,
+                            input_schema, output, labels, timeout_ms, fail_fast, catches, finally_steps, repeats)
   values (p_flow.flow_slug, p_flow.opt_max_attempts, p_flow.opt_base_delay, p_flow.opt_timeout,
-          p_flow.queue_name, p_flow.door, p_flow.input_spec)
+          p_flow.queue_name, p_flow.door, p_flow.input_spec, p_flow.input_schema, p_flow.output, p_flow.labels,
+          p_flow.timeout_ms, coalesce(p_flow.fail_fast, true), coalesce(p_flow.catches, false),
+          coalesce(p_flow.finally_steps, 0), coalesce(p_flow.repeats, false))
   on conflict (flow_slug) do nothing;
   select f.* into v_flow from pgflow.flows f where f.flow_slug = p_flow.flow_slug;
   perform pgflow._queue_ensure(coalesce(v_flow.queue_name, v_flow.flow_slug));
@@ -57,6 +60,36 @@ begin
 end
 $$;
 
+-- A definition as a row of flows. The flags say at deploy time which rare parts its runs must be looked at for.
+create or replace function pgflow._flow_of(p_flow_slug text, p_definition jsonb) returns pgflow.flows
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_flow pgflow.flows;
+  v_finally jsonb := coalesce(p_definition -> 'finally', '{}');
+begin
+  v_flow.flow_slug := p_flow_slug;
+  v_flow.opt_max_attempts := 3;
+  v_flow.opt_base_delay := 1;
+  v_flow.opt_timeout := 60;
+  v_flow.queue_name := p_definition ->> 'flow';
+  v_flow.door := 'deploy';
+  v_flow.input_spec := p_definition -> 'input';
+  v_flow.input_schema := p_definition -> 'input_schema';
+  v_flow.output := p_definition -> 'output';
+  v_flow.timeout_ms := (p_definition ->> 'timeout')::bigint;
+  v_flow.fail_fast := coalesce((p_definition ->> 'fail_fast')::boolean, true);
+  v_flow.finally_steps := (select count(*) from jsonb_object_keys(v_finally));
+  v_flow.catches := exists (
+    select 1 from jsonb_each(p_definition -> 'steps') s, jsonb_each_text(s.value -> 'depends_on') d
+    where d.value <> 'success');
+  v_flow.repeats := exists (
+    select 1 from jsonb_each((p_definition -> 'steps') || v_finally) s where s.value ? 'repeat');
+  return v_flow;
+end
+$$;
+
 -- One step of a definition as a row of steps. Milliseconds stay in spec; pgflow's columns hold seconds, rounded up.
 create or replace function pgflow._step_of(p_flow_slug text, p_slug text, p_body jsonb) returns pgflow.steps
 language plpgsql stable
@@ -69,46 +102,60 @@ begin
   v_step.flow_slug := p_flow_slug;
   v_step.step_slug := p_slug;
   v_step.step_type := case when p_body ?| array['map', 'initial_tasks'] then 'map' else 'single' end;
+  v_step.action := case when p_body ? 'flow' then 'flow' when p_body ? 'wait' then 'wait' else 'handler' end;
   v_step.opt_max_attempts := (v_retry ->> 'max_attempts')::int;
   v_step.opt_base_delay := ceil((v_retry ->> 'base_delay')::numeric / 1000)::int;
-  v_step.opt_timeout := greatest(ceil((p_body ->> 'timeout')::numeric / 1000)::int, 1);
+  v_step.opt_timeout := case when p_body ? 'timeout' then greatest(ceil((p_body ->> 'timeout')::numeric / 1000)::int, 1) end;
   v_step.opt_start_delay := ceil((p_body ->> 'start_delay')::numeric / 1000)::int;
-  v_step.when_unmet := p_body ->> 'when_unmet';
-  v_step.when_exhausted := p_body ->> 'when_exhausted';
+  v_step.when_unmet := coalesce(p_body ->> 'when_unmet', 'skip');
+  v_step.when_exhausted := coalesce(p_body ->> 'when_exhausted', 'fail');
   v_step.handler := p_body ->> 'handler';
   v_step.condition := p_body -> 'if';
   v_step.map_items := p_body -> 'map';
   v_step.fixed_tasks := (p_body ->> 'initial_tasks')::int;
+  v_step.max_parallel := (p_body ->> 'max_parallel')::int;
+  v_step.soft := p_body ?| array['tolerate', 'fail_fast'];
+  v_step.queue_name := case v_step.action when 'handler' then p_body ->> 'queue' else 'pgflow__clock' end;
   v_step.spec := jsonb_strip_nulls(jsonb_build_object(
     'timeout_ms', p_body -> 'timeout', 'start_delay_ms', p_body -> 'start_delay',
     'base_delay_ms', v_retry -> 'base_delay', 'max_delay_ms', v_retry -> 'max_delay',
-    'backoff', v_retry -> 'backoff', 'jitter', v_retry -> 'jitter'))
-    || case when p_body ? 'with' then jsonb_build_object('with', p_body -> 'with') else '{}' end;
+    'backoff', v_retry -> 'backoff', 'jitter', v_retry -> 'jitter', 'fail_fast', p_body -> 'fail_fast'));
+  -- expressions hold nulls that must stay
+  v_step.spec := v_step.spec || (
+    select coalesce(jsonb_object_agg(k.key, k.value), '{}')
+    from (select e.key, e.value from jsonb_each(p_body) e where e.key in ('with', 'repeat', 'tolerate', 'flow', 'wait')
+          union all select 'retry_if', v_retry -> 'if' where v_retry ? 'if') k);
   return v_step;
 end
 $$;
 
 -- All steps of a new flow with their edges, set by set: a flow of 1,000 steps is deployed while somebody waits for it.
-create or replace function pgflow._define_steps(p_flow_slug text, p_steps jsonb, p_order text[]) returns void
+-- p_steps holds those of `steps` and of `finally`, p_finally the slugs of the latter.
+create or replace function pgflow._define_steps(
+  p_flow_slug text, p_steps jsonb, p_order text[], p_finally text[]
+) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
   insert into pgflow.steps (
     flow_slug, step_slug, step_type, step_index, deps_count, opt_max_attempts, opt_base_delay, opt_timeout,
-    opt_start_delay, when_unmet, when_exhausted, created_at, handler, condition, map_items, fixed_tasks, spec)
+    opt_start_delay, when_unmet, when_exhausted, created_at, handler, condition, map_items, fixed_tasks, spec,
+    queue_name, action, max_parallel, soft, is_finally)
   select s.flow_slug, s.step_slug, s.step_type, o.nr - 1,
     (select count(*) from jsonb_object_keys(o.body -> 'depends_on')), s.opt_max_attempts, s.opt_base_delay,
     s.opt_timeout, s.opt_start_delay, s.when_unmet, s.when_exhausted, pgflow.now(), s.handler, s.condition,
-    s.map_items, s.fixed_tasks, s.spec
+    s.map_items, s.fixed_tasks, s.spec, s.queue_name, s.action, s.max_parallel, s.soft, o.slug = any(p_finally)
   from (select slug, nr, p_steps -> slug from unnest(p_order) with ordinality u(slug, nr)) o(slug, nr, body)
   cross join lateral pgflow._step_of(p_flow_slug, o.slug, o.body) s
   order by o.nr;
-  insert into pgflow.deps (flow_slug, dep_slug, step_slug)
-  select p_flow_slug, d.slug, o.slug
+  insert into pgflow.deps (flow_slug, dep_slug, step_slug, edge)
+  select p_flow_slug, d.slug, o.slug, d.edge
   from unnest(p_order) with ordinality o(slug, nr)
-  cross join lateral jsonb_object_keys(p_steps -> o.slug -> 'depends_on') d(slug)
+  cross join lateral jsonb_each_text(p_steps -> o.slug -> 'depends_on') d(slug, edge)
   order by o.nr, d.slug;
+  perform pgflow._queue_ensure(q.queue_name)
+  from (select distinct s.queue_name from pgflow.steps s where s.flow_slug = p_flow_slug) q;
 end
 $$;
 
@@ -119,6 +166,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_name text := p_definition ->> 'flow';
+  v_steps jsonb := (p_definition -> 'steps') || coalesce(p_definition -> 'finally', '{}');
   v_extra text;
 begin
   if v_name is null or v_name !~ '^[a-z_][a-z0-9_]{0,46}$' or position('__' in v_name) > 0 then
@@ -128,18 +176,34 @@ begin
   elsif cardinality(p_order) > 2000 then
     raise exception using errcode = 'PF004', message = format('flow "%s" has %s steps; 2000 at most', v_name, cardinality(p_order));
   end if;
-  if (select array_agg(k order by k) from jsonb_object_keys(p_definition -> 'steps') k)
+  if (select array_agg(k order by k) from jsonb_object_keys(v_steps) k)
     is distinct from (select array_agg(s order by s) from unnest(p_order) s)
   then
     raise exception using errcode = 'PF004', message = format('the order given for flow "%s" does not name exactly its steps', v_name);
   end if;
-  select format('step "%s": unknown key "%s"', s.key, k) into v_extra
-  from jsonb_each(p_definition -> 'steps') s, jsonb_object_keys(s.value) k
-  where k not in ('handler', 'depends_on', 'with', 'if', 'when_unmet', 'map', 'initial_tasks', 'retry', 'timeout',
-                  'start_delay', 'when_exhausted')
-  limit 1;
+  select x.text into v_extra
+  from (
+    select format('unknown key "%s" of the flow', k) as text from jsonb_object_keys(p_definition) k
+    where k not in ('flow', 'input', 'input_schema', 'output', 'timeout', 'fail_fast', 'steps', 'finally')
+    union all
+    select format('step "%s": unknown key "%s"', s.key, k)
+    from jsonb_each(v_steps) s, jsonb_object_keys(s.value) k
+    where k not in ('handler', 'flow', 'wait', 'depends_on', 'with', 'if', 'when_unmet', 'map', 'initial_tasks',
+                    'max_parallel', 'fail_fast', 'tolerate', 'retry', 'repeat', 'queue', 'timeout', 'start_delay',
+                    'when_exhausted')
+  ) x limit 1;
   if v_extra is not null then
     raise exception using errcode = 'PF004', message = v_extra || ' is not supported by this database''s release; run pgflow-yaml migrate';
+  end if;
+  select s.key into v_extra from jsonb_each(v_steps) s
+  where (s.value ? 'handler')::int + (s.value ? 'flow')::int + (s.value ? 'wait')::int <> 1 limit 1;
+  if v_extra is not null then
+    raise exception using errcode = 'PF004', message = format('step "%s" must have exactly one of handler, flow and wait', v_extra);
+  end if;
+  select q.name into v_extra from (select s.value ->> 'queue' as name from jsonb_each(v_steps) s) q
+  where q.name !~ '^[a-z_][a-z0-9_]{0,46}$' or position('__' in q.name) > 0 limit 1;
+  if v_extra is not null then
+    raise exception using errcode = 'PF004', message = format('queue name %s is not valid; use lower-case letters, digits and single underscores, 47 at most', quote_literal(v_extra));
   end if;
 end
 $$;
@@ -149,7 +213,8 @@ $$;
 -- active, status: created | activated | unchanged.
 create or replace function pgflow.deploy(
   p_definition jsonb, p_version text, p_order text[], p_source text,
-  p_description text default null, p_git jsonb default null, p_activate boolean default true
+  p_description text default null, p_git jsonb default null, p_activate boolean default true,
+  p_labels jsonb default null
 ) returns jsonb
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -165,15 +230,11 @@ begin
   perform pg_advisory_xact_lock(hashtext('pgflow.deploy'), hashtext(v_name));
   select d.* into v_known from pgflow.definitions d where d.name = v_name and d.version = p_version;
   if not found then
-    v_flow.flow_slug := v_slug;
-    v_flow.opt_max_attempts := 3;
-    v_flow.opt_base_delay := 1;
-    v_flow.opt_timeout := 60;
-    v_flow.queue_name := v_name;
-    v_flow.door := 'deploy';
-    v_flow.input_spec := p_definition -> 'input';
+    v_flow := pgflow._flow_of(v_slug, p_definition);
+    v_flow.labels := p_labels;
     perform pgflow._define_flow(v_flow);
-    perform pgflow._define_steps(v_slug, p_definition -> 'steps', p_order);
+    perform pgflow._define_steps(v_slug, (p_definition -> 'steps') || coalesce(p_definition -> 'finally', '{}'), p_order,
+                                 array(select jsonb_object_keys(p_definition -> 'finally')));
     insert into pgflow.definitions (name, version, flow_slug, definition, source, description, git, created_at)
     values (v_name, p_version, v_slug, p_definition, p_source, p_description, p_git, pgflow.now());
     v_status := 'created';
@@ -182,6 +243,7 @@ begin
     update pgflow.definitions d set source = p_source, description = p_description
     where d.name = v_name and d.version = p_version
       and (d.source, d.description) is distinct from (p_source, p_description);
+    update pgflow.flows f set labels = p_labels where f.flow_slug = v_slug and f.labels is distinct from p_labels;
   end if;
   if p_activate and not coalesce(v_known.active, false) then
     perform pgflow._activate(v_name, p_version);

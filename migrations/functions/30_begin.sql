@@ -89,10 +89,61 @@ begin
 end
 $$;
 
+-- What is wrong with a run input that has one schema as a whole: its own keywords, then those of its fields. What lies
+-- deeper is checked by the client.
+create or replace function pgflow._checked_whole(p_name text, p_schema jsonb, p_input jsonb) returns jsonb
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_input jsonb := coalesce(p_input, p_schema -> 'default', 'null');
+  v_fields jsonb := coalesce(p_schema -> 'properties', '{}');
+  v_problems jsonb;
+begin
+  if jsonb_typeof(v_input) = 'object' then
+    v_input := coalesce((
+      select jsonb_object_agg(f.key, f.value -> 'default') from jsonb_each(v_fields) f where f.value ? 'default'), '{}')
+      || v_input;
+  end if;
+  select jsonb_agg(jsonb_build_object('path', p.field, 'message', p.message) order by p.field) into v_problems
+  from (
+    select '' as field, pgflow._field_problem(v_input, p_schema) as message
+    union all
+    select r.field, 'is required' from jsonb_array_elements_text(p_schema -> 'required') r(field)
+    where jsonb_typeof(v_input) = 'object' and not v_input ? r.field
+    union all
+    select f.key, pgflow._field_problem(v_input -> f.key, f.value) from jsonb_each(v_fields) f
+    where jsonb_typeof(v_input) = 'object' and v_input ? f.key
+    union all
+    select i.key, format('is not an input of flow "%s"', p_name)
+    from jsonb_each(case jsonb_typeof(v_input) when 'object' then v_input else '{}' end) i
+    where p_schema -> 'additionalProperties' = 'false' and not v_fields ? i.key
+  ) p
+  where p.message is not null;
+  if v_problems is not null then
+    raise exception using errcode = 'PF002', message = format('the input of flow "%s" is refused', p_name),
+      detail = v_problems::text;
+  end if;
+  return v_input;
+end
+$$;
+
+-- The input of a run of this flow, checked, with defaults; raises PF002.
+create or replace function pgflow._run_input(p_name text, p_flow pgflow.flows, p_input jsonb) returns jsonb
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select case when p_flow.input_schema is null then pgflow._checked_input(p_name, p_flow.input_spec, p_input)
+              else pgflow._checked_whole(p_name, p_flow.input_schema, p_input) end
+$$;
+
 -- Begins runs of one flow. Writes them and their step states, then starts what has no dependency. Arrays are
--- parallel; p_run_ids may hold nulls. A run key that is taken gives no row. Locks only rows it makes.
+-- parallel; p_run_ids may hold nulls. A run key that is taken gives no row. p_more: what else the runs' rows say
+-- (labels, parent_run_id, parent_step, parent_index, depth). A root of `finally` waits for one thing more than it
+-- depends on: all other steps. Locks only rows it makes.
 create or replace function pgflow._begin(
-  p_flow pgflow.flows, p_inputs jsonb[], p_run_ids uuid[], p_name text default null, p_key text default null
+  p_flow pgflow.flows, p_inputs jsonb[], p_run_ids uuid[], p_name text default null, p_key text default null,
+  p_more pgflow.runs default null
 ) returns uuid[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -105,9 +156,11 @@ declare
   v_roots pgflow._start[];
 begin
   with made as (
-    insert into pgflow.runs (run_id, flow_slug, input, started_at, flow_name, run_key, remaining_steps)
+    insert into pgflow.runs (run_id, flow_slug, input, started_at, flow_name, run_key, remaining_steps,
+                             labels, parent_run_id, parent_step, parent_index, depth)
     select coalesce(p_run_ids[i.nr], gen_random_uuid()), p_flow.flow_slug, i.input, v_now, p_name, p_key,
-           (select count(*) from pgflow.steps s where s.flow_slug = p_flow.flow_slug)
+           (select count(*) from pgflow.steps s where s.flow_slug = p_flow.flow_slug),
+           p_more.labels, p_more.parent_run_id, p_more.parent_step, p_more.parent_index, coalesce(p_more.depth, 0)
     from unnest(p_inputs) with ordinality i(input, nr) order by i.nr
     on conflict (flow_name, run_key) where run_key is not null do nothing
     returning run_id
@@ -118,13 +171,16 @@ begin
   with states as (
     insert into pgflow.step_states (flow_slug, run_id, step_slug, status, remaining_deps, initial_tasks,
                                     remaining_tasks, started_at, created_at, made, sent)
-    select p_flow.flow_slug, r.id, s.step_slug, case when k.begins then 'started' else 'created' end, s.deps_count,
+    select p_flow.flow_slug, r.id, s.step_slug, case when k.begins then 'started' else 'created' end,
+           s.deps_count + k.late::int,
            case when s.step_type = 'single' then 1
                 when p_flow.door = 'pgflow' and s.deps_count = 0 then jsonb_array_length(p_inputs[r.nr]) end, case when k.begins then 1 end, case when k.begins then v_now end,
            v_now, k.begins::int, k.begins::int
     from unnest(v_runs) with ordinality r(id, nr)
     cross join pgflow.steps s
-    cross join lateral (select s.deps_count = 0 and s.plain and p_flow.door = 'deploy' as begins) k
+    cross join lateral (
+      select s.deps_count = 0 and s.plain and p_flow.door = 'deploy' and not s.is_finally as begins,
+             s.deps_count = 0 and s.is_finally as late) k
     where s.flow_slug = p_flow.flow_slug
     order by r.nr, s.step_slug
     returning run_id, step_slug, status, remaining_deps
@@ -143,6 +199,12 @@ begin
     end loop;
     return v_runs;
   end if;
+  if p_flow.timeout_ms is not null then
+    update pgflow.runs r
+    set deadline_message_id = pgflow._queue_send_note('pgflow__clock',
+      pgflow.clock() + p_flow.timeout_ms * interval '1 ms', jsonb_build_object('kind', 'deadline', 'run_id', r.run_id))
+    where r.run_id = any(v_runs);
+  end if;
   perform pgflow._make_tasks(v_plain);
   if cardinality(v_roots) > 0 then
     perform pgflow._advance('{}', v_roots);
@@ -157,7 +219,8 @@ $$;
 -- Starts a run of a flow's active version (or of the one named). With a key, a second start gives the first run:
 -- the same input answers created = false, another input raises PF003.
 create or replace function pgflow.start_run(
-  p_name text, p_input jsonb default '{}', p_key text default null, p_version text default null
+  p_name text, p_input jsonb default '{}', p_key text default null, p_version text default null,
+  p_labels jsonb default null
 ) returns jsonb
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -177,8 +240,9 @@ declare
   v_made uuid[];
 begin
   select f.* into v_flow from pgflow.flows f where f.flow_slug = v_definition.flow_slug;
-  v_input := pgflow._checked_input(p_name, v_flow.input_spec, p_input);
-  v_made := pgflow._begin(v_flow, array[v_input], array[null::uuid], p_name, p_key);
+  v_input := pgflow._run_input(p_name, v_flow, p_input);
+  v_run.labels := nullif(coalesce(v_flow.labels, '{}') || coalesce(p_labels, '{}'), '{}');
+  v_made := pgflow._begin(v_flow, array[v_input], array[null::uuid], p_name, p_key, v_run);
   if cardinality(v_made) = 1 then
     select r.* into v_run from pgflow.runs r where r.run_id = v_made[1];
   else
@@ -209,12 +273,14 @@ as $$
 declare
   v_definition pgflow.definitions := pgflow._find_definition(p_name, p_version);
   v_flow pgflow.flows;
+  v_more pgflow.runs;
 begin
   select f.* into v_flow from pgflow.flows f where f.flow_slug = v_definition.flow_slug;
+  v_more.labels := v_flow.labels;
   return query select unnest(pgflow._begin(
     v_flow,
-    array(select pgflow._checked_input(p_name, v_flow.input_spec, i.input)
+    array(select pgflow._run_input(p_name, v_flow, i.input)
           from unnest(p_inputs) with ordinality i(input, nr) order by i.nr),
-    array_fill(null::uuid, array[cardinality(p_inputs)]), p_name));
+    array_fill(null::uuid, array[cardinality(p_inputs)]), p_name, null, v_more));
 end
 $$;

@@ -12,19 +12,21 @@ begin
   update pgflow.step_states s
   set status = 'started', started_at = greatest(v_now, s.created_at), initial_tasks = b.tasks, remaining_tasks = b.tasks,
       made = case f.door when 'deploy' then least(b.tasks, pgflow._chunk()) else b.tasks end,
-      sent = case f.door when 'deploy' then least(b.tasks, pgflow._window()) else b.tasks end
+      sent = case f.door when 'deploy' then least(b.tasks, pgflow._window(d.max_parallel)) else b.tasks end
   from unnest(p_starts) b
   join pgflow.flows f on f.flow_slug = b.flow_slug
+  join pgflow.steps d on d.flow_slug = b.flow_slug and d.step_slug = b.step_slug
   where s.run_id = b.run_id and s.step_slug = b.step_slug;
   perform pgflow._make_tasks(p_starts);
 end
 $$;
 
--- How many messages of one map are live at most, so that a wide one does not starve the runs behind it.
-create or replace function pgflow._window() returns int
+-- How many messages of one map are live at most: as many as may run at once, and never so many that a wide map
+-- starves the runs behind it.
+create or replace function pgflow._window(p_max_parallel int) returns int
 language sql immutable
 set search_path = pg_catalog, pg_temp
-as $$ select 1000 $$;
+as $$ select least(p_max_parallel, 1000) $$;
 
 -- How many tasks of one map are made in one transaction at most: 40,000 would hold the run's lock for a second.
 create or replace function pgflow._chunk() returns int
@@ -71,7 +73,7 @@ begin
         m.flow_slug, m.run_id, m.step_slug, m.task_index)::pgflow._message order by m.message_id) as messages
     from made m
     join pgflow.steps d on d.flow_slug = m.flow_slug and d.step_slug = m.step_slug
-    where d.spec is null or m.task_index < pgflow._window()
+    where d.spec is null or m.task_index < pgflow._window(d.max_parallel)
     group by 1
   loop
     perform pgflow._queue_send(v_batch.queue_name, v_batch.messages);
@@ -139,9 +141,10 @@ begin
   for v_batch in
     with room as (
       select s.run_id, s.step_slug, s.sent as first,
-        least(s.made, s.sent + pgflow._window() - (s.sent - (s.initial_tasks - s.remaining_tasks))) as next
+        least(s.made, pgflow._window(d.max_parallel) + s.initial_tasks - s.remaining_tasks) as next
       from unnest(p_steps) w
       join pgflow.step_states s on s.run_id = w.run_id and s.step_slug = w.step_slug and s.status = 'started'
+      join pgflow.steps d on d.flow_slug = s.flow_slug and d.step_slug = s.step_slug
     ), moved as (
       update pgflow.step_states s set sent = r.next from room r
       where s.run_id = r.run_id and s.step_slug = r.step_slug and r.next > s.sent

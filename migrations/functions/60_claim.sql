@@ -44,32 +44,6 @@ begin
 end
 $$;
 
--- What the clock queue calls for: the next tasks of wide maps. A run that somebody holds is left for later.
-create or replace function pgflow._wind_clock() returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_clock timestamptz := pgflow.clock();
-  v_note record;
-begin
-  for v_note in
-    select t.msg_id, (t.message ->> 'run_id')::uuid as run_id, t.message ->> 'step_slug' as step_slug
-    from pgflow._queue_take('pgflow__clock', v_clock, v_clock + interval '50 ms', 2) t
-  loop
-    if exists (select 1 from pgflow.runs r where r.run_id = v_note.run_id) then
-      perform 1 from pgflow.runs r where r.run_id = v_note.run_id for no key update skip locked;
-      continue when not found;
-    end if;
-    if pgflow._make_more(v_note.run_id, v_note.step_slug) then
-      perform pgflow._queue_park('pgflow__clock', array[v_note.msg_id], array[v_clock]);
-    else
-      perform pgflow._queue_drop('pgflow__clock', array[v_note.msg_id], false);
-    end if;
-  end loop;
-end
-$$;
-
 -- Claims up to p_quantity tasks, queue by queue in the order given: rows to started, attempt + 1, lease.
 create or replace function pgflow._claim(
   p_worker uuid, p_queues text[], p_quantity int, p_lease interval, p_refused text[]
@@ -184,10 +158,12 @@ begin
         uncounted = t.uncounted + (t.status = 'started')::int,
         crashes_count = t.crashes_count + (t.status = 'started' and t.last_worker_id is distinct from p_worker)::int
     where t.message_id = any(v_claimed) and t.queue_name = p_queue
-    returning t.message_id, t.run_id, t.step_slug, t.task_index, t.attempts_count, t.flow_slug, t.item, t.queued_at
+    returning t.message_id, t.run_id, t.step_slug, t.task_index, t.attempts_count, t.flow_slug, t.item, t.iteration
   )
   select jsonb_agg(jsonb_build_object('run', s.run_id, 'step', s.step_slug, 'index', s.task_index,
-           'attempt', s.attempts_count, 'flow', s.flow_slug, 'item', s.item) order by s.message_id),
+           'attempt', s.attempts_count, 'flow', s.flow_slug, 'item', s.item)
+           || case when s.iteration > 0 then jsonb_build_object('iteration', s.iteration) else '{}' end
+           order by s.message_id),
          (select array_agg(row(k.run_id, k.flow_slug, k.step_slug, null)::pgflow._ended)
           from (select distinct x.run_id, x.flow_slug, x.step_slug from started x) k)
   into tasks, steps
@@ -243,6 +219,8 @@ begin
         v_parked := v_parked || v_task.id;
         v_until := v_until || (v_clock + interval '1 second');
       end if;
+    elsif pgflow._is_stopping(v_task.run_id, v_task.step) then
+      v_error := '{"type": "Cancelled", "message": "its run is ending"}';
     elsif v_clock < v_rested and not v_task.mine then
       v_parked := v_parked || v_task.id;
       v_until := v_until || v_rested;
@@ -265,6 +243,17 @@ begin
   end if;
   return v_takeover;
 end
+$$;
+
+-- Whether a step is to stop, for its run has failed or was cancelled and only `finally` is to come.
+create or replace function pgflow._is_stopping(p_run_id uuid, p_step_slug text) returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select r.outcome is not null and not d.is_finally
+  from pgflow.runs r
+  join pgflow.steps d on d.flow_slug = r.flow_slug and d.step_slug = p_step_slug
+  where r.run_id = p_run_id
 $$;
 
 -- Remembers since when a task, and its handler anywhere, has found no worker. Never waits; the caller holds the task.

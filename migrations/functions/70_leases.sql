@@ -6,7 +6,36 @@ create or replace function pgflow.served_queues() returns text[]
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
-  select coalesce(array_agg(distinct f.queue_name), '{}') from pgflow.flows f where f.door = 'deploy'
+  select coalesce(array_agg(distinct q.name), '{}')
+  from (select f.queue_name from pgflow.flows f where f.door = 'deploy'
+        union all
+        select d.queue_name from pgflow.flows f
+        join pgflow.steps d on d.flow_slug = f.flow_slug
+        where f.door = 'deploy' and d.action = 'handler') q(name)
+$$;
+
+-- The queues in which the tasks of a flow lie, and of the flows that its steps run: what a worker serves that works for
+-- this flow alone. Raises PF001.
+create or replace function pgflow.queues_of(p_name text, p_version text default null) returns text[]
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_slug text := (pgflow._find_definition(p_name, p_version)).flow_slug;
+begin
+  return array(
+    with recursive used as (
+      select v_slug as flow_slug
+      union
+      select d.flow_slug from used u
+      join pgflow.steps s on s.flow_slug = u.flow_slug and s.action = 'flow'
+      join pgflow.definitions d on d.name = split_part(s.spec ->> 'flow', '@', 1)
+        and case when s.spec ->> 'flow' like '%@%' then starts_with(d.version, split_part(s.spec ->> 'flow', '@', 2))
+                 else d.active end
+    )
+    select distinct s.queue_name from used u
+    join pgflow.steps s on s.flow_slug = u.flow_slug and s.action = 'handler' order by 1);
+end
 $$;
 
 -- Makes a worker known. Its id is fresh for each process: nothing is ever taken back by name.
@@ -79,13 +108,14 @@ begin
     cross join lateral (
       select case
         when t.status in ('cancelled', 'skipped') then 'stop'
+        when t.status = 'started' and t.attempts_count = a.attempt and pgflow._is_stopping(t.run_id, t.step_slug) then 'stop'
         when t.status = 'started' and t.attempts_count = a.attempt and t.last_worker_id = p_worker then 'held'
         else 'lost' end as verdict) x);
 end
 $$;
 
 -- R-3, the backstop: what should be impossible is put right. Live tasks without a message are sent again, ready steps
--- are begun, wide maps that nobody makes are called for. (A message without a task is dropped by the claim that reads
+-- are begun, wide maps that nobody makes and waits that nobody would end are called for. (A message without a task is dropped by the claim that reads
 -- it.) Any worker may call it at any time: rows that somebody holds are skipped. It looks at p_limit live runs from a
 -- random place on, so its cost is bounded and all runs have their turn. Returns the number of repairs.
 create or replace function pgflow.sweep(p_limit int default 1000) returns int
@@ -171,7 +201,7 @@ begin
     where r.run_id = any(p_runs) and exists (
       select 1 from pgflow.step_states s
       where s.run_id = r.run_id and (s.status = 'created' and s.remaining_deps = 0
-                                     or s.status = 'started' and s.made < s.initial_tasks))
+                                     or s.status = 'started' and (s.made < s.initial_tasks or s.wakes_at is not null)))
     order by r.run_id for no key update skip locked);
   select array_agg(row(s.run_id, s.flow_slug, s.step_slug, null, null)::pgflow._start) into v_ready
   from pgflow.step_states s where s.run_id = any(v_runs) and s.status = 'created' and s.remaining_deps = 0;
@@ -180,13 +210,13 @@ begin
     perform pgflow._advance('{}', v_ready);
   end if;
   for v_state in
-    select s.run_id, s.step_slug from pgflow.step_states s
-    where s.run_id = any(v_runs) and s.status = 'started' and s.made < s.initial_tasks
+    select s.run_id, s.step_slug, s.wakes_at from pgflow.step_states s
+    where s.run_id = any(v_runs) and s.status = 'started' and (s.made < s.initial_tasks or s.wakes_at is not null)
       and (s.make_message_id is null or pgflow._queue_missing('pgflow__clock', array[s.make_message_id]) is not null)
   loop
     update pgflow.step_states s
-    set make_message_id = pgflow._queue_send_note('pgflow__clock', pgflow.clock(),
-      jsonb_build_object('kind', 'make', 'run_id', v_state.run_id, 'step_slug', v_state.step_slug))
+    set make_message_id = pgflow._queue_send_note('pgflow__clock', coalesce(v_state.wakes_at, pgflow.clock()),
+      jsonb_build_object('kind', case when v_state.wakes_at is null then 'make' else 'wait' end, 'run_id', v_state.run_id, 'step_slug', v_state.step_slug))
     where s.run_id = v_state.run_id and s.step_slug = v_state.step_slug;
     v_count := v_count + 1;
   end loop;

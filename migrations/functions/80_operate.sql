@@ -1,7 +1,8 @@
 -- What people do to runs.
 
--- Ends a run as cancelled; one that has ended already stays as it is. Locks the run, its tasks, their messages.
--- Returns {run_id, status, cancelled}.
+-- Ends a run as cancelled, with all its child runs; one that has ended already stays as it is. One with `finally` steps
+-- is stopped, and ends when these have run; a second cancel cancels them. Locks the runs of the tree by id, their
+-- tasks, their messages. Returns {run_id, status, cancelled}; the status is still "started" while `finally` runs.
 create or replace function pgflow.cancel_run(p_run_id uuid, p_reason text default null) returns jsonb
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -14,20 +15,57 @@ set enable_mergejoin = off
 set jit = off
 as $$
 declare
-  v_status text;
+  v_tree uuid[] := pgflow._hold_tree(p_run_id);
+  v_run pgflow.runs;
+  v_error jsonb := jsonb_build_object('type', 'Cancelled', 'message', coalesce(p_reason, 'cancelled'));
 begin
-  select r.status into v_status from pgflow.runs r where r.run_id = p_run_id for no key update;
+  select r.* into v_run from pgflow.runs r where r.run_id = p_run_id;
   if not found then
     raise exception using errcode = 'PF001', message = format('there is no run %s in this database', p_run_id);
+  elsif v_run.status <> 'started' then
+    return jsonb_build_object('run_id', p_run_id, 'cancelled', false, 'status', v_run.status);
+  elsif v_run.outcome is null then
+    perform pgflow._end_or_stop(v_tree, 'cancelled', array_fill(v_error, array[cardinality(v_tree)]));
+  else
+    perform pgflow._end_or_stop(array_remove(v_tree, p_run_id), 'cancelled',
+                                array_fill(v_error, array[cardinality(v_tree) - 1]));
+    perform pgflow._end_runs(array[p_run_id], case v_run.outcome when 'failed' then 'failed' else 'cancelled' end,
+                             array[coalesce(v_run.error, v_error)]);
   end if;
-  if v_status = 'started' then
-    perform pgflow._end_runs(array[p_run_id], 'cancelled', array[jsonb_build_object(
-      'type', 'Cancelled', 'message', coalesce(p_reason, 'cancelled'))]);
-    insert into pgflow.audit (action, subject, details)
-    values ('cancel', p_run_id::text, jsonb_build_object('reason', p_reason));
-  end if;
-  return jsonb_build_object('run_id', p_run_id, 'cancelled', v_status = 'started',
-    'status', case v_status when 'started' then 'cancelled' else v_status end);
+  insert into pgflow.audit (action, subject, details)
+  values ('cancel', p_run_id::text, jsonb_build_object('reason', p_reason));
+  return jsonb_build_object('run_id', p_run_id, 'cancelled', true,
+    'status', (select r.status from pgflow.runs r where r.run_id = p_run_id));
+end
+$$;
+
+-- Locks a run and its live descendants, in order of their ids. A child cannot start while its parent is held, so the
+-- second look finds what started during the first. Returns them. (`offset 0`: children are found by their parents, not
+-- among all live runs.)
+create or replace function pgflow._hold_tree(p_run_id uuid) returns uuid[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_tree uuid[];
+  v_held uuid[] := '{}';
+  v_level uuid[];
+begin
+  loop
+    v_tree := '{}';
+    v_level := array[p_run_id];
+    while cardinality(v_level) > 0 loop
+      v_tree := v_tree || v_level;
+      v_level := array(
+        select k.run_id
+        from (select r.run_id, r.status from pgflow.runs r where r.parent_run_id = any(v_level) offset 0) k
+        where k.status = 'started');
+    end loop;
+    exit when v_tree <@ v_held;
+    perform 1 from pgflow.runs r where r.run_id = any(v_tree) order by r.run_id for no key update;
+    v_held := v_tree;
+  end loop;
+  return v_tree;
 end
 $$;
 
@@ -43,11 +81,17 @@ set enable_hashjoin = off
 set enable_mergejoin = off
 set jit = off
 as $$
+declare
+  v_run pgflow.runs;
 begin
-  perform 1 from pgflow.runs r where r.run_id = p_run_id and r.status = 'started' for no key update;
-  if found then
+  select r.* into v_run from pgflow.runs r where r.run_id = p_run_id and r.status = 'started' for no key update;
+  if not found then
+    return false;
+  elsif v_run.outcome is null then
     perform pgflow._fail_runs(array[row(p_run_id, null, p_error)::pgflow._failure]);
+  else
+    perform pgflow._end_runs(array[p_run_id], 'failed', array[coalesce(v_run.error, p_error)]);
   end if;
-  return found;
+  return true;
 end
 $$;

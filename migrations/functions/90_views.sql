@@ -15,10 +15,10 @@ as $$
       count(*) filter (where k.status = 'queued') as queued, count(*) filter (where k.status = 'started') as started,
       count(*) filter (where k.status = 'completed') as completed, count(*) filter (where k.status = 'failed') as failed,
       count(*) filter (where k.status in ('cancelled', 'skipped')) as cancelled,
-      case when p_items then jsonb_agg(k.status order by k.task_index) end as items
+      case when p_items then jsonb_agg(k.status order by k.task_index) end as items, max(k.iteration) as iteration
     from pgflow.step_tasks k where k.run_id = p_run.run_id group by k.step_slug
   ), states as materialized (
-    select s.*, d.step_index, d.handler, d.step_type, d.when_exhausted, d.spec,
+    select s.*, d.step_index, d.handler, d.step_type, d.when_exhausted, d.spec, d.action, d.is_finally,
       greatest(coalesce(d.opt_max_attempts, f.opt_max_attempts), 1) as max_attempts
     from pgflow.flows f
     join pgflow.steps d on d.flow_slug = f.flow_slug
@@ -33,13 +33,17 @@ as $$
     select distinct on (l.step_slug) l.step_slug, l.retry_at,
       jsonb_build_object('type', l.type, 'message', l.message, 'attempts', l.attempt) as error
     from pgflow.task_errors l where l.run_id = p_run.run_id order by l.step_slug, l.id desc
+  ), children as materialized (
+    select c.parent_step, jsonb_agg(c.run_id order by c.parent_index, c.started_at, c.run_id) as ids
+    from pgflow.runs c where c.parent_run_id = p_run.run_id group by c.parent_step
   )
   select coalesce(jsonb_agg(jsonb_build_object(
-    'slug', s.step_slug, 'index', s.step_index, 'status', s.status, 'skip_reason', s.skip_reason, 'handler', s.handler,
+    'slug', s.step_slug, 'index', s.step_index, 'status', w.status, 'skip_reason', s.skip_reason, 'handler', s.handler,
+    'action', s.action, 'flow', s.spec -> 'flow', 'finally', s.is_finally, 'waits', w.waits,
     'map', s.step_type = 'map', 'when_exhausted', s.when_exhausted, 'max_attempts', s.max_attempts,
     'depends_on', coalesce(e.depends_on, '[]'),
     'waiting_for', case s.status when 'created' then coalesce(e.waiting_for, '[]') else '[]' end,
-    'attempts', coalesce(t.attempts, 0), 'crashes', coalesce(t.crashes, 0), 'iteration', 0, 'started_at', s.started_at,
+    'attempts', coalesce(t.attempts, 0), 'crashes', coalesce(t.crashes, 0), 'iteration', coalesce(t.iteration, 0), 'started_at', s.started_at,
     'ended_at', coalesce(s.completed_at, s.failed_at, s.skipped_at, s.cancelled_at),
     'output', case when p_outputs then s.output end,
     'error', coalesce(s.error, case s.status when 'started' then l.error end),
@@ -48,13 +52,22 @@ as $$
       'queued', coalesce(t.queued, 0) + case s.status when 'started' then s.initial_tasks - s.made else 0 end,
       'started', coalesce(t.started, 0), 'completed', coalesce(t.completed, 0), 'failed', coalesce(t.failed, 0),
       'cancelled', coalesce(t.cancelled, 0)),
-    'children', '[]'::jsonb)
+    'children', coalesce(c.ids, '[]'))
     || case when p_items and s.step_type = 'map' then jsonb_build_object('items', coalesce(t.items, '[]')) else '{}' end
     order by s.step_index), '[]')
   from states s
   left join tasks t on t.step_slug = s.step_slug
   left join edges e on e.step_slug = s.step_slug
   left join latest l on l.step_slug = s.step_slug
+  left join children c on c.parent_step = s.step_slug
+  cross join lateral (
+    select case when k.waits is null then s.status else 'waiting' end as status, k.waits
+    from (select case
+      when s.status <> 'started' then null
+      when s.action = 'wait' then jsonb_build_object('kind', case when s.spec -> 'wait' ? 'event' then 'event' else 'timer' end,
+        'event', s.spec #> '{wait,event}', 'until', s.wakes_at)
+      when s.action = 'flow' and t.started > 0 then jsonb_build_object('kind', 'child', 'event', null, 'until', null)
+    end as waits) k) w
   cross join lateral (
     select max(x.due_at) as due_at
     from (values (l.retry_at), (case when t.attempts = 0 then
@@ -75,7 +88,9 @@ as $$
     'run', jsonb_build_object(
       'id', r.run_id, 'flow', coalesce(r.flow_name, r.flow_slug), 'version', nullif(split_part(r.flow_slug, '__', 2), ''),
       'status', r.status, 'input', r.input, 'output', case when p_outputs then r.output end, 'error', r.error,
-      'key', r.run_key, 'labels', '{}'::jsonb, 'parent', null, 'created_at', r.started_at, 'started_at', r.started_at,
+      'key', r.run_key, 'labels', coalesce(r.labels, '{}'), 'outcome', r.outcome,
+      'parent', case when r.parent_run_id is not null then
+        jsonb_build_object('id', r.parent_run_id, 'step', r.parent_step, 'index', r.parent_index) end, 'created_at', r.started_at, 'started_at', r.started_at,
       'ended_at', coalesce(r.completed_at, r.failed_at, r.cancelled_at)),
     'now', pgflow.clock(),
     'steps', pgflow._step_snapshots(r, p_items, p_outputs),
@@ -89,9 +104,10 @@ as $$
   where r.run_id = p_run_id
 $$;
 
--- Runs, newest first; null filters match all.
+-- Runs, newest first; null filters match all, p_labels those that have all of these.
 create or replace function pgflow.list_runs(
-  p_flow text default null, p_status text default null, p_since interval default null, p_limit int default 20
+  p_flow text default null, p_status text default null, p_since interval default null, p_limit int default 20,
+  p_labels jsonb default null
 ) returns jsonb
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
@@ -99,7 +115,7 @@ set timezone = 'UTC'
 as $$
   select coalesce(jsonb_agg(jsonb_build_object(
     'id', r.run_id, 'flow', coalesce(r.flow_name, r.flow_slug), 'version', nullif(split_part(r.flow_slug, '__', 2), ''),
-    'status', r.status, 'key', r.run_key, 'created_at', r.started_at,
+    'status', r.status, 'key', r.run_key, 'labels', coalesce(r.labels, '{}'), 'created_at', r.started_at,
     'ended_at', coalesce(r.completed_at, r.failed_at, r.cancelled_at), 'error', r.error,
     'steps', (select jsonb_build_object('total', count(*), 'completed', count(*) filter (where s.status = 'completed'))
               from pgflow.step_states s where s.run_id = r.run_id)) order by r.started_at desc, r.run_id), '[]')
@@ -108,6 +124,7 @@ as $$
     where (p_flow is null or coalesce(x.flow_name, x.flow_slug) = p_flow)
       and (p_status is null or x.status = p_status)
       and (p_since is null or x.started_at >= pgflow.clock() - p_since)
+      and (p_labels is null or x.labels @> p_labels)
     order by x.started_at desc, x.run_id limit p_limit
   ) r
 $$;
@@ -200,22 +217,26 @@ as $$
   select 'I3', s.run_id, s.step_slug, format('remaining_tasks is %s, %s are open', s.remaining_tasks, o.open)
   from pgflow.step_states s
   cross join lateral (
-    select s.initial_tasks - count(*) filter (where t.status = 'completed') as open
-    from pgflow.step_tasks t where t.run_id = s.run_id and t.step_slug = s.step_slug) o
+    select s.initial_tasks - count(*) filter (where t.status = 'completed' or t.status = 'failed' and d.soft) as open
+    from pgflow.step_tasks t
+    join pgflow.steps d on d.flow_slug = t.flow_slug and d.step_slug = t.step_slug
+    where t.run_id = s.run_id and t.step_slug = s.step_slug) o
   where s.status in ('started', 'completed') and s.remaining_tasks <> o.open
   union all
   select 'I3', s.run_id, s.step_slug, format('remaining_deps is %s, %s are open', s.remaining_deps, o.open)
   from pgflow.step_states s
   cross join lateral (
-    select count(*) filter (where x.status not in ('completed', 'skipped')) as open
+    select count(*) filter (where x.status not in ('completed', 'skipped', 'failed', 'cancelled')) as open
     from pgflow.deps d join pgflow.step_states x on x.run_id = s.run_id and x.step_slug = d.dep_slug
     where d.flow_slug = s.flow_slug and d.step_slug = s.step_slug) o
-  where s.status = 'created' and s.remaining_deps <> o.open
+  join pgflow.runs r on r.run_id = s.run_id and r.status = 'started'
+  join pgflow.steps d on d.flow_slug = s.flow_slug and d.step_slug = s.step_slug
+  where s.status = 'created' and s.remaining_deps <> o.open + (d.is_finally and d.deps_count = 0)::int
   union all
   select 'I3', r.run_id, null, format('remaining_steps is %s, %s are open', r.remaining_steps, o.open)
   from pgflow.runs r
   cross join lateral (
-    select count(*) filter (where s.status not in ('completed', 'skipped')) as open
+    select count(*) filter (where s.status in ('created', 'started')) as open
     from pgflow.step_states s where s.run_id = r.run_id) o
   where r.status in ('started', 'completed') and r.remaining_steps <> o.open
   union all
@@ -246,7 +267,9 @@ as $$
 declare
   v_queue text;
 begin
-  for v_queue in select distinct f.queue_name from pgflow.flows f where f.door = 'deploy' loop
+  for v_queue in
+    select distinct d.queue_name from pgflow.flows f join pgflow.steps d on d.flow_slug = f.flow_slug where f.door = 'deploy'
+  loop
     return query
       select 'I2', v_queue, m.id, 'live task without a message'::text
       from unnest(pgflow._queue_missing(v_queue, array(
@@ -255,9 +278,12 @@ begin
         where t.queue_name = v_queue and t.status in ('queued', 'started') and t.task_index < s.sent))) m(id)
       union all
       select 'I8', v_queue, m.id, 'message without a live task'::text
-      from unnest(pgflow._queue_ids(v_queue)) m(id)
+      from unnest(pgflow._queue_task_ids(v_queue)) m(id)
       where not exists (select 1 from pgflow.step_tasks t where t.queue_name = v_queue and t.message_id = m.id
                         and t.status in ('queued', 'started'));
   end loop;
+  return query
+    select 'I8', 'pgflow__clock', n.msg_id, 'message of a run that is not there'::text
+    from pgflow._queue_notes() n where not exists (select 1 from pgflow.runs r where r.run_id = n.run_id);
 end
 $$;

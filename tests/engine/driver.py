@@ -70,9 +70,12 @@ class Engine:
 
     def deploy(self, name: str, steps: dict[str, Any], **more: Any) -> dict[str, Any]:
         """Store a definition; the version is the hash of its text, as the compiler's is."""
+        more = {key.rstrip("_"): value for key, value in more.items()}
         body = json.dumps({"flow": name, "steps": steps} | more, sort_keys=True)
         version = sha256(body.encode()).hexdigest()[:12]
-        reply: dict[str, Any] = self.call("deploy", body, version, list(steps), "source")
+        reply: dict[str, Any] = self.call(
+            "deploy", body, version, [*steps, *more.get("finally", {})], "source"
+        )
         return reply
 
     def start(self, name: str, run_input: object = None, key: str | None = None) -> str:
@@ -146,3 +149,22 @@ def failed(task: Task, kind: str = "failed", **more: Any) -> Task:
     """The report of a failed attempt: failed, fatal, retry_later or released."""
     error = {"type": "Broken", "message": f"attempt {task['attempt']} broke"}
     return _result(task, outcome=kind, error=more.pop("error", error), **more)
+
+
+def a_wait(*depends_on: str, **keys: Any) -> dict[str, Any]:
+    """A step that waits: `wait={"event": …}` and what else it says."""
+    step = {
+        "depends_on": dict.fromkeys(depends_on, "success"),
+        "when_unmet": "skip",
+        "when_exhausted": "fail",
+    }
+    return step | {key.rstrip("_"): value for key, value in keys.items()}
+
+
+def a_child(flow: str, *depends_on: str, **keys: Any) -> dict[str, Any]:
+    """A step that runs a flow; one attempt and no timeout unless it says so."""
+    retry = {"max_attempts": 1} | keys.pop("retry", {})
+    step = a_step(*depends_on, retry=retry, **keys) | {"flow": flow}
+    return {key: value for key, value in step.items() if key not in ("handler", "timeout")} | (
+        {"timeout": keys["timeout"]} if "timeout" in keys else {}
+    )

@@ -1,0 +1,277 @@
+-- Settling, the other half: attempts that came to nothing. A failed task goes again while `retry` lets it; used up, it
+-- ends its step by the step's policies: `tolerate` and `fail_fast` of a map (a soft one outlives failed items), then
+-- `when_exhausted`. Called by _settle and by whatever else ends a step by a failure; the callers hold the runs.
+
+-- Whether `retry.if` of a step lets it have another try: null, it does; else the error that is its last.
+create or replace function pgflow._refused_retry(
+  p_run pgflow.runs, p_retry_if jsonb, p_error jsonb, p_attempt int
+) returns jsonb
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_result jsonb := pgflow._truth(p_retry_if, pgflow._environment(p_run, p_retry_if -> 'paths',
+    jsonb_build_object('error', p_error, 'attempt', p_attempt)));
+begin
+  return case
+    when v_result ? 'error' then
+      jsonb_build_object('type', 'ExpressionError', 'message', 'retry.if: ' || (v_result ->> 'error'))
+    when (v_result -> 'value')::boolean then null
+    else p_error
+  end;
+end
+$$;
+
+-- How long a task rests before its next attempt, in ms. pgflow's own flows: exact, no cap. Deployed: capped, full
+-- jitter; p_counted is the number of failures that used up the budget, this one included.
+create or replace function pgflow._backoff_ms(p_spec jsonb, p_base_seconds int, p_attempts int, p_counted int)
+returns bigint
+language sql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select case
+    when p_spec is null then 1000 * least(floor(p_base_seconds * 2::float8 ^ least(p_attempts, 60)), 2147483647)::bigint
+    else ceil(
+      least((p_spec ->> 'max_delay_ms')::float8,
+            (p_spec ->> 'base_delay_ms')::float8
+              * case p_spec ->> 'backoff' when 'fixed' then 1 else 2::float8 ^ least(p_counted - 1, 60) end)
+      * case when (p_spec ->> 'jitter')::boolean then random() else 1 end)::bigint
+  end
+$$;
+
+-- Failed, fatal, released and repeated attempts: the task rests and goes again, or it is used up and its step's policy
+-- speaks. A task that was told to stop, for its run is ending, is cancelled whatever it came to. The caller holds runs
+-- and tasks. Returns the steps that ended, those whose failure ends the run at once, the tasks whose messages are done
+-- with, and the soft maps that lost items, which _settle_soft decides.
+create or replace function pgflow._settle_failures(
+  p_reports pgflow._report[],
+  out ended pgflow._ended[], out failures pgflow._failure[], out done pgflow._done[], out soft pgflow._ended[]
+)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now timestamptz := pgflow.now();
+  v_clock timestamptz := pgflow.clock();
+  v_queue record;
+  v_used_up jsonb;
+  v_siblings pgflow._done[];
+begin
+  with known as (
+    select p.run_id, p.step_slug, p.task_index, p.output, t.flow_slug, t.attempts_count, t.queue_name, t.message_id,
+      s.when_exhausted, s.soft, f.door = 'pgflow' as archive, p.outcome = 'again' as repeated,
+      p.outcome in ('released', 'again') as released, r.outcome is not null and not s.is_finally as stopped,
+      coalesce(w.refused, p.error) as error,
+      p.outcome in ('failed', 'retry_later') and w.refused is null and t.attempts_count - t.uncounted
+        < greatest(coalesce(s.opt_max_attempts, f.opt_max_attempts), 1) as again,
+      coalesce(p.delay_ms, case when p.outcome = 'released' then 0 else pgflow._backoff_ms(
+        s.spec, coalesce(s.opt_base_delay, f.opt_base_delay), t.attempts_count, t.attempts_count - t.uncounted) end) as rest
+    from unnest(p_reports) p
+    join pgflow.step_tasks t on (t.run_id, t.step_slug, t.task_index) = (p.run_id, p.step_slug, p.task_index)
+    join pgflow.steps s on s.flow_slug = t.flow_slug and s.step_slug = t.step_slug
+    join pgflow.flows f on f.flow_slug = t.flow_slug
+    join pgflow.runs r on r.run_id = p.run_id
+    cross join lateral (
+      select case when p.outcome = 'failed' and s.spec ? 'retry_if' then
+        pgflow._refused_retry(r, s.spec -> 'retry_if', p.error, t.attempts_count - t.uncounted) end as refused) w
+  ), decided as (
+    select k.*, (k.released or k.again) and not k.stopped as lives, v_clock + k.rest * interval '1 ms' as next_at
+    from known k
+  ), tasks as (
+    update pgflow.step_tasks t
+    set status = case when d.lives then 'queued' when d.stopped then 'cancelled' else 'failed' end,
+        started_at = case when d.lives then null else t.started_at end,
+        failed_at = case when d.lives or d.stopped then null else greatest(v_now, t.started_at) end,
+        cancelled_at = case when d.stopped then v_now end,
+        uncounted = t.uncounted + d.released::int,
+        iteration = t.iteration + (d.repeated and d.lives)::int,
+        child_run_id = case when d.lives then null else t.child_run_id end,
+        output = case when d.error ->> 'type' = 'TypeViolation' then d.output else t.output end,
+        error_message = case when d.released then t.error_message else d.error ->> 'message' end,
+        lease = null
+    from decided d
+    where (t.run_id, t.step_slug, t.task_index) = (d.run_id, d.step_slug, d.task_index)
+  ), recorded as (
+    insert into pgflow.task_errors (run_id, step_slug, task_index, attempt, type, message, trace, final, retry_at, created_at)
+    select d.run_id, d.step_slug, d.task_index, d.attempts_count, coalesce(d.error ->> 'type', 'Error'),
+      coalesce(d.error ->> 'message', ''), d.error ->> 'trace', not d.lives, case when d.lives then d.next_at end, v_now
+    from decided d where not d.released and not d.stopped
+  )
+  select jsonb_agg(to_jsonb(d) - 'output') into v_used_up from decided d;
+
+  for v_queue in
+    select d.queue_name, array_agg(d.message_id) as ids, array_agg(d.next_at) as vts
+    from jsonb_to_recordset(v_used_up) d(queue_name text, message_id bigint, next_at timestamptz, lives boolean)
+    where d.lives and d.message_id is not null group by 1
+  loop
+    perform pgflow._queue_park(v_queue.queue_name, v_queue.ids, v_queue.vts);
+  end loop;
+
+  select coalesce(array_agg(row(d.run_id, d.flow_slug, d.step_slug, d.queue_name, d.message_id, d.archive)::pgflow._done), '{}')
+  into done
+  from jsonb_to_recordset(v_used_up) d(run_id uuid, flow_slug text, step_slug text, queue_name text, message_id bigint,
+                                       archive boolean, lives boolean)
+  where not d.lives;
+  ended := '{}';
+  failures := '{}';
+  soft := '{}';
+  if cardinality(done) > 0 then
+    soft := pgflow._lower_soft(v_used_up);
+    select e.ended, e.failures, e.done into ended, failures, v_siblings from pgflow._exhaust(v_used_up) e;
+    done := done || v_siblings;
+  end if;
+end
+$$;
+
+-- Items of soft maps that have failed for good no longer remain. The caller holds the runs. Returns their steps.
+create or replace function pgflow._lower_soft(p_decided jsonb) returns pgflow._ended[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_soft pgflow._ended[];
+begin
+  with lost as materialized (
+    select d.run_id, d.step_slug, count(*)::int as items
+    from jsonb_to_recordset(p_decided) d(run_id uuid, step_slug text, soft boolean, lives boolean, stopped boolean)
+    where d.soft and not d.lives and not d.stopped group by 1, 2
+  ), lowered as (
+    update pgflow.step_states s
+    set failed_tasks = s.failed_tasks + l.items, remaining_tasks = s.remaining_tasks - l.items
+    from lost l
+    where s.run_id = l.run_id and s.step_slug = l.step_slug and s.status = 'started'
+    returning s.run_id, s.flow_slug, s.step_slug
+  )
+  select coalesce(array_agg(row(w.run_id, w.flow_slug, w.step_slug, 'started')::pgflow._ended), '{}')
+  into v_soft from lowered w;
+  return v_soft;
+end
+$$;
+
+-- Soft maps that lost items or have none left: more failed than may, and either nothing is left or the first one too
+-- many is enough (`fail_fast`), so the step fails by its policy; nothing left, so it is completed, null for each failed
+-- item; or it goes on. The caller holds the runs. Returns as _fail_steps does.
+create or replace function pgflow._settle_soft(
+  p_steps pgflow._ended[], out ended pgflow._ended[], out failures pgflow._failure[], out done pgflow._done[]
+)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_faults pgflow._fault[];
+  v_completed pgflow._ended[];
+begin
+  with numbers as (
+    select s.*, d.when_exhausted, w.may, s.failed_tasks > w.may
+      and (coalesce((d.spec ->> 'fail_fast')::boolean, true) or s.remaining_tasks = 0) as fails
+    from (select distinct u.run_id, u.step_slug from unnest(p_steps) u) k
+    join pgflow.step_states s on s.run_id = k.run_id and s.step_slug = k.step_slug
+    join pgflow.steps d on d.flow_slug = s.flow_slug and d.step_slug = s.step_slug
+    cross join lateral (select case jsonb_typeof(d.spec -> 'tolerate')
+      when 'number' then (d.spec ->> 'tolerate')::int
+      when 'object' then floor((d.spec #>> '{tolerate,percent}')::numeric * s.initial_tasks / 100)::int
+      else 0 end as may) w
+    where s.status = 'started'
+  )
+  select
+    array_agg(row(n.run_id, n.flow_slug, n.step_slug, e.task_index, n.when_exhausted, jsonb_build_object(
+        'type', e.type, 'attempts', e.attempt, 'message', case when n.may = 0 and n.failed_tasks = 1 then e.message
+          else format('%s of %s items failed (%s may), the last: %s', n.failed_tasks, n.initial_tasks, n.may, e.message)
+          end), e.message)::pgflow._fault) filter (where n.fails),
+    array_agg(row(n.run_id, n.flow_slug, n.step_slug, 'completed')::pgflow._ended)
+      filter (where not n.fails and n.remaining_tasks = 0)
+  into v_faults, v_completed
+  from numbers n
+  left join lateral (
+    select x.task_index, x.type, x.message, x.attempt from pgflow.task_errors x
+    where x.run_id = n.run_id and x.step_slug = n.step_slug and x.final order by x.id desc limit 1) e on n.fails;
+
+  update pgflow.step_states s
+  set status = 'completed', completed_at = greatest(pgflow.now(), s.started_at), output = (
+    select jsonb_agg(t.output order by t.task_index) from pgflow.step_tasks t
+    where t.run_id = s.run_id and t.step_slug = s.step_slug)
+  from unnest(v_completed) c
+  where s.run_id = c.run_id and s.step_slug = c.step_slug;
+  select f.ended, f.failures, f.done into ended, failures, done from pgflow._fail_steps(coalesce(v_faults, '{}')) f;
+  ended := ended || coalesce(v_completed, '{}');
+end
+$$;
+
+-- Steps whose task is used up end by when_exhausted. An expression that went wrong, or a map that was given no array,
+-- is a mistake in the flow: no policy softens it. The caller holds the runs. Returns as _fail_steps does.
+create or replace function pgflow._exhaust(
+  p_decided jsonb, out ended pgflow._ended[], out failures pgflow._failure[], out done pgflow._done[]
+)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_faults pgflow._fault[];
+begin
+  select coalesce(array_agg(row(d.run_id, d.flow_slug, d.step_slug, d.task_index,
+      case when d.error ->> 'type' in ('ExpressionError', 'TypeViolation') then 'fail' else d.when_exhausted end,
+      jsonb_build_object('type', coalesce(d.error ->> 'type', 'Error'),
+        'message', coalesce(d.error ->> 'step_message', d.error ->> 'message', ''),
+        'attempts', d.attempts_count - t.uncounted),
+      coalesce(d.error ->> 'step_message', d.error ->> 'message'))::pgflow._fault), '{}')
+  into v_faults
+  from jsonb_to_recordset(p_decided) d(run_id uuid, flow_slug text, step_slug text, task_index int, error jsonb,
+    when_exhausted text, attempts_count int, lives boolean, soft boolean, stopped boolean)
+  join pgflow.step_tasks t on (t.run_id, t.step_slug, t.task_index) = (d.run_id, d.step_slug, d.task_index)
+  where not d.lives and not d.soft and not d.stopped;
+  select f.ended, f.failures, f.done into ended, failures, done from pgflow._fail_steps(v_faults) f;
+end
+$$;
+
+-- Ends started steps by a failure, each as its policy says; of several faults of one step the first index speaks. What
+-- is left of its tasks ends with it. The caller holds the runs. Returns the steps that ended (a failed one only where
+-- its run may go on), those whose failure ends the run at once, and the tasks whose messages are done with.
+create or replace function pgflow._fail_steps(
+  p_faults pgflow._fault[], out ended pgflow._ended[], out failures pgflow._failure[], out done pgflow._done[]
+)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now timestamptz := pgflow.now();
+  v_cancel pgflow._ended[];
+  v_skip pgflow._ended[];
+begin
+  with first_fault as (
+    select distinct on (u.run_id, u.step_slug) u.*, f.tame
+    from unnest(p_faults) u join pgflow.flows f on f.flow_slug = u.flow_slug
+    order by u.run_id, u.step_slug, u.task_index
+  ), states as (
+    update pgflow.step_states s
+    set status = case u.policy when 'fail' then 'failed' else 'skipped' end,
+        failed_at = case u.policy when 'fail' then greatest(v_now, s.started_at) end,
+        skipped_at = case u.policy when 'fail' then null else greatest(v_now, s.created_at) end,
+        skip_reason = case u.policy when 'fail' then null else 'handler_failed' end,
+        remaining_tasks = case u.policy when 'fail' then s.remaining_tasks end,
+        error_message = u.message,
+        error = u.error
+    from first_fault u
+    where s.run_id = u.run_id and s.step_slug = u.step_slug and s.status = 'started'
+    returning s.run_id, s.flow_slug, s.step_slug, u.policy, u.error, u.task_index, u.tame
+  )
+  select
+    coalesce(array_agg(row(s.run_id, s.flow_slug, s.step_slug,
+        case s.policy when 'skip' then 'skipped' when 'fail' then 'failed' else 'upstream' end)::pgflow._ended)
+      filter (where s.policy <> 'fail' or not s.tame), '{}'),
+    coalesce(array_agg(row(s.run_id, s.step_slug,
+        s.error || jsonb_strip_nulls(jsonb_build_object('step', s.step_slug, 'index', s.task_index)))::pgflow._failure)
+      filter (where s.policy = 'fail' and s.tame), '{}')
+  into ended, failures
+  from states s;
+  v_skip := array(select e from unnest(ended) e where e.kind <> 'failed' order by e.run_id, e.step_slug);
+  v_cancel := array(select e from unnest(ended) e where e.kind = 'failed' order by e.run_id, e.step_slug);
+  done := '{}';
+  if cardinality(v_skip) > 0 then
+    done := pgflow._end_tasks(array(select e.run_id from unnest(v_skip) e), array(select e.step_slug from unnest(v_skip) e), 'skipped');
+  end if;
+  if cardinality(v_cancel) > 0 then
+    done := done || pgflow._end_tasks(
+      array(select e.run_id from unnest(v_cancel) e), array(select e.step_slug from unnest(v_cancel) e), 'cancelled');
+  end if;
+end
+$$;

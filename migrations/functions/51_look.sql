@@ -1,0 +1,278 @@
+-- Looking at steps: one whose dependencies have ended may start, be skipped, be empty, wait or fail. Expressions are
+-- evaluated here, in the transaction that made the step ready, on the rows of its run. Called by _advance; the caller
+-- holds the runs.
+
+-- Steps that have to be looked at: conditions, sizes of maps, waits. Writes those that end here (skipped, empty, failed)
+-- and those that begin to wait: their message in the clock queue is all that a wait holds.
+create or replace function pgflow._look(
+  p_ready pgflow._start[],
+  out starts pgflow._start[], out ended pgflow._ended[], out failures pgflow._failure[]
+)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now timestamptz := pgflow.now();
+begin
+  with looked as (
+    select y.run_id, y.flow_slug, y.step_slug, v.verdict, v.tasks, v.items, v.error, v.output, v.due, f.tame
+    from unnest(p_ready) y
+    join pgflow.runs r on r.run_id = y.run_id
+    join pgflow.steps d on d.flow_slug = y.flow_slug and d.step_slug = y.step_slug
+    join pgflow.flows f on f.flow_slug = y.flow_slug
+    cross join lateral pgflow._look_at(r, d) v
+  ), states as (
+    update pgflow.step_states s
+    set status = case l.verdict when 'completed' then 'completed' when 'failed' then 'failed'
+                                when 'wait' then 'started' else 'skipped' end,
+        initial_tasks = case when l.verdict in ('completed', 'wait') then 0 else s.initial_tasks end,
+        remaining_tasks = case when l.verdict in ('completed', 'wait') then 0 end,
+        output = case l.verdict when 'completed' then coalesce(l.output, '[]') end,
+        wakes_at = l.due,
+        make_message_id = case when l.due is not null then pgflow._queue_send_note('pgflow__clock', l.due,
+          jsonb_build_object('kind', 'wait', 'run_id', s.run_id, 'step_slug', s.step_slug)) end,
+        started_at = case when l.verdict in ('completed', 'failed', 'wait') then greatest(v_now, s.created_at) end,
+        completed_at = case l.verdict when 'completed' then greatest(v_now, s.created_at) end,
+        failed_at = case l.verdict when 'failed' then greatest(v_now, s.created_at) end,
+        skipped_at = case when l.verdict in ('skipped', 'cascade', 'upstream') then greatest(v_now, s.created_at) end,
+        skip_reason = case when l.verdict in ('skipped', 'cascade') then 'condition_unmet'
+                           when l.verdict = 'upstream' then 'dependency_skipped' end,
+        error = l.error,
+        error_message = l.error ->> 'message'
+    from looked l
+    where s.run_id = l.run_id and s.step_slug = l.step_slug and s.status = 'created' and l.verdict <> 'start'
+    returning s.run_id, s.flow_slug, s.step_slug, l.verdict, l.error, l.tame
+  )
+  select
+    (select coalesce(array_agg(row(l.run_id, l.flow_slug, l.step_slug, l.tasks, l.items)::pgflow._start
+                               order by l.run_id, l.step_slug), '{}')
+     from looked l where l.verdict = 'start'),
+    coalesce(array_agg(row(s.run_id, s.flow_slug, s.step_slug,
+        case when s.verdict in ('cascade', 'upstream') then 'upstream' else s.verdict end)::pgflow._ended)
+      filter (where s.verdict <> 'wait' and not (s.verdict = 'failed' and s.tame)), '{}'),
+    coalesce(array_agg(row(s.run_id, s.step_slug, s.error || jsonb_build_object('step', s.step_slug))::pgflow._failure)
+      filter (where s.verdict = 'failed' and s.tame), '{}')
+  into starts, ended, failures
+  from states s;
+end
+$$;
+
+-- One step whose dependencies are all done: does it start, and how wide? verdict: start | skipped | cascade (its
+-- condition says so) | upstream (nothing it depends on ran) | completed (a map over nothing, a wait that is over) |
+-- wait (until `due`, null: for an event alone) | failed.
+create or replace function pgflow._look_at(
+  p_run pgflow.runs, p_step pgflow.steps,
+  out verdict text, out tasks int, out items jsonb, out error jsonb, out output jsonb, out due timestamptz
+)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_result jsonb;
+begin
+  if p_step.deps_count > 0 and not exists (
+    select 1 from pgflow.deps d
+    join pgflow.step_states s on s.run_id = p_run.run_id and s.step_slug = d.dep_slug
+    where d.flow_slug = p_step.flow_slug and d.step_slug = p_step.step_slug
+      and (s.status in ('completed', 'failed') or d.edge = 'any'))
+  then
+    verdict := 'upstream';
+    return;
+  end if;
+
+  v_result := pgflow._condition(p_run, p_step);
+  if v_result ? 'error' then
+    verdict := 'failed';
+    error := jsonb_build_object('type', 'ExpressionError', 'message', 'if: ' || (v_result ->> 'error'), 'attempts', 0);
+    return;
+  elsif not (v_result -> 'value')::boolean then
+    verdict := case p_step.when_unmet when 'skip' then 'skipped' when 'skip-cascade' then 'cascade' else 'failed' end;
+    if verdict = 'failed' then
+      error := jsonb_build_object('type', 'ConditionUnmet', 'message', 'the condition of the step does not hold', 'attempts', 0);
+    end if;
+    return;
+  end if;
+
+  if p_step.action = 'wait' then
+    select w.verdict, w.error, w.output, w.due into verdict, error, output, due from pgflow._look_at_wait(p_run, p_step) w;
+    return;
+  elsif p_step.step_type = 'single' then
+    tasks := 1;
+  elsif p_step.fixed_tasks is not null then
+    tasks := p_step.fixed_tasks;
+  else
+    v_result := pgflow._map_items(p_run, p_step);
+    items := v_result -> 'value';
+    if v_result ? 'error' then
+      verdict := 'failed';
+      error := jsonb_build_object('type', 'ExpressionError', 'message', 'map: ' || (v_result ->> 'error'), 'attempts', 0);
+      return;
+    end if;
+    tasks := jsonb_array_length(items);
+  end if;
+  verdict := case tasks when 0 then 'completed' else 'start' end;
+end
+$$;
+
+-- Whether an expression holds, by the truth of Python's values: {"value": boolean} or {"error": text}.
+create or replace function pgflow._truth(p_formula jsonb, p_env jsonb) returns jsonb
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select case when e.result ? 'error' then e.result
+              else jsonb_build_object('value', not (e.result -> 'value')::boolean) end
+  from (select pgflow.evaluate(jsonb_build_array('not', p_formula -> 'ast'), p_env) as result) e
+$$;
+
+-- Whether the step's condition holds: {"value": boolean} or {"error": text}. A pattern is pgflow's: containment in
+-- the run input (root) or in the object of the completed dependencies' outputs.
+create or replace function pgflow._condition(p_run pgflow.runs, p_step pgflow.steps) returns jsonb
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_value jsonb;
+begin
+  if p_step.condition is not null then
+    return pgflow._truth(p_step.condition, pgflow._environment(p_run, p_step.condition -> 'paths'));
+  end if;
+  v_value := case when p_step.deps_count = 0 then p_run.input else pgflow._merged_outputs(p_run.run_id, p_step) end;
+  return jsonb_build_object('value',
+    (p_step.required_input_pattern is null or v_value @> p_step.required_input_pattern)
+    and (p_step.forbidden_input_pattern is null or not v_value @> p_step.forbidden_input_pattern));
+end
+$$;
+
+-- The items of a deployed map step: {"value": array} or {"error": text}; null is no items.
+create or replace function pgflow._map_items(p_run pgflow.runs, p_step pgflow.steps) returns jsonb
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_items jsonb;
+  v_result jsonb := pgflow.evaluate(p_step.map_items -> 'ast', pgflow._environment(p_run, p_step.map_items -> 'paths'));
+begin
+  if v_result ? 'error' then
+    return v_result;
+  end if;
+  v_items := v_result -> 'value';
+  if v_items is null or v_items = 'null' then
+    v_items := '[]';
+  elsif jsonb_typeof(v_items) <> 'array' then
+    return jsonb_build_object('error', format('a list is needed, not %s', jsonb_typeof(v_items)));
+  elsif jsonb_array_length(v_items) > 100000 then
+    return jsonb_build_object('error', format('%s items; 100000 at most', jsonb_array_length(v_items)));
+  end if;
+  return jsonb_build_object('value', v_items);
+end
+$$;
+
+-- {dependency: output} of the completed dependencies of a step: what its handler receives.
+create or replace function pgflow._merged_outputs(p_run_id uuid, p_step pgflow.steps) returns jsonb
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(jsonb_object_agg(d.dep_slug, s.output), '{}')
+  from pgflow.deps d
+  join pgflow.step_states s on s.run_id = p_run_id and s.step_slug = d.dep_slug and s.status = 'completed'
+  where d.flow_slug = p_step.flow_slug and d.step_slug = p_step.step_slug
+$$;
+
+-- A wait that is reached: over already (its event came before it, its time has passed), or for how long. A rejection
+-- that came before is left to the clock, which ends the step by its policy.
+create or replace function pgflow._look_at_wait(
+  p_run pgflow.runs, p_step pgflow.steps, out verdict text, out error jsonb, out output jsonb, out due timestamptz
+)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_wait jsonb := p_step.spec -> 'wait';
+  v_clock timestamptz := pgflow.clock();
+  v_said pgflow.events := pgflow._said(p_run.run_id, p_step.step_slug, v_wait);
+  v_time jsonb;
+begin
+  if v_said.kind = 'decision' or v_said.kind = 'event' then
+    verdict := case when v_said.data -> 'approved' = 'false' and v_said.kind = 'decision' then 'wait' else 'completed' end;
+    due := case verdict when 'wait' then v_clock end;
+    output := pgflow._said_output(v_said);
+    return;
+  elsif v_wait ? 'event' then
+    verdict := 'wait';
+    due := v_clock + (v_wait ->> 'timeout')::bigint * interval '1 ms';
+    return;
+  end if;
+  v_time := pgflow._wait_end(p_run, v_wait);
+  if v_time ? 'error' then
+    verdict := 'failed';
+    error := jsonb_build_object('type', 'ExpressionError', 'message', v_time ->> 'error', 'attempts', 0);
+    return;
+  end if;
+  due := (v_time ->> 'value')::timestamptz;
+  verdict := case when due <= v_clock then 'completed' else 'wait' end;
+  output := 'null';
+  if verdict = 'completed' then
+    due := null;
+  end if;
+end
+$$;
+
+-- When a timer ends: {"value": timestamp} or {"error": text}. `for` gives seconds or a duration text, `until` RFC 3339
+-- text with an offset or epoch seconds.
+create or replace function pgflow._wait_end(p_run pgflow.runs, p_wait jsonb) returns jsonb
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_key text := case when p_wait ? 'for' then 'for' else 'until' end;
+  v_formula jsonb := p_wait -> v_key;
+  v_result jsonb;
+  v_parts text[];
+begin
+  if jsonb_typeof(v_formula) = 'number' then
+    return jsonb_build_object('value', pgflow.clock() + v_formula::float8 * interval '1 ms');
+  end if;
+  v_result := pgflow.evaluate(v_formula -> 'ast', pgflow._environment(p_run, v_formula -> 'paths'));
+  if v_result ? 'error' then
+    return jsonb_build_object('error', format('wait.%s: %s', v_key, v_result ->> 'error'));
+  end if;
+  v_parts := regexp_match(v_result ->> 'value', '^([0-9]{1,12}(?:\.[0-9]{1,9})?)(ms|s|m|h|d)$');
+  if v_key = 'for' and jsonb_typeof(v_result -> 'value') = 'number' then
+    return jsonb_build_object('value', pgflow.clock() + (v_result -> 'value')::float8 * interval '1 second');
+  elsif v_key = 'for' and v_parts is not null then
+    return jsonb_build_object('value', pgflow.clock() + v_parts[1]::float8 * case v_parts[2]
+      when 'ms' then interval '1 ms' when 's' then interval '1 second' when 'm' then interval '1 minute'
+      when 'h' then interval '1 hour' else interval '24 hours' end);
+  elsif v_key = 'until' and jsonb_typeof(v_result -> 'value') = 'number' then
+    return jsonb_build_object('value', to_timestamp((v_result -> 'value')::float8));
+  elsif v_key = 'until' and v_result ->> 'value' ~* '^[0-9]{4}-[0-9]{2}-[0-9]{2}[t ][0-9:.]+(z|[+-][0-9]{2}:?[0-9]{2})$' then
+    return jsonb_build_object('value', (v_result ->> 'value')::timestamptz);
+  end if;
+  return jsonb_build_object('error', case v_key
+    when 'for' then format('wait.for needs seconds or a duration such as "10m", not %s', v_result -> 'value')
+    else format('wait.until needs a time with an offset such as "2026-12-24T18:00:00+01:00", or epoch seconds, not %s', v_result -> 'value') end);
+exception when data_exception then
+  return jsonb_build_object('error', format('wait.%s: %s is no time', v_key, v_result -> 'value'));
+end
+$$;
+
+-- What has been said to a waiting step: the decision about it, or the event it waits for, whichever was first; all
+-- null when nothing was. Reads only.
+create or replace function pgflow._said(p_run_id uuid, p_step_slug text, p_wait jsonb) returns pgflow.events
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select e.* from pgflow.events e
+  where e.run_id = p_run_id and p_wait ? 'event'
+    and (e.kind = 'decision' and e.name = p_step_slug or e.kind = 'event' and e.name = p_wait ->> 'event')
+  order by e.created_at, e.kind limit 1
+$$;
+
+-- The output of a step that something was said to.
+create or replace function pgflow._said_output(p_said pgflow.events) returns jsonb
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select case p_said.kind when 'event' then p_said.data
+              else jsonb_build_object('by', p_said.said_by, 'comment', p_said.data -> 'comment') end
+$$;

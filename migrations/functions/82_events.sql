@@ -1,0 +1,132 @@
+-- What is said to runs from outside: events by name, decisions by step. The first word of each stands, may come before
+-- the step waits, and is kept with who said it and when. All of it can be part of the caller's own transaction.
+
+-- The run that a text means, an id or the key of its start, locked. Raises PF001.
+create or replace function pgflow._spoken_to(p_run text) returns pgflow.runs
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_runs uuid[];
+  v_run pgflow.runs;
+begin
+  v_runs := array(select r.run_id from pgflow.runs r where r.run_key = p_run order by r.run_id limit 2);
+  if cardinality(v_runs) = 2 then
+    raise exception using errcode = 'PF001', message = format('more than one run was started with the key "%s"; give an id', p_run);
+  elsif cardinality(v_runs) = 0 and p_run ~* '^[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}$' then
+    v_runs := array[p_run::uuid];
+  end if;
+  select r.* into v_run from pgflow.runs r where r.run_id = v_runs[1] for no key update;
+  if not found then
+    raise exception using errcode = 'PF001', message = format('there is no run %s in this database', p_run);
+  end if;
+  return v_run;
+end
+$$;
+
+-- Sends an event to a run: completes each step that waits for it, now or later. Called by clients and from SQL. Locks
+-- the run. Returns {run_id, event, steps: those it completed now, stored: nobody waits yet, already: an earlier event
+-- of this name stands and nothing changed}. Raises PF001 for an unknown run, PF005 for one that has ended.
+create or replace function pgflow.send_event(p_run text, p_event text, p_data jsonb default null, p_by text default null)
+returns jsonb
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_material = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+as $$
+declare
+  v_run pgflow.runs := pgflow._spoken_to(p_run);
+  v_steps text[] := '{}';
+  v_already boolean;
+begin
+  if p_event is null or p_event !~ '^[A-Za-z_][A-Za-z0-9_.]*$' then
+    raise exception using errcode = 'PF005', message = format('event name %s is not valid; use letters, digits, underscores and dots', coalesce(quote_literal(p_event), 'null'));
+  end if;
+  insert into pgflow.events (run_id, kind, name, data, said_by, created_at)
+  select v_run.run_id, 'event', p_event, coalesce(p_data, 'null'), coalesce(p_by, session_user), pgflow.clock()
+  where v_run.status = 'started'
+  on conflict (run_id, kind, name) do nothing;
+  v_already := not found;
+  if v_already and not exists (
+    select 1 from pgflow.events e where (e.run_id, e.kind, e.name) = (v_run.run_id, 'event', p_event))
+  then
+    raise exception using errcode = 'PF005', message = format('run %s has ended: it is %s', v_run.run_id, v_run.status);
+  elsif not v_already then
+    v_steps := pgflow._complete_waits(v_run, array(
+      select d.step_slug from pgflow.steps d
+      where d.flow_slug = v_run.flow_slug and d.action = 'wait' and d.spec #>> '{wait,event}' = p_event), coalesce(p_data, 'null'));
+  end if;
+  return jsonb_build_object('run_id', v_run.run_id, 'event', p_event, 'steps', to_jsonb(v_steps), 'already', v_already,
+    'stored', not v_already and cardinality(v_steps) = 0);
+end
+$$;
+
+-- The inside of approve_step and reject_step.
+create or replace function pgflow._decide(p_run text, p_step text, p_approved boolean, p_comment text, p_by text) returns jsonb
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_material = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+as $$
+declare
+  v_run pgflow.runs := pgflow._spoken_to(p_run);
+  v_status text := (
+    select s.status from pgflow.step_states s where s.run_id = v_run.run_id and s.step_slug = p_step);
+  v_waits boolean := (
+    select d.action = 'wait' and d.spec -> 'wait' ? 'event' from pgflow.steps d
+    where d.flow_slug = v_run.flow_slug and d.step_slug = p_step);
+  v_said pgflow.events;
+  v_applied boolean := false;
+begin
+  if v_waits is null then
+    raise exception using errcode = 'PF001', message = format('run %s has no step "%s"', v_run.run_id, p_step);
+  elsif not v_waits then
+    raise exception using errcode = 'PF005', message = format('step "%s" waits for no event, so there is nothing to approve or reject', p_step);
+  end if;
+  select e.* into v_said from pgflow.events e where (e.run_id, e.kind, e.name) = (v_run.run_id, 'decision', p_step);
+  if not found then
+    if v_status not in ('created', 'started') or v_run.status <> 'started' then
+      raise exception using errcode = 'PF005', message = format('step "%s" of run %s waits no more: it is %s', p_step, v_run.run_id, v_status);
+    end if;
+    v_applied := true;
+    insert into pgflow.events (run_id, kind, name, data, said_by, created_at)
+    values (v_run.run_id, 'decision', p_step, jsonb_build_object('approved', p_approved, 'comment', p_comment),
+            coalesce(p_by, session_user), pgflow.clock())
+    returning * into v_said;
+    insert into pgflow.audit (action, subject, details, who)
+    values (case when p_approved then 'approve' else 'reject' end, v_run.run_id::text,
+            jsonb_build_object('step', p_step, 'comment', p_comment), v_said.said_by);
+    if v_status = 'started' then
+      perform pgflow._hear(v_run, p_step, v_said);
+    end if;
+  end if;
+  return jsonb_build_object('run_id', v_run.run_id, 'step', p_step, 'applied', v_applied, 'by', v_said.said_by,
+    'at', v_said.created_at, 'status', case when (v_said.data -> 'approved')::boolean then 'approved' else 'rejected' end);
+end
+$$;
+
+-- Approves a step that waits for an event: completes it with {"by", "comment"}, now or when it is reached. Locks the run.
+-- Returns {run_id, step, status: the decision that stands, applied: whether it is this one, by, at}. Raises PF001 for an
+-- unknown run or step, PF005 where there is nothing to decide.
+create or replace function pgflow.approve_step(p_run text, p_step text, p_comment text default null, p_by text default null)
+returns jsonb
+language sql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$ select pgflow._decide(p_run, p_step, true, p_comment, p_by) $$;
+
+-- Rejects it: the step fails with the error type Rejected, without another try. Otherwise as approve_step.
+create or replace function pgflow.reject_step(p_run text, p_step text, p_comment text default null, p_by text default null)
+returns jsonb
+language sql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$ select pgflow._decide(p_run, p_step, false, p_comment, p_by) $$;
