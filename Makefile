@@ -1,6 +1,6 @@
 # Every target makes what it needs; the second time that costs nothing.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench mutate clean
+.PHONY: help demo test check bench bench-all mutate clean
 
 PYTHON ?= python3
 VENV   := .venv
@@ -10,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 help: ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 18
 
 demo: $(VENV)/run.stamp ## Run a real workflow on an embedded PostgreSQL, from nothing
 	$(BIN)/pgflow-yaml run workflows/census/workflow.yaml
@@ -27,11 +27,14 @@ check: $(VENV)/dev.stamp ## Format, lint, types, and which module may import whi
 bench: $(VENV)/dev.stamp ## Tasks a second beside bare pgmq
 	$(BIN)/python benchmarks/run.py
 
+bench-all: $(VENV)/dev.stamp ## The same with other engines, seven rounds: half an hour
+	$(BIN)/python benchmarks/run.py --all --picture docs/performance.svg --docs docs/performance.md
+
 mutate: $(VENV)/dev.stamp ## Take each fence out of the SQL: a test must go red
 	$(BIN)/python tests/mutation/fences.py
 
 clean: ## Remove the environment, caches and the project's embedded database
-	rm -rf $(VENV) .pgflow build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) .pgflow .bench build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "pgflow-yaml needs Python 3.11 or newer; try: make PYTHON=python3.12")'

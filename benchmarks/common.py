@@ -1,12 +1,13 @@
 """What every peer shares: the workloads' shapes, the result, and the process that runs one.
 
-A peer file defines a class `Peer` with
+A peer file defines a class `Peer(BasePeer)` with
 
-* `NAME`, and optionally `PGMQ = True` (wants pgmq loaded in its database);
-* `__init__(dsn, options)`, `setup()` and `close()`, none of them timed;
+* `setup()` and `close()`, neither of them timed;
 * `chain(n)`, `fanout(n)`, `diamonds(n)`, `backlog(n)`, each returning a `Result`.
 
-`Router` walks a workload's shape in the memory of one process, for queues that know no graph.
+`QueuePeer` is the short way for queues that know no graph: a `Router` walks the workload's shape
+in the memory of the worker's process. Joins are not durable there: an upper bound for a queue.
+A peer imports its libraries inside `setup`, so that its file loads where they are not installed.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import time
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 WORKLOADS = ("chain", "fanout", "diamonds", "backlog")
 
@@ -40,13 +41,23 @@ class Result:
     hop_ms_p50: float | None = None
 
 
-class PeerClass(Protocol):
-    """What the class `Peer` of a peer file looks like from here."""
+class BasePeer:
+    """What the runner asks of every peer, and where its database is."""
 
-    NAME: str
+    NAME: ClassVar[str]
+    REQUIREMENTS: ClassVar[tuple[str, ...]] = ()
+    """What its environment holds; with none it runs in ours."""
+    NPM: ClassVar[str | None] = None
+    """A package whose folder it finds in its options under `package`."""
+    PGMQ: ClassVar[bool] = False
+    """Whether it wants pgmq in its database."""
+    ROUNDS: ClassVar[int | None] = None
+    """A slow one takes part in so many rounds, and in workloads of at most the sizes of LIMITS."""
+    LIMITS: ClassVar[dict[str, int]] = {}
 
     def __init__(self, dsn: str, options: dict[str, str]) -> None:
         """Keep where the database is."""
+        self.dsn, self.options = dsn, options
 
     def setup(self) -> None:
         """Connect and install; not timed."""
@@ -74,6 +85,7 @@ class Router:
         self.total, self.finished = total_tasks(workload, n), 0
         self.stamps: list[float] = []
         self.done = threading.Event()
+        self.ended: float | None = None
         self._waiting: dict[int, int] = {}
         self._lock = threading.Lock()
 
@@ -91,6 +103,7 @@ class Router:
                 self.stamps.append(time.perf_counter())
             following = self._following(message)
             if self.finished == self.total:
+                self.ended = time.perf_counter()
                 self.done.set()
             return following
 
@@ -112,7 +125,51 @@ class Router:
         return []
 
 
-def load_peer(path: Path) -> type[PeerClass]:
+class QueuePeer(BasePeer):
+    """A queue without a graph: subclasses say how to enqueue messages and how to work."""
+
+    def enqueue(self, messages: list[Message]) -> None:
+        """Put messages into the queue."""
+        raise NotImplementedError
+
+    def work(self, router: Router) -> None:
+        """Run a worker until the router is done; stopping it may take its time."""
+        raise NotImplementedError
+
+    def chain(self, n: int) -> Result:
+        """N messages, each sent when the one before is done."""
+        return self._run("chain", n)
+
+    def fanout(self, n: int) -> Result:
+        """One message, then n at once, then one."""
+        return self._run("fanout", n)
+
+    def diamonds(self, n: int) -> Result:
+        """N times one, two, one."""
+        return self._run("diamonds", n)
+
+    def backlog(self, n: int) -> Result:
+        """N messages that lead to nothing."""
+        return self._run("backlog", n)
+
+    def _run(self, workload: str, n: int) -> Result:
+        router = Router(workload, n)
+        first = router.first()
+        began = time.perf_counter()
+        for start in range(0, len(first), 1000):
+            self.enqueue(first[start : start + 1000])
+        enqueued = time.perf_counter()
+        self.work(router)
+        return Result(
+            tasks=router.total,
+            seconds=(router.ended or time.perf_counter()) - enqueued,
+            runs=n if workload in ("diamonds", "backlog") else 1,
+            enqueue_seconds=enqueued - began,
+            hop_ms_p50=hop_p50(router.stamps) if workload == "chain" else None,
+        )
+
+
+def load_peer(path: Path) -> type[BasePeer]:
     """The class `Peer` of a file."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
@@ -120,7 +177,7 @@ def load_peer(path: Path) -> type[PeerClass]:
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module
     spec.loader.exec_module(module)
-    peer: type[PeerClass] = module.Peer
+    peer: type[BasePeer] = module.Peer
     return peer
 
 

@@ -1,103 +1,138 @@
-"""Medians over rounds, and our figures as multiples of bare pgmq's, beside what is asked of us."""
+"""Medians over rounds with their spread, and each figure as a multiple of bare pgmq's."""
 
 from __future__ import annotations
 
 import statistics
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
 
 Row = dict[str, Any]
 
-PROTOTYPE = {
-    ("fanout", 500): 1.16,
-    ("fanout", 2000): 0.76,
-    ("fanout", 8000): 0.86,
-    ("diamonds", 500): 0.43,
-    ("backlog", 5000): 0.35,
-    ("backlog", 20000): 0.35,
+LIMIT = "pgmq"
+RIVAL = "pgqueuer"
+OURS = "pgflow_yaml"
+
+MEASURES = ("tasks_per_s", "hop_ms_p50", "commits_per_task", "wal_bytes_per_task", "rss_mib")
+RATIOS = {
+    "rate_x_pgmq": ("tasks_per_s", LIMIT),
+    "rate_x_pgqueuer": ("tasks_per_s", RIVAL),
+    "hop_x_pgmq": ("hop_ms_p50", LIMIT),
+    "wal_x_pgmq": ("wal_bytes_per_task", LIMIT),
 }
-"""Tasks a second of a prototype that does the same set by set, as a multiple of bare pgmq."""
-
-PROTOTYPE_HOP = 1.5
-"""The same for the time from one step of a chain to the next."""
-
-SHARE = 3
-"""Our floor is a third of the prototype's figure; a hop may take three times its."""
-
-Group = tuple[str, int]
+"""A ratio is that of two figures of the same round: a machine that slows down changes nothing."""
 
 
-def table(rows: list[Row]) -> str:
-    """One line for each workload, size and peer."""
-    head = ["workload", "n", "peer", "tasks/s", "hop ms", "enqueue/s"]
-    head += ["commits/task", "WAL B/task", "RSS MiB"]
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    for (workload, n), peers in _grouped(rows).items():
-        for peer, good in peers.items():
-            if not good:
-                reason = next(str(r["error"]) for r in rows if r["peer"] == peer and "error" in r)
-                lines.append(f"| {workload} | {n} | {peer} | {reason.splitlines()[-1][:90]} |")
-                continue
-            cells = [workload, str(n), peer, f"{_median(good, 'tasks_per_s'):,.0f}"]
-            cells.append(f"{_median(good, 'hop_ms_p50'):.2f}" if workload == "chain" else "")
-            rates = [row["tasks"] / row["enqueue_seconds"] for row in good]
-            cells.append(f"{statistics.median(rates):,.0f}" if workload == "backlog" else "")
-            cells += [f"{_median(good, 'commits_per_task'):.3f}"]
-            cells += [f"{_median(good, key):,.0f}" for key in ("wal_bytes_per_task", "rss_mib")]
-            lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A median and the two ends."""
+
+    median: float
+    lowest: float
+    highest: float
+
+    @classmethod
+    def of(cls, values: list[float]) -> Self:
+        """The spread of at least one value."""
+        return cls(statistics.median(values), min(values), max(values))
 
 
-def ratios(rows: list[Row], *, ours: str, limit: str) -> list[Row]:
-    """Ours as a multiple of the limit's, the median of the rounds' ratios, with its floor."""
-    found: list[Row] = []
-    for (workload, n), peers in _grouped(rows).items():
-        if not peers.get(ours) or not peers.get(limit):
-            continue
-        key = "hop_ms_p50" if workload == "chain" else "tasks_per_s"
-        rounds = {row["round"]: row[key] for row in peers[limit]}
-        values = [row[key] / rounds[row["round"]] for row in peers[ours] if row["round"] in rounds]
-        ratio = round(statistics.median(values), 3)
-        found.append({"workload": workload, "n": n, "measure": key, "ratio": ratio})
-        found[-1] |= {"lowest": round(min(values), 3), "highest": round(max(values), 3)}
-        found[-1] |= _floor(workload, n, ratio)
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One peer on one workload; `n` is below `size` where a slow peer ran a smaller one."""
+
+    workload: str
+    size: int
+    peer: str
+    n: int
+    rounds: int
+    values: dict[str, Spread] = field(default_factory=dict)
+    error: str | None = None
+
+    def as_row(self) -> Row:
+        """The fields, for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_row(cls, row: Row) -> Self:
+        """The figure that `as_row` wrote."""
+        values = {key: Spread(**value) for key, value in row["values"].items()}
+        return cls(**{**row, "values": values})
+
+
+def figures(rows: list[Row]) -> list[Figure]:
+    """What the rounds come to: one figure for each workload, size and peer."""
+    groups: dict[tuple[str, int, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row["workload"], row["size"], row["peer"]), []).append(row)
+    found = []
+    for (workload, size, peer), group in groups.items():
+        good = [row for row in group if "error" not in row]
+        error = next((str(row["error"]) for row in group if "error" in row), None)
+        others = {name: groups.get((workload, size, name), []) for name in (LIMIT, RIVAL)}
+        values = _values(good, others)
+        n = group[0]["n"]
+        found.append(Figure(workload, size, peer, n, len(good), values, error))
     return found
 
 
-def ratio_table(found: list[Row]) -> str:
-    """The ratios in lines to read."""
-    lines = ["| workload | n | ours / pgmq | rounds | asked |  |", "|---|---|---|---|---|---|"]
-    for row in found:
-        hop = row["measure"] == "hop_ms_p50"
-        asked = f"{'at most' if hop else 'at least'} {row['floor']:.2f}" if row["floor"] else ""
-        verdict = {True: "ok", False: "MISSED", None: ""}[row["met"]]
-        what = "chain, hop time" if hop else f"{row['workload']}, tasks/s"
-        spread = f"{row['lowest']:.2f} to {row['highest']:.2f}"
-        lines.append(
-            f"| {what} | {row['n']} | {row['ratio']:.2f} | {spread} | {asked} | {verdict} |"
-        )
+def find(found: list[Figure], peer: str, workload: str, size: int) -> Figure | None:
+    """The figure of one peer on one workload, if it was measured."""
+    key = (peer, workload, size)
+    return next((f for f in found if (f.peer, f.workload, f.size) == key), None)
+
+
+def _values(good: list[Row], others: dict[str, list[Row]]) -> dict[str, Spread]:
+    values = {}
+    for key in MEASURES:
+        measured = [row[key] for row in good if row.get(key) is not None]
+        if measured:
+            values[key] = Spread.of(measured)
+    for name, (key, other) in RATIOS.items():
+        theirs = {row["round"]: row.get(key) for row in others[other]}
+        pairs = [(row.get(key), theirs.get(row["round"])) for row in good]
+        ratios = [mine / his for mine, his in pairs if mine is not None and his]
+        if ratios:
+            values[name] = Spread.of(ratios)
+    return values
+
+
+HEAD = {
+    "tasks_per_s": "tasks/s",
+    "rate_x_pgmq": "× pgmq",
+    "rate_x_pgqueuer": "× PgQueuer",
+    "hop_ms_p50": "hop, ms",
+    "commits_per_task": "commits/task",
+    "wal_bytes_per_task": "WAL, B/task",
+    "wal_x_pgmq": "WAL × pgmq",
+    "rss_mib": "memory, MiB",
+}
+DIGITS = {"tasks_per_s": 0, "wal_bytes_per_task": 0, "rss_mib": 0, "commits_per_task": 3}
+
+
+def peer_table(found: list[Figure]) -> str:
+    """One line for each workload, size and peer, as Markdown."""
+    head = ["workload", "size", "peer", "rounds", *HEAD.values()]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for figure in sorted(found, key=lambda f: (f.workload, f.size)):
+        cells = [figure.workload, f"{figure.size:,}"]
+        if figure.n != figure.size:
+            cells[1] = f"{figure.n:,} for {figure.size:,}"
+        cells += [figure.peer, str(figure.rounds)]
+        if not figure.values:
+            reason = (figure.error or "").strip().splitlines()[-1:] or ["no figure"]
+            cells += [reason[0][:90].replace("|", "/")] + [""] * (len(HEAD) - 1)
+        else:
+            cells += [_cell(figure, key) for key in HEAD]
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def _floor(workload: str, n: int, ratio: float) -> Row:
-    if workload == "chain":
-        floor = PROTOTYPE_HOP * SHARE
-        return {"floor": floor, "met": ratio <= floor}
-    best = PROTOTYPE.get((workload, n))
-    if best is None:
-        return {"floor": None, "met": None}
-    return {"floor": round(best / SHARE, 3), "met": ratio >= best / SHARE}
-
-
-def _grouped(rows: list[Row]) -> dict[Group, dict[str, list[Row]]]:
-    """The good rows by workload and size, then by peer; a peer without any has an empty list."""
-    groups: dict[Group, dict[str, list[Row]]] = {}
-    for row in rows:
-        peers = groups.setdefault((row["workload"], row["n"]), {})
-        good = peers.setdefault(row["peer"], [])
-        if "error" not in row:
-            good.append(row)
-    return groups
-
-
-def _median(rows: list[Row], key: str) -> float:
-    return float(statistics.median(row[key] for row in rows))
+def _cell(figure: Figure, key: str) -> str:
+    spread = figure.values.get(key)
+    if spread is None or (figure.peer == LIMIT and key.endswith("_pgmq")):
+        return ""
+    digits = DIGITS.get(key, 2 if spread.median >= 0.1 else 3)
+    middle = f"{spread.median:,.{digits}f}"
+    if figure.rounds == 1 or key not in ("tasks_per_s", "rate_x_pgmq", "hop_ms_p50"):
+        return middle
+    return f"{middle} ({spread.lowest:,.{digits}f}–{spread.highest:,.{digits}f})"

@@ -8,37 +8,34 @@ import subprocess
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pgmq
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from pgflow_yaml import local
 
 if TYPE_CHECKING:
-    from common import PeerClass
+    from environments import Entry
 
 HERE = Path(__file__).resolve().parent
 
 Row = dict[str, Any]
 
+DURABLE = ("fsync", "synchronous_commit", "full_page_writes")
+"""Settings that must be on: a figure without them would compare nothing."""
+
 
 @dataclass(frozen=True)
-class Entry:
-    """A peer to measure: its file, its class, its options, the interpreter that runs it."""
+class Counters:
+    """Where a database and its server stand: differences of two say what a run cost."""
 
-    path: Path
-    cls: type[PeerClass]
-    python: str
-    options: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def label(self) -> str:
-        """The peer's name with the options that were given."""
-        shown = ",".join(f"{key}={value}" for key, value in self.options.items())
-        return self.cls.NAME + (f" ({shown})" if shown else "")
+    commits: int
+    wal: int
 
 
 class Server:
@@ -51,6 +48,9 @@ class Server:
         self._admin = psycopg.connect(self._server.conninfo("postgres"), autocommit=True)
         self._pgmq = (Path(pgmq.__file__).parent / "sql" / "pgmq.sql").read_text()
         self._count = 0
+        for name in DURABLE:
+            if self.facts()[name] != "on":
+                raise RuntimeError(f"{name} is not on: figures would not be durable ones")
 
     def close(self) -> None:
         """Let go of it; the last one out stops it."""
@@ -62,7 +62,7 @@ class Server:
         self._count += 1
         name = f"bench_{os.getpid()}_{self._count}"
         self._admin.execute(f"create database {name}".encode())
-        conninfo = self._server.conninfo(name)
+        conninfo = self.uri(name)
         if with_pgmq:
             with psycopg.connect(conninfo, autocommit=True) as conn:
                 conn.execute("create schema if not exists pgmq")
@@ -70,25 +70,31 @@ class Server:
         self._admin.execute("checkpoint")
         return name, conninfo
 
+    def uri(self, name: str) -> str:
+        """Where a database is, as a URI: the form that every driver reads."""
+        given = conninfo_to_dict(self._server.conninfo(name))
+        host = quote(str(given["host"]), safe="")
+        return f"postgresql://{given['user']}@/{name}?host={host}&port={given['port']}"
+
     def drop(self, name: str) -> None:
         """Remove a database and whoever is connected to it."""
         self._admin.execute(f"drop database {name} with (force)".encode())
 
-    def counters(self, name: str) -> tuple[int, int]:
-        """The commits of a database, and the server's place in its write-ahead log."""
+    def counters(self, name: str) -> Counters:
+        """The commits of a database, and the write-ahead log of the server so far."""
         query = """
-            select xact_commit, (pg_current_wal_insert_lsn() - '0/0')::bigint
-            from pg_stat_database where datname = %s
+            select d.xact_commit, (pg_current_wal_insert_lsn() - '0/0')::bigint
+            from pg_stat_database d where d.datname = %s
         """
         row = self._admin.execute(query, [name]).fetchone()
         if row is None:
             raise LookupError(f"database {name} is gone")
-        return int(row[0]), int(row[1])
+        return Counters(*map(int, row))
 
     def facts(self) -> dict[str, str]:
         """The settings on which figures depend."""
         query = "select name, setting from pg_settings where name = any(%s) order by name"
-        names = ["server_version", "fsync", "synchronous_commit", "shared_buffers"]
+        names = ["server_version", "shared_buffers", *DURABLE]
         return dict(self._admin.execute(query, [names]).fetchall())
 
 
@@ -153,19 +159,20 @@ def measure(server: Server, entry: Entry, *, workload: str, n: int, timeout: flo
     try:
         child.expect("ready")
         time.sleep(1.2)  # idle backends hand in their statistics after a second
-        commits, wal = server.counters(name)
+        before = server.counters(name)
         child.say("go")
         facts = child.expect("result")
-        _, wal_after = server.counters(name)
+        wal = server.counters(name).wal - before.wal
         child.close()
         time.sleep(0.3)  # the statistics of the backends that have just ended
-        commits_after, _ = server.counters(name)
+        after = server.counters(name)
     except (RuntimeError, BrokenPipeError) as error:
         return {"error": str(error)}
     finally:
         child.kill()
         server.drop(name)
     facts["tasks_per_s"] = round(facts["tasks"] / facts["seconds"], 1)
-    facts["commits_per_task"] = round((commits_after - commits) / facts["tasks"], 3)
-    facts["wal_bytes_per_task"] = round((wal_after - wal) / facts["tasks"])
+    tasks = facts["tasks"]
+    facts["commits_per_task"] = round((after.commits - before.commits) / tasks, 4)
+    facts["wal_bytes_per_task"] = round(wal / tasks, 1)
     return facts

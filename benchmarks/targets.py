@@ -10,9 +10,11 @@ with `fresh` and `drop` for databases; `short` asks for sizes that a test can wa
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 Verdict = Literal["met", "missed", "below the floor", "not measured"]
 

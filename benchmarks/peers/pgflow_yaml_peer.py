@@ -13,9 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psycopg
-from common import Result, hop_p50, total_tasks
-from psycopg.types.json import Jsonb
+from common import BasePeer, Result, hop_p50, total_tasks
 
 from pgflow_yaml import Client, Worker, load, migrate
 
@@ -50,14 +48,10 @@ class Calls:
         return list(range(cls.width))
 
 
-class Peer:
+class Peer(BasePeer):
     """Our worker; options: concurrency (the worker's default)."""
 
     NAME = "pgflow_yaml"
-
-    def __init__(self, dsn: str, options: dict[str, str]) -> None:
-        """Keep where the database is."""
-        self.dsn, self.options = dsn, options
 
     def setup(self) -> None:
         """Install the engine and connect."""
@@ -96,7 +90,7 @@ class Peer:
         Calls.total = total_tasks(workload, n)
         self._deploy(steps)
         began = time.perf_counter()
-        self._start(runs)
+        self._client.start_many(FLOW, [{}] * runs)
         enqueued = time.perf_counter()
         worker = self._worker()
         thread = threading.Thread(target=worker.run)
@@ -120,13 +114,6 @@ class Peer:
             file = Path(folder) / "bench.yaml"
             file.write_text("\n".join([f"flow: {FLOW}", "steps:", *steps, ""]))
             self._client.deploy(load(file))
-
-    def _start(self, runs: int) -> None:
-        """Start all runs, a thousand a statement: enqueueing is not what is measured."""
-        with psycopg.connect(self.dsn, autocommit=True) as conn:
-            for start in range(0, runs, 1000):
-                inputs = [Jsonb({})] * min(1000, runs - start)
-                conn.execute("select count(*) from pgflow.start_runs(%s, %s)", [FLOW, inputs])
 
     def _completed(self) -> int:
         return int(self._client.list_flows()[0]["runs"]["completed"])

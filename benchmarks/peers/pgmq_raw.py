@@ -1,7 +1,7 @@
 """The physical limit: pgmq alone, in batches of 100, with no workflow state at all.
 
-Each batch costs two commits: one read, then one that archives it and sends what follows.
-Its joins live in this process's memory, so nothing of a workflow would outlive it.
+Each batch costs two commits: one read, then one that archives it and sends what follows. The
+end is the commit of the last archive, not the call of the last message.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 
 import psycopg
-from common import Message, Result, Router, hop_p50
+from common import Message, QueuePeer, Router
 from psycopg.types.json import Jsonb
 
 QUEUE = "bench"
@@ -24,15 +24,11 @@ select (select count(*) from done), pgmq.send_batch(%s, %s)
 """
 
 
-class Peer:
+class Peer(QueuePeer):
     """pgmq, read and archived in batches by one worker."""
 
     NAME = "pgmq"
     PGMQ = True
-
-    def __init__(self, dsn: str, options: dict[str, str]) -> None:
-        """Keep where the database is; there are no options."""
-        self.dsn, self.options = dsn, options
 
     def setup(self) -> None:
         """Connect and make the queue."""
@@ -43,40 +39,12 @@ class Peer:
         """Disconnect."""
         self._conn.close()
 
-    def chain(self, n: int) -> Result:
-        """N messages, each sent when the one before is done."""
-        return self._run("chain", n)
+    def enqueue(self, messages: list[Message]) -> None:
+        """Send them with one statement."""
+        self._conn.execute(SEND, [QUEUE, [Jsonb(message) for message in messages]])
 
-    def fanout(self, n: int) -> Result:
-        """One message, then n at once, then one."""
-        return self._run("fanout", n)
-
-    def diamonds(self, n: int) -> Result:
-        """N times one, two, one."""
-        return self._run("diamonds", n)
-
-    def backlog(self, n: int) -> Result:
-        """N messages that lead to nothing."""
-        return self._run("backlog", n)
-
-    def _run(self, workload: str, n: int) -> Result:
-        router = Router(workload, n)
-        began = time.perf_counter()
-        first = router.first()
-        for start in range(0, len(first), 1000):
-            chunk = [Jsonb(message) for message in first[start : start + 1000]]
-            self._conn.execute(SEND, [QUEUE, chunk])
-        enqueued = time.perf_counter()
-        self._work(router)
-        return Result(
-            tasks=router.total,
-            seconds=time.perf_counter() - enqueued,
-            runs=n if workload == "diamonds" else 1,
-            enqueue_seconds=enqueued - began,
-            hop_ms_p50=hop_p50(router.stamps) if workload == "chain" else None,
-        )
-
-    def _work(self, router: Router) -> None:
+    def work(self, router: Router) -> None:
+        """Read, do nothing, archive and send what follows."""
         while not router.done.is_set():
             rows = self._conn.execute(READ, [QUEUE, BATCH]).fetchall()
             if not rows:
@@ -90,3 +58,4 @@ class Peer:
                 self._conn.execute(FORWARD, [QUEUE, ids, QUEUE, sent])
             else:
                 self._conn.execute(ARCHIVE, [QUEUE, ids])
+        router.ended = time.perf_counter()
