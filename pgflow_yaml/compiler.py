@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING
 
 from pgflow_yaml import graph
-from pgflow_yaml.model import Defaults, Definition, Flow, Formula, Json, Retry, Step
+from pgflow_yaml.model import Definition, Flow, Formula, Json, Percent, Retry, Step, Wait
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 DEFAULT_RETRY = Retry(
     max_attempts=3, base_delay=1_000, max_delay=3_600_000, backoff="exponential", jitter=True
 )
+CHILD_RETRY = Retry(max_attempts=1)
 DEFAULT_TIMEOUT = 60_000
+# What people read makes no new version.
 _FOR_PEOPLE = frozenset({"description", "title", "examples"})
 _RETRY_KEYS = ("max_attempts", "base_delay", "max_delay", "backoff", "jitter")
 
@@ -23,22 +25,34 @@ _RETRY_KEYS = ("max_attempts", "base_delay", "max_delay", "backoff", "jitter")
 def compile_flow(flow: Flow, *, source: str = "") -> Definition:
     """Apply defaults and give the definition its version; `source` is kept beside it for people.
 
-    Comments, descriptions and the order of keys are outside the version (`workflow-language` §7).
+    Comments, descriptions, labels and the order of keys are outside the version
+    (`workflow-language` §7). A key that says what holds anyway is left out, so that a file that
+    does not use a new part of the language keeps its version.
     """
     body: dict[str, Json] = {
         "flow": flow.flow,
-        "steps": {name: _step(step, flow.defaults) for name, step in flow.steps.items()},
+        "steps": {name: _step(step, flow) for name, step in flow.steps.items()},
     }
+    if flow.finally_:
+        body["finally"] = {name: _step(step, flow) for name, step in flow.finally_.items()}
     if flow.input is not None:
         body["input"] = {name: _without_words(field) for name, field in flow.input.items()}
-    edges = {name: step.depends_on for name, step in flow.steps.items()}
+    if flow.input_schema is not None:
+        body["input_schema"] = _without_words(flow.input_schema)
+    if flow.output is not None:
+        body["output"] = _formula(flow.output)
+    if flow.timeout is not None:
+        body["timeout"] = flow.timeout
+    if not flow.fail_fast:
+        body["fail_fast"] = False
     return Definition(
         name=flow.flow,
         version=version_of(body),
         body=body,
-        order=tuple(name for level in graph.levels(edges) for name in level),
+        order=(*_order(flow.steps), *_order(flow.finally_)),
         description=flow.description,
         source=source,
+        labels=flow.labels,
     )
 
 
@@ -59,21 +73,22 @@ def merged_retry(retry: Retry | None, defaults: Retry | None) -> Retry:
     """
     layers = [layer for layer in (retry, defaults, DEFAULT_RETRY) if layer is not None]
     values = {
-        key: next(value for layer in layers if (value := getattr(layer, key)) is not None)
-        for key in _RETRY_KEYS
+        key: next((value for layer in layers if (value := getattr(layer, key)) is not None), None)
+        for key in (*_RETRY_KEYS, "if_")
     }
     return Retry(**values)
 
 
-def _step(step: Step, defaults: Defaults) -> dict[str, Json]:
-    retry = merged_retry(step.retry, defaults.retry)
-    timeout = step.timeout if step.timeout is not None else defaults.timeout
+def _order(steps: Mapping[str, Step]) -> list[str]:
+    edges = {name: step.depends_on for name, step in steps.items()}
+    return [name for level in graph.levels(edges) for name in level]
+
+
+def _step(step: Step, flow: Flow) -> dict[str, Json]:
     body: dict[str, Json] = {
-        "handler": step.handler,
-        "depends_on": dict.fromkeys(step.depends_on, "success"),
+        **_action(step, flow),
+        "depends_on": dict(step.depends_on),
         "when_unmet": step.when_unmet,
-        "retry": {key: getattr(retry, key) for key in _RETRY_KEYS},
-        "timeout": DEFAULT_TIMEOUT if timeout is None else timeout,
         "start_delay": step.start_delay,
         "when_exhausted": step.when_exhausted,
     }
@@ -82,6 +97,60 @@ def _step(step: Step, defaults: Defaults) -> dict[str, Json]:
             body[key] = _formula(formula)
     if step.initial_tasks is not None:
         body["initial_tasks"] = step.initial_tasks
+    if step.max_parallel is not None:
+        body["max_parallel"] = step.max_parallel
+    if not step.fail_fast:
+        body["fail_fast"] = False
+    if isinstance(step.tolerate, Percent):
+        body["tolerate"] = {"percent": step.tolerate.percent}
+    elif step.tolerate:
+        body["tolerate"] = step.tolerate
+    return body
+
+
+def _action(step: Step, flow: Flow) -> dict[str, Json]:
+    """Write what the step does, with the knobs that this kind has."""
+    if step.wait is not None:
+        return {"wait": _wait(step.wait)}
+    body: dict[str, Json]
+    if step.flow is not None:
+        body = {"flow": step.flow, "retry": _retry(merged_retry(step.retry, CHILD_RETRY))}
+        if step.timeout is not None:
+            body["timeout"] = step.timeout
+        return body
+    timeout = step.timeout if step.timeout is not None else flow.defaults.timeout
+    body = {
+        "handler": step.handler,
+        "retry": _retry(merged_retry(step.retry, flow.defaults.retry)),
+        "timeout": DEFAULT_TIMEOUT if timeout is None else timeout,
+    }
+    if step.repeat is not None:
+        body["repeat"] = {
+            "until": _formula(step.repeat.until),
+            "every": step.repeat.every,
+            "max": step.repeat.max,
+        }
+    queue = step.queue or flow.defaults.queue
+    if queue is not None and queue != flow.flow:
+        body["queue"] = queue
+    return body
+
+
+def _wait(wait: Wait) -> dict[str, Json]:
+    if wait.for_ is not None:
+        return {"for": _formula(wait.for_) if isinstance(wait.for_, Formula) else wait.for_}
+    if wait.until is not None:
+        return {"until": _formula(wait.until)}
+    body: dict[str, Json] = {"event": wait.event}
+    if wait.timeout is not None:
+        body["timeout"] = wait.timeout
+    return body
+
+
+def _retry(retry: Retry) -> dict[str, Json]:
+    body: dict[str, Json] = {key: getattr(retry, key) for key in _RETRY_KEYS}
+    if retry.if_ is not None:
+        body["if"] = _formula(retry.if_)
     return body
 
 

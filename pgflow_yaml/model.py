@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 Json: TypeAlias = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
 
 Backoff = Literal["exponential", "fixed"]
+DEFAULT_EVERY = 5_000
+DEFAULT_ROUNDS = 100
+Edge = Literal["success", "failure", "any"]
 WhenUnmet = Literal["skip", "skip-cascade", "fail"]
 WhenExhausted = Literal["fail", "skip", "skip-cascade"]
 
@@ -35,29 +38,64 @@ class Retry:
     max_delay: int | None = None
     backoff: Backoff | None = None
     jitter: bool | None = None
+    if_: Formula | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Defaults:
-    """Knobs for every step that does not set them."""
+    """Knobs for every handler step that does not set them."""
 
     retry: Retry | None = None
+    timeout: int | None = None
+    queue: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """What a step waits for: a time that passes, a moment, or an event. Exactly one is set."""
+
+    for_: int | Formula | None = None
+    until: Formula | None = None
+    event: str | None = None
     timeout: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One step: the function it calls, after which others, and its knobs."""
+class Repeat:
+    """Until when a handler is called again; `max` None means without a limit."""
 
-    handler: str
-    depends_on: tuple[str, ...] = ()
+    until: Formula
+    every: int = DEFAULT_EVERY
+    max: int | None = DEFAULT_ROUNDS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Percent:
+    """A share of the items of a map."""
+
+    percent: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One step: what it does (exactly one of three), after which others, and its knobs."""
+
+    handler: str | None = None
+    flow: str | None = None
+    wait: Wait | None = None
+    depends_on: Mapping[str, Edge] = field(default_factory=dict)
     with_: Formula | None = None
     if_: Formula | None = None
     when_unmet: WhenUnmet = "skip"
     map: Formula | None = None
     initial_tasks: int | None = None
+    max_parallel: int | None = None
+    fail_fast: bool = True
+    tolerate: int | Percent = 0
     retry: Retry | None = None
     timeout: int | None = None
+    repeat: Repeat | None = None
+    queue: str | None = None
     start_delay: int = 0
     when_exhausted: WhenExhausted = "fail"
     description: str | None = None
@@ -70,8 +108,14 @@ class Flow:
     flow: str
     steps: Mapping[str, Step]
     description: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
     input: Mapping[str, Json] | None = None
+    input_schema: Json = None
+    output: Formula | None = None
+    timeout: int | None = None
+    fail_fast: bool = True
     defaults: Defaults = field(default_factory=Defaults)
+    finally_: Mapping[str, Step] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,3 +128,4 @@ class Definition:
     order: tuple[str, ...]
     description: str | None
     source: str
+    labels: Mapping[str, str] = field(default_factory=dict)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pgflow_yaml.expressions.parser import Parser
     from pgflow_yaml.model import Json
 
-STEP_FIELDS = ("output", "status", "skip_reason", "error")
+STEP_FIELDS = ("output", "status", "skip_reason", "error", "errors")
 _ROOTS_SHOWN = ("input", "steps", "run", "item", "index")
 _CONSTANTS = {"TRUE": "true", "FALSE": "false", "NULL": "null", "nil": "null", "undefined": "null"}
 _WRONG: Json = ["lit", None]
@@ -118,6 +118,11 @@ def _incomplete(name: str, keys: list[str]) -> tuple[str, str, int] | None:
     """Say what is missing behind `steps` or `run`: message, fix, how many words to mark."""
     if name == "run" and not keys:
         return "`run` alone has no value", "write run.id", 1
+    if name == "secrets" and len(keys) != 1:
+        message = (
+            "`secrets` alone has no value" if not keys else "a secret is one text, without keys"
+        )
+        return message, f"write secrets.{keys[0] if keys else 'NAME'}", max(1, len(keys))
     if name != "steps" or (len(keys) > 1 and keys[1] in STEP_FIELDS):
         return None
     if not keys:

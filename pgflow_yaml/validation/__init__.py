@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from pgflow_yaml import source
 from pgflow_yaml.errors import Diagnostic, InvalidFlow
-from pgflow_yaml.model import Flow
+from pgflow_yaml.model import Defaults, Flow
 from pgflow_yaml.source import Document, MappingNode
-from pgflow_yaml.validation.fields import build_input
+from pgflow_yaml.validation.fields import build_input, build_input_schema, fields_of
+from pgflow_yaml.validation.formulas import Formulas
+from pgflow_yaml.validation.knobs import boolean, duration, read_retry
 from pgflow_yaml.validation.report import Report
 from pgflow_yaml.validation.shape import Shape
-from pgflow_yaml.validation.steps import build_defaults, build_steps
+from pgflow_yaml.validation.steps import Known, build_steps, known_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,23 +72,55 @@ def check(content: str | bytes, *, file: str, schema: Mapping[str, Any]) -> Chec
 def _check_document(
     document: Document, schema: Mapping[str, Any]
 ) -> tuple[Flow | None, list[Diagnostic]]:
-    report = Report(document)
+    step_keys = frozenset(schema["definitions"]["step"]["properties"])
+    report = Report(document, step_keys=step_keys)
     root = document.root
     if root is None or (isinstance(root, source.ScalarNode) and root.value is None):
         return None, [_nothing(document)]
     Shape(schema, report).check(root, schema, ())
     if not isinstance(root, MappingNode):
         return None, list(report.found.values())
+    return _build(report, root), list(report.found.values())
+
+
+def _build(report: Report, root: MappingNode) -> Flow:
     fields = build_input(report, root)
-    steps = build_steps(report, root, fields)
-    flow = Flow(
+    input_schema = build_input_schema(report, root)
+    known = known_names(report, root, fields_of(fields, input_schema))
+    output = Formulas(report, known.scope(report, "output"))
+    fail_fast = boolean(report.value(root, "fail_fast"))
+    return Flow(
         flow=report.text(root, "flow") or "",
-        steps=steps,
+        steps=build_steps(report, known, final=False),
         description=report.text(root, "description"),
+        labels=_labels(report, root),
         input=fields,
-        defaults=build_defaults(report, root),
+        input_schema=input_schema,
+        output=output.template(report.value(root, "output"), "output"),
+        timeout=duration(report, root, "timeout"),
+        fail_fast=True if fail_fast is None else fail_fast,
+        defaults=_defaults(report, root, known),
+        finally_=build_steps(report, known, final=True),
     )
-    return flow, list(report.found.values())
+
+
+def _defaults(report: Report, root: MappingNode, known: Known) -> Defaults:
+    node = report.value(root, "defaults")
+    if not isinstance(node, MappingNode):
+        return Defaults()
+    formulas = Formulas(report, known.scope(report, "defaults"))
+    return Defaults(
+        retry=read_retry(report, node, formulas),
+        timeout=duration(report, node, "timeout"),
+        queue=report.text(node, "queue"),
+    )
+
+
+def _labels(report: Report, root: MappingNode) -> dict[str, str]:
+    node = report.value(root, "labels")
+    if not isinstance(node, MappingNode):
+        return {}
+    return {name: text for name in node.entries if (text := report.text(node, name)) is not None}
 
 
 def _nothing(document: Document) -> Diagnostic:

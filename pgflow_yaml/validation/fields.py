@@ -49,6 +49,33 @@ def build_input(report: Report, root: MappingNode) -> dict[str, Json] | None:
     return fields
 
 
+def build_input_schema(report: Report, root: MappingNode) -> Json:
+    """Return the schema of an input that is no mapping of fields; None when there is none."""
+    node = report.value(root, "input_schema")
+    if node is None:
+        return None
+    if report.has(root, "input"):
+        message = 'the flow has both "input" and "input_schema"; each says what a run takes'
+        report.add("PF205", message, root.entries["input_schema"][0], fix="keep one of the two")
+    if isinstance(node, MappingNode):
+        _check_field(report, node, ("input_schema",))
+        default = node.entries.get("default")
+        if default is not None:
+            message = "the default of input_schema is never used: a run is given its whole input"
+            report.add("PF205", message, default[0], fix="remove it")
+    return node.data()
+
+
+def fields_of(fields: dict[str, Json] | None, schema: Json) -> dict[str, Json] | None:
+    """Return the fields that `input.NAME` can name, or None when they are not told."""
+    if fields is not None or not isinstance(schema, dict):
+        return fields
+    named = schema.get("properties")
+    if isinstance(named, dict) and schema.get("additionalProperties") is False:
+        return named
+    return None
+
+
 def _check_field(report: Report, node: MappingNode, path: Path) -> None:
     types = _types(report, node)
     for keyword, (key, value) in node.entries.items():

@@ -43,17 +43,16 @@ def report_unknown_key(
         fix = f"write it under a step: `steps: {{NAME: {{{word}: …}}}}`"
         report.add("PF105", message, key, fix=fix)
         return None, False
-    not_yet = vocabulary.not_yet(level, word)
-    if not_yet is not None:
-        what, fix = not_yet
-        message = f"{level} key {quoted(word)} is {what} here, and is not supported yet"
-        report.add("PF110", message, key, fix=fix)
+    hook = vocabulary.hook_advice(level, word)
+    if hook is not None:
+        what, fix = hook
+        report.add("PF105", f"step key {quoted(word)} is {what} here", key, fix=fix)
         return None, False
-    meant = closest(word, [*known, *vocabulary.LATER[level]])
+    meant = closest(word, [*known, *vocabulary.LATER.get(level, ())])
     hint = f'; did you mean "{meant}"?' if meant else ""
     fix = f"write {meant}" if meant else f"known keys: {', '.join(known)}"
-    if meant in vocabulary.LATER[level]:
-        fix = f"{meant} is not supported yet: {vocabulary.LATER[level][meant]}"
+    if meant is not None and vocabulary.later(level, meant) is not None:
+        fix = f"{meant} is not supported yet: {vocabulary.later(level, meant)}"
     report.add("PF102", f"unknown key {quoted(word)} in {describe(path)}{hint}", key, fix=fix)
     return meant, meant in known
 
@@ -65,27 +64,32 @@ def _report_foreign(
     level = _level(path)
     alike = vocabulary.has_our_shape(level, key.text)
     word = quoted(key.text)
-    noun = {"flow": "flow", "step": "step", "defaults": "defaults", "retry": "retry"}.get(
-        level, "field"
-    )
-    today = vocabulary.later(level, ours) or vocabulary.later("flow", ours)
-    if today is not None and ours in ("finally", *vocabulary.LATER[level]):
-        message = f'{noun} key {word} is called "{ours}" here, and is not supported yet'
+    today = vocabulary.later(level, ours)
+    if today is not None:
+        message = f'{level} key {word} is called "{ours}" here, and is not supported yet'
         report.add("PF110", message, key, fix=today)
     else:
         fix = f"write `{ours}:`" if alike else fix
-        report.add("PF105", f'{noun} key {word} is called "{ours}" here', key, fix=fix)
+        report.add("PF105", f'{level} key {word} is called "{ours}" here', key, fix=fix)
     return ours, alike
 
 
 def _level(path: Path) -> vocabulary.Level:
-    if path[:1] == ("input",):
-        return "field"
-    if path[-1:] == ("retry",):
-        return "retry"
-    if path[:1] == ("steps",):
-        return "step"
-    return "defaults" if path[:1] == ("defaults",) else "flow"
+    match path:
+        case ("input" | "input_schema", *_):
+            return "field"
+        case ("defaults",):
+            return "defaults"
+        case ("steps" | "finally", _):
+            return "step"
+        case ("steps" | "finally", _, "wait"):
+            return "wait"
+        case ("steps" | "finally", _, "repeat"):
+            return "repeat"
+        case (*_, "retry"):
+            return "retry"
+        case _:
+            return "flow"
 
 
 def _written(report: Report, ours: str, value: Node) -> str | None:

@@ -15,6 +15,8 @@ class Report:
     """Collects findings; what an alias repeats is reported once."""
 
     document: Document
+    step_keys: frozenset[str] = frozenset()
+    """The keys that a step can have at all."""
     found: dict[tuple[str, str, Span], Diagnostic] = field(default_factory=dict)
     bad: set[int] = field(default_factory=set)
     """Ids of nodes whose shape is wrong: the meaning layer does not look into them."""
@@ -70,14 +72,16 @@ def describe(path: Path) -> str:
     match path:
         case ():
             return "the flow"
-        case ("steps", step):
+        case ("steps" | "finally", step):
             return f'step "{step}"'
-        case ("steps", step, *rest):
+        case ("steps" | "finally", step, *rest):
             return f'{".".join(rest)} of step "{step}"'
         case ("input", name):
             return f'input field "{name}"'
         case ("input", name, *rest):
             return f'{".".join(rest)} of input field "{name}"'
+        case ("labels", name):
+            return f'label "{name}"'
         case _:
             return ".".join(path)
 

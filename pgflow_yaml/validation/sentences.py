@@ -7,9 +7,10 @@ import unicodedata
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pgflow_yaml import durations
-from pgflow_yaml.source import MappingNode, Node, ScalarNode, SequenceNode
+from pgflow_yaml.source import MappingNode, Node, ScalarNode
 from pgflow_yaml.source.scalars import kind_of
 from pgflow_yaml.suggestions import closest, did_you_mean
+from pgflow_yaml.validation.fixes import fix_by_place
 from pgflow_yaml.validation.report import Path, Report, describe, quoted
 
 if TYPE_CHECKING:
@@ -40,13 +41,16 @@ class Sentence(NamedTuple):
 
 def wrong_type(node: Node, schema: Mapping[str, Any], path: Path) -> Sentence:
     """Say which type is expected, and how to write what was probably meant."""
-    if path[-1:] == ("depends_on",) and isinstance(node, MappingNode):
-        names = ", ".join(node.entries)
-        message = f"{describe(path)} as a mapping (edges `failure` and `any`) is not supported yet"
-        return Sentence("PF110", message, f"write a list of steps: depends_on: [{names}]")
+    if isinstance(node, MappingNode) and path[-1:] == ("flow",) and len(path) > 1:
+        message = f"{describe(path)} written inline is not supported yet"
+        return Sentence(
+            "PF110", message, "write it as a file of its own, and name it: `flow: NAME`"
+        )
     types = schema["type"]
     wanted = [types] if isinstance(types, str) else types
-    if wanted == ["number", "string"]:
+    if path[-1:] == ("until",):
+        expected = "an expression"
+    elif wanted == ["number", "string"]:
         expected = "a duration"
     else:
         expected = " or ".join(_TYPE_WORDS[name] for name in wanted if name != "null")
@@ -55,32 +59,7 @@ def wrong_type(node: Node, schema: Mapping[str, Any], path: Path) -> Sentence:
         got = f"the number {node.text}"
     empty = isinstance(node, ScalarNode) and not node.text and not node.style
     message = f"{_subject(path)} must be {expected}, {'but is empty' if empty else f'not {got}'}"
-    return Sentence("PF103", message, _fix_by_place(node, path) or _fix_by_type(node, wanted))
-
-
-def _fix_by_place(node: Node, path: Path) -> str | None:
-    text = node.text if isinstance(node, ScalarNode) else ""
-    match path:
-        case ():
-            return "begin with `flow: my_flow` and `steps:`"
-        case ("steps",):
-            return "write `NAME: {handler: package.module.function}` for each step under `steps:`"
-        case ("steps", name):
-            handler = text if _DOTTED.fullmatch(text) else "package.module.function"
-            return f"write `{name}: {{handler: {handler}}}`"
-        case ("input", name):
-            return f"write `{name}: {{type: {text or 'string'}}}`"
-        case ("input", _, "required"):
-            return "remove it: a field without `default` is required"
-        case ("input", _, *_, "enum"):
-            return "write a list: `enum: [a, b]`"
-        case (*_, "depends_on") if text:
-            return f"write `depends_on: [{text}]`"
-    if path[-2:] == ("depends_on", "item"):
-        return "name one step per item"
-    if path[-1:] == ("if",) and isinstance(node, SequenceNode):
-        return "an expression that begins with [ must be put in quotes"
-    return None
+    return Sentence("PF103", message, fix_by_place(node, path) or _fix_by_type(node, wanted))
 
 
 def _fix_by_type(node: Node, wanted: Sequence[str]) -> str:
@@ -116,6 +95,27 @@ def wrong_text(node: ScalarNode, name: str, path: Path) -> Sentence:
             message = f"{quoted(text)} is not a flow name: {rule}"
             label = "at most 47 characters" if len(text) > 47 else None
             return Sentence("PF107", message, _name_fix("flow: ", _slug(text.lower())[:47]), label)
+        case "childFlow":
+            message = f"{_subject(path)} is {quoted(text)}, which names no flow"
+            return Sentence("PF107", message, "write NAME, or NAME@VERSION with its 12 hex digits")
+        case "queue":
+            rule = "lower-case letters, digits and single underscores"
+            message = f"{quoted(text)} is not a queue name: {rule}"
+            label = "at most 47 characters" if len(text) > 47 else None
+            return Sentence("PF107", message, _name_fix("queue: ", _slug(text.lower())[:47]), label)
+        case "eventName":
+            message = f"{quoted(text)} cannot name an event: only letters, digits, `_` and `.`"
+            label = "at most 128 characters" if len(text) > 128 else None
+            return Sentence("PF107", message, _name_fix("event: ", _slug(text)[:128]), label)
+        case "labelName":
+            message = (
+                f"{quoted(text)} cannot name a label: only letters, digits, `_`, `.`, `/`, `-`"
+            )
+            label = "at most 63 characters" if len(text) > 63 else None
+            return Sentence("PF107", message, _name_fix("", _slug(text)[:63]), label)
+        case "tolerate":
+            message = f"{_subject(path)} is {quoted(text)}, which is no share of the items"
+            return Sentence("PF106", message, _share_fix(text))
         case "duration":
             fix = durations.suggestion(text)
             message = f"{_subject(path)} is {quoted(text)}, which is not a duration"
@@ -125,6 +125,9 @@ def wrong_text(node: ScalarNode, name: str, path: Path) -> Sentence:
                 f"{_subject(path)} is {quoted(text)}, which is not a dotted path to a function"
             )
             return Sentence("PF206", message, _handler_fix(text))
+        case _ if path[:1] == ("labels",):
+            message = f"{describe(path)} has {len(text):,} characters, more than 256"
+            return Sentence("PF109", message, "shorten it: labels are for finding runs")
         case _:
             kind = "an input field" if path[:1] == ("input",) else "a step"
             message = f"{quoted(text)} cannot name {kind}: only letters, digits and underscores"
@@ -182,14 +185,16 @@ def twice(text: str, path: Path) -> tuple[str, str]:
     return f"{quoted(text)} stands twice in {describe(path)}", "keep one of the two"
 
 
-def report_missing(report: Report, node: MappingNode, key: str) -> None:
-    """Report a key that the flow must have."""
+def report_missing(report: Report, node: MappingNode, key: str, path: Path) -> None:
+    """Report a key that a mapping must have."""
     fix = {
+        "until": "write when to stop: `until: output.ready`",
         "flow": "write `flow: my_flow`: lower-case letters, digits and underscores",
         "steps": "write `steps:` and under it `NAME: {handler: package.module.function}`",
     }[key]
     first = next(iter(node.entries.values()), None)
-    report.add("PF101", f'the flow has no "{key}"', first[0] if first else node, fix=fix)
+    message = f'{describe(path)} has no "{key}"'
+    report.add("PF101", message, first[0] if first else node, fix=fix)
 
 
 def nearest_step(name: str, steps: Iterable[str]) -> str:
@@ -213,6 +218,17 @@ def _slug(text: str) -> str:
     text = "".join(character for character in text if not unicodedata.combining(character))
     slug = re.sub(r"_+", "_", re.sub(r"[^A-Za-z0-9]+", "_", text)).strip("_")
     return f"_{slug}" if slug[:1].isdigit() else slug
+
+
+def _share_fix(text: str) -> str:
+    bare = text.strip().removesuffix("%").strip()
+    try:
+        share = float(bare)
+    except ValueError:
+        return 'write a number of items, or a share: "5%"'
+    if 0 <= share <= 100 and bare.replace(".", "", 1).isdecimal():
+        return f'write "{share:g}%"' if "%" in text else f"write {bare} without quotes"
+    return 'write at most "100%"'
 
 
 def _name_fix(key: str, name: str) -> str:

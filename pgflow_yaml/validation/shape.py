@@ -130,7 +130,7 @@ class Shape:
         for key in schema.get("required", ()):
             if not self.report.has(node, key):
                 fits = False
-                sentences.report_missing(self.report, node, key)
+                sentences.report_missing(self.report, node, key, path)
         if not fits:
             self.report.unfit.add(id(node))
         return fits

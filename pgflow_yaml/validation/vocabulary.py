@@ -7,38 +7,22 @@ from __future__ import annotations
 
 from typing import Literal
 
-Level = Literal["flow", "step", "defaults", "retry", "field"]
+Level = Literal["flow", "step", "defaults", "retry", "wait", "repeat", "field"]
 
-# Keys of later releases. Their value is what can be done today, if anything.
+# Keys of later releases. Their value is what can be done today.
 LATER: dict[Level, dict[str, str]] = {
     "flow": {
-        "labels": "remove it",
-        "input_schema": "declare the fields of an object under `input`",
-        "output": "let the last step return what the run is for",
-        "timeout": "give each step a `timeout`, or all of them one in `defaults`",
-        "fail_fast": "remove it: a final failure ends the run",
-        "concurrency": "remove it",
+        "concurrency": "remove it, or limit the tasks with `pgflow-yaml worker --concurrency`",
         "schedule": "start the flow from cron with `pgflow-yaml start`",
-        "finally": "remove it, or make it a step that depends on the last ones",
-        "retention": "remove it",
-        "priority": "remove it",
+        "retention": "remove it: finished runs are kept",
+        "priority": "remove it: runs begin in the order of their starts",
     },
     "step": {
-        "flow": "call a `handler`; a step cannot run another flow yet",
-        "wait": "remove it; `start_delay: 10m` waits before the step starts",
-        "max_parallel": "remove it, or limit the tasks with `pgflow-yaml worker --concurrency`",
-        "fail_fast": "remove it: the first final failure ends the step",
-        "tolerate": "let the handler catch its error and return null",
-        "repeat": "let the handler loop, or raise RetryLater",
-        "queue": "remove it: a flow has one queue",
-        "concurrency": "remove it",
-        "rate_limit": "remove it",
+        "concurrency": "remove it; `max_parallel` limits the tasks of one run",
+        "rate_limit": "remove it; `max_parallel` limits the tasks of one run",
         "cache": "remove it",
         "output_schema": "let the handler check its result",
     },
-    "defaults": {"queue": "remove it: a flow has one queue"},
-    "retry": {"if": "let the handler raise PermanentError when trying again cannot help"},
-    "field": {},
 }
 
 # Foreign words, written without `_` and `-` in lower case → our key.
@@ -79,6 +63,9 @@ _FOREIGN: dict[Level, dict[str, str]] = {
         "default": "defaults",
         "defaultargs": "defaults",
         "tags": "labels",
+        "failfast": "fail_fast",
+        "activedeadlineseconds": "timeout",
+        "schema": "input_schema",
     },
     "step": {
         "run": "handler",
@@ -143,9 +130,51 @@ _FOREIGN: dict[Level, dict[str, str]] = {
         "maxparallel": "max_parallel",
         "parallelism": "max_parallel",
         "concurrencylimit": "max_parallel",
+        "workflow": "flow",
+        "subworkflow": "flow",
+        "childworkflow": "flow",
+        "subflow": "flow",
+        "child": "flow",
+        "suspend": "wait",
+        "sleep": "wait",
+        "pause": "wait",
+        "waitfor": "wait",
+        "waituntil": "wait",
+        "approval": "wait",
+        "until": "repeat",
+        "loopuntil": "repeat",
+        "repeatpolicy": "repeat",
+        "pollinterval": "repeat",
+        "runson": "queue",
+        "pool": "queue",
+        "taskqueue": "queue",
+        "toleratedfailurepercentage": "tolerate",
+        "toleratedfailurecount": "tolerate",
         "desc": "description",
         "title": "description",
-        "onexit": "finally",
+    },
+    "wait": {
+        "duration": "for",
+        "delay": "for",
+        "seconds": "for",
+        "sleep": "for",
+        "time": "for",
+        "date": "until",
+        "at": "until",
+        "timestamp": "until",
+        "signal": "event",
+        "message": "event",
+        "approval": "event",
+        "name": "event",
+    },
+    "repeat": {
+        "interval": "every",
+        "delay": "every",
+        "limit": "max",
+        "maxattempts": "max",
+        "times": "max",
+        "condition": "until",
+        "while": "until",
     },
     "defaults": {"retries": "retry", "attempts": "retry", "maxattempts": "retry"},
     "retry": {
@@ -189,7 +218,13 @@ _ADVICE: dict[tuple[Level, str], str] = {
     ): "write `retry: 3` (tries in all), or a mapping with `max_attempts`",
     ("flow", "input"): "write `input: {name: {type: string}}`",
     ("flow", "steps"): "write `steps:` and under it `NAME: {handler: package.module.function}`",
+    ("step", "flow"): "name the flow to run: `flow: other_flow`",
+    ("step", "wait"): "write `wait: {for: 10m}`, or `wait: {event: NAME}`",
+    ("step", "repeat"): "write `repeat: {until: output.ready, every: 10s}`",
+    ("step", "tolerate"): 'write `tolerate: 3`, or `tolerate: "5%"`',
+    ("repeat", "until"): "write when to stop: `until: output.ready`",
     ("flow", "flow"): "write `flow: my_flow`",
+    ("flow", "finally"): "write `finally:` and under it `NAME: {handler: package.module.function}`",
 }
 
 # Keywords of JSON Schema that nobody checks, and other ways to say "optional".
@@ -209,12 +244,12 @@ _FIELD_ADVICE: dict[str, str] = {
 
 def later(level: Level, key: str) -> str | None:
     """Return what to do today about a key of a later release, or None."""
-    return LATER[level].get(key)
+    return LATER.get(level, {}).get(key)
 
 
 def foreign(level: Level, key: str) -> tuple[str, str] | None:
     """Return our key for a word of another tool, and how to write it; None for other words."""
-    ours = _FOREIGN[level].get(key.lower().replace("_", "").replace("-", ""))
+    ours = _FOREIGN.get(level, {}).get(key.lower().replace("_", "").replace("-", ""))
     if ours is None or ours == key:
         return None
     return ours, _ADVICE.get((level, ours), f"write `{ours}:`")
@@ -228,12 +263,17 @@ def has_our_shape(level: Level, key: str) -> bool:
     )
 
 
-def not_yet(level: Level, key: str) -> tuple[str, str] | None:
-    """Return what a word of another tool will be, and what to do today; None for other words."""
+def hook_advice(level: Level, key: str) -> tuple[str, str] | None:
+    """Return what a hook of another tool is here, and how to write it; None for other words."""
     bare = key.lower().replace("_", "").replace("-", "")
-    if level == "step" and bare in ("onfailure", "onerror", "catch", "rescue", "compensate"):
-        fix = "catch the error in the handler; `when_exhausted: skip` goes on without the step"
-        return "an edge `depends_on: {STEP: failure}`", fix
+    if level != "step":
+        return None
+    if bare in ("onfailure", "onerror", "catch", "rescue", "compensate"):
+        return "an edge", "write `depends_on: {STEP: failure}` in the step that handles the failure"
+    if bare in ("onsuccess", "then"):
+        return "an edge", "write `depends_on: [STEP]` in the step that comes next"
+    if bare in ("onexit", "always", "finally", "cleanup"):
+        return "`finally`", "write the step under `finally:`, at the top of the flow"
     return None
 
 

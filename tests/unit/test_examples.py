@@ -24,7 +24,7 @@ def test_a_valid_example_compiles_without_a_finding(path: Path) -> None:
     assert [finding.message for finding in checked.diagnostics] == []
     flow = checked.require()
     definition = compiler.compile_flow(flow, source=checked.source)
-    assert sorted(definition.order) == sorted(flow.steps)
+    assert sorted(definition.order) == sorted([*flow.steps, *flow.finally_])
     assert json.loads(compiler.canonical(definition.body)) == definition.body
 
 

@@ -56,9 +56,11 @@ def test_the_schema_is_draft_7() -> None:
         (model.Flow, SCHEMA["properties"]),
         (model.Step, DEFINITIONS["step"]["properties"]),
         (model.Retry, DEFINITIONS["retry"]["properties"]),
+        (model.Wait, DEFINITIONS["wait"]["properties"]),
+        (model.Repeat, DEFINITIONS["repeat"]["properties"]),
         (model.Defaults, SCHEMA["properties"]["defaults"]["properties"]),
     ],
-    ids=["flow", "step", "retry", "defaults"],
+    ids=["flow", "step", "retry", "wait", "repeat", "defaults"],
 )
 def test_the_keys_of_the_schema_are_the_fields_of_the_model(
     kind: Any, properties: dict[str, Any]
@@ -87,7 +89,6 @@ def test_keys_of_later_releases_are_not_in_the_schema() -> None:
     for level, properties in (
         ("flow", SCHEMA["properties"]),
         ("step", DEFINITIONS["step"]["properties"]),
-        ("retry", DEFINITIONS["retry"]["properties"]),
     ):
         assert not set(vocabulary.LATER[level]) & set(properties)  # type: ignore[index]
 
@@ -122,7 +123,13 @@ FULL: dict[str, Any] = {
         },
         "l": {"items": True, "uniqueItems": True, "minItems": 0, "multipleOf": 2},
     },
-    "defaults": {"retry": 3, "timeout": "30s"},
+    "labels": {"team": "ml"},
+    "input_schema": {"type": "array", "items": {"type": "string"}},
+    "output": {"k": ["${{ input }}"]},
+    "timeout": "1h",
+    "fail_fast": False,
+    "defaults": {"retry": 3, "timeout": "30s", "queue": "q"},
+    "finally": {"z": {"handler": "b.c", "depends_on": []}},
     "steps": {
         "a": {
             "handler": "b.c",
@@ -131,13 +138,26 @@ FULL: dict[str, Any] = {
             "if": "true",
             "when_unmet": "fail",
             "map": [1],
-            "retry": {"max_attempts": 2, "base_delay": 1, "backoff": "fixed", "jitter": True},
+            "retry": {
+                "max_attempts": 2,
+                "base_delay": 1,
+                "backoff": "fixed",
+                "jitter": True,
+                "if": "error",
+            },
             "timeout": 5,
+            "max_parallel": 3,
+            "fail_fast": False,
+            "tolerate": "5%",
+            "repeat": {"until": "output", "every": 1, "max": None},
+            "queue": "q",
             "start_delay": 0,
             "when_exhausted": "skip",
             "description": "",
         },
         "b": {"handler": "b.c", "initial_tasks": 3, "map": "x", "if": False},
+        "c": {"flow": "other@0123456789ab", "depends_on": {"a": "any"}, "tolerate": 3},
+        "d": {"wait": {"for": "x", "until": 5, "event": "e.f", "timeout": "3d"}},
     },
 }
 STRANGE: list[Any] = [
@@ -159,6 +179,10 @@ STRANGE: list[Any] = [
     "input",
     "skip",
     "integer",
+    "any",
+    "101%",
+    "100.0%",
+    "other@0123456789ab",
     [],
     ["a"],
     ["a", "a"],

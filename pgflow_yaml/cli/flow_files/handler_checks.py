@@ -22,8 +22,10 @@ def handler_findings(source: str, body: dict[str, Json], places: Settings) -> li
 
     handlers = Handlers(places.app_dir, places.allow)
     found: list[tuple[str, str, str, str]] = []
-    steps: Any = body["steps"]
+    steps: Any = {**_section(body, "steps"), **_section(body, "finally")}
     for slug, step in steps.items():
+        if "handler" not in step:
+            continue
         try:
             handler = handlers.get(step["handler"])
         except HandlerUnavailable as error:
@@ -34,6 +36,11 @@ def handler_findings(source: str, body: dict[str, Json], places: Settings) -> li
             for problem in signature_problems(handler, step.get("with", {}).get("ast"))
         ]
     return _placed(found, source)
+
+
+def _section(body: dict[str, Json], name: str) -> dict[str, Json]:
+    section = body.get(name)
+    return section if isinstance(section, dict) else {}
 
 
 def _placed(found: Sequence[tuple[str, str, str, str]], source: str) -> list[Diagnostic]:
@@ -58,20 +65,23 @@ def step_places(file: str, source: str) -> dict[str, str]:
     from pgflow_yaml.source import MappingNode, parse
 
     document = parse(source)
-    steps = document.root.get("steps") if isinstance(document.root, MappingNode) else None
-    if not isinstance(steps, MappingNode):
-        return {}
-    places = {}
-    for slug, (key, _) in steps.entries.items():
-        line, column = document.lines.position(key.start)
-        places[slug] = f"{file}:{line}:{column}"
+    places: dict[str, str] = {}
+    for name in ("steps", "finally"):
+        steps = document.root.get(name) if isinstance(document.root, MappingNode) else None
+        if isinstance(steps, MappingNode):
+            for slug, (key, _) in steps.entries.items():
+                line, column = document.lines.position(key.start)
+                places[slug] = f"{file}:{line}:{column}"
     return places
 
 
 def _place(document: Document, slug: str, key: str) -> Span | None:
     from pgflow_yaml.source import MappingNode
 
-    node = document.root
-    for name in ("steps", slug, key):
-        node = node.get(name) if isinstance(node, MappingNode) else None
-    return document.span(node) if node is not None else None
+    for section in ("steps", "finally"):
+        node = document.root
+        for name in (section, slug, key):
+            node = node.get(name) if isinstance(node, MappingNode) else None
+        if node is not None:
+            return document.span(node)
+    return None

@@ -1,0 +1,90 @@
+"""After which steps each step runs: unknown ones, those of the other section, cycles, limits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from pgflow_yaml.graph import cycles
+from pgflow_yaml.model import Edge
+from pgflow_yaml.source import MappingNode, Node, ScalarNode, SequenceNode
+from pgflow_yaml.suggestions import did_you_mean
+from pgflow_yaml.validation.report import Report, quoted
+from pgflow_yaml.validation.sentences import nearest_step
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAX_EDGES = 20_000  # S-19
+Edges = dict[str, dict[str, Edge]]
+
+
+def read_edges(
+    report: Report, steps: Mapping[str, Node], others: Mapping[str, object], *, final: bool
+) -> Edges:
+    """Read every `depends_on` of one section; `others` are the steps of the other one."""
+    edges: Edges = {name: {} for name in steps}
+    places: dict[tuple[str, str], Node] = {}
+    for name, step in steps.items():
+        if not isinstance(step, MappingNode):
+            continue
+        for item, edge in _dependencies(report, step):
+            parent = item.text
+            if parent in others and parent not in steps:
+                _report_other_section(report, item, final=final)
+            elif parent not in steps:
+                message = f"there is no step {quoted(parent)}{did_you_mean(parent, steps)}"
+                report.add("PF202", message, item, fix=nearest_step(parent, steps))
+            elif (name, parent) not in places:
+                edges[name][parent] = edge
+                places[name, parent] = item
+    for cycle in cycles(edges):
+        _report_cycle(report, cycle, places)
+    if len(places) > MAX_EDGES:
+        last = list(places.values())[MAX_EDGES]
+        message = f"the flow has {len(places):,} dependencies, more than {MAX_EDGES:,}"
+        report.add("PF209", message, last, fix="split the flow, or let fewer steps join")
+    return edges
+
+
+def _dependencies(report: Report, step: MappingNode) -> list[tuple[ScalarNode, Edge]]:
+    node = report.written(step, "depends_on")
+    if isinstance(node, ScalarNode) and node.text:
+        return [(node, "success")]
+    if isinstance(node, SequenceNode):
+        items = [item for item in node.items if isinstance(item, ScalarNode) and item.text]
+        return [(item, "success") for item in items]
+    if not isinstance(node, MappingNode):
+        return []
+    return [(key, _edge(report, value)) for key, value in node.entries.values()]
+
+
+def _edge(report: Report, node: Node) -> Edge:
+    if isinstance(node, ScalarNode) and report.usable(node):
+        return cast("Edge", node.text)
+    return "success"
+
+
+def _report_other_section(report: Report, item: ScalarNode, *, final: bool) -> None:
+    if final:
+        message = f"{quoted(item.text)} is no finally step; those depend on each other only"
+        fix = "remove it: they begin when all other steps are over"
+    else:
+        message = f"{quoted(item.text)} is a finally step, which runs after all others"
+        fix = "move this step under `finally`, or that one under `steps`"
+    report.add("PF236", message, item, fix=fix)
+
+
+def _report_cycle(report: Report, cycle: list[str], places: Mapping[tuple[str, str], Node]) -> None:
+    if len(cycle) == 1:
+        name = cycle[0]
+        fix = f'remove "{name}" from its own depends_on'
+        report.add("PF201", f'step "{name}" depends on itself', places[name, name], fix=fix)
+        return
+    edges = list(zip(cycle, [*cycle[1:], cycle[0]], strict=True))
+    last = min(edges, key=lambda edge: places[edge].start)
+    at = cycle.index(last[0])
+    walk = [*cycle[at:], *cycle[:at], cycle[at]]
+    shown = walk if len(walk) <= 12 else [*walk[:6], "…", *walk[-5:]]
+    message = f"these steps wait for each other: {' → '.join(shown)}"
+    fix = f'remove one of these dependencies, such as "{last[1]}" here'
+    report.add("PF201", message, places[last], fix=fix, label="each depends on the next")

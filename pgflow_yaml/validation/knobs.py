@@ -1,0 +1,136 @@
+"""Knobs of a step and of the flow, read into the model: durations, retry, repeat, wait, shares."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, cast
+
+from pgflow_yaml import durations
+from pgflow_yaml.model import (
+    DEFAULT_EVERY,
+    DEFAULT_ROUNDS,
+    Backoff,
+    Formula,
+    Percent,
+    Repeat,
+    Retry,
+    Wait,
+)
+from pgflow_yaml.source import MappingNode, Node, ScalarNode
+from pgflow_yaml.validation.report import Report, quoted
+
+if TYPE_CHECKING:
+    from pgflow_yaml.validation.formulas import Formulas
+
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9:.]+(Z|[+-][0-9:]+)?)?")
+
+
+def read_retry(report: Report, mapping: MappingNode, formulas: Formulas) -> Retry | None:
+    """Read `retry`; an int is `max_attempts` alone."""
+    node = report.value(mapping, "retry")
+    if isinstance(node, ScalarNode):
+        return Retry(max_attempts=integer(node))
+    if not isinstance(node, MappingNode):
+        return None
+    return Retry(
+        max_attempts=integer(report.value(node, "max_attempts")),
+        base_delay=duration(report, node, "base_delay"),
+        max_delay=duration(report, node, "max_delay"),
+        backoff=cast("Backoff | None", report.text(node, "backoff")),
+        jitter=boolean(report.value(node, "jitter")),
+        if_=formulas.expression(report.value(node, "if"), "retry.if"),
+    )
+
+
+def read_repeat(report: Report, mapping: MappingNode, formulas: Formulas) -> Repeat | None:
+    """Read `repeat`; a written `max: null` means that there is no limit."""
+    node = report.value(mapping, "repeat")
+    if not isinstance(node, MappingNode):
+        return None
+    until = formulas.expression(report.value(node, "until"), "repeat.until")
+    every = duration(report, node, "every")
+    if until is None:
+        return None
+    return Repeat(
+        until=until,
+        every=DEFAULT_EVERY if every is None else every,
+        max=integer(report.value(node, "max")) if "max" in node.entries else DEFAULT_ROUNDS,
+    )
+
+
+def read_wait(report: Report, mapping: MappingNode, formulas: Formulas) -> Wait | None:
+    """Read `wait`."""
+    node = report.value(mapping, "wait")
+    if not isinstance(node, MappingNode):
+        return None
+    return Wait(
+        for_=_wait_for(report, node, formulas),
+        until=_wait_until(report, node, formulas),
+        event=report.text(node, "event"),
+        timeout=duration(report, node, "timeout"),
+    )
+
+
+def _wait_for(report: Report, wait: MappingNode, formulas: Formulas) -> int | Formula | None:
+    """Read a duration, or an expression that gives one; a misspelt duration is no expression."""
+    node = report.value(wait, "for")
+    if not isinstance(node, ScalarNode):
+        return None
+    if not isinstance(node.value, str) or durations.milliseconds(node.text) is not None:
+        return duration(report, wait, "for")
+    meant = durations.suggestion(node.text)
+    if meant is not None:
+        message = f"a wait for {quoted(node.text)} is neither a duration nor an expression"
+        report.add("PF106", message, node, fix=f"write {meant}")
+        return None
+    return formulas.expression(node, "wait.for")
+
+
+def _wait_until(report: Report, wait: MappingNode, formulas: Formulas) -> Formula | None:
+    node = report.value(wait, "until")
+    if isinstance(node, ScalarNode) and _DATE.fullmatch(node.text.strip()):
+        text = node.text.strip()
+        message = "a fixed time is a text, and a text has quotes inside of an expression"
+        report.add("PF106", message, node, fix=f"write until: '\"{text}\"'")
+        return None
+    return formulas.expression(node, "wait.until")
+
+
+def read_tolerate(report: Report, mapping: MappingNode) -> int | Percent:
+    """Read how many items may fail: a number, or a share."""
+    node = report.value(mapping, "tolerate")
+    if not isinstance(node, ScalarNode):
+        return 0
+    if isinstance(node.value, str):
+        share = float(node.value.removesuffix("%"))
+        return Percent(percent=share) if share else 0
+    return integer(node) or 0
+
+
+def duration(report: Report, mapping: MappingNode, key: str) -> int | None:
+    """Read a duration as milliseconds."""
+    node = report.value(mapping, key)
+    if not isinstance(node, ScalarNode) or not isinstance(node.value, str | int | float):
+        return None
+    found = durations.milliseconds(node.value)
+    if found is None:
+        return None
+    if found > durations.MAX_MILLISECONDS:
+        message = f"a {key} of {quoted(node.text)} is longer than 365 days"
+        report.add("PF109", message, node, fix="write 365d or less")
+    elif key == "timeout" and found < 1:
+        message = f"a timeout of {quoted(node.text)} is less than a millisecond"
+        report.add("PF109", message, node, fix="write 60s, or leave it out")
+    return found
+
+
+def integer(node: Node | None) -> int | None:
+    """Read a whole number."""
+    value = node.value if isinstance(node, ScalarNode) else None
+    return int(value) if isinstance(value, int | float) else None
+
+
+def boolean(node: Node | None) -> bool | None:
+    """Read true or false."""
+    value = node.value if isinstance(node, ScalarNode) else None
+    return value if isinstance(value, bool) else None

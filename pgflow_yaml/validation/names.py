@@ -1,0 +1,195 @@
+"""The names that an expression may read, place by place (`workflow-language` §3.4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from pgflow_yaml.source import Document, MappingNode, Node, SequenceNode
+from pgflow_yaml.suggestions import did_you_mean
+from pgflow_yaml.validation.report import quoted
+from pgflow_yaml.validation.sentences import nearest_step
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pgflow_yaml.graph import Ancestors
+    from pgflow_yaml.model import Json
+
+Place = Literal["if", "map", "with", "output", "repeat.until", "retry.if", "wait.for", "wait.until"]
+
+# Every name of the language, also those of other places: they are refused by name, not as unknown.
+ROOTS = frozenset(
+    {"input", "steps", "run", "item", "index", "secrets", "output", "iteration", "error", "attempt"}
+)
+EVERYWHERE = frozenset({"input", "steps", "run"})
+_HOME: dict[str, Place] = {
+    "output": "repeat.until",
+    "iteration": "repeat.until",
+    "error": "retry.if",
+    "attempt": "retry.if",
+}
+_RUN = ("id", "flow", "version", "started_at", "scheduled_at", "labels", "parent")
+_RUN_AT_ITS_END = ("status", "failed", "unhandled", "skipped")
+_PARENT = ("id", "step", "index")
+_ERROR = ("type", "message", "attempts")
+
+
+class Problem(NamedTuple):
+    """Why a path cannot be read: a finding, and how many words of the path it marks."""
+
+    code: str
+    words: int
+    message: str
+    fix: str
+    label: str | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Scope:
+    """What the expressions of one step, or of the flow itself, may name."""
+
+    document: Document
+    owner: str
+    """`step "a"`, or the key of the flow in which the expression stands."""
+    step: str | None = None
+    final: bool = False
+    kind: str | None = None
+    fields: Mapping[str, Json] | None
+    fields_are_unreadable: bool
+    steps: Mapping[str, object]
+    finals: Mapping[str, object]
+    ancestors: Ancestors | None = None
+    depends_on: Node | None = None
+    item: bool = False
+    index: bool = False
+
+    def problem(self, root: str, rest: Sequence[str], *, place: Place) -> Problem | None:
+        """Return why a path cannot be read in a place, or None when it can."""
+        if root == "input":
+            return self._input(rest)
+        if root == "steps":
+            return self._steps(rest) if rest else None
+        if root == "run":
+            return self._run(rest)
+        if root in ("item", "index"):
+            return self._item(root, place=place)
+        if root == "secrets":
+            return self._secret(place=place)
+        if _HOME[root] != place:
+            fix = "read steps.NAME.output or steps.NAME.error of an ancestor"
+            return Problem("PF230", 1, f"`{root}` is only known in `{_HOME[root]}`", fix)
+        if root == "error" and rest and rest[0] not in _ERROR[:2]:
+            return _no_key("an error", rest[0], _ERROR[:2], words=2)
+        return None
+
+    def _input(self, rest: Sequence[str]) -> Problem | None:
+        if not rest or self.fields_are_unreadable:
+            return None
+        if self.fields is not None and rest[0] in self.fields:
+            return None
+        name = rest[0]
+        if not self.fields:
+            message = f"input.{name} is read, but this flow declares no input"
+            return Problem(
+                "PF207", 2, message, f"declare it: `input: {{{name}: {{type: string}}}}`"
+            )
+        shown = ", ".join(list(self.fields)[:10]) + (", …" if len(self.fields) > 10 else "")
+        fix = f"the input has {shown}; or declare {name} under `input`"
+        meant = did_you_mean(name, self.fields)
+        return Problem("PF207", 2, f"{quoted(name)} is no field of the input{meant}", fix)
+
+    def _run(self, rest: Sequence[str]) -> Problem | None:
+        if not rest or (self.final and rest[0] in _RUN_AT_ITS_END):
+            return None
+        if rest[0] in _RUN_AT_ITS_END:
+            message = f"`run.{rest[0]}` is only known in `finally`"
+            fix = "read steps.NAME.status of an ancestor, or move this under `finally`"
+            return Problem("PF230", 2, message, fix)
+        if rest[0] not in _RUN:
+            known = (*_RUN, *_RUN_AT_ITS_END) if self.final else _RUN
+            return _no_key("a run", rest[0], known, words=2)
+        if rest[0] == "parent" and len(rest) > 1 and rest[1] not in _PARENT:
+            return _no_key("`run.parent`", rest[1], _PARENT, words=3)
+        return None
+
+    def _steps(self, rest: Sequence[str]) -> Problem | None:
+        if self.owner == "defaults":
+            message = "`steps` is not known in `defaults`, which concern every step"
+            return Problem("PF230", 1, message, "write this `retry.if` in the step that needs it")
+        problem = self._step(rest[0])
+        if problem is None and rest[1:2] == ["error"] and len(rest) > 2 and rest[2] not in _ERROR:
+            return _no_key("an error", rest[2], _ERROR, words=4)
+        return problem
+
+    def _step(self, name: str) -> Problem | None:
+        if name == self.step:
+            message = f'step "{name}" reads steps.{name}, which is itself'
+            return Problem("PF203", 2, message, "read a step that it depends on")
+        if name not in self.steps and name not in self.finals:
+            message = f"there is no step {quoted(name)}{did_you_mean(name, self.steps)}"
+            return Problem("PF202", 2, message, nearest_step(name, self.steps))
+        if name in self.finals and not self.final:
+            message = f"{self.owner} reads steps.{name}, a finally step, which runs last"
+            return Problem("PF203", 2, message, "read a step of `steps`")
+        if self.step is None or self.ancestors is None or (self.final and name in self.steps):
+            return None
+        if self.ancestors.includes(name, of=self.step):
+            return None
+        message = f"{self.owner} reads steps.{name}, which is not among its ancestors"
+        label = f'not an ancestor of "{self.step}"'
+        return Problem("PF203", 2, message, self._depends_on_fix(name, self.step), label)
+
+    def _depends_on_fix(self, name: str, step: str) -> str:
+        if self.ancestors is not None and self.ancestors.includes(step, of=name):
+            return f'"{name}" itself runs after "{step}": read it in a later step'
+        node = self.depends_on
+        if not isinstance(node, SequenceNode | MappingNode):
+            return f"add `depends_on: [{name}]` to the step"
+        line, _ = self.document.lines.position(node.start)
+        more = name if isinstance(node, SequenceNode) else f"{name}: success"
+        written = self.document.text[node.start : node.end]
+        if written[:1] in ("[", "{") and "\n" not in written:
+            inner = written[1:-1].strip().rstrip(",")
+            whole = f"{written[0]}{inner}{', ' if inner else ''}{more}{written[-1]}"
+            return f'add "{more}" to depends_on in line {line}:  depends_on: {whole}'
+        return f'add "{more}" to depends_on in line {line}'
+
+    def _item(self, root: str, *, place: Place) -> Problem | None:
+        if place in ("if", "map"):
+            why = "`if` and `map` are decided before there are tasks"
+            message = f"`{root}` is only known in `with`: {why}"
+            return Problem("PF230", 1, message, "read the list itself, as `map` does")
+        if place != "with":
+            message = f"`{root}` is only known in `with`"
+            return Problem("PF230", 1, message, "read the list itself, as `map` does")
+        if root == "index" and not self.index:
+            message = (
+                f"`index` is only known in a step with `map` or `initial_tasks`; "
+                f"{self.owner} has neither"
+            )
+            fix = "add `map:` or `initial_tasks:`, or read something else"
+            return Problem("PF230", 1, message, fix)
+        if root == "item" and not self.item:
+            message = f"`item` is only known in a step with `map`; {self.owner} has none"
+            fix = "read `index`" if self.index else "add `map:`, or read something else"
+            return Problem("PF230", 1, message, fix)
+        return None
+
+    def _secret(self, *, place: Place) -> Problem | None:
+        """A secret is known to the worker alone: what the database evaluates cannot read it."""
+        if place == "with" and self.kind == "flow":
+            message = "`secrets` cannot go to a child flow: it would be stored as the child's input"
+            return Problem(
+                "PF230", 1, message, "name the secret in the step of the child that needs it"
+            )
+        if place != "with":
+            message = "`secrets` is only known in `with` of a step with a `handler`"
+            fix = 'give it to the handler that needs it: `with: {key: "${{ secrets.KEY }}"}`'
+            return Problem("PF230", 1, message, fix)
+        return None
+
+
+def _no_key(holder: str, name: str, known: Sequence[str], *, words: int) -> Problem:
+    message = f"{holder} has no `{name}`{did_you_mean(name, known)}"
+    return Problem("PF215", words, message, f"it has {', '.join(known)}")
