@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pgflow_yaml.testing.running import find_tests, play, prepare
+from pgflow_yaml.testing.running import Player, find_tests, prepare
 
 from .database import project_dir
 from .failures import BAD
@@ -86,16 +86,18 @@ def _play_all(
         for each, _ in plans:
             _tell_file(each, options)
         return [(each, []) for each, _ in plans]
-    from pgflow_yaml.testing.databases import test_databases
+    from pgflow_yaml.testing.databases import project_databases
 
     results = []
-    with test_databases(project_dir()) as databases:
+    with project_databases(project_dir()) as databases:
         for each, cases in plans:
             _tell_file(each, options)
-            found = []
-            for result in play(each, cases, databases, settings):
-                _tell(each, result, options)
-                found.append(result)
+            found: list[Result] = []
+            if cases:
+                with Player(each, databases, settings) as player:
+                    for case in cases:
+                        found.append(player.play(case))
+                        _tell(each, found[-1], options)
             results.append((each, found))
     return results
 

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pgflow_yaml.testing.databases import test_databases
+from pgflow_yaml.testing.databases import project_databases
 
 from .database import project_dir
 
@@ -29,7 +29,7 @@ def again_and_again(paths: Sequence[str], app_dir: Path | None, options: Options
     """Test whenever something changes, until Ctrl-C; the server is kept running meanwhile."""
     words = [word for word in sys.argv[1:] if word != "--watch"]
     folders = [Path(path) for path in paths] + [app_dir or Path()]
-    with test_databases(project_dir()):
+    with project_databases(project_dir()):
         while True:
             before = _state(folders)
             subprocess.run([sys.executable, "-m", "pgflow_yaml", *words], check=False)

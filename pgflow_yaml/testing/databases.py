@@ -39,7 +39,7 @@ class Databases:
 
 
 @contextmanager
-def test_databases(project_dir: Path) -> Iterator[Databases]:
+def project_databases(project_dir: Path) -> Iterator[Databases]:
     """Start or join the server for the tests of a project."""
     folder = embedded.places(project_dir).home / "tests"
     folder.mkdir(exist_ok=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self, cast
 
 from pgflow_yaml import project
 from pgflow_yaml.calls import Handlers, to_json_text
@@ -20,10 +21,12 @@ from pgflow_yaml.testing.flows import Library, children, with_stand_ins
 from pgflow_yaml.testing.reading import read_suite
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
+    from pgflow_yaml.model import Json
     from pgflow_yaml.project import Settings
     from pgflow_yaml.testing.databases import Databases
+    from pgflow_yaml.testing.driver import Played
     from pgflow_yaml.testing.flows import Flow
     from pgflow_yaml.testing.model import Case, Mock, Suite
 
@@ -97,61 +100,75 @@ def prepare(path: Path) -> TestedFile:
     return tested
 
 
-def play(
-    tested: TestedFile, cases: Sequence[Case], databases: Databases, settings: Settings
-) -> Iterator[Result]:
-    """Play cases of a test file, one after the other, in a database of their own."""
-    assert tested.suite is not None
-    if not cases:
-        return
-    handlers = Handlers(settings.app_dir, settings.allow)
-    with databases.fresh() as conninfo, Store(conninfo, name="pgflow-yaml test") as store:
-        driver = Driver(store=store, handlers=handlers)
-        for case in cases:
-            began = time.monotonic()
-            found = _play(tested, case, store, driver)
-            yield Result(name=case.name, seconds=time.monotonic() - began, diagnostics=found)
+class Player:
+    """Plays the cases of a test file, one after the other, in a database of their own."""
 
+    def __init__(self, tested: TestedFile, databases: Databases, settings: Settings) -> None:
+        assert tested.suite is not None
+        assert tested.flow is not None
+        self._tested, self._document, self._flow = tested, tested.suite.document, tested.flow
+        self._databases, self._settings = databases, settings
+        self._open = ExitStack()
 
-def _play(tested: TestedFile, case: Case, store: Store, driver: Driver) -> Sequence[Diagnostic]:
-    assert tested.suite is not None
-    assert tested.flow is not None
-    document = tested.suite.document
-    span = document.span(case.input_node or case.node)
-    definition = with_stand_ins(tested.flow, case.mocks)
-    _, problems = apply_defaults_and_check(definition.body.get("input"), case.input)  # type: ignore[arg-type]
-    try:
+    def __enter__(self) -> Self:
+        """Make the database."""
+        conninfo = self._open.enter_context(self._databases.fresh())
+        self._store = self._open.enter_context(Store(conninfo, name="pgflow-yaml test"))
+        handlers = Handlers(self._settings.app_dir, self._settings.allow)
+        self._driver = Driver(store=self._store, handlers=handlers)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Throw it away."""
+        self._open.close()
+
+    def play(self, case: Case) -> Result:
+        """Play one case."""
+        began = time.monotonic()
+        found = self._findings(case)
+        return Result(name=case.name, seconds=time.monotonic() - began, diagnostics=found)
+
+    def _findings(self, case: Case) -> Sequence[Diagnostic]:
+        at = self._document.span(case.node)
+        try:
+            played = self._played(case)
+        except InvalidInput as error:
+            span = self._document.span(case.input_node or case.node)
+            return [
+                Diagnostic(
+                    code=REFUSED, message=f"the flow refuses this input: {_said(each)}", span=span
+                )
+                for each in error.problems
+            ]
+        except NoHandler as error:
+            fix = f"add `{error.step}: {{output: …}}` to the mocks of the case"
+            return [Diagnostic(code=NO_HANDLER, message=error.message, span=at, help=fix)]
+        except PgflowError as error:
+            return [Diagnostic(code=NOT_DONE, message=error.message, span=at)]
+        return differences(case, played, self._document)
+
+    def _played(self, case: Case) -> Played:
+        definition = with_stand_ins(self._flow, case.mocks)
+        fields = cast("dict[str, Json] | None", definition.body.get("input"))
+        _, problems = apply_defaults_and_check(fields, case.input)
         if problems:
-            raise InvalidInput(problems=problems)  # noqa: TRY301 (as the database refuses it)
-        for name, child in tested.family.items():
+            raise InvalidInput(problems=problems)
+        for name, child in self._tested.family.items():
             if name != definition.name:
-                store.deploy(with_stand_ins(child, _nested(case, tested, name)))
-        store.deploy(definition)
-        text = to_json_text(case.input)
-        played = driver.play(
-            case, name=definition.name, version=definition.version, input_text=text
+                self._store.deploy(with_stand_ins(child, _nested(case, self._flow, name)))
+        self._store.deploy(definition)
+        return self._driver.play(
+            case,
+            name=definition.name,
+            version=definition.version,
+            input_text=to_json_text(case.input),
         )
-    except InvalidInput as error:
-        return [
-            Diagnostic(
-                code=REFUSED, message=f"the flow refuses this input: {_said(each)}", span=span
-            )
-            for each in error.problems
-        ]
-    except NoHandler as error:
-        fix = f"add `{error.step}: {{output: …}}` to the mocks of the case"
-        span = document.span(case.node)
-        return [Diagnostic(code=NO_HANDLER, message=error.message, span=span, help=fix)]
-    except PgflowError as error:
-        return [Diagnostic(code=NOT_DONE, message=error.message, span=document.span(case.node))]
-    return differences(case, played, document)
 
 
-def _nested(case: Case, tested: TestedFile, child: str) -> dict[str, Mock]:
+def _nested(case: Case, flow: Flow, child: str) -> dict[str, Mock]:
     """Return the mocks for the steps of a child flow, of whichever step runs it."""
-    assert tested.flow is not None
     found: dict[str, Mock] = {}
-    for slug, name in children(tested.flow):
+    for slug, name in children(flow):
         if name == child and slug in case.mocks:
             found.update(case.mocks[slug].mocks)
     return found

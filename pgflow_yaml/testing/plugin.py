@@ -1,0 +1,133 @@
+"""A plugin of pytest: each case of a `*.test.yaml` file is a test.
+
+pytest loads it wherever this package is installed, so it imports nothing of ours before it has
+found such a file. `-p no:pgflow_yaml` leaves it out.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from pgflow_yaml.errors import Diagnostic
+    from pgflow_yaml.testing.databases import Databases
+    from pgflow_yaml.testing.model import Case
+    from pgflow_yaml.testing.running import Player, TestedFile
+
+_OURS = re.compile(rb"^cases:", re.MULTILINE), re.compile(rb"^flow:", re.MULTILINE)
+_OPEN = pytest.StashKey[ExitStack]()
+_DATABASES = pytest.StashKey["Databases"]()
+
+
+class Different(Exception):
+    """A run that did not come to what its case expects, or a file with mistakes."""
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Take the test files of flows; other people's `*.test.yaml` are left alone."""
+    if not file_path.name.endswith(".test.yaml"):
+        return None
+    content = file_path.read_bytes()
+    if not all(found.search(content) for found in _OURS):
+        return None
+    made: FlowTests = FlowTests.from_parent(parent, path=file_path)
+    return made
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Let the database server go, if there was one."""
+    if (opened := config.stash.get(_OPEN, None)) is not None:
+        opened.close()
+
+
+class FlowTests(pytest.File):
+    """A test file of a flow."""
+
+    tested: TestedFile
+    player: Player
+
+    def collect(self) -> Iterable[pytest.Item]:
+        """Read the file and its flow; mistakes are an error of the collection."""
+        from pgflow_yaml.testing.running import prepare  # noqa: PLC0415
+
+        self.tested = prepare(self.path)
+        if self.tested.flow_error is not None:
+            wrong = self.tested.flow_error
+            raise Different(_frames(wrong.file, wrong.source, wrong.diagnostics))
+        if self.tested.diagnostics or self.tested.suite is None:
+            raise Different(_frames(self.nodeid, self.tested.source, self.tested.diagnostics))
+        for case in self.tested.suite.cases:
+            made: FlowCase = FlowCase.from_parent(self, name=case.name, case=case)
+            yield made
+
+    def setup(self) -> None:
+        """Make a database for the cases of this file."""
+        from pgflow_yaml import project  # noqa: PLC0415
+        from pgflow_yaml.testing.running import Player  # noqa: PLC0415
+
+        settings = project.settings(self.config.rootpath, flags={}, environ=os.environ)
+        self.player = Player(self.tested, _databases(self.config), settings)
+        self.player.__enter__()
+
+    def teardown(self) -> None:
+        """Delete it."""
+        self.player.__exit__()
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException]) -> Any:  # type: ignore[override]
+        """Show mistakes as frames, without a traceback."""
+        if isinstance(excinfo.value, Different):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo)
+
+
+class FlowCase(pytest.Item):
+    """One case."""
+
+    def __init__(self, *, case: Case, **more: Any) -> None:
+        super().__init__(**more)
+        self.case = case
+
+    def runtest(self) -> None:
+        """Play it."""
+        assert isinstance(self.parent, FlowTests)
+        result = self.parent.player.play(self.case)
+        if not result.passed:
+            source = self.parent.tested.source
+            raise Different(_frames(self.parent.nodeid, source, result.diagnostics))
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException]) -> Any:  # type: ignore[override]
+        """Show what differs as frames, without a traceback."""
+        if isinstance(excinfo.value, Different):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo)
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        """Say where the case stands."""
+        assert isinstance(self.parent, FlowTests)
+        suite = self.parent.tested.suite
+        line = suite.document.span(self.case.node).line if suite else 1
+        return self.path, line - 1, f"case {self.name}"
+
+
+def _databases(config: pytest.Config) -> Databases:
+    """Start or join the server when the first case needs it."""
+    from pgflow_yaml.testing.databases import project_databases  # noqa: PLC0415
+
+    if _DATABASES not in config.stash:
+        opened = config.stash[_OPEN] = ExitStack()
+        config.stash[_DATABASES] = opened.enter_context(project_databases(config.rootpath))
+    return config.stash[_DATABASES]
+
+
+def _frames(file: str, source: str, found: Iterable[Diagnostic]) -> str:
+    from pgflow_yaml.frames import render  # noqa: PLC0415
+
+    return "\n\n".join(render(each, file=file, source=source) for each in found)
