@@ -65,6 +65,16 @@ def apply_defaults_and_check(spec: Spec | None, value: Json) -> tuple[Json, list
     return filled, problems
 
 
+def problems_of(definition: Mapping[str, Any], value: Json) -> list[Problem]:
+    """Return every problem of a run's input, by the `input` or `input_schema` of a definition."""
+    if "input_schema" in definition:
+        schema = definition["input_schema"]
+        if schema is False:
+            return [_problem("", "is refused: this flow takes none")]
+        return check_value(schema, value, path="")
+    return apply_defaults_and_check(definition.get("input"), value)[1]
+
+
 def from_pairs(spec: Spec | None, pairs: Iterable[str]) -> tuple[dict[str, Json], list[Problem]]:
     """Read `name=value` texts by the types of their fields; the result still has to be checked."""
     fields = spec or {}

@@ -71,7 +71,7 @@ class Chosen:
 
     name: str
     version: str
-    spec: Any
+    definition: Mapping[str, Any]
     places: Callable[[], Mapping[str, str]]
 
 
@@ -82,13 +82,13 @@ def run_here(request: Request, options: Options) -> int:
     loaded = _load(request.flows, settings)
     definitions = require_valid(loaded, options)
     # A wrong input is told before anything is stored or started.
-    given = read_input(request.inputs, _spec(definitions[0].body)) if definitions else None
+    given = read_input(request.inputs, definitions[0].body) if definitions else None
     with database(options) as place, place.store() as store, _result_stream() as out:
         if given is not None:
             chosen = _deploy(store, loaded, place=place, options=options)
         else:
             chosen = _active(store, request.flows[0], settings)
-            given = read_input(request.inputs, chosen.spec)
+            given = read_input(request.inputs, chosen.definition)
         started = store.start_run(
             chosen.name, as_text(given), key=request.key, version=chosen.version
         )
@@ -117,10 +117,6 @@ def _work_and_follow(store: Store, worker: Worker, followed: Followed, *, option
     except (KeyboardInterrupt, PgflowError):
         options.note(f"run is kept: pgflow-yaml watch {followed.run_id[:8]}")
         raise
-
-
-def _spec(body: Mapping[str, Any]) -> Any:
-    return body.get("input")
 
 
 def _load(flows: Sequence[str], settings: Settings) -> list[Loaded]:
@@ -153,7 +149,7 @@ def _deploy(store: Store, loaded: Sequence[Loaded], *, place: Database, options:
     return Chosen(
         name=first.definition.name,
         version=first.definition.version,
-        spec=_spec(first.definition.body),
+        definition=first.definition.body,
         places=partial(step_places, first.file, first.source),
     )
 
@@ -166,8 +162,7 @@ def _active(store: Store, name: str, settings: Settings) -> Chosen:
     wrong = handler_findings(found["source"], found["definition"], settings)
     if wrong:
         raise InvalidFlow(f"{name}@{found['version']}", found["source"], wrong)
-    spec = _spec(found["definition"])
-    return Chosen(name=name, version=found["version"], spec=spec, places=dict)
+    return Chosen(name=name, version=found["version"], definition=found["definition"], places=dict)
 
 
 def _detached(started: Mapping[str, Any], options: Options) -> str:

@@ -6,12 +6,12 @@ import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pgflow_yaml.errors import Diagnostic, InvalidInput, Span
-from pgflow_yaml.inputs import apply_defaults_and_check, from_pairs
+from pgflow_yaml.inputs import from_pairs, problems_of
 from pgflow_yaml.json_text import NotJson, read_json
 from pgflow_yaml.positions import Lines
 
@@ -37,7 +37,7 @@ class Text:
     text: str
 
 
-def read_input(texts: Sequence[str], spec: Spec) -> dict[str, Json]:
+def read_input(texts: Sequence[str], definition: Mapping[str, Any]) -> Json:
     """Read what was given as --input and check it; RefusedInput has a frame for each problem.
 
     Defaults are left to the database, which puts them in itself.
@@ -47,15 +47,18 @@ def read_input(texts: Sequence[str], spec: Spec) -> dict[str, Json]:
     if len(whole) > 1:
         raise click.UsageError("--input takes one JSON text or @file; name=value may be repeated")
     value, where = _read_whole(whole[0]) if whole else ({}, None)
+    if pairs and not isinstance(value, dict):
+        raise click.UsageError("name=value can be added only to an object")
+    spec: Spec = definition.get("input")
     named, problems = from_pairs(spec, pairs)
     if isinstance(value, dict):
         value = {**value, **named}
-    _, refused = apply_defaults_and_check(spec, value)
+    refused = problems_of(definition, value)
     unread = {problem["path"] for problem in problems}
     problems += [problem for problem in refused if problem["path"] not in unread]
     if problems:
         raise _located(problems, where, pairs, spec=spec)
-    return value if isinstance(value, dict) else {}
+    return value
 
 
 def as_text(value: Json) -> str:

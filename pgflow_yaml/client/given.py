@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pgflow_yaml.calls.boundary import Unserialisable, to_json_text
 from pgflow_yaml.errors import InvalidInput
-from pgflow_yaml.inputs import apply_defaults_and_check
+from pgflow_yaml.inputs import problems_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -29,7 +29,7 @@ def input_text(value: Json) -> str:
 
 def check_input(definition: Mapping[str, Any], given: Json) -> None:
     """Raise InvalidInput with every problem: the database checks only the top of each field."""
-    _, problems = apply_defaults_and_check(definition.get("input"), given)
+    problems = problems_of(definition, given)
     if problems:
         raise InvalidInput(problems=problems)
 

@@ -45,8 +45,9 @@ class Store(Link):
     ) -> dict[str, Any]:
         """Store a version; {name, version, flow_slug, status, active}."""
         body, facts = json.dumps(definition.body), None if git is None else json.dumps(git)
+        labels = json.dumps(dict(definition.labels)) if definition.labels else None
         reply: dict[str, Any] = self.ask(
-            "select pgflow.deploy(%s::jsonb, %s, %s::text[], %s, %s, %s::jsonb, %s)",
+            "select pgflow.deploy(%s::jsonb, %s, %s::text[], %s, %s, %s::jsonb, %s, %s::jsonb)",
             [
                 body,
                 definition.version,
@@ -55,6 +56,7 @@ class Store(Link):
                 definition.description,
                 facts,
                 activate,
+                labels,
             ],
         )
         return reply

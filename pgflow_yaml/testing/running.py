@@ -6,12 +6,12 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, cast
+from typing import TYPE_CHECKING, Self
 
 from pgflow_yaml import project
 from pgflow_yaml.calls import Handlers, to_json_text
 from pgflow_yaml.errors import Diagnostic, InvalidFlow, InvalidInput, NotFound, PgflowError
-from pgflow_yaml.inputs import apply_defaults_and_check
+from pgflow_yaml.inputs import problems_of
 from pgflow_yaml.store import Store
 from pgflow_yaml.testing.calling import NoHandler
 from pgflow_yaml.testing.checks import misfits
@@ -23,7 +23,6 @@ from pgflow_yaml.testing.reading import read_suite
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pgflow_yaml.model import Json
     from pgflow_yaml.project import Settings
     from pgflow_yaml.testing.databases import Databases
     from pgflow_yaml.testing.driver import Played
@@ -149,8 +148,7 @@ class Player:
 
     def _played(self, case: Case) -> Played:
         definition = with_stand_ins(self._flow, case.mocks)
-        fields = cast("dict[str, Json] | None", definition.body.get("input"))
-        _, problems = apply_defaults_and_check(fields, case.input)
+        problems = problems_of(definition.body, case.input)
         if problems:
             raise InvalidInput(problems=problems)
         for name, child in self._tested.family.items():

@@ -20,12 +20,13 @@ SPEC: dict[str, Json] = {
     "name": {"type": "string", "default": "x"},
     "items": {"type": "array", "items": {"type": "object"}, "default": []},
 }
+FLOW: dict[str, Any] = {"flow": "a", "input": SPEC, "steps": {}}
 
 
 def refused(*texts: str) -> list[tuple[str, str, str | None]]:
     """What is wrong: the file, the message, and the text under the caret."""
     with pytest.raises(InvalidFlow) as caught:
-        read_input(texts, SPEC)
+        read_input(texts, FLOW)
     lines = caught.value.source.split("\n")
     found = []
     for finding in caught.value.diagnostics:
@@ -37,7 +38,7 @@ def refused(*texts: str) -> list[tuple[str, str, str | None]]:
 
 def test_pairs_are_read_by_the_type_of_their_field() -> None:
     """`7` is a number for an integer and a text for a string."""
-    assert read_input(["order_id=7", "name=7"], SPEC) == {"order_id": 7, "name": "7"}
+    assert read_input(["order_id=7", "name=7"], FLOW) == {"order_id": 7, "name": "7"}
 
 
 def test_json_a_file_and_pairs_give_the_same(tmp_path: Path) -> None:
@@ -46,9 +47,9 @@ def test_json_a_file_and_pairs_give_the_same(tmp_path: Path) -> None:
     file.write_text('{"order_id": 7, "name": "ada"}')
     wanted = {"order_id": 7, "name": "ada"}
 
-    assert read_input([file.read_text()], SPEC) == wanted
-    assert read_input([f"@{file}"], SPEC) == wanted
-    assert read_input(['{"order_id": 6}', "name=ada", "order_id=7"], SPEC) == wanted
+    assert read_input([file.read_text()], FLOW) == wanted
+    assert read_input([f"@{file}"], FLOW) == wanted
+    assert read_input(['{"order_id": 6}', "name=ada", "order_id=7"], FLOW) == wanted
 
 
 def test_a_mistake_in_json_has_its_place() -> None:
@@ -89,7 +90,7 @@ def test_a_key_that_stands_twice_in_json_is_refused_at_its_second_place(tmp_path
     assert refused(file.read_text()) == [("--input", message, '"a"')]
     assert refused(f"@{file}") == [(str(file), message, '"a"')]
     with pytest.raises(InvalidFlow) as caught:
-        read_input([f"@{file}"], SPEC)
+        read_input([f"@{file}"], FLOW)
     (finding,) = caught.value.diagnostics
     assert finding.span is not None
     assert (finding.span.line, finding.span.column) == (2, 21)
@@ -117,13 +118,24 @@ def test_what_is_no_object_of_json_is_refused(text: str) -> None:
 def test_a_wrong_use_of_the_option_is_a_usage_error(texts: list[str]) -> None:
     """Exit 2, as for other options."""
     with pytest.raises(click.UsageError):
-        read_input(texts, SPEC)
+        read_input(texts, FLOW)
 
 
 def test_a_flow_without_input_takes_none() -> None:
     """A field for a flow that declares none is refused."""
-    spec: Any = None
-
     with pytest.raises(InvalidFlow, match="which takes none"):
-        read_input(["a=1"], spec)
-    assert read_input([], spec) == {}
+        read_input(["a=1"], {"flow": "a"})
+    assert read_input([], {"flow": "a"}) == {}
+
+
+def test_an_input_that_is_no_object_is_held_against_its_schema() -> None:
+    """`input_schema` says what the whole input is; name=value cannot be added to a list."""
+    flow = {"input_schema": {"type": "array", "items": {"type": "integer"}}}
+
+    assert read_input(["[1, 2]"], flow) == [1, 2]
+    with pytest.raises(InvalidFlow, match=r"\[1\] must be integer"):
+        read_input(['[1, "b"]'], flow)
+    with pytest.raises(InvalidFlow, match="the input must be array, not object"):
+        read_input([], flow)
+    with pytest.raises(click.UsageError, match="only to an object"):
+        read_input(["[1]", "a=2"], flow)

@@ -50,8 +50,8 @@ def start_command(options: Options, *, flow: str, inputs: Sequence[str], key: st
     from pgflow_yaml.cli.run_input import as_text, read_input
 
     with connected(options) as store:
-        spec = active(store, flow)["definition"].get("input")
-        started = store.start_run(flow, as_text(read_input(inputs, spec)), key=key)
+        definition = active(store, flow)["definition"]
+        started = store.start_run(flow, as_text(read_input(inputs, definition)), key=key)
         if worker_settings().notify:
             store.wake()
     if options.json:
