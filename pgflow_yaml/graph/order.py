@@ -1,4 +1,4 @@
-"""The shape of a flow: cycles, levels, ancestors. All linear in steps and edges."""
+"""The order of steps: cycles, levels, ancestors. All linear in steps and edges."""
 
 from __future__ import annotations
 

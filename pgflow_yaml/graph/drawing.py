@@ -1,0 +1,129 @@
+"""What is to be seen of a flow or a run: nodes with a few words each, and edges with their kind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from pgflow_yaml import durations
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pgflow_yaml.model import Definition
+
+Section = Literal["steps", "finally"]
+EdgeKind = Literal["success", "failure", "any"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """A step, or several that were folded into one; `status` is set in the picture of a run."""
+
+    slug: str
+    label: str
+    section: Section = "steps"
+    notes: tuple[str, ...] = ()
+    status: str | None = None
+    folded: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The label with its notes."""
+        return f"{self.label} [{', '.join(self.notes)}]" if self.notes else self.label
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edge:
+    """One dependency, drawn from what comes first to what comes after it."""
+
+    source: str
+    target: str
+    kind: EdgeKind = "success"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawing:
+    """A flow to be drawn; edges name nodes of the drawing, and have no cycle."""
+
+    flow: str
+    nodes: tuple[Node, ...]
+    edges: tuple[Edge, ...]
+
+    def section(self, name: Section) -> Drawing:
+        """The part of it that shows the steps, or those under `finally`."""
+        nodes = tuple(node for node in self.nodes if node.section == name)
+        slugs = {node.slug for node in nodes}
+        edges = tuple(edge for edge in self.edges if edge.target in slugs)
+        return replace(self, nodes=nodes, edges=edges)
+
+    def parents(self) -> dict[str, list[str]]:
+        """Each node with those that it depends on."""
+        found: dict[str, list[str]] = {node.slug: [] for node in self.nodes}
+        for edge in self.edges:
+            found[edge.target].append(edge.source)
+        return found
+
+
+def of_definition(definition: Definition) -> Drawing:
+    """Draw a version of a flow."""
+    body: dict[str, Any] = definition.body
+    nodes, edges = [], []
+    sections: tuple[Section, ...] = ("steps", "finally")
+    for section in sections:
+        steps = body.get(section, {})
+        for slug in _sorted(steps, definition.order):
+            nodes.append(_node(slug, steps[slug], section))
+            edges += [
+                Edge(source=source, target=slug, kind=kind)
+                for source, kind in steps[slug].get("depends_on", {}).items()
+                if source in steps
+            ]
+    return Drawing(flow=definition.name, nodes=tuple(nodes), edges=tuple(edges))
+
+
+def with_statuses(
+    drawing: Drawing, statuses: Mapping[str, str], notes: Mapping[str, str]
+) -> Drawing:
+    """Show where each step of a run stands, and a note where there is one."""
+    nodes = [
+        replace(
+            node,
+            status=statuses.get(node.slug),
+            notes=(*node.notes, notes[node.slug]) if node.slug in notes else node.notes,
+        )
+        for node in drawing.nodes
+    ]
+    return replace(drawing, nodes=tuple(nodes))
+
+
+def _sorted(steps: Mapping[str, Any], order: Sequence[str]) -> list[str]:
+    """Put steps into the order of the file: JSON in the database has lost it."""
+    ranks = {slug: rank for rank, slug in enumerate(order)}
+    return sorted(steps, key=lambda slug: ranks.get(slug, len(ranks)))
+
+
+def _node(slug: str, step: Mapping[str, Any], section: Section) -> Node:
+    notes = []
+    if "flow" in step:
+        notes.append(f"flow {step['flow']}")
+    if "wait" in step:
+        notes.append(_wait(step["wait"]))
+    if "map" in step:
+        notes.append("map")
+    if "initial_tasks" in step:
+        notes.append(f"{step['initial_tasks']} tasks")
+    notes += [key for key in ("repeat", "if") if key in step]
+    kinds: list[str] = []
+    for source, kind in step.get("depends_on", {}).items():
+        if kind != "success":
+            kinds.append(f"after any end of {source}" if kind == "any" else f"if {source} fails")
+    return Node(slug=slug, label=slug, section=section, notes=tuple(notes + kinds))
+
+
+def _wait(wait: Mapping[str, Any]) -> str:
+    if "event" in wait:
+        return f"waits for {wait['event']}"
+    if isinstance(wait.get("for"), int):
+        return f"waits {durations.as_text(wait['for'])}"
+    return "waits for a time"

@@ -1,0 +1,209 @@
+"""A drawing as text: a picture with lines where it fits and can be read, else a table of levels."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pgflow_yaml.frames import cells, safe
+from pgflow_yaml.graph.channels import route
+from pgflow_yaml.graph.layout import lay_out
+from pgflow_yaml.graph.order import levels
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from pgflow_yaml.graph.channels import Gap
+    from pgflow_yaml.graph.drawing import Drawing, Node
+    from pgflow_yaml.graph.layout import Layout
+
+Segment = tuple[str, str]
+"""A piece of a line, and the status in whose style it is written; "" for none."""
+Line = list[Segment]
+
+_LEAST_AFTER = 16
+_UP, _RIGHT, _DOWN, _LEFT = 1, 2, 4, 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pen:
+    """What to draw with: a symbol for each status, and whether lines may leave ASCII."""
+
+    symbols: Mapping[str, str]
+    ascii: bool = False
+
+
+_UNICODE = {
+    0: " ",
+    _UP: "│",
+    _DOWN: "│",
+    _LEFT: "─",
+    _RIGHT: "─",
+    _UP | _RIGHT: "╰",
+    _UP | _LEFT: "╯",
+    _DOWN | _RIGHT: "╭",
+    _DOWN | _LEFT: "╮",
+    _UP | _DOWN: "│",
+    _LEFT | _RIGHT: "─",
+    _UP | _DOWN | _RIGHT: "├",
+    _UP | _DOWN | _LEFT: "┤",
+    _LEFT | _RIGHT | _DOWN: "┬",
+    _LEFT | _RIGHT | _UP: "┴",
+    _UP | _RIGHT | _DOWN | _LEFT: "┼",
+}
+
+
+def render(drawing: Drawing, *, width: int, pen: Pen) -> list[Line]:
+    """Draw both sections within so many columns."""
+    lines: list[Line] = []
+    for part in (drawing.section("steps"), drawing.section("finally")):
+        if not part.nodes:
+            continue
+        if part.nodes[0].section == "finally":
+            lines += [[], [("finally", "")]]
+        layout = lay_out(part)
+        gaps = route(layout)
+        picture = None if gaps is None else _picture(part, layout, gaps, pen)
+        if picture is None or max(map(_width, picture), default=0) > width:
+            picture = list(_table(part, width, pen))
+        lines += picture
+    return lines
+
+
+def _label(node: Node, pen: Pen) -> Line:
+    text = safe(node.text)
+    if node.status is None:
+        return [(text, "")]
+    symbol = pen.symbols.get(node.status, "?")
+    return [(f"{symbol} {safe(node.label)}", node.status), (text[len(safe(node.label)) :], "")]
+
+
+def _picture(drawing: Drawing, layout: Layout, gaps: Sequence[Gap], pen: Pen) -> list[Line]:
+    """Write the columns one after the other: names, then the lines to the next names."""
+    labels = {node.slug: _label(node, pen) for node in drawing.nodes}
+    height = 1 + max(layout.lines.values())
+    rows: list[Line] = [[] for _ in range(height)]
+    for number, layer in enumerate(layout.layers):
+        last = number == len(gaps)
+        cell_at = {layout.lines[cell]: cell for cell in layer}
+        width = max(_width(labels[c]) if isinstance(c, str) else 1 for c in layer)
+        drawn = {} if last else _drawn(gaps[number], pen)
+        for row in range(height):
+            cell = cell_at.get(row)
+            line = "-" if pen.ascii else "─"
+            if cell is None:
+                rows[row].append((" " * width, ""))
+            elif isinstance(cell, tuple):
+                rows[row].append((line * width, ""))
+            else:
+                rows[row] += labels[cell]
+                fill = width - _width(labels[cell])
+                leads = fill and not last and layout.links[cell]
+                rows[row].append((" " + line * (fill - 1) if leads else " " * fill, ""))
+            if not last:
+                text = drawn.get(row, " " * (gaps[number].width + 2))
+                # The line of a bend, or behind a short name, goes on; a long name has a blank.
+                full = cell is not None and layout.links[cell]
+                short = isinstance(cell, tuple) or (cell and _width(labels[cell]) < width)
+                rows[row].append(((line if full and short else " ") + text[1:], ""))
+    return [_trimmed(row) for row in rows]
+
+
+def _drawn(gap: Gap, pen: Pen) -> dict[int, str]:
+    """Draw the lines between two layers, row by row, with a blank column on both sides."""
+    masks: dict[tuple[int, int], int] = defaultdict(int)
+    crossed: set[tuple[int, int]] = set()
+    ends = set(gap.bends)
+    for wire in gap.wires:
+        column = wire.channel
+        for row in wire.sources:
+            _horizontal(masks, row, 0, column)
+        for row in wire.targets:
+            _horizontal(masks, row, column, gap.width - 1)
+        for row in range(wire.top, wire.bottom):
+            masks[row, column] |= _DOWN
+            masks[row + 1, column] |= _UP
+    for wire in gap.wires:
+        joined = {*wire.sources, *wire.targets}
+        crossed |= {
+            (row, wire.channel)
+            for row in range(wire.top + 1, wire.bottom)
+            if row not in joined and masks[row, wire.channel] & (_LEFT | _RIGHT)
+        }
+    rows = sorted({row for row, _ in masks})
+    return {
+        row: " "
+        + "".join(
+            _character(masks.get((row, column), 0), (row, column) in crossed, pen)
+            for column in range(gap.width)
+        )
+        + (("-" if pen.ascii else "─") if row in ends else " ")
+        for row in rows
+    }
+
+
+def _horizontal(masks: dict[tuple[int, int], int], row: int, first: int, last: int) -> None:
+    for column in range(first, last + 1):
+        masks[row, column] |= (_LEFT if column > first or first == 0 else 0) | (
+            _RIGHT if column < last or first != 0 else 0
+        )
+
+
+def _character(mask: int, crossed: bool, pen: Pen) -> str:  # noqa: FBT001 (a table look-up)
+    if crossed:
+        mask &= _UP | _DOWN
+    if not pen.ascii:
+        return _UNICODE[mask]
+    if mask in (0, _LEFT | _RIGHT, _LEFT, _RIGHT):
+        return " " if mask == 0 else "-"
+    return "|" if mask in (_UP | _DOWN, _UP, _DOWN) else "+"
+
+
+def _table(drawing: Drawing, width: int, pen: Pen) -> Iterator[Line]:
+    """List the steps level by level, each with what it comes after."""
+    parents = drawing.parents()
+    by_slug = {node.slug: node for node in drawing.nodes}
+    found = levels(parents)
+    labels = {slug: _label(node, pen) for slug, node in by_slug.items()}
+    number_width = len(str(len(found)))
+    room = max(width - number_width - 4 - _LEAST_AFTER, _LEAST_AFTER)
+    name_width = min(max((_width(label) for label in labels.values()), default=0), room)
+    indent = " " * (number_width + 2)
+    for number, level in enumerate(found, 1):
+        for slug in level:
+            shown = f"{number:>{number_width}}  " if slug == level[0] else indent
+            label = labels[slug]
+            names = [safe(by_slug[parent].label) for parent in parents[slug]]
+            after = _wrapped(names, width - len(indent) - name_width - 2)
+            fill = " " * (name_width - _width(label) + 2)
+            fits = _width(label) <= name_width
+            yield _trimmed([(shown, ""), *label, (fill + after[0] if fits and after else "", "")])
+            blank = " " * (len(indent) + name_width + 2)
+            yield from ([(blank + line, "")] for line in after[1 if fits else 0 :])
+
+
+def _wrapped(names: Sequence[str], width: int) -> list[str]:
+    """Write `after a, b, c` on as many lines as it takes."""
+    lines: list[str] = []
+    for number, name in enumerate(names):
+        word = name + ("," if number < len(names) - 1 else "")
+        if lines and cells(lines[-1]) + 1 + cells(word) <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(f"{'after' if not lines else '     '} {word}")
+    return lines
+
+
+def _width(line: Line) -> int:
+    return sum(cells(text) for text, _ in line)
+
+
+def _trimmed(line: Line) -> Line:
+    """Leave out the blanks at the end."""
+    kept = list(line)
+    while kept and not kept[-1][0].strip():
+        kept.pop()
+    if kept:
+        kept[-1] = (kept[-1][0].rstrip(), kept[-1][1])
+    return kept
