@@ -15,6 +15,7 @@ declare
   v_wave pgflow._ended[] := p_ended;
   v_ready pgflow._start[] := p_ready;
   v_ended pgflow._ended[] := p_ended;
+  v_begun pgflow._start[] := '{}';
   v_starts pgflow._start[] := '{}';
   v_failures pgflow._failure[] := '{}';
   v_unhandled pgflow._failure[];
@@ -22,16 +23,14 @@ declare
 begin
   loop
     if cardinality(v_wave) > 0 then
-      select w.skipped, w.ready into v_wave, v_ready from pgflow._lower_dependents(v_wave) w;
+      select w.skipped, w.ready, v_begun || w.begun into v_wave, v_ready, v_begun from pgflow._lower_dependents(v_wave) w;
     end if;
-    if exists (select 1 from unnest(v_ready) s where s.tasks is null) then
-      select l.starts, l.ended, l.failures into v_look
-      from pgflow._look(array(select s from unnest(v_ready) s where s.tasks is null)) l;
-      v_ready := array(select s from unnest(v_ready) s where s.tasks is not null) || v_look.starts;
+    if cardinality(v_ready) > 0 then
+      select l.starts, l.ended, l.failures into v_look from pgflow._look(v_ready) l;
+      v_starts := v_starts || v_look.starts;
       v_wave := v_wave || v_look.ended;
       v_failures := v_failures || v_look.failures;
     end if;
-    v_starts := v_starts || v_ready;
     v_ready := '{}';
     v_ended := v_ended || v_wave;
     exit when cardinality(v_wave) = 0;
@@ -39,15 +38,20 @@ begin
 
   if cardinality(v_failures) > 0 then
     perform pgflow._fail_runs(v_failures);
+    v_begun := array(select s from unnest(v_begun) s where s.run_id not in (select f.run_id from unnest(v_failures) f));
     v_starts := array(select s from unnest(v_starts) s where s.run_id not in (select f.run_id from unnest(v_failures) f));
     v_ended := array(select e from unnest(v_ended) e where e.run_id not in (select f.run_id from unnest(v_failures) f));
   end if;
   v_unhandled := pgflow._unhandled_now(v_ended);
   if v_unhandled is not null then
+    v_begun := array(select s from unnest(v_begun) s where s.run_id not in (select f.run_id from unnest(v_unhandled) f));
     v_starts := array(select s from unnest(v_starts) s where s.run_id not in (select f.run_id from unnest(v_unhandled) f));
   end if;
   if cardinality(v_starts) > 0 then
     perform pgflow._start_steps(v_starts);
+  end if;
+  if cardinality(v_begun) > 0 then
+    perform pgflow._make_tasks(v_begun);
   end if;
   if cardinality(v_ended) > 0 then
     perform pgflow._end_steps(array_agg(e.run_id), array_agg(e.steps))
@@ -116,10 +120,12 @@ $$;
 
 -- One wave: the dependents of ended steps wait for fewer. One with an edge that cannot be met any more is skipped at
 -- once: `success` wants a step that is completed or skipped by its own condition, `failure` a failed one, `any` any.
--- Returns those skipped (the next wave) and those that wait for nothing more; `tasks` is 1 where nothing has to
--- be looked at. After a plain skip all dependencies may have been skipped, so its dependents are looked at.
+-- Returns those skipped (the next wave), those that wait for nothing more and have to be looked at, and those that
+-- begin at once, with one task (plain steps of deployed flows): their states are started here already, for a row that is
+-- updated twice in a transaction pays for its foreign keys again. After a skip all dependencies may have been skipped,
+-- so its dependents are looked at.
 create or replace function pgflow._lower_dependents(
-  p_ended pgflow._ended[], out skipped pgflow._ended[], out ready pgflow._start[]
+  p_ended pgflow._ended[], out skipped pgflow._ended[], out ready pgflow._start[], out begun pgflow._start[]
 )
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -127,32 +133,40 @@ as $$
 declare
   v_now timestamptz := pgflow.now();
 begin
-  with hit as (
-    select e.run_id, e.flow_slug, d.step_slug, count(*)::int as times,
-      bool_or(case d.edge when 'success' then e.kind in ('upstream', 'failed') when 'failure' then e.kind <> 'failed'
-              else false end) as unmet,
-      bool_or(e.kind in ('skipped', 'upstream')) as after_skip
-    from unnest(p_ended) e
-    join pgflow.deps d on d.flow_slug = e.flow_slug and d.dep_slug = e.step_slug
-    group by 1, 2, 3
+  with hit as materialized (
+    select h.*, not h.unmet and not h.after_skip and s.plain and s.spec is not null as begins
+    from (
+      select e.run_id, e.flow_slug, d.step_slug, count(*)::int as times,
+        bool_or(case d.edge when 'success' then e.kind in ('upstream', 'failed') when 'failure' then e.kind <> 'failed'
+                else false end) as unmet,
+        bool_or(e.kind in ('skipped', 'upstream')) as after_skip
+      from unnest(p_ended) e
+      join pgflow.deps d on d.flow_slug = e.flow_slug and d.dep_slug = e.step_slug
+      group by 1, 2, 3) h
+    join pgflow.steps s on s.flow_slug = h.flow_slug and s.step_slug = h.step_slug
   ), lowered as (
     update pgflow.step_states s
     set remaining_deps = greatest(s.remaining_deps - h.times, 0),
-        status = case when h.unmet then 'skipped' else s.status end,
-        skip_reason = case when h.unmet then 'dependency_skipped' end,
-        skipped_at = case when h.unmet then greatest(v_now, s.created_at) end
+        (status, skip_reason, skipped_at, started_at, initial_tasks, remaining_tasks, made, sent) = (
+          select case when h.unmet then 'skipped' when k.begins then 'started' else s.status end,
+                 case when h.unmet then 'dependency_skipped' end,
+                 case when h.unmet then greatest(v_now, s.created_at) end,
+                 case when k.begins then greatest(v_now, s.created_at) end,
+                 case when k.begins then 1 else s.initial_tasks end,
+                 case when k.begins then 1 end, k.begins::int, k.begins::int
+          from (select h.begins and s.remaining_deps <= h.times as begins) k)
     from hit h
     where s.run_id = h.run_id and s.step_slug = h.step_slug and s.status = 'created'
-    returning s.run_id, s.flow_slug, s.step_slug, s.status, s.remaining_deps, h.after_skip
+    returning s.run_id, s.flow_slug, s.step_slug, s.status, s.remaining_deps
   )
   select
     coalesce(array_agg(row(l.run_id, l.flow_slug, l.step_slug, 'upstream')::pgflow._ended)
              filter (where l.status = 'skipped'), '{}'),
-    coalesce(array_agg(row(l.run_id, l.flow_slug, l.step_slug, case when d.plain and not l.after_skip then 1 end, null)::pgflow._start
-                       order by l.run_id, l.step_slug)
-             filter (where l.status = 'created' and l.remaining_deps = 0), '{}')
-  into skipped, ready
-  from lowered l
-  join pgflow.steps d on d.flow_slug = l.flow_slug and d.step_slug = l.step_slug;
+    coalesce(array_agg(row(l.run_id, l.flow_slug, l.step_slug, null, null)::pgflow._start order by l.run_id, l.step_slug)
+             filter (where l.status = 'created' and l.remaining_deps = 0), '{}'),
+    coalesce(array_agg(row(l.run_id, l.flow_slug, l.step_slug, 1, null)::pgflow._start order by l.run_id, l.step_slug)
+             filter (where l.status = 'started'), '{}')
+  into skipped, ready, begun
+  from lowered l;
 end
 $$;

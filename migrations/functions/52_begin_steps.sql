@@ -12,7 +12,7 @@ begin
   update pgflow.step_states s
   set status = 'started', started_at = greatest(v_now, s.created_at), initial_tasks = b.tasks, remaining_tasks = b.tasks,
       made = case f.door when 'deploy' then least(b.tasks, pgflow._chunk()) else b.tasks end,
-      sent = case f.door when 'deploy' then least(b.tasks, pgflow._window(d.max_parallel)) else b.tasks end
+      sent = case f.door when 'deploy' then least(b.tasks, d.max_parallel, pgflow._window()) else b.tasks end
   from unnest(p_starts) b
   join pgflow.flows f on f.flow_slug = b.flow_slug
   join pgflow.steps d on d.flow_slug = b.flow_slug and d.step_slug = b.step_slug
@@ -21,12 +21,12 @@ begin
 end
 $$;
 
--- How many messages of one map are live at most: as many as may run at once, and never so many that a wide map
--- starves the runs behind it.
-create or replace function pgflow._window(p_max_parallel int) returns int
+-- How many messages of one map are live at most, so that a wide one does not starve the runs behind it; fewer where
+-- the step says max_parallel.
+create or replace function pgflow._window() returns int
 language sql immutable
 set search_path = pg_catalog, pg_temp
-as $$ select least(p_max_parallel, 1000) $$;
+as $$ select 1000 $$;
 
 -- How many tasks of one map are made in one transaction at most: 40,000 would hold the run's lock for a second.
 create or replace function pgflow._chunk() returns int
@@ -47,14 +47,17 @@ declare
   v_wide pgflow._start;
 begin
   for v_batch in
-    with wanted as (
-      select b.run_id, b.flow_slug, b.step_slug, e.idx, e.item, b.queue_name, b.seq
-      from (
-        select u.*, d.queue_name, pgflow._queue_sequence(d.queue_name) as seq,
-          case when d.spec is not null then pgflow._chunk() end as most
-        from unnest(p_starts) with ordinality u(run_id, flow_slug, step_slug, tasks, items, nr)
-        join pgflow.steps d on d.flow_slug = u.flow_slug and d.step_slug = u.step_slug
-      ) b
+    with starting as materialized (
+      select u.*, d.queue_name, case when d.spec is not null then pgflow._chunk() end as most
+      from unnest(p_starts) with ordinality u(run_id, flow_slug, step_slug, tasks, items, nr)
+      join pgflow.steps d on d.flow_slug = u.flow_slug and d.step_slug = u.step_slug
+    ), queues as materialized (  -- once a queue, not once a task
+      select q.queue_name, pgflow._queue_sequence(q.queue_name) as seq
+      from (select distinct s.queue_name from starting s) q
+    ), wanted as (
+      select b.run_id, b.flow_slug, b.step_slug, e.idx, e.item, b.queue_name, q.seq
+      from starting b
+      join queues q on q.queue_name = b.queue_name
       cross join lateral (
         select (x.nr - 1)::int as idx, x.item from jsonb_array_elements(b.items) with ordinality x(item, nr)
         where b.items is not null
@@ -73,7 +76,7 @@ begin
         m.flow_slug, m.run_id, m.step_slug, m.task_index)::pgflow._message order by m.message_id) as messages
     from made m
     join pgflow.steps d on d.flow_slug = m.flow_slug and d.step_slug = m.step_slug
-    where d.spec is null or m.task_index < pgflow._window(d.max_parallel)
+    where d.spec is null or m.task_index < least(d.max_parallel, pgflow._window())
     group by 1
   loop
     perform pgflow._queue_send(v_batch.queue_name, v_batch.messages);
@@ -141,7 +144,7 @@ begin
   for v_batch in
     with room as (
       select s.run_id, s.step_slug, s.sent as first,
-        least(s.made, pgflow._window(d.max_parallel) + s.initial_tasks - s.remaining_tasks) as next
+        least(s.made, least(d.max_parallel, pgflow._window()) + s.initial_tasks - s.remaining_tasks) as next
       from unnest(p_steps) w
       join pgflow.step_states s on s.run_id = w.run_id and s.step_slug = w.step_slug and s.status = 'started'
       join pgflow.steps d on d.flow_slug = s.flow_slug and d.step_slug = s.step_slug

@@ -160,10 +160,12 @@ begin
     where t.message_id = any(v_claimed) and t.queue_name = p_queue
     returning t.message_id, t.run_id, t.step_slug, t.task_index, t.attempts_count, t.flow_slug, t.item, t.iteration
   )
-  select jsonb_agg(jsonb_build_object('run', s.run_id, 'step', s.step_slug, 'index', s.task_index,
-           'attempt', s.attempts_count, 'flow', s.flow_slug, 'item', s.item)
-           || case when s.iteration > 0 then jsonb_build_object('iteration', s.iteration) else '{}' end
-           order by s.message_id),
+  select jsonb_agg(case s.iteration
+             when 0 then jsonb_build_object('run', s.run_id, 'step', s.step_slug, 'index', s.task_index,
+               'attempt', s.attempts_count, 'flow', s.flow_slug, 'item', s.item)
+             else jsonb_build_object('run', s.run_id, 'step', s.step_slug, 'index', s.task_index,
+               'attempt', s.attempts_count, 'flow', s.flow_slug, 'item', s.item, 'iteration', s.iteration)
+           end order by s.message_id),
          (select array_agg(row(k.run_id, k.flow_slug, k.step_slug, null)::pgflow._ended)
           from (select distinct x.run_id, x.flow_slug, x.step_slug from started x) k)
   into tasks, steps

@@ -40,8 +40,8 @@ end
 $$;
 
 -- Locks a run and its live descendants, in order of their ids. A child cannot start while its parent is held, so the
--- second look finds what started during the first. Returns them. (`offset 0`: children are found by their parents, not
--- among all live runs.)
+-- second look finds what started during the first. Returns them. (`offset 0` and `is not null`: children are found by
+-- the index of their parents, not among all live runs.)
 create or replace function pgflow._hold_tree(p_run_id uuid) returns uuid[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -58,7 +58,8 @@ begin
       v_tree := v_tree || v_level;
       v_level := array(
         select k.run_id
-        from (select r.run_id, r.status from pgflow.runs r where r.parent_run_id = any(v_level) offset 0) k
+        from (select r.run_id, r.status from pgflow.runs r
+              where r.parent_run_id = any(v_level) and r.parent_run_id is not null offset 0) k
         where k.status = 'started');
     end loop;
     exit when v_tree <@ v_held;
