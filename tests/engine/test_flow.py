@@ -92,6 +92,55 @@ def test_a_wide_map_keeps_a_thousand_messages_live(engine: Engine) -> None:
     engine.work("fan")
 
 
+def test_a_step_with_one_task_passes_the_window_of_a_wide_map(engine: Engine) -> None:
+    """A thousand slow tasks that are sent already do not hold up a one-step run."""
+    engine.deploy(
+        "fan", {"each": a_step(map=path("input.items"))}, input={"items": {"type": "array"}}
+    )
+    engine.deploy("single", {"a": a_step(queue="fan")})
+    engine.start("fan", {"items": list(range(3000))})
+    late = engine.start("single")
+
+    tasks = engine.claim("fan")
+
+    assert late in {task["run"] for task in tasks}
+    engine.turn(*[done(task) for task in tasks], queue="fan", quantity=0)
+    engine.work("fan")
+
+
+def test_a_map_waits_for_younger_single_steps_for_a_minute_only(engine: Engine) -> None:
+    """However many runs are started, a map's tasks have their turn."""
+    engine.deploy(
+        "fan", {"each": a_step(map=path("input.items"))}, input={"items": {"type": "array"}}
+    )
+    engine.deploy("single", {"a": a_step(queue="fan")})
+    engine.now("2026-11-25T12:00:00Z")
+    wide = engine.start("fan", {"items": list(range(10))})
+    engine.now("2026-11-25T12:01:01Z")
+    for _ in range(5):
+        engine.start("single")
+
+    tasks = engine.claim("fan", quantity=10)
+
+    assert {task["run"] for task in tasks} == {wide}
+    engine.turn(*[done(task) for task in tasks], queue="fan", quantity=0)
+    engine.work("fan")
+
+
+def test_of_several_wide_maps_one_goes_on_in_a_turn(engine: Engine) -> None:
+    """Making 5,000 tasks takes a tenth of a second: no turn makes them for all maps there are."""
+    engine.deploy(
+        "fan", {"each": a_step(map=path("input.items"))}, input={"items": {"type": "array"}}
+    )
+    runs = [engine.start("fan", {"items": list(range(5100))}) for _ in range(3)]
+
+    engine.claim("fan", quantity=1)
+
+    assert engine.one("select count(*) from pgflow.step_states where made = 5100") == 1
+    for run in runs:
+        engine.call("cancel_run", run)
+
+
 def test_initial_tasks_gives_that_many_tasks_with_the_same_input(engine: Engine) -> None:
     """The index tells them apart; the output is the list of theirs."""
     engine.deploy("fixed", {"a": a_step(initial_tasks=5)})
