@@ -6,7 +6,8 @@
 -- drops its messages here, skipping those that a turn has just taken; each kind therefore looks again at what it is for.
 
 -- Reads what is due and settles it, message by message; one that cannot be settled rests for a while and hinders
--- nobody. Called by each turn that claims. Locks messages, then runs, never waiting.
+-- nobody. At most one wide map goes on in a turn (its next tasks hold its run, and this turn, for a tenth of a second),
+-- after all else. Called by each turn that claims. Locks messages, then runs, never waiting.
 create or replace function pgflow._wind_clock() returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -17,13 +18,16 @@ declare
   v_run pgflow.runs;
 begin
   for v_note in
-    select t.msg_id, t.message from pgflow._queue_take('pgflow__clock', v_clock, v_clock + interval '50 ms', 50) t
+    select t.msg_id, t.message, t.message ->> 'kind' is not distinct from 'make' as makes
+    from pgflow._queue_take('pgflow__clock', v_clock, v_clock + interval '50 ms', 50) t
+    order by makes
   loop
     begin
       select r.* into v_run from pgflow.runs r
       where r.run_id = (v_note.message ->> 'run_id')::uuid for no key update skip locked;
       if found then
         perform pgflow._settle_note(v_run, v_note.msg_id, v_note.message);
+        exit when v_note.makes;
       elsif not exists (select 1 from pgflow.runs r where r.run_id = (v_note.message ->> 'run_id')::uuid) then
         perform pgflow._queue_drop('pgflow__clock', array[v_note.msg_id], false);
       end if;
