@@ -37,6 +37,7 @@ class Settings:
     concurrency: int | None
     lease: float | None
     notify: bool
+    secrets: Path | None
     sources: Mapping[str, str]
 
 
@@ -97,7 +98,7 @@ def settings(folder: Path, *, flags: Mapping[str, object], environ: Mapping[str,
             values[name], sources[name] = environ[variable], variable
         elif (found := table.get(key, table.get(name))) is not None:
             values[name], sources[name] = found, str(file)
-            if name == "app_dir" and file is not None:
+            if name in ("app_dir", "secrets") and file is not None:
                 values[name] = file.parent / str(found)
         else:
             sources[name] = "default"
@@ -107,6 +108,7 @@ def settings(folder: Path, *, flags: Mapping[str, object], environ: Mapping[str,
         concurrency=_whole(values.get("concurrency"), sources["concurrency"]),
         lease=_duration(values.get("lease"), sources["lease"]),
         notify=_yes(values.get("notify", True), sources["notify"]),
+        secrets=Path(str(values["secrets"])) if "secrets" in values else None,
         sources=sources,
     )
 

@@ -6,17 +6,24 @@ from pgflow_yaml.calls.binding import by_name, invoke, signature_problems
 from pgflow_yaml.calls.boundary import Unserialisable, clean, error_record, summary, to_json_text
 from pgflow_yaml.calls.context import Context
 from pgflow_yaml.calls.handler import Handler, Handlers, HandlerUnavailable
+from pgflow_yaml.calls.masks import MaskingFilter, masks
+from pgflow_yaml.calls.secrets import SecretMissing, SecretProvider, Secrets
 
 __all__ = [
     "Context",
     "Handler",
     "HandlerUnavailable",
     "Handlers",
+    "MaskingFilter",
+    "SecretMissing",
+    "SecretProvider",
+    "Secrets",
     "Unserialisable",
     "by_name",
     "clean",
     "error_record",
     "invoke",
+    "masks",
     "signature_problems",
     "summary",
     "to_json_text",

@@ -13,6 +13,8 @@ import sys
 import traceback
 from typing import TYPE_CHECKING
 
+from pgflow_yaml.calls.masks import masks
+
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator
     from types import TracebackType
@@ -79,7 +81,8 @@ def error_record(error: BaseException, *, own: Container[str] = ()) -> dict[str,
 
 
 def clean(text: str, *, limit: int = MESSAGE_CHARACTERS) -> str:
-    """The text cut to `limit` characters, with U+FFFD for what PostgreSQL cannot store."""
+    """The text cut to `limit`, without secrets, with U+FFFD for what PostgreSQL cannot store."""
+    text = masks.text(text)  # before the cut: half a secret would not be known as one
     if len(text) > limit:
         text = text[: limit - 1] + "…"
     return _UNSTORABLE.sub("�", text)

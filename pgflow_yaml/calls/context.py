@@ -6,12 +6,15 @@ import logging
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pgflow_yaml.calls.masks import MaskingFilter
+
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
 
     from pgflow_yaml.model import Json
 
 _handler_log = logging.getLogger("pgflow_yaml.handler")
+_handler_log.addFilter(MaskingFilter())
 
 
 class Attempt(Protocol):
@@ -21,13 +24,14 @@ class Attempt(Protocol):
     step: str
     index: int
     attempt: int
+    iteration: int
     cancelled: bool
 
 
 class Context:
     """The attempt that a handler is called for."""
 
-    __slots__ = ("_attempt", "_beat", "_run_input", "deadline", "iteration", "log")
+    __slots__ = ("_attempt", "_beat", "_run_input", "deadline", "log")
 
     def __init__(
         self,
@@ -40,7 +44,6 @@ class Context:
         self._attempt = attempt
         self._run_input = run_input
         self._beat = beat
-        self.iteration = 0
         self.deadline = datetime.now(UTC) + timedelta(seconds=timeout)
         """When this attempt times out, by the clock of this machine."""
         self.log: logging.LoggerAdapter[logging.Logger] = _Log(_handler_log, _fields(attempt))
@@ -67,8 +70,13 @@ class Context:
         return self._attempt.attempt
 
     @property
+    def iteration(self) -> int:
+        """Which round of a step with `repeat` this is; 0 is the first."""
+        return self._attempt.iteration
+
+    @property
     def idempotency_key(self) -> str:
-        """The same for all attempts of a task, and for no other task."""
+        """The same for all attempts of a task, and for no other task or round."""
         return f"{self.run_id}/{self.step}/{self.index}/{self.iteration}"
 
     @property

@@ -112,7 +112,13 @@ def worker_options(function: Callable[..., Any]) -> Callable[..., Any]:
         default=None,
         help="Only look now and then; do not let clients wake this worker.",
     )
-    return concurrency(lease(notify(import_options(function))))
+    secrets = click.option(
+        "--secrets",
+        metavar="DIR or FILE",
+        type=click.Path(exists=True, path_type=Path),
+        help="Secrets: a file each, or NAME=value lines (else PGFLOW_YAML_SECRET_NAME).",
+    )
+    return concurrency(lease(notify(secrets(import_options(function)))))
 
 
 pass_options = click.make_pass_decorator(Options, ensure=True)

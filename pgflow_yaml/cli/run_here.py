@@ -53,6 +53,7 @@ class Request:
     allow: Sequence[str]
     lease: str | None
     notify: bool | None
+    secrets: Path | None
 
     def settings(self) -> Settings:
         """Lay the options over the project's settings."""
@@ -61,6 +62,7 @@ class Request:
             allow=self.allow,
             concurrency=self.concurrency,
             notify=self.notify,
+            secrets=self.secrets,
             lease=optional_seconds(self.lease, "--lease"),
         )
 

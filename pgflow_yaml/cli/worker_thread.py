@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
+from pgflow_yaml.calls import masks
 from pgflow_yaml.errors import Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from pgflow_yaml.project import Settings
     from pgflow_yaml.worker import Worker
@@ -37,6 +39,7 @@ def worker_for(
         app_dir=settings.app_dir,
         allow=settings.allow,
         notify=settings.notify,
+        secrets=settings.secrets,
         on_lost=place.revive,
         **pace,
     )
@@ -80,13 +83,45 @@ class Beside:
             self._error = error
 
 
+class _Masked:
+    """A stream on which handlers may print: without the secrets that they were given (S-11)."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write it, masked."""
+        self._stream.write(masks.text(text))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write them, masked."""
+        self._stream.writelines(map(masks.text, lines))
+
+    def __getattr__(self, name: str) -> Any:
+        """Everything else is the stream's."""
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def masked_streams() -> Iterator[None]:
+    """Mask what this process writes to stdout and stderr while the block lasts."""
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (cast("TextIO", _Masked(stream)) for stream in before)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
+
+
 @contextmanager
 def working(worker: Worker, note: Callable[[str], None]) -> Iterator[Beside]:
     """Work while the block lasts; Ctrl-C lets running handlers finish, a second one does not."""
     beside = Beside(worker)
     beside.start()
     try:
-        yield beside
+        with masked_streams():
+            yield beside
     except KeyboardInterrupt:
         worker.stop()
         note("stopping: what has begun may finish (again: at once)")
@@ -138,7 +173,8 @@ def serve(worker: Worker, stopping: Callable[[], None]) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    beside.start()
-    while not beside.join(1.0):
-        continue
+    with masked_streams():
+        beside.start()
+        while not beside.join(1.0):
+            continue
     return beside.outcome()

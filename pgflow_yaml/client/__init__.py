@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from pgflow_yaml.calls import SecretProvider
     from pgflow_yaml.model import Definition, Json
     from pgflow_yaml.store.connection import JoinedConnection
 
@@ -194,6 +195,7 @@ class Client:
         *,
         app_dir: Path | None = None,
         allow: Sequence[str] = (),
+        secrets: str | Path | SecretProvider | None = None,
         timeout: float | None = None,
     ) -> Run:
         """Start a run, work for its flow in this process until it ends; returns as `wait` does."""
@@ -207,6 +209,7 @@ class Client:
             queues=[flow],
             app_dir=app_dir,
             allow=allow,
+            secrets=secrets,
             on_lost=self._on_lost,
             notify=self._notify,
         )

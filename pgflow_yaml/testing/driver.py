@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from pgflow_yaml.testing.calling import Caller
 from pgflow_yaml.testing.waiting import Waits, why_stuck
-from pgflow_yaml.worker.tasks import StepCall, unpack
+from pgflow_yaml.worker.tasks import Sources, StepCall, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -128,7 +128,9 @@ class _Play:
             quantity=_QUANTITY,
             lease=_LEASE,
         )
-        for task in unpack(reply, self.driver.specs, self.store.run_input):
+        # A test shows what handlers got, and has no secrets: their names stand for them.
+        sources = Sources(run_input=self.store.run_input, secret="<secrets.{}>".format)
+        for task in unpack(reply, self.driver.specs, sources):
             mock = self.mocks_of(task.run_id).get(task.step)
             in_root = task.run_id == self.root
             lasts = self.caller.call(task, mock, noted_as=task.step if in_root else None)

@@ -12,12 +12,12 @@ from pgflow_yaml.store import Refused
 from pgflow_yaml.worker.tasks import Outcome, StepCall, unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from pgflow_yaml.model import Json
     from pgflow_yaml.store import Store, TurnReply
     from pgflow_yaml.worker.heartbeat import Leases
-    from pgflow_yaml.worker.tasks import Task
+    from pgflow_yaml.worker.tasks import Sources, Task
 
 log = logging.getLogger(__name__)
 
@@ -29,12 +29,15 @@ _LARGE_CHARACTERS = 256 * 1024
 class Exchange:
     """Speaks `turn` for one worker; one thread uses it."""
 
-    def __init__(self, worker: str, store: Store, leases: Leases, *, lease: float) -> None:
+    def __init__(
+        self, worker: str, store: Store, leases: Leases, *, lease: float, sources: Sources
+    ) -> None:
         self.last_timeout = ""
         self._worker = worker
         self._store = store
         self._leases = leases
         self._lease = lease
+        self._sources = sources
         self._calls: dict[str, StepCall] = {}
         self._queues: deque[str] = deque()
         self._queues_seen = self._queues_until = 0.0
@@ -59,9 +62,7 @@ class Exchange:
         """See at the next turn which queues there are: a new flow may have been started."""
         self._queues_until = min(self._queues_until, self._queues_seen + _QUEUES_AT_LEAST_SECONDS)
 
-    def turn(
-        self, results: list[Task], room: int, *, run_input: Callable[[str], Json]
-    ) -> list[Task]:
+    def turn(self, results: list[Task], room: int) -> list[Task]:
         """Report these results, claim up to `room` tasks; the new ones, to be run."""
         reported = [task for task in results if task.outcome and task.outcome.kind != "dropped"]
         for task in results:
@@ -71,7 +72,7 @@ class Exchange:
             self._forget(task)
         for task, verdict in zip(reported, reply["verdicts"], strict=True):
             self._note(task, verdict)
-        return [task for task in unpack(reply, self._calls, run_input) if self._keep(task)]
+        return [task for task in unpack(reply, self._calls, self._sources) if self._keep(task)]
 
     def _ask(self, results: list[Task], room: int) -> TurnReply:
         now = time.monotonic()
@@ -144,8 +145,10 @@ class Exchange:
         """Hold a claimed task; False when its handler runs here already and takes it over."""
         known = self._leases.held.get(task.key)
         if known is not None and not known.cancelled:
-            known.attempt = task.attempt
-            return False
+            if known.iteration == task.iteration:
+                known.attempt = task.attempt
+                return False
+            known.cancelled = True  # another worker has done its round: this is the next one
         self._leases.held[task.key] = task
         return True
 

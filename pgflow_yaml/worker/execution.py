@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import math
 import time
@@ -9,10 +10,12 @@ from typing import TYPE_CHECKING
 
 from pgflow_yaml.calls import (
     Context,
+    SecretMissing,
     Unserialisable,
     clean,
     error_record,
     invoke,
+    masks,
     to_json_text,
 )
 from pgflow_yaml.errors import PermanentError, RetryLater
@@ -44,7 +47,7 @@ def run(task: Task, handler: Handler, beat: Callable[[], None]) -> Outcome:
         if inspect.iscoroutine(output):
             output.close()
             raise PermanentError(_HIDDEN_COROUTINE)  # noqa: TRY301 (noted like every failure)
-        return Outcome("completed", output=to_json_text(output), began=began)
+        return Outcome("completed", output=masks.json_text(to_json_text(output)), began=began)
     except BaseException as error:  # noqa: BLE001 (R-5: SystemExit and its kin fail the attempt only)
         return failure(error, began=began)
 
@@ -54,12 +57,13 @@ async def run_async(task: Task, handler: Handler, beat: Callable[[], None]) -> O
     began = time.monotonic()
     try:
         failpoint("before_handler")
-        value = task.arguments()
+        # A provider of secrets may wait for something: not on the loop of all the others.
+        value = await asyncio.to_thread(task.arguments) if task.call.secrets else task.arguments()
         ctx = _context(task, beat) if handler.takes_ctx else None
         made = invoke(handler, value, ctx, named=task.call.by_name)
         output = await made if inspect.isawaitable(made) else made
         failpoint("after_handler")
-        return Outcome("completed", output=to_json_text(output), began=began)
+        return Outcome("completed", output=masks.json_text(to_json_text(output)), began=began)
     except BaseException as error:  # noqa: BLE001 (R-5: SystemExit and its kin fail the attempt only)
         # Nobody asks about what was cancelled, or what is forgotten with the loop it was on.
         return DROPPED if task.cancelled else failure(error, began=began)
@@ -87,10 +91,10 @@ def failure(error: BaseException, *, began: float) -> Outcome:
 
 
 def _is_mistake(error: BaseException, record: dict[str, Json]) -> bool:
-    """Whether another attempt would end the same: the call does not fit, or `with` has no value."""
+    """Whether another attempt would end the same: it does not fit, or `with` has no value."""
     from pgflow_yaml.expressions import ExpressionError
 
-    return isinstance(error, ExpressionError) or (
+    return isinstance(error, ExpressionError | SecretMissing) or (
         isinstance(error, TypeError) and record.get("trace") == ""
     )
 

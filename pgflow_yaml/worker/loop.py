@@ -13,7 +13,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from pgflow_yaml.calls import Handlers
+from pgflow_yaml.calls import Handlers, Secrets
 from pgflow_yaml.failpoints import failpoint
 from pgflow_yaml.store import Refused, Store
 from pgflow_yaml.worker.exchange import Exchange
@@ -21,11 +21,12 @@ from pgflow_yaml.worker.heartbeat import Closed, Heartbeat, Leases, Watch
 from pgflow_yaml.worker.listener import Listener
 from pgflow_yaml.worker.pace import Pace
 from pgflow_yaml.worker.pool import Pool
-from pgflow_yaml.worker.tasks import RELEASED
+from pgflow_yaml.worker.tasks import RELEASED, Sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from pgflow_yaml.calls import SecretProvider
     from pgflow_yaml.model import Json
     from pgflow_yaml.worker.tasks import Task
 
@@ -55,11 +56,14 @@ class Worker:
         burst: bool = False,
         grace_seconds: float = 30.0,
         notify: bool = True,
+        secrets: str | Path | SecretProvider | None = None,
         on_lost: Callable[[], None] | None = None,
     ) -> None:
         """`queues` are names of flows, None is all; `burst` ends when nothing is to be had.
 
-        With `notify`, clients wake it when it is idle; it looks by itself, too.
+        With `notify`, clients wake it when it is idle; it looks by itself, too. `secrets` is a
+        folder with a file for each, a file of `NAME=value` lines, or a function from a name to its
+        value or None; what it does not have is looked for in PGFLOW_YAML_SECRET_NAME.
         """
         if concurrency < 1 or lease_seconds <= 0:
             raise ValueError("a worker needs a concurrency of at least 1 and a positive lease")
@@ -98,7 +102,13 @@ class Worker:
             poll=poll_interval_ms / 1000,
             longest_poll=max_poll_seconds,
         )
-        self._exchange = Exchange(self.id, self._store, self._leases, lease=lease_seconds)
+        self._exchange = Exchange(
+            self.id,
+            self._store,
+            self._leases,
+            lease=lease_seconds,
+            sources=Sources(run_input=self._reader.run_input, secret=Secrets(secrets).get),
+        )
         self._pending: list[Task] = []
         self._next_poll = 0.0
         self._stop_bell: SimpleQueue[None] = SimpleQueue()
@@ -171,7 +181,7 @@ class Worker:
         self._exchange.choose_queues(self._queues)
         if results:
             failpoint("before_commit")
-        tasks = self._exchange.turn(results, room, run_input=self._reader.run_input)
+        tasks = self._exchange.turn(results, room)
         now = time.monotonic()
         if results:
             failpoint("after_commit")

@@ -7,6 +7,7 @@ import logging
 import marshal
 import time
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pgflow_yaml.calls import by_name
@@ -33,8 +34,9 @@ class StepCall:
         "handler",
         "has_deps",
         "is_map",
-        "item_paths",
+        "own_paths",
         "seconds",
+        "secrets",
         "timeout",
         "with_",
     )
@@ -46,7 +48,9 @@ class StepCall:
         self.is_map = bool(spec.get("map"))
         self.has_deps = bool(spec.get("deps"))
         self.timeout = spec["timeout_ms"] / 1000
-        self.item_paths = sorted(_item_paths(self.with_))
+        paths = _own_paths(self.with_)
+        self.secrets = sorted(path for path in paths if path.startswith("secrets."))
+        self.own_paths = sorted(paths.difference(self.secrets))
         self.seconds: float | None = None  # how long its handler takes, roughly
 
     def observe(self, seconds: float) -> None:
@@ -55,15 +59,30 @@ class StepCall:
         self.seconds = seconds if known is None else known + (seconds - known) * 0.1
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """Where a task gets what a reply does not hold."""
+
+    run_input: Callable[[str], Json]
+    secret: Callable[[str], str]
+
+
 class RunContext:
     """What the tasks of one step of one run share in a reply."""
 
-    __slots__ = ("args", "env", "run_input", "uses")
+    __slots__ = ("args", "env", "run_input", "secret", "uses")
 
-    def __init__(self, context: dict[str, Any], *, run_input: Callable[[], Json]) -> None:
+    def __init__(
+        self,
+        context: dict[str, Any],
+        *,
+        run_input: Callable[[], Json],
+        secret: Callable[[str], str],
+    ) -> None:
         self.args: Json = context.get("args")
         self.env: dict[str, Json] = context.get("env") or {}
         self.run_input = run_input
+        self.secret = secret
         self.uses = 0
 
 
@@ -107,6 +126,7 @@ class Task:
         "found",
         "index",
         "item",
+        "iteration",
         "outcome",
         "received",
         "refused",
@@ -120,6 +140,7 @@ class Task:
         self.step: str = row["step"]
         self.index: int = row["index"]
         self.attempt: int = row["attempt"]
+        self.iteration: int = row.get("iteration", 0)
         self.item: Json = row.get("item")
         self.call = call
         self.context = context
@@ -156,10 +177,13 @@ class Task:
     def _evaluated(self) -> Json:
         from pgflow_yaml.expressions import evaluate
 
-        env = self.context.env
-        if self.call.item_paths:
-            env = {**env, **{path: self._look_up(path) for path in self.call.item_paths}}
-        return evaluate(self.call.with_, env)
+        call, env = self.call, self.context.env
+        if call.own_paths:
+            env = {**env, **{path: self._look_up(path) for path in call.own_paths}}
+        if call.secrets:  # S-11: at call time, for this call alone
+            look_up = self.context.secret
+            env = {**env, **{path: look_up(path.partition(".")[2]) for path in call.secrets}}
+        return evaluate(call.with_, env)
 
     def _look_up(self, path: str) -> Json:
         root, *keys = path.split(".")
@@ -200,18 +224,18 @@ class Task:
         }
 
 
-def unpack(
-    reply: TurnReply,
-    calls: dict[str, StepCall],
-    run_input: Callable[[str], Json],
-) -> Iterator[Task]:
+def unpack(reply: TurnReply, calls: dict[str, StepCall], sources: Sources) -> Iterator[Task]:
     """The tasks of a reply; `calls` remembers steps from reply to reply.
 
     What cannot be read is left out: once its lease has passed it counts as crashed, which is
     bounded (T21).
     """
     contexts = {
-        name: RunContext(context, run_input=_input_of(name, context, run_input))
+        name: RunContext(
+            context,
+            run_input=_input_of(name, context, sources.run_input),
+            secret=sources.secret,
+        )
         for name, context in reply["contexts"].items()
     }
     for name, spec in reply["specs"].items():
@@ -252,14 +276,14 @@ def _input_of(
     return run_input
 
 
-def _item_paths(ast: Json) -> set[str]:
+def _own_paths(ast: Json) -> set[str]:
     """The paths of an expression that only the task itself knows."""
     if not isinstance(ast, list) or not ast or ast[0] == "lit":
         return set()
     if ast[0] == "path":
         path = str(ast[1])
-        return {path} if path.partition(".")[0] in ("item", "index") else set()
-    return set[str]().union(*map(_item_paths, ast[1:]))
+        return {path} if path.partition(".")[0] in ("item", "index", "secrets") else set()
+    return set[str]().union(*map(_own_paths, ast[1:]))
 
 
 def _may_be_shared(value: Json, *, fresh: bool) -> bool:

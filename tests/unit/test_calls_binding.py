@@ -46,7 +46,7 @@ CALLABLES = """
 class Attempt:
     """What a context is made from."""
 
-    run_id, step, index, attempt, cancelled = "r", "s", 3, 2, False
+    run_id, step, index, attempt, iteration, cancelled = "r", "s", 3, 2, 0, False
 
 
 def context(attempt: Any = None) -> Context:

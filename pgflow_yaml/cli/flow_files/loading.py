@@ -34,7 +34,7 @@ class Loaded:
 
 
 def worker_settings(
-    *, app_dir: Path | None = None, allow: Sequence[str] = (), **more: float | None
+    *, app_dir: Path | None = None, allow: Sequence[str] = (), **more: float | Path | None
 ) -> Settings:
     """Lay what was said over PGFLOW_YAML_* and over the project's pyproject.toml."""
     import os

@@ -1,0 +1,140 @@
+"""What must not be seen: the values of secrets, put out of texts before they are stored (S-11).
+
+One memory for the process, since a handler may keep a secret and show it in another task. A value
+is looked for as it is, in JSON, in Python's quotes, in base64 at any offset, and in URLs.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from base64 import b64encode
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+from urllib.parse import quote, quote_plus
+
+if TYPE_CHECKING:
+    from pgflow_yaml.model import Json
+
+MASK = "***"
+LEAST_CHARACTERS = 8
+"""What is shorter is in too many texts by chance."""
+MOST_VALUES = 256
+"""A provider may give a new value each time: the ones not seen for longest are forgotten."""
+
+
+class Masks:
+    """The secrets that this process has resolved; used by all of its threads."""
+
+    def __init__(self) -> None:
+        self._forms: tuple[str, ...] = ()
+        self._in_json: tuple[str, ...] = ()
+        self._values: OrderedDict[str, tuple[str, ...]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def add(self, value: str) -> None:
+        """Mask this value from now on."""
+        with self._lock:
+            if value in self._values:
+                self._values.move_to_end(value)
+                return
+            self._values[value] = tuple(_forms(value))
+            while len(self._values) > MOST_VALUES:
+                self._values.popitem(last=False)
+            found = {form for forms in self._values.values() for form in forms}
+            # A form may be a part of another one: the longest goes first.
+            self._forms = tuple(sorted(found, key=lambda form: (-len(form), form)))
+            self._in_json = tuple({_escaped(form) for form in found})
+
+    def text(self, text: str) -> str:
+        """The text without them."""
+        for form in self._forms:
+            if form in text:
+                text = text.replace(form, MASK)
+        return text
+
+    def json_text(self, text: str) -> str:
+        """The JSON text without them; a number that shows one becomes a text."""
+        if not any(form in text for form in self._in_json):
+            return text
+        return json.dumps(self._inside(json.loads(text)), ensure_ascii=False, separators=(",", ":"))
+
+    def _inside(self, value: Json) -> Json:
+        if isinstance(value, dict):
+            return {self.text(key): self._inside(inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [self._inside(inner) for inner in value]
+        if isinstance(value, str):
+            return self.text(value)
+        shown = json.dumps(value)
+        masked = self.text(shown)
+        return value if masked == shown else masked
+
+
+masks = Masks()
+"""Those of this process."""
+
+
+class MaskingFilter(logging.Filter):
+    """Masks log records, with what they say of exceptions."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Change the record where it shows a secret; let all pass."""
+        try:
+            message = record.getMessage()
+        except Exception:  # noqa: BLE001 (arguments that do not fit: logging tells it in its way)
+            return True
+        masked = masks.text(message)
+        if masked != message:
+            record.msg, record.args = masked, None
+        if record.exc_info:
+            if not record.exc_text:
+                record.exc_text = logging.Formatter().formatException(record.exc_info)
+            record.exc_text = masks.text(record.exc_text)
+        return True
+
+
+def _forms(value: str) -> set[str]:
+    """How a value may look in a text; none for one that is too short."""
+    lines = [line.strip() for line in value.splitlines()]
+    # A line of a key may be shown by itself; its first and last line say nothing.
+    parts = {line for line in lines if not line.startswith("-----")} if len(lines) > 1 else set()
+    forms: set[str] = set()
+    for part in {value, value.strip(), *parts}:
+        if len(part) < LEAST_CHARACTERS:
+            continue
+        ascii_ = json.dumps(part)[1:-1]
+        # Twice: a text that is JSON is often put into JSON again.
+        forms |= {part, ascii_, _escaped(ascii_), _escaped(part), _escaped(_escaped(part))}
+        forms |= {
+            repr(part)[1:-1],
+            quote(part, errors="replace"),
+            quote_plus(part, errors="replace"),
+        }
+        forms |= {_low(quote(part, safe=safe, errors="replace")) for safe in ("", "/")}
+        forms.add(quote(part, safe="", errors="replace"))
+        forms |= _in_base64(part.encode(errors="replace"))
+    return forms
+
+
+def _escaped(text: str) -> str:
+    """The text as it stands between the quotes of JSON."""
+    return json.dumps(text, ensure_ascii=False)[1:-1]
+
+
+def _low(quoted: str) -> str:
+    """Percent signs with small digits."""
+    head, *rest = quoted.split("%")
+    return "%".join([head, *(each[:2].lower() + each[2:] for each in rest)])
+
+
+def _in_base64(data: bytes) -> set[str]:
+    """What is the same of the encoded value whatever stands around it."""
+    found = set()
+    for offset in range(3):
+        first, last = -(-offset * 8 // 6), (offset + len(data)) * 8 // 6
+        for altchars in (b"+/", b"-_"):
+            text = b64encode(b"\0" * offset + data + b"\0\0", altchars).decode()
+            found.add(text[first:last])
+    return found
