@@ -15,7 +15,7 @@ import click
 from pgflow_yaml.errors import InvalidFlow, PgflowError
 
 from .database import database
-from .flow_files.deploying import deploy, require_valid, said
+from .flow_files.deploying import deploy, require_children, require_valid, said
 from .flow_files.loading import Loaded, load, with_handlers, worker_settings
 from .live.follow import Followed, to_its_end
 from .live.snapshot import SAID
@@ -138,6 +138,7 @@ def _is_file(text: str) -> bool:
 
 def _deploy(store: Store, loaded: Sequence[Loaded], *, place: Database, options: Options) -> Chosen:
     """Store what changed; engine.md §2 says when `run` also makes it the active version."""
+    require_children(loaded, store)
     for each in loaded:
         assert each.definition is not None
         nobody = store.get_definition(each.definition.name) is None

@@ -67,12 +67,20 @@ def compile_command(
     A file that did not change is left alone. Nothing is stored unless all files are valid.
     """
     from pgflow_yaml.cli.database import connected
-    from pgflow_yaml.cli.flow_files.deploying import deploy, foresee, require_valid, said
+    from pgflow_yaml.cli.flow_files.deploying import (
+        deploy,
+        foresee,
+        require_children,
+        require_valid,
+        said,
+    )
     from pgflow_yaml.cli.flow_files.loading import load
     from pgflow_yaml.cli.output import write_json
 
-    definitions = dict(zip(files, require_valid(load(files), options), strict=True))
+    loaded = load(files)
+    definitions = dict(zip(files, require_valid(loaded, options), strict=True))
     with connected(options) as store:
+        require_children(loaded, store)
         results = [
             foresee(store, each, activate=not no_activate)
             if dry_run

@@ -36,11 +36,16 @@ def validate_command(
 ) -> int:
     """Check flow files and show every mistake with its place."""
     from pgflow_yaml.cli.flow_files import diagnostics
-    from pgflow_yaml.cli.flow_files.loading import load, with_handlers, worker_settings
+    from pgflow_yaml.cli.flow_files.loading import (
+        load,
+        with_children,
+        with_handlers,
+        worker_settings,
+    )
     from pgflow_yaml.cli.output import write_json
     from pgflow_yaml.cli.text import one_line, plural
 
-    loaded = load(files)
+    loaded = with_children(load(files), None)
     if import_ or app_dir or allow:
         places = worker_settings(app_dir=app_dir, allow=allow)
         loaded = [with_handlers(each, places) for each in loaded]

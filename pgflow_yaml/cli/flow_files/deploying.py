@@ -38,6 +38,15 @@ def require_valid(loaded: Sequence[Loaded], options: Options) -> list[Definition
     return [each.definition for each in loaded if each.definition is not None]
 
 
+def require_children(loaded: Sequence[Loaded], store: Store) -> None:
+    """Refuse flows whose children are neither among these files nor in the database, or misfit."""
+    from .loading import with_children
+
+    checked = with_children(loaded, store)
+    if any(each.errors for each in checked):
+        raise InvalidFlows(checked)
+
+
 def deploy(
     store: Store, definition: Definition, *, file: str | Path, activate: bool
 ) -> dict[str, Any]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from pgflow_yaml.model import Definition
     from pgflow_yaml.project import Settings
+    from pgflow_yaml.store import Store
 
 CODE_TWICE = "PF303"
 
@@ -57,6 +58,44 @@ def load(files: Sequence[str]) -> list[Loaded]:
             first.setdefault(name, file)
         loaded.append(found)
     return loaded
+
+
+def with_children(loaded: Sequence[Loaded], store: Store | None) -> list[Loaded]:
+    """Check what is between flows: the files of one command, and the database if there is one."""
+    from pgflow_yaml.validation import check_flows
+
+    definitions = [each.definition for each in loaded if each.definition is not None]
+    stored = None if store is None else _stored(definitions, store)
+    found = dict(
+        zip(
+            (each.name for each in definitions),
+            check_flows(definitions, stored=stored),
+            strict=True,
+        )
+    )
+    return [
+        replace(each, diagnostics=[*each.diagnostics, *found[each.definition.name]])
+        if each.definition is not None
+        else each
+        for each in loaded
+    ]
+
+
+def _stored(definitions: Sequence[Definition], store: Store) -> dict[str, dict[str, Any] | None]:
+    """Look up the children that no file has, and theirs."""
+    from pgflow_yaml.validation import children_of, is_given
+
+    stored: dict[str, dict[str, Any] | None] = {}
+    pending = [child for each in definitions for child in children_of(each.body)]
+    while pending:
+        child = pending.pop()
+        if child in stored or is_given(child, definitions):
+            continue
+        name, _, version = child.partition("@")
+        found = store.get_definition(name, version or None)
+        stored[child] = found["definition"] if found else None
+        pending += children_of(found["definition"]) if found else []
+    return stored
 
 
 def with_handlers(loaded: Loaded, places: Settings) -> Loaded:

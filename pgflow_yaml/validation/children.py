@@ -1,0 +1,303 @@
+"""Flows that run others: each child exists, no circle of them, and what a child is given fits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from pgflow_yaml import source
+from pgflow_yaml.errors import Diagnostic
+from pgflow_yaml.graph import cycles
+from pgflow_yaml.inputs import check_value, type_name
+from pgflow_yaml.source import MappingNode, Node
+from pgflow_yaml.suggestions import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from pgflow_yaml.errors import Severity
+    from pgflow_yaml.model import Definition
+
+Body = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Finding:
+    """A finding about a flow step, before its place in the text is looked for."""
+
+    code: str
+    message: str
+    fix: str
+    at: tuple[str, ...]
+    at_key: bool = False
+    severity: Severity = "error"
+
+
+def check_flows(
+    definitions: Sequence[Definition], *, stored: Mapping[str, Body | None] | None = None
+) -> list[list[Diagnostic]]:
+    """Return the findings between flows, a list for each definition.
+
+    A child is looked for among the definitions, then in `stored`: bodies by the child as it is
+    written, None where there is none. Without `stored` nobody has looked: that is a warning.
+    """
+    family = _Family(definitions, stored)
+    return [
+        _placed([*family.unknown(each), *family.circles(each), *family.misfits(each)], each)
+        for each in definitions
+    ]
+
+
+def children_of(body: Body) -> list[str]:
+    """Name the children of a flow as its steps write them: `name`, or `name@version`."""
+    return sorted({step["flow"] for _, step in _flow_steps(body)})
+
+
+def is_given(child: str, definitions: Sequence[Definition]) -> bool:
+    """Tell whether a child is among these definitions, in the version it asks for."""
+    return _given(child, definitions) is not None
+
+
+class _Family:
+    """The given flows, and what is known of those that they run."""
+
+    def __init__(
+        self, definitions: Sequence[Definition], stored: Mapping[str, Body | None] | None
+    ) -> None:
+        self.definitions = definitions
+        self.stored = stored
+        self.on_circles = self._circles()
+
+    def body(self, child: str) -> Body | None:
+        """Return what is known of a child."""
+        given = _given(child, self.definitions)
+        return given if given is not None else (self.stored or {}).get(child)
+
+    def unknown(self, flow: Definition) -> Iterator[_Finding]:
+        """Find children that are nowhere."""
+        for slug, step in _flow_steps(flow.body):
+            child = step["flow"]
+            if self.body(child) is not None:
+                continue
+            name, _, version = child.partition("@")
+            names = [each.name for each in self.definitions if each.name != flow.name]
+            if self.stored is None:
+                what = f'flow "{child}" is in none of these files'
+                fix = "give its file, too; `compile` and `run` look for it in the database as well"
+                yield _Finding(
+                    code="PF240", message=what, fix=fix, at=(slug, "flow"), severity="warning"
+                )
+                continue
+            known = any(each.name == name for each in self.definitions)
+            if version and known:
+                what = f'flow "{name}" has no version {version}'
+                fix = f"write `flow: {name}`, or a version that `pgflow-yaml versions {name}` lists"
+            else:
+                what = f'there is no flow "{child}"{did_you_mean(name, names)}'
+                fix = "give its file, too, or compile it first"
+            yield _Finding(code="PF240", message=what, fix=fix, at=(slug, "flow"))
+
+    def circles(self, flow: Definition) -> Iterator[_Finding]:
+        """Find the steps by which a flow runs itself in the end."""
+        circle = next((each for each in self.on_circles if flow.name in each), None)
+        if circle is None:
+            return
+        at = circle.index(flow.name)
+        walk = [*circle[at:], *circle[:at], flow.name]
+        for slug, step in _flow_steps(flow.body):
+            if step["flow"].partition("@")[0] == walk[1]:
+                shown = " → ".join(walk)
+                message = (
+                    f'flow "{flow.name}" runs itself'
+                    if len(walk) == 2
+                    else f"these flows run each other without end: {shown}"
+                )
+                fix = "let one of them do its part in a step with a handler"
+                yield _Finding(code="PF241", message=message, fix=fix, at=(slug, "flow"))
+
+    def misfits(self, flow: Definition) -> Iterator[_Finding]:
+        """Find what a step gives to its child, or does not give, and the child refuses."""
+        for slug, step in _flow_steps(flow.body):
+            child = self.body(step["flow"])
+            if child is not None:
+                yield from _Gift(slug, step, flow.body, child).findings()
+
+    def _circles(self) -> list[list[str]]:
+        edges: dict[str, set[str]] = {}
+        pending = [each.body for each in self.definitions]
+        while pending:
+            body = pending.pop()
+            name = str(body["flow"])
+            if name in edges:
+                continue
+            children = children_of(body)
+            edges[name] = {child.partition("@")[0] for child in children}
+            pending += [known for child in children if (known := self.body(child)) is not None]
+        known = {name: [each for each in found if each in edges] for name, found in edges.items()}
+        return cycles(known)
+
+
+class _Gift:
+    """What one step gives to its child flow."""
+
+    def __init__(self, slug: str, step: Body, parent: Body, child: Body) -> None:
+        self.slug, self.step, self.parent, self.child = slug, step, parent, child
+        self.fields: Body = child.get("input") or {}
+
+    def findings(self) -> Iterator[_Finding]:
+        ast = self.step.get("with", {}).get("ast")
+        if "input_schema" in self.child:
+            yield from self._whole(ast)
+        elif ast is not None and ast[0] == "dict":
+            given = dict(zip(ast[1::2], ast[2::2], strict=True))
+            yield from self._names(given, where="with")
+            for name, value in given.items():
+                yield from self._value(name, value)
+        elif ast is not None:
+            if ast[0] in ("lit", "list", "text"):
+                kind = type_name(ast[1]) if ast[0] == "lit" else _KINDS[ast[0]]
+                message = f"{self._child()} takes an object, and `with` gives it {_SAID[kind]}"
+                fields = ", ".join(f"{name}: …" for name in self.fields)
+                yield self._finding(message, f"write `with: {{{fields}}}`", "with")
+        elif "map" in self.step:
+            yield from self._items()
+        elif self.step["depends_on"]:
+            yield from self._names(self.step["depends_on"], where="depends_on")
+        elif "input_schema" not in self.parent:
+            yield from self._names(self.parent.get("input") or {}, where="flow")
+
+    def _names(self, given: Mapping[str, Any], *, where: str) -> Iterator[_Finding]:
+        """Compare names: what is missing, and what the child does not know."""
+        source_of = {
+            "with": "",
+            "depends_on": "; without `with` it is given the outputs of its dependencies",
+            "flow": "; without `with` it is given this flow's own input",
+        }[where]
+        for name, field in self.fields.items():
+            if name not in given and "default" not in field:
+                message = (
+                    f'{self._child()} needs "{name}", which this step does not give{source_of}'
+                )
+                fix = f"add {name} to `with`" if where == "with" else f"write `with: {{{name}: …}}`"
+                yield self._finding(message, fix, where)
+        for name in given:
+            if name not in self.fields:
+                meant = did_you_mean(name, self.fields)
+                message = f'{self._child()} has no input "{name}"{meant}{source_of}'
+                known = ", ".join(self.fields) or "none"
+                fix = f"its inputs are {known}" if where == "with" else "write `with: {…}`"
+                yield replace(self._finding(message, fix, where, name), at_key=True)
+
+    def _value(self, name: str, ast: Any) -> Iterator[_Finding]:
+        field = self.fields.get(name)
+        if field is None:
+            return
+        if ast[0] == "lit":
+            for problem in check_value(field, ast[1], path=name):
+                message = f"{self._child()} refuses this: {problem['path']} {problem['message']}"
+                yield self._finding(
+                    message, "change the value, or the input of that flow", "with", name
+                )
+        elif ast[0] in _KINDS:
+            wanted = field.get("type")
+            types = [wanted] if isinstance(wanted, str) else wanted or [_KINDS[ast[0]]]
+            if _KINDS[ast[0]] not in types:
+                kinds = " or ".join(types)
+                message = (
+                    f"{self._child()} refuses this: {name} must be {kinds}, not {_KINDS[ast[0]]}"
+                )
+                yield self._finding(
+                    message, "change the value, or the input of that flow", "with", name
+                )
+
+    def _items(self) -> Iterator[_Finding]:
+        """Hold literal items of a map against the child's input; others are not known yet."""
+        ast = self.step["map"]["ast"]
+        if ast[0] != "lit" or not isinstance(ast[1], list):
+            return
+        wrong = next((item for item in ast[1] if not isinstance(item, dict)), None)
+        if wrong is not None:
+            message = f"{self._child()} takes an object, and an item of this map is none"
+            fix = 'write `with: {NAME: "${{ item }}"}`'
+            yield self._finding(message, fix, "map")
+
+    def _whole(self, ast: Any) -> Iterator[_Finding]:
+        if ast is not None and ast[0] == "lit":
+            for problem in check_value(self.child["input_schema"], ast[1], path=""):
+                at = f"{problem['path']} " if problem["path"] else "the input "
+                message = f"{self._child()} refuses this: {at}{problem['message']}"
+                yield self._finding(message, "change the value, or the input of that flow", "with")
+
+    def _child(self) -> str:
+        return f'flow "{self.step["flow"]}"'
+
+    def _finding(self, message: str, fix: str, *at: str) -> _Finding:
+        return _Finding(code="PF242", message=message, fix=fix, at=(self.slug, *at))
+
+
+_SAID = {
+    "string": "a text",
+    "array": "a list",
+    "number": "a number",
+    "boolean": "true or false",
+    "null": "null",
+    "object": "an object",
+}
+_KINDS = {"text": "string", "list": "array", "dict": "object"}
+
+
+def _flow_steps(body: Body) -> Iterator[tuple[str, Body]]:
+    for section in ("steps", "finally"):
+        for slug, step in body.get(section, {}).items():
+            if "flow" in step:
+                yield slug, step
+
+
+def _given(child: str, definitions: Sequence[Definition]) -> Body | None:
+    name, _, version = child.partition("@")
+    for each in definitions:
+        if each.name == name and version in ("", each.version):
+            return each.body
+    return None
+
+
+def _placed(findings: Sequence[_Finding], flow: Definition) -> list[Diagnostic]:
+    """Give findings their places; the text is read again only if there are any."""
+    if not findings:
+        return []
+    document = source.parse(flow.source)
+    placed = []
+    for found in findings:
+        node = _node(document.root, found.at, key=found.at_key)
+        placed.append(
+            Diagnostic(
+                code=found.code,
+                message=found.message,
+                span=document.span(node) if node else None,
+                help=found.fix,
+                severity=found.severity,
+            )
+        )
+    return sorted(
+        placed, key=lambda found: (found.span.line, found.span.column) if found.span else (0, 0)
+    )
+
+
+def _node(root: Node | None, at: Sequence[str], *, key: bool) -> Node | None:
+    """Follow a path into the step as far as it leads: to the last value, or to the last key."""
+    slug, *rest = at
+    for section in ("steps", "finally"):
+        holder = root.get(section) if isinstance(root, MappingNode) else None
+        step = holder.get(slug) if isinstance(holder, MappingNode) else None
+        if step is not None:
+            break
+    else:
+        return None
+    found: Node | None = step.get("flow") if isinstance(step, MappingNode) else None
+    for number, name in enumerate(rest, 1):
+        entry = step.entries.get(name) if isinstance(step, MappingNode) else None
+        if entry is None:
+            break
+        step = entry[1]
+        found = entry[0] if key and number == len(rest) else step
+    return found
