@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
 WIDTH, PANEL_GAP = 760, 26
 LEFT, RIGHT = 128, 96
-BAR, STEP, HEAD, FOOT = 12, 20, 54, 34
-LOWEST = 0.004
+STEP, HEAD, FOOT = 20, 58, 34
+Point = tuple[float, float]
+
+LOWEST = 0.002
 """The left edge of the logarithmic axis; the right one is 1, bare pgmq."""
 
 TITLES = {
@@ -25,24 +27,27 @@ TITLES = {
     "backlog": "{} runs of one step",
 }
 LEGEND = (
-    "logarithmic; 1 = pgmq in batches of 100 without workflow state; orange: our target; "
-    "thin line: lowest to highest round"
+    "logarithmic; 1 is pgmq in batches of 100 without workflow state; "
+    "line: lowest to highest round; orange: our target"
 )
 STYLE = """
 text { font: 12px system-ui, sans-serif; fill: #1f2328 }
 .title { font-weight: 600 } .soft { fill: #59636e } .ours { font-weight: 600 }
-.bar { fill: #9aa4ae } .bar.ours { fill: #1a7f64 } .end { stroke: #1f2328 }
-.line { stroke: #d1d9e0 } .target { stroke: #bc4c00; stroke-width: 2 }
+.dot { fill: #6e7781 } .dot.ours { fill: #1a7f64 }
+.ends { stroke: #6e7781; stroke-width: 2 } .ends.ours { stroke: #1a7f64 }
+.line { stroke: #d1d9e0 } .guide { stroke: #d1d9e0; stroke-dasharray: 1 4 }
+.target { stroke: #bc4c00; stroke-width: 2 }
 @media (prefers-color-scheme: dark) {
-  text { fill: #e6edf3 } .soft { fill: #9198a1 } .bar { fill: #6e7681 }
-  .bar.ours { fill: #3fb99a } .line { stroke: #3d444d } .end { stroke: #e6edf3 }
-  .target { stroke: #f0883e }
+  text { fill: #e6edf3 } .soft { fill: #9198a1 }
+  .dot { fill: #9198a1 } .dot.ours { fill: #3fb99a }
+  .ends { stroke: #9198a1 } .ends.ours { stroke: #3fb99a }
+  .line, .guide { stroke: #3d444d } .target { stroke: #f0883e }
 }
 """
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
+class Mark:
     """One peer in one panel."""
 
     peer: str
@@ -51,14 +56,14 @@ class Bar:
 
 
 def picture(found: list[Figure]) -> str:
-    """The SVG: a panel for each workload but the chain, a bar for each peer."""
+    """The SVG: a panel for each workload but the chain, a line for each peer."""
     keys = sorted({(f.workload, f.size) for f in found if f.workload in TITLES}, key=_order)
     parts, y = [], HEAD
     for workload, size in keys:
-        bars = _bars(found, workload, size)
-        if bars:
-            parts.append(_panel(workload, size, bars, top=y))
-            y += 20 + STEP * len(bars) + PANEL_GAP
+        marks = _marks(found, workload, size)
+        if marks:
+            parts.append(_panel(workload, size, marks, top=y))
+            y += 20 + STEP * len(marks) + PANEL_GAP
     height = y + FOOT - PANEL_GAP
     axis = _axis(HEAD, y - PANEL_GAP + 4)
     label = "Tasks a second as a multiple of bare pgmq, by workload and engine"
@@ -81,56 +86,55 @@ def _order(key: tuple[str, int]) -> tuple[int, int]:
     return list(TITLES).index(key[0]), key[1]
 
 
-def _bars(found: list[Figure], workload: str, size: int) -> list[Bar]:
-    bars = []
+def _marks(found: list[Figure], workload: str, size: int) -> list[Mark]:
+    marks = []
     for figure in found:
         same = (figure.workload, figure.size) == (workload, size)
         spread = figure.values.get("rate_x_pgmq")
         if same and spread is not None and figure.peer != LIMIT:
             note = "" if figure.n == size else f" (at {figure.n:,})"
-            bars.append(Bar(figure.peer, spread, note))
-    return sorted(bars, key=lambda bar: -bar.value.median)
+            marks.append(Mark(figure.peer, spread, note))
+    return sorted(marks, key=lambda mark: -mark.value.median)
 
 
-def _panel(workload: str, size: int, bars: list[Bar], *, top: int) -> str:
+def _panel(workload: str, size: int, marks: list[Mark], *, top: int) -> str:
     title = escape(TITLES[workload].format(f"{size:,}"))
     lines = [f'<text x="{LEFT}" y="{top + 10}" class="title">{title}</text>']
-    for i, bar in enumerate(bars):
-        lines += _drawn(bar, top + 20 + i * STEP, target=RATES[workload].of_pgmq)
+    for i, mark in enumerate(marks):
+        lines += _drawn(mark, top + 26 + i * STEP, target=RATES[workload].of_pgmq)
     return "\n".join(lines)
 
 
-def _drawn(bar: Bar, y: int, *, target: float) -> list[str]:
-    ours = " ours" if bar.peer == OURS else ""
-    end, middle, base = _x(bar.value.median), y + BAR / 2, y + BAR - 2
-    width = max(end - LEFT, 1)
+def _drawn(mark: Mark, y: int, *, target: float) -> list[str]:
+    style = "ours" if mark.peer == OURS else ""
+    at, lowest, highest = map(_x, (mark.value.median, mark.value.lowest, mark.value.highest))
     lines = [
-        _text(escape(bar.peer), LEFT - 8, base, anchor="end", style=ours),
-        f'<rect x="{LEFT}" y="{y}" width="{width:.1f}" height="{BAR}" class="bar{ours}"/>',
+        _text(escape(mark.peer), LEFT - 8, y + 4, anchor="end", style=style),
+        _line((LEFT, y), (_x(1), y), style="guide"),
+        _line((lowest, y), (highest, y), style=f"ends {style}"),
+        f'<circle cx="{at:.1f}" cy="{y}" r="5" class="dot {style}"/>',
     ]
-    lowest, highest = _x(bar.value.lowest), _x(bar.value.highest)
-    if highest - lowest > 1:
-        lines.append(
-            f'<line x1="{lowest:.1f}" x2="{highest:.1f}" y1="{middle}" y2="{middle}" class="end"/>'
-        )
-    if ours:
-        at = _x(target)
-        lines.append(
-            f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{y - 3}" y2="{y + BAR + 3}" class="target"/>'
-        )
-    text = f"{_number(bar.value.median)}{bar.note}"
-    x = max(end, highest, _x(target) if ours else 0) + 6
-    lines.append(_text(text, x, base, style=ours))
-    return lines
+    if style:
+        lines.append(_line((_x(target), y - 8), (_x(target), y + 8), style="target"))
+    x = max(at + 5, highest) + 6
+    if style and at < _x(target) < x + 40:
+        x = _x(target) + 6
+    return [*lines, _text(f"{_number(mark.value.median)}{mark.note}", x, y + 4, style=style)]
 
 
 def _axis(top: int, bottom: int) -> str:
     lines = []
     for value in (0.01, 0.1, 1.0):
         x = _x(value)
-        lines.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{bottom}" class="line"/>')
+        lines.append(_line((x, top), (x, bottom), style="line"))
         lines.append(_text(f"{value:g}", x, bottom + 15, anchor="middle", style="soft"))
     return "\n".join(lines)
+
+
+def _line(start: Point, end: Point, *, style: str) -> str:
+    (x1, y1), (x2, y2) = start, end
+    place = f'x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"'
+    return f'<line {place} class="{style.strip()}"/>'
 
 
 def _text(text: str, x: float, y: float, *, anchor: str = "start", style: str = "") -> str:

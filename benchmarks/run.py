@@ -19,6 +19,8 @@ import json
 import os
 import platform
 import sys
+import time
+import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -102,31 +104,36 @@ def measured(args: argparse.Namespace) -> dict[str, Any]:
     try:
         sizes = parse_sizes(args.workloads)
         rows = run_rounds(server, peers, sizes, rounds=args.rounds, timeout=args.timeout)
-        extra = [target for name in args.sections for target in section(server, name, args.short)]
+        extra = [section(server, name, short=args.short) for name in args.sections]
         machine = {"cores": os.cpu_count(), "python": platform.python_version(), **server.facts()}
     finally:
         server.close()
     found = figures(rows)
-    targets = [*engine_targets(found), *extra]
+    targets = [*engine_targets(found), *(t for targets, _ in extra for t in targets)]
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine,
         "rounds": args.rounds,
         "versions": {peer.label: peer.versions or ["this project's environment"] for peer in peers},
         "left_out": left_out,
-        "errors": missing(found),
+        "errors": [*missing(found), *(error for _, error in extra if error)],
         "targets": [target.as_row() for target in targets],
         "figures": [figure.as_row() for figure in found],
         "rows": rows,
     }
 
 
-def section(server: Server, name: str, short: bool) -> list[Target]:  # noqa: FBT001
-    """The targets of one module."""
+def section(server: Server, name: str, *, short: bool) -> tuple[list[Target], str | None]:
+    """The targets of one module, or what it failed of: the other figures are kept."""
     print(f"measuring {name} …", file=sys.stderr, flush=True)
-    module = importlib.import_module(name)
-    targets: list[Target] = module.sections(server, short=short)
-    return targets
+    began = time.monotonic()
+    try:
+        targets: list[Target] = importlib.import_module(name).sections(server, short=short)
+    except Exception as error:  # noqa: BLE001 (whatever it is, the other figures must survive)
+        traceback.print_exc()
+        return [], f"{name}: {type(error).__name__}: {error}"
+    print(f"{name} took {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    return targets, None
 
 
 def main() -> int:
@@ -138,11 +145,11 @@ def main() -> int:
         report = measured(args)
         args.json.write_text(json.dumps(report, indent=1) + "\n")
     found, targets = [Figure.from_row(row) for row in report["figures"]], targets_of(report)
-    print(peer_table(found), peers_text(report), target_table(targets), sep="\n\n")
     if args.picture:
         args.picture.write_text(picture(found))
     if args.docs:
         args.docs.write_text(rewritten(args.docs.read_text(), generated(report)))
+    print(peer_table(found), peers_text(report), target_table(targets), sep="\n\n")
     for error in report["errors"]:
         print(f"failed: {error}", file=sys.stderr)
     return 1 if report["errors"] or floor_missed(targets) else 0

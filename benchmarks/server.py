@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -38,12 +40,24 @@ class Counters:
     wal: int
 
 
+def alone(folder: Path) -> IO[str]:
+    """The lock of a folder: two at once would count each other's log, and share the cores."""
+    lock = (folder / "alone.lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        sys.exit(f"another benchmark runs in {folder}: wait for it, or give another --work")
+    return lock
+
+
 class Server:
     """An embedded server of its own; fsync and the other settings are PostgreSQL's defaults."""
 
     def __init__(self, folder: Path) -> None:
-        """Start it, or join the one that runs in this folder."""
+        """Start it, with no other benchmark in this folder."""
         folder.mkdir(parents=True, exist_ok=True)
+        self._alone = alone(folder)
         self._server = local.server(folder)
         self._admin = psycopg.connect(self._server.conninfo("postgres"), autocommit=True)
         self._pgmq = (Path(pgmq.__file__).parent / "sql" / "pgmq.sql").read_text()
@@ -56,6 +70,7 @@ class Server:
         """Let go of it; the last one out stops it."""
         self._admin.close()
         self._server.release()
+        self._alone.close()
 
     def fresh(self, *, with_pgmq: bool) -> tuple[str, str]:
         """The name and the connection text of a new database."""

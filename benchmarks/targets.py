@@ -59,7 +59,8 @@ def target_table(targets: Iterable[Target]) -> str:
     for target in targets:
         sign = "≥" if target.better == "more" else "≤"
         cells = [target.name, _shown(target.figure, target.unit)]
-        cells.append("" if target.spread is None else " to ".join(map(_number, target.spread)))
+        ends = [_number(end) for end in target.spread or ()]
+        cells.append(" to ".join(ends) if len(set(ends)) == 2 else "")
         cells.append(f"{sign} {_shown(target.target, target.unit)}")
         cells.append("" if target.floor is None else f"{sign} {_shown(target.floor, target.unit)}")
         lines.append("| " + " | ".join([*cells, target.verdict]) + " |")

@@ -27,7 +27,7 @@ TASKS = {"chain": 3, "fanout": 22, "diamonds": 20, "backlog": 10}
 @pytest.fixture(scope="module")
 def modules() -> Iterator[dict[str, ModuleType]]:
     """The modules of the folder, which import each other by their bare names."""
-    names = ("report", "targets", "asked", "page", "picture", "rounds", "environments", "run")
+    names = "report targets asked page picture rounds environments server idle run".split()
     before = set(sys.modules)
     sys.path.insert(0, str(BENCHMARKS))
     yield {name: importlib.import_module(name) for name in names}
@@ -214,3 +214,38 @@ def test_the_picture_of_the_page_is_drawn() -> None:
     """The page shows a picture that is there and is an image."""
     assert "](performance.svg)" in PAGE.read_text()
     assert ET.parse(PAGE.with_suffix(".svg")).getroot().tag.endswith("svg")
+
+
+@pytest.mark.slow
+def test_a_profile_names_functions_and_relations(tmp_path: Path) -> None:
+    """Where a target is missed, the profile says which function and which table it went to."""
+    command = [sys.executable, str(BENCHMARKS / "profiles.py"), f"--work={tmp_path}", "diamonds=5"]
+
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    functions, relations, _ = re.findall(r"(?:^\|.*\n)+", done.stdout, re.MULTILINE)
+    assert "| _settle |" in functions
+    assert "| step_tasks | Heap INSERT |" in relations
+
+
+def test_two_benchmarks_do_not_meet(modules: dict[str, ModuleType], tmp_path: Path) -> None:
+    """Each would count the other's log: the second one is told so, and measures nothing."""
+    lock = modules["server"].alone(tmp_path)
+
+    with pytest.raises(SystemExit, match="another benchmark runs in"):
+        modules["server"].alone(tmp_path)
+
+    lock.close()
+    modules["server"].alone(tmp_path).close()
+
+
+def test_a_section_that_fails_costs_only_itself(
+    modules: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other figures are kept; the report names what failed, and that is exit code 1."""
+    monkeypatch.setattr(modules["idle"], "measure_idle", lambda *_, **__: 1 / 0)
+
+    targets, error = modules["run"].section(None, "idle", short=True)
+
+    assert (targets, error) == ([], "idle: ZeroDivisionError: division by zero")
