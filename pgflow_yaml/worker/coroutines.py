@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from pgflow_yaml.calls import error_record, summary
 from pgflow_yaml.worker.execution import run_async
-from pgflow_yaml.worker.tasks import DROPPED, ON_LOOP, RELEASED, Outcome
+from pgflow_yaml.worker.tasks import ON_LOOP, RELEASED, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -134,7 +134,7 @@ class Coroutines:
             task.begin()
             self._pool.running[task] = ON_LOOP
             if task.cancelled:
-                self._pool.finish(task, DROPPED)
+                self._pool.finish(task, RELEASED)
             else:
                 loop.begin(task, self._run(loop, task, handler))
 

@@ -64,13 +64,12 @@ class Exchange:
 
     def turn(self, results: list[Task], room: int) -> list[Task]:
         """Report these results, claim up to `room` tasks; the new ones, to be run."""
-        reported = [task for task in results if task.outcome and task.outcome.kind != "dropped"]
         for task in results:
             self._refuse_handler(task)
-        reply = self._ask(reported, room)
+        reply = self._ask(results, room)
         for task in results:
             self._forget(task)
-        for task, verdict in zip(reported, reply["verdicts"], strict=True):
+        for task, verdict in zip(results, reply["verdicts"], strict=True):
             self._note(task, verdict)
         return [task for task in unpack(reply, self._calls, self._sources) if self._keep(task)]
 

@@ -20,7 +20,7 @@ from pgflow_yaml.calls import (
 )
 from pgflow_yaml.errors import PermanentError, RetryLater
 from pgflow_yaml.failpoints import failpoint
-from pgflow_yaml.worker.tasks import DROPPED, Outcome
+from pgflow_yaml.worker.tasks import RELEASED, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +36,7 @@ _LONGEST_DELAY_MS = 10 * 365 * 86_400_000
 def run(task: Task, handler: Handler, beat: Callable[[], None]) -> Outcome:
     """Call a synchronous handler in this thread, if anybody still wants its result."""
     if task.cancelled:
-        return DROPPED
+        return RELEASED
     began = time.monotonic()
     try:
         failpoint("before_handler")
@@ -65,8 +65,8 @@ async def run_async(task: Task, handler: Handler, beat: Callable[[], None]) -> O
         failpoint("after_handler")
         return Outcome("completed", output=masks.json_text(to_json_text(output)), began=began)
     except BaseException as error:  # noqa: BLE001 (R-5: SystemExit and its kin fail the attempt only)
-        # Nobody asks about what was cancelled, or what is forgotten with the loop it was on.
-        return DROPPED if task.cancelled else failure(error, began=began)
+        # What was told to stop has stopped: a run that is ending waits for that word (engine §4.3).
+        return RELEASED if task.cancelled else failure(error, began=began)
 
 
 _HIDDEN_COROUTINE = (

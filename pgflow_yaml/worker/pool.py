@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from pgflow_yaml.calls import HandlerUnavailable, error_record
 from pgflow_yaml.worker.coroutines import Coroutines
 from pgflow_yaml.worker.execution import run
-from pgflow_yaml.worker.tasks import DROPPED, ON_THREAD, RELEASED, Outcome
+from pgflow_yaml.worker.tasks import ON_THREAD, RELEASED, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -197,7 +197,7 @@ class Pool:
     def _run(self, task: Task) -> bool:
         """Run one task; False if this thread was given up meanwhile."""
         if task.cancelled:
-            self._hand_in(task, DROPPED)
+            self._hand_in(task, RELEASED)
             return True
         task.begin()  # before the handler is known: its module may hang when it is imported
         self.running[task] = ON_THREAD

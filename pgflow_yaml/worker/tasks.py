@@ -100,7 +100,7 @@ class Outcome:
         delay_ms: int | None = None,
         began: float | None = None,
     ) -> None:
-        """`kind` is an outcome as `turn` takes it, or `dropped`: nobody wants to know it."""
+        """`kind` is an outcome as `turn` takes it."""
         self.kind = kind
         self.output = output
         self.error = error
@@ -111,7 +111,6 @@ class Outcome:
 ON_THREAD, ON_LOOP = 1, 2
 """Where a handler runs."""
 RELEASED = Outcome("released")
-DROPPED = Outcome("dropped")
 
 
 class Task:
