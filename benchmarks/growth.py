@@ -59,7 +59,7 @@ class Sizes:
     parked: int = 1_000_000
     claims: int = 40
     finished: int = 100_000
-    backlog: int = 5000
+    backlog: int = 20_000
     rounds: int = 5
     chain: int = 1000
     memory: int = 200_000
