@@ -205,7 +205,7 @@ begin
 end
 $$;
 
--- When the next message of a queue becomes visible; null: it has none.
+-- When the next message of a queue becomes visible; null: none ever will.
 create or replace function pgflow._queue_next(p_queue text) returns timestamptz
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -213,7 +213,7 @@ as $$
 declare
   v_next timestamptz;
 begin
-  execute format('select min(q.vt) from pgmq.%I q', 'q_' || lower(p_queue)) into v_next;
+  execute format('select min(q.vt) from pgmq.%I q where q.vt < ''infinity''', 'q_' || lower(p_queue)) into v_next;
   return v_next;
 end
 $$;

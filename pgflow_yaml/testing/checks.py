@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pgflow_yaml.source import MappingNode
 from pgflow_yaml.suggestions import closest
 from pgflow_yaml.testing.flows import children
+from pgflow_yaml.testing.nodes import place
 from pgflow_yaml.validation.report import Report
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def misfits(suite: Suite, flow: Flow, family: Mapping[str, Flow]) -> list[Diagno
         for key in ("steps", "outputs", "attempts"):
             _known_steps(report, case.expect.get(key), flow)
         _fitting(report, case.mocks, flow, family)
-    return list(report.found.values())
+    return sorted(report.found.values(), key=place)
 
 
 def _mocked(report: Report, holder: MappingNode, flow: Flow) -> None:

@@ -9,6 +9,8 @@ from pgflow_yaml.source import MappingNode, ScalarNode, SequenceNode
 from pgflow_yaml.testing.model import Decision, Mock, Play, Raised
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pgflow_yaml.source import Node
     from pgflow_yaml.testing.nodes import Nodes
 
@@ -41,7 +43,7 @@ def _mock(nodes: Nodes, node: Node, what: str) -> Mock:
     entries = nodes.mapping(node, what, known=MOCK_KEYS, filled=True)
     items = _items(nodes, entries["items"][1], what) if "items" in entries else {}
     mocks = read_mocks(nodes, entries["mocks"][1]) if "mocks" in entries else {}
-    plays = (_play(nodes, node, what),) if entries.keys() & set(PLAY_KEYS) else ()
+    plays = (_play(nodes, node, what, MOCK_KEYS),) if entries.keys() & set(PLAY_KEYS) else ()
     return Mock(node=node, plays=plays, items=items, mocks=mocks)
 
 
@@ -58,15 +60,14 @@ def _items(nodes: Nodes, node: Node, what: str) -> dict[int, Mock]:
     return found
 
 
-def _play(nodes: Nodes, node: Node, what: str) -> Play:
+def _play(nodes: Nodes, node: Node, what: str, known: Sequence[str] = PLAY_KEYS) -> Play:
     if isinstance(node, ScalarNode) and node.value == REAL:
         return Play(node=node, real=True)
     if not isinstance(node, MappingNode):
         fix = "write {output: …}, {raises: ClassName}, or the word real for its own handler"
         nodes.wrong_type(node, what, "a mapping", fix=fix)
         return Play(node=node)
-    known = (*MOCK_KEYS,) if {"items", "mocks"} & node.entries.keys() else PLAY_KEYS
-    entries = nodes.mapping(node, what, known=known)
+    entries = nodes.mapping(node, what, known=known, filled=True)
     given = [key for key in OUTCOMES if key in entries]
     if len(given) > 1:
         message = f"{what} has {' and '.join(given)}, but one call has one outcome"

@@ -10,7 +10,7 @@ from pgflow_yaml import source
 from pgflow_yaml.source import MappingNode, ScalarNode, SequenceNode
 from pgflow_yaml.testing.mock_reading import read_mocks
 from pgflow_yaml.testing.model import Case, Suite
-from pgflow_yaml.testing.nodes import Nodes
+from pgflow_yaml.testing.nodes import Nodes, place
 from pgflow_yaml.validation.report import Report
 
 if TYPE_CHECKING:
@@ -47,8 +47,7 @@ def read_suite(content: bytes, *, file: str) -> Read:
     document = source.parse(text)
     report = Report(document)
     suite = _suite(document, Nodes(report), file) if not document.diagnostics else None
-    found = [*document.diagnostics, *report.found.values()]
-    found.sort(key=lambda each: (each.span.line, each.span.column) if each.span else (0, 0))
+    found = sorted([*document.diagnostics, *report.found.values()], key=place)
     return Read(source=text, suite=None if found else suite, diagnostics=tuple(found))
 
 
@@ -62,6 +61,7 @@ def _suite(document: Document, nodes: Nodes, file: str) -> Suite | None:
     if not {"flow", "cases"} <= entries.keys():
         return None
     _, flow_node = entries["flow"]
+    _described(nodes, entries)
     now = _now(nodes, entries, START)
     shared = read_mocks(nodes, entries["mocks"][1]) if "mocks" in entries else {}
     cases = tuple(
@@ -76,6 +76,11 @@ def _suite(document: Document, nodes: Nodes, file: str) -> Suite | None:
         files=_files(nodes, entries),
         cases=cases,
     )
+
+
+def _described(nodes: Nodes, entries: Mapping[str, tuple[ScalarNode, Node]]) -> None:
+    if "description" in entries:
+        nodes.text(entries["description"][1], "`description`")
 
 
 def _files(nodes: Nodes, entries: Mapping[str, tuple[ScalarNode, Node]]) -> tuple[str, ...]:
@@ -111,6 +116,7 @@ def _case(
 ) -> Case:
     name = key.text
     entries = nodes.mapping(node, f'case "{name}"', known=CASE_KEYS, required=("expect",))
+    _described(nodes, entries)
     mocks = read_mocks(nodes, entries["mocks"][1]) if "mocks" in entries else {}
     given = entries["input"][1] if "input" in entries else None
     return Case(

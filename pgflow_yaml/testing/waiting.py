@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
+
+from pgflow_yaml.errors import PgflowError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,11 +35,11 @@ class Waits:
         """Plan what the waiting steps of a run and of its children are to get."""
         run_id = snapshot["run"]["id"]
         for step in snapshot["steps"]:
-            for child in step.get("children") or ():
+            for child in step["children"]:
                 found = self._store.run_snapshot(child, outputs=False)
                 if found is not None and found["run"]["status"] == "started":
                     self.look(found)
-            if step["status"] != "started" or step.get("action") != "wait":
+            if step["status"] != "waiting" or step["action"] != "wait":
                 continue
             mock = self._mocks_of(run_id).get(step["slug"])
             play = mock.plays[0] if mock and mock.plays else None
@@ -45,10 +48,14 @@ class Waits:
                 continue
             self._planned.add(key)
             at = datetime.fromisoformat(step["started_at"]) + timedelta(milliseconds=play.sleep)
-            event = (step.get("waits") or {}).get("event") or ""
+            event = step["waits"]["event"] or ""
             self._plan(at, partial(self._send, key, event, play.decision))
 
     def _send(self, key: tuple[str, str], event: str, decision: Decision) -> None:
+        with suppress(PgflowError):  # it may come too late, as with people
+            self._say(key, event, decision)
+
+    def _say(self, key: tuple[str, str], event: str, decision: Decision) -> None:
         run_id, slug = key
         if decision.kind == "event":
             query = "select pgflow.send_event(%s, %s, %s::jsonb, %s)"
@@ -71,16 +78,16 @@ def why_stuck(store: Store, snapshot: Snapshot) -> str:
 def _reasons(store: Store, snapshot: Snapshot) -> list[str]:
     found = []
     for step in snapshot["steps"]:
-        waits = step.get("waits") or {}
+        waits = step["waits"] or {}
         if step["status"] == "created" and step["waiting_for"]:
             names = ", ".join(f'"{name}"' for name in step["waiting_for"])
             found.append(f'step "{step["slug"]}" waits for {names}')
-        elif step["status"] == "started" and waits.get("kind") == "event":
+        elif waits.get("kind") == "event":
             found.append(
-                f'step "{step["slug"]}" waits for event "{waits.get("event")}", which no mock sends'
+                f'step "{step["slug"]}" waits for event "{waits["event"]}", which no mock sends'
             )
-        elif step["status"] == "started":
-            for child in step.get("children") or ():
+        elif waits.get("kind") == "child":
+            for child in step["children"]:
                 below = store.run_snapshot(child, outputs=False)
                 if below is not None and below["run"]["status"] == "started":
                     found += [f"{step['slug']} › {reason}" for reason in _reasons(store, below)]

@@ -81,6 +81,21 @@ def test_init_writes_a_project_that_runs(tmp_path: Path, database: str) -> None:
     assert (tmp_path / "hello_handlers.py").read_text() == "mine"
 
 
+@pytest.mark.parametrize("kind", ["etl", "saga"])
+def test_each_template_is_a_project_that_runs(template: str, tmp_path: Path, database: str) -> None:
+    """Valid with its handlers, its tests pass, and so do the commands that it names."""
+    shell = Shell(tmp_path, database)
+
+    said = shell("init", "--template", kind).out
+    flows = [file.name for file in tmp_path.glob("*.flow.yaml")]
+    shell("validate", "--import", "--strict", *flows)
+
+    commands = said.partition("next:\n")[2].splitlines()
+    assert commands[0].split() == ["pgflow-yaml", "test"]
+    for line in commands:
+        shell(*line.split()[1:])
+
+
 def test_init_in_a_project_names_the_setting_that_it_could_not_write(tmp_path: Path) -> None:
     """A pyproject.toml of somebody else gets a hint; ours needs none, and twice is one line."""
     shell = Shell(tmp_path)

@@ -10,7 +10,11 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
     from pathlib import Path
 
-SCHEMA_FILE = ".pgflow/workflow.schema.json"
+SCHEMAS = {
+    ".flow.yaml": ".pgflow/workflow.schema.json",
+    ".test.yaml": ".pgflow/test.schema.json",
+}
+"""By the end of a file's name: where its schema is written for the editor."""
 MODELINE = "# yaml-language-server: $schema=./{}\n"
 JETBRAINS_MODELINE = "# $schema: ./{}\n"
 
@@ -19,26 +23,30 @@ PYPROJECT = """[tool.pgflow-yaml]
 # allow = ["shop"]
 """
 
-NEXT: Mapping[str, tuple[str, str, str]] = {
+NEXT: Mapping[str, tuple[str, ...]] = {
     "hello": ("test", "run hello.flow.yaml --input name=Ada", "show last"),
+    "etl": ("test", "run etl.flow.yaml", "show last"),
+    "approval": ("test", "run release.flow.yaml --detach", "approve last review", "worker --burst"),
+    "saga": ("test", "run trip.flow.yaml --input card=declined", "show last"),
 }
 """The commands to go on with, by template."""
 
 
 def files(template: str, *, jetbrains: bool) -> dict[str, str]:
     """Name each file and its text."""
-    modeline = JETBRAINS_MODELINE if jetbrains else MODELINE
-    found = {}
-    for file in _folder("templates", template).iterdir():
-        if file.name.endswith((".yaml", ".py")):
-            text = file.read_text(encoding="utf-8")
-            head = modeline.format(SCHEMA_FILE) if file.name.endswith(".flow.yaml") else ""
-            found[file.name] = head + text
-    schema = _folder("schemas").joinpath("workflow.schema.json")
+    found = {
+        file.name: _modeline(file.name, jetbrains=jetbrains) + file.read_text(encoding="utf-8")
+        for file in _folder("templates", template).iterdir()
+        if file.name.endswith((".yaml", ".py", ".csv"))
+    }
+    schemas = {
+        place: _folder("schemas", place.rpartition("/")[2]).read_text(encoding="utf-8")
+        for place in SCHEMAS.values()
+    }
     return {
         **dict(sorted(found.items())),
         "pyproject.toml": PYPROJECT,
-        SCHEMA_FILE: schema.read_text(encoding="utf-8"),
+        **schemas,
         ".pgflow/.gitignore": "*\n",
     }
 
@@ -63,6 +71,14 @@ def write(folder: Path, template: str, *, jetbrains: bool) -> tuple[list[str], l
         else:
             written.append(name)
     return written, kept
+
+
+def _modeline(name: str, *, jetbrains: bool) -> str:
+    """Make the comment by which an editor finds the schema of a file."""
+    schema = next((place for end, place in SCHEMAS.items() if name.endswith(end)), None)
+    if schema is None:
+        return ""
+    return (JETBRAINS_MODELINE if jetbrains else MODELINE).format(schema)
 
 
 def _folder(*names: str) -> Traversable:

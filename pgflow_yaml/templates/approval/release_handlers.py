@@ -1,0 +1,28 @@
+"""The functions of release.flow.yaml."""
+
+import json
+from pathlib import Path
+
+RECORD = Path(".pgflow/out/releases.jsonl")
+
+
+def prepare(version: str) -> str:
+    """Write the notes that somebody will read."""
+    return f"release {version}: nothing but improvements"
+
+
+def publish(notes: str, approved_by: str) -> str:
+    """Tell the world."""
+    return f"{notes} (approved by {approved_by})"
+
+
+def withdraw(reason: str) -> str:
+    """Tell those who waited for it."""
+    return f"not released: {reason}"
+
+
+def record(version: str, published: bool) -> None:
+    """Keep what came of it."""
+    RECORD.parent.mkdir(parents=True, exist_ok=True)
+    with RECORD.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"version": version, "published": published}) + "\n")
