@@ -156,3 +156,30 @@ def test_no_door_reads_more_because_of_what_lies_beside(database: str) -> None:
     plans = "\n".join(claim_plans(database))
     for queue in ("flow", "pgflow__clock"):
         assert f"Index Scan using q_{queue}_vt_idx" in plans
+
+
+HALF_DONE = """
+set session_replication_role = replica;
+create temp table half_done as select gen_random_uuid() as run_id from generate_series(1, 20);
+insert into pgflow.runs (run_id, flow_slug, flow_name, status, input, remaining_steps)
+select h.run_id, '{slug}', 'wide', 'started', '{{}}', 2 from half_done h;
+insert into pgflow.step_states (flow_slug, run_id, step_slug, status, initial_tasks,
+  remaining_tasks, started_at, made, sent)
+select '{slug}', h.run_id, 'each', 'started', 20000, 1, now(), 20000, 20000 from half_done h;
+insert into pgflow.step_tasks (flow_slug, run_id, step_slug, task_index, status, queue_name)
+select '{slug}', h.run_id, 'each', g, 'completed', 'wide'
+from half_done h cross join generate_series(0, 19999) g;
+set session_replication_role = origin"""
+
+
+@pytest.mark.slow
+def test_a_sweep_looks_at_a_bounded_number_of_tasks(db: psycopg.Connection) -> None:
+    """Of 20 maps with 20,000 tasks each it looks at some; the heartbeat waits for it (R-3)."""
+    meter = Meter(Engine(db))
+    slug = meter.engine.deploy("wide", WIDE, input={"items": {"type": "array"}})["flow_slug"]
+    db.execute(HALF_DONE.format(slug=slug).encode())
+
+    repaired = meter.call("sweep", "sweep")
+
+    assert repaired == "0"
+    assert 100_000 <= meter.costs["sweep"].rows <= 121_000
