@@ -111,7 +111,7 @@ def profile(server: Server, workload: str, n: int) -> None:
     finally:
         server.drop(database)
     tasks = result.tasks
-    _say(f"{workload}={n}: {tasks / result.seconds:,.0f} tasks/s while profiled")
+    _say(f"{workload}={n}: {tasks:,} tasks in {1000 * result.seconds:,.0f} ms while profiled")
     _table(["SQL function", "calls", "self, ms", "with callees, ms"], functions)
     rows = [(*row[:3], row[3] / tasks, row[4] / tasks) for row in log]
     _table(["relation", "record", "blocks", "bytes/task", "page images/task"], rows)
