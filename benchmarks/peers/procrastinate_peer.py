@@ -14,7 +14,7 @@ class Peer(QueuePeer):
 
     NAME = "procrastinate"
     REQUIREMENTS = ("procrastinate==3.10.0", "psycopg[binary]==3.3.9")
-    ROUNDS = 2
+    ROUNDS = 1
     LIMITS = {"fanout": 2000, "backlog": 2000}  # noqa: RUF012 (a constant)
 
     def setup(self) -> None:
