@@ -61,8 +61,11 @@ def _environment(folder: Path, requirements: list[str]) -> str:
     wanted = [sys.version, *requirements]
     if not stamp.exists() or json.loads(stamp.read_text()) != wanted:
         stamp.unlink(missing_ok=True)
-        venv.create(folder, with_pip=True, clear=True)
-        _call([str(python), "-m", "pip", "install", "-q", *requirements])
+        try:
+            venv.create(folder, with_pip=True, clear=True)
+        except (subprocess.CalledProcessError, OSError) as error:
+            raise CannotInstall(f"an environment cannot be made: {error}") from error
+        _call([str(python), "-m", "pip", "install", "-q", "--retries", "1", *requirements])
         stamp.write_text(json.dumps(wanted))
     return str(python)
 

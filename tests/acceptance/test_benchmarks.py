@@ -188,6 +188,20 @@ def test_a_peer_without_its_package_is_left_out(
     assert "needs npm" in left_out["pgflow core"]
 
 
+@pytest.mark.slow
+def test_a_peer_that_pip_cannot_find_is_left_out(
+    modules: dict[str, ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without an index the reason is pip's own, and the next time it is tried again."""
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "nothing"))
+
+    for _ in range(2):
+        _, left_out = modules["run"].entries(["procrastinate"], tmp_path)
+
+        assert "No matching distribution" in left_out["procrastinate"]
+
+
 def test_a_page_without_its_marks_is_refused(modules: dict[str, ModuleType]) -> None:
     """Nothing is written over text of a page that has no generated part."""
     with pytest.raises(ValueError, match="the page needs one line"):
