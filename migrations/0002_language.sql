@@ -114,3 +114,18 @@ drop function if exists pgflow._queue_ids(text);
 -- and a state's step has a flow.
 alter table pgflow.step_tasks drop constraint step_tasks_run_id_fkey;
 alter table pgflow.step_states drop constraint step_states_flow_slug_fkey;
+
+-- A third, checked at every claim for every task: doors that claim look once whether their worker is known, and a
+-- worker that is deleted is forgotten by its tasks as before.
+alter table pgflow.step_tasks drop constraint step_tasks_last_worker_id_fkey;
+create function pgflow._forget_workers() returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  update pgflow.step_tasks t set last_worker_id = null where t.last_worker_id in (select w.worker_id from gone w);
+  return null;
+end
+$$;
+create trigger forget_workers after delete on pgflow.workers
+  referencing old table as gone for each statement execute function pgflow._forget_workers();

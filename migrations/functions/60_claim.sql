@@ -58,6 +58,7 @@ declare
   v_tasks jsonb := '[]';
   v_steps pgflow._ended[] := '{}';
 begin
+  perform pgflow._expect_worker(p_worker);
   foreach v_queue in array p_queues loop
     exit when v_left <= 0;
     select c.tasks, c.steps into v_taken from pgflow._claim_queue(p_worker, v_queue, v_left, p_lease, p_refused) c;

@@ -50,6 +50,21 @@ begin
 end
 $$;
 
+-- Raises 23503 for a worker that nobody registered: its tasks would have no owner. Called once a claim.
+create or replace function pgflow._expect_worker(p_worker uuid) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_worker is not null and not exists (select 1 from pgflow.workers w where w.worker_id = p_worker) then
+    raise exception using errcode = 'foreign_key_violation', table = 'step_tasks', schema = 'pgflow',
+      message = 'insert or update on table "step_tasks" violates foreign key constraint "step_tasks_last_worker_id_fkey"',
+      detail = format('Key (last_worker_id)=(%s) is not present in table "workers".', p_worker),
+      constraint = 'step_tasks_last_worker_id_fkey';
+  end if;
+end
+$$;
+
 -- Says that a worker has gone, in order.
 create or replace function pgflow.stop_worker(p_worker uuid) returns void
 language sql volatile security definer

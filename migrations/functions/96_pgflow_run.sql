@@ -87,6 +87,7 @@ begin
   if lower(start_tasks.queue_name) <> lower(v_queue) then
     v_queue := start_tasks.queue_name; -- the flow's own in any spelling is the flow's own
   end if;
+  perform pgflow._expect_worker(start_tasks.worker_id);
   with taken as (
     update pgflow.step_tasks t
     set status = 'started', started_at = greatest(pgflow.now(), t.queued_at), attempts_count = t.attempts_count + 1,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -418,3 +419,27 @@ def _reporting(engine: Engine, task: Task, verdicts: list[Any]) -> threading.Thr
     )
     thread.start()
     return thread
+
+
+def test_a_worker_that_nobody_registered_is_given_nothing(engine: Engine) -> None:
+    """Its tasks would have no owner: 23503, and they stay queued."""
+    engine.deploy("flow", {"a": a_step()})
+    run = engine.start("flow")
+
+    with pytest.raises(psycopg.errors.ForeignKeyViolation, match="last_worker_id"):
+        engine.call("turn", str(uuid4()), "[]", ["flow"], 1, "30 s", [])
+
+    assert engine.snapshot(run)["steps"][0]["tasks"]["queued"] == 1
+    engine.work("flow")
+
+
+def test_a_worker_that_is_deleted_is_forgotten_by_its_tasks(engine: Engine) -> None:
+    """As a foreign key would: on delete set null."""
+    engine.deploy("flow", {"a": a_step()})
+    engine.start("flow")
+    (task,) = engine.claim("flow")
+    engine.report(done(task))
+
+    engine.db.execute("delete from pgflow.workers where worker_id = %s", [engine.worker])
+
+    assert engine.one("select count(*) from pgflow.step_tasks where last_worker_id is null") == 1
