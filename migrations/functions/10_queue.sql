@@ -115,6 +115,21 @@ begin
 end
 $$;
 
+-- When a message becomes visible; null where it is gone.
+create or replace function pgflow._queue_due(p_queue text, p_id bigint) returns timestamptz
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_due timestamptz;
+begin
+  if to_regclass(format('pgmq.%I', 'q_' || lower(p_queue))) is not null then
+    execute format('select q.vt from pgmq.%I q where q.msg_id = $1', 'q_' || lower(p_queue)) into v_due using p_id;
+  end if;
+  return v_due;
+end
+$$;
+
 -- Pushes leases on for a heartbeat: as _queue_park, but a row that somebody holds is left out, for a heartbeat
 -- must not wait.
 create or replace function pgflow._queue_extend(p_queue text, p_ids bigint[], p_vts timestamptz[]) returns void
