@@ -121,6 +121,24 @@ def worker_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return concurrency(lease(notify(secrets(import_options(function)))))
 
 
+def label_option(*names: str, text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Make the option for labels, `name=value`, which may be repeated."""
+    return click.option(
+        *names, "labels", metavar="NAME=VALUE", multiple=True, callback=_labels, help=text
+    )
+
+
+def _labels(_ctx: click.Context, _param: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
+    labels: dict[str, str] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not name or not equals:
+            raise click.UsageError(f'label "{text}" has no value; write name=value')
+        if labels.setdefault(name, value) != value:
+            raise click.UsageError(f'label "{name}" is given twice, with two values')
+    return labels
+
+
 pass_options = click.make_pass_decorator(Options, ensure=True)
 
 

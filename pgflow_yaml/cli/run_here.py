@@ -15,7 +15,7 @@ import click
 from pgflow_yaml.errors import InvalidFlow, PgflowError
 
 from .database import database
-from .flow_files.deploying import deploy, require_children, require_valid, said
+from .flow_files.deploying import children_first, deploy, require_children, require_valid, said
 from .flow_files.loading import Loaded, load, with_handlers, worker_settings
 from .live.follow import Followed, to_its_end
 from .live.snapshot import SAID
@@ -46,6 +46,7 @@ class Request:
     flows: Sequence[str]
     inputs: Sequence[str]
     key: str | None
+    labels: Mapping[str, str]
     detach: bool
     timeout: str | None
     concurrency: int | None
@@ -92,7 +93,11 @@ def run_here(request: Request, options: Options) -> int:
             chosen = _active(store, request.flows[0], settings)
             given = read_input(request.inputs, chosen.definition)
         started = store.start_run(
-            chosen.name, as_text(given), key=request.key, version=chosen.version
+            chosen.name,
+            as_text(given),
+            key=request.key,
+            version=chosen.version,
+            labels=request.labels,
         )
         run_id = str(started["run_id"])
         if not started["created"]:
@@ -107,7 +112,8 @@ def run_here(request: Request, options: Options) -> int:
             run_id=run_id, view=view, out=out, timeout=timeout, places=chosen.places
         )
         set_up_logs(options, shown_elsewhere=("failed", "timeout", "stop"))
-        worker = worker_for(place, settings, queues=[chosen.name])
+        queues = store.queues_of(chosen.name, str(started["version"]))
+        worker = worker_for(place, settings, queues=queues)
         with place.patient_store() as follower:
             return _work_and_follow(follower, worker, followed, options=options)
 
@@ -139,7 +145,7 @@ def _is_file(text: str) -> bool:
 def _deploy(store: Store, loaded: Sequence[Loaded], *, place: Database, options: Options) -> Chosen:
     """Store what changed; engine.md §2 says when `run` also makes it the active version."""
     require_children(loaded, store)
-    for each in loaded:
+    for each in children_first(loaded):
         assert each.definition is not None
         nobody = store.get_definition(each.definition.name) is None
         options.note(

@@ -98,6 +98,11 @@ def error_text(error: Mapping[str, Any] | None) -> str:
     return one_line(": ".join(str(part) for part in parts if part))
 
 
+def labels_text(labels: Mapping[str, str] | None) -> str:
+    """Say the labels of a run on one line: `team=ml, tier=gold`."""
+    return one_line(", ".join(f"{name}={value}" for name, value in (labels or {}).items()))
+
+
 def compact(value: Json) -> str:
     """Write a JSON value on one line, cleaned for a terminal."""
     return one_line(json.dumps(value, ensure_ascii=False))

@@ -206,7 +206,7 @@ class Client:
         started = self.start_run(flow, input)
         worker = Worker(
             self._conninfo,
-            queues=[flow],
+            queues=self._store.queues_of(flow, started["version"]),
             app_dir=app_dir,
             allow=allow,
             secrets=secrets,

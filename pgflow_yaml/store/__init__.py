@@ -98,11 +98,12 @@ class Store(Link):
         *,
         key: str | None = None,
         version: str | None = None,
+        labels: Mapping[str, str] | None = None,
         connection: JoinedConnection | None = None,
     ) -> dict[str, Any]:
         """Start a run: {run_id, flow, version, status, created}."""
-        query: LiteralString = "select pgflow.start_run(%s, %s::jsonb, %s, %s)"
-        params = [name, input_text, key, version]
+        query: LiteralString = "select pgflow.start_run(%s, %s::jsonb, %s, %s, %s::jsonb)"
+        params = [name, input_text, key, version, json.dumps(dict(labels)) if labels else None]
         if connection is not None:
             return dict(ask_within(connection, query, params))
         reply: dict[str, Any] = self.ask(query, params, repeatable=key is not None)
@@ -166,15 +167,20 @@ class Store(Link):
         status: str | None = None,
         since: float | None = None,
         limit: int = 20,
+        labels: Mapping[str, str] | None = None,
     ) -> list[dict[str, Any]]:
-        """Runs, newest first; `since` in seconds."""
+        """Runs, newest first; `since` in seconds; those that have all of `labels`."""
         return (
             self.ask(
-                "select pgflow.list_runs(%s, %s, make_interval(secs => %s), %s::int)",
-                [flow, status, since, limit],
+                "select pgflow.list_runs(%s, %s, make_interval(secs => %s), %s::int, %s::jsonb)",
+                [flow, status, since, limit, json.dumps(dict(labels)) if labels else None],
             )
             or []
         )
+
+    def run_workers(self, run_id: str) -> dict[str, int]:
+        """For each queue that the steps of a run need, how many workers serve it now."""
+        return self.ask("select pgflow.run_workers(%s::uuid)", [run_id]) or {}
 
     def find_run(self, text: str) -> list[str]:
         """The ids of the runs that a text may mean, five at most."""
@@ -201,6 +207,10 @@ class Store(Link):
     def served_queues(self) -> list[str]:
         """The queues of all deployed flows."""
         return self.ask("select pgflow.served_queues()", []) or []
+
+    def queues_of(self, name: str, version: str | None = None) -> list[str]:
+        """The queues that a worker for one flow serves: its own, its steps' and its children's."""
+        return self.ask("select pgflow.queues_of(%s, %s)", [name, version]) or []
 
     def turn(
         self,

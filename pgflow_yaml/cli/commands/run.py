@@ -7,19 +7,29 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pgflow_yaml.cli.options import Options, command, optional_seconds, pass_options, worker_options
+from pgflow_yaml.cli.options import (
+    Options,
+    command,
+    label_option,
+    optional_seconds,
+    pass_options,
+    worker_options,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pgflow_yaml.cli.database import Database
+
 INPUT_HELP = "JSON, @file, or name=value (repeated)."
+LABEL_HELP = "For finding the run again: `runs --label` (repeated)."
 
 
 @command("run", example="pgflow-yaml run hello.flow.yaml --input name=Ada")
 @click.argument("flows", metavar="FILE... or FLOW", nargs=-1, required=True)
 @click.option("--input", "inputs", metavar="INPUT", multiple=True, help=INPUT_HELP)
 @click.option("--key", help="Start once: the same key again is the same run.")
+@label_option("--label", text=LABEL_HELP)
 @click.option("--detach", is_flag=True, help="Start it for other workers, print its id.")
 @click.option("--timeout", metavar="TIME", help="Stop following after 30s, 5m: exit 124.")
 @worker_options
@@ -28,7 +38,8 @@ def run_command(options: Options, /, **given: Any) -> int:
     """Run a flow here and follow it to its end.
 
     The FILEs are deployed if they changed, the first is started, and a worker lives inside this
-    command while it lasts. The exit code says how the run ended.
+    command while it lasts, for this flow and the flows that its steps run. The exit code says
+    how the run ended.
     """
     from pgflow_yaml.cli.run_here import Request, run_here
 
@@ -39,8 +50,16 @@ def run_command(options: Options, /, **given: Any) -> int:
 @click.argument("flow")
 @click.option("--input", "inputs", metavar="INPUT", multiple=True, help=INPUT_HELP)
 @click.option("--key", help="Start once: the same key again is the same run.")
+@label_option("--label", text=LABEL_HELP)
 @pass_options
-def start_command(options: Options, *, flow: str, inputs: Sequence[str], key: str | None) -> None:
+def start_command(
+    options: Options,
+    *,
+    flow: str,
+    inputs: Sequence[str],
+    key: str | None,
+    labels: Mapping[str, str],
+) -> None:
     """Start a run for workers elsewhere and print its id."""
     from pgflow_yaml.cli.database import connected
     from pgflow_yaml.cli.flow_files.loading import worker_settings
@@ -51,7 +70,8 @@ def start_command(options: Options, *, flow: str, inputs: Sequence[str], key: st
 
     with connected(options) as store:
         definition = active(store, flow)["definition"]
-        started = store.start_run(flow, as_text(read_input(inputs, definition)), key=key)
+        given = as_text(read_input(inputs, definition))
+        started = store.start_run(flow, given, key=key, labels=labels)
         if worker_settings().notify:
             store.wake()
     if options.json:

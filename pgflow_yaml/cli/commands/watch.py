@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pgflow_yaml.cli.options import Options, command, pass_options
+from pgflow_yaml.cli.options import Options, command, label_option, pass_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,6 +27,7 @@ ENDLESS = 10_000
 @command("runs", example="pgflow-yaml runs --status completed --since 2h")
 @click.option("--flow", metavar="NAME", help="Only runs of this flow.")
 @click.option("--status", type=click.Choice(STATUSES), help="Only runs with this status.")
+@label_option("-l", "--label", text="Only runs with this label (repeated: all of them).")
 @click.option("--since", metavar="TIME", help="Only runs created in the last 30m, 2h, 7d.")
 @click.option(
     "-n",
@@ -38,7 +39,13 @@ ENDLESS = 10_000
 )
 @pass_options
 def runs_command(
-    options: Options, *, flow: str | None, status: str | None, since: str | None, limit: int
+    options: Options,
+    *,
+    flow: str | None,
+    status: str | None,
+    labels: Mapping[str, str],
+    since: str | None,
+    limit: int,
 ) -> None:
     """List runs, the newest first."""
     from pgflow_yaml.cli.database import connected
@@ -48,7 +55,7 @@ def runs_command(
 
     age = optional_seconds(since, "--since")
     with connected(options) as store:
-        found = store.list_runs(flow=flow, status=status, since=age, limit=limit)
+        found = store.list_runs(flow=flow, status=status, since=age, limit=limit, labels=labels)
         if flow is not None and not found:
             must_be_flow(store.list_flows(), flow)
     write_list(found, _run_columns(), options)
@@ -56,7 +63,7 @@ def runs_command(
 
 def _run_columns() -> list[CellsOf]:
     from pgflow_yaml.cli.output import Column, when
-    from pgflow_yaml.cli.text import error_text
+    from pgflow_yaml.cli.text import error_text, labels_text
 
     return [
         (Column("RUN"), lambda run: run["id"][:8]),
@@ -66,6 +73,7 @@ def _run_columns() -> list[CellsOf]:
         (Column("CREATED"), lambda run: when(run["created_at"])),
         (Column("TOOK", right=True), _took),
         (Column("KEY", flexible=True), lambda run: run["key"] or ""),
+        (Column("LABELS", flexible=True), lambda run: labels_text(run["labels"])),
         (Column("ERROR", flexible=True), lambda run: error_text(run["error"])),
     ]
 
@@ -205,6 +213,9 @@ def watch_command(options: Options, *, run: str, timeout: str | None, plain: boo
 def cancel_command(options: Options, *, runs: Sequence[str], reason: str | None) -> None:
     """Cancel runs; one that has ended stays as it is.
 
+    A run with `finally` steps is stopped, and ends when these have run; cancelled again, it ends
+    at once.
+
     RUN is an id, the beginning of one, a key, or "last".
     """
     from pgflow_yaml.cli.database import connected
@@ -219,5 +230,12 @@ def cancel_command(options: Options, *, runs: Sequence[str], reason: str | None)
         write_json(results)
         return
     for result in results:
-        words = "cancelled" if result["cancelled"] else f"had ended already: {result['status']}"
-        sys.stdout.write(f"{result['run_id']}  {words}\n")
+        sys.stdout.write(f"{result['run_id']}  {_said_of_cancel(result)}\n")
+
+
+def _said_of_cancel(result: Mapping[str, Any]) -> str:
+    if not result["cancelled"]:
+        return f"had ended already: {result['status']}"
+    if result["status"] == "started":
+        return "stopping: its finally steps run now; cancel it again to end it at once"
+    return "cancelled" if result["status"] == "cancelled" else f"ended: {result['status']}"

@@ -47,6 +47,28 @@ def require_children(loaded: Sequence[Loaded], store: Store) -> None:
         raise InvalidFlows(checked)
 
 
+def children_first(loaded: Sequence[Loaded]) -> list[Loaded]:
+    """Order valid files so that each flow comes after those that its steps run."""
+    from pgflow_yaml.validation import children_of
+
+    by_name = {each.definition.name: each for each in loaded if each.definition is not None}
+    ordered: dict[str, Loaded] = {}
+    seen: set[str] = set()
+
+    def visit(name: str) -> None:
+        each = by_name.get(name)
+        if each is None or each.definition is None or name in seen:
+            return
+        seen.add(name)
+        for child in children_of(each.definition.body):
+            visit(child.partition("@")[0])
+        ordered[name] = each
+
+    for name in by_name:
+        visit(name)
+    return list(ordered.values())
+
+
 def deploy(
     store: Store, definition: Definition, *, file: str | Path, activate: bool
 ) -> dict[str, Any]:

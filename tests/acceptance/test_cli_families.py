@@ -1,0 +1,125 @@
+"""Runs that start runs, carry labels and have last words: on the command line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.acceptance.shell import Shell
+from tests.fixtures.waiting import eventually
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HANDLERS = """
+import pathlib, time
+
+def double(n): return 2 * n
+def fail(input): raise ValueError("no")
+def note(**given): pathlib.Path("noted").write_text(repr(given))
+def hold(input):
+    pathlib.Path("begun").touch()
+    while not pathlib.Path("go").exists(): time.sleep(0.02)
+"""
+PARENT = """flow: parent
+steps:
+  each: {flow: child, map: [1, 2, 3], with: {n: "${{ item }}"}}
+"""
+CHILD = """flow: child
+input: {n: {type: integer}}
+steps:
+  double: {handler: tasks.double, queue: fast, with: {n: "${{ input.n }}"}}
+"""
+LAST_WORDS = """flow: f
+steps: {hold: {handler: tasks.hold}}
+finally: {note: {handler: tasks.note, with: {status: "${{ run.status }}"}}}
+"""
+
+
+@pytest.fixture
+def shell(tmp_path: Path, database: str) -> Shell:
+    """A folder with a parent, its child, and a flow that has last words."""
+    shell = Shell(tmp_path, database)
+    shell.write("tasks.py", HANDLERS)
+    shell.write("parent.yaml", PARENT)
+    shell.write("child.yaml", CHILD)
+    shell.write("f.yaml", LAST_WORDS)
+    return shell
+
+
+def test_run_takes_a_flow_with_its_children(shell: Shell) -> None:
+    """The children are stored first; the worker inside serves their queues and their steps'."""
+    done = shell("run", "parent.yaml", "child.yaml", "--json")
+
+    notes = done.err.splitlines()
+    compiled = [note.split()[1] for note in notes if note.startswith("compiled")]
+    assert compiled == ["child", "parent"]
+    result = done.events[-1]
+    assert result["run"]["output"] == {"each": [{"double": 2 * n} for n in (1, 2, 3)]}
+    (step,) = result["steps"]
+    assert (step["action"], step["flow"], len(step["children"])) == ("flow", "child", 3)
+    child = shell("show", step["children"][0], "--json").json["run"]
+    assert child["parent"] == {"id": result["run"]["id"], "step": "each", "index": 0}
+
+
+def test_run_of_a_stored_flow_serves_its_children(shell: Shell) -> None:
+    """By name, as with files."""
+    shell("compile", "child.yaml", "parent.yaml")
+
+    assert shell("run", "parent", "--json").events[-1]["run"]["status"] == "completed"
+
+
+def test_labels_find_runs_again(shell: Shell) -> None:
+    """All that are asked for must fit; both commands that start a run take them."""
+    shell("compile", "f.yaml")
+    first = shell("start", "f", "--label", "team=ml", "--label", "tier=gold").out.strip()
+    second = shell("run", "--detach", "f", "--label", "team=ml").out.strip()
+
+    both = shell("runs", "--label", "team=ml", "--json").json
+    one = shell("runs", "-l", "team=ml", "-l", "tier=gold", "--json").json
+
+    assert {run["id"] for run in both} == {first, second}
+    assert [run["labels"] for run in one] == [{"team": "ml", "tier": "gold"}]
+    assert "team=ml, tier=gold" in shell("runs").out
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [(["team"], "write name=value"), (["a=1", "--label", "a=2"], "given twice")],
+)
+def test_a_label_that_says_nothing_is_wrong_use(
+    shell: Shell, given: list[str], sentence: str
+) -> None:
+    """Exit 2, one sentence, nothing started."""
+    shell("compile", "f.yaml")
+
+    assert sentence in shell("start", "f", "--label", *given, expect=2).err
+    assert shell("runs", "--json").json == []
+
+
+def test_a_cancelled_run_says_its_last_words_and_a_second_cancel_ends_it(shell: Shell) -> None:
+    """The first stops it, and says so; the second does not wait for `finally`."""
+    shell("compile", "f.yaml")
+    run = shell("start", "f").out.strip()
+
+    first = shell("cancel", run)
+    second = shell("cancel", run)
+    third = shell("cancel", run)
+
+    assert "stopping: its finally steps run now" in first.out
+    assert second.out.rstrip().endswith("  cancelled")
+    assert third.out.rstrip().endswith("had ended already: cancelled")
+
+
+def test_finally_runs_after_a_cancel(shell: Shell) -> None:
+    """Whoever follows the run sees it stop, and what it then does."""
+    worker = shell.start("run", "f.yaml")
+    eventually((shell.folder / "begun").exists)
+    shell("cancel", "last")
+    (shell.folder / "go").touch()
+
+    worker.communicate(timeout=30)
+
+    assert worker.returncode == 1
+    assert (shell.folder / "noted").read_text() == "{'status': 'cancelled'}"
