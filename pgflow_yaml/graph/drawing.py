@@ -114,11 +114,7 @@ def _node(slug: str, step: Mapping[str, Any], section: Section) -> Node:
     if "initial_tasks" in step:
         notes.append(f"{step['initial_tasks']} tasks")
     notes += [key for key in ("repeat", "if") if key in step]
-    kinds: list[str] = []
-    for source, kind in step.get("depends_on", {}).items():
-        if kind != "success":
-            kinds.append(f"after any end of {source}" if kind == "any" else f"if {source} fails")
-    return Node(slug=slug, label=slug, section=section, notes=tuple(notes + kinds))
+    return Node(slug=slug, label=slug, section=section, notes=tuple(notes))
 
 
 def _wait(wait: Mapping[str, Any]) -> str:

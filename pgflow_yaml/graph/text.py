@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pgflow_yaml.frames import cells, safe
@@ -64,11 +64,24 @@ def render(drawing: Drawing, *, width: int, pen: Pen) -> list[Line]:
             lines += [[], [("finally", "")]]
         layout = lay_out(part)
         gaps = route(layout)
-        picture = None if gaps is None else _picture(part, layout, gaps, pen)
+        picture = None if gaps is None else _picture(_with_conditions(part), layout, gaps, pen)
         if picture is None or max(map(_width, picture), default=0) > width:
             picture = list(_table(part, width, pen))
         lines += picture
     return lines
+
+
+def _with_conditions(drawing: Drawing) -> Drawing:
+    """Say at the step what its lines cannot: that they wait for a failure, or for any end."""
+    words: dict[str, list[str]] = {}
+    for edge in drawing.edges:
+        if edge.kind != "success":
+            what = "if {} fails" if edge.kind == "failure" else "after any end of {}"
+            words.setdefault(edge.target, []).append(what.format(edge.source))
+    nodes = [
+        replace(node, notes=(*node.notes, *words.get(node.slug, ()))) for node in drawing.nodes
+    ]
+    return replace(drawing, nodes=tuple(nodes))
 
 
 def _label(node: Node, pen: Pen) -> Line:
@@ -162,9 +175,11 @@ def _character(mask: int, crossed: bool, pen: Pen) -> str:  # noqa: FBT001 (a ta
 
 def _table(drawing: Drawing, width: int, pen: Pen) -> Iterator[Line]:
     """List the steps level by level, each with what it comes after."""
-    parents = drawing.parents()
     by_slug = {node.slug: node for node in drawing.nodes}
-    found = levels(parents)
+    found = levels(drawing.parents())
+    sources: dict[str, dict[str, str]] = {slug: {} for slug in by_slug}
+    for edge in drawing.edges:
+        sources[edge.target][edge.source] = edge.kind
     labels = {slug: _label(node, pen) for slug, node in by_slug.items()}
     number_width = len(str(len(found)))
     room = max(width - number_width - 4 - _LEAST_AFTER, _LEAST_AFTER)
@@ -174,7 +189,10 @@ def _table(drawing: Drawing, width: int, pen: Pen) -> Iterator[Line]:
         for slug in level:
             shown = f"{number:>{number_width}}  " if slug == level[0] else indent
             label = labels[slug]
-            names = [safe(by_slug[parent].label) for parent in parents[slug]]
+            names = [
+                safe(by_slug[parent].label) + (f" ({kind})" if kind != "success" else "")
+                for parent, kind in sources[slug].items()
+            ]
             after = _wrapped(names, width - len(indent) - name_width - 2)
             fill = " " * (name_width - _width(label) + 2)
             fits = _width(label) <= name_width

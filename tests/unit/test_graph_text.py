@@ -116,3 +116,19 @@ def test_a_hostile_name_cannot_move_the_cursor() -> None:
     assert "\x1b" not in drawn(
         Drawing(flow="x", nodes=(Node(slug="a", label="a\x1b[2J"),), edges=())
     )
+
+
+def test_edges_that_wait_for_more_than_success_say_so() -> None:
+    """At the step in a picture, behind the name in a table."""
+    flow = a_drawing(charge="", release="charge", audit="charge")
+    edges = tuple(
+        replace(edge, kind=kind) for edge, kind in zip(flow.edges, ("failure", "any"), strict=True)
+    )
+    flow = replace(flow, edges=edges)
+
+    assert drawn(flow) == (
+        "charge ─┬─ release [if charge fails]\n        ╰─ audit [after any end of charge]"
+    )
+    assert drawn(flow, width=30) == (
+        "1  charge\n2  release  after charge (failure)\n   audit    after charge (any)"
+    )
