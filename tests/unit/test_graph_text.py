@@ -121,10 +121,8 @@ def test_a_hostile_name_cannot_move_the_cursor() -> None:
 def test_edges_that_wait_for_more_than_success_say_so() -> None:
     """At the step in a picture, behind the name in a table."""
     flow = a_drawing(charge="", release="charge", audit="charge")
-    edges = tuple(
-        replace(edge, kind=kind) for edge, kind in zip(flow.edges, ("failure", "any"), strict=True)
-    )
-    flow = replace(flow, edges=edges)
+    one, other = flow.edges
+    flow = replace(flow, edges=(replace(one, kind="failure"), replace(other, kind="any")))
 
     assert drawn(flow) == (
         "charge ─┬─ release [if charge fails]\n        ╰─ audit [after any end of charge]"
