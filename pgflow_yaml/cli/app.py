@@ -23,6 +23,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "init": ("init", "Write an example flow with handlers and tests; overwrites nothing."),
         "validate": ("write", "Check flow files and show every mistake with its place."),
         "graph": ("picture", "Draw a flow, or a run with the status of each step."),
+        "plan": ("plan", "Say what a run would do, and what deploying would change."),
         "schema": ("language", "Print the JSON Schema of flow files, for editors."),
         "explain": ("language", "Say what the code of a finding means, with an example."),
         "test": ("test", "Play the cases of test files in virtual time."),

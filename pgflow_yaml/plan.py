@@ -1,0 +1,296 @@
+"""What a run would do, as far as that is certain before it starts; nothing is called.
+
+Each step gets the set of ways in which it may end if every handler succeeds, by the same rules as
+in the engine (`workflow-language` §6): its edges first, then its condition. A condition over the
+input, or over steps that are certain to be skipped, has a value already; any other may be anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from pgflow_yaml.expressions import ExpressionError, evaluate, write_expression
+from pgflow_yaml.expressions.values import kind
+from pgflow_yaml.graph import levels
+from pgflow_yaml.inputs import apply_defaults_and_check
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from pgflow_yaml.model import Definition, Json
+
+Outcome = Literal["runs", "skipped", "fails", "open", "on_failure"]
+End = Literal["completed", "unmet", "upstream", "failed"]
+"""`unmet`: skipped by its own condition; `upstream`: by what it depends on, and spreading."""
+
+UNKNOWN: Final = object()
+_SKIPPED = frozenset({"unmet", "upstream"})
+_MET: dict[str, dict[End, bool]] = {
+    "success": {"completed": True, "unmet": True, "upstream": False, "failed": False},
+    "failure": {"completed": False, "unmet": False, "upstream": False, "failed": True},
+    "any": {"completed": True, "unmet": True, "upstream": True, "failed": True},
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedStep:
+    """What is certain of one step: an outcome with its reason, and how many tasks it has."""
+
+    slug: str
+    outcome: Outcome
+    reason: str | None = None
+    tasks: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The steps by level, the longest chain of steps that wait for each other, and each step."""
+
+    levels: tuple[tuple[str, ...], ...]
+    final_levels: tuple[tuple[str, ...], ...]
+    critical_path: tuple[str, ...]
+    waiting: int
+    """Milliseconds of waits and start delays on the critical path."""
+    steps: Mapping[str, PlannedStep]
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """The steps that are certain to be skipped."""
+        return tuple(slug for slug, step in self.steps.items() if step.outcome == "skipped")
+
+
+def plan(definition: Definition, given: Json | object = UNKNOWN) -> Plan:
+    """Plan a run with an input, which was checked; UNKNOWN if it is not known."""
+    body: Any = definition.body
+    ranks = {slug: rank for rank, slug in enumerate(definition.order)}
+    forecast = _Forecast(definition, _with_defaults(body, given))
+    planned: dict[str, PlannedStep] = {}
+    by_section = []
+    for section in ("steps", "finally"):
+        steps = body.get(section, {})
+        edges = {
+            slug: list(steps[slug]["depends_on"]) for slug in sorted(steps, key=ranks.__getitem__)
+        }
+        by_section.append(levels(edges))
+        for level in by_section[-1]:
+            for slug in level:
+                planned[slug] = forecast.look_at(slug, steps[slug])
+    path, waiting = _critical(body["steps"], by_section[0], planned)
+    return Plan(
+        levels=tuple(map(tuple, by_section[0])),
+        final_levels=tuple(map(tuple, by_section[1])),
+        critical_path=path,
+        waiting=waiting,
+        steps=planned,
+    )
+
+
+def _with_defaults(body: Mapping[str, Any], given: Any) -> Any:
+    if given is UNKNOWN:
+        takes_nothing = not body.get("input") and "input_schema" not in body
+        return {} if takes_nothing else UNKNOWN
+    return (
+        given if "input_schema" in body else apply_defaults_and_check(body.get("input"), given)[0]
+    )
+
+
+class _Forecast:
+    """Looks at steps one after the other, dependencies first."""
+
+    def __init__(self, definition: Definition, given: Any) -> None:
+        self.run = {"run.flow": definition.name, "run.version": definition.version}
+        self.given = given
+        self.ends: dict[str, set[End]] = {}
+        self.planned: dict[str, PlannedStep] = {}
+
+    def look_at(self, slug: str, step: Mapping[str, Any]) -> PlannedStep:
+        """Say what is certain of a step whose dependencies were looked at."""
+        ends, reason = self._ends(step)
+        tasks = None
+        if "completed" in ends:
+            tasks, problem = self._tasks(step)
+            if problem is not None:
+                ends, reason = (ends - {"completed"}) | {"failed"}, problem
+        found = PlannedStep(
+            slug=slug, outcome=self._outcome(ends, step), reason=reason, tasks=tasks
+        )
+        self.ends[slug] = ends
+        self.planned[slug] = found
+        return found
+
+    def _outcome(self, ends: set[End], step: Mapping[str, Any]) -> Outcome:
+        if ends == {"completed"}:
+            return "runs"
+        if ends == {"failed"}:
+            return "fails"
+        if ends <= _SKIPPED:
+            return "on_failure" if self._waits_for_failure(step["depends_on"]) else "skipped"
+        return "open"
+
+    def _waits_for_failure(self, edges: Mapping[str, str]) -> bool:
+        """Tell whether a step is skipped only as long as nothing fails."""
+        unmet = [
+            (slug, edge)
+            for slug, edge in edges.items()
+            if not any(_MET[edge][end] for end in self.ends[slug])
+        ]
+        return bool(unmet) and all(
+            self.planned[slug].outcome == "on_failure"
+            if edge == "success"
+            else "completed" in self.ends[slug]
+            for slug, edge in unmet
+        )
+
+    def _ends(self, step: Mapping[str, Any]) -> tuple[set[End], str | None]:
+        upstream, why = self._upstream(step["depends_on"])
+        if upstream is True:
+            return {"upstream"}, why
+        ends: set[End] = set() if upstream is False else {"upstream"}
+        reason = why
+        met: bool | None = True
+        if "if" in step:
+            text = write_expression(step["if"]["ast"])
+            try:
+                met = self.truth(step["if"]["ast"])
+            except ExpressionError as error:
+                return ends | {"failed"}, f"its condition has no value: {error}"
+            if met is False:
+                reason = f"its condition is false: {text}"
+            elif met is None:
+                reason = f"{self._decided(step['if']['ast'])}: if {text}"
+        if met is not False:
+            ends.add("completed")
+        if met is not True:
+            ends.add(_UNMET[step["when_unmet"]])
+        return ends, reason
+
+    def _decided(self, ast: Any) -> str:
+        """Say when an open condition is decided."""
+        by_input = {path.partition(".")[0] for path in _paths(ast)} == {"input"}
+        return "decided by the input" if by_input else "decided at run time"
+
+    def _upstream(self, edges: Mapping[str, str]) -> tuple[bool | None, str | None]:
+        """Tell whether edges skip a step: yes, no, or None where that is open; and why."""
+        some = None
+        for slug, edge in edges.items():
+            met = {_MET[edge][end] for end in self.ends[slug]}
+            if met == {False}:
+                return True, self._why_unmet(slug, edge)
+            if len(met) == 2:
+                some = some or f"decided at run time: depends on {slug}"
+        if edges and "any" not in edges.values():
+            if all(self.ends[slug] <= _SKIPPED for slug in edges):
+                return True, f"everything it depends on is skipped: {', '.join(edges)}"
+            if all(self.ends[slug] & _SKIPPED for slug in edges):
+                some = some or f"decided at run time: {', '.join(edges)} may all be skipped"
+        return (None, some) if some else (False, None)
+
+    def _why_unmet(self, slug: str, edge: str) -> str:
+        if edge == "failure":
+            return f"only if {slug} fails"
+        outcome = self.planned[slug].outcome
+        if outcome == "on_failure":
+            return f"after {slug}, {self.planned[slug].reason}"
+        return f"depends on {slug}, which {'fails' if outcome == 'fails' else 'is skipped'}"
+
+    def truth(self, ast: Any) -> bool | None:
+        """Tell whether a condition holds; None where that is open. Raises ExpressionError."""
+        operator, *parts = ast
+        if operator in ("and", "or"):
+            for part in parts:
+                met = self.truth(part)
+                if met is None or met is (operator == "or"):
+                    return met
+            return bool(operator == "and")
+        if operator == "not":
+            met = self.truth(parts[0])
+            return None if met is None else not met
+        value = self.value(["not", ast])
+        return None if value is UNKNOWN else not value
+
+    def value(self, ast: Any) -> Json | object:
+        """Give the value of an expression, or UNKNOWN. Raises ExpressionError."""
+        env = {path: self._known(path) for path in set(_paths(ast))}
+        if UNKNOWN in env.values():
+            return UNKNOWN
+        return evaluate(ast, env)
+
+    def _known(self, path: str) -> Any:
+        root, *keys = path.split(".")
+        if root == "input":
+            value = self.given
+        elif (
+            root == "steps" and len(keys) > 1 and self.ends.get(keys[0], {"completed"}) <= _SKIPPED
+        ):
+            if self.planned[keys[0]].outcome == "on_failure":
+                return UNKNOWN
+            value, keys = self._of_skipped(keys[0]).get(keys[1]), keys[2:]
+        else:
+            return self.run.get(path, UNKNOWN)
+        if value is UNKNOWN:
+            return UNKNOWN
+        for key in keys:
+            value = value.get(key) if isinstance(value, dict) else None
+        return value
+
+    def _of_skipped(self, slug: str) -> dict[str, Any]:
+        """What expressions see of a step that is skipped for certain."""
+        by_condition = self.ends[slug] == {"unmet"}
+        return {
+            "status": "skipped",
+            "skip_reason": "condition_unmet" if by_condition else UNKNOWN,
+        }
+
+    def _tasks(self, step: Mapping[str, Any]) -> tuple[int | None, str | None]:
+        """Count the tasks of a step, if that is certain; or say why there can be none."""
+        if "map" not in step:
+            return step.get("initial_tasks"), None
+        try:
+            items = self.value(step["map"]["ast"])
+        except ExpressionError as error:
+            return None, f"its map has no value: {error}"
+        if items is UNKNOWN:
+            return None, None
+        if items is not None and not isinstance(items, list):
+            return None, f"its map is {kind(items)}, and a list is needed"  # type: ignore[arg-type]
+        return len(items or []), None
+
+
+_UNMET: dict[str, End] = {"skip": "unmet", "skip-cascade": "upstream", "fail": "failed"}
+
+
+def _paths(ast: Any) -> Iterator[str]:
+    """Find the paths that a tree names."""
+    if isinstance(ast, list) and ast:
+        if ast[0] == "path":
+            yield ast[1]
+        elif ast[0] != "lit":
+            for part in ast:
+                yield from _paths(part)
+
+
+def _critical(
+    steps: Mapping[str, Any], by_level: Sequence[Sequence[str]], planned: Mapping[str, PlannedStep]
+) -> tuple[tuple[str, ...], int]:
+    """Find the longest chain of steps that may run, by count, then by the time that they wait."""
+    longest: dict[str, tuple[int, int, tuple[str, ...]]] = {}
+    for level in by_level:
+        for slug in level:
+            above = (longest[parent] for parent in steps[slug]["depends_on"])
+            count, wait, path = max(above, key=_length, default=(0, 0, ()))
+            if planned[slug].outcome in ("runs", "open"):
+                count, wait, path = count + 1, wait + _wait(steps[slug]), (*path, slug)
+            longest[slug] = (count, wait, path)
+    _, wait, path = max(longest.values(), key=_length, default=(0, 0, ()))
+    return path, wait
+
+
+def _length(chain: tuple[int, int, tuple[str, ...]]) -> tuple[int, int]:
+    return chain[:2]
+
+
+def _wait(step: Mapping[str, Any]) -> int:
+    fixed = step.get("wait", {}).get("for", 0)
+    delay: int = step.get("start_delay", 0)
+    return delay + (fixed if isinstance(fixed, int) else 0)

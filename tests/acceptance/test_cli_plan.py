@@ -1,0 +1,113 @@
+"""`plan`: what a run would do, and what deploying would change."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.acceptance.shell import Shell
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FLOW = """flow: order
+input:
+  plan: {enum: [free, premium]}
+steps:
+  reserve: {handler: nowhere.reserve}
+  quote: {handler: nowhere.quote, if: input.plan == "premium"}
+  charge: {handler: nowhere.charge, depends_on: [reserve, quote]}
+"""
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    """A folder with a flow whose handlers do not exist; no database anywhere."""
+    shell = Shell(tmp_path)
+    shell.write("order.yaml", FLOW)
+    return shell
+
+
+def test_a_plan_in_words(shell: Shell) -> None:
+    """Levels with what is certain, the longest chain, and that no database was asked."""
+    result = shell("plan", "order.yaml", "--input", "plan=free")
+
+    version = shell("validate", "order.yaml", "--json").json["files"][0]["version"]
+    assert result.out == (
+        f"order {version}: 3 steps on 2 levels\n\n"
+        " 1  reserve\n"
+        '    quote    skipped: its condition is false: input.plan == "premium"\n'
+        " 2  charge\n\n"
+        "longest chain: 2 steps\n"
+        "    reserve → charge\n"
+        "deploying: no database was asked what would change (this project has no database yet)\n"
+    )
+    assert not (shell.folder / ".pgflow").exists()
+
+
+def test_json_has_every_field(shell: Shell) -> None:
+    """The names are API; without a database `changes` is null."""
+    found = shell("plan", "order.yaml", "--input", "plan=free", "--json").json
+
+    assert set(found) == {
+        "flow",
+        "version",
+        "levels",
+        "finally",
+        "critical_path",
+        "skipped",
+        "steps",
+        "active",
+        "changes",
+    }
+    assert found["levels"] == [["reserve", "quote"], ["charge"]]
+    assert (found["critical_path"], found["skipped"]) == (["reserve", "charge"], ["quote"])
+    assert set(found["steps"][0]) == {"slug", "outcome", "reason", "tasks"}
+    assert (found["active"], found["changes"]) == (None, None)
+
+
+def test_a_wrong_input_is_a_frame(shell: Shell) -> None:
+    """Exit 1, as `start` would say it."""
+    refused = shell("plan", "order.yaml", "--input", "plan=gold", expect=1)
+
+    assert "--input:1:6: error[" in refused.err
+    assert refused.out == ""
+
+
+@pytest.mark.parametrize("dsn", ["host=127.0.0.1 port=1", "host=/nowhere"])
+def test_a_database_that_cannot_be_reached_is_no_error(shell: Shell, dsn: str) -> None:
+    """The rest of the plan needs none; the sentence says why."""
+    result = shell("plan", "order.yaml", "--dsn", dsn)
+
+    assert "deploying: no database was asked what would change (" in result.out
+    assert shell("plan", "order.yaml", "--dsn", dsn, "--json").json["changes"] is None
+
+
+def test_a_database_without_our_tables_is_no_error(tmp_path: Path, empty_database: str) -> None:
+    """It is not ours to change here."""
+    shell = Shell(tmp_path, empty_database)
+    shell.write("order.yaml", FLOW)
+
+    assert "pgflow-yaml migrate" in shell("plan", "order.yaml").out
+
+
+def test_what_deploying_would_change(tmp_path: Path, database: str) -> None:
+    """A new flow, nothing, a change in words."""
+    shell = Shell(tmp_path, database)
+    shell.write("order.yaml", FLOW)
+    assert "  + flow order: new, 3 steps" in shell("plan", "order.yaml").out
+
+    shell("compile", "order.yaml")
+    version = shell("flows", "--json").json[0]["version"]
+    said = f"deploying: nothing changes, {version} is the active version\n"
+    assert said in shell("plan", "order.yaml").out
+
+    shell.write("order.yaml", FLOW.replace("nowhere.charge,", "nowhere.charge, retry: 5,"))
+    changed = shell("plan", "order.yaml")
+    assert changed.out.endswith(
+        f"deploying: 1 change in the active version {version}\n"
+        "  ~ step charge: retry.max_attempts 3 → 5\n"
+    )
+    (change,) = shell("plan", "order.yaml", "--json").json["changes"]
+    assert change["path"] == "steps.charge.retry.max_attempts"
