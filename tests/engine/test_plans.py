@@ -107,6 +107,19 @@ def scenario(engine: Engine) -> dict[str, Cost]:
     return meter.costs
 
 
+def cheapest(engine: Engine) -> dict[str, Cost]:
+    """The scenario's costs, the least of three.
+
+    Whatever else happens on the server may make this session forget what it knows of the
+    catalog (too many messages of other databases' changes), and reading that again is counted.
+    """
+    found = [scenario(engine) for _ in range(3)]
+    return {
+        door: min((costs[door] for costs in found), key=lambda cost: cost.pages)
+        for door in found[0]
+    }
+
+
 def measured(conninfo: str) -> dict[str, dict[str, Cost]]:
     """The scenario's costs alone, beside the crowd, and with statistics of the crowd."""
     found = {}
@@ -115,13 +128,13 @@ def measured(conninfo: str) -> dict[str, dict[str, Cost]]:
         slug = engine.deploy("flow", DIAMOND)["flow_slug"]
         engine.deploy("wide", WIDE, input={"items": {"type": "array"}})
         scenario(engine)
-        found[ALONE] = scenario(engine)
+        found[ALONE] = cheapest(engine)
         crowd(engine, queue="flow", slug=slug)
-        found[OLD_PLANS] = scenario(engine)
+        found[OLD_PLANS] = cheapest(engine)
         db.execute("vacuum analyze")
     with psycopg.connect(conninfo, autocommit=True) as db:
         scenario(Engine(db))  # so that what is counted is not the catalog's pages
-        found[NEW_PLANS] = scenario(Engine(db))
+        found[NEW_PLANS] = cheapest(Engine(db))
     return found
 
 
