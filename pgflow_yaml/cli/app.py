@@ -46,6 +46,9 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "show": ("watch", "Show one run: steps, outputs, attempts, errors."),
         "watch": ("watch", "Follow a run to its end."),
         "cancel": ("watch", "Cancel runs."),
+        "send": ("say", "Send an event to a run that waits for it."),
+        "approve": ("say", "Approve a step that waits for an event."),
+        "reject": ("say", "Reject a step that waits for an event: it fails."),
     },
 }
 

@@ -74,19 +74,27 @@ def as_text(value: Json) -> str:
 
 def _read_whole(given: str) -> tuple[Json, Text]:
     where = _text(given)
+    return _read(where, "the input"), where
+
+
+def read_json_option(given: str, option: str) -> Json:
+    """Read what an option gives as JSON or as @file; RefusedInput shows where it is none."""
+    return _read(_text(given, option), option)
+
+
+def _read(where: Text, what: str) -> Json:
     try:
-        return read_json(where.text), where
+        return read_json(where.text)
     except NotJson as error:
         span = Lines(where.text).span(error.start, error.end) if error.end else None
-        finding = Diagnostic(
-            code=CODE_UNREADABLE, message=f"the input is not JSON: {error}", span=span
-        )
+        message = f"{what} is not JSON: {error}"
+        finding = Diagnostic(code=CODE_UNREADABLE, message=message, span=span)
         raise RefusedInput(where.name, where.text, [finding]) from error
 
 
-def _text(given: str) -> Text:
+def _text(given: str, option: str = "--input") -> Text:
     if not given.startswith("@"):
-        return Text(name="--input", text=given)
+        return Text(name=option, text=given)
     if given == "@-":
         return Text(name="stdin", text=sys.stdin.read())
     path = Path(given[1:])

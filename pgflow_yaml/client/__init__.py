@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
-from pgflow_yaml.client.given import batches, check_input, input_text, input_texts
+from pgflow_yaml.client.given import as_json, batches, check_input, input_text, input_texts
 from pgflow_yaml.client.runs import Run, StepState, run_of
 from pgflow_yaml.errors import NotFound, PgflowError, RunCancelled, RunFailed, Unavailable
 from pgflow_yaml.store import Store
@@ -89,10 +89,11 @@ class Client:
     def start(
         self,
         name: str,
-        input: Mapping[str, Json] | None = None,  # noqa: A002 (the language's word)
+        input: Mapping[str, Json] | Json = None,  # noqa: A002 (the language's word)
         *,
         key: str | None = None,
         version: str | None = None,
+        labels: Mapping[str, str] | None = None,
         conn: JoinedConnection | None = None,
     ) -> Run:
         """Start a run; with a `key`, a second start gives the first run.
@@ -100,26 +101,30 @@ class Client:
         `conn` is a psycopg connection of yours: the start is then part of its transaction, and no
         worker is woken (see `wake`).
         """
-        run_id = self.start_run(name, input, key=key, version=version, conn=conn)["run_id"]
+        started = self.start_run(name, input, key=key, version=version, labels=labels, conn=conn)
+        run_id = started["run_id"]
         return self._run_of(self._store.run_snapshot(run_id, connection=conn), run_id)
 
     def start_run(
         self,
         name: str,
-        input: Mapping[str, Json] | None = None,  # noqa: A002 (the language's word)
+        input: Mapping[str, Json] | Json = None,  # noqa: A002 (the language's word)
         *,
         key: str | None = None,
         version: str | None = None,
+        labels: Mapping[str, str] | None = None,
         conn: JoinedConnection | None = None,
     ) -> dict[str, Any]:
         """Start a run without looking at it: {run_id, flow, version, status, created}."""
-        given: Json = dict(input or {})
+        given = as_json(input)
         text = input_text(given)
         found = self._store.get_definition(name, version, connection=conn)
         if found is not None:
             check_input(found["definition"], given)
             version = found["version"]
-        started = self._store.start_run(name, text, key=key, version=version, connection=conn)
+        started = self._store.start_run(
+            name, text, key=key, version=version, labels=labels, connection=conn
+        )
         if conn is None and started["created"]:
             self.wake()
         return started
@@ -127,7 +132,7 @@ class Client:
     def start_many(
         self,
         name: str,
-        inputs: Iterable[Mapping[str, Json]],
+        inputs: Iterable[Mapping[str, Json] | Json],
         *,
         version: str | None = None,
         conn: JoinedConnection | None = None,
@@ -162,6 +167,62 @@ class Client:
         if self._notify:
             self._store.wake()
 
+    # What is said to runs that wait. RUN is an id, or the key of the start; the first word stands.
+
+    def send(
+        self,
+        run: str,
+        event: str,
+        data: Json = None,
+        *,
+        by: str | None = None,
+        conn: JoinedConnection | None = None,
+    ) -> dict[str, Any]:
+        """Send an event to a run: {run_id, event, steps, stored, already}.
+
+        `steps` are those that it completed, each with `data` as its output; `stored`: none waits
+        for it yet; `already`: an earlier one stands, nothing has changed. `by` says who sends it
+        (else the database's user); `conn` is as for `start`.
+        """
+        text = input_text(data)
+        said = self._store.send_event(run, event, data_text=text, by=by, connection=conn)
+        return self._woken(said, conn)
+
+    def approve(
+        self,
+        run: str,
+        step: str,
+        comment: str | None = None,
+        *,
+        by: str | None = None,
+        conn: JoinedConnection | None = None,
+    ) -> dict[str, Any]:
+        """Approve a step that waits for an event: {run_id, step, status, applied, by, at}.
+
+        `status` is the decision that stands, `applied` whether it is this one. It may come before
+        the step waits.
+        """
+        said = self._store.approve_step(run, step, comment=comment, by=by, connection=conn)
+        return self._woken(said, conn)
+
+    def reject(
+        self,
+        run: str,
+        step: str,
+        comment: str | None = None,
+        *,
+        by: str | None = None,
+        conn: JoinedConnection | None = None,
+    ) -> dict[str, Any]:
+        """Reject a step that waits for an event: it fails (`Rejected`). Otherwise as `approve`."""
+        said = self._store.reject_step(run, step, comment=comment, by=by, connection=conn)
+        return self._woken(said, conn)
+
+    def _woken(self, said: dict[str, Any], conn: JoinedConnection | None) -> dict[str, Any]:
+        if conn is None:
+            self.wake()
+        return said
+
     def get(self, run_id: str) -> Run:
         """A run as it is now; raises NotFound."""
         return self._run_of(self._snapshot(run_id), run_id)
@@ -191,7 +252,7 @@ class Client:
     def run(
         self,
         flow: str,
-        input: Mapping[str, Json] | None = None,  # noqa: A002 (the language's word)
+        input: Mapping[str, Json] | Json = None,  # noqa: A002 (the language's word)
         *,
         app_dir: Path | None = None,
         allow: Sequence[str] = (),

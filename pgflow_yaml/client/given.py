@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pgflow_yaml.calls.boundary import Unserialisable, to_json_text
@@ -9,13 +10,20 @@ from pgflow_yaml.errors import InvalidInput
 from pgflow_yaml.inputs import problems_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
     from pgflow_yaml.model import Json
 
 BATCH = 1000
 """So many runs start in one commit at most."""
 _BATCH_CHARACTERS = 8_000_000
+
+
+def as_json(given: Mapping[str, Json] | Json) -> Json:
+    """A run input as JSON: none is an empty object, any mapping is one."""
+    if given is None:
+        return {}
+    return dict(given) if isinstance(given, Mapping) else given
 
 
 def input_text(value: Json) -> str:
@@ -35,12 +43,12 @@ def check_input(definition: Mapping[str, Any], given: Json) -> None:
 
 
 def input_texts(
-    inputs: Iterable[Mapping[str, Json]], definition: Mapping[str, Any] | None
+    inputs: Iterable[Mapping[str, Json] | Json], definition: Mapping[str, Any] | None
 ) -> list[str]:
     """The JSON texts of many inputs; raises InvalidInput, which says which one is wrong."""
     texts = []
     for number, each in enumerate(inputs):
-        given: Json = dict(each)
+        given = as_json(each)
         try:
             texts.append(input_text(given))
             if definition is not None:

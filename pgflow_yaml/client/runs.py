@@ -17,11 +17,15 @@ class StepState:
     """Where one step of a run stands."""
 
     slug: str
+    action: str
     status: str
     skip_reason: str | None
     waiting_for: tuple[str, ...]
     attempts: int
     crashes: int
+    iteration: int
+    waits: Mapping[str, Json] | None
+    children: tuple[str, ...]
     started_at: datetime | None
     ended_at: datetime | None
     output: Json
@@ -38,6 +42,8 @@ class Run:
     version: str | None
     status: str
     key: str | None
+    labels: Mapping[str, str]
+    parent: Mapping[str, Json] | None
     input: Json
     output: Json
     error: Mapping[str, Json] | None
@@ -61,6 +67,8 @@ def run_of(snapshot: Mapping[str, Any]) -> Run:
         version=row["version"],
         status=row["status"],
         key=row["key"],
+        labels=row["labels"],
+        parent=row["parent"],
         input=row["input"],
         output=row["output"],
         error=row["error"],
@@ -74,11 +82,15 @@ def run_of(snapshot: Mapping[str, Any]) -> Run:
 def _step_of(row: dict[str, Any]) -> StepState:
     return StepState(
         slug=row["slug"],
+        action=row["action"],
         status=row["status"],
         skip_reason=row["skip_reason"],
         waiting_for=tuple(row["waiting_for"]),
         attempts=row["attempts"],
         crashes=row["crashes"],
+        iteration=row["iteration"],
+        waits=row["waits"],
+        children=tuple(row["children"]),
         started_at=_moment(row["started_at"]),
         ended_at=_moment(row["ended_at"]),
         output=row["output"],

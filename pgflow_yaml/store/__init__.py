@@ -132,6 +132,52 @@ class Store(Link):
         reply: dict[str, Any] = self.ask("select pgflow.cancel_run(%s::uuid, %s)", [run_id, reason])
         return reply
 
+    def send_event(
+        self,
+        run: str,
+        event: str,
+        *,
+        data_text: str,
+        by: str | None,
+        connection: JoinedConnection | None = None,
+    ) -> dict[str, Any]:
+        """Send an event to a run: {run_id, event, steps, stored, already}."""
+        query: LiteralString = "select pgflow.send_event(%s, %s, %s::jsonb, %s)"
+        return self._say(query, [run, event, data_text, by], connection)
+
+    def approve_step(
+        self,
+        run: str,
+        step: str,
+        *,
+        comment: str | None,
+        by: str | None,
+        connection: JoinedConnection | None = None,
+    ) -> dict[str, Any]:
+        """Approve a step that waits: {run_id, step, status, applied, by, at}."""
+        query: LiteralString = "select pgflow.approve_step(%s, %s, %s, %s)"
+        return self._say(query, [run, step, comment, by], connection)
+
+    def reject_step(
+        self,
+        run: str,
+        step: str,
+        *,
+        comment: str | None,
+        by: str | None,
+        connection: JoinedConnection | None = None,
+    ) -> dict[str, Any]:
+        """Reject a step that waits; as `approve_step`."""
+        query: LiteralString = "select pgflow.reject_step(%s, %s, %s, %s)"
+        return self._say(query, [run, step, comment, by], connection)
+
+    def _say(
+        self, query: LiteralString, params: list[object], connection: JoinedConnection | None
+    ) -> dict[str, Any]:
+        if connection is not None:
+            return dict(ask_within(connection, query, params))
+        return dict(self.ask(query, params))
+
     def fail_run(self, run_id: str, error: Json) -> bool:
         """End a run as failed, where nothing else is possible."""
         return bool(

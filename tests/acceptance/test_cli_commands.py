@@ -346,10 +346,14 @@ def test_every_example_in_the_help_works(shell: Shell) -> None:
         assert page.count(command.example) == 1
     order = ["init", "schema", "validate", "graph", "plan", "explain", "test"]
     order += ["migrate", "compile", "diff", "flows", "versions", "activate", "run"]
-    order += ["show", "watch", "runs", "start", "worker", "cancel"]
+    order += ["show", "watch", "runs", "start", "send", "worker", "cancel", "approve", "reject"]
     assert sorted(order) == sorted(examples)
 
+    shell.write("release.yaml", "flow: release\nsteps:\n  go_live: {wait: {event: go_live}}\n")
     for name in order:
+        if name in ("approve", "reject"):
+            shell("compile", "release.yaml")
+            shell("start", "release")
         program, *args = shlex.split(examples[name])
         assert program == "pgflow-yaml"
         shell(*args)

@@ -10,7 +10,7 @@ import pytest
 from pgflow_yaml.client import Client
 from pgflow_yaml.store import wake
 from tests.fixtures.proxy import Proxy
-from tests.fixtures.waiting import eventually
+from tests.fixtures.waiting import at_rest, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,15 +45,6 @@ def listener(db: psycopg.Connection, *, but: int = 0) -> int:
         return next((int(pid) for (pid,) in rows if pid != but), 0)
 
     return eventually(look, what="the worker listens")
-
-
-def at_rest(db: psycopg.Connection) -> None:
-    """Wait until the worker pauses for long."""
-    query = """
-        select clock_timestamp() - state_change > interval '0.5 s' from pg_stat_activity
-        where application_name like 'pgflow-yaml worker%' and datname = current_database()
-    """
-    eventually(lambda: db.execute(query).fetchall() == [(True,)], what="the worker rests")
 
 
 def idle(works: Works, **settings: Any) -> None:
