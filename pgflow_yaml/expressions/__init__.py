@@ -5,6 +5,7 @@ from __future__ import annotations
 from pgflow_yaml.expressions.evaluator import evaluate
 from pgflow_yaml.expressions.findings import (
     CODES,
+    Comparison,
     ExpressionError,
     Finding,
     InvalidExpression,
@@ -16,6 +17,7 @@ from pgflow_yaml.expressions.writing import write_expression, write_template
 
 __all__ = [
     "CODES",
+    "Comparison",
     "Expression",
     "ExpressionError",
     "Finding",

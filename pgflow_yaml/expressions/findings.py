@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pgflow_yaml.model import Json
+
 CODES: dict[str, str] = {
     "PF210": "an operator of another language",
     "PF211": "one `=` where `==` is meant",
@@ -42,6 +44,17 @@ class Reference:
     """A path of the environment and where the text names it."""
 
     path: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two trees that the text compares by an operator, and where it does."""
+
+    symbol: str
+    left: Json
+    right: Json
     start: int
     end: int
 

@@ -7,10 +7,10 @@ Python's own parser gives the shape; only the nodes listed here pass, and nothin
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from pgflow_yaml.expressions.findings import Finding, Reference
+from pgflow_yaml.expressions.findings import Comparison, Finding, Reference
 from pgflow_yaml.expressions.lexer import CONSTANTS, Lexer, Token
 from pgflow_yaml.expressions.names import convert_call, convert_path
 from pgflow_yaml.expressions.repair import Repair
@@ -55,6 +55,7 @@ class Expression:
     text: str
     ast: Json
     references: tuple[Reference, ...]
+    comparisons: tuple[Comparison, ...] = ()
 
     @property
     def paths(self) -> list[str]:
@@ -69,6 +70,7 @@ class Parsed:
     ast: Json
     findings: list[Finding]
     references: list[Reference]
+    comparisons: list[Comparison] = field(default_factory=list)
 
 
 def parse_text(text: str, *, roots: frozenset[str], offset: int = 0) -> Parsed:
@@ -97,6 +99,10 @@ def parse_text(text: str, *, roots: frozenset[str], offset: int = 0) -> Parsed:
             Reference(named.path, named.start + offset, named.end + offset)
             for named in parser.references
         ],
+        [
+            replace(made, start=made.start + offset, end=made.end + offset)
+            for made in parser.comparisons
+        ],
     )
 
 
@@ -111,6 +117,7 @@ class Parser:
         self.roots = roots
         self.findings: list[Finding] = []
         self.references: list[Reference] = []
+        self.comparisons: list[Comparison] = []
         self.scopes: list[dict[str, Json]] = []
 
     def tree(self, *, wrong: bool) -> Json:
@@ -215,11 +222,14 @@ class Parser:
         return [_OPERATORS[type(node.op)], left, right]
 
     def _comparison(self, node: ast.Compare, depth: int) -> Json:
-        parts = [self.convert(part, depth) for part in (node.left, *node.comparators)]
-        pairs: list[Json] = [
-            _compared(_OPERATORS[type(op)], left, right)
-            for op, left, right in zip(node.ops, parts, parts[1:], strict=False)
-        ]
+        nodes = (node.left, *node.comparators)
+        parts = [self.convert(part, depth) for part in nodes]
+        pairs: list[Json] = []
+        for at, op in enumerate(node.ops):
+            symbol, left, right = _compared(_OPERATORS[type(op)], parts[at], parts[at + 1])
+            start, end = self.source.start(nodes[at]), self.source.end(nodes[at + 1])
+            self.comparisons.append(Comparison(symbol, left, right, start, end))
+            pairs.append([symbol, left, right])
         return pairs[0] if len(pairs) == 1 else ["and", *pairs]
 
     def _conditional(self, node: ast.IfExp, depth: int) -> Json:
@@ -295,13 +305,13 @@ class Parser:
     }
 
 
-def _compared(symbol: str, left: Json, right: Json) -> Json:
+def _compared(symbol: str, left: Json, right: Json) -> tuple[str, Json, Json]:
     """Compare two trees; a list of literals behind `in` becomes one literal."""
     if "in" in symbol and isinstance(right, list) and right[0] == "list":
         items = cast("list[list[Json]]", right[1:])
         if all(item[0] == "lit" for item in items):
-            return [symbol, left, ["lit", [item[1] for item in items]]]
-    return [symbol, left, right]
+            return symbol, left, ["lit", [item[1] for item in items]]
+    return symbol, left, right
 
 
 def _too_deep(start: int, end: int) -> Finding:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pgflow_yaml.expressions.findings import Finding, InvalidExpression, Reference
+from pgflow_yaml.expressions.findings import Comparison, Finding, InvalidExpression, Reference
 from pgflow_yaml.expressions.parser import Expression, parse_text
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def parse_expression(text: str, *, roots: frozenset[str]) -> Expression:
     found = parse_text(text[start:end], roots=roots, offset=start)
     if found.findings:
         raise InvalidExpression(found.findings, found.references)
-    return Expression(text, found.ast, tuple(found.references))
+    return Expression(text, found.ast, tuple(found.references), tuple(found.comparisons))
 
 
 def parse_template(text: str, *, roots: frozenset[str]) -> Expression | None:
@@ -47,6 +47,7 @@ def parse_template(text: str, *, roots: frozenset[str]) -> Expression | None:
     parts: list[Json] = []
     findings: list[Finding] = []
     references: list[Reference] = []
+    comparisons: list[Comparison] = []
     position = 0
     found = False
     while (start := _opening(text, position)) is not None:
@@ -63,6 +64,7 @@ def parse_template(text: str, *, roots: frozenset[str]) -> Expression | None:
         parts.append(read.ast)
         findings += read.findings
         references += read.references
+        comparisons += read.comparisons
         position = close + len(CLOSE)
     if not found:
         return None
@@ -70,7 +72,8 @@ def parse_template(text: str, *, roots: frozenset[str]) -> Expression | None:
         raise InvalidExpression(findings, references)
     if position < len(text):
         parts.append(["lit", unescape(text[position:])])
-    return Expression(text, parts[0] if len(parts) == 1 else ["text", *parts], tuple(references))
+    ast: Json = parts[0] if len(parts) == 1 else ["text", *parts]
+    return Expression(text, ast, tuple(references), tuple(comparisons))
 
 
 def _not_closed(start: int) -> Finding:

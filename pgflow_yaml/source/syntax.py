@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pgflow_yaml.positions import Lines
 
 _INDENTED_BY_TAB = re.compile(r" *(\t+)")
-_EXPRESSION_KEY = re.compile(r"^\s*(?:- )?(if|map|until|key)\s*:\s+")
+_EXPRESSION_KEY = re.compile(r"^\s*(?:- )?(if|map|until|for)\s*:\s+")
 _TEMPLATE = re.compile(r"\$\{\{.*?\}\}|\$\{\{[^}\n]*")
 
 # The parser's complaint, begun so → our sentence, our fix.
@@ -168,7 +168,7 @@ def _needs_quotes(value: str, span: Span) -> Diagnostic:
 
 
 def _inner_list_trap(line: str, lines: Lines, start: int) -> Diagnostic | None:
-    found = re.search(r"[{,]\s*(if|map|until|key):\s+([^\"'\s{\[][^{}]*)", line)
+    found = re.search(r"[{,]\s*(if|map|until|for):\s+([^\"'\s{\[][^{}]*)", line)
     if found is None or not re.search(r"[\[\"']", found.group(2)):
         return None
     value = found.group(2).rstrip()

@@ -16,7 +16,7 @@ from pgflow_yaml.source import Document, MappingNode
 from pgflow_yaml.validation.children import check_flows, children_of, is_given
 from pgflow_yaml.validation.fields import build_input, build_input_schema, fields_of
 from pgflow_yaml.validation.formulas import Formulas
-from pgflow_yaml.validation.knobs import boolean, duration, read_retry
+from pgflow_yaml.validation.knobs import boolean, check_timeouts, duration, read_retry
 from pgflow_yaml.validation.report import Report
 from pgflow_yaml.validation.shape import Shape
 from pgflow_yaml.validation.steps import Known, build_steps, known_names
@@ -90,15 +90,18 @@ def _build(report: Report, root: MappingNode) -> Flow:
     known = known_names(report, root, fields_of(fields, input_schema))
     output = Formulas(report, known.scope(report, "output"))
     fail_fast = boolean(report.value(root, "fail_fast"))
+    timeout = duration(report, root, "timeout")
+    steps = build_steps(report, known, final=False)
+    check_timeouts(report, root, steps, timeout)
     return Flow(
         flow=report.text(root, "flow") or "",
-        steps=build_steps(report, known, final=False),
+        steps=steps,
         description=report.text(root, "description"),
         labels=_labels(report, root),
         input=fields,
         input_schema=input_schema,
         output=output.template(report.value(root, "output"), "output"),
-        timeout=duration(report, root, "timeout"),
+        timeout=timeout,
         fail_fast=True if fail_fast is None else fail_fast,
         defaults=_defaults(report, root, known),
         finally_=build_steps(report, known, final=True),

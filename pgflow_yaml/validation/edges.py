@@ -16,14 +16,18 @@ if TYPE_CHECKING:
 
 MAX_EDGES = 20_000  # S-19
 Edges = dict[str, dict[str, Edge]]
+Places = dict[tuple[str, str], Node]
 
 
 def read_edges(
     report: Report, steps: Mapping[str, Node], others: Mapping[str, object], *, final: bool
-) -> Edges:
-    """Read every `depends_on` of one section; `others` are the steps of the other one."""
+) -> tuple[Edges, Places]:
+    """Read every `depends_on` of one section, with the node of each edge by both its ends.
+
+    `others` are the steps of the other section.
+    """
     edges: Edges = {name: {} for name in steps}
-    places: dict[tuple[str, str], Node] = {}
+    places: Places = {}
     for name, step in steps.items():
         if not isinstance(step, MappingNode):
             continue
@@ -43,7 +47,7 @@ def read_edges(
         last = list(places.values())[MAX_EDGES]
         message = f"the flow has {len(places):,} dependencies, more than {MAX_EDGES:,}"
         report.add("PF209", message, last, fix="split the flow, or let fewer steps join")
-    return edges
+    return edges, places
 
 
 def _dependencies(report: Report, step: MappingNode) -> list[tuple[ScalarNode, Edge]]:

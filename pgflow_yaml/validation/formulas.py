@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 from pgflow_yaml import expressions
 from pgflow_yaml.model import Formula, Json
 from pgflow_yaml.source import MappingNode, Node, ScalarNode, SequenceNode
-from pgflow_yaml.validation.names import EVERYWHERE, ROOTS, Place, Scope
+from pgflow_yaml.validation.comparisons import misfit, no_list
+from pgflow_yaml.validation.constants import error_of, truth_of
+from pgflow_yaml.validation.names import CONDITIONS, EVERYWHERE, ROOTS, Place, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pgflow_yaml.errors import Span
     from pgflow_yaml.validation.report import Report
 
 _KNOWN_WORD = re.compile(r"\b(?:input|steps|run)\b")
@@ -41,6 +44,11 @@ class Formulas:
             return None
         if not self._names_are_known(node, found.references, place):
             return None
+        self._check_meaning(node, found)
+        if place in CONDITIONS:
+            self._check_condition(node, found, place)
+        if place == "map":
+            self._check_list(node, found)
         return Formula(ast=found.ast, paths=tuple(found.paths))
 
     def literal_list(self, node: SequenceNode) -> Formula | None:
@@ -96,6 +104,7 @@ class Formulas:
             return ["lit", expressions.unescape(node.text)]
         if not self._names_are_known(node, found.references, place):
             return None
+        self._check_meaning(node, found)
         paths.update(found.paths)
         return found.ast if isinstance(found.ast, list) else None
 
@@ -138,6 +147,48 @@ class Formulas:
             part = document.part(node, finding.start, finding.end)
             self.report.add(finding.code, finding.message, part, fix=finding.help)
         self._names_are_known(node, error.references, place)
+
+    def _check_meaning(self, node: ScalarNode, found: expressions.Expression) -> None:
+        """Report what has no value in any run, and comparisons that never hold."""
+        error = error_of(found.ast)
+        if error is not None:
+            fix = "correct it, or write the value itself"
+            self.report.add(
+                "PF253", f"this never has a value: {error}", self._inside(node), fix=fix
+            )
+        for comparison in found.comparisons:
+            wrong = misfit(comparison, self.scope.fields)
+            if wrong is not None:
+                part = self.report.document.part(node, comparison.start, comparison.end)
+                self.report.add(wrong.code, wrong.message, part, fix=wrong.fix)
+
+    def _check_list(self, node: ScalarNode, found: expressions.Expression) -> None:
+        """Report a `map` over what is no list."""
+        scope = self.scope
+        is_object = scope.fields is not None or not scope.fields_are_unreadable
+        wrong = no_list(found.ast, scope.fields, input_is_object=is_object)
+        if wrong is not None:
+            self.report.add(wrong.code, wrong.message, self._inside(node), fix=wrong.fix)
+
+    def _check_condition(
+        self, node: ScalarNode, found: expressions.Expression, place: Place
+    ) -> None:
+        """Warn of a condition that no run can change; `true` and `false` alone are meant so."""
+        known = None if found.ast in (["lit", True], ["lit", False]) else truth_of(found.ast)
+        if known is not None:
+            shown = "true" if known else "false"
+            message = f"this condition is always {shown}"
+            fix = f"read something that differs between runs, or write {shown}"
+            self.report.add("PF252", message, self._inside(node), fix=fix, severity="warning")
+        roots = {path.partition(".")[0] for path in found.paths}
+        if place == "repeat.until" and roots and not roots & {"output", "iteration"}:
+            message = "this reads neither `output` nor `iteration`, so no call can change it"
+            fix = "read what the handler returned: `until: output.ready`"
+            self.report.add("PF252", message, self._inside(node), fix=fix, severity="warning")
+
+    def _inside(self, node: ScalarNode) -> Span:
+        """Return the place of a text without its quotes."""
+        return self.report.document.part(node, 0, len(node.text))
 
     def _names_are_known(
         self, node: ScalarNode, references: Sequence[expressions.Reference], place: Place

@@ -20,6 +20,9 @@ from pgflow_yaml.source import MappingNode, Node, ScalarNode
 from pgflow_yaml.validation.report import Report, quoted
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pgflow_yaml.model import Step
     from pgflow_yaml.validation.formulas import Formulas
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9:.]+(Z|[+-][0-9:]+)?)?")
@@ -32,6 +35,7 @@ def read_retry(report: Report, mapping: MappingNode, formulas: Formulas) -> Retr
         return Retry(max_attempts=integer(node))
     if not isinstance(node, MappingNode):
         return None
+    _check_retry(report, node)
     return Retry(
         max_attempts=integer(report.value(node, "max_attempts")),
         base_delay=duration(report, node, "base_delay"),
@@ -40,6 +44,28 @@ def read_retry(report: Report, mapping: MappingNode, formulas: Formulas) -> Retr
         jitter=boolean(report.value(node, "jitter")),
         if_=formulas.expression(report.value(node, "if"), "retry.if"),
     )
+
+
+def _check_retry(report: Report, node: MappingNode) -> None:
+    """Warn of knobs that change nothing."""
+    if integer(report.value(node, "max_attempts")) == 1:
+        for key in ("base_delay", "max_delay", "backoff", "jitter", "if"):
+            if key in node.entries:
+                message = f'"{key}" has no effect with max_attempts: 1'
+                fix = "remove it, or allow more attempts: the first one counts"
+                report.add("PF254", message, node.entries[key][0], fix=fix, severity="warning")
+    base, most = (_milliseconds(report, node, key) for key in ("base_delay", "max_delay"))
+    if base is not None and most is not None and most < base:
+        message = "max_delay is shorter than base_delay, so every delay is max_delay"
+        fix = "write `backoff: fixed` and one delay, or a longer max_delay"
+        report.add("PF254", message, node.entries["max_delay"][1], fix=fix, severity="warning")
+
+
+def _milliseconds(report: Report, node: MappingNode, key: str) -> int | None:
+    value = report.value(node, key)
+    if isinstance(value, ScalarNode) and isinstance(value.value, str | int | float):
+        return durations.milliseconds(value.value)
+    return None
 
 
 def read_repeat(report: Report, mapping: MappingNode, formulas: Formulas) -> Repeat | None:
@@ -122,6 +148,22 @@ def duration(report: Report, mapping: MappingNode, key: str) -> int | None:
         message = f"a timeout of {quoted(node.text)} is less than a millisecond"
         report.add("PF109", message, node, fix="write 60s, or leave it out")
     return found
+
+
+def check_timeouts(
+    report: Report, root: MappingNode, steps: Mapping[str, Step], timeout: int | None
+) -> None:
+    """Warn of steps that may take longer than the run they belong to."""
+    section = root.entries.get("steps")
+    for name, step in steps.items():
+        if timeout is None or step.timeout is None or step.timeout <= timeout:
+            continue
+        node = section[1].get(name) if section and isinstance(section[1], MappingNode) else None
+        if isinstance(node, MappingNode):
+            message = f'timeout of step "{name}" is longer than that of the whole flow'
+            fix = "shorten it, or give the flow more time"
+            at = node.entries["timeout"][1]
+            report.add("PF254", message, at, fix=fix, severity="warning")
 
 
 def integer(node: Node | None) -> int | None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pgflow_yaml.model import Json
 
 Place = Literal["if", "map", "with", "output", "repeat.until", "retry.if", "wait.for", "wait.until"]
+CONDITIONS: tuple[Place, ...] = ("if", "repeat.until", "retry.if")
 
 # Every name of the language, also those of other places: they are refused by name, not as unknown.
 ROOTS = frozenset(

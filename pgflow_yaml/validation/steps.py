@@ -21,6 +21,7 @@ from pgflow_yaml.validation.knobs import (
     read_wait,
 )
 from pgflow_yaml.validation.names import Scope
+from pgflow_yaml.validation.reach import check_reach
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,7 +80,7 @@ def build_steps(report: Report, known: Known, *, final: bool) -> dict[str, Step]
     """Return the steps of a section; those that cannot be understood were reported."""
     section, others = (known.finals, known.steps) if final else (known.steps, known.finals)
     nodes = {name: node for name, (_, node) in section.items()}
-    edges = read_edges(report, nodes, others, final=final)
+    edges, places = read_edges(report, nodes, others, final=final)
     ancestors = Ancestors(edges)
     result: dict[str, Step] = {}
     for name, (key, step) in section.items():
@@ -93,6 +94,7 @@ def build_steps(report: Report, known: Known, *, final: bool) -> dict[str, Step]
         scope.item = report.has(step, "map")
         scope.index = scope.item or report.has(step, "initial_tasks")
         result[name] = _build(report, step, Formulas(report, scope), edges[name])
+    check_reach(report, result, places)
     return result
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pgflow_yaml.errors import Diagnostic, Span
@@ -9,11 +11,25 @@ from pgflow_yaml.errors import Diagnostic, Span
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pgflow_yaml.calls.handler import Handler
     from pgflow_yaml.model import Json
     from pgflow_yaml.project import Settings
     from pgflow_yaml.source import Document
 
 CODE_MISSING, CODE_SIGNATURE = "PF301", "PF302"
+_NO_PARAMETER = re.compile(r'has no parameter "(\w+)"')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Finding:
+    """A finding about a step's handler, before its place is looked for: a key of the step."""
+
+    code: str
+    message: str
+    slug: str
+    key: str
+    argument: str | None = None
+    fix: str | None = None
 
 
 def handler_findings(source: str, body: dict[str, Json], places: Settings) -> list[Diagnostic]:
@@ -21,7 +37,7 @@ def handler_findings(source: str, body: dict[str, Json], places: Settings) -> li
     from pgflow_yaml.calls import Handlers, HandlerUnavailable, signature_problems
 
     handlers = Handlers(places.app_dir, places.allow)
-    found: list[tuple[str, str, str, str]] = []
+    found: list[_Finding] = []
     steps: Any = {**_section(body, "steps"), **_section(body, "finally")}
     for slug, step in steps.items():
         if "handler" not in step:
@@ -29,13 +45,34 @@ def handler_findings(source: str, body: dict[str, Json], places: Settings) -> li
         try:
             handler = handlers.get(step["handler"])
         except HandlerUnavailable as error:
-            found.append((CODE_MISSING, error.message, slug, "handler"))
+            fix = None if "--allow" in error.message else "define it, or correct the path"
+            found.append(
+                _Finding(
+                    code=CODE_MISSING, message=error.message, slug=slug, key="handler", fix=fix
+                )
+            )
             continue
-        found += [
-            (CODE_SIGNATURE, f'step "{slug}": {problem}', slug, "with")
-            for problem in signature_problems(handler, step.get("with", {}).get("ast"))
-        ]
+        for problem in signature_problems(handler, step.get("with", {}).get("ast")):
+            named = _NO_PARAMETER.search(problem)
+            found.append(
+                _Finding(
+                    code=CODE_SIGNATURE,
+                    message=f'step "{slug}": {problem}',
+                    slug=slug,
+                    key="with",
+                    argument=named[1] if named else None,
+                    fix=_parameters(handler),
+                )
+            )
     return _placed(found, source)
+
+
+def _parameters(handler: Handler) -> str:
+    """Say what a handler is called with."""
+    from inspect import signature
+
+    names = [name for name in signature(handler.function).parameters if name != "ctx"]
+    return f"its parameters are {', '.join(names)}" if names else "it has no parameters"
 
 
 def _section(body: dict[str, Json], name: str) -> dict[str, Json]:
@@ -43,7 +80,7 @@ def _section(body: dict[str, Json], name: str) -> dict[str, Json]:
     return section if isinstance(section, dict) else {}
 
 
-def _placed(found: Sequence[tuple[str, str, str, str]], source: str) -> list[Diagnostic]:
+def _placed(found: Sequence[_Finding], source: str) -> list[Diagnostic]:
     """Give findings their places; the file is read again only if there are any."""
     if not found:
         return []
@@ -52,11 +89,13 @@ def _placed(found: Sequence[tuple[str, str, str, str]], source: str) -> list[Dia
     document = parse(source)
     return [
         Diagnostic(
-            code=code,
-            message=message,
-            span=_place(document, slug, key) or _place(document, slug, "handler"),
+            code=each.code,
+            message=each.message,
+            span=_place(document, each.slug, each.key, argument=each.argument)
+            or _place(document, each.slug, "handler"),
+            help=each.fix,
         )
-        for code, message, slug, key in found
+        for each in found
     ]
 
 
@@ -75,13 +114,15 @@ def step_places(file: str, source: str) -> dict[str, str]:
     return places
 
 
-def _place(document: Document, slug: str, key: str) -> Span | None:
+def _place(document: Document, slug: str, key: str, *, argument: str | None = None) -> Span | None:
     from pgflow_yaml.source import MappingNode
 
     for section in ("steps", "finally"):
         node = document.root
         for name in (section, slug, key):
             node = node.get(name) if isinstance(node, MappingNode) else None
+        if isinstance(node, MappingNode) and argument in node.entries:
+            return document.span(node.entries[argument][0])
         if node is not None:
             return document.span(node)
     return None

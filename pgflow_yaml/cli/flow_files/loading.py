@@ -130,5 +130,6 @@ def _refused(loaded: Loaded, message: str) -> Loaded:
     root = document.root
     node = root.get("flow") if isinstance(root, MappingNode) else None
     span = document.span(node) if node is not None else None
-    finding = Diagnostic(code=CODE_TWICE, message=message, span=span)
+    fix = "give one of them another name"
+    finding = Diagnostic(code=CODE_TWICE, message=message, span=span, help=fix)
     return replace(loaded, diagnostics=[*loaded.diagnostics, finding], definition=None)

@@ -1,0 +1,154 @@
+"""What is known of a name before any run, held against the literal or the use beside it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pgflow_yaml.expressions import ExpressionError
+from pgflow_yaml.inputs import check_value, has_type, type_name
+from pgflow_yaml.suggestions import closest
+from pgflow_yaml.validation.constants import Unknown, value_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pgflow_yaml.expressions import Comparison
+    from pgflow_yaml.model import Json
+
+_STATUS: dict[str, Json] = {"enum": ["completed", "skipped", "failed", "cancelled"]}
+_RUN_STATUS: dict[str, Json] = {"enum": ["completed", "failed", "cancelled"]}
+_SKIP_REASON: dict[str, Json] = {
+    "enum": ["condition_unmet", "handler_failed", "dependency_skipped", None]
+}
+# What other tools call our statuses.
+_OTHER_WORDS = {
+    "success": "completed",
+    "succeeded": "completed",
+    "successful": "completed",
+    "done": "completed",
+    "ok": "completed",
+    "failure": "failed",
+    "error": "failed",
+    "canceled": "cancelled",
+}
+_MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
+
+
+class Misfit(NamedTuple):
+    """Why a comparison says nothing."""
+
+    code: str
+    message: str
+    fix: str
+
+
+def misfit(comparison: Comparison, fields: Mapping[str, Json] | None) -> Misfit | None:
+    """Return what is wrong with a comparison; None when it can come out either way."""
+    symbol, left, right = comparison.symbol, comparison.left, comparison.right
+    if _is(right, "path") and _is(left, "lit") and "in" not in symbol:
+        symbol, left, right = _MIRRORED.get(symbol, symbol), right, left
+    if not (_is(left, "path") and _is(right, "lit")):
+        return None
+    path, value = left[1], right[1]  # type: ignore[index]
+    schema = _schema_of(str(path), fields)
+    if schema is None:
+        return None
+    if symbol in _MIRRORED:
+        return _order(str(path), symbol, schema, value)
+    values = value if "in" in symbol else [value]
+    if not isinstance(values, list):
+        return None
+    return next((found for each in values if (found := _never(str(path), schema, each))), None)
+
+
+def no_list(ast: Any, fields: Mapping[str, Json] | None, *, input_is_object: bool) -> Misfit | None:
+    """Return why a tree never gives a list to map over; None when it may."""
+    if ast == ["path", "input"] and input_is_object:
+        fix = "name the field that holds the list: `map: input.NAME`"
+        return Misfit("PF255", "`map` needs a list, and `input` is an object", fix)
+    if _is(ast, "path"):
+        schema = _schema_of(ast[1], fields)
+        types = schema.get("type") if schema is not None else None
+        kinds = [types] if isinstance(types, str) else types
+        if not isinstance(kinds, list) or "array" in kinds:
+            return None
+        message = f"`map` needs a list, and {ast[1]} is {' or '.join(map(str, kinds))}"
+        return Misfit("PF255", message, "map over a list, or change the field under `input`")
+    try:
+        value = value_of(ast)
+    except (Unknown, ExpressionError):
+        return None
+    if isinstance(value, list):
+        return None
+    message = f"`map` needs a list, and this is {json.dumps(value, ensure_ascii=False)[:40]}"
+    return Misfit("PF255", message, "write a list: `map: [1, 2]`, or an expression that gives one")
+
+
+def _never(path: str, schema: Mapping[str, Json], value: Json) -> Misfit | None:
+    if path.count(".") > 1 and value is None and path.startswith("input."):
+        return None  # a key that may be missing gives null
+    problems = check_value(dict(schema), value, path="")
+    if not problems:
+        return None
+    shown = json.dumps(value, ensure_ascii=False)
+    message = f"{path} is never {shown}: it {problems[0]['message']}"
+    return Misfit("PF250", message, _fix(path, schema, value))
+
+
+def _fix(path: str, schema: Mapping[str, Json], value: Json) -> str:
+    if not path.startswith("input.") and isinstance(value, str) and value in _OTHER_WORDS:
+        return f'write "{_OTHER_WORDS[value]}"'
+    options = schema.get("enum")
+    if isinstance(options, list) and isinstance(value, str):
+        near = closest(value, [option for option in options if isinstance(option, str)])
+        if near is not None:
+            return f'write "{near}"'
+    kind = schema.get("type")
+    if isinstance(value, str) and kind in ("integer", "number", "boolean"):
+        try:
+            meant: Json = json.loads(value)
+        except ValueError:
+            meant = None
+        if has_type(meant, str(kind)):
+            return f"write {value} without quotes"
+    if isinstance(value, int | float) and kind == "string":
+        return f'write "{json.dumps(value)}"'
+    if path.startswith("input."):
+        return "compare with what it can be, or change the field under `input`"
+    return "compare with one of these"
+
+
+def _order(path: str, symbol: str, schema: Mapping[str, Json], value: Json) -> Misfit | None:
+    """Find an order between a number and a text, which is an error in every run."""
+    types = schema.get("type")
+    kinds = {"integer": "number", "number": "number", "string": "string"}
+    if not isinstance(types, str) or types not in kinds or value is None:
+        return None
+    if type_name(value) == kinds[types]:
+        return None
+    said = {"number": "a number", "string": "a text"}[kinds[types]]
+    message = f"`{symbol}` cannot compare {path}, {said}, with {json.dumps(value)}"
+    return Misfit("PF251", message, _fix(path, schema, value))
+
+
+def _schema_of(path: str, fields: Mapping[str, Json] | None) -> Mapping[str, Json] | None:
+    """Return what is known of the values of a path."""
+    match path.split("."):
+        case ["input", *keys] if keys and fields is not None:
+            schema: Json = {"properties": dict(fields)}
+            for key in keys:
+                properties = schema.get("properties") if isinstance(schema, dict) else None
+                schema = properties.get(key) if isinstance(properties, dict) else None
+            return schema if isinstance(schema, dict) else None
+        case ["steps", _, "status"]:
+            return _STATUS
+        case ["steps", _, "skip_reason"]:
+            return _SKIP_REASON
+        case ["run", "status"]:
+            return _RUN_STATUS
+    return None
+
+
+def _is(ast: Any, kind: str) -> bool:
+    return isinstance(ast, list) and ast[:1] == [kind]

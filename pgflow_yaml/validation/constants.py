@@ -1,0 +1,86 @@
+"""Expressions whose value, or whose truth, is known before any run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pgflow_yaml.expressions import ExpressionError, evaluate
+
+if TYPE_CHECKING:
+    from pgflow_yaml.model import Json
+
+# What can grow without end stays unevaluated: checking a file takes milliseconds (S-2).
+_COSTLY = frozenset({"range", "product", "replace", "join"})
+
+
+class Unknown(Exception):
+    """The value depends on the run."""
+
+
+def value_of(ast: Any) -> Json:
+    """Evaluate a tree that names nothing; raises Unknown for others, ExpressionError as a run."""
+    if not _is_closed(ast):
+        raise Unknown
+    return evaluate(ast, {})
+
+
+def truth_of(ast: Any) -> bool | None:
+    """Tell whether a tree is always true, or always false; None when that depends on the run."""
+    try:
+        return bool(value_of(ast))
+    except Unknown:
+        return _truth(ast)
+    except ExpressionError:
+        return None
+
+
+def error_of(ast: Any) -> str | None:
+    """Return why a part of a tree never has a value, or None."""
+    if not isinstance(ast, list) or not ast or ast[0] == "lit":
+        return None
+    try:
+        value_of(ast)
+    except Unknown:
+        return next((found for part in ast[1:] if (found := error_of(part)) is not None), None)
+    except ExpressionError as error:
+        return str(error)
+    return None
+
+
+def _truth(ast: Any) -> bool | None:
+    match ast:
+        case ["not", inner]:
+            known = truth_of(inner)
+            return None if known is None else not known
+        case ["and", *parts]:
+            return _joined(parts, stop=False)
+        case ["or", *parts]:
+            return _joined(parts, stop=True)
+        case ["if", condition, one, other]:
+            known = truth_of(condition)
+            if known is not None:
+                return truth_of(one if known else other)
+            both = {truth_of(one), truth_of(other)}
+            return both.pop() if len(both) == 1 else None
+        case ["==" | "!=" as symbol, one, other] if one == other:
+            return bool(symbol == "==")
+        case ["list" | "dict", _, *_]:
+            return True
+        case _:
+            return None
+
+
+def _joined(parts: list[Any], *, stop: bool) -> bool | None:
+    """Join truths: one part that stops decides; else all must be known."""
+    found = {truth_of(part) for part in parts}
+    if stop in found:
+        return stop
+    return None if None in found else not stop
+
+
+def _is_closed(ast: Any) -> bool:
+    if not isinstance(ast, list) or not ast or ast[0] == "lit":
+        return True
+    if ast[0] in ("path", "var", "for") or (ast[0] == "call" and ast[1] in _COSTLY):
+        return False
+    return all(_is_closed(part) for part in ast[1:])

@@ -1,0 +1,35 @@
+"""Every folder in tests/examples/invalid is a test: what `validate --import` says of its files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pgflow_yaml import frames, project
+from pgflow_yaml.cli.flow_files.loading import load, with_children, with_handlers
+
+FOLDERS = sorted(
+    path.parent for path in (Path(__file__).parents[1] / "examples/invalid").glob("*/expected.txt")
+)
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
+def test_a_folder_of_files_shows_exactly_its_frames(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files are checked together, as one command is given them."""
+    monkeypatch.chdir(folder)
+    settings = project.settings(folder, flags={"app_dir": folder}, environ={})
+    names = sorted(path.name for path in folder.glob("*.yaml"))
+
+    loaded = with_children(load(names), None)
+    if any(folder.glob("*.py")):
+        loaded = [with_handlers(each, settings) for each in loaded]
+
+    shown = "\n\n".join(
+        frames.render(finding, file=each.file, source=each.source)
+        for each in loaded
+        for finding in each.diagnostics
+    )
+    assert shown.replace(str(folder), ".") + "\n" == (folder / "expected.txt").read_text()
