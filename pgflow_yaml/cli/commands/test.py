@@ -38,9 +38,9 @@ def test_command(
     """
     paths = paths or (".",)
     if watch:
-        from pgflow_yaml.cli.testing_again import again_and_again
+        from pgflow_yaml.cli.testing_again import test_again
 
-        return again_and_again(paths, app_dir, options)
+        return test_again(paths, app_dir, options)
     from pgflow_yaml.cli.testing import Request, test_here
 
     request = Request(paths=paths, expression=expression, junit=junit, app_dir=app_dir, allow=allow)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -12,7 +13,6 @@ from pgflow_yaml.cli.options import Options, command, import_options, pass_optio
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 
 @command("validate", example="pgflow-yaml validate hello.flow.yaml --import")
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     "--format", "form", type=click.Choice(("text", "github", "json")), help="How to tell."
 )
 @click.option("--import", "import_", is_flag=True, help="Import the handlers, too.")
+@click.option("--watch", is_flag=True, help="Check again whenever a file is saved.")
 @click.option("--strict", is_flag=True, help="Warnings count as errors.")
 @import_options
 @pass_options
@@ -30,6 +31,7 @@ def validate_command(
     files: Sequence[str],
     form: str | None,
     import_: bool,
+    watch: bool,
     strict: bool,
     app_dir: Path | None,
     allow: Sequence[str],
@@ -45,6 +47,8 @@ def validate_command(
     from pgflow_yaml.cli.output import write_json
     from pgflow_yaml.cli.text import one_line, plural
 
+    if watch:
+        _watch(files, [app_dir or Path()] if import_ or app_dir or allow else [], options)
     loaded = with_children(load(files), None)
     if import_ or app_dir or allow:
         places = worker_settings(app_dir=app_dir, allow=allow)
@@ -62,3 +66,13 @@ def validate_command(
                 steps = plural(len(each.definition.order), "step")
                 sys.stdout.write(f"{one_line(each.file)}: {each.definition.name}, {steps}, valid\n")
     return BAD if bad else 0
+
+
+def _watch(files: Sequence[str], folders: Sequence[Path], options: Options) -> NoReturn:
+    """Check whenever a file, or a handler in the folders, is saved; a name must be right first."""
+    from pgflow_yaml import project
+    from pgflow_yaml.cli.again import again_and_again
+
+    for file in files:
+        project.read(file)
+    again_and_again([*map(Path, files), *folders], options, clear=True)
