@@ -174,7 +174,10 @@ set search_path = pg_catalog, pg_temp
 as $$
   select coalesce(jsonb_object_agg(d.dep_slug, s.output), '{}')
   from pgflow.deps d
-  join pgflow.step_states s on s.run_id = p_run_id and s.step_slug = d.dep_slug and s.status = 'completed'
+  cross join lateral (
+    select k.output from pgflow.step_states k
+    where k.run_id = p_run_id and k.step_slug = d.dep_slug and k.status = 'completed'
+    offset 0) s -- apart: joined, a plan made for small runs reads all steps of the run
   where d.flow_slug = p_step.flow_slug and d.step_slug = p_step.step_slug
 $$;
 

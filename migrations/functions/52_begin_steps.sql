@@ -55,9 +55,17 @@ declare
 begin
   for v_batch in
     with starting as materialized (
-      select u.*, d.queue_name, case when d.spec is not null then pgflow._chunk() end as most
+      select u.*, d.queue_name, case when d.spec is not null then pgflow._chunk() end as most,
+        case when d.spec is not null then least(d.max_parallel, pgflow._window()) end as live,
+        v_clock + case
+          when k.delay = 0 and d.spec is not null and d.step_type = 'single' then - pgflow._head_start()
+          else k.delay * interval '1 ms' end as vt
       from unnest(p_starts) with ordinality u(run_id, flow_slug, step_slug, tasks, items, nr)
       join pgflow.steps d on d.flow_slug = u.flow_slug and d.step_slug = u.step_slug
+      cross join lateral (
+        select coalesce((d.spec ->> 'start_delay_ms')::bigint, d.opt_start_delay * 1000::bigint, 0) as delay) k
+    ), kinds as materialized (  -- what the tasks of a step share: no look at the steps for each task
+      select s.flow_slug, s.step_slug, min(s.live) as live, min(s.vt) as vt from starting s group by 1, 2
     ), queues as materialized (  -- once a queue, not once a task
       select q.queue_name, pgflow._queue_sequence(q.queue_name) as seq
       from (select distinct s.queue_name from starting s) q
@@ -78,16 +86,11 @@ begin
       select w.flow_slug, w.run_id, w.step_slug, w.idx, w.item, nextval(w.seq), w.queue_name, v_now from wanted w
       returning flow_slug, run_id, step_slug, task_index, message_id, queue_name
     )
-    select m.queue_name, array_agg(row(m.message_id,
-        v_clock + case
-          when k.delay = 0 and d.spec is not null and d.step_type = 'single' then - pgflow._head_start()
-          else k.delay * interval '1 ms' end,
-        m.flow_slug, m.run_id, m.step_slug, m.task_index)::pgflow._message order by m.message_id) as messages
+    select m.queue_name, array_agg(row(m.message_id, k.vt, m.flow_slug, m.run_id, m.step_slug, m.task_index)::pgflow._message
+                                   order by m.message_id) as messages
     from made m
-    join pgflow.steps d on d.flow_slug = m.flow_slug and d.step_slug = m.step_slug
-    cross join lateral (
-      select coalesce((d.spec ->> 'start_delay_ms')::bigint, d.opt_start_delay * 1000::bigint, 0) as delay) k
-    where d.spec is null or m.task_index < least(d.max_parallel, pgflow._window())
+    join kinds k on k.flow_slug = m.flow_slug and k.step_slug = m.step_slug
+    where k.live is null or m.task_index < k.live
     group by 1
   loop
     perform pgflow._queue_send(v_batch.queue_name, v_batch.messages);
