@@ -45,7 +45,7 @@ begin
         when t.status = 'started'
           and t.attempts_count = coalesce(p.attempt, t.attempts_count)
           and t.last_worker_id is not distinct from coalesce(p.worker, t.last_worker_id)
-          and row_number() over (partition by p.run_id, p.step_slug, p.task_index order by p.nr) = 1
+          and row_number() over (partition by p.run_id, p.step_slug, p.task_index, p.attempt order by p.nr) = 1
           then 'applied'
         when t.status = 'completed' and p.outcome = 'completed' and t.attempts_count = p.attempt
           and t.last_worker_id = p.worker and t.output = p.output then 'already_same'

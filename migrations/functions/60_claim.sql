@@ -158,7 +158,7 @@ begin
         lease = v_clock + p_lease, last_worker_id = p_worker, refused_at = null,
         uncounted = t.uncounted + (t.status = 'started')::int,
         crashes_count = t.crashes_count + (t.status = 'started' and t.last_worker_id is distinct from p_worker)::int
-    where t.message_id = any(v_claimed) and t.queue_name = p_queue
+    where t.message_id = any(v_claimed) and t.queue_name = p_queue and t.status in ('queued', 'started')
     returning t.message_id, t.run_id, t.step_slug, t.task_index, t.attempts_count, t.flow_slug, t.item, t.iteration
   )
   select jsonb_agg(case s.iteration
@@ -308,7 +308,7 @@ begin
   set status = 'started', started_at = coalesce(t.started_at, greatest(pgflow.now(), t.queued_at)),
       crashes_count = t.crashes_count + (t.status = 'started')::int,
       uncounted = t.uncounted + (t.status = 'started')::int
-  where (t.run_id, t.step_slug, t.task_index) = (p_run_id, p_step, p_index);
+  where (t.run_id, t.step_slug, t.task_index) = (p_run_id, p_step, p_index) and t.status in ('queued', 'started');
   perform pgflow._settle(array[row(p_run_id, p_step, p_index, null, null, 'fatal', null, p_error, null)::pgflow._report]);
   return true;
 end

@@ -1,0 +1,77 @@
+"""A claim beside what ends: nothing is handed out that this very turn has finished."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.engine.driver import Engine, a_step, done, failed, literal
+
+if TYPE_CHECKING:
+    from tests.engine.driver import Task
+
+
+def _fifth_worker_dies(engine: Engine, item: int) -> None:
+    """Five workers die with this item of the flow's map; the other items rest unclaimed."""
+    for minute in range(5):
+        engine.now(f"2100-01-01 12:{minute:02}:00Z")
+        silent = Engine(engine.db)
+        for task in silent.claim("flow", lease="10 s"):
+            if task["index"] != item:
+                silent.report(failed(task, "released"))
+    engine.now("2100-01-01 12:10:00Z")
+
+
+@pytest.mark.parametrize("item", [0, 1])
+@pytest.mark.parametrize(("policy", "status"), [("fail", "cancelled"), ("skip", "skipped")])
+def test_a_last_crash_leaves_nothing_of_its_step_to_the_same_claim(
+    engine: Engine, item: int, policy: str, status: str
+) -> None:
+    """I1: the claim has read the siblings' messages too; they end, before or behind the culprit."""
+    engine.deploy("flow", {"a": a_step(map=literal([1, 2]), when_exhausted=policy)})
+    run = engine.start("flow")
+    _fifth_worker_dies(engine, item)
+
+    tasks = engine.claim("flow")
+
+    assert tasks == []
+    assert (
+        engine.one("select status from pgflow.step_tasks where task_index = %s", 1 - item) == status
+    )
+    assert engine.status(run) == ("failed" if policy == "fail" else "completed")
+
+
+def test_two_last_crashes_in_one_claim_end_their_run_once(engine: Engine) -> None:
+    """The second finds its run over, and stays cancelled."""
+    engine.deploy("flow", {"a": a_step(map=literal([1, 2]))})
+    run = engine.start("flow")
+    for minute in range(5):
+        engine.now(f"2100-01-01 12:{minute:02}:00Z")
+        Engine(engine.db).claim("flow", lease="10 s")
+    engine.now("2100-01-01 12:10:00Z")
+
+    tasks = engine.claim("flow")
+
+    assert tasks == []
+    assert engine.snapshot(run)["run"]["error"]["type"] == "Crashed"
+    assert engine.statuses(run) == {"a": "failed"}
+
+
+@pytest.mark.parametrize("first", ["late", "right"])
+def test_a_late_report_takes_nothing_from_the_right_one_in_its_batch(
+    engine: Engine, first: str
+) -> None:
+    """A worker whose abandoned thread ends in the same tick as the attempt that replaced it."""
+    engine.deploy("flow", {"a": a_step()})
+    run = engine.start("flow")
+    (abandoned,) = engine.claim("flow")
+    engine.report(failed(abandoned, "released"))
+    (task,) = engine.claim("flow")
+    reports: dict[str, Task] = {"late": done(abandoned, "late"), "right": done(task, "right")}
+
+    order = sorted(reports, key=lambda name: name != first)
+    verdicts = dict(zip(order, engine.report(*[reports[n] for n in order]), strict=True))
+
+    assert verdicts == {"late": "lost", "right": "applied"}
+    assert engine.snapshot(run)["run"]["output"] == {"a": "right"}
