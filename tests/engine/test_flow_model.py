@@ -1,0 +1,132 @@
+"""Random deployed flows, worked on at random by several workers, against a model in memory."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+
+from pgflow_yaml.expressions import Expression, parse_expression
+from tests.engine.flow_model import Step
+from tests.engine.flow_play import Action, Play
+
+if TYPE_CHECKING:
+    from tests.engine.driver import Engine
+
+# A long run: MODEL_EXAMPLES=10000 pytest tests/engine/test_flow_model.py
+EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "80"))
+SLUGS = "abcdefghijkl"
+OFTEN, RARELY = st.integers(0, 2).map(lambda n: n > 0), st.integers(0, 3).map(lambda n: n == 0)
+ROOTS = frozenset({"input", "steps", "run"})
+CONDITIONS = [
+    "input.flag",
+    "not input.flag",
+    "steps.{}.output",
+    "steps.{}.output > 1",
+    "steps.{}.status == 'completed'",
+    "steps.{}.skip_reason == 'condition_unmet'",
+    "steps.{}.error.type == 'Broken'",
+    "steps.{}.error.attempts == 1 or input.flag",
+]
+ITEMS = [
+    "[1, 'two', null]",
+    "input.list",
+    "[]",
+    "default(steps.{}.output.n, [7, 8])",
+    "steps.{}.output",
+]
+KINDS = [
+    *["turn"] * 6, *["work"] * 3, *["report"] * 6, *["tick"] * 3, "beat", "beat", "crash",
+    "redeliver", "lose", "sweep", "start", "cancel", "redeploy",
+]  # fmt: skip
+
+# What a run of the test must have come across, or it is too shallow to mean anything.
+REACHED = {
+    "read queued", "read started", "heartbeat held", "heartbeat lost",
+    "report completed: applied", "report completed: lost",
+    "report failed: applied", "report failed: lost", "run completed: None",
+    "step completed: None", "step cancelled: None", "step failed: None",
+    "step skipped: condition_unmet", "step skipped: dependency_skipped",
+    "step skipped: handler_failed",
+}  # fmt: skip
+
+
+@st.composite
+def expressions(draw: st.DrawFn, texts: list[str], ancestors: list[str]) -> Expression:
+    """One of these texts, about an ancestor where it names one."""
+    usable = [text for text in texts if ancestors or "{}" not in text]
+    text = draw(st.sampled_from(usable))
+    slug = draw(st.sampled_from(ancestors)) if "{}" in text else ""
+    return parse_expression(text.format(slug), roots=ROOTS)
+
+
+@st.composite
+def flows(draw: st.DrawFn) -> list[Step]:
+    """One to twelve steps on earlier ones; names that are not in the order of the steps."""
+    slugs = draw(st.permutations(SLUGS))[: draw(st.integers(1, 12))]
+    steps: dict[str, Step] = {}
+    ancestors: dict[str, list[str]] = {}
+    for slug in slugs:
+        size = min(draw(st.sampled_from([0, 1, 1, 2, 3])), len(steps))
+        deps = draw(st.permutations(sorted(steps)))[:size]
+        ancestors[slug] = sorted({slug for dep in deps for slug in (dep, *ancestors[dep])})
+        shape = draw(st.sampled_from(["single", "single", "map", "tasks"]))
+        steps[slug] = Step(
+            slug=slug,
+            deps=dict.fromkeys(deps, "success"),
+            items=draw(expressions(ITEMS, ancestors[slug])) if shape == "map" else None,
+            count=draw(st.integers(1, 3)) if shape == "tasks" else None,
+            condition=draw(expressions(CONDITIONS, ancestors[slug])) if draw(RARELY) else None,
+            when_unmet=draw(st.sampled_from(["skip"] * 4 + ["skip-cascade"] * 4 + ["fail"])),
+            when_exhausted=draw(st.sampled_from(["skip", "skip-cascade", "fail"])),
+            max_attempts=draw(st.integers(1, 3)),
+            start_delay=5000 if draw(RARELY) else 0,
+            max_parallel=draw(st.sampled_from([1, 2, 1000])),
+            timeout=10_000 if draw(RARELY) else 60_000,
+        )
+    return [steps[slug] for slug in draw(st.permutations(slugs))]
+
+
+numbers = st.integers(0, 63)
+actions = st.lists(
+    st.builds(Action, st.sampled_from(KINDS), st.integers(0, 2), numbers, numbers),
+    min_size=10,
+    max_size=40,
+)
+inputs = st.fixed_dictionaries(
+    {"flag": st.booleans(), "list": st.sampled_from([[], ["x"], [1, 2], None])}
+)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(max(120, EXAMPLES))
+def test_every_call_leaves_what_the_model_says(engine: Engine) -> None:
+    """After each action: runs, steps, tasks, verdicts, arguments, and when each message is due."""
+    seen: Counter[str] = Counter()
+
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        database=None,
+        report_multiple_bugs=False,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+    @given(flow=flows(), run_input=inputs, actions=actions)
+    def play(flow: list[Step], run_input: dict[str, Any], actions: list[Action]) -> None:
+        game = Play(engine, flow, run_input)
+        try:
+            for action in actions:
+                game.act(action)
+            game.drain()
+        finally:
+            game.clear()
+        for situation in game.seen:
+            event(situation)
+        seen.update(game.seen)
+
+    play()
+    assert not REACHED - set(seen)

@@ -1,0 +1,134 @@
+"""What a deployed flow's workers may do, said once more: attempts, leases, back-off, verdicts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tests.engine.flow_model import Run
+
+if TYPE_CHECKING:
+    from tests.engine.flow_model import Step, Task
+
+Key = tuple[str, str, int]
+CRASHES = 5
+
+
+class Model:
+    """All runs, and the protocol of workers: attempts, leases, back-off."""
+
+    def __init__(self) -> None:
+        self.now = 0
+        self.runs: dict[str, Run] = {}
+
+    def start(self, run: str, flow: list[Step], run_input: dict[str, Any]) -> None:
+        """A new run."""
+        self.runs[run] = Run(flow, run_input, self.now)
+
+    def task(self, key: Key) -> Task:
+        """One task by its names."""
+        return self.runs[key[0]].states[key[1]].tasks[key[2]]
+
+    def visible(self) -> dict[Key, int]:
+        """All messages and when each can be read, the next first."""
+        found = {
+            (run_id, slug, index): task.visible
+            for run_id, run in self.runs.items()
+            for slug, state in run.states.items()
+            for index, task in enumerate(state.tasks)
+            if task.visible is not None and not task.lost
+        }
+        return dict(sorted(found.items(), key=lambda pair: pair[1]))
+
+    def lost(self) -> list[Task]:
+        """Tasks that need a message and have none: queued, or started and out of lease."""
+        return [
+            task
+            for run in self.runs.values()
+            for state in run.states.values()
+            for task in state.tasks
+            if task.lost
+            and (task.status == "queued" or (task.status == "started" and task.lease < self.now))
+        ]
+
+    def is_last_crash(self, key: Key, worker: str) -> bool:
+        """Whether reading this message is the end of a task that has killed its workers."""
+        task = self.task(key)
+        dead = task.status == "started" and task.worker != worker
+        return dead and task.crashes + 1 >= CRASHES
+
+    def claim(self, worker: str, lease: int, read: list[Key]) -> set[tuple[Key, int]]:
+        """A worker reads these messages; the tasks it has now, each with its attempt."""
+        for key in read:
+            task = self.task(key)
+            if self.is_last_crash(key, worker):
+                task.crashes, task.uncounted = task.crashes + 1, task.uncounted + 1
+                task.error = "Crashed"
+                task.ends("failed")
+                self.runs[key[0]].close([key[1]], self.now)
+        tasks = {key: self.task(key) for key in read}
+        live = {key: task for key, task in tasks.items() if task.status in ("queued", "started")}
+        for task in live.values():
+            taken_over = task.status == "started"
+            task.uncounted += taken_over
+            task.crashes += taken_over and task.worker != worker
+            task.status, task.worker, task.attempts = "started", worker, task.attempts + 1
+            task.started, task.lease = self.now, self.now + lease
+            task.visible = task.lease
+        return {(key, task.attempts) for key, task in live.items()}
+
+    def holds(self, worker: str, key: Key, attempt: int) -> bool:
+        """Whether this attempt is the worker's, and live: the fence."""
+        task = self.task(key)
+        return (task.status, task.worker, task.attempts) == ("started", worker, attempt)
+
+    def beat(self, worker: str, lease: int, key: Key, attempt: int) -> str:
+        """A heartbeat for one attempt: held, lost or stop."""
+        task, step = self.task(key), self.runs[key[0]].states[key[1]].step
+        if not self.holds(worker, key, attempt):
+            return "stop" if task.status in ("cancelled", "skipped") else "lost"
+        task.visible = task.lease = min(self.now + lease, task.started + step.timeout + 5000)
+        return "held"
+
+    def settle(self, worker: str, reports: list[dict[str, Any]]) -> list[str]:
+        """A batch of reports; their verdicts."""
+        keys = [(r["run"], r["step"], r["index"]) for r in reports]
+        verdicts: list[str] = []
+        applied: dict[Key, dict[str, Any]] = {}
+        for key, report in zip(keys, reports, strict=True):
+            verdict = self._verdict(worker, key, report)
+            if verdict == "applied" and key in applied:
+                verdict = "lost"
+            if verdict == "applied":
+                applied[key] = report
+            verdicts.append(verdict)
+        for key, report in applied.items():
+            self._record(key, report)
+        for run in {key[0] for key in applied}:
+            touched = dict.fromkeys(key[1] for key in applied if key[0] == run)
+            self.runs[run].close(touched, self.now)
+        return verdicts
+
+    def _verdict(self, worker: str, key: Key, report: dict[str, Any]) -> str:
+        task, mine = self.task(key), (worker, report["attempt"])
+        if self.runs[key[0]].status != "started":
+            return "run_terminal"
+        if self.holds(worker, key, report["attempt"]):
+            return "applied"
+        same = task.output == report.get("output") and (task.worker, task.attempts) == mine
+        both = task.status == report["outcome"] == "completed"
+        return "already_same" if same and both else "lost"
+
+    def _record(self, key: Key, report: dict[str, Any]) -> None:
+        task, step = self.task(key), self.runs[key[0]].states[key[1]].step
+        counted, outcome = task.attempts - task.uncounted, report["outcome"]
+        if outcome == "completed":
+            task.output = report["output"]
+            task.ends("completed")
+        elif outcome == "released":
+            task.status, task.uncounted, task.visible = "queued", task.uncounted + 1, self.now
+        elif outcome != "fatal" and counted < step.max_attempts:
+            rest = min(3_600_000, step.base_delay * 2 ** (counted - 1))
+            task.status, task.visible = "queued", self.now + report.get("delay_ms", rest)
+        else:
+            task.error = report["error"]["type"]
+            task.ends("failed")
