@@ -269,7 +269,8 @@ class Worker:
             self._stop_bell.get(timeout=min(seconds, 0.2) if stopping else seconds)
         if self._leave_by is None:
             return
-        idle = not self._pool.running and not self._pool.has_results() and not self._pending
+        # What is held is to be reported yet, or is being reported by the statement that failed.
+        idle = not self._leases.held
         if idle or time.monotonic() > self._leave_by + _LAST_WORDS_SECONDS:
             raise Closed
 
@@ -293,7 +294,8 @@ class Worker:
             return
         now = time.monotonic()
         late = self._leave_by is not None and now > self._leave_by + _LAST_WORDS_SECONDS
-        if late or now - since > _STATEMENT_SECONDS:
+        # A worker that was slow to stop has its last words, too: those that have just begun go on.
+        if now - since > (_LAST_WORDS_SECONDS / 2 if late else _STATEMENT_SECONDS):
             self._store.interrupt()
 
 

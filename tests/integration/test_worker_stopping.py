@@ -6,7 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.fixtures.waiting import eventually
+
 if TYPE_CHECKING:
+    import psycopg
+
     from tests.fixtures.working import Works
 
 
@@ -54,3 +58,41 @@ def test_finally_begins_when_what_was_told_to_stop_has_stopped(works: Works, han
     import shop  # type: ignore[import-not-found]
 
     assert shop.log == ["stopped", "audit"]
+
+
+def test_what_is_given_back_is_said_again_when_the_database_refuses_once(
+    works: Works, db: psycopg.Connection
+) -> None:
+    """A deadlock at a worker's last words: the task is queued, not left to its lease (R-14)."""
+    works.app.write(
+        "shop.py", "import threading\ngate = threading.Event()\ndef go(input): gate.wait(20)\n"
+    )
+    works.deploy("flow: held\nsteps:\n  go: {handler: shop.go}\n")
+    run = works.client.start("held")
+    worker = works.start()
+
+    def tasks(status: str) -> int:
+        return works.client.get(run.id).steps[0].tasks[status]
+
+    eventually(lambda: tasks("started") == 1)
+    db.execute(
+        """
+        create sequence public.faults;
+        create function public.fault() returns trigger language plpgsql as $$
+        begin
+          if new.status = 'queued' and nextval('public.faults') = 1 then
+            raise exception using errcode = '40P01', message = 'injected';
+          end if;
+          return new;
+        end $$;
+        create trigger fault before update on pgflow.step_tasks
+        for each row execute function public.fault()
+        """
+    )
+
+    worker.stop(now=True)
+
+    eventually(lambda: tasks("queued") == 1, seconds=5)
+    import shop
+
+    shop.gate.set()
