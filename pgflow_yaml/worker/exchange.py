@@ -8,6 +8,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from pgflow_yaml.calls import clean
+from pgflow_yaml.errors import NotFound
 from pgflow_yaml.store import Refused
 from pgflow_yaml.worker.tasks import Outcome, StepCall, unpack
 
@@ -137,8 +138,21 @@ class Exchange:
         try:
             return self._send([task], 0)["verdicts"][0]
         except Refused:
+            return self._fail_run(task, record)
+
+    def _fail_run(self, task: Task, record: dict[str, Json]) -> str:
+        """End the run whose result cannot even fail; the last resort."""
+        try:
             self._store.fail_run(task.run_id, {**record, "step": task.step})
-            return "run_terminal"
+        except (Refused, NotFound) as error:
+            # Its lease will pass, and crashes are bounded (R-4): no row may end a worker (S-20).
+            log.error(  # noqa: TRY400
+                "the run cannot be failed either, its task is left: %s",
+                error,
+                extra=task.fields("turn"),
+            )
+            return "lost"
+        return "run_terminal"
 
     def _keep(self, task: Task) -> bool:
         """Hold a claimed task; False when its handler runs here already and takes it over."""

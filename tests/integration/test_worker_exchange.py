@@ -88,3 +88,36 @@ def test_a_task_without_its_step_does_not_end_the_worker(
     eventually(lambda: "/go/0 cannot be read: KeyError: 'bad" in caplog.text)
     assert works.ended(good).status == "completed"
     assert works.ended(works.client.start("good").id).status == "completed"
+
+
+def test_a_run_that_cannot_even_be_failed_ends_no_worker(
+    works: Works, db: psycopg.Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is said; the worker goes on with the others (R-5, S-20)."""
+    good, bad = begin(works)
+    db.execute(
+        """
+        create function public.fault() returns trigger language plpgsql as $$
+        begin
+          if new.status in ('completed', 'failed') and new.flow_slug like 'bad%' then
+            raise exception using errcode = '22000', message = 'injected';
+          end if;
+          return new;
+        end $$;
+        create trigger fault before update on pgflow.step_tasks
+        for each row execute function public.fault();
+        alter function pgflow.fail_run(uuid, jsonb) rename to fail_run_whole;
+        create function pgflow.fail_run(p_run_id uuid, p_error jsonb) returns boolean
+        language plpgsql as $$
+        begin
+          raise exception using errcode = '22000', message = 'injected as well';
+        end $$
+        """
+    )
+
+    works.start()
+
+    eventually(lambda: "cannot be failed either" in caplog.text)
+    assert works.ended(good).status == "completed"
+    assert works.ended(works.client.start("good").id).status == "completed"
+    assert works.client.get(bad).status == "started"

@@ -1,0 +1,68 @@
+"""Steps with `repeat`: each round is a call of its own, with its number and its key."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pgflow_yaml.store import Store
+from pgflow_yaml.worker.exchange import Exchange
+from pgflow_yaml.worker.heartbeat import Leases
+from pgflow_yaml.worker.tasks import RunContext, Sources, StepCall, Task
+
+if TYPE_CHECKING:
+    from tests.fixtures.working import Works
+
+POLL = """
+flow: poll
+steps:
+  ready:
+    handler: shop.look
+    repeat: {{until: output.round >= 2, every: {every}}}
+"""
+LOOK = """
+calls = []
+def look(input, ctx):
+    calls.append((ctx.iteration, ctx.attempt, ctx.idempotency_key))
+    return {"round": ctx.iteration}
+"""
+
+
+def test_each_round_knows_its_number(works: Works) -> None:
+    """The idempotency key tells the rounds apart; no attempt is used up."""
+    works.app.write("shop.py", LOOK)
+    works.deploy(POLL.format(every="0s"))
+    run_id = works.client.start("poll").id
+
+    works.start()
+
+    run = works.ended(run_id)
+    assert run.output == {"ready": {"round": 2}}
+    assert (run.steps[0].iteration, run.steps[0].attempts) == (2, 1)
+    import shop  # type: ignore[import-not-found]
+
+    keys = [f"{run_id}/ready/0/{number}" for number in range(3)]
+    assert [(round_, key) for round_, _, key in shop.calls] == list(enumerate(keys))
+
+
+def test_a_late_round_is_not_taken_for_the_next_one() -> None:
+    """Round 0 was lost to another worker and round 1 comes here: it runs, round 0 is told to stop.
+
+    A task that comes again within its round is the one that runs already.
+    """
+    leases = Leases("w", 30)
+    sources = Sources(run_input=lambda _: None, secret=str)
+    exchange = Exchange("w", Store(""), leases, lease=30, sources=sources)
+
+    def task(attempt: int, iteration: int) -> Task:
+        call = StepCall({"handler": "shop.look", "timeout_ms": 1000})
+        context = RunContext({}, run_input=lambda: None, secret=str)
+        row = {"run": "r", "step": "s", "index": 0, "attempt": attempt, "iteration": iteration}
+        return Task(row, call, context)
+
+    late, current, again = task(1, 0), task(3, 1), task(4, 1)
+    kept = [exchange._keep(late), exchange._keep(current), exchange._keep(again)]
+
+    assert kept == [True, True, False]
+    assert (late.cancelled, current.cancelled) == (True, False)
+    assert (late.attempt, current.attempt) == (1, 4)
+    assert leases.held == {("r", "s", 0): current}
