@@ -57,23 +57,26 @@ declare
   v_used_up jsonb;
   v_siblings pgflow._done[];
 begin
-  with known as (
-    select p.run_id, p.step_slug, p.task_index, p.output, t.flow_slug, t.attempts_count, t.queue_name, t.message_id,
+  with reported as materialized (
+    select p.*, t.flow_slug, t.attempts_count, t.uncounted, t.queue_name, t.message_id
+    from unnest(p_reports) p
+    join pgflow.step_tasks t on (t.run_id, t.step_slug, t.task_index) = (p.run_id, p.step_slug, p.task_index)
+  ), known as (
+    select p.run_id, p.step_slug, p.task_index, p.output, p.flow_slug, p.attempts_count, p.queue_name, p.message_id,
       s.when_exhausted, s.soft, f.door = 'pgflow' as archive, p.outcome = 'again' as repeated,
       p.outcome in ('released', 'again') as released, r.outcome is not null and not s.is_finally as stopped,
       coalesce(w.refused, p.error) as error,
-      p.outcome in ('failed', 'retry_later') and w.refused is null and t.attempts_count - t.uncounted
+      p.outcome in ('failed', 'retry_later') and w.refused is null and p.attempts_count - p.uncounted
         < greatest(coalesce(s.opt_max_attempts, f.opt_max_attempts), 1) as again,
       coalesce(p.delay_ms, case when p.outcome = 'released' then 0 else pgflow._backoff_ms(
-        s.spec, coalesce(s.opt_base_delay, f.opt_base_delay), t.attempts_count, t.attempts_count - t.uncounted) end) as rest
-    from unnest(p_reports) p
-    join pgflow.step_tasks t on (t.run_id, t.step_slug, t.task_index) = (p.run_id, p.step_slug, p.task_index)
-    join pgflow.steps s on s.flow_slug = t.flow_slug and s.step_slug = t.step_slug
-    join pgflow.flows f on f.flow_slug = t.flow_slug
+        s.spec, coalesce(s.opt_base_delay, f.opt_base_delay), p.attempts_count, p.attempts_count - p.uncounted) end) as rest
+    from reported p
+    join pgflow.steps s on s.flow_slug = p.flow_slug and s.step_slug = p.step_slug
+    join pgflow.flows f on f.flow_slug = p.flow_slug
     join pgflow.runs r on r.run_id = p.run_id
     cross join lateral (
       select case when p.outcome = 'failed' and s.spec ? 'retry_if' then
-        pgflow._refused_retry(r, s.spec -> 'retry_if', p.error, t.attempts_count - t.uncounted) end as refused) w
+        pgflow._refused_retry(r, s.spec -> 'retry_if', p.error, p.attempts_count - p.uncounted) end as refused) w
   ), decided as (
     select k.*, (k.released or k.again) and not k.stopped as lives, v_clock + k.rest * interval '1 ms' as next_at
     from known k
@@ -161,15 +164,18 @@ declare
   v_faults pgflow._fault[];
   v_completed pgflow._ended[];
 begin
-  with numbers as (
-    select s.*, d.when_exhausted, w.may, s.failed_tasks > w.may
-      and (coalesce((d.spec ->> 'fail_fast')::boolean, true) or s.remaining_tasks = 0) as fails
-    from (select distinct u.run_id, u.step_slug from unnest(p_steps) u) k
-    join pgflow.step_states s on s.run_id = k.run_id and s.step_slug = k.step_slug
-    join pgflow.steps d on d.flow_slug = s.flow_slug and d.step_slug = s.step_slug
-    cross join lateral (select case jsonb_typeof(d.spec -> 'tolerate')
-      when 'number' then (d.spec ->> 'tolerate')::int
-      when 'object' then floor((d.spec #>> '{tolerate,percent}')::numeric * s.initial_tasks / 100)::int
+  with policies as materialized (
+    select k.run_id, k.step_slug, d.when_exhausted, d.spec
+    from (select distinct u.run_id, u.flow_slug, u.step_slug from unnest(p_steps) u) k
+    join pgflow.steps d on d.flow_slug = k.flow_slug and d.step_slug = k.step_slug
+  ), numbers as (
+    select s.*, p.when_exhausted, w.may, s.failed_tasks > w.may
+      and (coalesce((p.spec ->> 'fail_fast')::boolean, true) or s.remaining_tasks = 0) as fails
+    from policies p
+    join pgflow.step_states s on s.run_id = p.run_id and s.step_slug = p.step_slug
+    cross join lateral (select case jsonb_typeof(p.spec -> 'tolerate')
+      when 'number' then (p.spec ->> 'tolerate')::int
+      when 'object' then floor((p.spec #>> '{tolerate,percent}')::numeric * s.initial_tasks / 100)::int
       else 0 end as may) w
     where s.status = 'started'
   )

@@ -6,9 +6,8 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   select coalesce(jsonb_agg(s.step_slug order by d.step_index), '[]')
-  from pgflow.step_states s
+  from (select x.* from pgflow.step_states x where x.run_id = p_run.run_id and x.status = p_status offset 0) s
   join pgflow.steps d on d.flow_slug = s.flow_slug and d.step_slug = s.step_slug and not d.is_finally
-  where s.run_id = p_run.run_id and s.status = p_status
 $$;
 
 -- The items of a map that failed for good: [{index, type, message, attempts}]; null where none did.

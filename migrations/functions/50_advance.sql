@@ -82,11 +82,11 @@ begin
   update pgflow.runs r
   set outcome = 'failed', error = l.error || jsonb_build_object('step', l.step_slug)
   from (
-    select distinct on (e.run_id) e.run_id, e.step_slug, s.error
+    select distinct on (e.run_id) e.run_id, e.step_slug, (
+      select s.error from pgflow.step_states s where s.run_id = e.run_id and s.step_slug = e.step_slug) as error
     from unnest(p_ended) e
     join pgflow.steps d on d.flow_slug = e.flow_slug and d.step_slug = e.step_slug and d.is_finally
-    join pgflow.step_states s on s.run_id = e.run_id and s.step_slug = e.step_slug
-    where e.kind = 'failed' order by e.run_id, s.failed_at desc, d.step_index desc) l
+    where e.kind = 'failed' order by e.run_id, d.step_index desc) l
   where r.run_id = l.run_id;
   v_runs := array(
     select distinct e.run_id
@@ -108,9 +108,9 @@ set search_path = pg_catalog, pg_temp
 as $$
   select coalesce(array_agg(row(s.run_id, s.step_slug, s.error || jsonb_build_object('step', s.step_slug))::pgflow._failure
                             order by s.failed_at desc, d.step_index desc), '{}')
-  from pgflow.step_states s
+  from (select x.* from pgflow.step_states x where x.run_id = any(p_runs) and x.status = 'failed' offset 0) s
   join pgflow.steps d on d.flow_slug = s.flow_slug and d.step_slug = s.step_slug
-  where s.run_id = any(p_runs) and s.status = 'failed' and not d.is_finally
+  where not d.is_finally
     and not exists (
       select 1 from pgflow.deps e
       join pgflow.step_states x on x.run_id = s.run_id and x.step_slug = e.step_slug

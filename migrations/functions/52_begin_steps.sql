@@ -9,14 +9,17 @@ as $$
 declare
   v_now timestamptz := pgflow.now();
 begin
+  with known as materialized (
+    select b.run_id, b.step_slug, b.tasks, d.max_parallel, d.spec is not null as deployed
+    from unnest(p_starts) b
+    join pgflow.steps d on d.flow_slug = b.flow_slug and d.step_slug = b.step_slug
+  )
   update pgflow.step_states s
-  set status = 'started', started_at = greatest(v_now, s.created_at), initial_tasks = b.tasks, remaining_tasks = b.tasks,
-      made = case f.door when 'deploy' then least(b.tasks, pgflow._chunk()) else b.tasks end,
-      sent = case f.door when 'deploy' then least(b.tasks, d.max_parallel, pgflow._window()) else b.tasks end
-  from unnest(p_starts) b
-  join pgflow.flows f on f.flow_slug = b.flow_slug
-  join pgflow.steps d on d.flow_slug = b.flow_slug and d.step_slug = b.step_slug
-  where s.run_id = b.run_id and s.step_slug = b.step_slug;
+  set status = 'started', started_at = greatest(v_now, s.created_at), initial_tasks = k.tasks, remaining_tasks = k.tasks,
+      made = case when k.deployed then least(k.tasks, pgflow._chunk()) else k.tasks end,
+      sent = case when k.deployed then least(k.tasks, k.max_parallel, pgflow._window()) else k.tasks end
+  from known k
+  where s.run_id = k.run_id and s.step_slug = k.step_slug;
   perform pgflow._make_tasks(p_starts);
 end
 $$;
@@ -156,12 +159,15 @@ declare
   v_batch record;
 begin
   for v_batch in
-    with room as (
+    with windows as materialized (
+      select w.run_id, w.step_slug, least(d.max_parallel, pgflow._window()) as width
+      from (select distinct u.run_id, u.flow_slug, u.step_slug from unnest(p_steps) u) w
+      join pgflow.steps d on d.flow_slug = w.flow_slug and d.step_slug = w.step_slug
+    ), room as (
       select s.run_id, s.step_slug, s.sent as first,
-        least(s.made, least(d.max_parallel, pgflow._window()) + s.initial_tasks - s.remaining_tasks) as next
-      from unnest(p_steps) w
+        least(s.made, w.width + s.initial_tasks - s.remaining_tasks) as next
+      from windows w
       join pgflow.step_states s on s.run_id = w.run_id and s.step_slug = w.step_slug and s.status = 'started'
-      join pgflow.steps d on d.flow_slug = s.flow_slug and d.step_slug = s.step_slug
     ), moved as (
       update pgflow.step_states s set sent = r.next from room r
       where s.run_id = r.run_id and s.step_slug = r.step_slug and r.next > s.sent

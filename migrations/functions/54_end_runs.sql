@@ -84,9 +84,9 @@ begin
 
   with roots as (
     update pgflow.step_states s set remaining_deps = 0
-    from pgflow.steps d
-    where s.run_id = any(p_runs) and s.status = 'created' and s.remaining_deps = 1
-      and d.flow_slug = s.flow_slug and d.step_slug = s.step_slug and d.is_finally and d.deps_count = 0
+    where s.run_id = any(p_runs) and s.status = 'created' and s.remaining_deps = 1 and (
+      select d.is_finally and d.deps_count = 0 from pgflow.steps d
+      where d.flow_slug = s.flow_slug and d.step_slug = s.step_slug)
     returning s.run_id, s.flow_slug, s.step_slug
   )
   select array_agg(row(t.run_id, t.flow_slug, t.step_slug, null, null)::pgflow._start) into v_roots from roots t;
@@ -257,9 +257,8 @@ declare
 begin
   with stopped as (
     update pgflow.step_states s set status = 'cancelled', cancelled_at = pgflow.now(), make_message_id = null
-    from pgflow.steps d
     where s.run_id = any(p_runs) and s.status in ('created', 'started')
-      and d.flow_slug = s.flow_slug and d.step_slug = s.step_slug and not d.is_finally
+      and not (select d.is_finally from pgflow.steps d where d.flow_slug = s.flow_slug and d.step_slug = s.step_slug)
       and not exists (
         select 1 from pgflow.step_tasks t
         where t.run_id = s.run_id and t.step_slug = s.step_slug and t.status in ('queued', 'started'))
