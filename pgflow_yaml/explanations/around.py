@@ -8,8 +8,8 @@ AROUND = {
     "PF301": Explanation(
         title="a handler that cannot be imported",
         text="The module or the function is not there, may not be imported here, or is nothing "
-        "that can be called once and return a value (a generator, say). Handlers are looked for in the "
-        "app dir and in packages named by `--allow`. `validate` imports only with `--import`.",
+        "that can be called once and return a value (a generator, say). Handlers are looked for in "
+        "the app dir and in packages named by `--allow`. `validate` imports only with `--import`.",
         bad="  a: {handler: app.taks.a}\n",
         good="  a: {handler: app.tasks.a}\n",
     ),
