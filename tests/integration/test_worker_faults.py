@@ -35,7 +35,8 @@ def held(i, ctx):
     gate.wait(20)
     return [i, ctx.attempt]
 """
-WORKERS = "application_name like 'pgflow-yaml worker%' or application_name like '%heartbeat%'"
+WORKERS = """datname = current_database()
+    and (application_name like 'pgflow-yaml worker%' or application_name like '%heartbeat%')"""
 
 
 def start_map(works: Works, count: int, *, handler: str = "go", more: str = "") -> str:
