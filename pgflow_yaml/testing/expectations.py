@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pgflow_yaml.errors import Diagnostic
 from pgflow_yaml.source import MappingNode, ScalarNode, SequenceNode
+from pgflow_yaml.testing.nodes import place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,7 +24,7 @@ _SHOWN = 200
 
 def differences(case: Case, played: Played, document: Document) -> list[Diagnostic]:
     """Return a finding for each thing that is not as expected."""
-    return list(_Differences(case, played, document).all())
+    return sorted(_Differences(case, played, document).all(), key=place)
 
 
 class _Differences:

@@ -127,7 +127,7 @@ def children(flow: Flow) -> list[tuple[str, str]]:
 def with_stand_ins(flow: Flow, mocks: Mapping[str, Mock]) -> Definition:
     """Return the definition in which mocked `flow` steps call a handler instead of a child."""
     definition = flow.definition
-    chosen = {slug for slug, _ in children(flow) if slug in mocks and mocks[slug].plays}
+    chosen = {slug for slug, _ in children(flow) if slug in mocks and _stands_in(mocks[slug])}
     if not chosen:
         return definition
     body = dict(definition.body)
@@ -139,6 +139,11 @@ def with_stand_ins(flow: Flow, mocks: Mapping[str, Mock]) -> Definition:
                 for slug, step in steps.items()
             }
     return replace(definition, body=body, version=version_of(body))
+
+
+def _stands_in(mock: Mock) -> bool:
+    """Whether a mock of a `flow` step is an outcome, and not mocks for the child's own steps."""
+    return bool(mock.plays or mock.items)
 
 
 def _stand_in(step: dict[str, Json]) -> Json:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ast
 import difflib
+import hashlib
 import json
 import os
 import re
 import socket
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,30 @@ import rich
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = Path(sys.executable).with_name("pgflow-yaml")
 NAMES = sorted(path.parent.name for path in ROOT.glob("workflows/*/workflow.yaml"))
+
+
+def files_of(name: str) -> list[str]:
+    """The files of a flow, its own first, then those of the flows that it runs."""
+    folder = ROOT / "workflows" / name
+    others = sorted(path for path in folder.glob("*.yaml") if "workflow" not in path.name)
+    return [f"workflows/{name}/{path.name}" for path in (folder / "workflow.yaml", *others)]
+
+
+def small(name: str, folder: Path) -> list[str]:
+    """An input with which a flow is done soon, and writes where nobody is disturbed."""
+    return {
+        "archive": [f"folder={folder}", f"target={folder}.tar.gz"],
+        "backup": ["folder=schemas", f"target={folder}"],
+        "batches": ["limit=3", "size=2"],
+        "bulk": ["limit=3"],
+        "bulk_shares": ["limit=3"],
+        "census": ["package=json", f"folder={folder}"],
+        "codecs": ["levels=[1]"],
+        "diamond": [f"folder={folder}"],
+        "order": [f"folder={folder}"],
+        "tidy": [f"folder={folder}", "at_least_kb=1000000"],
+        "words": ["limit=3"],
+    }.get(name, [])
 
 
 @dataclass(frozen=True)
@@ -44,7 +71,7 @@ class Cli:
     def run(self, name: str, *inputs: str, code: int = 0) -> Snapshot:
         """Run a flow of `workflows/` to its end and return the run as it ended."""
         pairs = [word for pair in inputs for word in ("--input", pair)]
-        done = self("run", f"workflows/{name}/workflow.yaml", *pairs, "--json")
+        done = self("run", *files_of(name), *pairs, "--json")
         assert done.returncode == code, done.stdout[-2000:] + done.stderr[-2000:]
         return Snapshot(json.loads(done.stdout.splitlines()[-1]))
 
@@ -90,18 +117,114 @@ def test_the_flows_are_those_that_the_readme_names() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_second_compile_changes_nothing(cli: Cli, name: str, tmp_path: Path) -> None:
     """Run and compile, twice: the same version both times, and the second compile says so."""
-    file = f"workflows/{name}/workflow.yaml"
-    inputs = ["limit=3"] if name.startswith("bulk") else []
-    inputs += ["package=json"] if name == "census" else []
-    inputs += [f"folder={tmp_path}"] if name in ("census", "diamond") else []
+    inputs = small(name, tmp_path)
 
     versions = {cli.run(name, *inputs).result["run"]["version"] for _ in range(2)}
-    compiled = json.loads(cli("compile", file, "--json").stdout)
-    said = cli("compile", file)
+    compiled = json.loads(cli("compile", *files_of(name), "--json").stdout)
+    said = cli("compile", *files_of(name))
 
     assert versions == {compiled[0]["version"]}
     assert compiled[0]["status"] == "unchanged"
     assert "unchanged" in said.stdout + said.stderr
+
+
+def test_their_own_tests_pass(cli: Cli) -> None:
+    """`pgflow-yaml test workflows/`: each has a test file, and every case passes."""
+    done = cli("test", "workflows", "--json")
+
+    files = json.loads(done.stdout)["files"]
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {Path(file["file"]).parent.name for file in files} == set(NAMES)
+    assert all(file["cases"] for file in files)
+
+
+def test_an_order_that_cannot_be_paid_is_released(cli: Cli, tmp_path: Path) -> None:
+    """The stock is as before, nothing was charged, and the failure was dealt with."""
+    run = cli.run("order", f"folder={tmp_path}", "customer=bob")
+
+    assert run.status == "completed"
+    assert run.result["run"]["output"]["because"] == "bob has 10.00 and should pay 49.90"
+    assert (run.step("charge")["attempts"], run.step("refund")["status"]) == (1, "skipped")
+    assert books(tmp_path) == {"ada": 500_000, "bob": 1_000, "lamp": 40, "desk": 3}
+
+
+def test_an_order_that_cannot_be_shipped_is_paid_back(cli: Cli, tmp_path: Path) -> None:
+    """Money and stock are as before; the next order goes through."""
+    back = cli.run("order", f"folder={tmp_path}", "country=AQ").result["run"]["output"]
+    assert (back["refunded"], back["released"]) == (True, True)
+    assert books(tmp_path) == {"ada": 500_000, "bob": 1_000, "lamp": 40, "desk": 3}
+
+    sent = cli.run("order", f"folder={tmp_path}", "article=desk", "pieces=2")
+
+    assert Path(sent.output("ship")).read_text() == "ada, DE\n"
+    assert books(tmp_path) == {"ada": 500_000 - 49_800, "bob": 1_000, "lamp": 40, "desk": 1}
+
+
+def books(folder: Path) -> dict[str, int]:
+    """Every account and every article of the shop."""
+    with closing(sqlite3.connect(folder / "books.sqlite")) as opened:
+        rows = opened.execute("select * from accounts union all select article, pieces from stock")
+        return dict(rows.fetchall())
+
+
+def test_a_backup_that_fails_leaves_nothing_but_a_note(cli: Cli, tmp_path: Path) -> None:
+    """`finally` sees which step failed; the workspace is gone."""
+    run = cli.run("backup", f"target={tmp_path}", "limit_kb=1", code=1)
+
+    assert "backup failed at check: " in run.output("alarm")
+    note = json.loads((tmp_path / "log.jsonl").read_text())
+    assert (note["status"], note["failed"]) == ("failed", ["check"])
+    assert [path.name for path in tmp_path.iterdir()] == ["log.jsonl"]
+
+
+def test_intake_takes_the_branch_of_the_file(cli: Cli) -> None:
+    """JSON, TOML, and the default; the join is given the branch that was taken."""
+    described = {
+        file: cli.run("intake", f"file={file}").output("describe")
+        for file in ("schemas/workflow.schema.json", "pyproject.toml", "README.md")
+    }
+
+    assert described["schemas/workflow.schema.json"].startswith("json: ")
+    assert "project" in described["pyproject.toml"]
+    assert "# pgflow-yaml" in described["README.md"]
+
+
+def test_the_checksum_of_batches_is_that_of_the_files(cli: Cli) -> None:
+    """A run for each batch, and their checksums in the order of the batches."""
+    files = standard_library(5)
+    sums = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+    of_batches = [
+        hashlib.sha256("".join(part).encode()).hexdigest()
+        for part in (sums[:2], sums[2:4], sums[4:])
+    ]
+
+    run = cli.run("batches", "limit=5", "size=2")
+
+    merged = run.output("merge")
+    assert len(run.step("batch")["children"]) == merged["batches"] == 3
+    assert merged["checksum"] == hashlib.sha256("".join(of_batches).encode()).hexdigest()
+
+
+def test_words_are_counted_as_by_hand(cli: Cli) -> None:
+    """Map and reduce give what one loop gives."""
+    text = "\n".join(file.read_text("utf-8") for file in standard_library(7)).lower()
+    words = re.findall("[a-z]+", text)
+
+    top = cli.run("words", "limit=7", "part=2").output("top")
+
+    assert (top["words"], top["different"]) == (len(words), len(set(words)))
+    word, times = top["top"][0].split()
+    assert words.count(word) == int(times)
+
+
+def test_a_codec_that_cannot_work_stops_no_other(cli: Cli) -> None:
+    """bz2 has no level 0: eleven cells have a result."""
+    run = cli.run("codecs")
+
+    cells = run.output("cell")
+    assert [cell is None for cell in cells].index(True) == 4
+    assert run.output("compare")["failed"] == ["compresslevel must be between 1 and 9"]
+    assert all(0 < cell["percent"] < 110 for cell in cells if cell)
 
 
 def test_diamond_reports_on_a_text(cli: Cli, tmp_path: Path) -> None:
