@@ -95,9 +95,9 @@ class _Differences:
     def compare(
         self, node: Node, actual: Json, what: str, *, fix: str | None = None
     ) -> Iterator[Diagnostic]:
-        for place, path, message in _mismatches(node, actual):
+        for at, path, message in _mismatches(node, actual):
             yield self.finding(
-                DIFFERENT, f"{what}{path}: {message}", self.document.span(place), fix=fix
+                DIFFERENT, f"{what}{path}: {message}", self.document.span(at), fix=fix
             )
 
     def why(self, of: Mapping[str, Any]) -> str | None:
