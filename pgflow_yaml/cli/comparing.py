@@ -16,7 +16,7 @@ from . import lookup
 from .flow_files.deploying import require_valid
 from .flow_files.loading import Loaded, load
 from .output import write_lines
-from .text import cells, one_line, plural
+from .text import cells, one_line, plural, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -134,11 +134,12 @@ def write(found: Comparison, options: Options) -> None:
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
     if not found.changes:
         said = f"no difference: {found.after.name} is {_said(found.before)}"
-        write_lines([[(one_line(said), "")]], sys.stdout, options)
+        write_lines(([(line, "")] for line in wrapped(one_line(said), width)), sys.stdout, options)
         return
     versions = f"{found.before.version or 'nothing'} → {found.after.version}"
     head = f"{found.flow} {versions}: {plural(len(found.changes), 'change')}"
-    lines = [[(one_line(f"{head} from {found.before.name} to {found.after.name}"), "bold")]]
+    head = one_line(f"{head} from {found.before.name} to {found.after.name}")
+    lines = [[(line, "bold")] for line in wrapped(head, width)]
     lines += [line for change in found.changes for line in change_lines(change, width)]
     write_lines(lines, sys.stdout, options)
 

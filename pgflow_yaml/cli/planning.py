@@ -12,7 +12,7 @@ from pgflow_yaml.errors import SchemaMismatch, Unavailable
 
 from . import comparing
 from .output import write_lines
-from .text import cells, one_line, plural
+from .text import cells, one_line, plural, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -80,7 +80,7 @@ def write(definition: Definition, planned: Plan, deployed: Deploying, options: O
     width = shutil.get_terminal_size().columns if terminal else _PIPE_WIDTH
     count = plural(len(planned.steps), "step")
     head = f"{definition.name} {definition.version}: {count} on {plural(_height(planned), 'level')}"
-    lines: list[Line] = [[(head, "bold")], []]
+    lines: list[Line] = [*([(line, "bold")] for line in wrapped(head, width)), []]
     lines += _steps(planned, planned.levels, width)
     if planned.final_levels:
         lines += [[], [("finally", "bold")], *_steps(planned, planned.final_levels, width)]
@@ -101,7 +101,7 @@ def _steps(planned: Plan, by_level: Sequence[Sequence[str]], width: int) -> Iter
         for slug in level:
             step = planned.steps[slug]
             shown = f" {number:>{digits}}  " if slug == level[0] else " " * (digits + 3)
-            words = _wrapped(_words(step), width - digits - names - 5)
+            words = wrapped(_words(step), max(width - digits - names - 5, 16))
             style = _STYLES[step.outcome]
             yield [(shown, "dim"), (f"{slug:<{names}}", style), (f"  {words[0]}", style)]
             blank = " " * (digits + names + 5)
@@ -116,12 +116,6 @@ def _words(step: PlannedStep) -> str:
     if step.outcome in ("open", "on_failure"):
         return f"{reason}; then {tasks}" if tasks else reason
     return f"{step.outcome}: {reason}"
-
-
-def _wrapped(text: str, width: int) -> list[str]:
-    import textwrap
-
-    return textwrap.wrap(text, max(width, 16), break_on_hyphens=False) or [""]
 
 
 def _path(planned: Plan, width: int) -> Iterator[Line]:
@@ -144,15 +138,14 @@ def _path(planned: Plan, width: int) -> Iterator[Line]:
 def _changes(deployed: Deploying, width: int) -> Iterator[Line]:
     found = deployed.found
     if found is None:
-        words = _wrapped(
-            f"deploying: no database was asked what would change ({deployed.reason})",
-            width or 10_000,
-        )
-        yield from ([(one_line(line), "dim")] for line in words)
+        said = f"deploying: no database was asked what would change ({deployed.reason})"
+        yield from ([(line, "dim")] for line in wrapped(one_line(said), width))
     elif not found.changes:
-        yield [(f"deploying: nothing changes, {found.before.version} is the active version", "")]
+        said = f"deploying: nothing changes, {found.before.version} is the active version"
+        yield from ([(line, "")] for line in wrapped(said, width))
     else:
         what = plural(len(found.changes), "change")
-        yield [(f"deploying: {what} in {found.before.name} {found.before.version or ''}", "")]
+        said = f"deploying: {what} in {found.before.name} {found.before.version or ''}"
+        yield from ([(line, "")] for line in wrapped(said.rstrip(), width))
         for change in found.changes:
             yield from comparing.change_lines(change, width)

@@ -125,6 +125,15 @@ def layout(value: Json, indent: int = 0) -> str:
     return f"{opening}\n{space}{body}\n{' ' * indent}{closing}"
 
 
+def wrapped(text: str, width: int) -> list[str]:
+    """Break a sentence between words into lines of a width; 0 leaves it as it is."""
+    import textwrap
+
+    if not width or cells(text) <= width:
+        return [text]
+    return textwrap.wrap(text, max(width, 16), break_on_hyphens=False) or [""]
+
+
 def plural(count: int, noun: str) -> str:
     """Say `1 step`, `1,204 steps`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from bisect import bisect_right, insort
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from pgflow_yaml.graph.order import levels
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pgflow_yaml.graph.drawing import Drawing, Edge
 
@@ -168,6 +168,20 @@ def _place(layout: Layout) -> None:
     used = sorted({line - lowest for line in layout.lines.values()})
     packed = {line: number for number, line in enumerate(used)}
     layout.lines = {cell: packed[line - lowest] for cell, line in layout.lines.items()}
+
+
+def staggered(layout: Layout) -> Iterator[Layout]:
+    """Give the layout, then with bends, then with every second layer, on rows of their own.
+
+    Text has few ways to lay lines; more rows give it more.
+    """
+    yield layout
+    bends = {cell for cell in layout.lines if isinstance(cell, tuple)}
+    every_second = {cell for layer in layout.layers[1::2] for cell in layer}
+    for lower in (bends, every_second):
+        lines = {cell: 2 * line + (cell in lower) for cell, line in layout.lines.items()}
+        packed = {line: number for number, line in enumerate(sorted(set(lines.values())))}
+        yield replace(layout, lines={cell: packed[line] for cell, line in lines.items()})
 
 
 def _weight(cell: Cell, neighbours: Sequence[Cell]) -> float:

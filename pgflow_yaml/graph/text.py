@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pgflow_yaml.frames import cells, safe
 from pgflow_yaml.graph.channels import route
-from pgflow_yaml.graph.layout import lay_out
+from pgflow_yaml.graph.layout import lay_out, staggered
 from pgflow_yaml.graph.order import levels
 
 if TYPE_CHECKING:
@@ -62,13 +62,18 @@ def render(drawing: Drawing, *, width: int, pen: Pen) -> list[Line]:
             continue
         if part.nodes[0].section == "finally":
             lines += [[], [("finally", "")]]
-        layout = lay_out(part)
-        gaps = route(layout)
-        picture = None if gaps is None else _picture(_with_conditions(part), layout, gaps, pen)
-        if picture is None or max(map(_width, picture), default=0) > width:
-            picture = list(_table(part, width, pen))
-        lines += picture
+        lines += _fitting_picture(part, width, pen) or _table(part, width, pen)
     return lines
+
+
+def _fitting_picture(drawing: Drawing, width: int, pen: Pen) -> list[Line] | None:
+    """Draw a picture that can be read in one way and is not too wide, if there is one."""
+    for layout in staggered(lay_out(drawing)):
+        gaps = route(layout)
+        if gaps is not None:
+            picture = _picture(_with_conditions(drawing), layout, gaps, pen)
+            return picture if max(map(_width, picture)) <= width else None
+    return None
 
 
 def _with_conditions(drawing: Drawing) -> Drawing:

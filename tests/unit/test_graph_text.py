@@ -75,7 +75,8 @@ def test_what_cannot_be_drawn_without_doubt_is_a_table() -> None:
 def test_a_long_list_of_dependencies_is_broken() -> None:
     """Between names, under the first of them."""
     names = {f"a_long_name_{number}": "" for number in range(6)}
-    wide = a_drawing(**names, z_end=" ".join(names), other="a_long_name_0 a_long_name_1")
+    others = {"b": "a_long_name_0 a_long_name_1", "c": "a_long_name_1 a_long_name_2"}
+    wide = a_drawing(**names, z_end=" ".join(names), **others)
 
     lines = drawn(wide, width=60).split("\n")
 
@@ -83,7 +84,7 @@ def test_a_long_list_of_dependencies_is_broken() -> None:
     start = lines[6].index("after")
     assert lines[6].startswith("2  z_end")
     assert lines[7].startswith(" " * (start + 6) + "a_long_name_")
-    assert sum(line.count("a_long_name_") for line in lines[6:]) == 8
+    assert sum(line.count("a_long_name_") for line in lines[6:]) == 10
 
 
 def test_steps_of_a_run_carry_their_status() -> None:

@@ -83,13 +83,14 @@ def _known(code: str, codes: list[str]) -> str:
 
 def _page(code: str, found: Explanation) -> Iterator[list[tuple[str, str]]]:
     import shutil
-    import textwrap
+
+    from pgflow_yaml.cli.text import wrapped
 
     width = min(shutil.get_terminal_size().columns, 100) if sys.stdout.isatty() else 100
-    yield [(code, "bold"), (f"  {found.title}", "bold")]
+    yield from ([(line, "bold")] for line in wrapped(f"{code}  {found.title}", width))
     for paragraph in found.text.strip().split("\n\n") if found.text else []:
         yield [("", "")]
-        yield from ([(line, "")] for line in textwrap.wrap(paragraph, width))
+        yield from ([(line, "")] for line in wrapped(" ".join(paragraph.split()), width))
     for label, example, color in (("wrong", found.bad, "red"), ("right", found.good, "green")):
         if example:
             yield [("", "")]
