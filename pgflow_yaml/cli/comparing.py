@@ -150,11 +150,15 @@ def change_lines(change: Change, width: int) -> Iterator[list[tuple[str, str]]]:
     text = one_line(change.text)
     fits = not width or cells(text) + 4 <= width
     if fits or change.before is None or change.after is None:
-        yield [(f"  {mark} ", color), (text, "")]
+        for number, line in enumerate(wrapped(text, width and width - 4)):
+            yield [("    " if number else f"  {mark} ", color), (line, "")]
         return
-    yield [(f"  {mark} ", color), (one_line(change.label), "")]
-    yield [("      - ", "red"), (one_line(change.before), "")]
-    yield [("      + ", "green"), (one_line(change.after), "")]
+    for number, line in enumerate(wrapped(one_line(change.label), width - 4)):
+        yield [("    " if number else f"  {mark} ", color), (line, "")]
+    for sign, value, paint in (("-", change.before, "red"), ("+", change.after, "green")):
+        first, *rest = wrapped(one_line(value), width - 8)
+        yield [(f"      {sign} ", paint), (first, "")]
+        yield from ([(" " * 8 + line, "")] for line in rest)
 
 
 def _said(side: Named) -> str:

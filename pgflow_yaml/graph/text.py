@@ -22,7 +22,7 @@ Segment = tuple[str, str]
 """A piece of a line, and the status in whose style it is written; "" for none."""
 Line = list[Segment]
 
-_LEAST_AFTER = 16
+_AFTER = len("after ,")
 _UP, _RIGHT, _DOWN, _LEFT = 1, 2, 4, 8
 
 
@@ -179,37 +179,58 @@ def _character(mask: int, crossed: bool, pen: Pen) -> str:  # noqa: FBT001 (a ta
 
 
 def _table(drawing: Drawing, width: int, pen: Pen) -> Iterator[Line]:
-    """List the steps level by level, each with what it comes after."""
-    by_slug = {node.slug: node for node in drawing.nodes}
+    """List the steps level by level, each with what it comes after: beside it, else below it."""
     found = levels(drawing.parents())
-    sources: dict[str, dict[str, str]] = {slug: {} for slug in by_slug}
-    for edge in drawing.edges:
-        sources[edge.target][edge.source] = edge.kind
-    labels = {slug: _label(node, pen) for slug, node in by_slug.items()}
-    number_width = len(str(len(found)))
-    room = max(width - number_width - 4 - _LEAST_AFTER, _LEAST_AFTER)
-    name_width = min(max((_width(label) for label in labels.values()), default=0), room)
-    indent = " " * (number_width + 2)
+    labels = {node.slug: _label(node, pen) for node in drawing.nodes}
+    after = _sources(drawing)
+    indent = len(str(len(found))) + 2
+    names = indent + max(map(_width, labels.values())) + 2
+    longest = max((cells(name) for each in after.values() for name in each), default=0)
+    beside = names + _AFTER + longest < width
     for number, level in enumerate(found, 1):
         for slug in level:
-            shown = f"{number:>{number_width}}  " if slug == level[0] else indent
-            label = labels[slug]
-            names = [
-                safe(by_slug[parent].label) + (f" ({kind})" if kind != "success" else "")
-                for parent, kind in sources[slug].items()
-            ]
-            after = _wrapped(names, width - len(indent) - name_width - 2)
-            fill = " " * (name_width - _width(label) + 2)
-            fits = _width(label) <= name_width
-            yield _trimmed([(shown, ""), *label, (fill + after[0] if fits and after else "", "")])
-            blank = " " * (len(indent) + name_width + 2)
-            yield from ([(blank + line, "")] for line in after[1 if fits else 0 :])
+            label = _cut(labels[slug], width - indent)
+            shown = f"{number:>{indent - 2}}  " if slug == level[0] else " " * indent
+            start = names if beside else indent + 4
+            words = _wrapped(after[slug], width - start)
+            if beside and words:
+                fill = " " * (names - indent - _width(label))
+                yield [(shown, ""), *label, (fill + words.pop(0), "")]
+            else:
+                yield _trimmed([(shown, ""), *label])
+            yield from ([(" " * start + line, "")] for line in words)
+
+
+def _sources(drawing: Drawing) -> dict[str, list[str]]:
+    """Each node with the names of what it comes after."""
+    shown = {node.slug: safe(node.label) for node in drawing.nodes}
+    found: dict[str, list[str]] = {slug: [] for slug in shown}
+    for edge in drawing.edges:
+        kind = "" if edge.kind == "success" else f" ({edge.kind})"
+        found[edge.target].append(shown[edge.source] + kind)
+    return found
+
+
+def _cut(line: Line, width: int) -> Line:
+    """Cut a line that is too long, at an ellipsis."""
+    if _width(line) <= width:
+        return line
+    kept: Line = []
+    room = width - 1
+    for text, status in line:
+        while cells(text) > room:
+            text = text[:-1]  # noqa: PLW2901 (character by character: some are two columns wide)
+        kept.append((text, status))
+        room -= cells(text)
+    return [*kept, ("…", "")]
 
 
 def _wrapped(names: Sequence[str], width: int) -> list[str]:
     """Write `after a, b, c` on as many lines as it takes."""
     lines: list[str] = []
     for number, name in enumerate(names):
+        room = width - _AFTER
+        name = name if cells(name) <= room else f"{name[: room - 1]}…"  # noqa: PLW2901
         word = name + ("," if number < len(names) - 1 else "")
         if lines and cells(lines[-1]) + 1 + cells(word) <= width:
             lines[-1] += f" {word}"

@@ -119,6 +119,16 @@ def test_a_hostile_name_cannot_move_the_cursor() -> None:
     )
 
 
+def test_the_longest_names_are_cut_in_a_table() -> None:
+    """128 characters are allowed; dependencies stand below where there is no room beside."""
+    long, longer = "a" * 128, "b" * 128
+
+    lines = drawn(a_drawing(**{long: "", longer: long}), width=60).split("\n")
+
+    assert [len(line) for line in lines] == [60, 60, 59]
+    assert [line[:8].strip() for line in lines] == ["1  aaaaa", "2  bbbbb", "a"]
+
+
 def test_edges_that_wait_for_more_than_success_say_so() -> None:
     """At the step in a picture, behind the name in a table."""
     flow = a_drawing(charge="", release="charge", audit="charge")
@@ -128,6 +138,6 @@ def test_edges_that_wait_for_more_than_success_say_so() -> None:
     assert drawn(flow) == (
         "charge ─┬─ release [if charge fails]\n        ╰─ audit [after any end of charge]"
     )
-    assert drawn(flow, width=30) == (
+    assert drawn(flow, width=36) == (
         "1  charge\n2  release  after charge (failure)\n   audit    after charge (any)"
     )

@@ -1,0 +1,64 @@
+"""The command on a terminal of its own, as wide as a test wants it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import termios
+from typing import TYPE_CHECKING
+
+from tests.acceptance.shell import COMMAND
+
+if TYPE_CHECKING:
+    from tests.acceptance.shell import Shell
+
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+class Screen:
+    """A command on a terminal of its own."""
+
+    def __init__(self, shell: Shell, *args: str, width: int, term: str = "xterm-256color") -> None:
+        self._main, side = pty.openpty()
+        fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
+        self.process = subprocess.Popen(
+            [str(COMMAND), *args],
+            cwd=shell.folder,
+            env={**shell.environment(), "TERM": term},
+            stdin=side,
+            stdout=side,
+            stderr=side,
+            start_new_session=True,
+        )
+        os.close(side)
+        self.raw = ""
+
+    def read(self) -> bool:
+        """Take what has been written; false at the end."""
+        try:
+            self.raw += os.read(self._main, 65_536).decode(errors="replace")
+        except OSError:
+            return False
+        return True
+
+    def to_the_end(self) -> int:
+        """Read all and return the exit code."""
+        while self.read():
+            continue
+        return self.process.wait(10)
+
+    def close(self) -> None:
+        """End the command if it still runs."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(10)
+        os.close(self._main)
+
+    @property
+    def lines(self) -> list[str]:
+        """Every line that was ever drawn, without colour and cursor movements."""
+        return ESCAPES.sub("", self.raw).replace("\r", "\n").split("\n")
