@@ -121,6 +121,7 @@ def test_the_json_shapes_are_those_of_the_page(database: str, tmp_path: Path) ->
         "compile": compiled,
         "activate": said("activate", "shapes", compiled[0]["version"]),
         "start": said("start", "shapes"),
+        "send": said("send", "last", "heard"),
         "runs": said("runs"),
         "flows": said("flows"),
         "versions": said("versions", "shapes"),

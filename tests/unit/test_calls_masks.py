@@ -9,7 +9,7 @@ import re
 import urllib.parse
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pgflow_yaml.calls.boundary import clean
@@ -57,6 +57,7 @@ def test_a_secret_is_masked_however_it_is_written(shown: str) -> None:
     assert not any(part in masked for part in ("p4ss", "cDRzcy", "A0c3Mg", "NHNz"))
 
 
+@settings(deadline=None)
 @given(prefix=st.binary(max_size=5), suffix=st.binary(max_size=5), value=st.text(min_size=8))
 def test_base64_is_known_at_any_offset(prefix: bytes, suffix: bytes, value: str) -> None:
     """What remains beside the mask are the neighbours and less than one character of the value."""
