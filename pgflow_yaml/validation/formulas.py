@@ -81,7 +81,8 @@ class Formulas:
             return None
         if isinstance(node, MappingNode):
             ast: list[Json] = ["dict"]
-            for key, (_, value) in node.entries.items():
+            # The order of keys means nothing, so it is none of the version (§7).
+            for key, (_, value) in sorted(node.entries.items()):
                 inner = self._template(value, paths, place)
                 ast += [key, inner]
             return ast

@@ -121,6 +121,16 @@ def test_comments_descriptions_and_order_are_no_new_version() -> None:
     assert len(plain.version) == 12
 
 
+def test_the_order_of_keys_under_with_is_no_new_version() -> None:
+    """Nor is that of mappings inside of it."""
+    one = compiled(a_flow("a: {handler: x.a, with: {b: 1, a: {d: [1, 2], c: 2}}}"))
+    other = compiled(a_flow("a: {handler: x.a, with: {a: {c: 2, d: [1, 2]}, b: 1}}"))
+    another = compiled(a_flow("a: {handler: x.a, with: {a: {c: 2, d: [2, 1]}, b: 1}}"))
+
+    assert one.version == other.version
+    assert one.version != another.version
+
+
 def test_deep_words_are_no_new_version_but_a_field_named_description_is() -> None:
     """Only keywords for people are dropped, not fields that bear their names."""
     plain = compiled(a_flow("a: {handler: x.a}", "input: {o: {properties: {k: {}}}}"))
