@@ -64,10 +64,12 @@ steps:
   each: {{handler: farm_handlers.{handler}, depends_on: [list], map: steps.list.output.items}}
   last: {{handler: farm_handlers.count, depends_on: [each]}}
 """
+# A task given back before it was begun has an attempt that does not count, and no crash.
 MISTAKES = """
 select (select count(*) from pgflow.violations())
   + (select count(*) from pgflow.queue_violations())
-  + (select count(*) from pgflow.step_tasks where status <> 'completed' or attempts_count <> 1)
+  + (select count(*) from pgflow.step_tasks
+     where status <> 'completed' or attempts_count - uncounted <> 1 or crashes_count > 0)
   + (select count(*) from pgflow.runs where status <> 'completed')
   + (select count(*) from pgflow.task_errors)"""
 SPAN = """
