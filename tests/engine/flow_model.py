@@ -37,6 +37,19 @@ class Step:
     timeout: int = 60_000
     start_delay: int = 0
     max_parallel: int = 1000
+    fail_fast: bool = True
+    tolerate: int | None = None
+    percent: float | None = None
+
+    @property
+    def is_map(self) -> bool:
+        """Whether its output is a list of its tasks' outputs."""
+        return self.items is not None or self.count is not None
+
+    @property
+    def is_soft(self) -> bool:
+        """A map that a failed item does not end."""
+        return not self.fail_fast or self.tolerate is not None or self.percent is not None
 
 
 @dataclass
@@ -79,6 +92,11 @@ class State:
         """How it ended, as its dependents' edges see it."""
         return "cut" if self.cut else self.status
 
+    @property
+    def never_began(self) -> bool:
+        """Whether its run ended before it was decided what becomes of it."""
+        return self.status == "cancelled" and not self.tasks
+
     def names(self) -> dict[str, Any]:
         """What expressions read of it."""
         names = {"output": self.output, "status": self.status, "error": self.error}
@@ -90,7 +108,8 @@ class State:
         self.end_tasks("skipped")
 
     def fails(self, kind: str, attempts: int = 0) -> None:
-        """It has failed for good."""
+        """It has failed for good; what is left of its tasks is stopped."""
+        self.end_tasks("cancelled")
         self.status, self.error = "failed", {"type": kind, "attempts": attempts}
 
     def end_tasks(self, status: str) -> None:
@@ -103,8 +122,10 @@ class State:
 class Run:
     """One run of a flow."""
 
-    def __init__(self, flow: list[Step], run_input: dict[str, Any], now: int) -> None:
-        self.input, self.status = run_input, "started"
+    def __init__(
+        self, flow: list[Step], run_input: dict[str, Any], now: int, *, fail_fast: bool = True
+    ) -> None:
+        self.input, self.fail_fast, self.status = run_input, fail_fast, "started"
         self.output: dict[str, Any] | None = None
         self.error: dict[str, Any] | None = None
         self.states = {step.slug: State(step) for step in flow}
@@ -113,24 +134,25 @@ class Run:
     def close(self, touched: Iterable[str], now: int) -> None:
         """All rows of a batch are settled: judge the steps, then the run, then go on."""
         for state in (self.states[slug] for slug in touched):
-            done = [task for task in state.tasks if task.status == "completed"]
+            step, statuses = state.step, [task.status for task in state.tasks]
             spent = [task for task in state.tasks if task.status == "failed"]
-            if spent:
+            open_ones = not {"queued", "started"}.isdisjoint(statuses)
+            may = step.tolerate or int((step.percent or 0) * len(statuses) / 100)
+            if len(spent) > may and (step.fail_fast or not open_ones):
                 self._exhaust(state, spent[0])
-            elif len(done) == len(state.tasks):
+            elif not open_ones:
                 outputs = [task.output for task in state.tasks]
-                state.status = "completed"
-                state.output = outputs if is_map(state.step) else outputs[0]
+                state.status, state.output = "completed", outputs if step.is_map else outputs[0]
             else:
                 self._send(state, now)
-        if failed := self._failed():
-            self.end("failed", failed)
-        else:
+        if not self._is_stopped():
             self.advance(now)
 
     def _exhaust(self, state: State, task: Task) -> None:
         kind, attempts = str(task.error), task.attempts - task.uncounted
-        if state.step.when_exhausted == "fail" or kind == "ExpressionError":
+        if state.step.when_exhausted == "fail" or (
+            kind == "ExpressionError" and not state.step.is_soft
+        ):
             state.fails(kind, attempts)
             return
         state.skips("handler_failed", cut=state.step.when_exhausted == "skip-cascade")
@@ -149,14 +171,16 @@ class Run:
                 looking = looking or items is not None or state.status != "created"
                 if items:
                     beginning[state.step.slug] = items
-        if failed := self._failed():
-            self.end("failed", failed)
+        if self._is_stopped():
             return
         for slug, items in beginning.items():
             state = self.states[slug]
             state.status, state.tasks = "started", [Task(item) for item in items]
             self._send(state, now + state.step.start_delay)
         if all(state.status in TERMINAL for state in self.states.values()):
+            if failed := self._failed():
+                self.end("failed", failed)
+                return
             leaves = [s for s in self.states.values() if not self.dependents(s.step.slug)]
             self.output = {s.step.slug: s.output for s in leaves if s.status == "completed"}
             self.status = "completed"
@@ -179,7 +203,7 @@ class Run:
     def _ended(self, slug: str) -> str | None:
         """How a dependency ended; a failure that ends the run is nothing its dependents see."""
         state = self.states[slug]
-        if state.status == "failed" and not self._catchers(slug):
+        if state.status == "failed" and self.fail_fast and not self._catchers(slug):
             return None
         return state.outcome if state.status in TERMINAL else None
 
@@ -222,6 +246,12 @@ class Run:
             task.visible = at
         state.sent = max(state.sent, upto)
 
+    def _is_stopped(self) -> bool:
+        failed = self._failed() if self.fail_fast else None
+        if failed:
+            self.end("failed", failed)
+        return failed is not None
+
     def _failed(self) -> State | None:
         """A step whose failure nobody handled and nobody can any more."""
         for slug, state in self.states.items():
@@ -261,8 +291,3 @@ class Run:
         for part in parts:
             value = value.get(part) if isinstance(value, dict) else None
         return value
-
-
-def is_map(step: Step) -> bool:
-    """Whether its output is a list of its tasks' outputs."""
-    return step.items is not None or step.count is not None

@@ -20,9 +20,11 @@ class Model:
         self.now = 0
         self.runs: dict[str, Run] = {}
 
-    def start(self, run: str, flow: list[Step], run_input: dict[str, Any]) -> None:
+    def start(
+        self, run: str, flow: list[Step], run_input: dict[str, Any], *, fail_fast: bool
+    ) -> None:
         """A new run."""
-        self.runs[run] = Run(flow, run_input, self.now)
+        self.runs[run] = Run(flow, run_input, self.now, fail_fast=fail_fast)
 
     def task(self, key: Key) -> Task:
         """One task by its names."""
