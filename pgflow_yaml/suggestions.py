@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+_CROWD = 100
 
 
 def closest(word: str, known: Iterable[str]) -> str | None:
@@ -13,13 +16,14 @@ def closest(word: str, known: Iterable[str]) -> str | None:
     # Start-up: this module of the standard library is only needed once something is wrong.
     from difflib import get_close_matches  # noqa: PLC0415
 
-    by_bare: dict[str, str] = {}
-    for candidate in known:
-        by_bare.setdefault(_bare(candidate), candidate)
+    by_bare = _by_bare(tuple(known))
     bare = _bare(word)[:100]
     if bare in by_bare:
         return by_bare[bare]
-    found = get_close_matches(bare, by_bare, n=1, cutoff=0.67)
+    # In a crowd, a thousand mistyped words would each be held against thousands: only those that
+    # begin or end alike are.
+    candidates = by_bare if len(by_bare) <= _CROWD else _alike(bare, tuple(by_bare))
+    found = get_close_matches(bare, candidates, n=1, cutoff=0.67)
     return by_bare[found[0]] if found else None
 
 
@@ -27,6 +31,29 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return `; did you mean "…"?`, or nothing when no known word is near."""
     found = closest(word, known)
     return f'; did you mean "{found}"?' if found else ""
+
+
+@lru_cache(maxsize=8)
+def _by_bare(known: tuple[str, ...]) -> dict[str, str]:
+    by_bare: dict[str, str] = {}
+    for candidate in known:
+        by_bare.setdefault(_bare(candidate), candidate)
+    return by_bare
+
+
+def _alike(bare: str, known: tuple[str, ...]) -> list[str]:
+    by_end = _by_end(known)
+    found = {*by_end.get(bare[:3], ()), *by_end.get("…" + bare[-3:], ())}
+    return sorted(found)[:_CROWD]
+
+
+@lru_cache(maxsize=8)
+def _by_end(known: tuple[str, ...]) -> dict[str, list[str]]:
+    by_end: dict[str, list[str]] = {}
+    for word in known:
+        by_end.setdefault(word[:3], []).append(word)
+        by_end.setdefault("…" + word[-3:], []).append(word)
+    return by_end
 
 
 def _bare(word: str) -> str:

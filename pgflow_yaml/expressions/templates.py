@@ -33,6 +33,8 @@ def parse_expression(text: str, *, roots: frozenset[str]) -> Expression:
                 [Finding(close + 2, len(text), "PF219", message, "leave out the `${{ }}`")]
             )
         start, end = start + len(OPEN), close
+        if not text[start:end].strip():
+            raise InvalidExpression([_empty(start - len(OPEN), end + len(CLOSE))])
     found = parse_text(text[start:end], roots=roots, offset=start)
     if found.findings:
         raise InvalidExpression(found.findings, found.references)
@@ -60,6 +62,10 @@ def parse_template(text: str, *, roots: frozenset[str]) -> Expression | None:
             position = len(text)
             break
         inner = start + len(OPEN)
+        if not text[inner:close].strip():
+            findings.append(_empty(start, close + len(CLOSE)))
+            position = close + len(CLOSE)
+            continue
         read = parse_text(text[inner:close], roots=roots, offset=inner)
         parts.append(read.ast)
         findings += read.findings
@@ -74,6 +80,10 @@ def parse_template(text: str, *, roots: frozenset[str]) -> Expression | None:
         parts.append(["lit", unescape(text[position:])])
     ast: Json = parts[0] if len(parts) == 1 else ["text", *parts]
     return Expression(text, ast, tuple(references), tuple(comparisons))
+
+
+def _empty(start: int, end: int) -> Finding:
+    return Finding(start, end, "PF219", "the expression is empty", "write one: input.name")
 
 
 def _not_closed(start: int) -> Finding:

@@ -10,7 +10,7 @@ from pgflow_yaml.model import Formula, Json
 from pgflow_yaml.source import MappingNode, Node, ScalarNode, SequenceNode
 from pgflow_yaml.validation.comparisons import misfit, no_list
 from pgflow_yaml.validation.constants import error_of, truth_of
-from pgflow_yaml.validation.names import CONDITIONS, EVERYWHERE, ROOTS, Place, Scope
+from pgflow_yaml.validation.names import CONDITIONS, EVERYWHERE, ROOTS, Place, Problem, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _KNOWN_WORD = re.compile(r"\b(?:input|steps|run)\b")
 _IN_TEMPLATE = re.compile(r"""["']?\$\{\{\s*([^{}]*?)\s*\}\}["']?""")
+_SEEN = 1_000  # so many characters behind a value are looked at for a comment
 _MUSTACHE = re.compile(r"(?<!\$)\{\{[^{}]*\}\}")
 
 
@@ -30,6 +31,7 @@ class Formulas:
         """Expressions are read in one scope."""
         self.report = report
         self.scope = scope
+        self._problems: dict[tuple[str, Place], Problem | None] = {}
 
     def expression(self, node: Node | None, place: Place) -> Formula | None:
         """Compile an expression; a boolean or number is a literal."""
@@ -37,28 +39,19 @@ class Formulas:
             return None
         if not isinstance(node.value, str):
             return Formula(ast=["lit", node.value])
-        try:
-            found = expressions.parse_expression(node.text, roots=ROOTS)
-        except expressions.InvalidExpression as error:
-            self._report_findings(node, error, place)
+        found = self.report.found_once(node.text, "expression", lambda: _expression(node.text))
+        if isinstance(found, expressions.InvalidExpression):
+            self._report_findings(node, found, place)
             return None
         if not self._names_are_known(node, found.references, place):
             return None
-        self._check_meaning(node, found)
-        if place in CONDITIONS:
-            self._check_condition(node, found, place)
-        if place == "map":
-            self._check_list(node, found)
+        self.report.found_once(node, place, lambda: self._check_meaning(node, found, place))
         return Formula(ast=found.ast, paths=tuple(found.paths))
 
     def literal_list(self, node: SequenceNode) -> Formula | None:
         """Compile a `map` that is a list; an expression in list's clothes is reported."""
         raw = self.report.document.text[node.start : node.end]
-        suspects = [
-            raw,
-            *(i.text for i in node.items if isinstance(i, ScalarNode) and i.value == i.text),
-        ]
-        if any(self._is_expression(text) for text in suspects):
+        if self.report.found_once(node, "texts", lambda: self._holds_expressions(node, raw)):
             bare = _IN_TEMPLATE.sub(r"\1", raw)
             fix = (
                 f"write map: {_quote(bare)}" if "\n" not in raw else 'write map: "[…]" in one line'
@@ -67,6 +60,10 @@ class Formulas:
             self.report.add("PF232", message, node, fix=fix)
             return None
         return Formula(ast=["lit", node.data()])
+
+    def _holds_expressions(self, node: SequenceNode, raw: str) -> bool:
+        texts = (i.text for i in node.items if isinstance(i, ScalarNode) and i.value == i.text)
+        return any(self._is_expression(text) for text in (raw, *texts))
 
     def template(self, node: Node | None, place: Place) -> Formula | None:
         """Compile `with` or `output` as a whole into one formula."""
@@ -95,17 +92,17 @@ class Formulas:
     def _text(self, node: ScalarNode, paths: set[str], place: Place) -> list[Json] | None:
         if "{{" not in node.text:
             return ["lit", node.text]
-        self._warn_of_missing_dollar(node)
-        try:
-            found = expressions.parse_template(node.text, roots=ROOTS)
-        except expressions.InvalidExpression as error:
-            self._report_findings(node, error, place)
+        self.report.found_once(node, "dollar", lambda: self._warn_of_missing_dollar(node))
+        found = self.report.found_once(node.text, "template", lambda: _template(node.text))
+        if isinstance(found, expressions.InvalidExpression):
+            self._report_findings(node, found, place)
             return None
         if found is None:
             return ["lit", expressions.unescape(node.text)]
         if not self._names_are_known(node, found.references, place):
             return None
-        self._check_meaning(node, found)
+        whole = found
+        self.report.found_once(node, place, lambda: self._check_meaning(node, whole, place))
         paths.update(found.paths)
         return found.ast if isinstance(found.ast, list) else None
 
@@ -133,8 +130,14 @@ class Formulas:
     def _report_findings(
         self, node: ScalarNode, error: expressions.InvalidExpression, place: Place
     ) -> None:
+        self._names_are_known(node, error.references, place)
+        self.report.found_once(node, place, lambda: self._report_once(node, error, place))
+
+    def _report_once(
+        self, node: ScalarNode, error: expressions.InvalidExpression, place: Place
+    ) -> None:
         document = self.report.document
-        line = document.text[node.end :].split("\n", 1)[0]
+        line = document.text[node.end : node.end + _SEEN].split("\n", 1)[0]
         if not node.style and re.match(r"\s+#", line):
             cut = node.text + line.rstrip()
             self.report.add(
@@ -147,10 +150,9 @@ class Formulas:
         for finding in error.findings:
             part = document.part(node, finding.start, finding.end)
             self.report.add(finding.code, finding.message, part, fix=finding.help)
-        self._names_are_known(node, error.references, place)
 
-    def _check_meaning(self, node: ScalarNode, found: expressions.Expression) -> None:
-        """Report what has no value in any run, and comparisons that never hold."""
+    def _check_meaning(self, node: ScalarNode, found: expressions.Expression, place: Place) -> None:
+        """Report what has no value in any run, comparisons that never hold, and the like."""
         error = error_of(found.ast)
         if error is not None:
             fix = "correct it, or write the value itself"
@@ -162,6 +164,10 @@ class Formulas:
             if wrong is not None:
                 part = self.report.document.part(node, comparison.start, comparison.end)
                 self.report.add(wrong.code, wrong.message, part, fix=wrong.fix)
+        if place in CONDITIONS:
+            self._check_condition(node, found, place)
+        if place == "map":
+            self._check_list(node, found)
 
     def _check_list(self, node: ScalarNode, found: expressions.Expression) -> None:
         """Report a `map` over what is no list."""
@@ -198,13 +204,30 @@ class Formulas:
         known = True
         for reference in references:
             words = reference.path.split(".")
-            found = self.scope.problem(words[0], words[1:], place=place)
+            key = (reference.path, place)
+            if key not in self._problems:
+                self._problems[key] = self.scope.problem(words[0], words[1:], place=place)
+            found = self._problems[key]
             if found is not None:
                 end = reference.start + len(".".join(words[: found.words]))
                 part = self.report.document.part(node, reference.start, min(end, reference.end))
                 self.report.add(found.code, found.message, part, fix=found.fix, label=found.label)
                 known = False
         return known
+
+
+def _expression(text: str) -> expressions.Expression | expressions.InvalidExpression:
+    try:
+        return expressions.parse_expression(text, roots=ROOTS)
+    except expressions.InvalidExpression as error:
+        return error
+
+
+def _template(text: str) -> expressions.Expression | expressions.InvalidExpression | None:
+    try:
+        return expressions.parse_template(text, roots=ROOTS)
+    except expressions.InvalidExpression as error:
+        return error
 
 
 def _key(place: Place) -> str:

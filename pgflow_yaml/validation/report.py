@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pgflow_yaml.errors import Diagnostic, Severity, Span
 from pgflow_yaml.source import Document, MappingNode, Node, ScalarNode
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 Path = tuple[str, ...]
+Found = TypeVar("Found")
 
 
 @dataclass(slots=True)
@@ -22,6 +27,8 @@ class Report:
     """Ids of nodes whose shape is wrong: the meaning layer does not look into them."""
     unfit: set[int] = field(default_factory=set)
     """Ids of mappings in which, however deep, some shape is wrong."""
+    once: dict[tuple[int | str, str], Any] = field(default_factory=dict)
+    """What was found out about a node (by id) or a text, by purpose: what comes again is free."""
     meant: dict[int, dict[str, Node]] = field(default_factory=dict)
     """For a mapping (by id): our keys that a foreign or mistyped key stands for."""
 
@@ -41,6 +48,14 @@ class Report:
             code=code, message=message, span=span, help=fix, label=label, severity=severity
         )
         self.found.setdefault((code, message, span), finding)
+
+    def found_once(self, what: Node | str, purpose: str, find: Callable[[], Found]) -> Found:
+        """Find something out, unless that was done: an alias is the same node once more."""
+        key = (what if isinstance(what, str) else id(what), purpose)
+        if key not in self.once:
+            self.once[key] = find()
+        found: Found = self.once[key]
+        return found
 
     def value(self, mapping: MappingNode, key: str) -> Node | None:
         """Return the value of a key whose shape is right, or None."""

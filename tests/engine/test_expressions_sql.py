@@ -16,6 +16,7 @@ from pgflow_yaml.expressions.values import equal, json_text
 from tests import expression_trees
 from tests.expression_cases import CASES, ENV, ROOTS, Case
 from tests.fixtures import pg
+from tests.fixtures.effort import examples, patient
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,7 +64,8 @@ def test_the_database_gives_the_value_or_the_error_of_the_case(
     case.check(in_sql(sql, parse_expression(case.text, roots=ROOTS).ast, ENV))
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@patient
+@settings(max_examples=examples(300), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(tree=expression_trees.trees(), env=expression_trees.environments())
 def test_python_and_sql_never_differ(
     sql: psycopg.Connection, tree: Any, env: dict[str, Any]
