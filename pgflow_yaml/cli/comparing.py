@@ -114,7 +114,7 @@ def of_versions(store: Store, flow: str, between: tuple[str, str]) -> Comparison
             raise AssertionError("a version that is listed is stored")
         sides.append(stored(found))
     old, new = sides
-    return _comparison(old, new, (f"version {between[0]}", f"version {between[1]}"))
+    return _comparison(old, new, (f"version {old.version}", f"version {new.version}"))
 
 
 def stored(found: Mapping[str, Any]) -> Definition:
@@ -136,9 +136,9 @@ def write(found: Comparison, options: Options) -> None:
         said = f"no difference: {found.after.name} is {_said(found.before)}"
         write_lines(([(line, "")] for line in wrapped(one_line(said), width)), sys.stdout, options)
         return
-    versions = f"{found.before.version or 'nothing'} → {found.after.version}"
-    head = f"{found.flow} {versions}: {plural(len(found.changes), 'change')}"
-    head = one_line(f"{head} from {found.before.name} to {found.after.name}")
+    changes = plural(len(found.changes), "change")
+    sides = f"from {_named(found.before)} to {_named(found.after)}"
+    head = one_line(f"{found.flow}: {changes} {sides}")
     lines = [[(line, "bold")] for line in wrapped(head, width)]
     lines += [line for change in found.changes for line in change_lines(change, width)]
     write_lines(lines, sys.stdout, options)
@@ -159,6 +159,11 @@ def change_lines(change: Change, width: int) -> Iterator[list[tuple[str, str]]]:
         first, *rest = wrapped(one_line(value), width - 8)
         yield [(f"      {sign} ", paint), (first, "")]
         yield from ([(" " * 8 + line, "")] for line in rest)
+
+
+def _named(side: Named) -> str:
+    known = side.version is None or side.version in side.name
+    return side.name if known else f"{side.name} ({side.version})"
 
 
 def _said(side: Named) -> str:

@@ -115,3 +115,21 @@ def test_watching_clears_a_terminal_and_ends_with_ctrl_c(tmp_path: Path) -> None
         assert screen.to_the_end() == 130
     finally:
         screen.close()
+
+
+def test_mistakes_on_a_terminal_end_with_how_to_learn_more(tmp_path: Path) -> None:
+    """The code of the first error, ready to be copied; a pipe gets the count alone."""
+    shell = Shell(tmp_path)
+    shell.write(
+        "bad.yaml",
+        "flow: bad\nsteps:\n  a: {handler: m.f, with: {v: 3.10}}\n  b: {handlr: m.f}\n",
+    )
+    screen = Screen(shell, "validate", "bad.yaml", width=80)
+    try:
+        assert screen.to_the_end() == 1
+    finally:
+        screen.close()
+
+    last = [line.strip() for line in screen.lines if line.strip()][-1]
+    assert last == "1 error and 1 warning in 1 file · pgflow-yaml explain PF102"
+    assert shell("validate", "bad.yaml", expect=1).err.endswith("1 warning in 1 file\n")

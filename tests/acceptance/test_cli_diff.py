@@ -67,10 +67,11 @@ def deployed(tmp_path: Path, database: str) -> Shell:
 
 def test_a_revision_is_compared_in_words(repository: Shell) -> None:
     """Needs no database: a head, then one line for each change and nothing for comments."""
+    found = repository("diff", "--against", "HEAD~1", "order.yaml", "--json").json
     head, *lines = repository("diff", "--against", "HEAD~1", "order.yaml").out.splitlines()
 
-    assert head.startswith("order ")
-    assert head.endswith(": 2 changes from HEAD~1 to order.yaml")
+    old, new = (found[side]["version"] for side in ("from", "to"))
+    assert head == f"order: 2 changes from HEAD~1 ({old}) to order.yaml ({new})"
     assert lines == WORDS
 
 

@@ -46,7 +46,8 @@ def write_text(files: Sequence[Loaded], options: Options, *, where: str | None =
         more = len(checked.diagnostics) - SHOWN_PER_FILE
         if more > 0:
             sys.stderr.write(f"{one_line(checked.file)}: {look.ellipsis} and {more:,} more\n\n")
-    sys.stderr.write(f"{_summary(files, where)}\n")
+    hint = f" {look.dot} pgflow-yaml explain {_first_code(files)}" if sys.stderr.isatty() else ""
+    sys.stderr.write(f"{_summary(files, where)}{hint}\n")
 
 
 def frame(finding: Diagnostic, checked: Loaded, stream: TextIO, *, options: Options) -> str:
@@ -95,6 +96,12 @@ def diagnostic_shape(finding: Diagnostic) -> dict[str, Any]:
         "end_column": span.end_column if span else None,
         "help": finding.help,
     }
+
+
+def _first_code(files: Sequence[Loaded]) -> str:
+    """Choose a code for the hint: of the first error, else of the first finding."""
+    found = [each for checked in files for each in checked.diagnostics]
+    return min(found, key=lambda each: each.severity != "error").code
 
 
 def _summary(files: Sequence[Loaded], where: str | None) -> str:
