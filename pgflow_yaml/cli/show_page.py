@@ -1,13 +1,24 @@
-"""The pages of `show`: a whole run, one of its steps, and what each unfinished step waits for."""
+"""The pages of `show`: a whole run, and one of its steps."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .live.snapshot import ENDED, SAID
+from .live.fates import fates
 from .live.step_details import Segment, is_wide, skip_words
 from .live.symbols import STYLES
-from .text import clean, duration, error_text, layout, moment, one_line, plural, roughly, utc
+from .live.waits import action_words, call_words, child_words, wait_words, waiting_for
+from .text import (
+    clean,
+    duration,
+    error_text,
+    labels_text,
+    layout,
+    moment,
+    one_line,
+    plural,
+    utc,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +29,7 @@ if TYPE_CHECKING:
 
 Line = list[Segment]
 LABEL = 14
-MOST_ERRORS = 10
+MOST_ERRORS = MOST_CHILDREN = 10
 
 
 def head(snapshot: Snapshot) -> list[Line]:
@@ -38,26 +49,42 @@ def step_rows(snapshot: Snapshot) -> list[list[str]]:
             f"{step['attempts']}/{step['max_attempts']}",
             utc(step["started_at"]) if step["started_at"] else "",
             utc(step["ended_at"]) if step["ended_at"] else "",
-            _remark(step),
+            _remark(step, snapshot),
         ]
         for step in snapshot["steps"]
     ]
 
 
-def _remark(step: StepShape) -> str:
+def _remark(step: StepShape, snapshot: Snapshot) -> str:
+    if step["status"] == "waiting" and step["waits"] and not is_wide(step):
+        if step["child"]:
+            return f"runs {child_words(step['child'], of_many=False)}"
+        # Without the clock, but with the end: the same run gives the same rows.
+        until = step["waits"]["until"]
+        waits = wait_words({**step["waits"], "until": None}, moment(snapshot["now"]))
+        return f"{waits} until {utc(until)}" if until else waits
     if step["status"] == "created":
-        return f"waits for {', '.join(step['waiting_for'])}" if step["waiting_for"] else ""
+        if step["finally"] and not step["waiting_for"]:
+            return "finally"
+        return waiting_for(step)
     if step["status"] == "skipped":
         return skip_words(step["skip_reason"])
     tasks = f"tasks {tasks_words(step)}" if is_wide(step) else ""
+    calls = call_words(step) if step["iteration"] and step["status"] == "started" else ""
     error = error_text(step["error"]) if step["status"] == "failed" else ""
-    return "  ".join(filter(None, [tasks, error]))
+    fate = fates(snapshot).get(step["slug"])
+    caught = f"handled by {', '.join(fate.by)}" if fate and fate.kind == "handled" else ""
+    return "; ".join(filter(None, [tasks, calls, error, caught]))
 
 
 def about_run(snapshot: Snapshot, *, most: int | None = None) -> list[Line]:
     """Say what went into a run and what came out, each in at most so many lines."""
     run = snapshot["run"]
     lines = [_field("key", run["key"])] if run["key"] else []
+    if parent := run["parent"]:
+        lines.append(_field("child of", f"{parent['id']}, step {parent['step']}"))
+    if run["labels"]:
+        lines.append(_field("labels", labels_text(run["labels"])))
     lines.append(_field("started", utc(run["started_at"] or run["created_at"])))
     if run["ended_at"]:
         lines.append(_field("ended", utc(run["ended_at"])))
@@ -77,19 +104,31 @@ def about_step(
     """Say everything that is known of one step, its output in at most so many lines."""
     lines: list[Line] = [
         [(f" {one_line(step['slug'])}  ", "bold"), (step["status"], STYLES[step["status"]])],
-        _field("handler", one_line(step["handler"])),
+        _field("does" if step["handler"] is None else "handler", action_words(step)),
     ]
     if step["depends_on"]:
-        lines.append(_field("depends on", ", ".join(map(one_line, step["depends_on"]))))
+        edges = [
+            one_line(slug) + (f" ({edge})" if (edge := step["edges"][slug]) != "success" else "")
+            for slug in step["depends_on"]
+        ]
+        lines.append(_field("depends on", ", ".join(edges)))
+    if waits := step["waits"]:
+        until = f" until {utc(waits['until'])}" if waits["until"] else ""
+        event = f'event "{waits["event"]}"' if waits["event"] else waits["kind"]
+        lines.append(_field("waits for", f"{event}{until}"))
     if step["status"] == "skipped":
         lines.append(_field("skipped", skip_words(step["skip_reason"])))
     if step["started_at"]:
         lines.append(_field("started", utc(step["started_at"]) + _took(step)))
-        lines.append(_field("attempts", f"{step['attempts']:,} of {step['max_attempts']:,}"))
+        if step["action"] != "wait":
+            lines.append(_field("attempts", f"{step['attempts']:,} of {step['max_attempts']:,}"))
+    if step["iteration"]:
+        lines.append(_field("calls", f"{step['iteration'] + 1:,}"))
     if step["crashes"]:
         lines.append(_field("crashes", f"{step['crashes']:,}"))
     if is_wide(step):
         lines.append(_field("tasks", tasks_words(step)))
+    lines += _children(step)
     if items and "items" in step:
         lines += _items(step["items"])
     lines += _errors(step, errors)
@@ -98,45 +137,22 @@ def about_step(
     return lines
 
 
+def _children(step: StepShape) -> list[Line]:
+    """Name the runs that are the work of a step, the first of many."""
+    ids = step["children"]
+    lines = [
+        _field("child run" if not n else "", each) for n, each in enumerate(ids[:MOST_CHILDREN])
+    ]
+    if len(ids) > MOST_CHILDREN:
+        lines.append(_field("", f"and {len(ids) - MOST_CHILDREN:,} more (--json has all)"))
+    return lines
+
+
 def _took(step: StepShape) -> str:
     if not step["started_at"] or not step["ended_at"]:
         return ""
     took = (moment(step["ended_at"]) - moment(step["started_at"])).total_seconds()
     return f", took {duration(took)}"
-
-
-def why(snapshot: Snapshot) -> list[Line]:
-    """Say what each unfinished step waits for."""
-    steps = {step["slug"]: step for step in snapshot["steps"]}
-    unfinished = [step for step in snapshot["steps"] if step["status"] not in ENDED]
-    if not unfinished or snapshot["run"]["status"] != "started":
-        return [[(f" nothing waits: the run {SAID[snapshot['run']['status']]}", "")]]
-    width = max(len(step["slug"]) for step in unfinished)
-    return [
-        [
-            (f" {one_line(step['slug']):<{width}}  ", ""),
-            (_reason(step, steps, snapshot["now"]), STYLES[step["status"]]),
-        ]
-        for step in unfinished
-    ]
-
-
-def _reason(step: StepShape, steps: dict[str, StepShape], now: str) -> str:
-    if step["status"] == "created":
-        named = [
-            f"{slug} ({steps[slug]['status']})" for slug in step["waiting_for"] if slug in steps
-        ]
-        return f"waits for {', '.join(named)}" if named else "starts with the next turn of a worker"
-    since = roughly((moment(now) - moment(step["started_at"] or now)).total_seconds())
-    if step["tasks"]["started"]:
-        words = tasks_words(step) if is_wide(step) else f"attempt {step['attempts']}"
-        return f"runs since {since}: {words}"
-    retry_at = step["retry_at"]
-    if retry_at and moment(retry_at) > moment(now):
-        wait = roughly((moment(retry_at) - moment(now)).total_seconds())
-        cause = "the next attempt" if step["attempts"] else "its start delay"
-        return f"waits {wait} for {cause}"
-    return f"queued since {since}: no worker has taken it (handler {one_line(step['handler'])})"
 
 
 def tasks_words(step: StepShape) -> str:

@@ -290,7 +290,7 @@ def test_show_says_why_nothing_happens(deployed: Shell) -> None:
 
     lines = deployed("show", "last", "--why").out.splitlines()
 
-    assert "no worker has taken it (handler hello_handlers.greet)" in lines[0]
+    assert 'no worker serves the queue "hello": pgflow-yaml worker --queue hello' in lines[0]
     assert lines[1] == " shout  waits for greet (started)"
 
 

@@ -31,6 +31,22 @@ input: {n: {type: integer}}
 steps:
   double: {handler: tasks.double, queue: fast, with: {n: "${{ input.n }}"}}
 """
+RELEASE = """flow: release
+steps:
+  sign: {wait: {event: approval}}
+  nested: {flow: ask}
+"""
+ASK = """flow: ask
+steps: {answer: {wait: {event: answer}}}
+"""
+CAUGHT = """flow: caught
+steps:
+  pay: {handler: tasks.fail, retry: 1}
+  undo:
+    handler: tasks.note
+    depends_on: {pay: failure}
+    with: {why: "${{ steps.pay.error.type }}"}
+"""
 LAST_WORDS = """flow: f
 steps: {hold: {handler: tasks.hold}}
 finally: {note: {handler: tasks.note, with: {status: "${{ run.status }}"}}}
@@ -45,6 +61,9 @@ def shell(tmp_path: Path, database: str) -> Shell:
     shell.write("parent.yaml", PARENT)
     shell.write("child.yaml", CHILD)
     shell.write("f.yaml", LAST_WORDS)
+    shell.write("release.yaml", RELEASE)
+    shell.write("ask.yaml", ASK)
+    shell.write("caught.yaml", CAUGHT)
     return shell
 
 
@@ -79,6 +98,7 @@ def test_labels_find_runs_again(shell: Shell) -> None:
     both = shell("runs", "--label", "team=ml", "--json").json
     one = shell("runs", "-l", "team=ml", "-l", "tier=gold", "--json").json
 
+    assert "team=ml, tier=gold" in shell("show", first).out
     assert {run["id"] for run in both} == {first, second}
     assert [run["labels"] for run in one] == [{"team": "ml", "tier": "gold"}]
     assert "team=ml, tier=gold" in shell("runs").out
@@ -119,7 +139,53 @@ def test_finally_runs_after_a_cancel(shell: Shell) -> None:
     shell("cancel", "last")
     (shell.folder / "go").touch()
 
-    worker.communicate(timeout=30)
+    _, err = worker.communicate(timeout=30)
 
     assert worker.returncode == 1
     assert (shell.folder / "noted").read_text() == "{'status': 'cancelled'}"
+    assert "stopping: cancelled; then finally: note" in err
+
+
+def test_who_waits_for_a_person_says_once_what_to_type(shell: Shell) -> None:
+    """Each command stands there once, also those of runs below; typed as they are, they work."""
+    running = shell.start("run", "release.yaml", "ask.yaml")
+    said: list[str] = []
+
+    def commands() -> list[str]:
+        return [line.partition("terminal: ")[2] for line in said if "terminal: " in line]
+
+    assert running.stderr is not None
+    while len(commands()) < 2:
+        said.append(running.stderr.readline())
+    for each in commands():
+        shell(*each.split()[1:])
+    _, err = running.communicate(timeout=30)
+
+    assert running.returncode == 0
+    assert sorted(each.split()[1] for each in commands()) == ["approve", "send"]
+    assert "terminal" not in err
+    assert 'waits for event "approval"' in "".join(said)
+
+
+def test_show_says_why_a_run_waits(shell: Shell) -> None:
+    """As text and in JSON: a wait, a queue that no worker serves."""
+    shell("compile", "release.yaml", "ask.yaml", "child.yaml")
+    shell("start", "release")
+    lines = shell("show", "last", "--why").out.splitlines()
+    told = shell("show", "last", "--why", "--json").json["steps"]
+    shell("start", "child", "--input", "n=1")
+
+    assert lines[0].startswith(' sign    waits for event "approval": pgflow-yaml approve ')
+    assert told[0]["why"] in lines[0]
+    assert 'no worker serves the queue "fast"' in shell("show", "last", "--why").out
+
+
+def test_a_run_that_completed_in_spite_of_a_failure_says_so(shell: Shell) -> None:
+    """In the log, in the event of the end, and in the table of `show`."""
+    done = shell("run", "caught.yaml")
+    events = shell("run", "caught.yaml", "--json").events
+
+    assert "caught by undo" in done.err
+    assert "the failure of pay was handled by undo" in done.err
+    assert events[-2]["handled"] == {"pay": ["undo"]}
+    assert "ValueError: no; handled by undo" in shell("show", "last").out

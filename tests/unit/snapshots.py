@@ -26,8 +26,8 @@ def some_tasks(**counts: int) -> TasksShape:
 
 def a_step(slug: str, status: str = "completed", **fields: Any) -> StepShape:
     """One step; times and task counts follow from its status."""
-    begun = status in {"started", "completed", "failed"}
-    ended = status not in {"created", "started"}
+    begun = status in {"started", "waiting", "completed", "failed"}
+    ended = status not in {"created", "started", "waiting"}
     counts = {status: 1} if status in {"started", "completed", "failed"} else {}
     step = {
         "slug": slug,
@@ -43,7 +43,21 @@ def a_step(slug: str, status: str = "completed", **fields: Any) -> StepShape:
         "error": {"type": "Boom", "message": "it broke"} if status == "failed" else None,
         "tasks": some_tasks(**counts),
         "depends_on": [],
+        "edges": dict.fromkeys(fields.get("depends_on", []), "success"),
+        "action": "handler",
         "handler": "app.work",
+        "flow": None,
+        "finally": False,
+        "waits": None,
+        "iteration": 0,
+        "repeat": None,
+        "queue": "order",
+        "max_parallel": None,
+        "tolerate": None,
+        "children": [],
+        "child": None,
+        "awaited": [],
+        "refused_at": None,
         "map": False,
         "max_attempts": 3,
         "when_exhausted": "fail",
@@ -63,6 +77,9 @@ def a_run(status: str = "started", **fields: Any) -> RunShape:
         "output": None,
         "error": None,
         "key": None,
+        "labels": {},
+        "outcome": None if status == "started" else status,
+        "parent": None,
         "created_at": START,
         "started_at": START,
         "ended_at": None if status == "started" else NOW,

@@ -136,3 +136,71 @@ def test_an_event_without_a_time_of_its_own_has_the_time_of_the_snapshot() -> No
     (event,) = changes(a_snapshot(a_step("vat", "created")), a_snapshot(skipped))
 
     assert event["at"] == NOW
+
+
+def test_a_wait_is_told_once_with_what_it_waits_for() -> None:
+    """Event and time left in words; the whole of it in JSON."""
+    waits = {"kind": "event", "event": "approval", "until": "2026-11-24T12:01:00+00:00"}
+    waiting = a_step("ok", "waiting", action="wait", handler=None, waits=waits)
+    before = a_snapshot(a_step("ok", "created"))
+
+    started, event = changes(before, a_snapshot(waiting))
+
+    assert (started["status"], event["status"], event["waits"]) == ("started", "waiting", waits)
+    assert line(event).endswith('ok            waits for event "approval" · 60 s left')
+    assert changes(a_snapshot(waiting), a_snapshot(waiting)) == []
+
+
+def test_a_child_is_named_when_it_starts_and_when_another_does() -> None:
+    """A second attempt is a second run."""
+    waits = {"kind": "child", "event": None, "until": None}
+    step = a_step("sub", "waiting", action="flow", flow="region", waits=waits)
+    first = a_snapshot({**step, "children": ["7c21ab90-x"]})
+    second = a_snapshot({**step, "children": ["7c21ab90-x", "8d32bc01-x"]})
+
+    (event,) = changes(first, second)
+
+    assert event["children"] == ["7c21ab90-x", "8d32bc01-x"]
+    assert line(changes(a_snapshot(a_step("sub", "started")), first)[0]).endswith("runs 7c21ab90")
+
+
+def test_each_call_of_a_repeated_step_is_a_line() -> None:
+    """Which it was, and when the next comes."""
+    repeat = {"every": 4000, "max": 10}
+    before = a_snapshot(a_step("poll", "started", iteration=2, repeat=repeat))
+    at = "2026-11-24T12:00:14+00:00"
+    after = a_snapshot(a_step("poll", "started", iteration=3, repeat=repeat, retry_at=at))
+
+    (event,) = changes(before, after)
+
+    assert event["iteration"] == 3
+    assert line(event).endswith("poll          call 3; again in 4 s")
+
+
+def test_an_outcome_that_waits_for_finally_is_told_once() -> None:
+    """What it will be, and what comes before."""
+    steps = [a_step("work", "started"), a_step("audit", "created", **{"finally": True})]
+    after = a_snapshot(*steps, run=a_run(outcome="cancelled"))
+
+    (event,) = changes(a_snapshot(*steps), after)
+
+    assert line(event).endswith("run           stopping: cancelled; then finally: audit")
+    assert changes(after, after) == []
+
+
+def test_a_failure_that_is_caught_says_by_whom() -> None:
+    """At the failure who may handle it, at the end of the run who did."""
+    catch = a_step("undo", "created", depends_on=["pay"], edges={"pay": "failure"})
+    before = a_snapshot(a_step("pay", "started"), catch)
+    failed = a_snapshot(a_step("pay", "failed"), catch)
+    done = a_snapshot(
+        a_step("pay", "failed"), {**catch, "status": "completed"}, run=a_run("completed")
+    )
+
+    (event,) = changes(before, failed)
+    end = changes(failed, done)[-1]
+
+    assert event["caught_by"] == ["undo"]
+    assert line(event).endswith("caught by undo")
+    assert end["handled"] == {"pay": ["undo"]}
+    assert line(end).endswith("completed after 10.0 s  the failure of pay was handled by undo")

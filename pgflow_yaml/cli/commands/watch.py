@@ -103,13 +103,14 @@ def show_command(options: Options, *, run: str, step: str | None, why: bool, ite
 
     with connected(options) as store:
         snapshot = lookup.snapshot(store, lookup.run_id(store, run), items=items)
+        workers = store.run_workers(snapshot["run"]["id"]) if why else {}
     if step is not None:
         lookup.step(snapshot, step)
+    if why:
+        _write_why(snapshot, step, workers, options=options)
+        return
     if options.json:
         write_json(_only(snapshot, step))
-        return
-    if why:
-        write_lines(show_page.why(_only(snapshot, step)), sys.stdout, options)
         return
     chosen = _only(snapshot, step)["steps"]
     most = LINES_OF_A_VALUE if sys.stdout.isatty() else None
@@ -126,6 +127,23 @@ def show_command(options: Options, *, run: str, step: str | None, why: bool, ite
         errors = [error for error in snapshot["errors"] if error["step"] == each["slug"]]
         about = show_page.about_step(each, errors, items=items, most=most)
         write_lines([[], *about] if step is None else about, sys.stdout, options)
+
+
+def _write_why(
+    snapshot: Snapshot, step: str | None, workers: Mapping[str, int], *, options: Options
+) -> None:
+    from pgflow_yaml.cli import why_page
+    from pgflow_yaml.cli.output import write_json, write_lines
+
+    found = why_page.reasons(snapshot, workers)
+    if options.json:
+        shown = _only(snapshot, step)
+        told = [{**each, "why": found.get(each["slug"])} for each in shown["steps"]]
+        write_json({**shown, "steps": told})
+        return
+    if step is not None:
+        found = {slug: text for slug, text in found.items() if slug == step}
+    write_lines(why_page.lines(snapshot, found), sys.stdout, options)
 
 
 def _only(snapshot: Snapshot, step: str | None) -> Snapshot:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 from pgflow_yaml.cli.text import cells, compact, duration, error_text, fit, moment, one_line, plural
 
 from .events import run_error
+from .fates import fates, handled
 from .step_details import Segment, is_wide
 from .symbols import UNICODE, Look
+from .waits import action_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,7 +41,10 @@ def ended(
     paths in traces are shown relative to. Code and input are cut to the width, messages are not.
     """
     run = snapshot["run"]
+    fate = fates(snapshot)
     failed = [step for step in snapshot["steps"] if step["status"] == "failed"]
+    caught = [step for step in failed if fate[step["slug"]].kind == "handled"]
+    failed = _run_ends_with(run, [step for step in failed if step not in caught])
     lines = [_headline(run, failed, look)]
     for step in failed[:MOST_STEPS]:
         own = [error for error in errors if error["step"] == step["slug"]]
@@ -50,11 +55,43 @@ def ended(
         lines.append([(f"   {fit(reason, LONGEST_MESSAGE)}", "red")])
     if len(failed) > MOST_STEPS:
         lines.append([(f"   and {plural(len(failed) - MOST_STEPS, 'more failed step')}", "")])
+    lines += [
+        [(f"   {_handled(step['slug'], fate[step['slug']].by)}", "yellow")] for step in caught
+    ]
     lines.append(_cut([("   input   ", "dim"), (compact(run["input"]), "")], width))
     lines.append([])
     which = f" --step {failed[0]['slug']}" if failed else ""
     lines.append([("   look    ", "dim"), (f"pgflow-yaml show {run['id'][:8]}{which}", "")])
+    lines += [
+        [("           ", ""), (f"pgflow-yaml show {step['child']['id'][:8]}", "")]
+        for step in failed[:MOST_STEPS]
+        if step["child"] and step["child"]["status"] == "failed"
+    ]
     return lines
+
+
+def in_spite_of(snapshot: Snapshot, look: Look = UNICODE) -> Line | None:
+    """Say that a run has completed although steps failed, or nothing if none did."""
+    caught = handled(snapshot)
+    if not caught:
+        return None
+    told = "; ".join(_handled(slug, by) for slug, by in caught.items())
+    words = f" {look.symbols['completed'].strip()} {_name(snapshot['run'])} completed; {told}"
+    return [(words, "yellow")]
+
+
+def _handled(slug: str, by: Sequence[str]) -> str:
+    return f'the failure of "{one_line(slug)}" was handled by {", ".join(map(one_line, by))}'
+
+
+def _run_ends_with(run: RunShape, failed: Sequence[StepShape]) -> list[StepShape]:
+    """Put the step first whose failure is that of the run."""
+    named = (run["error"] or {}).get("step")
+    return sorted(failed, key=lambda step: step["slug"] != named)
+
+
+def _name(run: RunShape) -> str:
+    return f"{one_line(run['flow'])} {run['id'][:8]}"
 
 
 def _headline(run: RunShape, failed: Sequence[StepShape], look: Look) -> Line:
@@ -62,7 +99,7 @@ def _headline(run: RunShape, failed: Sequence[StepShape], look: Look) -> Line:
     if run["ended_at"]:
         begun = moment(run["started_at"] or run["created_at"])
         took = f" after {duration((moment(run['ended_at']) - begun).total_seconds())}"
-    words = f"{one_line(run['flow'])} {run['id'][:8]} {run['status']}{took}"
+    words = f"{_name(run)} {run['status']}{took}"
     if failed:
         words += f': step "{one_line(failed[0]["slug"])}" failed{_tries(failed[0])}'
     style = "bold red" if run["status"] == "failed" else "bold magenta"
@@ -79,7 +116,7 @@ def _of_step(
     step: StepShape, errors: Sequence[FailedAttempt], *, folder: str, width: int
 ) -> list[Line]:
     """Say the handler's last errors, each with the line of code that raised it."""
-    handler = one_line(step["handler"])
+    handler = action_words(step)
     if not errors:
         return [[(f"   {handler}: ", ""), (_error_text(step["error"] or {}), "red")]]
     # The same error again says nothing new: keep the latest of each.

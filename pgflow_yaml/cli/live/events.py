@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, TypedDict
 
 from pgflow_yaml.cli.text import duration, error_text, moment, one_line, roughly, utc
 
+from .fates import fates, handled
 from .snapshot import ENDED, FailedAttempt, RunShape, Snapshot, StepShape
 from .step_details import is_wide, skip_words
+from .waits import wait_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from .snapshot import ErrorShape, TasksShape
+    from .snapshot import ErrorShape, TasksShape, WaitsShape
 
 PROGRESS_SHARES = 10
 
@@ -40,6 +42,13 @@ class Event(TypedDict, total=False):
     seconds: float
     tasks: TasksShape
     error: ErrorShape | None
+    outcome: str
+    waits: WaitsShape | None
+    children: list[str]
+    iteration: int
+    caught_by: list[str]
+    steps: list[str]
+    handled: dict[str, list[str]]
 
 
 def changes(before: Snapshot | None, after: Snapshot) -> list[Event]:
@@ -56,9 +65,29 @@ def changes(before: Snapshot | None, after: Snapshot) -> list[Event]:
     order = {slug: step["index"] for slug, step in steps.items()}
     found.sort(key=lambda each: (moment(each["at"]), order.get(each["step"], 0), _rank(each)))
     events += found
+    if _newly_stopping(before, after):
+        events.append(_run_stops(after))
     if before is None or before["run"]["status"] != after["run"]["status"]:
-        events += _run_ends(after["run"])
+        events += _run_ends(after)
     return events
+
+
+def _newly_stopping(before: Snapshot | None, after: Snapshot) -> bool:
+    run = after["run"]
+    known = bool(before and before["run"]["outcome"])
+    return run["status"] == "started" and bool(run["outcome"]) and not known
+
+
+def _run_stops(after: Snapshot) -> Event:
+    """Tell an outcome that is known while the last steps are still to come."""
+    return {
+        "event": "run",
+        "at": after["now"],
+        "run": after["run"]["id"],
+        "status": "stopping",
+        "outcome": after["run"]["outcome"] or "",
+        "steps": [step["slug"] for step in after["steps"] if step["finally"]],
+    }
 
 
 def _rank(event: Event) -> int:
@@ -76,10 +105,11 @@ def _run_begins(run: RunShape) -> Iterator[Event]:
     }
 
 
-def _run_ends(run: RunShape) -> Iterator[Event]:
+def _run_ends(after: Snapshot) -> Iterator[Event]:
+    run = after["run"]
     if run["ended_at"]:
         begun = moment(run["started_at"] or run["created_at"])
-        yield {
+        event: Event = {
             "event": "run",
             "at": run["ended_at"],
             "run": run["id"],
@@ -87,6 +117,9 @@ def _run_ends(run: RunShape) -> Iterator[Event]:
             "seconds": (moment(run["ended_at"]) - begun).total_seconds(),
             "error": run["error"],
         }
+        if caught := handled(after):
+            event["handled"] = {slug: list(by) for slug, by in caught.items()}
+        yield event
 
 
 def _of_step(before: StepShape | None, after: StepShape, snapshot: Snapshot) -> Iterator[Event]:
@@ -95,9 +128,31 @@ def _of_step(before: StepShape | None, after: StepShape, snapshot: Snapshot) -> 
     if was == "created" and after["started_at"] and now != "created":
         yield _step_event(after, "started", after["started_at"])
     if now != was and now in ENDED:
-        yield _step_event(after, now, after["ended_at"] or snapshot["now"])
-    elif now == "started" and _share(after) > (_share(before) if before else 0):
+        event = _step_event(after, now, after["ended_at"] or snapshot["now"])
+        if now == "failed" and (fate := fates(snapshot).get(after["slug"])) and fate.by:
+            event["caught_by"] = list(fate.by)
+        yield event
+    elif now == "waiting" and _new_wait(before, after):
+        yield {
+            **_step_event(after, now, after["started_at"] or snapshot["now"]),
+            "waits": after["waits"],
+            "children": after["children"],
+        }
+    elif before and after["iteration"] > before["iteration"] and not is_wide(after):
+        yield {
+            **_step_event(after, "started", snapshot["now"]),
+            "iteration": after["iteration"],
+            "retry_at": after["retry_at"],
+        }
+    elif now in {"started", "waiting"} and _share(after) > (_share(before) if before else 0):
         yield _step_event(after, "started", snapshot["now"])
+
+
+def _new_wait(before: StepShape | None, after: StepShape) -> bool:
+    """Tell whether a step waits that did not; of many children, that is told once."""
+    if before is None or before["status"] != "waiting":
+        return True
+    return not is_wide(after) and before["children"] != after["children"]
 
 
 def _share(step: StepShape) -> int:
@@ -158,9 +213,15 @@ def _words(event: Event) -> str:
         case "run" if event["status"] == "started":
             name = f"{one_line(event['flow'])} {event['run'][:8]}"
             return f"{name} version {event['version'][:12]} started"
+        case "run" if event["status"] == "stopping":
+            return f"stopping: {event['outcome']}; then finally: {', '.join(event['steps'])}"
         case "run":
             took = f"after {duration(event['seconds'])}"
-            return "  ".join(filter(None, [f"{event['status']} {took}", run_error(event)]))
+            told = "; ".join(
+                f"the failure of {one_line(slug)} was handled by {', '.join(by)}"
+                for slug, by in event.get("handled", {}).items()
+            )
+            return "  ".join(filter(None, [f"{event['status']} {took}", run_error(event), told]))
         case "task":
             return _failed_attempt(event)
         case _:
@@ -187,6 +248,13 @@ def _failed_attempt(event: Event) -> str:
 
 
 def _step_words(event: Event) -> str:
+    if event["status"] == "waiting":
+        return _waiting_words(event)
+    if "iteration" in event:
+        retry_at = event.get("retry_at")
+        wait = (moment(retry_at) - moment(event["at"])).total_seconds() if retry_at else 0
+        again = f"; again in {roughly(wait)}" if wait > 0 else "; again soon"
+        return f"call {event['iteration']:,}{again}"
     tasks = event.get("tasks")
     words = event["status"]
     if "skip_reason" in event:
@@ -202,4 +270,16 @@ def _step_words(event: Event) -> str:
         words += f"  {error_text(event.get('error'))}"
     if "seconds" in event:
         words += f"  {duration(event['seconds'])}"
+    if "caught_by" in event:
+        words += f"  caught by {', '.join(map(one_line, event['caught_by']))}"
     return words
+
+
+def _waiting_words(event: Event) -> str:
+    waits = event.get("waits")
+    if waits is None:
+        return "waiting"
+    if waits["kind"] == "child":
+        runs = [each[:8] for each in event.get("children", [])]
+        return f"runs {runs[-1]}" if len(runs) == 1 else f"runs {len(runs):,} flows"
+    return wait_words(waits, moment(event["at"]))

@@ -17,7 +17,7 @@ from pgflow_yaml.cli.lookup import snapshot
 from pgflow_yaml.cli.output import write_lines
 from pgflow_yaml.cli.text import clean, layout, plural
 
-from .end_screen import ended
+from .end_screen import ended, in_spite_of
 from .symbols import look_for
 
 if TYPE_CHECKING:
@@ -128,6 +128,8 @@ def _conclude(
     if options.json:
         _write_result(last, errors, out)
     elif completed:
+        told = None if options.quiet else in_spite_of(last, look_for(sys.stderr.encoding))
+        write_lines([told] if told else [], sys.stderr, options)
         text = layout(last["run"]["output"])
         out.write((_for_eyes(text, last["run"]["id"]) if out.isatty() else text) + "\n")
     else:

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from pgflow_yaml.cli.text import cells, duration, fit, moment, one_line, plural
+from pgflow_yaml.cli.text import cells, duration, fit, labels_text, moment, one_line, plural
 
-from .step_details import Segment, detail, error_words, step_kind, took
+from .notes import notes, urgent
+from .snapshot import ENDED
+from .step_details import Scene, Segment, detail, scene, took
 from .symbols import STYLES, Frame, Look
 from .tree import Picture, Row, connectors, picture
 
@@ -23,7 +25,10 @@ if TYPE_CHECKING:
     from .snapshot import FailedAttempt, RunShape, Snapshot, StepShape
 
 HEADER_ROWS = 2
+# A lower terminal has no room for the line about labels and parents.
+ROWS_FOR_ORIGIN = 8
 FINE = frozenset({"completed", "skipped"})
+NOT_BEGUN = frozenset({"created", "skipped", "cancelled"})
 
 
 def render_run(
@@ -34,11 +39,12 @@ def render_run(
     hint: str | None = None,
 ) -> Text:
     """Draw a run; `errors` has the last failed attempt of each step, `hint` is the bottom line."""
-    body = frame.height - HEADER_ROWS - (1 if hint else 0)
-    max_depth = max(1, min(6, frame.width // 14))
-    view = picture(snapshot["steps"], budget=body, max_depth=max_depth)
-    lines = [_head(snapshot["run"], frame), _progress(snapshot["steps"], frame)]
-    lines += _body(view, frame, errors or {}, body)
+    around = scene(snapshot, frame, errors)
+    lines = [_head(snapshot, frame), _progress(snapshot, around)]
+    if frame.height >= ROWS_FOR_ORIGIN:
+        lines += _origin(snapshot["run"], frame)
+    body = frame.height - len(lines) - (1 if hint else 0)
+    lines += _body(snapshot["steps"], around, body)
     if hint:
         lines.append([(f" {hint}", "dim")])
     return _joined(lines[: frame.height], frame)
@@ -59,9 +65,10 @@ def _joined(lines: Sequence[Sequence[Segment]], frame: Frame) -> Text:
     return text
 
 
-def _head(run: RunShape, frame: Frame) -> list[Segment]:
+def _head(snapshot: Snapshot, frame: Frame) -> list[Segment]:
+    run = snapshot["run"]
     dot = f" {frame.look.dot} "
-    status = "running" if run["status"] == "started" else run["status"]
+    status = _status_words(snapshot)
     begun = run["started_at"] or run["created_at"]
     end = moment(run["ended_at"]) if run["ended_at"] else frame.now
     took = duration((end - moment(begun)).total_seconds())
@@ -75,19 +82,45 @@ def _head(run: RunShape, frame: Frame) -> list[Segment]:
     return [
         (f" {name}", "bold"),
         (rest, ""),
-        (status, STYLES[run["status"]]),
+        (status, STYLES[run["outcome"] or run["status"]]),
         (" " * space + took, ""),
     ]
 
 
-def _progress(steps: Sequence[StepShape], frame: Frame) -> list[Segment]:
-    fine = sum(step["status"] in FINE for step in steps)
-    done = sum(_share(step) for step in steps)
+def _status_words(snapshot: Snapshot) -> str:
+    """Say how a run is; how it ends is known before its `finally` steps have run."""
+    run = snapshot["run"]
+    if run["status"] != "started":
+        return run["status"]
+    if not run["outcome"]:
+        return "running"
+    ended = all(step["status"] in ENDED for step in snapshot["steps"] if not step["finally"])
+    return f"{run['outcome']}, {'finally runs' if ended else 'stopping'}"
+
+
+def _origin(run: RunShape, frame: Frame) -> list[list[Segment]]:
+    """Say whose child a run is and which labels it has, on a line if there is anything to say."""
+    parent = run["parent"]
+    words = [
+        f"child of {parent['id'][:8]}, step {one_line(parent['step'])}" if parent else "",
+        labels_text(run["labels"]),
+    ]
+    told = f" {frame.look.dot} ".join(filter(None, words))
+    return [[(f" {told}", "dim")]] if told else []
+
+
+def _progress(snapshot: Snapshot, around: Scene) -> list[Segment]:
+    steps, frame = snapshot["steps"], around.frame
+    kinds = [around.kind(step) for step in steps]
+    fates = [around.fates.get(step["slug"]) for step in steps]
+    handled = [bool(fate and fate.kind == "handled") for fate in fates]
+    fine = sum(handled) + sum(kind in FINE for kind in kinds)
+    done = sum(handled) + sum(_share(step) for step in steps)
     share = done / len(steps) if steps else 1.0
     tail = f"  {math.floor(share * 100)} %  {fine:,} of {plural(len(steps), 'step')}"
     room = max(frame.width - len(tail) - 2, 0)
     full = math.floor(room * share)
-    failed = any(step["status"] == "failed" for step in steps)
+    failed = "failed" in kinds or snapshot["run"]["outcome"] == "failed"
     return [
         (" " + frame.look.bar * full, STYLES["failed" if failed else "completed"]),
         (frame.look.bar_rest * (room - full), "dim"),
@@ -102,23 +135,69 @@ def _share(step: StepShape) -> float:
     return 0.99 * step["tasks"]["completed"] / total if total > 1 else 0.0
 
 
-def _body(
-    view: Picture, frame: Frame, errors: Mapping[str, FailedAttempt], budget: int
+def _body(steps: Sequence[StepShape], around: Scene, budget: int) -> list[list[Segment]]:
+    """Draw the steps, and those of `finally` under a line of their own."""
+    frame = around.frame
+    max_depth = max(1, min(6, frame.width // 14))
+    last = [step for step in steps if step["finally"]]
+    one = _finally_line(last, frame) if last else []
+    begun = bool(last) and not one
+    # Until they run they take one line; then at most half of the room, which they need.
+    for_last = min(len(last) + 1, max(budget // 2, 2)) if begun else len(one)
+    first = [step for step in steps if not step["finally"]]
+    # What must be read is worth more than another row.
+    kept = min(len(urgent(steps, around)), budget // 5)
+    view = picture(first, budget=budget - for_last - kept, max_depth=max_depth)
+    views = [view]
+    if begun:
+        views.append(picture(last, budget=for_last - 1, max_depth=max_depth))
+    used = sum(
+        len(each.rows) + sum(map(bool, _fold_texts(each.folded, frame.look))) for each in views
+    )
+    rows = [row.step for each in views for row in each.rows]
+    below = notes(rows, around, budget - used - begun - len(one))
+    named = [_names(each.rows, around, deeper=number) for number, each in enumerate(views)]
+    column = max((_width(name) for names in named for name in names), default=0)
+    lines = _section(view, named[0], below, around=around, column=column)
+    if begun:
+        lines.append([(" finally", "dim")])
+        lines += _section(views[1], named[1], below, around=around, column=column)
+    return [*lines, *one][: max(budget, 0)]
+
+
+def _finally_line(steps: Sequence[StepShape], frame: Frame) -> list[list[Segment]]:
+    """Name the steps of `finally` on one line while none of them has begun."""
+    statuses = {step["status"] for step in steps}
+    if len(statuses) > 1 or not statuses <= NOT_BEGUN:
+        return []
+    status = statuses.pop()
+    names = ", ".join(one_line(step["slug"]) for step in steps)
+    end = "" if status == "created" else f" {frame.look.dot} {status}"
+    return [[(f" {frame.look.symbols[status]} finally: {names}{end}", STYLES[status])]]
+
+
+def _width(name: Sequence[Segment]) -> int:
+    return cells("".join(part for part, _ in name))
+
+
+def _section(
+    view: Picture,
+    names: Sequence[Sequence[Segment]],
+    below: Mapping[str, Sequence[Segment]],
+    *,
+    around: Scene,
+    column: int,
 ) -> list[list[Segment]]:
-    spare = budget - len(view.rows) - sum(map(bool, _fold_texts(view.folded, frame.look)))
-    noted = _noted(view.rows, errors, spare)
-    above, urgent, below = _fold_texts(view.folded, frame.look)
-    lines = [[(f" {above}", "dim")]] if above else []
-    names = _names(view.rows, frame)
-    column = max((cells("".join(part for part, _ in name)) for name in names), default=0)
+    look = around.frame.look
+    ended, urgent, coming = _fold_texts(view.folded, look)
+    lines: list[list[Segment]] = [[(f" {ended}", "dim")]] if ended else []
     for row, name in zip(view.rows, names, strict=True):
-        lines.append(_step_line(row.step, name, column=column, errors=errors, frame=frame))
-        if row.step["slug"] in noted:
-            lead = _below(name[0][0], frame.look) + " " * cells(name[1][0]) + " " + frame.look.note
-            lines.append([(lead, "dim"), (noted[row.step["slug"]], STYLES["failed"])])
+        lines.append(_step_line(row.step, name, column=column, around=around))
+        lead = _below(name[0][0], look) + " " * cells(name[1][0]) + " " + look.note
+        lines += [[(lead, "dim"), note] for note in below.get(row.step["slug"], ())]
     lines += [[(f" {text}", "bold")] for text in (urgent,) if text]
-    lines += [[(f" {text}", "dim")] for text in (below,) if text]
-    return lines[: max(budget, 0)]
+    lines += [[(f" {text}", "dim")] for text in (coming,) if text]
+    return lines
 
 
 def _fold_texts(folded: Counter[str], look: Look) -> tuple[str, str, str]:
@@ -136,34 +215,21 @@ def _fold_texts(folded: Counter[str], look: Look) -> tuple[str, str, str]:
     urgent = [
         part("failed", f"{folded['failed']:,} more failed"),
         part("started", f"{folded['started']:,} more running"),
+        part("waiting", f"{folded['waiting']:,} more waiting"),
     ]
     coming = part("created", f"{plural(folded['created'], 'step')} to come")
     return dot.join(filter(None, ended)), dot.join(filter(None, urgent)), coming
 
 
-def _noted(rows: Sequence[Row], errors: Mapping[str, FailedAttempt], spare: int) -> dict[str, str]:
-    """Choose the steps under which their error gets a line of its own: failed ones first."""
-    candidates = sorted(
-        (row.step for row in rows if row.step["status"] in {"failed", "started", "skipped"}),
-        key=lambda step: (step["status"] != "failed", step["index"]),
-    )
-    notes: dict[str, str] = {}
-    for step in candidates:
-        words = error_words(step, errors.get(step["slug"]))
-        if words and len(notes) < spare:
-            notes[step["slug"]] = words
-    return notes
-
-
-def _names(rows: Sequence[Row], frame: Frame) -> list[list[Segment]]:
-    look = frame.look
+def _names(rows: Sequence[Row], around: Scene, *, deeper: int) -> list[list[Segment]]:
+    frame, look = around.frame, around.frame.look
     names: list[list[Segment]] = []
     most = max(16, frame.width * 36 // 100)
-    joints = connectors([row.depth for row in rows])
+    joints = connectors([row.depth + deeper for row in rows])
     for row, (outer, is_last) in zip(rows, joints, strict=True):
         lead = "".join(look.pipe if goes_on else look.gap for goes_on in outer)
-        lead += (look.last if is_last else look.branch) if row.depth else ""
-        kind = step_kind(row.step, frame.now)
+        lead += (look.last if is_last else look.branch) if row.depth + deeper else ""
+        kind = around.kind(row.step)
         symbol = look.symbols[kind]
         if kind == "started" and look.spinner:
             symbol = look.spinner[int(frame.now.timestamp() * 8) % len(look.spinner)]
@@ -187,12 +253,12 @@ def _step_line(
     name: Sequence[Segment],
     *,
     column: int,
-    errors: Mapping[str, FailedAttempt],
-    frame: Frame,
+    around: Scene,
 ) -> list[Segment]:
+    frame = around.frame
     time = took(step, frame.now)
-    used = cells("".join(part for part, _ in name))
+    used = _width(name)
     lead = " " * (column - used) + f"{time:>9}"
     room = frame.width - column - cells(lead) + (column - used) - 2
-    words, style = detail(step, errors.get(step["slug"]), frame, room)
+    words, style = detail(step, around, room)
     return [*name, (f"{lead}  " if words else lead.rstrip(), ""), (words, style)]

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pgflow_yaml.model import Json
 
 RunStatus = Literal["started", "completed", "failed", "cancelled"]
-StepStatus = Literal["created", "started", "completed", "failed", "skipped", "cancelled"]
+StepStatus = Literal["created", "started", "waiting", "completed", "failed", "skipped", "cancelled"]
 
 ENDED: frozenset[str] = frozenset({"completed", "failed", "skipped", "cancelled"})
 
@@ -31,8 +31,16 @@ class ErrorShape(TypedDict, total=False):
     step: str
 
 
+class ParentShape(TypedDict):
+    """The step of another run whose work a run is."""
+
+    id: str
+    step: str
+    index: int
+
+
 class RunShape(TypedDict):
-    """The run of a snapshot."""
+    """The run of a snapshot; its outcome is known before its `finally` steps have ended."""
 
     id: str
     flow: str
@@ -42,6 +50,9 @@ class RunShape(TypedDict):
     output: Json
     error: ErrorShape | None
     key: str | None
+    labels: dict[str, str]
+    outcome: str | None
+    parent: ParentShape | None
     created_at: str
     started_at: str | None
     ended_at: str | None
@@ -58,7 +69,62 @@ class TasksShape(TypedDict):
     cancelled: int
 
 
-class _StepRequired(TypedDict):
+class WaitsShape(TypedDict):
+    """What a step waits for: an event, a timer or its child runs."""
+
+    kind: Literal["event", "timer", "child"]
+    event: str | None
+    until: str | None
+
+
+class AwaitedShape(TypedDict):
+    """An event that a run waits for."""
+
+    run_id: str
+    flow: str
+    step: str
+    event: str
+    until: str | None
+
+
+class CountsShape(TypedDict):
+    """How many steps a run has, and how many are completed."""
+
+    total: int
+    completed: int
+
+
+class ChildShape(TypedDict):
+    """One of the runs that are the work of a step."""
+
+    id: str
+    flow: str
+    version: str | None
+    index: int
+    status: RunStatus
+    outcome: str | None
+    error: ErrorShape | None
+    steps: CountsShape
+
+
+class PercentShape(TypedDict):
+    """A share of items."""
+
+    percent: float
+
+
+class RepeatShape(TypedDict):
+    """How a step is called again: every so many milliseconds, at most so many times."""
+
+    every: int
+    max: int | None
+
+
+# A word of Python's own, which the class syntax cannot take.
+_Finally = TypedDict("_Finally", {"finally": bool})
+
+
+class _StepRequired(_Finally):
     slug: str
     index: int
     status: StepStatus
@@ -72,7 +138,20 @@ class _StepRequired(TypedDict):
     error: ErrorShape | None
     tasks: TasksShape
     depends_on: list[str]
-    handler: str
+    edges: dict[str, str]
+    action: Literal["handler", "flow", "wait"]
+    handler: str | None
+    flow: str | None
+    waits: WaitsShape | None
+    iteration: int
+    repeat: RepeatShape | None
+    queue: str | None
+    max_parallel: int | None
+    tolerate: int | PercentShape | None
+    children: list[str]
+    child: ChildShape | None
+    awaited: list[AwaitedShape]
+    refused_at: str | None
     map: bool
     max_attempts: int
     when_exhausted: str

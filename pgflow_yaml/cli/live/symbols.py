@@ -12,9 +12,12 @@ if TYPE_CHECKING:
 STYLES: Mapping[str, str] = {
     "completed": "green",
     "started": "cyan",
+    "waiting": "blue",
+    "repeating": "cyan",
     "retrying": "yellow",
     "created": "dim",
     "failed": "bold red",
+    "caught": "yellow",
     "skipped": "dim",
     "cancelled": "magenta",
 }
@@ -44,9 +47,12 @@ UNICODE = Look(
     symbols={
         "completed": "✓",
         "started": "⠹",
+        "waiting": "⏸",
+        "repeating": "↻",
         "retrying": "↻",
         "created": "○",
         "failed": "✗",
+        "caught": "✗",
         "skipped": "⊘",
         "cancelled": "■",
     },
@@ -69,9 +75,12 @@ ASCII = Look(
     symbols={
         "completed": "[ok]  ",
         "started": "[..]  ",
+        "waiting": "[wait]",
+        "repeating": "[redo]",
         "retrying": "[redo]",
         "created": "[  ]  ",
         "failed": "[fail]",
+        "caught": "[fail]",
         "skipped": "[skip]",
         "cancelled": "[stop]",
     },

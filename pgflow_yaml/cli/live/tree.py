@@ -58,8 +58,10 @@ def connectors(depths: Sequence[int]) -> list[tuple[list[bool], bool]]:
 
 def _most_wanted(steps: Sequence[StepShape], room: int) -> set[str]:
     failed = [step["slug"] for step in steps if step["status"] == "failed"]
+    # A wait for somebody comes before what goes on by itself.
+    waiting = [step["slug"] for step in steps if step["status"] == "waiting"]
     started = [step["slug"] for step in steps if step["status"] == "started"]
-    kept = (failed + started)[:room]
+    kept = (failed + waiting + started)[:room]
     left = room - len(kept)
     recent = sorted(
         (step for step in steps if step["status"] in ENDED and step["status"] != "failed"),

@@ -14,6 +14,7 @@ from pgflow_yaml.cli.text import cells, moment
 
 from .events import changes, line
 from .symbols import Frame, look_for
+from .waits import answer, awaited
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -64,12 +65,18 @@ def json_lines(out: IO[str]) -> Iterator[Show]:
 
 @contextmanager
 def plain_lines() -> Iterator[Show]:
-    """Write each event as a line for a log, on stderr."""
+    """Write each event as a line for a log, on stderr; and once, what somebody is asked to do."""
+    asked: set[tuple[str, str]] = set()
 
     def show(before: Snapshot | None, after: Snapshot) -> None:
         longest = max((cells(step["slug"]) for step in after["steps"]), default=0)
         column = min(max(longest, 12), 24)
         sys.stderr.writelines(line(event, column) + "\n" for event in changes(before, after))
+        for each in awaited(after):
+            if (each["run_id"], each["step"]) not in asked:
+                asked.add((each["run_id"], each["step"]))
+                command = answer(each["run_id"], each["step"], each["event"])
+                sys.stderr.write(f"to go on, in another terminal: {command}\n")
         sys.stderr.flush()
 
     yield show

@@ -1,0 +1,57 @@
+"""The lines below a step in the live view: its error, the command that it waits for, its child."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .step_details import Scene, Segment, error_words, is_wide
+from .symbols import STYLES
+from .waits import answer, child_words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from .snapshot import StepShape
+
+# What finds room first: failures, what a person is asked to do, children, errors to be retried.
+FAILURE, QUESTION, CHILD, ERROR = range(4)
+MOST_QUESTIONS = 3
+
+
+def notes(steps: Sequence[StepShape], around: Scene, spare: int) -> dict[str, list[Segment]]:
+    """Choose the lines below these steps, at most so many in all."""
+    found = [
+        (rank, place, step["slug"], segment)
+        for step in steps
+        for place, (rank, segment) in enumerate(_of_step(step, around))
+    ]
+    wanted = sorted(found, key=lambda each: each[0])[: max(spare, 0)]
+    chosen: dict[str, list[Segment]] = {}
+    for _, _, slug, segment in sorted(wanted, key=lambda each: each[1]):
+        chosen.setdefault(slug, []).append(segment)
+    return chosen
+
+
+def urgent(steps: Sequence[StepShape], around: Scene) -> list[Segment]:
+    """List the lines that must be read: failures, and what a person is asked to do."""
+    return [
+        segment for step in steps for rank, segment in _of_step(step, around) if rank <= QUESTION
+    ]
+
+
+def _of_step(step: StepShape, around: Scene) -> Iterator[tuple[int, Segment]]:
+    failed = step["status"] == "failed"
+    words = error_words(step, around.errors.get(step["slug"]))
+    if words and (failed or step["status"] in {"started", "skipped"}):
+        style = STYLES[around.kind(step)] if failed else STYLES["failed"]
+        yield (FAILURE if failed else ERROR, (words, style))
+    waits = step["waits"]
+    if waits and waits["kind"] == "event":
+        yield QUESTION, (answer(around.run_id, step["slug"], waits["event"] or ""), "bold")
+    dot = f" {around.frame.look.dot} "
+    if step["child"] and step["status"] == "waiting":
+        style = STYLES["failed"] if step["child"]["status"] == "failed" else ""
+        yield CHILD, (child_words(step["child"], of_many=is_wide(step), dot=dot), style)
+    for each in step["awaited"][:MOST_QUESTIONS]:
+        command = answer(each["run_id"], each["step"], each["event"])
+        yield QUESTION, (command, "bold")

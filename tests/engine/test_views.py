@@ -1,0 +1,130 @@
+"""What a snapshot says of runs that wait, repeat and have children; who works for a run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from tests.engine.driver import a_child, a_step, a_wait, done, literal
+
+if TYPE_CHECKING:
+    from tests.engine.driver import Engine
+
+NOON = "2036-01-01 12:00:00Z"
+
+
+def test_edges_and_bounds_are_those_of_the_flow(engine: Engine) -> None:
+    """Which outcome is asked of which dependency, how many at once, how many may fail, where."""
+    each = a_step("a", map=literal([1]), max_parallel=3, tolerate={"percent": 5}, queue="fast")
+    catch = a_step() | {"depends_on": {"a": "failure", "each": "any"}}
+    engine.deploy("flow", {"a": a_step(), "each": each, "catch": catch})
+
+    a, wide, last = engine.snapshot(engine.start("flow"))["steps"]
+
+    assert (a["queue"], a["max_parallel"], a["tolerate"], a["repeat"]) == ("flow", None, None, None)
+    assert (wide["queue"], wide["max_parallel"], wide["tolerate"]) == ("fast", 3, {"percent": 5})
+    assert (wide["edges"], last["edges"]) == ({"a": "success"}, {"a": "failure", "each": "any"})
+
+
+def test_a_repeated_step_says_when_it_is_called_again(engine: Engine) -> None:
+    """Between two calls; not while it is called."""
+    repeat = {"until": literal(False), "every": 10_000, "max": 5}
+    engine.deploy("flow", {"poll": a_step(repeat=repeat)})
+    engine.now(NOON)
+    run = engine.start("flow")
+    (task,) = engine.claim("flow")
+    engine.report(done(task))
+
+    between = engine.snapshot(run)["steps"][0]
+    engine.now("2036-01-01 12:00:10Z")
+    engine.claim("flow")
+    during = engine.snapshot(run)["steps"][0]
+
+    assert (between["iteration"], between["retry_at"]) == (1, "2036-01-01T12:00:10+00:00")
+    assert between["repeat"] == {"every": 10_000, "max": 5}
+    assert (during["iteration"], during["retry_at"]) == (1, None)
+
+
+def test_a_step_shows_the_child_that_goes_on_and_what_it_asks(engine: Engine) -> None:
+    """Through all levels: the event that a grandchild waits for stands at the step."""
+    engine.deploy("leaf", {"work": a_step(), "ok": a_wait("work", wait={"event": "go"})})
+    engine.deploy("middle", {"leaf": a_child("leaf")})
+    empty = {"ast": ["dict"], "paths": []}
+    engine.deploy("top", {"middle": a_child("middle", map=literal([1, 2]), with_=empty)})
+    run = engine.start("top")
+    for _ in range(4):
+        engine.work("leaf")
+
+    (step,) = engine.snapshot(run)["steps"]
+
+    assert step["child"]["id"] in step["children"]
+    assert step["child"]["steps"] == {"total": 1, "completed": 0}
+    assert [(each["flow"], each["step"], each["event"]) for each in step["awaited"]] == [
+        ("leaf", "ok", "go")
+    ] * 2
+    for each in step["awaited"]:
+        engine.call("send_event", each["run_id"], "go")
+    for _ in range(4):
+        engine.work("leaf")
+    (step,) = engine.snapshot(run)["steps"]
+    assert (step["status"], step["awaited"], step["child"]["status"]) == (
+        "completed",
+        [],
+        "completed",
+    )
+
+
+def test_a_failed_child_is_the_one_that_is_shown(engine: Engine) -> None:
+    """Once none goes on."""
+    engine.deploy("child", {"work": a_step(retry={"max_attempts": 1})}, input={"n": {}})
+    with_n = {"ast": ["dict", "n", ["path", "item"]], "paths": ["item"]}
+    engine.deploy(
+        "top", {"each": a_child("child", map=literal([1, 2, 3]), with_=with_n, tolerate=1)}
+    )
+    run = engine.start("top")
+    engine.claim("nobody")
+    for task in engine.claim("child"):
+        engine.report(
+            {**done(task), "outcome": "fatal", "error": {"type": "Broken", "message": "it broke"}}
+            if task["index"] == 0 and engine.call("run_input", task["run"]) == {"n": 2}
+            else done(task)
+        )
+    engine.claim("nobody")
+
+    (step,) = engine.snapshot(run)["steps"]
+
+    assert step["status"] == "completed"
+    assert (step["child"]["index"], step["child"]["status"]) == (1, "failed")
+    assert step["child"]["error"]["message"] == "it broke"
+
+
+def test_the_workers_of_a_run_are_counted_by_queue(engine: Engine) -> None:
+    """Those that serve all queues, those that serve this one; not those that have gone."""
+    engine.deploy("flow", {"a": a_step(), "b": a_step(queue="fast")})
+    run = engine.start("flow")
+    one, gone = str(uuid4()), str(uuid4())
+    engine.call("register_worker", one, ["other", "fast"], "{}")
+    engine.call("register_worker", gone, ["fast"], "{}")
+    engine.call("stop_worker", gone)
+    both = engine.call("run_workers", run)
+    engine.call("stop_worker", engine.worker)  # it serves all queues
+
+    assert both == {"flow": 1, "fast": 2}
+    assert engine.call("run_workers", run) == {"flow": 0, "fast": 1}
+
+
+def test_a_task_whose_handler_nobody_has_says_since_when(engine: Engine) -> None:
+    """A worker that refuses it leaves its mark; one that has the handler removes it."""
+    engine.deploy("flow", {"a": a_step()})
+    engine.now(NOON)
+    run = engine.start("flow")
+    (step,) = engine.snapshot(run)["steps"]
+
+    engine.claim("flow", refused=[step["handler"]])
+    refused = engine.snapshot(run)["steps"][0]["refused_at"]
+    engine.now("2036-01-01 12:00:02Z")
+    engine.claim("flow")
+
+    assert step["refused_at"] is None
+    assert refused == "2036-01-01T12:00:00+00:00"
+    assert engine.snapshot(run)["steps"][0]["refused_at"] is None
