@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from .options import Options
 
+LEAST = 8  # columns that a flexible column keeps
+
 COLORS = {
     "completed": "green",
     "started": "cyan",
@@ -71,12 +73,13 @@ def write_table(columns: Sequence[Column], rows: Iterable[Sequence[str]], option
     table = [[one_line(cell) for cell in row] for row in rows]
     if not table:
         options.note("none found")
+    terminal = shutil.get_terminal_size().columns
     if sys.stdout.isatty():
-        columns, table = _without_empty(columns, table)
+        columns, table = _fitting(*_without_empty(columns, table), terminal)
     titles = [column.title for column in columns]
     widths = [max(map(cells, column)) for column in zip(titles, *table, strict=True)]
     if sys.stdout.isatty():
-        _narrow(widths, columns, shutil.get_terminal_size().columns)
+        _narrow(widths, columns, terminal)
     colored = options.colored(sys.stdout)
     sys.stdout.write(_row(titles, columns, widths, style={"bold": True} if colored else None))
     for row in table:
@@ -95,11 +98,29 @@ def _without_empty(
     return [columns[number] for number in kept], [[row[number] for number in kept] for row in table]
 
 
+def _fitting(
+    columns: Sequence[Column], table: list[list[str]], terminal: int
+) -> tuple[list[Column], list[list[str]]]:
+    """Leave out the last flexible columns where even narrow ones have no room."""
+    kept = list(range(len(columns)))
+
+    def least(number: int) -> int:
+        width = max(cells(text) for text in (columns[number].title, *(r[number] for r in table)))
+        return min(width, LEAST) if columns[number].flexible else width
+
+    while sum(least(number) + 2 for number in kept) - 2 > terminal:
+        flexible = [number for number in kept if columns[number].flexible]
+        if not flexible:
+            break
+        kept.remove(flexible[-1])
+    return [columns[number] for number in kept], [[row[number] for number in kept] for row in table]
+
+
 def _narrow(widths: list[int], columns: Sequence[Column], terminal: int) -> None:
     over = sum(widths) + 2 * (len(widths) - 1) - terminal
     for number, column in enumerate(columns):
         if column.flexible and over > 0:
-            cut = min(over, max(widths[number] - 8, 0))
+            cut = min(over, max(widths[number] - LEAST, 0))
             widths[number] -= cut
             over -= cut
 

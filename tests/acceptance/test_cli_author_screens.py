@@ -103,6 +103,28 @@ def test_a_long_change_is_laid_below_each_other(shell: Shell) -> None:
     ]
 
 
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_versions_fit_on_the_terminal(tmp_path: Path, database: str, width: int) -> None:
+    """A narrow one shows fewer columns, and these in full rows."""
+    shell = Shell(tmp_path, database)
+    subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
+    shell.write("order.yaml", FLOW)
+    identity = ["-c", "user.name=Augusta Ada King, Countess of Lovelace", "-c", "user.email=a@b"]
+    for command in (["add", "."], [*identity, "commit", "--quiet", "--message=order"]):
+        subprocess.run(["git", "-C", str(tmp_path), *command], check=True)
+    shell("compile", "order.yaml")
+    screen = Screen(shell, "versions", "order", width=width)
+    try:
+        assert screen.to_the_end() == 0
+    finally:
+        screen.close()
+
+    head, row = (line for line in screen.lines if line.strip())
+    assert max(cells(head), cells(row)) <= width
+    assert "AUTHOR" in head
+    assert ("BY" in head) is (width >= 80)
+
+
 def test_watching_clears_a_terminal_and_ends_with_ctrl_c(tmp_path: Path) -> None:
     """The frame of the last save stands alone on the screen; exit 130."""
     shell = Shell(tmp_path)

@@ -190,8 +190,8 @@ def test_versions_show_commit_and_author(tmp_path: Path, database: str) -> None:
     }
     assert dirty["git"]["dirty"] is True
     head, *lines = shell("versions", "order").out.splitlines()
-    assert head.split()[-2:] == ["COMMIT", "AUTHOR"]
-    assert [re.split(" {2,}", line)[-2:] for line in lines] == [
+    assert head.split()[-3:] == ["COMMIT", "AUTHOR", "BY"]
+    assert [re.split(" {2,}", line)[-3:-1] for line in lines] == [
         [f"{first[:8]}+ main", "Ada Lovelace"],
         [f"{first[:8]} main", "Ada Lovelace"],
     ]

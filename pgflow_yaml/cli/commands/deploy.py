@@ -135,9 +135,9 @@ def versions_command(options: Options, *, flow: str) -> None:
         (Column("ACTIVE"), lambda version: "active" if version["active"] else ""),
         (Column("RUNS", flexible=True), lambda version: _counts(version["runs"])),
         (Column("CREATED"), lambda version: when(version["created_at"])),
-        (Column("BY", flexible=True), lambda version: version["created_by"] or ""),
         (Column("COMMIT", flexible=True), lambda version: _commit(version["git"])),
         (Column("AUTHOR", flexible=True), lambda version: (version["git"] or {}).get("author", "")),
+        (Column("BY", flexible=True), lambda version: version["created_by"] or ""),
     ]
     write_list(found, columns, options)
 
