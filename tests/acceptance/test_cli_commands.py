@@ -81,7 +81,7 @@ def test_init_writes_a_project_that_runs(tmp_path: Path, database: str) -> None:
     assert (tmp_path / "hello_handlers.py").read_text() == "mine"
 
 
-@pytest.mark.parametrize("kind", ["etl", "saga"])
+@pytest.mark.parametrize("kind", ["etl", "approval", "saga"])
 def test_each_template_is_a_project_that_runs(kind: str, tmp_path: Path, database: str) -> None:
     """Valid with its handlers, its tests pass, and so do the commands that it names."""
     shell = Shell(tmp_path, database)

@@ -1,0 +1,223 @@
+"""`pgflow-yaml test`: waits, polling and child runs in virtual time, and what never comes."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.acceptance.shell import Shell
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RELEASE = """\
+flow: release
+steps:
+  build:
+    handler: app.build
+  approve:
+    wait: {event: approval}
+    depends_on: [build]
+  rest:
+    wait: {for: 3d}
+    depends_on: [approve]
+  deploy:
+    flow: region
+    map: [eu, us]
+    depends_on: [rest]
+    with: {region: "${{ item }}"}
+  healthy:
+    handler: app.healthy
+    depends_on: [deploy]
+    repeat: {until: output.ready, every: 1h, max: 48}
+finally:
+  note:
+    handler: app.note
+    with: {status: "${{ run.status }}", started: "${{ run.started_at }}"}
+"""
+REGION = """\
+flow: region
+input: {region: {type: string}}
+steps:
+  push:
+    handler: app.push
+    with: {region: "${{ input.region }}"}
+"""
+HANDLERS = """\
+import time
+
+def build():
+    return "image"
+
+def push(region):
+    return f"pushed to {region}"
+
+def healthy(outputs, ctx):
+    return {"ready": ctx.iteration == 2}
+
+def note(status, started):
+    return f"{status}, {started}"
+"""
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    """A project with a flow that waits, and the flow that it runs."""
+    shell = Shell(tmp_path_factory.mktemp("project"))
+    shell.write("pyproject.toml", "")
+    shell.write("release.flow.yaml", RELEASE)
+    shell.write("region.flow.yaml", REGION)
+    shell.write("app.py", HANDLERS)
+    return shell
+
+
+def played(shell: Shell, case: str, *, expect: int = 0, head: str = "") -> dict[str, Any]:
+    """Play one case, written as flow-style YAML; its result."""
+    shell.write("release.test.yaml", f"flow: release\n{head}cases:\n  one: {case}\n")
+    found: dict[str, Any] = shell("test", "--json", expect=expect).json["files"][0]
+    assert found["diagnostics"] == []
+    return dict(found["cases"][0])
+
+
+def test_days_and_rounds_pass_at_once(shell: Shell) -> None:
+    """Hours until the approval, three days of rest, two rounds an hour apart; real handlers."""
+    case = """
+      mocks: {approve: {event: {ok: true}, sleep: 5h}}
+      now: "2031-05-01T00:00:00Z"
+      expect:
+        outputs:
+          approve: {ok: true}
+          deploy: [{push: pushed to eu}, {push: pushed to us}]
+          note: "completed, 2031-05-01T00:00:00.000000Z"
+        steps: {healthy: {iteration: 2, attempts: 1}}
+    """
+    began = time.monotonic()
+
+    assert played(shell, case)["status"] == "passed"
+    assert time.monotonic() - began < 20
+
+
+def test_steps_of_a_child_flow_can_be_mocked(shell: Shell) -> None:
+    """Below the step that runs it; its other steps stay as they are."""
+    case = """
+      mocks: {approve: {approve: {by: ann}}, deploy: {mocks: {push: {raises: Full}}}}
+      expect: {status: failed, error: ChildFailed, outputs: {approve: {by: ann}}}
+    """
+
+    assert played(shell, case)["status"] == "passed"
+
+
+def test_a_child_flow_can_be_mocked_as_a_whole(shell: Shell) -> None:
+    """An outcome in place of its runs, by item where they differ; what it was given is seen."""
+    case = """
+      mocks:
+        approve: {approve: true}
+        deploy: {output: done, items: {"1": [{raises: Full}]}}
+      expect: {error: Full, steps: {deploy: {with: {region: us}, items: [completed, failed]}}}
+    """
+
+    found = played(shell, case)
+
+    assert found["diagnostics"] == []
+
+
+def test_a_rejection_is_a_failure_without_another_try(shell: Shell) -> None:
+    """With who said it and why."""
+    case = """
+      mocks: {approve: {reject: {by: bob, comment: too late}}}
+      expect:
+        status: failed
+        error: {type: Rejected, message: "rejected by bob: too late"}
+        outputs: {note: "failed, 2030-01-01T00:00:00.000000Z"}
+    """
+
+    assert played(shell, case)["status"] == "passed"
+
+
+def test_a_run_in_which_nothing_can_happen_is_told_why(shell: Shell) -> None:
+    """The event that no mock sends, and who waits behind it; in a moment, not after a timeout."""
+    found = played(shell, "{expect: {status: completed}}", expect=1)
+
+    message = found["diagnostics"][0]["message"]
+    assert found["diagnostics"][0]["code"] == "PF521"
+    assert 'step "approve" waits for event "approval", which no mock sends' in message
+    assert 'step "rest" waits for "approve"' in message
+
+
+def test_a_mock_that_takes_too_long_times_out(shell: Shell) -> None:
+    """`sleep` is time of the run: longer than the step's timeout, it is an attempt that failed."""
+    head = (
+        "mocks: {approve: {approve: true}, deploy: {output: 1}, healthy: {output: {ready: true}}}\n"
+    )
+    case = """
+      mocks: {build: [{sleep: 2m}, {sleep: 30s, output: slow}]}
+      expect: {attempts: {build: 2}, outputs: {build: slow}}
+    """
+
+    assert played(shell, case, head=head)["status"] == "passed"
+
+
+def test_a_handler_that_asks_for_a_later_try_is_given_it(shell: Shell) -> None:
+    """RetryLater with its delay, PermanentError without any further attempt."""
+    head = (
+        "mocks: {approve: {approve: true}, deploy: {output: 1}, healthy: {output: {ready: true}}}\n"
+    )
+    later = """
+      mocks: {build: [{raises: {type: RetryLater, delay: 2d}}, real]}
+      expect: {attempts: {build: 2}, outputs: {build: image}}
+    """
+    never = """
+      mocks: {build: {raises: {type: PermanentError, message: no}}}
+      expect: {attempts: {build: 1}, error: {type: PermanentError, message: no}}
+    """
+
+    assert played(shell, later, head=head)["status"] == "passed"
+    assert played(shell, never, head=head)["status"] == "passed"
+
+
+def test_two_runs_of_a_case_are_the_same(shell: Shell) -> None:
+    """The clock and the jitter of retries are the test's: so are the times that a run sees."""
+    head = (
+        "mocks: {approve: {approve: true}, deploy: {output: 1}, healthy: {output: {ready: true}}}\n"
+    )
+    case = """
+      mocks: {build: [{raises: A}, {raises: A}, real], note: {output: 1}}
+      expect: {outputs: {build: x}}
+    """
+
+    first, second = (played(shell, case, head=head, expect=1)["diagnostics"] for _ in range(2))
+
+    assert first == second
+
+
+def test_watch_tests_again_when_a_handler_changes(shell: Shell) -> None:
+    """In a new process, so that the change is seen."""
+    shell.write(
+        "region.test.yaml",
+        "flow: region\ncases:\n  one:\n    input: {region: eu}\n"
+        "    expect: {output: {push: pushed to eu}}\n",
+    )
+    running = shell.start("test", "region.test.yaml", "--watch")
+    try:
+        assert running.stdout is not None
+        assert running.stdout.readline().startswith("✓")
+        running.stdout.readline()
+        shell.write("app.py", HANDLERS.replace("pushed to", "sent to"))
+
+        assert running.stdout.readline().startswith("✗")
+    finally:
+        running.kill()
+        running.communicate()
+        shell.write("app.py", HANDLERS)
+
+
+def test_the_database_of_the_user_is_not_touched(tmp_path: Path, database: str) -> None:
+    """Whatever DATABASE_URL names: tests make databases on a server of their own."""
+    shell = Shell(tmp_path, database)
+    shell("init")
+
+    shell("test")
+
+    assert shell("flows", "--json").json == []
