@@ -5,6 +5,7 @@ Git is given a list of arguments and never a shell (S-17); a revision is made a 
 
 from __future__ import annotations
 
+import os
 import shutil
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from pgflow_yaml.model import Json
 
 _SECONDS = 5
+# Set while git runs a hook: they name its repository, and we ask about that of a file.
+_OF_A_HOOK = frozenset({"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"})
 
 
 def facts(file: Path) -> dict[str, Json] | None:
@@ -23,6 +26,7 @@ def facts(file: Path) -> dict[str, Json] | None:
 
     None outside of a repository, and in one without a commit.
     """
+    file = file.resolve()
     folder = file if file.is_dir() else file.parent
     found = _git(folder, "log", "-1", "--no-show-signature", "--format=%H%n%an")
     if not found:
@@ -41,7 +45,8 @@ def facts(file: Path) -> dict[str, Json] | None:
 
 def at_revision(file: Path, revision: str) -> bytes:
     """Return what a file held at a revision of its repository; raises NotFound."""
-    folder = file.parent
+    real = file.resolve()
+    folder = real.parent
     if not folder.is_dir():
         raise NotFound(f'there is no folder "{folder}"')
     if shutil.which("git") is None:
@@ -54,7 +59,7 @@ def at_revision(file: Path, revision: str) -> bytes:
         commit = _git(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", wanted)
     if not commit:
         raise NotFound(f'there is no revision "{revision}" in the repository of "{file}"')
-    done = _run(folder, "cat-file", "blob", f"{commit}:./{file.name}")
+    done = _run(folder, "cat-file", "blob", f"{commit}:./{real.name}")
     if done is None:
         raise NotFound(f'"{file}" did not exist at revision "{revision}"')
     return done
@@ -70,8 +75,9 @@ def _run(folder: Path, *arguments: str) -> bytes | None:
     import subprocess
 
     command = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
+    env = {name: value for name, value in os.environ.items() if name not in _OF_A_HOOK}
     try:
-        done = subprocess.run(command, capture_output=True, check=False, timeout=_SECONDS)
+        done = subprocess.run(command, capture_output=True, check=False, timeout=_SECONDS, env=env)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout if done.returncode == 0 else None

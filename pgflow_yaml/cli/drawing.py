@@ -119,4 +119,4 @@ def show(path: Path) -> None:
 
 
 def _pen(look: Look) -> Pen:
-    return Pen(symbols={**look.symbols, "waiting": look.symbols["created"]}, ascii=look is ASCII)
+    return Pen(symbols=look.symbols, ascii=look is ASCII)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -74,6 +74,30 @@ def test_a_file_is_read_at_a_revision(file: Path) -> None:
 
     assert git.at_revision(file, "HEAD~1") == b"one"
     assert git.at_revision(file, "trunk") == b"two"
+
+
+def test_a_link_leads_to_the_repository_of_its_file(file: Path, tmp_path_factory: Any) -> None:
+    """It is the file that has a history."""
+    link = tmp_path_factory.mktemp("elsewhere") / "link.yaml"
+    link.symlink_to(file)
+
+    assert git.at_revision(link, "HEAD~1") == b"one"
+    assert git.facts(link) == git.facts(file)
+
+
+def test_a_hook_of_another_repository_changes_nothing(
+    file: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Git names its own repository to its hooks; the file's is asked all the same."""
+    other = tmp_path_factory.mktemp("other")
+    run_git(other, "init", "--quiet")
+    facts = git.facts(file)
+
+    monkeypatch.setenv("GIT_DIR", str(other / ".git"))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(other / ".git" / "index"))
+
+    assert git.facts(file) == facts
+    assert git.at_revision(file, "HEAD~1") == b"one"
 
 
 @pytest.mark.parametrize("revision", ["nowhere", "", "--help", "HEAD:a flow.yaml", "HEAD~9"])
