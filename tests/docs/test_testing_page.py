@@ -33,7 +33,7 @@ def test_the_example_passes_as_it_is_printed(tmp_path: Path) -> None:
 
     said = shell("test").out
 
-    shown = PAGE.partition("\n```\n")[2].partition("```")[0]
+    shown = "✓" + PAGE.partition("\n```\n✓")[2].partition("```")[0]
     assert TIME.sub("", said).partition(" in ")[0] == TIME.sub("", shown).partition(" in ")[0]
 
 
