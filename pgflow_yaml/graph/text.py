@@ -203,7 +203,10 @@ def _table(drawing: Drawing, width: int, pen: Pen) -> Iterator[Line]:
 
 def _sources(drawing: Drawing) -> dict[str, list[str]]:
     """Each node with the names of what it comes after."""
-    shown = {node.slug: safe(node.label) for node in drawing.nodes}
+    shown = {
+        node.slug: safe(node.notes[0] if node.folded and node.notes else node.label)
+        for node in drawing.nodes
+    }
     found: dict[str, list[str]] = {slug: [] for slug in shown}
     for edge in drawing.edges:
         kind = "" if edge.kind == "success" else f" ({edge.kind})"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @command("diff", example="pgflow-yaml diff hello.flow.yaml")
-@click.argument("file")
+@click.argument("file", metavar="FILE", type=click.Path())
 @click.option(
     "--against", metavar="REVISION", help="Compare with the file at this git revision instead."
 )

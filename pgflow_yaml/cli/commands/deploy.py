@@ -55,7 +55,7 @@ def migrate_command(options: Options, *, dry_run: bool, status: bool) -> None:
 
 
 @command("compile", example="pgflow-yaml compile hello.flow.yaml")
-@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path())
 @click.option("--dry-run", is_flag=True, help="Say what would change, change nothing.")
 @click.option("--no-activate", is_flag=True, help="Store the version, leave the active one.")
 @pass_options

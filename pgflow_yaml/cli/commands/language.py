@@ -42,8 +42,15 @@ def schema_command(options: Options, *, output: Path | None) -> None:
         options.note(f"wrote {output}")
 
 
+def _codes(_ctx: click.Context, _param: click.Parameter, begun: str) -> list[str]:
+    """Complete a code in the shell."""
+    from pgflow_yaml.explanations import EXPLANATIONS
+
+    return [code for code in EXPLANATIONS if code.startswith(begun.upper())]
+
+
 @command("explain", example="pgflow-yaml explain PF203")
-@click.argument("code", required=False)
+@click.argument("code", required=False, shell_complete=_codes)
 @pass_options
 def explain_command(options: Options, *, code: str | None) -> None:
     """Say what the code of a finding means, with an example; without CODE, list all codes."""

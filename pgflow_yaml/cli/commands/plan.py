@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @command("plan", example="pgflow-yaml plan hello.flow.yaml --input name=Ada")
-@click.argument("file")
+@click.argument("file", metavar="FILE", type=click.Path())
 @click.option("--input", "inputs", metavar="INPUT", multiple=True, help=INPUT_HELP)
 @pass_options
 def plan_command(options: Options, *, file: str, inputs: Sequence[str]) -> None:

@@ -26,7 +26,7 @@ LABEL_HELP = "For finding the run again: `runs --label` (repeated)."
 
 
 @command("run", example="pgflow-yaml run hello.flow.yaml --input name=Ada")
-@click.argument("flows", metavar="FILE... or FLOW", nargs=-1, required=True)
+@click.argument("flows", metavar="FILE... or FLOW", nargs=-1, required=True, type=click.Path())
 @click.option("--input", "inputs", metavar="INPUT", multiple=True, help=INPUT_HELP)
 @click.option("--key", help="Start once: the same key again is the same run.")
 @label_option("--label", text=LABEL_HELP)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @command("validate", example="pgflow-yaml validate hello.flow.yaml --import")
-@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path())
 @click.option(
     "--format", "form", type=click.Choice(("text", "github", "json")), help="How to tell."
 )
