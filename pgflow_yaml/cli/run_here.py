@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pgflow_yaml.worker import Worker
 
     from .database import Database
+    from .live.end_screen import Picture
     from .options import Options
 
 HINT = "Ctrl-C stops the worker in here; the run is kept"
@@ -76,6 +77,7 @@ class Chosen:
     version: str
     definition: Mapping[str, Any]
     places: Callable[[], Mapping[str, str]]
+    picture: Picture
 
 
 def run_here(request: Request, options: Options) -> int:
@@ -109,7 +111,12 @@ def run_here(request: Request, options: Options) -> int:
             return 0
         view = view_for(options, out, hint=HINT)
         followed = Followed(
-            run_id=run_id, view=view, out=out, timeout=timeout, places=chosen.places
+            run_id=run_id,
+            view=view,
+            out=out,
+            timeout=timeout,
+            places=chosen.places,
+            picture=chosen.picture,
         )
         set_up_logs(options, shown_elsewhere=("failed", "timeout", "stop"))
         queues = store.queues_of(chosen.name, str(started["version"]))
@@ -153,6 +160,7 @@ def _deploy(store: Store, loaded: Sequence[Loaded], *, place: Database, options:
         )
     first = loaded[0]
     assert first.definition is not None
+    from .flow_files.diagnostics import error_frame
     from .flow_files.handler_checks import step_places
 
     return Chosen(
@@ -160,18 +168,26 @@ def _deploy(store: Store, loaded: Sequence[Loaded], *, place: Database, options:
         version=first.definition.version,
         definition=first.definition.body,
         places=partial(step_places, first.file, first.source),
+        picture=partial(error_frame, first.file, first.source),
     )
 
 
 def _active(store: Store, name: str, settings: Settings) -> Chosen:
     """Take the active version of a flow, if its handlers can be called from here."""
+    from .flow_files.diagnostics import error_frame
     from .flow_files.handler_checks import handler_findings
 
     found = active(store, name)
     wrong = handler_findings(found["source"], found["definition"], settings)
     if wrong:
         raise InvalidFlow(f"{name}@{found['version']}", found["source"], wrong)
-    return Chosen(name=name, version=found["version"], definition=found["definition"], places=dict)
+    return Chosen(
+        name=name,
+        version=found["version"],
+        definition=found["definition"],
+        places=dict,
+        picture=partial(error_frame, f"{name}@{found['version']}", found["source"]),
+    )
 
 
 def _detached(started: Mapping[str, Any], options: Options) -> str:

@@ -14,6 +14,7 @@ from pgflow_yaml.errors import Diagnostic, InvalidFlow
 from pgflow_yaml.model import Defaults, Flow
 from pgflow_yaml.source import Document, MappingNode
 from pgflow_yaml.validation.children import check_flows, children_of, is_given
+from pgflow_yaml.validation.error_places import error_finding
 from pgflow_yaml.validation.fields import build_input, build_input_schema, fields_of
 from pgflow_yaml.validation.formulas import Formulas
 from pgflow_yaml.validation.knobs import boolean, check_timeouts, duration, read_retry
@@ -24,7 +25,7 @@ from pgflow_yaml.validation.steps import Known, build_steps, known_names
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Checked", "check", "check_flows", "children_of", "is_given"]
+__all__ = ["Checked", "check", "check_flows", "children_of", "error_finding", "is_given"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,8 +14,10 @@ from pgflow_yaml.cli.options import Options, command, label_option, pass_options
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pgflow_yaml.cli.live.end_screen import Picture
     from pgflow_yaml.cli.live.snapshot import Snapshot
     from pgflow_yaml.cli.output import CellsOf
+    from pgflow_yaml.store import Store
 
 STATUSES = ("started", "completed", "failed", "cancelled")
 RUNS_SHOWN = 20
@@ -99,11 +101,13 @@ def show_command(options: Options, *, run: str, step: str | None, why: bool, ite
     """
     from pgflow_yaml.cli import lookup, show_page
     from pgflow_yaml.cli.database import connected
+    from pgflow_yaml.cli.live.end_screen import expression
     from pgflow_yaml.cli.output import write_json, write_lines
 
     with connected(options) as store:
         snapshot = lookup.snapshot(store, lookup.run_id(store, run), items=items)
         workers = store.run_workers(snapshot["run"]["id"]) if why else {}
+        picture = _picture_of_errors(store, snapshot)
     if step is not None:
         lookup.step(snapshot, step)
     if why:
@@ -126,7 +130,27 @@ def show_command(options: Options, *, run: str, step: str | None, why: bool, ite
     for each in chosen:
         errors = [error for error in snapshot["errors"] if error["step"] == each["slug"]]
         about = show_page.about_step(each, errors, items=items, most=most)
+        about += expression(each["slug"], each["error"], picture)
         write_lines([[], *about] if step is None else about, sys.stdout, options)
+
+
+def _picture_of_errors(store: Store, snapshot: Snapshot) -> Picture:
+    """Show expressions without a value in the stored text; it is read only if there are any."""
+    from functools import partial
+
+    from pgflow_yaml.cli.flow_files.diagnostics import error_frame
+    from pgflow_yaml.cli.live.end_screen import no_picture
+
+    run = snapshot["run"]
+    errors = [step["error"] for step in snapshot["steps"]]
+    if not any(error and error["type"] == "ExpressionError" for error in errors):
+        return no_picture
+    found = store.get_definition(run["flow"], run["version"])
+    return (
+        partial(error_frame, f"{run['flow']}@{run['version']}", found["source"])
+        if found
+        else no_picture
+    )
 
 
 def _write_why(

@@ -61,6 +61,18 @@ def frame(finding: Diagnostic, checked: Loaded, stream: TextIO, *, options: Opti
     return _painted(text, finding) if options.colored(stream) else text
 
 
+def error_frame(file: str, source: str, step: str | None, message: str) -> list[str]:
+    """Show where the expression stands that had no value in a run; nothing if that is not known."""
+    from pgflow_yaml.frames import render
+    from pgflow_yaml.validation import error_finding
+
+    finding = error_finding(source, step=step, message=message)
+    if finding is None:
+        return []
+    look = look_for(sys.stderr.encoding)
+    return render(finding, file=file, source=source).replace("│", look.rule).split("\n")
+
+
 def write_github(files: Iterable[Loaded], stream: IO[str]) -> None:
     """Write annotations as GitHub Actions reads them from either stream."""
     for checked in files:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from pgflow_yaml.cli.text import cells, compact, duration, error_text, fit, moment, one_line, plural
 
@@ -14,7 +15,7 @@ from .symbols import UNICODE, Look
 from .waits import action_words
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from .snapshot import FailedAttempt, RunShape, Snapshot, StepShape
 
@@ -24,6 +25,13 @@ _FRAME = re.compile(
 )
 
 Line = list[Segment]
+Picture = Callable[[str | None, str], Sequence[str]]
+"""From a step and the message of its ExpressionError to lines that show the expression."""
+
+
+def no_picture(_step: str | None, _message: str) -> Sequence[str]:
+    """Show nothing: the text of the flow is not at hand."""
+    return ()
 
 
 def ended(
@@ -32,6 +40,7 @@ def ended(
     errors: Sequence[FailedAttempt],
     width: int,
     places: Mapping[str, str],
+    picture: Picture = no_picture,
     folder: str,
     look: Look = UNICODE,
 ) -> list[Line]:
@@ -49,10 +58,13 @@ def ended(
     for step in failed[:MOST_STEPS]:
         own = [error for error in errors if error["step"] == step["slug"]]
         lines += _of_step(step, own, folder=folder, width=width)
-        if step["slug"] in places:
+        if shown := expression(step["slug"], own[-1] if own else step["error"], picture):
+            lines += shown
+        elif step["slug"] in places:
             lines.append([(f"   {one_line(places[step['slug']])}", "cyan")])
     if not failed and (reason := run_error(run)):
         lines.append([(f"   {fit(reason, LONGEST_MESSAGE)}", "red")])
+        lines += expression(None, run["error"], picture)
     if len(failed) > MOST_STEPS:
         lines.append([(f"   and {plural(len(failed) - MOST_STEPS, 'more failed step')}", "")])
     lines += [
@@ -92,6 +104,17 @@ def _run_ends_with(run: RunShape, failed: Sequence[StepShape]) -> list[StepShape
 
 def _name(run: RunShape) -> str:
     return f"{one_line(run['flow'])} {run['id'][:8]}"
+
+
+def expression(slug: str | None, error: Mapping[str, Any] | None, picture: Picture) -> list[Line]:
+    """Show the expression that had no value, if that is what went wrong and the text is known."""
+    if error is None or error["type"] != "ExpressionError":
+        return []
+    shown = picture(slug, error["message"])
+    if not shown:
+        return []
+    place = one_line(shown[0].partition(": error[")[0])
+    return [[(f"   {place}", "cyan")], *([(f"   {line}", "")] for line in shown[1:])]
 
 
 def _headline(run: RunShape, failed: Sequence[StepShape], look: Look) -> Line:

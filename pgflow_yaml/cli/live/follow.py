@@ -17,7 +17,7 @@ from pgflow_yaml.cli.lookup import snapshot
 from pgflow_yaml.cli.output import write_lines
 from pgflow_yaml.cli.text import clean, layout, plural
 
-from .end_screen import ended, in_spite_of
+from .end_screen import Picture, ended, in_spite_of, no_picture
 from .symbols import look_for
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ class Followed:
     out: IO[str]
     timeout: float | None = None
     places: Callable[[], Mapping[str, str]] = dict
+    picture: Picture = no_picture
 
 
 def to_its_end(
@@ -139,6 +140,7 @@ def _conclude(
             errors=errors,
             width=width,
             places=followed.places(),
+            picture=followed.picture,
             folder=os.getcwd(),  # noqa: PTH109 (compared as text)
             look=look_for(sys.stderr.encoding),
         )

@@ -1,0 +1,105 @@
+"""Where in a flow's text the expression stands that had no value in a run."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from pgflow_yaml import expressions, source
+from pgflow_yaml.errors import Diagnostic
+from pgflow_yaml.source import Document, MappingNode, Node, ScalarNode, SequenceNode
+from pgflow_yaml.validation.names import ROOTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pgflow_yaml.errors import Span
+
+_PLACE = re.compile(r"(if|map|with|output|repeat\.until|retry\.if|wait\.for|wait\.until): ")
+_CULPRIT = re.compile(r"`([^`]+)`|\b([a-z_]+)\(\)")
+_TEMPLATE = re.compile(r"\$\{\{")
+
+
+def error_finding(text: str, *, step: str | None, message: str) -> Diagnostic | None:
+    """Turn an ExpressionError of a run into a finding in the text of its flow.
+
+    `step` is None for the flow's own `output`. The operator or function that the message names
+    tells one expression of several apart; else the caret is under all of them.
+    """
+    found = _PLACE.match(message)
+    keys = found[1].split(".") if found else ["with"]
+    document = source.parse(text)
+    node = _node(document.root, step, keys)
+    if node is None:
+        return None
+    candidates = list(_expressions(document, node))
+    culprits = _culprits(message)
+    named = [span for span, words in candidates if not culprits or culprits & words]
+    span = named[0] if len(named) == 1 else document.span(node)
+    owner = f'step "{step}"' if step is not None else "output"
+    said = message[found.end() :] if found else message
+    return Diagnostic(code="ExpressionError", message=f"{owner}: {said}", span=span)
+
+
+def _culprits(message: str) -> set[str]:
+    """Name the operators or the function that the message speaks of."""
+    if "division by zero" in message:
+        return {"/", "%"}
+    found = _CULPRIT.search(message)
+    return {found[1] or found[2]} if found else set()
+
+
+def _node(root: Node | None, step: str | None, keys: list[str]) -> Node | None:
+    holders: list[Node | None] = [root]
+    if step is not None and isinstance(root, MappingNode):
+        sections = [root.get("steps"), root.get("finally")]
+        holders = [each.get(step) if isinstance(each, MappingNode) else None for each in sections]
+        if keys[0] == "retry":
+            holders.append(root.get("defaults"))
+    for holder in holders:
+        node = holder
+        for key in keys:
+            node = node.get(key) if isinstance(node, MappingNode) else None
+        if node is not None:
+            return node
+    return None
+
+
+def _expressions(document: Document, node: Node) -> Iterator[tuple[Span, set[str]]]:
+    """Give each expression below a node: its place, and the operators and functions in it."""
+    if isinstance(node, MappingNode):
+        for _, value in node.entries.values():
+            yield from _expressions(document, value)
+    elif isinstance(node, SequenceNode):
+        for item in node.items:
+            yield from _expressions(document, item)
+    elif isinstance(node.value, str):
+        yield from _in_text(document, node)
+
+
+def _in_text(document: Document, node: ScalarNode) -> Iterator[tuple[Span, set[str]]]:
+    text = node.text
+    starts = [found.start() for found in _TEMPLATE.finditer(text)]
+    if not starts:
+        yield document.part(node, 0, len(text)), _words(text)
+    for start, following in zip(starts, [*starts[1:], len(text)], strict=False):
+        end = text.rfind("}}", start, following) + 2
+        if end > start:
+            yield document.part(node, start, end), _words(text[start:end])
+
+
+def _words(text: str) -> set[str]:
+    try:
+        tree = expressions.parse_expression(text, roots=ROOTS).ast
+    except expressions.InvalidExpression:
+        return set()
+    words: set[str] = set()
+    pending = [tree]
+    while pending:
+        part = pending.pop()
+        if isinstance(part, list) and part and part[0] != "lit":
+            words.add(str(part[1] if part[0] == "call" else part[0]))
+            pending += part[1:]
+    if "neg" in words:
+        words.add("-")
+    return words
