@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pgflow_yaml.errors import Unavailable
-from pgflow_yaml.graph.drawing import Drawing, of_definition, with_statuses
+from pgflow_yaml.graph.drawing import Drawing, Edge, Node, of_definition, with_statuses
 from pgflow_yaml.graph.folding import fold
 from pgflow_yaml.graph.text import Pen, render
 
@@ -33,9 +33,24 @@ def find(subject: str, options: Options) -> Drawing:
     with connected(options) as store:
         run = lookup.snapshot(store, lookup.run_id(store, subject), outputs=False)
         found = store.get_definition(run["run"]["flow"], run["run"]["version"])
-        if found is None:
-            raise AssertionError("a version that has runs is stored")
-    return _of_run(of_definition(comparing.stored(found)), run)
+    drawing = _of_snapshot(run) if found is None else of_definition(comparing.stored(found))
+    return _of_run(drawing, run)
+
+
+def _of_snapshot(run: Snapshot) -> Drawing:
+    """Draw a run whose flow was made by pgflow's functions: no file, no definition."""
+    return Drawing(
+        flow=run["run"]["flow"],
+        nodes=tuple(
+            Node(slug=each["slug"], label=each["slug"], notes=("map",) if each["map"] else ())
+            for each in run["steps"]
+        ),
+        edges=tuple(
+            Edge(source=source, target=each["slug"])
+            for each in run["steps"]
+            for source in each["depends_on"]
+        ),
+    )
 
 
 def _of_run(drawing: Drawing, run: Snapshot) -> Drawing:

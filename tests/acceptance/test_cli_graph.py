@@ -6,6 +6,7 @@ import stat
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
+import psycopg
 import pytest
 
 from tests.acceptance.shell import Shell
@@ -109,3 +110,16 @@ def test_a_run_is_drawn_with_its_statuses(tmp_path: Path, database: str) -> None
     statuses = [node["status"] for node in shell("graph", "last", "--json").json["nodes"]]
     assert statuses == ["completed", "completed"]
     assert "lists them" in shell("graph", "nothing", expect=2).err
+
+
+def test_a_run_of_pgflows_own_functions_is_drawn(tmp_path: Path, database: str) -> None:
+    """It has no file and no definition, but steps that depend on each other."""
+    shell = Shell(tmp_path, database)
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("select pgflow.create_flow('legacy')")
+        connection.execute("select pgflow.add_step('legacy', 'a')")
+        connection.execute("select pgflow.add_step('legacy', 'b', array['a'])")
+        connection.execute("select pgflow.start_flow('legacy', '{}'::jsonb)")
+
+    assert shell("graph", "last", "--format", "dot").out.count("->") == 1
+    assert shell("graph", "last").out == "⠹ a ─── ○ b\n"
