@@ -88,7 +88,7 @@ def run_here(request: Request, options: Options) -> int:
     definitions = require_valid(loaded, options)
     # A wrong input is told before anything is stored or started.
     given = read_input(request.inputs, definitions[0].body) if definitions else None
-    with database(options) as place, place.store() as store, _result_stream() as out:
+    with database(options) as place, place.store() as store, result_stream() as out:
         if given is not None:
             chosen = _deploy(store, loaded, place=place, options=options)
         else:
@@ -197,7 +197,7 @@ def _detached(started: Mapping[str, Any], options: Options) -> str:
 
 
 @contextmanager
-def _result_stream() -> Iterator[IO[str]]:
+def result_stream() -> Iterator[IO[str]]:
     """Keep stdout for the result: what handlers and their children print goes to stderr."""
     sys.stdout.flush()
     kept = os.dup(1)

@@ -23,7 +23,9 @@ from .flow_files.diagnostics import (
 )
 from .flow_files.loading import Loaded, worker_settings
 from .live.symbols import look_for
+from .logs import set_up_logs
 from .output import write_json
+from .run_here import result_stream
 from .text import duration, one_line, plural
 
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ def test_here(request: Request, options: Options) -> int:
     if not paths:
         where = ", ".join("this folder" if path == "." else path for path in request.paths)
         raise click.UsageError(f"there is no *.test.yaml in {one_line(where)}")
+    set_up_logs(options)
     began = time.monotonic()
     tested = [prepare(path) for path in paths]
     results = _play_all(tested, request, options, chosen=chosen)
@@ -96,7 +99,8 @@ def _play_all(
             if cases:
                 with Player(each, databases, settings) as player:
                     for case in cases:
-                        found.append(player.play(case))
+                        with result_stream():  # what handlers print goes to stderr
+                            found.append(player.play(case))
                         _tell(each, found[-1], options)
             results.append((each, found))
     return results

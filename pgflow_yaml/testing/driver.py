@@ -152,6 +152,4 @@ class _Play:
     def _result(self, stuck: str | None) -> Played:
         snapshot = self.store.run_snapshot(self.root, items=True)
         assert snapshot is not None
-        if snapshot["run"]["status"] not in ENDED:
-            self.store.ask("select pgflow.cancel_run(%s::uuid)", [self.root])
         return Played(snapshot=snapshot, arguments=self.caller.arguments, stuck=stuck)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from pgflow_yaml import project
 from pgflow_yaml.compiler import compile_flow, version_of
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 STAND_IN = "pgflow_yaml.handlers.stand_in"
 """The handler that a mocked `flow` step has; nobody calls it."""
+Mocks: TypeAlias = "dict[str, dict[str, Mock]]"
 _FLOW = re.compile(r"""^flow:[ \t]*["']?([A-Za-z0-9_]+)""", re.MULTILINE)
 _FOREVER_MS = 365 * 86_400_000
 
@@ -125,30 +126,45 @@ def children(flow: Flow) -> list[tuple[str, str]]:
 
 
 def with_stand_ins(flow: Flow, mocks: Mapping[str, Mock]) -> Definition:
-    """Return the definition in which mocked `flow` steps call a handler instead of a child."""
+    """Return the definition as it is tested.
+
+    Mocked `flow` steps call a handler instead; the others run what is in the files, whatever
+    version they name.
+    """
     definition = flow.definition
-    chosen = {slug for slug, _ in children(flow) if slug in mocks and _stands_in(mocks[slug])}
-    if not chosen:
+    if not children(flow):
         return definition
     body = dict(definition.body)
     for part in ("steps", "finally"):
-        steps = cast("dict[str, dict[str, Json]]", body.get(part, {}))
-        if chosen & steps.keys():
-            body[part] = {
-                slug: _stand_in(step) if slug in chosen else cast("Json", step)
-                for slug, step in steps.items()
-            }
+        if part in body:
+            steps = cast("dict[str, dict[str, Json]]", body[part])
+            body[part] = {slug: _tested(step, mocks.get(slug)) for slug, step in steps.items()}
     return replace(definition, body=body, version=version_of(body))
+
+
+def mocks_by_flow(flow: Flow, mocks: Mapping[str, Mock], family: Mapping[str, Flow]) -> Mocks:
+    """Collect the mocks for the steps of every flow below this one, by the name of the flow."""
+    found: Mocks = {}
+    for slug, name in children(flow):
+        if slug in mocks and name in family:
+            found.setdefault(name, {}).update(mocks[slug].mocks)
+            for below, more in mocks_by_flow(family[name], mocks[slug].mocks, family).items():
+                found.setdefault(below, {}).update(more)
+    return found
+
+
+def _tested(step: dict[str, Json], mock: Mock | None) -> Json:
+    if "flow" not in step:
+        return step
+    if mock is None or not _stands_in(mock):
+        return {**step, "flow": str(step["flow"]).partition("@")[0]}
+    kept = {key: value for key, value in step.items() if key != "flow"}
+    return {"timeout": _FOREVER_MS, **kept, "handler": STAND_IN}
 
 
 def _stands_in(mock: Mock) -> bool:
     """Whether a mock of a `flow` step is an outcome, and not mocks for the child's own steps."""
     return bool(mock.plays or mock.items)
-
-
-def _stand_in(step: dict[str, Json]) -> Json:
-    kept = {key: value for key, value in step.items() if key != "flow"}
-    return {"timeout": _FOREVER_MS, **kept, "handler": STAND_IN}
 
 
 def _flow_name(path: Path) -> str | None:

@@ -17,7 +17,7 @@ from pgflow_yaml.testing.calling import NoHandler
 from pgflow_yaml.testing.checks import misfits
 from pgflow_yaml.testing.driver import Driver
 from pgflow_yaml.testing.expectations import differences
-from pgflow_yaml.testing.flows import Library, children, with_stand_ins
+from pgflow_yaml.testing.flows import Library, mocks_by_flow, with_stand_ins
 from pgflow_yaml.testing.reading import read_suite
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pgflow_yaml.testing.databases import Databases
     from pgflow_yaml.testing.driver import Played
     from pgflow_yaml.testing.flows import Flow
-    from pgflow_yaml.testing.model import Case, Mock, Suite
+    from pgflow_yaml.testing.model import Case, Suite
 
 NO_FLOW, REFUSED, NO_HANDLER, NOT_DONE = "PF507", "PF508", "PF509", "PF510"
 
@@ -106,15 +106,16 @@ class Player:
         assert tested.suite is not None
         assert tested.flow is not None
         self._tested, self._document, self._flow = tested, tested.suite.document, tested.flow
-        self._databases, self._settings = databases, settings
+        self._databases = databases
+        self._handlers = Handlers(settings.app_dir, settings.allow)
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
         """Make the database."""
         conninfo = self._open.enter_context(self._databases.fresh())
         self._store = self._open.enter_context(Store(conninfo, name="pgflow-yaml test"))
-        handlers = Handlers(self._settings.app_dir, self._settings.allow)
-        self._driver = Driver(store=self._store, handlers=handlers)
+        self._driver = Driver(store=self._store, handlers=self._handlers)
+        self._used_up = False
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -122,8 +123,12 @@ class Player:
         self._open.close()
 
     def play(self, case: Case) -> Result:
-        """Play one case."""
+        """Play one case; another one after a run that did not end gets a new database."""
         began = time.monotonic()
+        if self._used_up:
+            self._open.close()
+            self.__enter__()
+        self._used_up = True
         found = self._findings(case)
         return Result(name=case.name, seconds=time.monotonic() - began, diagnostics=found)
 
@@ -144,6 +149,7 @@ class Player:
             return [Diagnostic(code=NO_HANDLER, message=error.message, span=at, help=fix)]
         except PgflowError as error:
             return [Diagnostic(code=NOT_DONE, message=error.message, span=at)]
+        self._used_up = played.stuck is not None
         return differences(case, played, self._document)
 
     def _played(self, case: Case) -> Played:
@@ -151,9 +157,10 @@ class Player:
         problems = problems_of(definition.body, case.input)
         if problems:
             raise InvalidInput(problems=problems)
+        below = mocks_by_flow(self._flow, case.mocks, self._tested.family)
         for name, child in self._tested.family.items():
             if name != definition.name:
-                self._store.deploy(with_stand_ins(child, _nested(case, self._flow, name)))
+                self._store.deploy(with_stand_ins(child, below.get(name, {})))
         self._store.deploy(definition)
         return self._driver.play(
             case,
@@ -161,15 +168,6 @@ class Player:
             version=definition.version,
             input_text=to_json_text(case.input),
         )
-
-
-def _nested(case: Case, flow: Flow, child: str) -> dict[str, Mock]:
-    """Return the mocks for the steps of a child flow, of whichever step runs it."""
-    found: dict[str, Mock] = {}
-    for slug, name in children(flow):
-        if name == child and slug in case.mocks:
-            found.update(case.mocks[slug].mocks)
-    return found
 
 
 def _said(problem: Mapping[str, str]) -> str:

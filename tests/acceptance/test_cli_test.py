@@ -243,3 +243,30 @@ def test_nothing_to_test_is_a_usage_error(tmp_path: Path) -> None:
     """An empty folder and a file that is not there are exit 2."""
     assert "there is no *.test.yaml in this folder" in Shell(tmp_path)("test", expect=2).err
     assert 'there is no file "x.test.yaml"' in Shell(tmp_path)("test", "x.test.yaml", expect=2).err
+
+
+def test_a_run_that_did_not_end_disturbs_no_other_case(shell: Shell) -> None:
+    """What is left of it is not played on: its handler that is not there is asked for once."""
+    shell.write("lonely.flow.yaml", "flow: lonely\nsteps:\n  a: {handler: nowhere.work}\n")
+    shell.write(
+        "lonely.test.yaml",
+        "flow: lonely\ncases:\n  alone: {expect: {status: failed}}\n"
+        "  fine: {mocks: {a: {output: 1}}, expect: {output: {a: 1}}}\n"
+        "  fine_too: {mocks: {a: {output: 2}}, expect: {output: {a: 2}}}\n",
+    )
+
+    found = shell("test", "lonely.test.yaml", "--json", expect=1).json["files"][0]["cases"]
+
+    assert [case["status"] for case in found] == ["failed", "passed", "passed"]
+
+
+def test_what_handlers_print_is_no_part_of_the_result(shell: Shell) -> None:
+    """Stdout parses as JSON whatever they say."""
+    shell.write("noisy.py", "def work():\n    print('noise')\n    return 1\n")
+    shell.write("noisy.flow.yaml", "flow: noisy\nsteps:\n  a: {handler: noisy.work}\n")
+    shell.write("noisy.test.yaml", "flow: noisy\ncases:\n  one: {expect: {output: {a: 1}}}\n")
+
+    result = shell("test", "noisy.test.yaml", "--json")
+
+    assert result.json["files"][0]["cases"][0]["status"] == "passed"
+    assert "noise" in result.err

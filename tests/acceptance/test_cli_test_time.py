@@ -123,6 +123,25 @@ def test_a_child_flow_can_be_mocked_as_a_whole(shell: Shell) -> None:
     assert found["diagnostics"] == []
 
 
+def test_mocks_reach_flows_below_flows(shell: Shell) -> None:
+    """To any depth; a version that a step names plays no part, the files do."""
+    shell.write("top.flow.yaml", 'flow: top\nsteps:\n  a: {flow: "mid@0123456789ab"}\n')
+    shell.write("mid.flow.yaml", "flow: mid\nsteps:\n  b: {flow: low}\n")
+    shell.write("low.flow.yaml", "flow: low\nsteps:\n  c: {handler: nowhere.work}\n")
+    shell.write(
+        "top.test.yaml",
+        "flow: top\ncases:\n"
+        "  deep:\n"
+        "    mocks: {a: {mocks: {b: {mocks: {c: {output: 1}}}}}}\n"
+        "    expect: {outputs: {a: {b: {c: 1}}}}\n"
+        "  half: {mocks: {a: {mocks: {b: {output: 2}}}}, expect: {outputs: {a: {b: 2}}}}\n",
+    )
+
+    found = shell("test", "top.test.yaml", "--json").json["files"][0]["cases"]
+
+    assert [case["status"] for case in found] == ["passed", "passed"]
+
+
 def test_a_rejection_is_a_failure_without_another_try(shell: Shell) -> None:
     """With who said it and why."""
     case = """
