@@ -3,11 +3,16 @@
 
 -- The child runs of a run's steps: all their ids, what there is to say about one of them (one that goes on before one
 -- that has failed before others; the newest), and the events that live runs below a step wait for, five at most.
+-- (`offset 0` and `is not null`: children are found by the index of their parents, not among all live runs.)
 create or replace function pgflow._child_snapshots(p_run_id uuid)
 returns table (parent_step text, ids jsonb, child jsonb, awaited jsonb)
 language sql stable
 set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
+set enable_nestloop = on
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
 as $$
   select k.parent_step, k.ids,
     (select jsonb_build_object('id', r.run_id, 'flow', coalesce(r.flow_name, r.flow_slug),
@@ -18,10 +23,13 @@ as $$
      from pgflow.runs r where r.run_id = k.shown),
     (with recursive live as (
        select r.run_id, r.flow_slug, r.flow_name, r.started_at from pgflow.runs r
-       where r.parent_run_id = p_run_id and r.parent_step = k.parent_step and r.status = 'started'
+       where r.run_id = any(k.live)
        union all
-       select r.run_id, r.flow_slug, r.flow_name, r.started_at from live l
-       join pgflow.runs r on r.parent_run_id = l.run_id and r.status = 'started'
+       select r.run_id, r.flow_slug, r.flow_name, r.started_at
+       from live l
+       cross join lateral (
+         select x.* from pgflow.runs x where x.parent_run_id = l.run_id and x.parent_run_id is not null offset 0) r
+       where r.status = 'started'
      )
      select coalesce(jsonb_agg(jsonb_build_object('run_id', w.run_id, 'flow', w.flow, 'step', w.step_slug, 'event', w.event,
                                                   'until', w.wakes_at)), '[]')
@@ -32,9 +40,25 @@ as $$
            order by s.started_at, l.run_id, d.step_index limit 5) w)
   from (
     select c.parent_step, jsonb_agg(c.run_id order by c.parent_index, c.started_at, c.run_id) as ids,
+      array_agg(c.run_id) filter (where c.status = 'started') as live,
       (array_agg(c.run_id order by c.status = 'started' desc, c.status = 'failed' desc, c.started_at desc, c.run_id))[1] as shown
-    from pgflow.runs c where c.parent_run_id = p_run_id group by c.parent_step
+    from pgflow.runs c where c.parent_run_id = p_run_id and c.parent_run_id is not null group by c.parent_step
   ) k
+$$;
+
+-- Who ended a wait for an event, or has decided before it: the first word about the step, unless it came after the
+-- wait had failed by itself.
+create or replace function pgflow._answer(p_run_id uuid, p_step text, p_event text, p_failed_at timestamptz) returns jsonb
+language sql stable
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
+as $$
+  select jsonb_build_object('kind', e.kind, 'approved', case e.kind when 'decision' then e.data -> 'approved' end,
+    'by', e.said_by, 'at', e.created_at, 'comment', case e.kind when 'decision' then e.data -> 'comment' end)
+  from pgflow.events e
+  where e.run_id = p_run_id and (e.kind, e.name) in (('decision', p_step), ('event', p_event))
+    and (e.created_at <= p_failed_at) is not false
+  order by e.created_at limit 1
 $$;
 
 -- Who works for the steps of a run: for each queue of theirs, how many workers that were heard of in the last minute
@@ -105,6 +129,7 @@ as $$
       'queued', coalesce(t.queued, 0) + case s.status when 'started' then s.initial_tasks - s.made else 0 end,
       'started', coalesce(t.started, 0), 'completed', coalesce(t.completed, 0), 'failed', coalesce(t.failed, 0),
       'cancelled', coalesce(t.cancelled, 0)),
+    'answer', case when s.action = 'wait' then pgflow._answer(s.run_id, s.step_slug, s.spec #>> '{wait,event}', coalesce(s.failed_at, s.skipped_at)) end,
     'children', coalesce(c.ids, '[]'), 'child', c.child, 'awaited', coalesce(c.awaited, '[]'))
     || case when p_items and s.step_type = 'map' then jsonb_build_object('items', coalesce(t.items, '[]')) else '{}' end
     order by s.step_index), '[]')
@@ -170,6 +195,8 @@ as $$
   select coalesce(jsonb_agg(jsonb_build_object(
     'id', r.run_id, 'flow', coalesce(r.flow_name, r.flow_slug), 'version', nullif(split_part(r.flow_slug, '__', 2), ''),
     'status', r.status, 'key', r.run_key, 'labels', coalesce(r.labels, '{}'), 'created_at', r.started_at,
+    'outcome', r.outcome, 'parent', case when r.parent_run_id is not null then
+      jsonb_build_object('id', r.parent_run_id, 'step', r.parent_step, 'index', r.parent_index) end,
     'ended_at', coalesce(r.completed_at, r.failed_at, r.cancelled_at), 'error', r.error,
     'steps', (select jsonb_build_object('total', count(*), 'completed', count(*) filter (where s.status = 'completed'))
               from pgflow.step_states s where s.run_id = r.run_id)) order by r.started_at desc, r.run_id), '[]')

@@ -26,6 +26,7 @@ COLORS = {
     "started": "cyan",
     "failed": "red",
     "cancelled": "magenta",
+    "stopping": "magenta",
     "active": "green",
 }
 

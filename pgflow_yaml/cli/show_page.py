@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .live.fates import fates
 from .live.step_details import Segment, is_wide, skip_words
 from .live.symbols import STYLES
-from .live.waits import action_words, call_words, child_words, wait_words, waiting_for
+from .live.waits import action_words, answered, call_words, child_words, wait_words, waiting_for
 from .text import (
     clean,
     duration,
@@ -72,9 +72,10 @@ def _remark(step: StepShape, snapshot: Snapshot) -> str:
     tasks = f"tasks {tasks_words(step)}" if is_wide(step) else ""
     calls = call_words(step) if step["iteration"] and step["status"] == "started" else ""
     error = error_text(step["error"]) if step["status"] == "failed" else ""
+    said = answered(step) if step["status"] == "completed" else ""
     fate = fates(snapshot).get(step["slug"])
     caught = f"handled by {', '.join(fate.by)}" if fate and fate.kind == "handled" else ""
-    return "; ".join(filter(None, [tasks, calls, error, caught]))
+    return "; ".join(filter(None, [tasks, calls, said, error, caught]))
 
 
 def about_run(snapshot: Snapshot, *, most: int | None = None) -> list[Line]:
@@ -128,6 +129,8 @@ def about_step(
         lines.append(_field("crashes", f"{step['crashes']:,}"))
     if is_wide(step):
         lines.append(_field("tasks", tasks_words(step)))
+    if said := step["answer"]:
+        lines.append(_field("answer", f"{answered(step)}, {utc(said['at'])}"))
     lines += _children(step)
     if items and "items" in step:
         lines += _items(step["items"])

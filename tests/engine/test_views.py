@@ -128,3 +128,37 @@ def test_a_task_whose_handler_nobody_has_says_since_when(engine: Engine) -> None
     assert step["refused_at"] is None
     assert refused == "2036-01-01T12:00:00+00:00"
     assert engine.snapshot(run)["steps"][0]["refused_at"] is None
+
+
+def test_a_wait_says_who_ended_it(engine: Engine) -> None:
+    """By a decision or by the event, whichever came first; nothing where time ended it."""
+    engine.deploy(
+        "flow",
+        {
+            "ok": a_wait(wait={"event": "x"}),
+            "paid": a_wait(wait={"event": "y"}),
+            "late": a_wait(wait={"event": "z", "timeout": 1000}, when_exhausted="skip"),
+            "end": a_step("ok"),
+        },
+    )
+    engine.now(NOON)
+    run = engine.start("flow")
+    engine.call("approve_step", run, "ok", "fine", "ann")
+    engine.call("send_event", run, "x", "1", "bob")
+    engine.call("send_event", run, "y", "1", "bob")
+    engine.now("2036-01-01 12:00:02Z")
+    engine.claim("nobody")
+    engine.now("2036-01-01 12:00:03Z")
+    engine.call("send_event", run, "z", "1", "bob")
+
+    ok, paid, late, end = (step["answer"] for step in engine.snapshot(run)["steps"])
+
+    assert ok == {
+        "kind": "decision",
+        "approved": True,
+        "by": "ann",
+        "at": "2036-01-01T12:00:00+00:00",
+        "comment": "fine",
+    }
+    assert (paid["kind"], paid["approved"], paid["by"]) == ("event", None, "bob")
+    assert (late, end) == (None, None)

@@ -49,6 +49,7 @@ def a_step(slug: str, status: str = "completed", **fields: Any) -> StepShape:
         "flow": None,
         "finally": False,
         "waits": None,
+        "answer": None,
         "iteration": 0,
         "repeat": None,
         "queue": "order",

@@ -355,3 +355,21 @@ def test_what_somebody_is_asked_to_do_is_never_folded() -> None:
     assert "⏸ approve" in picture
     assert "pgflow-yaml approve 3f2a91c0 approve" in picture
     assert "Boom: it broke" in picture
+
+
+@pytest.mark.parametrize(
+    ("approved", "words"), [(True, "approved by ann: fine"), (None, "sent by ann: fine")]
+)
+def test_an_ended_wait_says_who_ended_it(approved: object, words: str) -> None:
+    """The decision or the event, with its comment."""
+    answer = {"kind": "decision", "approved": approved, "by": "ann", "at": NOW, "comment": "fine"}
+
+    assert words in drawn(a_snapshot(a_step("ok", action="wait", answer=answer)))[2]
+
+
+def test_a_step_whose_child_has_completed_names_it() -> None:
+    """Where to look for what it did."""
+    step = a_child("sub")
+    step["status"] = "completed"
+
+    assert drawn(a_snapshot(step))[2].endswith("region 7c21ab90")

@@ -70,14 +70,20 @@ def _run_columns() -> list[CellsOf]:
     return [
         (Column("RUN"), lambda run: run["id"][:8]),
         (Column("FLOW", flexible=True), itemgetter("flow")),
-        (Column("STATUS"), itemgetter("status")),
+        (Column("STATUS"), _status_of_run),
         (Column("STEPS", right=True), lambda run: "{completed}/{total}".format(**run["steps"])),
         (Column("CREATED"), lambda run: when(run["created_at"])),
         (Column("TOOK", right=True), _took),
         (Column("KEY", flexible=True), lambda run: run["key"] or ""),
+        (Column("PARENT"), lambda run: run["parent"]["id"][:8] if run["parent"] else ""),
         (Column("LABELS", flexible=True), lambda run: labels_text(run["labels"])),
         (Column("ERROR", flexible=True), lambda run: error_text(run["error"])),
     ]
+
+
+def _status_of_run(run: Mapping[str, Any]) -> str:
+    """Say how a run is; one whose outcome is known before its end is being stopped."""
+    return "stopping" if run["status"] == "started" and run["outcome"] else str(run["status"])
 
 
 def _took(run: Mapping[str, Any]) -> str:

@@ -87,6 +87,16 @@ class AwaitedShape(TypedDict):
     until: str | None
 
 
+class AnswerShape(TypedDict):
+    """Who ended a wait for an event: by a decision, or by the event."""
+
+    kind: Literal["decision", "event"]
+    approved: bool | None
+    by: str
+    at: str
+    comment: str | None
+
+
 class CountsShape(TypedDict):
     """How many steps a run has, and how many are completed."""
 
@@ -143,6 +153,7 @@ class _StepRequired(_Finally):
     handler: str | None
     flow: str | None
     waits: WaitsShape | None
+    answer: AnswerShape | None
     iteration: int
     repeat: RepeatShape | None
     queue: str | None

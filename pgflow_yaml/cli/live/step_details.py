@@ -9,7 +9,7 @@ from pgflow_yaml.cli.text import cells, duration, error_text, moment, one_line, 
 
 from .fates import Fate, fates
 from .symbols import STYLES, Frame
-from .waits import call_words, tolerated, wait_words, waiting_for
+from .waits import answered, call_words, tolerated, wait_words, waiting_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -120,6 +120,10 @@ def _ended_or_waiting(step: StepShape) -> str:
             failed = step["tasks"]["failed"]
             words = plural(step["tasks"]["total"], "item" if step["map"] else "task")
             return f"{words}, {failed:,} failed ({tolerated(step)})" if failed else words
+        case _ if step["child"]:
+            return f"{one_line(step['child']['flow'])} {step['child']['id'][:8]}"
+        case _ if step["answer"]:
+            return answered(step)
         case _:
             calls = f"{step['iteration'] + 1:,} calls" if step["iteration"] else ""
             tries = f"attempt {step['attempts']}" if step["attempts"] > 1 else ""

@@ -47,6 +47,16 @@ def answer(run_id: str, step: str, event: str) -> str:
     return f"pgflow-yaml send {run_id[:8]} {one_line(event)}"
 
 
+def answered(step: StepShape) -> str:
+    """Say who ended a wait for an event: `approved by ann: fine`, or nothing."""
+    said = step["answer"]
+    if said is None:
+        return ""
+    word = {True: "approved", False: "rejected", None: "sent"}[said["approved"]]
+    comment = f": {one_line(said['comment'])}" if said["comment"] else ""
+    return f"{word} by {one_line(said['by'])}{comment}"
+
+
 def awaited(snapshot: Snapshot) -> list[AwaitedShape]:
     """List the events that a run and the runs below it wait for."""
     found: list[AwaitedShape] = []
