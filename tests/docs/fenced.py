@@ -27,13 +27,15 @@ class Block:
         return f"{self.page.relative_to(ROOT)}:{self.line}"
 
 
+def everything(page: Path) -> list[Block]:
+    """All blocks of a page, in its order."""
+    text = page.read_text(encoding="utf-8")
+    return [
+        Block(page, text.count("\n", 0, match.start()) + 1, match[1], match[2])
+        for match in FENCE.finditer(text)
+    ]
+
+
 def blocks(language: str, pages: list[Path] = PAGES) -> list[Block]:
     """All blocks of a language in some pages."""
-    found = []
-    for page in pages:
-        text = page.read_text(encoding="utf-8")
-        for match in FENCE.finditer(text):
-            if match[1] == language:
-                line = text.count("\n", 0, match.start()) + 1
-                found.append(Block(page, line, language, match[2]))
-    return found
+    return [block for page in pages for block in everything(page) if block.language == language]

@@ -17,7 +17,12 @@ PAGE = (ROOT / "docs" / "language.md").read_text(encoding="utf-8")
 SCHEMA: dict[str, Any] = json.loads((ROOT / "schemas" / "workflow.schema.json").read_text())
 HEREDOC = re.compile(r"^cat > (\S+\.ya?ml) <<'(\w+)'\n(.*?)^\2$", re.MULTILINE | re.DOTALL)
 
-FLOWS = [block for block in blocks("yaml") if "\ncases:\n" not in block.text] + [
+GROWING = "tutorial.md"  # its flow is wrong at first, and mended: see test_tutorial
+FLOWS = [
+    block
+    for block in blocks("yaml")
+    if block.page.name != GROWING and "\ncases:\n" not in block.text
+] + [
     Block(block.page, block.line, "yaml", match[3])
     for block in blocks("sh")
     for match in HEREDOC.finditer(block.text)
