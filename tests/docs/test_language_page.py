@@ -105,6 +105,40 @@ def test_every_retry_key_is_described() -> None:
         assert words([default]) == ({str(written).lower()} if written is not None else set()), key
 
 
+def test_every_repeat_key_is_described() -> None:
+    """The table of repeat keys has the schema's keys, with their defaults."""
+    keys = SCHEMA["definitions"]["repeat"]["properties"]
+
+    assert first_words("### Repeat") == set(keys)
+    for key, default, _ in rows("### Repeat"):
+        written = keys[key.strip(" `")].get("default")
+        assert words([default]) == ({str(written)} if written is not None else set()), key
+
+
+def test_every_wait_key_is_described() -> None:
+    """The table of wait keys has the schema's keys."""
+    assert first_words("### Wait") == set(SCHEMA["definitions"]["wait"]["properties"])
+
+
+def test_the_table_of_kinds_has_every_step_key() -> None:
+    """Which keys belong to which kind of step is said of each, as the program has it."""
+    table = rows("### Which keys on which step")
+
+    assert first_words("### Which keys on which step") == first_words("## Step keys") - {
+        "handler",
+        "flow",
+        "wait",
+    }
+    for cells in table:
+        for kind, cell in zip(("flow", "wait"), cells[2:], strict=True):
+            for key in words([cells[0]]):
+                step = {"handler": "a.b", "flow": "b", "wait": {"for": "1s"}}
+                text = f"flow: a\nsteps: {{s: {{{kind}: {json.dumps(step[kind])}, {key}: 1}}}}\n"
+                found = check(text, file="a.yaml", schema=SCHEMA).diagnostics
+                refused = "PF237" in {each.code for each in found}
+                assert refused == (cell.strip() in ("no", "inside of `wait`")), (kind, key)
+
+
 def test_every_input_keyword_is_named() -> None:
     """The table of keywords for input fields has the schema's."""
     named = words([row[1] for row in rows("### Input")])
