@@ -196,21 +196,6 @@ def test_a_handler_that_asks_for_a_later_try_is_given_it(shell: Shell) -> None:
     assert played(shell, never, head=head)["status"] == "passed"
 
 
-def test_two_runs_of_a_case_are_the_same(shell: Shell) -> None:
-    """The clock and the jitter of retries are the test's: so are the times that a run sees."""
-    head = (
-        "mocks: {approve: {approve: true}, deploy: {output: 1}, healthy: {output: {ready: true}}}\n"
-    )
-    case = """
-      mocks: {build: [{raises: A}, {raises: A}, real], note: {output: 1}}
-      expect: {outputs: {build: x}}
-    """
-
-    first, second = (played(shell, case, head=head, expect=1)["diagnostics"] for _ in range(2))
-
-    assert first == second
-
-
 def test_watch_tests_again_when_a_handler_changes(shell: Shell) -> None:
     """In a new process, so that the change is seen."""
     shell.write(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -124,3 +126,23 @@ def test_what_the_reader_accepts_the_schema_accepts(data: st.DataObject) -> None
 
     if not read.diagnostics:
         assert [each.message for each in LIBRARY.iter_errors(changed)] == []
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_no_text_breaks_the_reader(data: st.DataObject) -> None:
+    """Pieces of test files cut out, doubled, and typed into: findings, never an exception."""
+    text = data.draw(st.sampled_from([*VALID, *INVALID])).read_text()
+    start, end = sorted(data.draw(st.integers(0, len(text))) for _ in range(2))
+    typed = data.draw(st.sampled_from(["", ": ", "- ", "{", "]", "&a", "*a", '"', "\n  ", "\x00"]))
+    again = text[start:end] if data.draw(st.booleans()) else ""
+    text = text[:start] + typed + again + text[end:]
+
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("release.flow.yaml", "region.flow.yaml"):
+            shutil.copy(EXAMPLES / "invalid" / name, folder)
+        path = Path(folder, "x.test.yaml")
+        path.write_text(text, encoding="utf-8")
+        tested = prepare(path)
+
+    assert tested.suite is not None or tested.diagnostics or tested.flow_error
