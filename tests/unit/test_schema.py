@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 from referencing import Registry
 
-from pgflow_yaml import model, source
+from pgflow_yaml import compiler, model, source
+from pgflow_yaml.durations import milliseconds
 from pgflow_yaml.inputs import DEEP_KEYWORDS
 from pgflow_yaml.validation import vocabulary
 from pgflow_yaml.validation.report import Report
@@ -82,6 +84,49 @@ def test_no_step_key_hides_behind_one_of() -> None:
 
     assert "oneOf" not in text
     assert "anyOf" not in text
+
+
+def filled(snippet: Any) -> Any:
+    """Fill the places of a snippet with what they suggest."""
+    return json.loads(re.sub(r"\$\{\d+:([^}]*)\}", r"\1", json.dumps(snippet)))
+
+
+SNIPPETS = [
+    (path, snippet)
+    for path, schema in subschemas(SCHEMA)
+    for snippet in schema.get("defaultSnippets", ())
+]
+
+
+@pytest.mark.parametrize(("path", "snippet"), SNIPPETS, ids=[each["label"] for _, each in SNIPPETS])
+def test_what_an_editor_inserts_has_the_shape(path: str, snippet: dict[str, Any]) -> None:
+    """A snippet, taken as it is offered, is right."""
+    body = filled(snippet["body"])
+    key = path.rpartition("/")[2]
+    step = {"wait": body} if key == "wait" else {"handler": "a.b", key: body}
+    flow: dict[str, Any] = {"flow": "a", "steps": {"s": step}}
+    if path.startswith("/properties"):
+        flow = {"flow": "a", "steps": {"s": {"handler": "a.b"}}, key: body}
+
+    assert LIBRARY.is_valid(flow)
+    assert our_verdict(flow)
+
+
+def test_the_defaults_that_an_editor_shows_are_those_of_the_compiler() -> None:
+    """One truth for what is not written."""
+    retry = {
+        key: schema["default"]
+        for key, schema in DEFINITIONS["retry"]["properties"].items()
+        if "default" in schema
+    }
+    for key in ("base_delay", "max_delay"):
+        retry[key] = milliseconds(retry[key])
+
+    assert model.Retry(**retry) == compiler.DEFAULT_RETRY
+    assert milliseconds(DEFINITIONS["attemptTimeout"]["default"]) == compiler.DEFAULT_TIMEOUT
+    repeat = DEFINITIONS["repeat"]["properties"]
+    assert milliseconds(repeat["every"]["default"]) == model.DEFAULT_EVERY
+    assert repeat["max"]["default"] == model.DEFAULT_ROUNDS
 
 
 def test_keys_of_later_releases_are_not_in_the_schema() -> None:
