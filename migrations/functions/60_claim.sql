@@ -88,7 +88,12 @@ as $$
         'started_at', to_char(r.started_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')))
       || case when k.root or pg_column_size(r.input) <= 8192 then jsonb_build_object('run_input', r.input) else '{}' end
       || case when d.spec ? 'with' then jsonb_build_object('env', pgflow._environment(r, d.spec -> 'with' -> 'paths'))
-              when not k.map and d.deps_count > 0 then jsonb_build_object('args', pgflow._merged_outputs(r.run_id, d))
+              when not k.map and d.deps_count > 0 then jsonb_build_object('args', (
+                -- _merged_outputs, written out: a call for each run costs as much as the claim
+                select coalesce(jsonb_object_agg(e.dep_slug, s.output), '{}')
+                from pgflow.deps e
+                join pgflow.step_states s on s.run_id = r.run_id and s.step_slug = e.dep_slug and s.status = 'completed'
+                where e.flow_slug = d.flow_slug and e.step_slug = d.step_slug))
               else '{}' end), '{}'),
     'specs', coalesce(jsonb_object_agg(p.flow_slug || '/' || p.step_slug,
       jsonb_build_object('handler', d.handler, 'map', k.map, 'deps', d.deps_count > 0,
