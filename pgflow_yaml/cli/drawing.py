@@ -26,7 +26,7 @@ _PIPE_WIDTH = 100
 
 def find(subject: str, options: Options) -> Drawing:
     """Draw a file, or a run; what looks like a file is never searched among the runs."""
-    if Path(subject).is_file() or Path(subject).suffix in {".yaml", ".yml"}:
+    if Path(subject).exists() or Path(subject).suffix in {".yaml", ".yml"}:
         return of_definition(comparing.read(subject, options))
     from .database import connected
 

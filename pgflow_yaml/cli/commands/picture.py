@@ -40,9 +40,9 @@ def graph_command(
     if output is not None and not open_:
         default = _SUFFIXES.get(output.suffix.lower(), default)
     found = drawing.find(subject, options)
+    _write(found, form or default, options, output=output, open_=open_)
     if options.json:
         write_json(drawing.shape(found))
-    _write(found, form or default, options, output=output, open_=open_)
 
 
 def _write(
