@@ -114,6 +114,11 @@ def test_a_child_that_is_nowhere_is_an_error_with_a_guess() -> None:
             "'n ${{ run.id }}'",
         ),
         (
+            "{flow: child, with: {region: eu, size: [1, {k: v}]}}",
+            'flow "child" refuses this: size must be integer, not array',
+            "[1, {k: v}]",
+        ),
+        (
             "{flow: child, with: [1]}",
             'flow "child" takes an object, and `with` gives it a list',
             "[1]",
