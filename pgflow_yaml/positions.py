@@ -58,6 +58,14 @@ def scalar_places(raw: str, value: str, style: str) -> list[int] | None:
     return places if len(places) == len(value) + 1 else None
 
 
+def width_at(raw: str, at: int, style: str) -> int:
+    """Return how many characters of `raw` write the one character of the value that is at `at`."""
+    if style == '"' and raw[at : at + 1] == "\\":
+        found = _ESCAPE.match(raw, at)
+        return found.end() - at if found else 1
+    return 2 if style == "'" and raw.startswith("''", at) else 1
+
+
 def _flow_places(raw: str, quote: str) -> list[int]:
     at = len(quote)
     end = len(raw) - len(quote)

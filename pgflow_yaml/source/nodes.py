@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
-from pgflow_yaml.positions import Lines, scalar_places
+from pgflow_yaml.positions import Lines, scalar_places, width_at
 
 if TYPE_CHECKING:
     from pgflow_yaml.errors import Diagnostic, Span
@@ -93,5 +93,8 @@ class Document:
         if places is None or not node.text:
             return self.span(node)
         first = places[min(start, len(places) - 1)]
-        last = places[min(max(end, start + 1), len(places)) - 1] + 1 if end > start else first
+        last = first
+        if end > start:
+            last = places[min(end, len(places)) - 1]
+            last += width_at(self.text[node.start : node.end], last, node.style)
         return self.lines.span(node.start + first, node.start + last)
