@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from pgflow_yaml import durations
-from pgflow_yaml.source import Node, ScalarNode, SequenceNode
+from pgflow_yaml.source import MappingNode, Node, ScalarNode, SequenceNode
 
 if TYPE_CHECKING:
     from pgflow_yaml.validation.report import Path
@@ -37,6 +37,9 @@ def fix_by_place(node: Node, path: Path) -> str | None:
 
 def _of_step(node: Node, text: str, path: Path, key: str) -> str | None:
     deeper = len(path) > 3
+    if key == "depends_on" and deeper and isinstance(node, MappingNode) and node.entries:
+        edges = [f"{name}: {_edge(value)}" for name, (_, value) in node.entries.items()]
+        return f"write one mapping: `depends_on: {{{', '.join(edges)}}}`"
     if key == "depends_on" and deeper:
         return "name one step per item" if path[3] == "item" else "write success, failure or any"
     if key == "depends_on" and text:
@@ -51,6 +54,10 @@ def _of_step(node: Node, text: str, path: Path, key: str) -> str | None:
     if key == "tolerate":
         return 'write a number of items, or a share: "5%"'
     return None
+
+
+def _edge(node: Node) -> str:
+    return node.text if isinstance(node, ScalarNode) and node.text else "success"
 
 
 def _of_input(text: str, path: Path) -> str | None:
