@@ -19,6 +19,8 @@ from pgflow_yaml.differences.change import (
     changed,
     cut,
     dotted,
+    has_keys,
+    is_formula,
     key_of,
     one,
     rename,
@@ -143,16 +145,16 @@ def _values(
     before, after = pair
     if MISSING not in pair and canonical(before) == canonical(after):
         return
-    formulas = [_is_formula(value) for value in pair]
+    formulas = [is_formula(value) for value in pair]
     if all(formulas):
         yield from _formulas(sides, path, subject, (before["ast"], after["ast"]))
-    elif not any(formulas) and isinstance(before, dict) and isinstance(after, dict):
+    elif not any(formulas) and all(map(has_keys, pair)):
         for key, both in _pairs(before, after).items():
             yield from _values(sides, (*path, key), subject, both)
     else:
         old, new = (
-            side.formula(path, value["ast"]) if is_formula else shown(path, value)
-            for side, value, is_formula in zip(sides, pair, formulas, strict=True)
+            side.formula(path, value["ast"]) if formula else shown(path, value)
+            for side, value, formula in zip(sides, pair, formulas, strict=True)
         )
         yield changed(path, f"{subject}: {key_of(path)}", (old, new))
 
@@ -187,7 +189,3 @@ def _entry(path: Path, subject: str, old: Any, new: Any) -> Change:
     value = write_template(old)
     text = f"{label} removed"
     return Change(kind="removed", path=dotted(path), text=text, label=label, before=value)
-
-
-def _is_formula(value: Any) -> bool:
-    return isinstance(value, dict) and value.keys() == {"ast", "paths"}

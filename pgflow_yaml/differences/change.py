@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pgflow_yaml import durations
+from pgflow_yaml.expressions import write_expression
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -81,9 +82,29 @@ def shown(path: Path, value: Any) -> str:
         return "none"
     if key in _DURATIONS and isinstance(value, int) and not isinstance(value, bool):
         return durations.as_text(value)
-    if isinstance(value, dict) and value.keys() == {"percent"}:
-        return f"{value['percent']:g}%"
+    if isinstance(value, dict):
+        return _parts(path, value)
     return value if isinstance(value, str) else _json(value)
+
+
+def has_keys(value: Any) -> bool:
+    """Tell whether a value is compared key by key; `5%` is one value."""
+    return isinstance(value, dict) and value.keys() != {"percent"}
+
+
+def is_formula(value: Any) -> bool:
+    """Tell whether a value is an expression or template."""
+    return isinstance(value, dict) and value.keys() == {"ast", "paths"}
+
+
+def _parts(path: Path, value: dict[str, Any]) -> str:
+    """Word a value of several keys, such as what `repeat` says."""
+    if not has_keys(value):
+        return f"{value['percent']:g}%"
+    return ", ".join(
+        f"{key} {write_expression(part['ast']) if is_formula(part) else shown((*path, key), part)}"
+        for key, part in value.items()
+    )
 
 
 def changed(path: Path, label: str, pair: tuple[str, str]) -> Change:

@@ -243,6 +243,14 @@ def put(value: Any, *path: str) -> Callable[[Any], None]:
         (drop("steps", "a", "max_parallel"), "step a: max_parallel 4 → none"),
         (put(3, "steps", "a", "tolerate"), "step a: tolerate 5% → 3"),
         (drop("steps", "a", "retry", "if"), "step a: retry.if input.x → always"),
+        (
+            put({"percent": 7.5}, "steps", "a", "tolerate"),
+            "step a: tolerate 5% → 7.5%",
+        ),
+        (
+            drop("steps", "a", "repeat"),
+            "step a: repeat until input.x, every 5s, max 100 → none",
+        ),
         (put(None, "steps", "a", "repeat", "max"), "step a: repeat.max 100 → none"),
         (put(60_000, "steps", "a", "repeat", "every"), "step a: repeat.every 5s → 1m"),
         (put("yes", "steps", "b", "wait", "event"), "step b: wait.event approval → yes"),
