@@ -46,7 +46,7 @@ def step_rows(snapshot: Snapshot) -> list[list[str]]:
         [
             step["slug"],
             step["status"],
-            f"{step['attempts']}/{step['max_attempts']}",
+            "" if step["action"] == "wait" else f"{step['attempts']}/{step['max_attempts']}",
             utc(step["started_at"]) if step["started_at"] else "",
             utc(step["ended_at"]) if step["ended_at"] else "",
             _remark(step, snapshot),

@@ -112,6 +112,16 @@ def test_a_timer_counts_down() -> None:
     assert "waits until 12:00:14Z · 4 s left" in lines[2]
 
 
+def test_a_wait_that_is_over_needs_a_worker_to_go_on() -> None:
+    """The clock is moved by workers; a moment late is no reason to say so."""
+    late, just = "2026-11-24T12:00:04+00:00", "2026-11-24T12:00:09+00:00"
+
+    lines = drawn(a_snapshot(a_wait("pause", "timer", late), a_wait("short", "timer", just)))
+
+    assert lines[2].endswith("waits until 12:00:04Z · over: any worker goes on")
+    assert lines[3].endswith("waits until 12:00:09Z · 0 s left")
+
+
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_a_child_run_has_its_state_below_the_step(width: int) -> None:
     """It works, so the step spins; its id leads to more."""
@@ -373,3 +383,11 @@ def test_a_step_whose_child_has_completed_names_it() -> None:
     step["status"] = "completed"
 
     assert drawn(a_snapshot(step))[2].endswith("region 7c21ab90")
+
+
+def test_a_step_that_no_worker_can_call_says_so() -> None:
+    """It would look merely queued for a day."""
+    step = a_step("work", "started", tasks=some_tasks(queued=1), attempts=0)
+    step["refused_at"] = "2026-11-24T12:00:03+00:00"
+
+    assert "queued · no worker has its handler, since 7 s" in drawn(a_snapshot(step))[2]

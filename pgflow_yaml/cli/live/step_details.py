@@ -145,7 +145,8 @@ def _tries(step: StepShape) -> str:
     if is_wide(step):
         failed, total = step["tasks"]["failed"], step["tasks"]["total"]
         return f"{failed:,} of {plural(total, 'item' if step['map'] else 'task')}"
-    return f"{step['attempts']} of {step['max_attempts']} attempts" if step["attempts"] else ""
+    most = step["max_attempts"]
+    return f"{step['attempts']} of {most} attempts" if step["attempts"] and most > 1 else ""
 
 
 def _single(step: StepShape, last: FailedAttempt | None, frame: Frame) -> str:
@@ -160,6 +161,9 @@ def _single(step: StepShape, last: FailedAttempt | None, frame: Frame) -> str:
         if last:
             tried = f"attempt {last['attempt']} of {step['max_attempts']} failed"
             return f"{tried}: {one_line(last['type'])}{dot}{again}"
+        if step["refused_at"] and wait <= 0:
+            ago = roughly((frame.now - moment(step["refused_at"])).total_seconds())
+            return f"queued{dot}no worker has its handler, since {ago}"
         return f"starts in {roughly(wait)}" if wait > 0 else "queued"
     words = [call_words(step) if step["iteration"] else ""]
     if step["attempts"] > 1:

@@ -10,7 +10,7 @@ from pgflow_yaml.cli.text import duration, error_text, moment, one_line, plural,
 if TYPE_CHECKING:
     from .snapshot import AwaitedShape, ChildShape, Snapshot, StepShape, WaitsShape
 
-SECONDS_IN_UNITS = 90
+SECONDS_IN_UNITS, LATE_SECONDS = 90, 2
 # What an edge asks of its dependency, in words that follow its name.
 ASKED = {"success": "", "failure": " to fail", "any": " to end"}
 
@@ -18,7 +18,7 @@ ASKED = {"success": "", "failure": " to fail", "any": " to end"}
 def wait_words(waits: WaitsShape, now: datetime, dot: str = " · ") -> str:
     """Say what a step waits for, and for how long at most."""
     until = moment(waits["until"]) if waits["until"] else None
-    rest = f"{dot}{left((until - now).total_seconds())} left" if until else ""
+    rest = f"{dot}{_rest((until - now).total_seconds())}" if until else ""
     match waits["kind"]:
         case "event":
             return f'waits for event "{one_line(waits["event"] or "")}"{rest}'
@@ -26,6 +26,11 @@ def wait_words(waits: WaitsShape, now: datetime, dot: str = " · ") -> str:
             return (f"waits until {clock(until, now)}" if until else "waits") + rest
         case _:
             return f"waits for its runs{rest}"
+
+
+def _rest(seconds: float) -> str:
+    # Workers move the clock: where none is, a wait that is over stays one.
+    return "over: any worker goes on" if seconds < -LATE_SECONDS else f"{left(seconds)} left"
 
 
 def left(seconds: float) -> str:
