@@ -164,6 +164,19 @@ def test_a_child_is_named_when_it_starts_and_when_another_does() -> None:
     assert line(changes(a_snapshot(a_step("sub", "started")), first)[0]).endswith("runs 7c21ab90")
 
 
+def test_a_map_of_children_is_told_once() -> None:
+    """Not at each of its runs."""
+    waits = {"kind": "child", "event": None, "until": None}
+    tasks = some_tasks(total=50, started=2)
+    step = a_step(
+        "sub", "waiting", action="flow", flow="region", waits=waits, map=True, tasks=tasks
+    )
+    two = a_snapshot({**step, "children": ["7c21ab90-x", "8d32bc01-x"]})
+
+    assert line(changes(a_snapshot(a_step("sub", "started")), two)[0]).endswith("runs 2 flows")
+    assert changes(a_snapshot({**step, "children": ["7c21ab90-x"]}), two) == []
+
+
 def test_each_call_of_a_repeated_step_is_a_line() -> None:
     """Which it was, and when the next comes."""
     repeat = {"every": 4000, "max": 10}

@@ -193,6 +193,22 @@ def test_an_error_between_two_calls_is_a_retry() -> None:
     assert "attempt 1 of 3 failed: CardTimeout · again in 4 s" in lines[2]
 
 
+@pytest.mark.parametrize(("edge", "kind"), [("any", "open"), ("success", "unhandled")])
+def test_any_edge_but_success_may_handle_a_failure(edge: str, kind: str) -> None:
+    """`failure` and `any`."""
+    steps = [
+        a_step("pay", "failed"),
+        a_step("next", "created", depends_on=["pay"], edges={"pay": edge}),
+    ]
+
+    assert fates(a_snapshot(*steps))["pay"].kind == kind
+
+
+def test_a_catch_that_will_not_run_handles_nothing() -> None:
+    """Once the run is being stopped."""
+    assert fates(a_saga("created", outcome="cancelled"))["charge"].kind == "unhandled"
+
+
 def test_a_failure_that_may_be_caught_is_not_the_end() -> None:
     """It says who may handle it, who did, and only then that nobody did."""
     open_, done, none = a_saga("started"), a_saga("completed"), a_saga("skipped")
@@ -250,6 +266,18 @@ def test_finally_steps_have_a_line_of_their_own() -> None:
     assert after[3] == " finally"
     assert after[4].startswith(" ├─ ")
     assert after[5].startswith(" ╰─ ○ alert")
+
+
+def test_last_words_of_different_fates_have_rows() -> None:
+    """One line is for what is the same for all."""
+    steps = [a_step("audit", "skipped"), a_step("alert", "created")]
+    for step in steps:
+        step["finally"] = True
+
+    lines = drawn(a_snapshot(*steps, run=a_run(outcome="failed")))
+
+    assert lines[2] == " finally"
+    assert len(lines) == 5
 
 
 @pytest.mark.parametrize(
@@ -356,15 +384,16 @@ def test_no_kind_of_step_leaves_the_terminal(width: int, count: int, look: Look)
 
 def test_what_somebody_is_asked_to_do_is_never_folded() -> None:
     """Of 200 steps on 24 rows, the one that waits has its row and its command."""
-    steps = [
-        a_step(f"{status}{n}", status) for n in range(99) for status in ("completed", "started")
-    ]
+    statuses = ("completed", "started", "created")
+    steps = [a_step(f"{status}{n}", status) for n in range(99) for status in statuses]
 
-    picture = "\n".join(drawn(a_snapshot(*steps, a_wait("approve"), a_step("bad", "failed"))))
+    picture = "\n".join(drawn(a_snapshot(*steps, a_wait("approve"))))
+    both = "\n".join(drawn(a_snapshot(*steps, a_wait("approve"), a_step("bad", "failed"))))
 
+    assert "Boom: it broke" in both
+    assert "pgflow-yaml approve 3f2a91c0 approve" in both
     assert "⏸ approve" in picture
     assert "pgflow-yaml approve 3f2a91c0 approve" in picture
-    assert "Boom: it broke" in picture
 
 
 @pytest.mark.parametrize(
@@ -391,3 +420,12 @@ def test_a_step_that_no_worker_can_call_says_so() -> None:
     step["refused_at"] = "2026-11-24T12:00:03+00:00"
 
     assert "queued · no worker has its handler, since 7 s" in drawn(a_snapshot(step))[2]
+
+
+def test_a_failed_last_word_is_handled_by_nobody() -> None:
+    """Steps of finally observe; one that catches another's failure does not undo it."""
+    audit = a_step("audit", "failed")
+    alert = a_step("alert", edges={"audit": "failure"}, depends_on=["audit"])
+    audit["finally"] = alert["finally"] = True
+
+    assert fates(a_snapshot(audit, alert))["audit"].kind == "unhandled"

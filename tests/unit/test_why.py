@@ -69,6 +69,10 @@ GO = {"run_id": CHILD["id"], "flow": "region", "step": "live", "event": "go", "u
             "runs since 10 s: 8 (2 running, 6 queued); no more than 2 run at once (max_parallel)",
         ),
         (
+            a_step("s", "started", map=True, max_parallel=2, tasks=some_tasks(started=2)),
+            "runs since 10 s: 2 (2 running)",
+        ),
+        (
             a_step("s", "started", tasks=QUEUED, retry_at=SOON),
             "waits 4 s for attempt 2 of 3",
         ),

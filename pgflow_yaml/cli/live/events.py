@@ -129,7 +129,7 @@ def _of_step(before: StepShape | None, after: StepShape, snapshot: Snapshot) -> 
         yield _step_event(after, "started", after["started_at"])
     if now != was and now in ENDED:
         event = _step_event(after, now, after["ended_at"] or snapshot["now"])
-        if now == "failed" and (fate := fates(snapshot).get(after["slug"])) and fate.by:
+        if (fate := fates(snapshot).get(after["slug"])) and fate.by:
             event["caught_by"] = list(fate.by)
         yield event
     elif now == "waiting" and _new_wait(before, after):
