@@ -31,6 +31,7 @@ _QUANTITY = 1_000
 _LEASE = 100 * 365 * 86_400.0  # nobody else works here: no lease ever passes
 _MOST_TURNS = 20_000
 _LONGEST = timedelta(days=3_650)
+_ENDLESS = "the run had not ended after ten years of its time"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,9 +92,13 @@ class _Play:
             if snapshot["run"]["status"] in ENDED and not self.due:
                 break
             waits.look(snapshot)
-            if not self._jump():
-                stuck = why_stuck(self.store, snapshot)
+            comes = self._next()
+            if comes is None or comes > self.until:
+                stuck = why_stuck(self.store, snapshot) if comes is None else _ENDLESS
                 break
+            # A message that is visible already and was not taken rests a moment.
+            self.now = max(comes, self.now + timedelta(milliseconds=1))
+            self.store.set_clock(self.now.isoformat())
         else:
             stuck = f"the run had not ended after {_MOST_TURNS:,} turns"
         return self._result(stuck)
@@ -138,16 +143,10 @@ class _Play:
             heapq.heappush(self.due, (at, next(self.number), task))
         return bool(ended or acted or reply["tasks"])
 
-    def _jump(self) -> bool:
-        """Move the clock to what comes next; False where nothing does."""
-        wake = self.store.next_wake()
-        moments = [moment for moment in (wake, self.due[0][0] if self.due else None) if moment]
-        if not moments or min(moments) > self.until:
-            return False
-        # A message that is visible already and was not taken rests a moment.
-        self.now = max(min(moments), self.now + timedelta(milliseconds=1))
-        self.store.set_clock(self.now.isoformat())
-        return True
+    def _next(self) -> datetime | None:
+        """When something happens next, if anything ever does."""
+        moments = [self.store.next_wake(), self.due[0][0] if self.due else None]
+        return min((moment for moment in moments if moment is not None), default=None)
 
     def _result(self, stuck: str | None) -> Played:
         snapshot = self.store.run_snapshot(self.root, items=True)

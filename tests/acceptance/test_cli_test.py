@@ -246,13 +246,14 @@ def test_nothing_to_test_is_a_usage_error(tmp_path: Path) -> None:
 
 
 def test_a_run_that_did_not_end_disturbs_no_other_case(shell: Shell) -> None:
-    """What is left of it is not played on: its handler that is not there is asked for once."""
-    shell.write("lonely.flow.yaml", "flow: lonely\nsteps:\n  a: {handler: nowhere.work}\n")
+    """What is left of it, an hour later, is not played on in the next case."""
+    steps = "  a: {handler: nowhere.work}\n  b: {handler: nowhere.work, start_delay: 1h}\n"
+    shell.write("lonely.flow.yaml", f"flow: lonely\nsteps:\n{steps}")
     shell.write(
         "lonely.test.yaml",
         "flow: lonely\ncases:\n  alone: {expect: {status: failed}}\n"
-        "  fine: {mocks: {a: {output: 1}}, expect: {output: {a: 1}}}\n"
-        "  fine_too: {mocks: {a: {output: 2}}, expect: {output: {a: 2}}}\n",
+        "  fine: {mocks: {a: {output: 1}, b: {output: 1}}, expect: {output: {a: 1}}}\n"
+        "  fine_too: {mocks: {a: {output: 2}, b: {output: 1}}, expect: {output: {a: 2}}}\n",
     )
 
     found = shell("test", "lonely.test.yaml", "--json", expect=1).json["files"][0]["cases"]

@@ -165,6 +165,37 @@ def test_a_run_in_which_nothing_can_happen_is_told_why(shell: Shell) -> None:
     assert 'step "rest" waits for "approve"' in message
 
 
+def test_an_event_comes_when_its_mock_says(shell: Shell) -> None:
+    """An hour after the step began to wait is too late for one that waits half an hour."""
+    shell.write(
+        "late.flow.yaml", "flow: late\nsteps:\n  hear: {wait: {event: word, timeout: 30m}}\n"
+    )
+    shell.write(
+        "late.test.yaml",
+        "flow: late\ncases:\n"
+        "  late: {mocks: {hear: {event: 1, sleep: 1h}}, expect: {error: WaitTimeout}}\n"
+        "  soon: {mocks: {hear: {event: 1, sleep: 29m}}, expect: {outputs: {hear: 1}}}\n",
+    )
+
+    found = shell("test", "late.test.yaml", "--json").json["files"][0]["cases"]
+
+    assert [case["status"] for case in found] == ["passed", "passed"]
+
+
+def test_a_run_without_an_end_is_given_up(shell: Shell) -> None:
+    """After ten years of its time, which take a moment."""
+    shell.write(
+        "endless.flow.yaml",
+        "flow: endless\nsteps:\n  a:\n    handler: app.build\n"
+        "    repeat: {until: output.ready, every: 90d, max: null}\n",
+    )
+    shell.write("endless.test.yaml", "flow: endless\ncases:\n  one: {expect: {status: failed}}\n")
+
+    result = shell("test", "endless.test.yaml", expect=1)
+
+    assert "the run had not ended after ten years of its time" in result.out
+
+
 def test_a_mock_that_takes_too_long_times_out(shell: Shell) -> None:
     """`sleep` is time of the run: longer than the step's timeout, it is an attempt that failed."""
     head = (
