@@ -1,0 +1,100 @@
+"""Corners of the language that no example file has."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.flows import a_flow, check, codes
+
+ARRAY = "input_schema: {type: array}"
+
+
+@pytest.mark.parametrize(
+    ("steps", "head", "expected"),
+    [
+        ("a: {handler: x.a}", "input: {}\ninput_schema: {type: array}", ["PF205"]),
+        ("a: {handler: x.a}", "input_schema: {type: array, minLength: 3}", ["PF205"]),
+        ("a: {handler: x.a}", "input_schema: true", []),
+        ("a: {handler: x.a}", "input_schema: {pattern: x}", ["PF120"]),
+        ("a: {handler: x.a, if: input.b}", ARRAY, []),
+        (
+            "a: {handler: x.a, if: input.b}",
+            "input_schema: {type: object, properties: {c: {}}, additionalProperties: false}",
+            ["PF207"],
+        ),
+        ("a: {handler: x.a}", "labels: [a]", ["PF103"]),
+        ("a: {handler: x.a}", f"labels: {{a: {'x' * 257}}}", ["PF109"]),
+        ("a: {handler: x.a}", "output: '{{ x }}'", ["PF021"]),
+        ("a: {handler: x.a}", "output: '${{ item }}'", ["PF230"]),
+        ("a: {handler: x.a}", "output: '${{ steps.b.output }}'", ["PF202"]),
+        ("a: {handler: x.a}", "timeout: 0s", ["PF109"]),
+        ("a: {handler: x.a}", "fail_fast: no", ["PF103"]),
+        ("a: {handler: x.a}", "finally: {}", ["PF111"]),
+        ("a: {handler: x.a}", "finally: {a: {handler: x.b}}", ["PF238"]),
+        ("a: {handler: x.a}", "finally: {b: {handler: x.b, needs: []}}", ["PF105"]),
+        ("a: {handler: x.a}", "finally: [b]", ["PF103"]),
+        ("a: {handler: x.a, repeat: {until: item}, map: [1]}", "", ["PF230"]),
+        ("a: {handler: x.a, repeat: {until: ''}}", "", ["PF219"]),
+        ("a: {handler: x.a, with: 'x ${{}}'}", "", ["PF219"]),
+        ("a: {handler: x.a, if: '${{ }}'}", "", ["PF219"]),
+        ("a: {handler: x.a, onExit: b}", "", ["PF105"]),
+        ("a: {handler: x.a, then: b}", "", ["PF105"]),
+        ("a: {handler: x.a, on_failure: b}", "", ["PF105"]),
+        ("a: {handler: x.a, map: [1], tolerate: '250%'}", "", ["PF106"]),
+        ("a: {handler: x.a, map: [1], tolerate: '5'}", "", ["PF106"]),
+        ("a: {handler: x.a, map: [1], tolerate: many}", "", ["PF106"]),
+        ("a: {wait: {until: null}}", "", ["PF103"]),
+        ("a: {wait: {for: ''}}", "", ["PF219"]),
+        ("a: {wait: {for: 5, for_: 6}}", "", ["PF102"]),
+        ("a: {handler: x.a, queue: a__b}", "", ["PF107"]),
+        ("retry: {handler: x.a, foo: 1}", "", ["PF102"]),
+        ("a: {flow: b@latest}", "", ["PF107"]),
+        ("a: {flow: b, handlr: x.a}", "", ["PF102"]),
+        ("a: {flow: b, retry: {if: error.type}, timeout: 5s, map: [1], start_delay: 1s}", "", []),
+        ("a: {wait: {event: e}, map: [1]}", "", ["PF237"]),
+        ("a: {wait: {event: e}, if: run.id, when_unmet: fail, when_exhausted: skip}", "", []),
+    ],
+)
+def test_a_corner_has_its_findings(steps: str, head: str, expected: list[str]) -> None:
+    """Each mistake once, with its code; what is right has none."""
+    assert codes(a_flow(steps, head)) == expected
+
+
+def test_the_fix_for_a_missing_edge_keeps_the_form_of_depends_on() -> None:
+    """A list, a mapping, a block, or nothing yet."""
+    fixes = {}
+    for form in ("", "depends_on: [b], ", "depends_on: {b: any}, ", "depends_on: [], "):
+        text = a_flow(
+            "b: {handler: x.b}, c: {handler: x.c},"
+            f" a: {{handler: x.a, {form}with: '${{{{ steps.c.output }}}}'}}"
+        )
+        (finding,) = check(text).diagnostics
+        fixes[form.removesuffix(", ")] = finding.help
+    block = "flow: a\nsteps:\n  b: {handler: x.b}\n  c: {handler: x.c}\n"
+    block += "  a:\n    handler: x.a\n    depends_on:\n      - b\n    if: steps.c.output\n"
+
+    assert fixes == {
+        "": "add `depends_on: [c]` to the step",
+        "depends_on: [b]": 'add "c" to depends_on in line 3:  depends_on: [b, c]',
+        "depends_on: {b: any}": (
+            'add "c: success" to depends_on in line 3:  depends_on: {b: any, c: success}'
+        ),
+        "depends_on: []": 'add "c" to depends_on in line 3:  depends_on: [c]',
+    }
+    (finding,) = check(block).diagnostics
+    assert finding.help == 'add "c" to depends_on in line 8'
+
+
+def test_steps_and_finally_together_keep_the_limit() -> None:
+    """2,000 in all (S-19)."""
+    steps = "".join(f"  s{n}: {{handler: x.a}}\n" for n in range(1500))
+    finals = "".join(f"  f{n}: {{handler: x.a}}\n" for n in range(501))
+
+    assert codes(f"flow: a\nsteps:\n{steps}finally:\n{finals}") == ["PF209"]
+
+
+def test_a_label_of_the_flow_is_known_to_expressions() -> None:
+    """`run.labels.NAME` is whatever the start said over the file: any name may be there."""
+    assert (
+        codes(a_flow("a: {handler: x.a, if: run.labels.team == 'ml'}", "labels: {team: x}")) == []
+    )
