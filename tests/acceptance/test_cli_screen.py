@@ -147,3 +147,56 @@ def test_a_sentence_is_broken_between_words(shell: Shell, screens: list[Screen])
     assert max(map(cells, screen.lines)) <= 60
     assert len([line for line in screen.lines if line]) > 1
     assert shell("versions", "no_such_flow_in_here", expect=2).err.count("\n") == 1
+
+
+RELEASE = """flow: release
+labels: {team: platform}
+steps:
+  items: {handler: tasks.items}
+  a_gate_with_a_name_that_is_longer_than_usual: {wait: {event: approval, timeout: 2d}}
+  each: {flow: region, map: [1, 2, 3], with: {}, max_parallel: 2, depends_on: [items]}
+  broken: {handler: tasks.fail, depends_on: [items], retry: 1}
+  mend: {handler: tasks.items, depends_on: {broken: failure}}
+finally:
+  note: {handler: tasks.loud}
+"""
+REGION = """flow: region
+steps: {go_live: {wait: {event: go}}}
+"""
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_person_reads_what_to_type_and_types_it(
+    shell: Shell, screens: list[Screen], width: int
+) -> None:
+    """The commands of a run and its children stand whole on the screen, and end the waits.
+
+    One that is too long for a line goes on in the next, as a shell would take it.
+    """
+    shell.write("release.yaml", RELEASE)
+    shell.write("region.yaml", REGION)
+    screen = Screen(shell, "run", "release.yaml", "region.yaml", width=width)
+    screens.append(screen)
+    typed: set[str] = set()
+
+    def all_typed() -> bool:
+        screen.read()
+        for command in re.findall(
+            r"pgflow-yaml ((?:approve|send) \w{8} (?:\\\n\W*)?\w+)\s*$",
+            "\n".join(line.rstrip() for line in screen.lines if line.strip()),
+            re.MULTILINE,
+        ):
+            if command not in typed:
+                typed.add(command)
+                shell(*re.findall(r"\w+", command))
+        return len(typed) == 4
+
+    eventually(all_typed, seconds=40)
+    code = screen.to_the_end()
+
+    picture = screen.lines[: next(n for n, line in enumerate(screen.lines) if "completed;" in line)]
+    assert max(cells(line) for line in picture if re.match(r" [✓✗○⊘■↻⏸⠁-⣿├╰│━─]", line)) <= width
+    assert code == 0
+    assert "handled by mend" in "\n".join(screen.lines)
+    assert " finally" in screen.lines
+    assert 'the failure of "broken" was handled by mend' in "\n".join(screen.lines)

@@ -429,3 +429,14 @@ def test_a_failed_last_word_is_handled_by_nobody() -> None:
     audit["finally"] = alert["finally"] = True
 
     assert fates(a_snapshot(audit, alert))["audit"].kind == "unhandled"
+
+
+def test_a_command_too_long_for_a_line_goes_on_in_the_next() -> None:
+    """As a shell takes it; both lines or none."""
+    step = a_wait("a_gate_with_a_name_that_is_longer_than_usual")
+
+    assert [line.split("┆ ")[-1] for line in drawn(a_snapshot(step), 60)[3:]] == [
+        "pgflow-yaml approve 3f2a91c0 \\",
+        "  a_gate_with_a_name_that_is_longer_than_usual",
+    ]
+    assert "approve 3f2a91c0" not in "".join(drawn(a_snapshot(step), 60, 4))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pgflow_yaml.cli.text import cells
+
 from .step_details import Scene, Segment, error_words, is_wide
 from .symbols import STYLES
 from .waits import answer, child_words
@@ -16,42 +18,61 @@ if TYPE_CHECKING:
 # What finds room first: failures, what a person is asked to do, children, errors to be retried.
 FAILURE, QUESTION, CHILD, ERROR = range(4)
 MOST_QUESTIONS = 3
+# The widest that may stand to the left of a line below a step.
+ROOM_OF_THE_TREE = 24
 
 
 def notes(steps: Sequence[StepShape], around: Scene, spare: int) -> dict[str, list[Segment]]:
     """Choose the lines below these steps, at most so many in all."""
     found = [
-        (rank, place, step["slug"], segment)
+        (rank, place, step["slug"], lines)
         for step in steps
-        for place, (rank, segment) in enumerate(_of_step(step, around))
+        for place, (rank, lines) in enumerate(_of_step(step, around))
     ]
-    wanted = sorted(found, key=lambda each: each[0])[: max(spare, 0)]
+    wanted = []
+    for each in sorted(found, key=lambda each: each[0]):
+        if (spare := spare - len(each[3])) < 0:
+            break
+        wanted.append(each)
     chosen: dict[str, list[Segment]] = {}
-    for _, _, slug, segment in sorted(wanted, key=lambda each: each[1]):
-        chosen.setdefault(slug, []).append(segment)
+    for _, _, slug, lines in sorted(wanted, key=lambda each: each[1]):
+        chosen.setdefault(slug, []).extend(lines)
     return chosen
 
 
 def urgent(steps: Sequence[StepShape], around: Scene) -> list[Segment]:
     """List the lines that must be read: failures, and what a person is asked to do."""
     return [
-        segment for step in steps for rank, segment in _of_step(step, around) if rank <= QUESTION
+        line
+        for step in steps
+        for rank, lines in _of_step(step, around)
+        if rank <= QUESTION
+        for line in lines
     ]
 
 
-def _of_step(step: StepShape, around: Scene) -> Iterator[tuple[int, Segment]]:
+def _command(text: str, around: Scene) -> list[Segment]:
+    """Lay out a command so that it can be copied: on two lines where it is too long for one."""
+    if cells(text) <= around.frame.width - ROOM_OF_THE_TREE:
+        return [(text, "bold")]
+    first, _, rest = text.rpartition(" ")
+    return [(f"{first} \\", "bold"), (f"  {rest}", "bold")]
+
+
+def _of_step(step: StepShape, around: Scene) -> Iterator[tuple[int, list[Segment]]]:
     failed = step["status"] == "failed"
     words = error_words(step, around.errors.get(step["slug"]))
     if words and (failed or step["status"] in {"started", "skipped"}):
         style = STYLES[around.kind(step)] if failed else STYLES["failed"]
-        yield (FAILURE if failed else ERROR, (words, style))
+        yield (FAILURE if failed else ERROR, [(words, style)])
     waits = step["waits"]
     if waits and waits["kind"] == "event":
-        yield QUESTION, (answer(around.run_id, step["slug"], waits["event"] or ""), "bold")
+        command = answer(around.run_id, step["slug"], waits["event"] or "")
+        yield QUESTION, _command(command, around)
     dot = f" {around.frame.look.dot} "
     if step["child"] and step["status"] == "waiting":
         style = STYLES["failed"] if step["child"]["status"] == "failed" else ""
-        yield CHILD, (child_words(step["child"], of_many=is_wide(step), dot=dot), style)
+        yield CHILD, [(child_words(step["child"], of_many=is_wide(step), dot=dot), style)]
     for each in step["awaited"][:MOST_QUESTIONS]:
         command = answer(each["run_id"], each["step"], each["event"])
-        yield QUESTION, (command, "bold")
+        yield QUESTION, _command(command, around)
