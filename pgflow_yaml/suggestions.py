@@ -23,7 +23,9 @@ def closest(word: str, known: Iterable[str]) -> str | None:
     # In a crowd, a thousand mistyped words would each be held against thousands: only those that
     # begin or end alike are.
     candidates = by_bare if len(by_bare) <= _CROWD else _alike(bare, tuple(by_bare))
-    found = get_close_matches(bare, candidates, n=1, cutoff=0.67)
+    found = get_close_matches(bare, candidates, n=3, cutoff=0.67)
+    # Letters in another order are the likelier slip: "wiat" is "wait" rather than "with".
+    found.sort(key=lambda candidate: sorted(candidate) != sorted(bare))
     return by_bare[found[0]] if found else None
 
 

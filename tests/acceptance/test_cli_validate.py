@@ -186,3 +186,22 @@ def test_colour_follows_the_options(shell: Shell) -> None:
     for env, wanted in ({"NO_COLOR": "1"}, False), ({"FORCE_COLOR": "1"}, True):
         colored = Shell(shell.folder, env=env)
         assert ("\x1b[" in colored("validate", "bad.yaml", expect=1).err) is wanted
+
+
+def test_test_files_are_checked_with_their_flows(shell: Shell) -> None:
+    """`validate *.yaml` is right in a folder with tests; a flow's mistakes are shown once."""
+    cases = "flow: good\ncases:\n  one: {expect: {steps: {a: completed}}}\n"
+    shell.write("good.test.yaml", cases)
+
+    fine = shell("validate", "good.yaml", "good.test.yaml")
+    shell.write("good.test.yaml", cases.replace("steps: {a", "steps: {b"))
+    unknown = shell("validate", "good.test.yaml", expect=1)
+    shell.write("good.yaml", GOOD.replace("handler", "hanlder"))
+    broken = shell("validate", "good.yaml", "good.test.yaml", expect=1)
+
+    assert fine.out.splitlines() == [
+        "good.yaml: good, 1 step, valid",
+        "good.test.yaml: valid, not played (pgflow-yaml test)",
+    ]
+    assert "good.test.yaml:3:26: error[PF505]" in unknown.err
+    assert broken.err.count("error[PF102]") == 1

@@ -36,10 +36,12 @@ def validate_command(
     app_dir: Path | None,
     allow: Sequence[str],
 ) -> int:
-    """Check flow files and show every mistake with its place."""
+    """Check flow files, and *.test.yaml files, and show every mistake with its place."""
     from pgflow_yaml.cli.flow_files import diagnostics
     from pgflow_yaml.cli.flow_files.loading import (
+        is_test,
         load,
+        load_tests,
         with_children,
         with_handlers,
         worker_settings,
@@ -49,10 +51,13 @@ def validate_command(
 
     if watch:
         _watch(files, [app_dir or Path()] if import_ or app_dir or allow else [], options)
-    loaded = with_children(load(files), None)
+    loaded = with_children(load([file for file in files if not is_test(file)]), None)
     if import_ or app_dir or allow:
         places = worker_settings(app_dir=app_dir, allow=allow)
         loaded = [with_handlers(each, places) for each in loaded]
+    named = {each.file for each in loaded}
+    tests = load_tests([file for file in files if is_test(file)])
+    loaded += [each for each in tests if each.file not in named]
     bad = any(each.errors or (strict and each.diagnostics) for each in loaded)
     if options.json or form == "json":
         write_json({"files": [diagnostics.shape(each) for each in loaded]})
@@ -65,6 +70,8 @@ def validate_command(
             if each.definition:
                 steps = plural(len(each.definition.order), "step")
                 sys.stdout.write(f"{one_line(each.file)}: {each.definition.name}, {steps}, valid\n")
+            elif is_test(each.file):
+                sys.stdout.write(f"{one_line(each.file)}: valid, not played (pgflow-yaml test)\n")
     return BAD if bad else 0
 
 

@@ -60,6 +60,31 @@ def load(files: Sequence[str]) -> list[Loaded]:
     return loaded
 
 
+def is_test(file: str) -> bool:
+    """Whether a file holds tests of a flow, by its name."""
+    return file.endswith(".test.yaml")
+
+
+def load_tests(files: Sequence[str]) -> list[Loaded]:
+    """Read test files and hold each against its flow; a flow with mistakes comes along."""
+    from pgflow_yaml.testing.running import prepare
+
+    loaded: dict[str, Loaded] = {}
+    for file in files:
+        tested = prepare(Path(file))
+        if (error := tested.flow_error) is not None:
+            loaded[error.file] = Loaded(
+                file=error.file,
+                source=error.source,
+                diagnostics=error.diagnostics,
+                definition=None,
+            )
+        loaded[file] = Loaded(
+            file=file, source=tested.source, diagnostics=tested.diagnostics, definition=None
+        )
+    return list(loaded.values())
+
+
 def with_children(loaded: Sequence[Loaded], store: Store | None) -> list[Loaded]:
     """Check what is between flows: the files of one command, and the database if there is one."""
     from pgflow_yaml.validation import check_flows
