@@ -1,0 +1,85 @@
+"""`docs/operations.md`: its SQL does what it says, its table of functions is the database's."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from pgflow_yaml.client import Client
+from pgflow_yaml.project import load
+from tests.docs.fenced import ROOT, blocks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+FILE = ROOT / "docs" / "operations.md"
+FLOWS = {
+    "bookkeeping": "input: {order_id: {type: string}}\nsteps: {book: {handler: app.book}}\n",
+    "orders": "steps: {review: {wait: {event: review}}}\n",
+}
+ROW = re.compile(r"^\| (`pgflow\..+?`) \| `\{(.+)\}` \|$", re.MULTILINE)
+
+
+@pytest.fixture
+def client(database: str, tmp_path: Path) -> Iterator[Client]:
+    """A database with the two flows and a run that waits."""
+    with Client(database) as client:
+        for name, text in FLOWS.items():
+            file = tmp_path / f"{name}.yaml"
+            file.write_text(f"flow: {name}\n{text}")
+            client.deploy(load(file))
+        client.start("orders", key="order-4711")
+        yield client
+
+
+def statements() -> list[str]:
+    """The lines of the page's transaction."""
+    (block,) = blocks("sql", [FILE])
+    return block.text.splitlines()
+
+
+def said(client: Client) -> tuple[int, str]:
+    """How many runs of bookkeeping there are, and how the waiting run stands."""
+    (order,) = client.list_runs(flow="orders")
+    return len(client.list_runs(flow="bookkeeping")), order["status"]
+
+
+def test_start_and_approval_are_part_of_the_transaction(client: Client, database: str) -> None:
+    """Rolled back, neither has happened; committed, both have."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("create table invoices (order_id text, cents int)")
+        for line in statements():
+            connection.execute(line.replace("commit;", "rollback;"))
+        rolled_back = said(client)
+        for line in statements():
+            connection.execute(line)
+
+    assert rolled_back == (0, "started")
+    assert said(client) == (1, "completed")
+
+
+def test_the_functions_give_what_the_page_says(client: Client, database: str) -> None:
+    """Names, numbers of arguments, and the names in what each of them gives."""
+    page = {
+        name: (arguments.split(", "), set(re.findall(r'"(\w+)"', names)))
+        for calls, names in ROW.findall(FILE.read_text(encoding="utf-8"))
+        for name, arguments in re.findall(r"pgflow\.(\w+)\((.*?)\)", calls)
+    }
+    called = {
+        "start_run": "'orders', '{}', 'two', null, null",
+        "send_event": "'two', 'other', '1', 'ada'",
+        "approve_step": "'two', 'review', 'fine', 'ada'",
+        "reject_step": "'two', 'review', 'no', 'ada'",
+    }
+    assert set(page) == set(called)
+    with psycopg.connect(database, autocommit=True) as connection:
+        for name, arguments in called.items():
+            row = connection.execute(f"select pgflow.{name}({arguments})").fetchone()
+            assert row is not None
+            listed, names = page[name]
+            assert set(row[0]) == names, name
+            assert listed == ["…"] or len(listed) == len(arguments.split(", ")), name
