@@ -124,10 +124,13 @@ def test_a_cancelled_run_says_its_last_words_and_a_second_cancel_ends_it(shell: 
     run = shell("start", "f").out.strip()
 
     first = shell("cancel", run)
+    listed = shell("runs").out
     second = shell("cancel", run)
     third = shell("cancel", run)
 
     assert "stopping: its finally steps run now" in first.out
+    assert "  stopping  " in listed
+    assert "Cancelled" not in listed
     assert second.out.rstrip().endswith("  cancelled")
     assert third.out.rstrip().endswith("had ended already: cancelled")
 

@@ -65,7 +65,7 @@ def runs_command(
 
 def _run_columns() -> list[CellsOf]:
     from pgflow_yaml.cli.output import Column, when
-    from pgflow_yaml.cli.text import error_text, labels_text
+    from pgflow_yaml.cli.text import labels_text
 
     return [
         (Column("RUN"), lambda run: run["id"][:8]),
@@ -77,13 +77,19 @@ def _run_columns() -> list[CellsOf]:
         (Column("KEY", flexible=True), lambda run: run["key"] or ""),
         (Column("PARENT"), lambda run: run["parent"]["id"][:8] if run["parent"] else ""),
         (Column("LABELS", flexible=True), lambda run: labels_text(run["labels"])),
-        (Column("ERROR", flexible=True), lambda run: error_text(run["error"])),
+        (Column("ERROR", flexible=True), _error),
     ]
 
 
 def _status_of_run(run: Mapping[str, Any]) -> str:
     """Say how a run is; one whose outcome is known before its end is being stopped."""
     return "stopping" if run["status"] == "started" and run["outcome"] else str(run["status"])
+
+
+def _error(run: Mapping[str, Any]) -> str:
+    from pgflow_yaml.cli.live.events import run_error
+
+    return run_error({"status": run["outcome"] or run["status"], "error": run["error"]})
 
 
 def _took(run: Mapping[str, Any]) -> str:
