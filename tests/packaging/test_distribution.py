@@ -42,13 +42,18 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_a_wheel_made_from_the_sdist_has_all_files(built: Path) -> None:
-    """The folders reached by symlinks are in both, with every file."""
+    """The folders reached by symlinks are in both, with every file; so is what `init` writes."""
     (sdist,), (wheel,) = built.glob("*.tar.gz"), built.glob("*.whl")
     wanted = {
         f"pgflow_yaml/{file.relative_to(ROOT)}"
         for folder in ("migrations", "schemas")
         for file in (ROOT / folder).rglob("*.*")
         if file.is_file()
+    }
+    wanted |= {
+        str(file.relative_to(ROOT))
+        for file in (ROOT / "pgflow_yaml" / "templates").rglob("*.*")
+        if file.is_file() and "__pycache__" not in file.parts
     }
 
     with tarfile.open(sdist) as archive:
