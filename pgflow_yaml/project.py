@@ -76,11 +76,11 @@ def schema() -> dict[str, Any]:
     return found
 
 
-def schema_text() -> str:
-    """The JSON Schema of flow files as it is shipped, for editors."""
+def schema_text(kind: str = "workflow") -> str:
+    """The JSON Schema of flow files, as it is shipped; of `test` files when they are asked for."""
     from importlib.resources import files
 
-    return (files("pgflow_yaml") / "schemas" / "workflow.schema.json").read_text("utf-8")
+    return (files("pgflow_yaml") / "schemas" / f"{kind}.schema.json").read_text("utf-8")
 
 
 def settings(folder: Path, *, flags: Mapping[str, object], environ: Mapping[str, str]) -> Settings:

@@ -27,6 +27,7 @@ def test_the_schema_is_the_shipped_file(shell: Shell) -> None:
 
     assert shell("schema").out == text
     assert shell("schema", "--json").json == json.loads(text)
+    assert shell("schema", "--tests").out == SCHEMA.with_name("test.schema.json").read_text()
     assert shell("schema", "-o", "a/b.json").out == ""
     assert (shell.folder / "a" / "b.json").read_text(encoding="utf-8") == text
 

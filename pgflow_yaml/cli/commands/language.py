@@ -20,22 +20,26 @@ if TYPE_CHECKING:
 @click.option(
     "-o", "--output", metavar="FILE", type=click.Path(path_type=Path), help="Write it to a file."
 )
+@click.option("--tests", is_flag=True, help="The schema of test files.")
 @pass_options
-def schema_command(options: Options, *, output: Path | None) -> None:
+def schema_command(options: Options, *, output: Path | None, tests: bool) -> None:
     """Print the JSON Schema of flow files, for editors.
 
     `init` writes it into a new project; this brings an older project up to date.
     """
+    import json
+
     from pgflow_yaml import project
     from pgflow_yaml.cli.output import write_file, write_json
 
+    text = project.schema_text("test" if tests else "workflow")
     if output is None:
         if options.json:
-            write_json(project.schema())
+            write_json(json.loads(text))
         else:
-            sys.stdout.write(project.schema_text())
+            sys.stdout.write(text)
         return
-    write_file(output, project.schema_text())
+    write_file(output, text)
     if options.json:
         write_json({"written": str(output)})
     else:
