@@ -98,7 +98,7 @@ create table pgflow.deps (
     references pgflow.steps (flow_slug, step_slug),
   constraint deps_check check (dep_slug <> step_slug)
 );
-create index deps_by_step on pgflow.deps (flow_slug, step_slug, dep_slug);
+create index deps_by_step on pgflow.deps (flow_slug, step_slug);
 
 create table pgflow.definitions (
   name text not null,

@@ -137,3 +137,7 @@ alter table pgflow.step_states set (fillfactor = 45);
 alter table pgflow.step_tasks set (fillfactor = 45);
 -- Every run's status changes once at least; lists by status read the newest runs and pass over the others.
 drop index pgflow.runs_by_status;
+
+-- With the dependency in it, no plan comes to the edges of a step by half of a key.
+drop index pgflow.deps_by_step;
+create index deps_by_step on pgflow.deps (flow_slug, step_slug, dep_slug);
