@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
     from pgflow_yaml.errors import Span
 
-_PLACE = re.compile(r"(if|map|with|output|repeat\.until|retry\.if|wait\.for|wait\.until): ")
+_PLACE = re.compile(
+    r"(if|map|with|output|repeat\.until|retry\.if|wait\.for|wait\.until)(?:: |(?= needs ))"
+)
 _CULPRIT = re.compile(r"`([^`]+)`|\b([a-z_]+)\(\)")
 _TEMPLATE = re.compile(r"\$\{\{")
 

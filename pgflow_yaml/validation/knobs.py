@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, cast
 
 from pgflow_yaml import durations
+from pgflow_yaml.expressions import ExpressionError
 from pgflow_yaml.model import (
     DEFAULT_EVERY,
     DEFAULT_ROUNDS,
@@ -17,14 +18,18 @@ from pgflow_yaml.model import (
     Wait,
 )
 from pgflow_yaml.source import MappingNode, Node, ScalarNode
+from pgflow_yaml.validation.constants import Unknown, value_of
 from pgflow_yaml.validation.report import Report, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pgflow_yaml.model import Step
+    from pgflow_yaml.model import Json, Step
     from pgflow_yaml.validation.formulas import Formulas
 
+_MOMENT = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9:.]+(?:[Zz]|[+-][0-9]{2}:?[0-9]{2})", re.ASCII
+)
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9:.]+(Z|[+-][0-9:]+)?)?")
 
 
@@ -109,7 +114,14 @@ def _wait_for(report: Report, wait: MappingNode, formulas: Formulas) -> int | Fo
         message = f"a wait for {quoted(node.text)} is neither a duration nor an expression"
         report.add("PF106", message, node, fix=f"write {meant}")
         return None
-    return formulas.expression(node, "wait.for")
+    formula = formulas.expression(node, "wait.for")
+    known = _known(formula)
+    if isinstance(known, str) and durations.milliseconds(known) is not None:
+        return formula
+    if known is not None and (isinstance(known, bool) or not isinstance(known, int | float)):
+        message = "a wait needs seconds, or a duration as a text"
+        report.add("PF106", message, node, fix="write for: 10m")
+    return formula
 
 
 def _wait_until(report: Report, wait: MappingNode, formulas: Formulas) -> Formula | None:
@@ -119,7 +131,22 @@ def _wait_until(report: Report, wait: MappingNode, formulas: Formulas) -> Formul
         message = "a fixed time is a text, and a text has quotes inside of an expression"
         report.add("PF106", message, node, fix=f"write until: '\"{text}\"'")
         return None
-    return formulas.expression(node, "wait.until")
+    formula = formulas.expression(node, "wait.until")
+    known = _known(formula)
+    is_time = isinstance(known, str) and _MOMENT.fullmatch(known)
+    is_number = isinstance(known, int | float) and not isinstance(known, bool)
+    if isinstance(node, ScalarNode) and known is not None and not (is_time or is_number):
+        message = "a wait ends at a time with its offset, or at seconds since 1970"
+        report.add("PF106", message, node, fix="write until: '\"2030-01-31T08:00:00Z\"'")
+    return formula
+
+
+def _known(formula: Formula | None) -> Json:
+    """Return the value of a formula that reads nothing; None for others."""
+    try:
+        return None if formula is None else value_of(formula.ast)
+    except (Unknown, ExpressionError):
+        return None
 
 
 def read_tolerate(report: Report, mapping: MappingNode) -> int | Percent:

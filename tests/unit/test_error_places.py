@@ -18,6 +18,7 @@ steps:
       total: ${{ input.total / input.parts }}
       text: "${{ input.a + 1 }} and ${{ len(input.b) }}, ${{ input.c * 2 }}"
     repeat: {until: output.n % 0}
+  pause: {wait: {for: 1 / input.parts}}
 output: ${{ steps.charge.output / 0 }}
 finally:
   audit: {handler: shop.audit, map: "[x + 1 for x in steps.charge.output]"}
@@ -43,6 +44,8 @@ def marked(step: str | None, message: str) -> str | None:
         ("charge", "with: `/` cannot divide by a text", "${{ input.total / input.parts }}"),
         ("charge", "repeat.until: division by zero", "output.n % 0"),
         ("charge", "retry.if: `+` cannot join", "attempt + error.type"),
+        ("pause", "wait.for: division by zero", "1 / input.parts"),
+        ("pause", 'wait.for needs seconds or a duration such as "10m", not []', "1 / input.parts"),
         ("audit", "map: `+` cannot join", "[x + 1 for x in steps.charge.output]"),
         (None, "output: division by zero", "${{ steps.charge.output / 0 }}"),
         ("charge", "with: division by zero", "${{ input.total / input.parts }}"),
