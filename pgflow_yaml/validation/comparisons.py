@@ -32,7 +32,7 @@ _OTHER_WORDS = {
     "error": "failed",
     "canceled": "cancelled",
 }
-_MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
+_ORDERS = ("<", "<=", ">", ">=")
 
 
 class Misfit(NamedTuple):
@@ -47,14 +47,14 @@ def misfit(comparison: Comparison, fields: Mapping[str, Json] | None) -> Misfit 
     """Return what is wrong with a comparison; None when it can come out either way."""
     symbol, left, right = comparison.symbol, comparison.left, comparison.right
     if _is(right, "path") and _is(left, "lit") and "in" not in symbol:
-        symbol, left, right = _MIRRORED.get(symbol, symbol), right, left
+        left, right = right, left
     if not (_is(left, "path") and _is(right, "lit")):
         return None
     path, value = left[1], right[1]  # type: ignore[index]
     schema = _schema_of(str(path), fields)
     if schema is None:
         return None
-    if symbol in _MIRRORED:
+    if symbol in _ORDERS:
         return _order(str(path), symbol, schema, value)
     values = value if "in" in symbol else [value]
     if not isinstance(values, list):

@@ -87,6 +87,19 @@ def test_in_a_block(style: str, lines: list[str], before: str) -> None:
     assert marked(text, only(text)) == NAME
 
 
+def test_a_part_that_ends_with_a_quote_written_twice_is_marked_whole() -> None:
+    """In single quotes the last quote of a text counts as two columns, too."""
+    text = "flow: a\ninput: {n: {type: integer}}\nsteps:\n"
+    text += "  a: {handler: x.a, if: '''x'' < input.n or input.n == ''x'''}\n"
+
+    found = check(text).diagnostics
+
+    assert [(each.message[:3], marked(text, each)) for each in found] == [
+        ("`<`", "''x'' < input.n"),
+        ("inp", "input.n == ''x''"),
+    ]
+
+
 @pytest.mark.parametrize(
     "written",
     [
