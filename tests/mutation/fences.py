@@ -16,8 +16,23 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("pgflow_yaml", "migrations", "schemas", "tests", "pyproject.toml")
-TESTS = ("test_fencing.py", "test_failure.py", "test_pgflow_door.py", "test_pgflow_workers.py")
 SETTLE, CLAIM, LEASES = "40_settle.sql", "60_claim.sql", "70_leases.sql"
+EVENTS, CLOCK, OPERATE = "82_events.sql", "62_clock.sql", "80_operate.sql"
+# The tests that look at each file, the likeliest first: the first red one ends the run.
+TESTS = {
+    SETTLE: ("fencing", "claim", "failure", "pgflow_door"),
+    CLAIM: ("fencing", "claim", "races"),
+    LEASES: ("fencing", "races"),
+    EVENTS: ("races", "waits"),
+    CLOCK: ("races", "waits", "children"),
+    OPERATE: ("races", "failure", "catch"),
+    "10_queue.sql": ("fencing", "races", "pgflow_races"),
+    "20_define.sql": ("races", "versions"),
+    "30_begin.sql": ("races", "versions"),
+    "42_settle_failures.sql": ("catch", "failure", "knobs"),
+    "54_end_runs.sql": ("catch", "waits", "races"),
+    "98_pgflow_workers.sql": ("pgflow_workers",),
+}
 
 # (what the fence keeps out, file, predicate, replacement)
 FENCES = [
@@ -46,8 +61,8 @@ FENCES = [
         "the same report twice in a batch",
         SETTLE,
         (
-            "          and row_number() over (partition by p.run_id, p.step_slug, p.task_index"
-            " order by p.nr) = 1\n"
+            "          and row_number() over (partition by p.run_id, p.step_slug, p.task_index,"
+            " p.attempt order by p.nr) = 1\n"
         ),
         "",
     ),
@@ -89,6 +104,123 @@ FENCES = [
         "    where t.status = 'started' and t.last",
     ),
     (
+        "a late report that takes the right one's place in its batch",
+        SETTLE,
+        "p.task_index, p.attempt order by p.nr",
+        "p.task_index order by p.nr",
+    ),
+    (
+        "a task handed out by the claim that ended it",
+        CLAIM,
+        "t.queue_name = p_queue and t.status in ('queued', 'started')\n    returning",
+        "t.queue_name = p_queue\n    returning",
+    ),
+    (
+        "a failure nobody reported of a task that has ended",
+        CLAIM,
+        "(p_run_id, p_step, p_index) and t.status in ('queued', 'started');",
+        "(p_run_id, p_step, p_index);",
+    ),
+    (
+        "a heartbeat of somebody else",
+        LEASES,
+        "t.attempts_count = a.attempt and t.last_worker_id = p_worker\n    for",
+        "t.attempts_count = a.attempt\n    for",
+    ),
+    ("a heartbeat that waits", LEASES, "for no key update of t skip locked);", "for update of t);"),
+    (
+        "a claim that waits for a message",
+        "10_queue.sql",
+        "limit $3 for update skip locked))\n    returning",
+        "limit $3 for update))\n    returning",
+    ),
+    ("two words to one run at once", EVENTS, "v_runs[1] for no key update;", "v_runs[1];"),
+    (
+        "a second event of one name",
+        EVENTS,
+        "on conflict (run_id, kind, name) do nothing;",
+        "on conflict (run_id, kind, name) do update set data = excluded.data;",
+    ),
+    (
+        "an event to a run that has ended",
+        EVENTS,
+        "  where v_run.status = 'started'\n  on conflict",
+        "  on conflict",
+    ),
+    (
+        "a decision on a step that waits no more",
+        EVENTS,
+        "if v_status not in ('created', 'started') or v_run.status <> 'started' then",
+        "if false then",
+    ),
+    (
+        "the end of a wait that has ended",
+        CLOCK,
+        "s.step_slug = any(p_steps) and s.status = 'started'\n    returning",
+        "s.step_slug = any(p_steps)\n    returning",
+    ),
+    ("a clock that waits", CLOCK, "for no key update skip locked;", "for no key update;"),
+    (
+        "the end of a child that is the task's no more",
+        CLOCK,
+        "      and t.status = 'started' and t.child_run_id = p_child)",
+        "      and t.status = 'started')",
+    ),
+    (
+        "the end of a child of a task that has ended",
+        CLOCK,
+        "      and t.status = 'started' and t.child_run_id = p_child)",
+        "      and t.child_run_id = p_child)",
+    ),
+    (
+        "a child started by a task that has ended",
+        CLOCK,
+        "if v_task.status is null or v_task.status not in ('queued', 'started') then",
+        "if v_task.status is null then",
+    ),
+    (
+        "a cancel beside a turn",
+        OPERATE,
+        "any(v_tree) order by r.run_id for no key update;",
+        "any(v_tree) order by r.run_id;",
+    ),
+    (
+        "a cancel of a run that has ended",
+        OPERATE,
+        "elsif v_run.status <> 'started' then",
+        "elsif false then",
+    ),
+    (
+        "an end of a run that has one",
+        "54_end_runs.sql",
+        "    where r.status = 'started' and r.outcome is null\n    group by 1",
+        "    group by 1",
+    ),
+    (
+        "two sweeps and a turn",
+        LEASES,
+        "      for no key update skip locked) k;",
+        "      for no key update) k;",
+    ),
+    (
+        "two deploys of one name",
+        "20_define.sql",
+        "  perform pg_advisory_xact_lock(hashtext('pgflow.deploy'), hashtext(v_name));\n",
+        "",
+    ),
+    (
+        "a key used twice",
+        "30_begin.sql",
+        "    on conflict (flow_name, run_key) where run_key is not null do nothing\n",
+        "",
+    ),
+    (
+        "an attempt past the budget",
+        "42_settle_failures.sql",
+        "        < greatest(coalesce(s.opt_max_attempts, f.opt_max_attempts), 1) as again",
+        "        < 99 as again",
+    ),
+    (
         "pgflow's recovery of a task that a worker of ours holds",
         "98_pgflow_workers.sql",
         "and t.status = 'started' and t.lease is null and",
@@ -116,7 +248,7 @@ def survives(file: str, predicate: str, replacement: str) -> bool:
                 f"{file} holds this {sql.count(predicate)} times, not once: {predicate}"
             )
         path.write_text(sql.replace(predicate, replacement))
-        tests = [f"tests/engine/{name}" for name in TESTS]
+        tests = [f"tests/engine/test_{name}.py" for name in TESTS[file]]
         command = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "2", *tests]
         return subprocess.run(command, cwd=folder, capture_output=True, check=False).returncode == 0
 
