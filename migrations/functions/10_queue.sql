@@ -43,7 +43,7 @@ as $$
 $$;
 
 -- Sends tasks' messages under ids they have already. Rows go in in the array's order, which callers of pgflow count
--- on; a message that is there already stays as it is.
+-- on; a message that is there already stays as it is. The caller holds the tasks' runs, or the tasks.
 create or replace function pgflow._queue_send(p_queue text, p_messages pgflow._message[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp

@@ -297,7 +297,8 @@ begin
 end
 $$;
 
--- Goes back (or on) to a stored version. Same reply as deploy.
+-- Goes back (or on) to a stored version. Same reply as deploy. Locks the name, as deploy does; a start does not wait
+-- for it and takes the version that is active when it looks.
 create or replace function pgflow.activate(p_name text, p_version text) returns jsonb
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp

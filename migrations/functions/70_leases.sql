@@ -38,7 +38,7 @@ begin
 end
 $$;
 
--- Makes a worker known. Its id is fresh for each process: nothing is ever taken back by name.
+-- Makes a worker known. Its id is fresh for each process: nothing is ever taken back by name. Locks one row.
 create or replace function pgflow.register_worker(p_worker uuid, p_queues text[], p_info jsonb) returns void
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -65,7 +65,7 @@ begin
 end
 $$;
 
--- Says that a worker has gone, in order.
+-- Says that a worker has gone, in order. Locks its row only; its tasks are others' when their leases end.
 create or replace function pgflow.stop_worker(p_worker uuid) returns void
 language sql volatile security definer
 set search_path = pg_catalog, pg_temp

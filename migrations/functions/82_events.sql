@@ -66,7 +66,7 @@ begin
 end
 $$;
 
--- The inside of approve_step and reject_step.
+-- The inside of approve_step and reject_step. Locks the run before it looks at what stands.
 create or replace function pgflow._decide(p_run text, p_step text, p_approved boolean, p_comment text, p_by text) returns jsonb
 language plpgsql
 set search_path = pg_catalog, pg_temp
