@@ -89,7 +89,7 @@ set jit = off
 as $$
 declare
   v_clock timestamptz := pgflow.clock();
-  v_held bigint[];
+  v_held pgflow._done[];
   v_queue record;
 begin
   update pgflow.workers w set last_heartbeat_at = v_clock where w.worker_id = p_worker;
@@ -97,7 +97,8 @@ begin
     return '{"lost": [], "stop": []}';
   end if;
   v_held := array(
-    select t.message_id from jsonb_to_recordset(p_tasks) a(run uuid, step text, index int, attempt int)
+    select row(t.run_id, t.flow_slug, t.step_slug, t.queue_name, t.message_id, false)::pgflow._done
+    from jsonb_to_recordset(p_tasks) a(run uuid, step text, index int, attempt int)
     join pgflow.step_tasks t on (t.run_id, t.step_slug, t.task_index) = (a.run, a.step, a.index)
     where t.status = 'started' and t.attempts_count = a.attempt and t.last_worker_id = p_worker
     for no key update of t skip locked);
@@ -107,7 +108,8 @@ begin
       set lease = least(v_clock + p_lease, t.started_at + interval '5 seconds' + coalesce(
             (select (d.spec ->> 'timeout_ms')::bigint * interval '1 ms' from pgflow.steps d
              where d.flow_slug = t.flow_slug and d.step_slug = t.step_slug), interval '1 minute'))
-      where t.message_id = any(v_held) and t.last_worker_id = p_worker and t.status = 'started'
+      from unnest(v_held) h
+      where t.queue_name = h.queue_name and t.message_id = h.message_id
       returning t.queue_name, t.message_id, t.lease
     )
     select p.queue_name, array_agg(p.message_id) as ids, array_agg(p.lease) as vts from pushed p group by 1

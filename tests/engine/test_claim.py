@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.engine.driver import Engine, a_step, done, failed, literal
+from tests.engine.driver import RETRY, Engine, a_child, a_step, done, failed, literal
 
 if TYPE_CHECKING:
     from tests.engine.driver import Task
@@ -75,3 +76,62 @@ def test_a_late_report_takes_nothing_from_the_right_one_in_its_batch(
 
     assert verdicts == {"late": "lost", "right": "applied"}
     assert engine.snapshot(run)["run"]["output"] == {"a": "right"}
+
+
+def test_word_of_an_older_child_changes_nothing(engine: Engine) -> None:
+    """The step has gone on to its second child; the first one's end comes once more."""
+    engine.deploy("child", {"work": a_step(retry={"max_attempts": 1})})
+    engine.deploy(
+        "parent", {"sub": a_child("child", retry=RETRY | {"max_attempts": 2, "base_delay": 0})}
+    )
+    run = engine.start("parent")
+    engine.claim("parent")
+    engine.report(failed(engine.claim("child")[0], "fatal"))
+    engine.claim("parent")
+    engine.claim("parent")
+    (again,) = engine.claim("child")
+    first = engine.one("select run_id from pgflow.runs where status = 'failed'")
+    note = {"kind": "child", "run_id": run, "step_slug": "sub", "task_index": 0}
+
+    _into_the_clock(engine, note | {"child": str(first)})
+    engine.claim("parent")
+
+    assert engine.statuses(run) == {"sub": "waiting"}
+    engine.report(done(again, 2))
+    engine.claim("parent")
+    assert engine.snapshot(run)["run"]["output"] == {"sub": {"work": 2}}
+
+
+def test_no_child_starts_for_a_task_that_has_ended(engine: Engine) -> None:
+    """The cancel passed by a message that a turn had just taken; it comes again."""
+    engine.deploy("child", {"work": a_step()})
+    engine.deploy("parent", {"sub": a_child("child")})
+    run = engine.start("parent")
+    message = engine.one("select jsonb_build_array(msg_id, message) from pgmq.q_pgflow__clock")
+    engine.call("cancel_run", run)
+
+    _into_the_clock(engine, message[1], message[0])
+    engine.claim("parent")
+
+    assert engine.one("select count(*) from pgflow.runs") == 1
+    assert engine.one("select count(*) from pgmq.q_pgflow__clock") == 0
+
+
+def test_a_deadline_after_the_end_changes_nothing(engine: Engine) -> None:
+    """The run was completed in time; the clock's message is read all the same."""
+    engine.deploy("flow", {"a": a_step()}, timeout=60_000)
+    run = engine.start("flow")
+    engine.work("flow")
+
+    _into_the_clock(engine, {"kind": "deadline", "run_id": run})
+    engine.claim("flow")
+
+    assert engine.status(run) == "completed"
+
+
+def _into_the_clock(engine: Engine, message: dict[str, object], number: int = 1000) -> None:
+    engine.db.execute(
+        "insert into pgmq.q_pgflow__clock (msg_id, vt, message) overriding system value"
+        " values (%s, now(), %s)",
+        [number, json.dumps(message)],
+    )

@@ -221,6 +221,27 @@ def test_a_takeover_passes_by_a_heartbeat(engine: Engine, other: Engine) -> None
     assert engine.report(done(task)) == ["applied"]
 
 
+def test_a_heartbeat_keeps_what_is_the_workers_and_named(engine: Engine, other: Engine) -> None:
+    """Nothing of somebody else, and nothing that has its message's number in another queue."""
+    for each in (engine, other):
+        each.now(NOON)
+    for name in ("one", "two", "three"):
+        engine.deploy(name, {"a": a_step()})
+        engine.start(name)
+    (mine,), (silent,), (theirs,) = engine.claim("one"), engine.claim("two"), other.claim("three")
+    engine.now("2100-01-01 12:00:20Z")
+
+    engine.call("heartbeat", engine.worker, "30 s", held(mine))
+    engine.call("heartbeat", engine.worker, "30 s", held(theirs))
+
+    leases = "select jsonb_object_agg(queue_name, lease at time zone 'UTC') from pgflow.step_tasks"
+    assert engine.one(leases) == {
+        "one": "2100-01-01T12:00:50", "two": "2100-01-01T12:00:30", "three": "2100-01-01T12:00:30",
+    }  # fmt: skip
+    engine.report(done(mine), done(silent))
+    other.report(done(theirs))
+
+
 def test_two_starts_with_one_key_give_one_run(engine: Engine, other: Engine) -> None:
     """The second waits for the first and is given its run."""
     engine.deploy("flow", {"a": a_step()})

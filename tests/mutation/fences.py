@@ -24,13 +24,13 @@ TESTS = {
     CLAIM: ("fencing", "claim", "races"),
     LEASES: ("fencing", "races"),
     EVENTS: ("races", "waits"),
-    CLOCK: ("races", "waits", "children"),
+    CLOCK: ("claim", "races", "waits", "children"),
     OPERATE: ("races", "failure", "catch"),
     "10_queue.sql": ("fencing", "races", "pgflow_races"),
     "20_define.sql": ("races", "versions"),
     "30_begin.sql": ("races", "versions"),
     "42_settle_failures.sql": ("catch", "failure", "knobs"),
-    "54_end_runs.sql": ("catch", "waits", "races"),
+    "54_end_runs.sql": ("claim", "catch", "waits"),
     "98_pgflow_workers.sql": ("pgflow_workers",),
 }
 
@@ -127,6 +127,12 @@ FENCES = [
         "t.attempts_count = a.attempt and t.last_worker_id = p_worker\n    for",
         "t.attempts_count = a.attempt\n    for",
     ),
+    (
+        "a heartbeat for another queue's message",
+        LEASES,
+        "where t.queue_name = h.queue_name and t.message_id",
+        "where t.message_id",
+    ),
     ("a heartbeat that waits", LEASES, "for no key update of t skip locked);", "for update of t);"),
     (
         "a claim that waits for a message",
@@ -165,12 +171,6 @@ FENCES = [
         CLOCK,
         "      and t.status = 'started' and t.child_run_id = p_child)",
         "      and t.status = 'started')",
-    ),
-    (
-        "the end of a child of a task that has ended",
-        CLOCK,
-        "      and t.status = 'started' and t.child_run_id = p_child)",
-        "      and t.child_run_id = p_child)",
     ),
     (
         "a child started by a task that has ended",
