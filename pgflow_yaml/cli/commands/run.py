@@ -83,7 +83,13 @@ def start_command(
 
 
 @command("worker", example="pgflow-yaml worker --burst")
-@click.option("--queue", "queues", metavar="FLOW", multiple=True, help="Only tasks of this flow.")
+@click.option(
+    "--queue",
+    "queues",
+    metavar="NAME",
+    multiple=True,
+    help="Only this queue: a flow's, or one that steps name; may be repeated.",
+)
 @click.option("--burst", is_flag=True, help="Stop when nothing is left to do.")
 @click.option(
     "--poll-interval-ms",
