@@ -105,16 +105,16 @@ begin
   end if;
   if v_apart is null then
     perform pgflow._advance(v_ended, '{}');
-    if v_ending is not null then
-      perform pgflow._end_stopped(v_ending);
-    end if;
-    return v_verdicts;
+  else
+    -- runs of create_flow go on one by one, from their rows as they stand
+    perform pgflow._advance(array(select e from unnest(v_ended) e where e.run_id <> all(v_apart)), '{}');
+    foreach v_run in array v_apart loop
+      perform pgflow._advance_run(v_run, array(select e from unnest(v_ended) e where e.run_id = v_run));
+    end loop;
   end if;
-  -- runs of create_flow go on one by one, from their rows as they stand
-  perform pgflow._advance(array(select e from unnest(v_ended) e where e.run_id <> all(v_apart)), '{}');
-  foreach v_run in array v_apart loop
-    perform pgflow._advance_run(v_run, array(select e from unnest(v_ended) e where e.run_id = v_run));
-  end loop;
+  if v_ending is not null then
+    perform pgflow._end_stopped(v_ending);
+  end if;
   return v_verdicts;
 end
 $$;

@@ -113,7 +113,8 @@ end
 $$;
 
 -- Makes the next tasks of a wide map; the clock queue's message calls for it. The map's expression is pure and what it
--- reads cannot change any more, so it is evaluated again. The caller holds the run. Returns whether more are to come.
+-- reads cannot change any more, so it is evaluated again. A run that is being stopped gets no more. The caller holds the
+-- run. Returns whether more are to come.
 create or replace function pgflow._make_more(p_run_id uuid, p_step_slug text) returns boolean
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -129,7 +130,9 @@ begin
   select s.* into v_state from pgflow.step_states s where s.run_id = p_run_id and s.step_slug = p_step_slug;
   select d.* into v_step from pgflow.steps d where d.flow_slug = v_state.flow_slug and d.step_slug = p_step_slug;
   select r.* into v_run from pgflow.runs r where r.run_id = p_run_id;
-  if v_state.status is distinct from 'started' or v_state.made >= v_state.initial_tasks then
+  if v_state.status is distinct from 'started' or v_state.made >= v_state.initial_tasks
+    or pgflow._is_stopping(p_run_id, p_step_slug)
+  then
     return false;
   end if;
   v_to := least(v_state.made + pgflow._chunk(), v_state.initial_tasks);

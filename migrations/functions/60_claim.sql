@@ -181,7 +181,8 @@ $$;
 
 -- What a claim read and cannot simply start: messages without a task or of ended tasks go; what somebody holds comes
 -- back in 50 ms; a refused handler's task rests 1 s and fails after a
--- day in which no worker was given that handler; a started task with a lease is taken over
+-- day in which no worker was given that handler; a started task of a run that is being stopped is cancelled, whoever
+-- finds it; another one with a lease is taken over
 -- (not in the first lease after a restart of the server, when its worker may only have been cut off), and fails at
 -- its fifth crash (R-4). Returns the messages of those to take over.
 create or replace function pgflow._sort_out(
@@ -218,6 +219,8 @@ begin
       v_gone := v_gone || v_task.id;
     elsif v_task.status = 'started' and not v_task.leased then
       continue; -- claimed by a client of pgflow: only requeue_stalled_tasks takes it back
+    elsif v_task.status = 'started' and pgflow._is_stopping(v_task.run_id, v_task.step) then
+      v_error := '{"type": "Cancelled", "message": "its run is ending"}';
     elsif v_task.refused then
       if v_task.overdue then
         v_error := jsonb_build_object('type', 'HandlerMissing',
@@ -227,8 +230,6 @@ begin
         v_parked := v_parked || v_task.id;
         v_until := v_until || (v_clock + interval '1 second');
       end if;
-    elsif pgflow._is_stopping(v_task.run_id, v_task.step) then
-      v_error := '{"type": "Cancelled", "message": "its run is ending"}';
     elsif v_clock < v_rested and not v_task.mine then
       v_parked := v_parked || v_task.id;
       v_until := v_until || v_rested;

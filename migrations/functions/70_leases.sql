@@ -237,6 +237,7 @@ begin
   for v_state in
     select s.run_id, s.step_slug, s.wakes_at from pgflow.step_states s
     where s.run_id = any(v_runs) and s.status = 'started' and (s.made < s.initial_tasks or s.wakes_at is not null)
+      and not pgflow._is_stopping(s.run_id, s.step_slug)
       and (s.make_message_id is null or pgflow._queue_missing('pgflow__clock', array[s.make_message_id]) is not null)
   loop
     update pgflow.step_states s

@@ -33,7 +33,8 @@ $$;
 
 -- Tasks that a client of pgflow claimed and nobody has reported for the step's timeout and 30 s: back into the queue,
 -- three times; then the message is archived and the task stays started for good. A stall costs no attempt by itself.
--- Tasks with a lease belong to workers of ours and are left alone. Called every 15 s by whoever cares. Locks the tasks
+-- Tasks with a lease belong to workers of ours and are left alone. One of a run that is being stopped gets a lease that
+-- has ended: the next claim finds it and cancels it. Called every 15 s by whoever cares. Locks the tasks
 -- it takes, skipping what somebody holds, then their messages. Returns the number put back.
 create or replace function pgflow.requeue_stalled_tasks() returns int
 language plpgsql volatile security definer
@@ -53,20 +54,23 @@ declare
 begin
   for v_queue in
     with stalled as (
-      select t.run_id, t.step_slug, t.task_index, t.requeued_count < 3 as again, f.door = 'pgflow' as archive
+      select t.run_id, t.step_slug, t.task_index, t.requeued_count < 3 or k.stops as again, k.stops,
+        f.door = 'pgflow' as archive
       from pgflow.runs r
       join pgflow.flows f on f.flow_slug = r.flow_slug
       join pgflow.step_states s on s.run_id = r.run_id and s.status = 'started'
       join pgflow.steps d on d.flow_slug = s.flow_slug and d.step_slug = s.step_slug
       join pgflow.step_tasks t on t.run_id = s.run_id and t.step_slug = s.step_slug
+      cross join lateral (select r.outcome is not null and not d.is_finally as stops) k
       where r.status = 'started' and t.status = 'started' and t.lease is null and t.permanently_stalled_at is null
         and t.started_at < v_now - interval '30 seconds' - interval '1 second' * coalesce(d.opt_timeout, f.opt_timeout)
       order by t.run_id, t.step_slug, t.task_index
       for no key update of t skip locked
     ), moved as (
       update pgflow.step_tasks t
-      set status = case when k.again then 'queued' else t.status end,
-          started_at = case when not k.again then t.started_at end,
+      set status = case when k.again and not k.stops then 'queued' else t.status end,
+          started_at = case when not k.again or k.stops then t.started_at end,
+          lease = case when k.stops then pgflow.clock() end,
           last_worker_id = case when not k.again then t.last_worker_id end,
           requeued_count = t.requeued_count + k.again::int,
           last_requeued_at = case when k.again then v_now else t.last_requeued_at end,
