@@ -66,7 +66,7 @@ as $$
 $$;
 
 -- Runs all of whose steps but those of `finally` have ended: the outcome is known now, then `finally` begins, and
--- where nothing is left the run ends. The caller holds them.
+-- where nothing is left the run ends. A cancelled run with a failure that nobody handled has failed. The caller holds them.
 create or replace function pgflow._finish(p_runs uuid[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -81,6 +81,10 @@ begin
   from (select x.run_id, v.error, v.output from pgflow.runs x cross join lateral pgflow._outcome(x) v
         where x.run_id = any(p_runs) and x.outcome is null) o
   where r.run_id = o.run_id;
+  update pgflow.runs r set outcome = 'failed', error = u.error
+  from (select x.run_id, (pgflow._unhandled(array[x.run_id]))[1].error as error from pgflow.runs x
+        where x.run_id = any(p_runs) and x.outcome = 'cancelled' offset 0) u
+  where r.run_id = u.run_id and u.error is not null;
 
   with roots as (
     update pgflow.step_states s set remaining_deps = 0
@@ -274,7 +278,7 @@ $$;
 
 -- Ends runs as failed or cancelled: live tasks are cancelled, their messages go, workers hear of it at their next
 -- call. Steps of deployed flows that had not ended are cancelled too; those of pgflow's door stay as they are, as
--- there. The caller holds the runs; arrays are parallel.
+-- there. A failure that nobody handled weighs more than a cancel. The caller holds the runs; arrays are parallel.
 create or replace function pgflow._end_runs(p_runs uuid[], p_status text, p_errors jsonb[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -289,13 +293,17 @@ begin
   where s.run_id = any(p_runs) and s.status in ('created', 'started')
     and f.flow_slug = s.flow_slug and f.door = 'deploy';
   update pgflow.runs r
-  set status = p_status, error = e.error, outcome = p_status, output = null,
-      failed_at = case p_status when 'failed' then greatest(v_now, r.started_at) end,
-      cancelled_at = case p_status when 'cancelled' then v_now end,
+  set status = o.status, error = o.error, outcome = o.status, output = null,
+      failed_at = case o.status when 'failed' then greatest(v_now, r.started_at) end,
+      cancelled_at = case o.status when 'cancelled' then v_now end,
       remaining_steps = (select count(*) from pgflow.step_states s
                          where s.run_id = r.run_id and s.status not in ('completed', 'skipped'))
-  from unnest(p_runs, p_errors) e(run_id, error)
-  where r.run_id = e.run_id;
+  from (
+    select e.run_id, coalesce(u.error, e.error) as error, case when u.error is null then p_status else 'failed' end as status
+    from unnest(p_runs, p_errors) e(run_id, error)
+    cross join lateral (
+      select case p_status when 'cancelled' then (pgflow._unhandled(array[e.run_id]))[1].error end as error offset 0) u) o
+  where r.run_id = o.run_id;
   perform pgflow._drop_messages(v_done);
   perform pgflow._leave(p_runs);
 end

@@ -180,6 +180,28 @@ def test_rule_6_an_unhandled_failure_weighs_more_than_a_cancel(engine: Engine) -
     assert engine.statuses(run) == {"a": "failed", "audit": "cancelled"}
 
 
+@pytest.mark.parametrize("final", ["", AUDIT])
+def test_rule_6_a_cancel_forgets_no_unhandled_failure(engine: Engine, final: str) -> None:
+    """A run that went on beside a failure and is cancelled has failed by it."""
+    flow = Compiled(engine, f"""
+flow: rules
+fail_fast: false
+steps:
+  a: {{handler: app.broken, retry: 1}}
+  slow: {{handler: app.ok}}
+{final}""")  # fmt: skip
+    run = flow.start()
+    flow.work(hold="slow")
+
+    engine.call("cancel_run", run)
+    engine.report(failed(flow.held[0]))
+    flow.work()
+
+    shown = flow.shown(run)
+    assert (shown["status"], shown["error"]["step"]) == ("failed", "a")
+    assert engine.statuses(run)["slow"] == "cancelled"
+
+
 def test_rule_6_a_cancel_is_no_failure(engine: Engine) -> None:
     """A handled failure does not make a cancelled run a failed one."""
     flow = Compiled(engine, """
