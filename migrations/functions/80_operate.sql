@@ -1,7 +1,7 @@
 -- What people do to runs.
 
 -- Ends a run as cancelled, with all its child runs; one that has ended already stays as it is. One with `finally` steps
--- is stopped, and ends when these have run; a second cancel cancels them. Locks the runs of the tree by id, their
+-- is stopped, and ends when these have run; a second cancel cancels them, those of its child runs too. Locks the runs of the tree by id, their
 -- tasks, their messages. Returns {run_id, status, cancelled}; the status is still "started" while `finally` runs.
 create or replace function pgflow.cancel_run(p_run_id uuid, p_reason text default null) returns jsonb
 language plpgsql security definer
@@ -15,22 +15,30 @@ set enable_mergejoin = off
 set jit = off
 as $$
 declare
-  v_tree uuid[] := pgflow._hold_tree(p_run_id);
+  v_tree uuid[] := case when p_run_id is not null then pgflow._hold_tree(p_run_id) end;
   v_run pgflow.runs;
+  v_over record;
   v_error jsonb := jsonb_build_object('type', 'Cancelled', 'message', coalesce(p_reason, 'cancelled'));
 begin
   select r.* into v_run from pgflow.runs r where r.run_id = p_run_id;
   if not found then
-    raise exception using errcode = 'PF001', message = format('there is no run %s in this database', p_run_id);
+    raise exception using errcode = 'PF001', message = format('there is no run %s in this database', coalesce(p_run_id::text, 'null'));
   elsif v_run.status <> 'started' then
     return jsonb_build_object('run_id', p_run_id, 'cancelled', false, 'status', v_run.status);
   elsif v_run.outcome is null then
     perform pgflow._end_or_stop(v_tree, 'cancelled', array_fill(v_error, array[cardinality(v_tree)]));
   else
-    perform pgflow._end_or_stop(array_remove(v_tree, p_run_id), 'cancelled',
-                                array_fill(v_error, array[cardinality(v_tree) - 1]));
-    perform pgflow._end_runs(array[p_run_id], case v_run.outcome when 'failed' then 'failed' else 'cancelled' end,
-                             array[coalesce(v_run.error, v_error)]);
+    for v_over in
+      select case r.outcome when 'failed' then 'failed' else 'cancelled' end as status, r.outcome is null as fresh,
+        array_agg(r.run_id) as runs, array_agg(coalesce(r.error, v_error)) as errors
+      from pgflow.runs r where r.run_id = any(v_tree) group by 1, 2
+    loop
+      if v_over.fresh then
+        perform pgflow._end_or_stop(v_over.runs, v_over.status, v_over.errors);
+      else
+        perform pgflow._end_runs(v_over.runs, v_over.status, v_over.errors);
+      end if;
+    end loop;
   end if;
   insert into pgflow.audit (action, subject, details)
   values ('cancel', p_run_id::text, jsonb_build_object('reason', p_reason));

@@ -165,6 +165,23 @@ def test_cancelling_a_run_cancels_its_children(engine: Engine) -> None:
     assert engine.one("select count(*) from pgmq.q_pgflow__clock") == 0
 
 
+def test_a_second_cancel_ends_the_finally_of_children_too(engine: Engine) -> None:
+    """Whoever cancels twice wants an end: nothing of the tree lives on."""
+    engine.deploy("child", {"a": a_step()}, finally_={"never": a_wait(wait={"event": "never"})})
+    engine.deploy("parent", {"sub": a_child("child")}, finally_={"audit": a_step()})
+    run = engine.start("parent")
+    engine.claim("nobody")
+
+    engine.call("cancel_run", run)
+    first = engine.one("select array_agg(distinct status) from pgflow.runs")
+    engine.call("cancel_run", run)
+
+    assert first == ["started"]
+    assert engine.one("select array_agg(distinct status) from pgflow.runs") == ["cancelled"]
+    engine.claim("nobody")
+    assert engine.one("select count(*) from pgmq.q_pgflow__clock") == 0
+
+
 def test_a_parent_that_fails_cancels_its_children(engine: Engine) -> None:
     """They are told by the clock, at the next turn."""
     engine.deploy("child", {"work": a_step()})
