@@ -22,12 +22,12 @@ begin
   end if;
   perform pgmq.create(p_queue);
   if p_queue = 'pgflow__clock' then
-    v_last := (select max(s.make_message_id) from pgflow.step_states s);
-  else
-    v_last := (
-      select t.message_id from pgflow.step_tasks t
-      where t.queue_name = p_queue and t.message_id is not null order by t.message_id desc limit 1);
+    v_last := greatest((select max(s.make_message_id) from pgflow.step_states s),
+                       (select max(r.deadline_message_id) from pgflow.runs r));
   end if;
+  v_last := greatest(v_last, (
+    select t.message_id from pgflow.step_tasks t
+    where t.queue_name = p_queue and t.message_id is not null order by t.message_id desc limit 1));
   if v_last > coalesce(pg_sequence_last_value(pgflow._queue_sequence(p_queue)), 0) then
     perform setval(pgflow._queue_sequence(p_queue), v_last);
   end if;
@@ -166,6 +166,23 @@ begin
       select c.msg_id from pgmq.q_pgflow__clock c where c.msg_id = any(p_ids) for update skip locked));
   else
     execute format('delete from pgmq.%I where msg_id = any($1)', 'q_' || lower(p_queue)) using p_ids;
+  end if;
+end
+$$;
+
+-- Deletes messages, but waits for none that somebody holds: who does finds no task for it. Called by
+-- delete_flow_and_data.
+create or replace function pgflow._queue_forget(p_queue text, p_ids bigint[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if to_regclass(format('pgmq.%I', 'q_' || lower(p_queue))) is not null then
+    execute format($sql$
+      delete from pgmq.%1$I q where q.msg_id = any(array(
+        select c.msg_id from pgmq.%1$I c where c.msg_id = any($1) for update skip locked))
+      $sql$, 'q_' || lower(p_queue))
+    using p_ids;
   end if;
 end
 $$;

@@ -259,7 +259,7 @@ as $$
       else pgflow._merged_outputs(p_run.run_id, p_step) end) end
 $$;
 
--- A child run has ended: its output is the task's, its failure an attempt of the task. A child that is no longer the
+-- A child run has ended: its output is the task's, its failure an attempt of the task, and so is its deletion. A child that is no longer the
 -- task's changes nothing. The caller holds the parent's run.
 create or replace function pgflow._settle_child(p_run pgflow.runs, p_step_slug text, p_index int, p_child uuid) returns void
 language plpgsql
@@ -269,7 +269,7 @@ declare
   v_child pgflow.runs;
 begin
   select r.* into v_child from pgflow.runs r where r.run_id = p_child;
-  if v_child.status <> 'started' and exists (
+  if v_child.status is distinct from 'started' and exists (
     select 1 from pgflow.step_tasks t
     where (t.run_id, t.step_slug, t.task_index) = (p_run.run_id, p_step_slug, p_index)
       and t.status = 'started' and t.child_run_id = p_child)
@@ -277,7 +277,8 @@ begin
     perform pgflow._settle(array[row(p_run.run_id, p_step_slug, p_index, null, null,
       case v_child.status when 'completed' then 'completed' else 'failed' end, coalesce(v_child.output, 'null'),
       jsonb_build_object('type', 'ChildFailed', 'message', format('%s %s [%s]: %s', v_child.flow_name, p_child, p_index,
-        case v_child.status when 'cancelled' then 'cancelled: ' else '' end || coalesce(v_child.error ->> 'message', v_child.status))),
+        case v_child.status when 'cancelled' then 'cancelled: ' else '' end
+        || coalesce(v_child.error ->> 'message', v_child.status, 'the run was deleted'))),
       null)::pgflow._report]);
   end if;
 end

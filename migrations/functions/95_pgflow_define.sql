@@ -245,7 +245,36 @@ begin
 end
 $$;
 
--- Deletes a flow with its runs and its queue; a queue that other flows share stays, without this flow's messages.
+-- What a flow that is about to be deleted leaves elsewhere: messages in queues other than p_queue (each queue numbers its
+-- own), parents that wait for its runs, child runs of its steps. Called by delete_flow_and_data, which holds it all; waits
+-- for nothing, for a queue may be locked: a message that a claim holds goes with the next.
+create or replace function pgflow._leave_flow(p_flow_slug text, p_queue text) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform pgflow._queue_forget(m.queue_name, array_agg(m.message_id))
+  from (
+    select t.queue_name, t.message_id from pgflow.step_tasks t
+    where t.flow_slug = p_flow_slug and t.status in ('queued', 'started')
+    union all
+    select 'pgflow__clock', s.make_message_id from pgflow.step_states s where s.flow_slug = p_flow_slug
+    union all
+    select 'pgflow__clock', r.deadline_message_id from pgflow.runs r where r.flow_slug = p_flow_slug
+  ) m
+  where m.message_id is not null and lower(m.queue_name) is distinct from lower(p_queue)
+  group by m.queue_name;
+  perform pgflow._tell_parents(array(
+    select r.run_id from pgflow.runs r
+    where r.flow_slug = p_flow_slug and r.status = 'started' and r.parent_run_id is not null));
+  perform pgflow._tell_children(array(
+    select t.child_run_id from pgflow.step_tasks t
+    where t.flow_slug = p_flow_slug and t.status = 'started' and t.child_run_id is not null));
+end
+$$;
+
+-- Deletes a flow with its runs and its queue; a queue that other flows share stays, without this flow's messages. A step
+-- that waits for one of its runs fails, and runs that its steps have started are cancelled, both by the clock.
 -- Called by clients and by ensure_flow_compiled. Locks the flow and all that is its: calls that are at work on it end
 -- first, a handler that is running is not waited for.
 create or replace function pgflow.delete_flow_and_data(p_flow_slug text) returns void
@@ -260,11 +289,7 @@ declare
     where f.flow_slug <> p_flow_slug and lower(coalesce(f.queue_name, f.flow_slug)) = lower(v_queue));
 begin
   perform pgflow._hold_flow(p_flow_slug, case when not v_shared then v_queue end);
-  if v_shared then
-    perform pgflow._queue_drop(v_queue, array(
-      select t.message_id from pgflow.step_tasks t
-      where t.flow_slug = p_flow_slug and t.message_id is not null), false);
-  end if;
+  perform pgflow._leave_flow(p_flow_slug, case when not v_shared then v_queue end);
   delete from pgflow.step_tasks t where t.flow_slug = p_flow_slug;
   delete from pgflow.step_states s where s.flow_slug = p_flow_slug;
   delete from pgflow.runs r where r.flow_slug = p_flow_slug;
