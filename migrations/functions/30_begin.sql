@@ -216,6 +216,22 @@ begin
 end
 $$;
 
+-- Refuses what may not stand beside a run's input: labels that are no texts, a key that no index can hold. Raises PF002.
+create or replace function pgflow._check_start(p_name text, p_key text, p_labels jsonb) returns void
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_path text := case when not pgflow._are_labels(p_labels) then 'labels' when octet_length(p_key) > 1000 then 'key' end;
+begin
+  if v_path is not null then
+    raise exception using errcode = 'PF002', message = format('the start of flow "%s" is refused', p_name),
+      detail = jsonb_build_array(jsonb_build_object('path', v_path, 'message',
+        case v_path when 'key' then 'must have at most 1000 bytes' else 'must be an object of texts' end))::text;
+  end if;
+end
+$$;
+
 -- Starts a run of a flow's active version (or of the one named). With a key, a second start gives the first run:
 -- the same input answers created = false, another input raises PF003.
 create or replace function pgflow.start_run(
@@ -240,8 +256,11 @@ declare
   v_made uuid[];
 begin
   select f.* into v_flow from pgflow.flows f where f.flow_slug = v_definition.flow_slug;
+  if p_key is not null or p_labels is not null then
+    perform pgflow._check_start(p_name, p_key, p_labels);
+  end if;
   v_input := pgflow._run_input(p_name, v_flow, p_input);
-  v_run.labels := nullif(coalesce(v_flow.labels, '{}') || coalesce(p_labels, '{}'), '{}');
+  v_run.labels := nullif(coalesce(v_flow.labels, '{}') || coalesce(nullif(p_labels, 'null'), '{}'), '{}');
   v_made := pgflow._begin(v_flow, array[v_input], array[null::uuid], p_name, p_key, v_run);
   if cardinality(v_made) = 1 then
     select r.* into v_run from pgflow.runs r where r.run_id = v_made[1];
@@ -281,6 +300,6 @@ begin
     v_flow,
     array(select pgflow._run_input(p_name, v_flow, i.input)
           from unnest(p_inputs) with ordinality i(input, nr) order by i.nr),
-    array_fill(null::uuid, array[cardinality(p_inputs)]), p_name, null, v_more));
+    array_fill(null::uuid, array[coalesce(cardinality(p_inputs), 0)]), p_name, null, v_more));
 end
 $$;

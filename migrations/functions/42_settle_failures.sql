@@ -76,7 +76,7 @@ begin
     join pgflow.runs r on r.run_id = p.run_id
     cross join lateral (
       select case when p.outcome = 'failed' and s.spec ? 'retry_if' then
-        pgflow._refused_retry(r, s.spec -> 'retry_if', p.error, p.attempts_count - p.uncounted) end as refused) w
+        pgflow._refused_retry(r, s.spec -> 'retry_if', coalesce(p.error, '{}'), p.attempts_count - p.uncounted) end as refused) w
   ), decided as (
     select k.*, (k.released or k.again) and not k.stopped as lives, v_clock + k.rest * interval '1 ms' as next_at
     from known k

@@ -61,7 +61,7 @@ as $$
         when 'status' then to_jsonb(s.status)
         when 'skip_reason' then to_jsonb(s.skip_reason)
         when 'error' then s.error #> p.parts[4:]
-        when 'errors' then pgflow._item_errors(p_run.run_id, p.parts[2])
+        when 'errors' then pgflow._item_errors(p_run.run_id, p.parts[2]) #> p.parts[4:]
       end
       from pgflow.step_states s where s.run_id = p_run.run_id and s.step_slug = p.parts[2])
     else p_extra #> p.parts

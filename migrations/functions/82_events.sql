@@ -26,7 +26,8 @@ $$;
 
 -- Sends an event to a run: completes each step that waits for it, now or later. Called by clients and from SQL. Locks
 -- the run. Returns {run_id, event, steps: those it completed now, stored: nobody waits yet, already: an earlier event
--- of this name stands and nothing changed}. Raises PF001 for an unknown run, PF005 for one that has ended.
+-- of this name stands and nothing changed}. Raises PF001 for an unknown run, PF002 for data that is too large, PF005 for a
+-- run that has ended.
 create or replace function pgflow.send_event(p_run text, p_event text, p_data jsonb default null, p_by text default null)
 returns jsonb
 language plpgsql security definer
@@ -44,8 +45,11 @@ declare
   v_steps text[] := '{}';
   v_already boolean;
 begin
-  if p_event is null or p_event !~ '^[A-Za-z_][A-Za-z0-9_.]*$' then
-    raise exception using errcode = 'PF005', message = format('event name %s is not valid; use letters, digits, underscores and dots', coalesce(quote_literal(p_event), 'null'));
+  if p_event is null or p_event !~ '^[A-Za-z_][A-Za-z0-9_.]{0,127}$' then
+    raise exception using errcode = 'PF005', message = format('event name %s is not valid; use letters, digits, underscores and dots, 128 at most', coalesce(quote_literal(left(p_event, 200)), 'null'));
+  elsif octet_length(p_data::text) > 2097152 then -- R-9
+    raise exception using errcode = 'PF002', message = format('event "%s" is refused', p_event),
+      detail = '[{"path": "data", "message": "must have at most 2 MiB"}]';
   end if;
   insert into pgflow.events (run_id, kind, name, data, said_by, created_at)
   select v_run.run_id, 'event', p_event, coalesce(p_data, 'null'), coalesce(p_by, session_user), pgflow.clock()

@@ -87,6 +87,9 @@ begin
   if lower(start_tasks.queue_name) <> lower(v_queue) then
     v_queue := start_tasks.queue_name; -- the flow's own in any spelling is the flow's own
   end if;
+  if lower(v_queue) = 'pgflow__clock' then
+    return; -- child runs: SQL starts them
+  end if;
   perform pgflow._expect_worker(start_tasks.worker_id);
   with taken as (
     update pgflow.step_tasks t

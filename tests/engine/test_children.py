@@ -236,3 +236,19 @@ def test_a_worker_can_ask_which_queues_a_flow_needs(engine: Engine) -> None:
 
     assert engine.call("queues_of", "parent") == ["child", "gpu", "parent"]
     assert sorted(engine.call("served_queues")) == ["child", "gpu", "parent"]
+
+
+def test_clients_of_pgflow_are_given_no_child_tasks(engine: Engine) -> None:
+    """start_tasks hands out nothing of the clock's queue, whoever asks for it by name."""
+    engine.deploy("child", {"work": a_step()})
+    slug = engine.deploy("parent", {"sub": a_child("child")})["flow_slug"]
+    engine.start("parent")
+
+    given = engine.one(
+        "select count(*) from pgflow.start_tasks(%s, array(select message_id from pgflow.step_tasks),"
+        " %s, 'pgflow__clock')",
+        slug,
+        engine.worker,
+    )
+
+    assert given == 0

@@ -111,6 +111,22 @@ def test_the_errors_of_items_can_be_read(engine: Engine) -> None:
     engine.report(done(reply["tasks"][0]))
 
 
+def test_a_name_below_the_errors_of_items_is_none(engine: Engine) -> None:
+    """They are a list: what is not in it is null, not the whole of it."""
+    below = path("steps.map.errors.message")
+    engine.deploy(
+        "flow",
+        {"map": a_step(map=literal([1]), tolerate=1), "a": a_step("map", with_=below)},
+    )
+    engine.start("flow")
+    (item,) = engine.claim("flow")
+
+    reply = engine.turn(failed(item, "fatal"), queue="flow")
+
+    (context,) = reply["contexts"].values()
+    assert context["env"] == {"steps.map.errors.message": None}
+
+
 def test_a_wide_soft_map_goes_on_past_its_window(engine: Engine) -> None:
     """Failed items free their places too."""
     engine.deploy(
@@ -224,6 +240,17 @@ def test_retry_if_decides_which_errors_are_tried_again(
 
     step = engine.snapshot(run)["steps"][0]
     assert (step["status"], step["attempts"], step["error"]["type"]) == ("failed", attempts, kind)
+
+
+def test_a_failure_without_an_error_is_refused_another_try_as_well(engine: Engine) -> None:
+    """A report need not say what was wrong for `retry.if` to decide."""
+    engine.deploy("flow", {"a": a_step(retry={"if": literal(False)})})
+    run = engine.start("flow")
+    (task,) = engine.claim("flow")
+
+    engine.report(failed(task, error=None))
+
+    assert engine.status(run) == "failed"
 
 
 def test_a_retry_if_that_goes_wrong_says_so(engine: Engine) -> None:
