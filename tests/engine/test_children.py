@@ -245,8 +245,8 @@ def test_clients_of_pgflow_are_given_no_child_tasks(engine: Engine) -> None:
     engine.start("parent")
 
     given = engine.one(
-        "select count(*) from pgflow.start_tasks(%s, array(select message_id from pgflow.step_tasks),"
-        " %s, 'pgflow__clock')",
+        "select count(*) from pgflow.start_tasks("
+        "  %s, array(select message_id from pgflow.step_tasks), %s, 'pgflow__clock')",
         slug,
         engine.worker,
     )
