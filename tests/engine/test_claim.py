@@ -129,6 +129,19 @@ def test_a_deadline_after_the_end_changes_nothing(engine: Engine) -> None:
     assert engine.status(run) == "completed"
 
 
+def test_a_deadline_while_finally_runs_changes_nothing(engine: Engine) -> None:
+    """What the run has come to is known already."""
+    engine.deploy("flow", {"a": a_step()}, timeout=60_000, finally_={"audit": a_step()})
+    run = engine.start("flow")
+    engine.report(failed(engine.claim("flow")[0], "fatal"))
+
+    _into_the_clock(engine, {"kind": "deadline", "run_id": run})
+    (audit,) = engine.claim("flow")
+    engine.report(done(audit))
+
+    assert engine.snapshot(run)["run"]["error"]["type"] == "Broken"
+
+
 def _into_the_clock(engine: Engine, message: dict[str, object], number: int = 1000) -> None:
     engine.db.execute(
         "insert into pgmq.q_pgflow__clock (msg_id, vt, message) overriding system value"
