@@ -76,7 +76,9 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
 def played(shell: Shell, case: str, *, expect: int = 0, head: str = "") -> dict[str, Any]:
     """Play one case, written as flow-style YAML; its result."""
     shell.write("release.test.yaml", f"flow: release\n{head}cases:\n  one: {case}\n")
-    found: dict[str, Any] = shell("test", "--json", expect=expect).json["files"][0]
+    found: dict[str, Any] = shell("test", "release.test.yaml", "--json", expect=expect).json[
+        "files"
+    ][0]
     assert found["diagnostics"] == []
     return dict(found["cases"][0])
 
