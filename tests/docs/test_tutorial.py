@@ -35,6 +35,7 @@ def files_at_the_end() -> dict[str, str]:
     return files
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_the_tutorial_works_as_typed(tmp_path: Path) -> None:
     """Each command ends as the page says, and what it shows is what stands below it."""
