@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pgflow_yaml.expressions import ExpressionError, evaluate
+from tests.engine.flow_states import State, Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pgflow_yaml.expressions import Expression
+    from tests.engine.flow_states import Step
 
 TERMINAL = ("completed", "failed", "skipped", "cancelled")
 # How a dependency ended, and which edges that meets; "cut" is skipped: upstream.
@@ -21,104 +22,6 @@ MET = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Step:
-    """One step of a flow, as a file says it."""
-
-    slug: str
-    deps: dict[str, str] = field(default_factory=dict)
-    items: Expression | None = None
-    count: int | None = None
-    condition: Expression | None = None
-    when_unmet: str = "skip"
-    when_exhausted: str = "fail"
-    max_attempts: int = 3
-    base_delay: int = 1000
-    timeout: int = 60_000
-    start_delay: int = 0
-    max_parallel: int = 1000
-    fail_fast: bool = True
-    tolerate: int | None = None
-    percent: float | None = None
-
-    @property
-    def is_map(self) -> bool:
-        """Whether its output is a list of its tasks' outputs."""
-        return self.items is not None or self.count is not None
-
-    @property
-    def is_soft(self) -> bool:
-        """A map that a failed item does not end."""
-        return not self.fail_fast or self.tolerate is not None or self.percent is not None
-
-
-@dataclass
-class Task:
-    """One task, and when its message is visible (none: not sent, or done with)."""
-
-    item: Any = None
-    status: str = "queued"
-    attempts: int = 0
-    uncounted: int = 0
-    crashes: int = 0
-    worker: str | None = None
-    started: int = 0
-    lease: int = 0
-    visible: int | None = None
-    lost: bool = False
-    output: Any = None
-    error: str | None = None
-
-    def ends(self, status: str) -> None:
-        """No attempt follows."""
-        self.status, self.visible, self.lost = status, None, False
-
-
-@dataclass
-class State:
-    """One step of a run."""
-
-    step: Step
-    status: str = "created"
-    cut: bool = False
-    reason: str | None = None
-    output: Any = None
-    error: dict[str, Any] | None = None
-    tasks: list[Task] = field(default_factory=list)
-    sent: int = 0
-
-    @property
-    def outcome(self) -> str:
-        """How it ended, as its dependents' edges see it."""
-        return "cut" if self.cut else self.status
-
-    @property
-    def never_began(self) -> bool:
-        """Whether its run ended before it was decided what becomes of it."""
-        return self.status == "cancelled" and not self.tasks
-
-    def names(self) -> dict[str, Any]:
-        """What expressions read of it."""
-        names = {"output": self.output, "status": self.status, "error": self.error}
-        return names | {"skip_reason": self.reason}
-
-    def skips(self, reason: str, *, cut: bool) -> None:
-        """It and what is left of its tasks are skipped; a cut spreads."""
-        self.status, self.reason, self.cut = "skipped", reason, cut
-        self.end_tasks("skipped")
-
-    def fails(self, kind: str, attempts: int = 0) -> None:
-        """It has failed for good; what is left of its tasks is stopped."""
-        self.end_tasks("cancelled")
-        self.status, self.error = "failed", {"type": kind, "attempts": attempts}
-
-    def end_tasks(self, status: str) -> None:
-        """What is live of its tasks ends with it."""
-        for task in self.tasks:
-            if task.status in ("queued", "started"):
-                task.ends(status)
-
-
 class Run:
     """One run of a flow."""
 
@@ -126,6 +29,7 @@ class Run:
         self, flow: list[Step], run_input: dict[str, Any], now: int, *, fail_fast: bool = True
     ) -> None:
         self.input, self.fail_fast, self.status = run_input, fail_fast, "started"
+        self.outcome: str | None = None  # known before the steps of finally have run
         self.output: dict[str, Any] | None = None
         self.error: dict[str, Any] | None = None
         self.states = {step.slug: State(step) for step in flow}
@@ -134,19 +38,40 @@ class Run:
     def close(self, touched: Iterable[str], now: int) -> None:
         """All rows of a batch are settled: judge the steps, then the run, then go on."""
         for state in (self.states[slug] for slug in touched):
-            step, statuses = state.step, [task.status for task in state.tasks]
-            spent = [task for task in state.tasks if task.status == "failed"]
-            open_ones = not {"queued", "started"}.isdisjoint(statuses)
-            may = step.tolerate or int((step.percent or 0) * len(statuses) / 100)
-            if len(spent) > may and (step.fail_fast or not open_ones):
-                self._exhaust(state, spent[0])
-            elif not open_ones:
-                outputs = [task.output for task in state.tasks]
-                state.status, state.output = "completed", outputs if step.is_map else outputs[0]
-            else:
-                self._send(state, now)
-        if not self._is_stopped():
+            self._judge(state, now)
+        self._end_stopped()
+        if not self._is_stopped(now):
             self.advance(now)
+
+    def _judge(self, state: State, now: int) -> None:
+        step, statuses = state.step, [task.status for task in state.tasks]
+        spent = [task for task in state.tasks if task.status == "failed"]
+        open_ones = not {"queued", "started"}.isdisjoint(statuses)
+        may = step.tolerate or int((step.percent or 0) * len(statuses) / 100)
+        if len(spent) > may and (step.fail_fast or not open_ones):
+            self._exhaust(state, spent[0])
+        elif self.is_stopping(step):
+            if {*statuses} <= {"completed", "failed"}:
+                self._complete(state)
+        elif not open_ones:
+            self._complete(state)
+        else:
+            self._send(state, now)
+
+    @staticmethod
+    def _complete(state: State) -> None:
+        outputs = [task.output for task in state.tasks]
+        state.status, state.output = "completed", outputs if state.step.is_map else outputs[0]
+
+    def is_stopping(self, step: Step) -> bool:
+        """Whether its tasks are told to stop: only finally is to come."""
+        return self.outcome is not None and not step.is_final
+
+    def _end_stopped(self) -> None:
+        for state in self.states.values():
+            if self.is_stopping(state.step) and state.status not in TERMINAL:
+                live = [task for task in state.tasks if task.status in ("queued", "started")]
+                state.status = state.status if live else "cancelled"
 
     def _exhaust(self, state: State, task: Task) -> None:
         kind, attempts = str(task.error), task.attempts - task.uncounted
@@ -159,31 +84,47 @@ class Run:
         state.error = {"type": kind, "attempts": attempts}
 
     def advance(self, now: int) -> None:
-        """Look at steps until nothing more ends, then begin those that may."""
+        """Go on: the steps, then what the run has come to, then the steps of finally."""
+        mains = [state for state in self.states.values() if not state.step.is_final]
+        finals = [state for state in self.states.values() if state.step.is_final]
+        if self.outcome is None and not self._begin(mains, now):
+            return
+        if any(state.status not in TERMINAL for state in mains):
+            return
+        if self.outcome in (None, "cancelled") and (failed := self._failed()):
+            self._fail(failed)
+        elif self.outcome is None:
+            leaves = [state for state in mains if not self.dependents(state.step.slug)]
+            self.output = {s.step.slug: s.output for s in leaves if s.status == "completed"}
+            self.outcome = "completed"
+        self._begin(finals, now)
+        for state in finals:
+            if state.status == "failed" and state.error is not None:
+                self._fail(state)
+        if all(state.status in TERMINAL for state in finals):
+            self.status = str(self.outcome)
+            self.output = self.output if self.status == "completed" else None
+
+    def _begin(self, states: list[State], now: int) -> bool:
+        """Look at steps until nothing more ends, then begin those that may; false: stopped."""
         beginning: dict[str, list[Any]] = {}
         looking = True
         while looking:
             looking = False
-            for state in self.states.values():
+            for state in states:
                 if state.status != "created" or state.step.slug in beginning:
                     continue
                 items = self._look(state)
                 looking = looking or items is not None or state.status != "created"
                 if items:
                     beginning[state.step.slug] = items
-        if self._is_stopped():
-            return
+        if self._is_stopped(now):
+            return False
         for slug, items in beginning.items():
             state = self.states[slug]
             state.status, state.tasks = "started", [Task(item) for item in items]
             self._send(state, now + state.step.start_delay)
-        if all(state.status in TERMINAL for state in self.states.values()):
-            if failed := self._failed():
-                self.end("failed", failed)
-                return
-            leaves = [s for s in self.states.values() if not self.dependents(s.step.slug)]
-            self.output = {s.step.slug: s.output for s in leaves if s.status == "completed"}
-            self.status = "completed"
+        return True
 
     def _look(self, state: State) -> list[Any] | None:
         """The items of the tasks it begins with; none: it has ended, or waits."""
@@ -203,7 +144,8 @@ class Run:
     def _ended(self, slug: str) -> str | None:
         """How a dependency ended; a failure that ends the run is nothing its dependents see."""
         state = self.states[slug]
-        if state.status == "failed" and self.fail_fast and not self._catchers(slug):
+        fatal = self.fail_fast and not state.step.is_final and not self._catchers(slug)
+        if state.status == "failed" and fatal:
             return None
         return state.outcome if state.status in TERMINAL else None
 
@@ -246,18 +188,23 @@ class Run:
             task.visible = at
         state.sent = max(state.sent, upto)
 
-    def _is_stopped(self) -> bool:
-        failed = self._failed() if self.fail_fast else None
+    def _is_stopped(self, now: int) -> bool:
+        failed = self._failed() if self.fail_fast and self.outcome is None else None
         if failed:
-            self.end("failed", failed)
+            self._fail(failed)
+            self.stop("failed", now)
         return failed is not None
+
+    def _fail(self, why: State) -> None:
+        self.outcome = "failed"
+        self.error = {**(why.error or {}), "step": why.step.slug}
 
     def _failed(self) -> State | None:
         """A step whose failure nobody handled and nobody can any more."""
         for slug, state in self.states.items():
             catchers = self._catchers(slug)
             over = all(c.status in TERMINAL and c.status != "completed" for c in catchers)
-            if state.status == "failed" and over:
+            if state.status == "failed" and over and not state.step.is_final:
                 return state
         return None
 
@@ -265,15 +212,37 @@ class Run:
         """The steps that ask for its failure."""
         return [state for state in self.dependents(slug) if state.step.deps[slug] != "success"]
 
-    def end(self, status: str, why: State | None = None) -> None:
-        """Failed or cancelled: what is live ends with the run."""
-        self.status = status
-        if why is not None and why.error is not None:
-            self.error = {"type": why.error["type"], "step": why.step.slug}
+    def stop(self, outcome: str, now: int) -> None:
+        """Failed or cancelled: nothing more starts, what runs is told, then come the finals."""
+        self.outcome = outcome
+        if not any(state.step.is_final for state in self.states.values()):
+            self.end(outcome)
+            return
+        for state in self.states.values():
+            for task in state.tasks:
+                if self.is_stopping(state.step) and task.status == "queued":
+                    task.ends("cancelled")
+        self._end_stopped()
+        self.advance(now)
+
+    def cancel(self, now: int) -> None:
+        """A first cancel stops the run, a second one ends its finals as well."""
+        self.error = self.error or {"type": "Cancelled"}
+        if self.outcome is None:
+            self.stop("cancelled", now)
+        else:
+            self.end("failed" if self.outcome == "failed" else "cancelled")
+
+    def end(self, status: str) -> None:
+        """What is live ends with the run."""
+        self.status, self.output = status, None
         for state in self.states.values():
             state.end_tasks("cancelled")
             if state.status not in TERMINAL:
                 state.status = "cancelled"
+        if status == "cancelled" and (failed := self._failed()):
+            self._fail(failed)
+            self.status = "failed"
 
     def dependents(self, slug: str) -> list[State]:
         """The steps that wait for this one."""

@@ -13,7 +13,8 @@ from tests.engine.worker_model import Model
 if TYPE_CHECKING:
     from pgflow_yaml.expressions import Expression
     from tests.engine.driver import Task
-    from tests.engine.flow_model import Run, Step
+    from tests.engine.flow_model import Run
+    from tests.engine.flow_states import Step
     from tests.engine.worker_model import Key
 
 EPOCH = datetime(2100, 1, 1, tzinfo=UTC)
@@ -83,7 +84,8 @@ class Play:
         for run in self.model.runs.values():
             self.seen[f"run {run.status}: {(run.error or {}).get('type')}"] += 1
             for state in run.states.values():
-                self.seen[f"step {state.status}: {state.reason}"] += 1
+                kind = f"finally of a {run.outcome} run" if state.step.is_final else "step"
+                self.seen[f"{kind} {state.status}: {state.reason}"] += 1
                 if (run.status, state.status) == ("completed", "failed"):
                     self.seen["failure handled"] += 1
                 if state.status == "completed" and any(task.error for task in state.tasks):
@@ -117,7 +119,7 @@ class Play:
                 kinds |= {row[3]}  # which of its failed items it quotes
                 row[3:] = state.error["type"], state.error["attempts"]
             edges = {edge for step in self.flow for edge in step.deps.values()}
-            if run.status == "failed" and edges != {"success"} and state.never_began:
+            if run.outcome == "failed" and edges != {"success"} and state.never_began:
                 kinds |= {row[3]}
                 row[:] = ["cancelled", *[None] * 4]  # how what never began is called afterwards
         if rows["runs"][name][2] in kinds:
@@ -147,8 +149,10 @@ class Play:
         }  # fmt: skip
 
     def _deploy(self, extra: int = 0) -> None:
-        steps = {step.slug: _written(step, extra) for step in self.flow}
+        steps = {step.slug: _written(step, extra) for step in self.flow if not step.is_final}
+        finals = {step.slug: _written(step, extra) for step in self.flow if step.is_final}
         keys: dict[str, Any] = {} if self.fail_fast else {"fail_fast": False}
+        keys |= {"finally_": finals} if finals else {}
         self.engine.deploy("flow", steps, input={"flag": {"type": "boolean"}, "list": {}}, **keys)
 
     def _set_clock(self, now: int) -> None:
@@ -203,7 +207,7 @@ class Play:
         said = self.model.settle(me.worker, reports)
         lease = 10_000 if quantity == 2 else 30_000
         read = [key for key, at in self.model.visible().items() if at <= self.model.now]
-        quantity *= 100 if doomed else 1
+        quantity *= 100 if doomed or any(map(self.model.is_stopping, read)) else 1
 
         reply = me.turn(*reports, queue="flow", quantity=quantity, lease=f"{lease} ms")
 
@@ -270,8 +274,7 @@ class Play:
             reply = self.engine.call("cancel_run", name)
             assert reply["cancelled"] == (run.status == "started")
             if run.status == "started":
-                run.end("cancelled")
-                run.error = {"type": "Cancelled"}
+                run.cancel(self.model.now)
 
     def _redeploy(self, action: Action) -> None:
         if action.number % 2:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,8 +12,8 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from pgflow_yaml.expressions import Expression, parse_expression
-from tests.engine.flow_model import Step
 from tests.engine.flow_play import Action, Play
+from tests.engine.flow_states import Step
 
 if TYPE_CHECKING:
     from tests.engine.driver import Engine
@@ -69,6 +70,17 @@ def expressions(draw: st.DrawFn, texts: list[str], ancestors: list[str]) -> Expr
     return parse_expression(text.format(slug), roots=ROOTS)
 
 
+final_steps = st.builds(
+    Step,
+    slug=st.just("x"),
+    condition=st.none() | expressions(CONDITIONS[:2], []),
+    count=st.none() | st.just(2),
+    when_exhausted=st.sampled_from(["fail", "skip"]),
+    max_attempts=st.integers(1, 2),
+    is_final=st.just(value=True),
+)
+
+
 @st.composite
 def flows(draw: st.DrawFn) -> list[Step]:
     """One to twelve steps on earlier ones; names that are not in the order of the steps."""
@@ -95,7 +107,11 @@ def flows(draw: st.DrawFn) -> list[Step]:
             **(soft if shape in ("map", "tasks") else {}),
             timeout=10_000 if draw(RARELY) else 60_000,
         )
-    return [steps[slug] for slug in draw(st.permutations(slugs))]
+    finals = draw(st.lists(final_steps, min_size=1, max_size=2)) if draw(st.booleans()) else []
+    return list(steps.values()) + [
+        replace(step, slug="xy"[n], deps={"x": draw(EDGES)} if n else {})
+        for n, step in enumerate(finals)
+    ]
 
 
 numbers = st.integers(0, 63)
@@ -110,7 +126,7 @@ inputs = st.fixed_dictionaries(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(max(120, EXAMPLES))
+@pytest.mark.timeout(max(300, EXAMPLES * 2))
 def test_every_call_leaves_what_the_model_says(engine: Engine) -> None:
     """After each action: runs, steps, tasks, verdicts, arguments, and when each message is due."""
     seen: Counter[str] = Counter()

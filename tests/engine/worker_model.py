@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tests.engine.flow_model import Run
 
 if TYPE_CHECKING:
-    from tests.engine.flow_model import Step, Task
+    from tests.engine.flow_states import Step, Task
 
 Key = tuple[str, str, int]
 CRASHES = 5
@@ -55,6 +55,8 @@ class Model:
     def is_last_crash(self, key: Key, worker: str) -> bool:
         """Whether reading this message is the end of a task that has killed its workers."""
         task = self.task(key)
+        if self.is_stopping(key):
+            return False
         dead = task.status == "started" and task.worker != worker
         return dead and task.crashes + 1 >= CRASHES
 
@@ -62,21 +64,27 @@ class Model:
         """A worker reads these messages; the tasks it has now, each with its attempt."""
         for key in read:
             task = self.task(key)
-            if self.is_last_crash(key, worker):
+            stopping, live = self.is_stopping(key), task.status == "started"
+            if live and (stopping or self.is_last_crash(key, worker)):
                 task.crashes, task.uncounted = task.crashes + 1, task.uncounted + 1
                 task.error = "Crashed"
-                task.ends("failed")
+                task.ends("cancelled" if stopping else "failed")
                 self.runs[key[0]].close([key[1]], self.now)
         tasks = {key: self.task(key) for key in read}
-        live = {key: task for key, task in tasks.items() if task.status in ("queued", "started")}
-        for task in live.values():
+        given = {key: task for key, task in tasks.items() if task.status in ("queued", "started")}
+        for task in given.values():
             taken_over = task.status == "started"
             task.uncounted += taken_over
             task.crashes += taken_over and task.worker != worker
             task.status, task.worker, task.attempts = "started", worker, task.attempts + 1
             task.started, task.lease = self.now, self.now + lease
             task.visible = task.lease
-        return {(key, task.attempts) for key, task in live.items()}
+        return {(key, task.attempts) for key, task in given.items()}
+
+    def is_stopping(self, key: Key) -> bool:
+        """Whether the task's run only waits for what was stopped, and for finally."""
+        run = self.runs[key[0]]
+        return run.is_stopping(run.states[key[1]].step)
 
     def holds(self, worker: str, key: Key, attempt: int) -> bool:
         """Whether this attempt is the worker's, and live: the fence."""
@@ -86,10 +94,11 @@ class Model:
     def beat(self, worker: str, lease: int, key: Key, attempt: int) -> str:
         """A heartbeat for one attempt: held, lost or stop."""
         task, step = self.task(key), self.runs[key[0]].states[key[1]].step
-        if not self.holds(worker, key, attempt):
-            return "stop" if task.status in ("cancelled", "skipped") else "lost"
-        task.visible = task.lease = min(self.now + lease, task.started + step.timeout + 5000)
-        return "held"
+        stopping = self.is_stopping(key) and (task.status, task.attempts) == ("started", attempt)
+        if self.holds(worker, key, attempt):
+            task.visible = task.lease = min(self.now + lease, task.started + step.timeout + 5000)
+            return "stop" if stopping else "held"
+        return "stop" if stopping or task.status in ("cancelled", "skipped") else "lost"
 
     def settle(self, worker: str, reports: list[dict[str, Any]]) -> list[str]:
         """A batch of reports; their verdicts."""
@@ -126,6 +135,9 @@ class Model:
         if outcome == "completed":
             task.output = report["output"]
             task.ends("completed")
+        elif self.is_stopping(key):
+            task.uncounted += outcome == "released"
+            task.ends("cancelled")
         elif outcome == "released":
             task.status, task.uncounted, task.visible = "queued", task.uncounted + 1, self.now
         elif outcome != "fatal" and counted < step.max_attempts:

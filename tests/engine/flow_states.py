@@ -1,0 +1,108 @@
+"""What a run of the model test is made of: steps as a file says them, their states and tasks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pgflow_yaml.expressions import Expression
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One step of a flow, as a file says it."""
+
+    slug: str
+    deps: dict[str, str] = field(default_factory=dict)
+    items: Expression | None = None
+    count: int | None = None
+    condition: Expression | None = None
+    when_unmet: str = "skip"
+    when_exhausted: str = "fail"
+    max_attempts: int = 3
+    base_delay: int = 1000
+    timeout: int = 60_000
+    start_delay: int = 0
+    max_parallel: int = 1000
+    fail_fast: bool = True
+    tolerate: int | None = None
+    percent: float | None = None
+    is_final: bool = False
+
+    @property
+    def is_map(self) -> bool:
+        """Whether its output is a list of its tasks' outputs."""
+        return self.items is not None or self.count is not None
+
+    @property
+    def is_soft(self) -> bool:
+        """A map that a failed item does not end."""
+        return not self.fail_fast or self.tolerate is not None or self.percent is not None
+
+
+@dataclass
+class Task:
+    """One task, and when its message is visible (none: not sent, or done with)."""
+
+    item: Any = None
+    status: str = "queued"
+    attempts: int = 0
+    uncounted: int = 0
+    crashes: int = 0
+    worker: str | None = None
+    started: int = 0
+    lease: int = 0
+    visible: int | None = None
+    lost: bool = False
+    output: Any = None
+    error: str | None = None
+
+    def ends(self, status: str) -> None:
+        """No attempt follows."""
+        self.status, self.visible, self.lost = status, None, False
+
+
+@dataclass
+class State:
+    """One step of a run."""
+
+    step: Step
+    status: str = "created"
+    cut: bool = False
+    reason: str | None = None
+    output: Any = None
+    error: dict[str, Any] | None = None
+    tasks: list[Task] = field(default_factory=list)
+    sent: int = 0
+
+    @property
+    def outcome(self) -> str:
+        """How it ended, as its dependents' edges see it."""
+        return "cut" if self.cut else self.status
+
+    @property
+    def never_began(self) -> bool:
+        """Whether its run ended before it was decided what becomes of it."""
+        return self.status == "cancelled" and not self.tasks
+
+    def names(self) -> dict[str, Any]:
+        """What expressions read of it."""
+        names = {"output": self.output, "status": self.status, "error": self.error}
+        return names | {"skip_reason": self.reason}
+
+    def skips(self, reason: str, *, cut: bool) -> None:
+        """It and what is left of its tasks are skipped; a cut spreads."""
+        self.status, self.reason, self.cut = "skipped", reason, cut
+        self.end_tasks("skipped")
+
+    def fails(self, kind: str, attempts: int = 0) -> None:
+        """It has failed for good; what is left of its tasks is stopped."""
+        self.end_tasks("cancelled")
+        self.status, self.error = "failed", {"type": kind, "attempts": attempts}
+
+    def end_tasks(self, status: str) -> None:
+        """What is live of its tasks ends with it."""
+        for task in self.tasks:
+            if task.status in ("queued", "started"):
+                task.ends(status)
