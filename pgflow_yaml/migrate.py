@@ -46,6 +46,7 @@ _LOOK = """select current_user, current_database(), current_setting('server_vers
   (select extversion from pg_extension where extname = 'pgmq'),
   (select array_agg(version) from pg_available_extension_versions where name = 'pgmq')"""
 _OLDEST_PGMQ = (1, 4, 4)
+_GRANTS = "functions/99_grants.sql"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +118,11 @@ def dry_run_sql(conninfo: str | None = None) -> str:
 def _scripts(connection: psycopg.Connection) -> list[Migration]:
     """Everything to run, in order."""
     first, migrations = _look(connection)
-    return first + [_recorded(each) for each in migrations if each.state != "applied"]
+    waiting = [each for each in migrations if each.state != "applied"]
+    if waiting and waiting[-1].name != _GRANTS:
+        # New functions are everybody's until it has run (S-6).
+        waiting += [each for each in migrations if each.name == _GRANTS]
+    return first + [_recorded(each) for each in waiting]
 
 
 def _recorded(migration: Migration) -> Migration:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pgflow_yaml import migrate
+
 if TYPE_CHECKING:
     import psycopg
 
@@ -35,3 +37,22 @@ def test_no_function_is_there_twice(db: psycopg.Connection) -> None:
     ).fetchall()
 
     assert overloaded == []
+
+
+def test_nothing_new_is_everybodys_after_an_upgrade(database: str, db: psycopg.Connection) -> None:
+    """S-6: an older release lacks some functions; those that come later are revoked as well."""
+    late = "functions/82_events.sql"
+    db.execute("drop function pgflow.send_event, pgflow.approve_step, pgflow.reject_step")
+    db.execute("update pgflow.migrations set sha256 = 'older' where name = %s", [late])
+
+    applied = migrate.apply(database)
+
+    assert applied == [late, "functions/99_grants.sql"]
+    everybodys = db.execute(
+        """
+        select proname from pg_proc,
+          aclexplode(coalesce(proacl, acldefault('f', proowner))) granted
+        where pronamespace = 'pgflow'::regnamespace and granted.grantee = 0
+        """
+    ).fetchall()
+    assert everybodys == []

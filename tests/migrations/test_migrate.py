@@ -66,7 +66,7 @@ def test_a_changed_function_is_applied_again(database: str, db: psycopg.Connecti
     with pytest.raises(SchemaMismatch, match=r"functions/10_queue\.sql to apply.*migrate"):
         migrate.check(database)
 
-    assert migrate.apply(database) == ["functions/10_queue.sql"]
+    assert migrate.apply(database) == ["functions/10_queue.sql", "functions/99_grants.sql"]
 
     migrate.check(database)
 
