@@ -88,6 +88,7 @@ begin
         cancelled_at = case when d.stopped then v_now end,
         uncounted = t.uncounted + d.released::int,
         iteration = t.iteration + (d.repeated and d.lives)::int,
+        crashes_count = case when d.repeated and d.lives then 0 else t.crashes_count end, -- a call that ended is no poison
         child_run_id = case when d.lives then null else t.child_run_id end,
         output = case when d.error ->> 'type' = 'TypeViolation' then d.output else t.output end,
         error_message = case when d.released then t.error_message else d.error ->> 'message' end,

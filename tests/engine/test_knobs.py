@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 
-from tests.engine.driver import a_step, done, failed, literal, path
-
-if TYPE_CHECKING:
-    from tests.engine.driver import Engine
+from tests.engine.driver import Engine, a_step, done, failed, literal, path
 
 NOON = "2036-01-01 12:00:00Z"
 ONCE = {"max_attempts": 1}
@@ -177,6 +173,23 @@ def test_a_step_is_called_again_until_its_expression_holds(engine: Engine) -> No
     step = engine.snapshot(run)["steps"][0]
     assert (step["status"], step["output"], step["iteration"]) == ("completed", {"ready": True}, 1)
     assert step["attempts"] == 1
+
+
+def test_a_step_that_is_called_for_weeks_may_lose_many_workers(engine: Engine) -> None:
+    """Crashes are bounded for each call: one that ended shows that it is not what kills them."""
+    forever = {"until": path("output"), "every": 0, "max": None}
+    engine.now("2036-01-01 12:00:00Z")
+    engine.deploy("flow", {"poll": a_step(repeat=forever, retry={"max_attempts": 1})})
+    run = engine.start("flow")
+
+    for day in range(2, 10):
+        Engine(engine.db).claim("flow")  # and dies
+        engine.now(f"2036-01-{day:02d} 12:00:00Z")
+        (call,) = engine.claim("flow")
+        engine.report(done(call, False))
+
+    (step,) = engine.snapshot(run)["steps"]
+    assert (step["status"], step["iteration"], step["attempts"]) == ("started", 8, 0)
 
 
 def test_an_error_between_rounds_keeps_the_iteration(engine: Engine) -> None:
