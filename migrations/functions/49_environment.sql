@@ -26,14 +26,14 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return case p_parts[1]
+  return (case p_parts[1]
     when 'id' then to_jsonb(p_run.run_id)
     when 'flow' then to_jsonb(coalesce(p_run.flow_name, p_run.flow_slug))
     when 'version' then to_jsonb(nullif(split_part(p_run.flow_slug, '__', 2), ''))
     when 'started_at' then to_jsonb(to_char(p_run.started_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))
-    when 'labels' then coalesce(p_run.labels, '{}') #> p_parts[2:]
+    when 'labels' then coalesce(p_run.labels, '{}')
     when 'parent' then case when p_run.parent_run_id is not null then
-      jsonb_build_object('id', p_run.parent_run_id, 'step', p_run.parent_step, 'index', p_run.parent_index) #> p_parts[2:] end
+      jsonb_build_object('id', p_run.parent_run_id, 'step', p_run.parent_step, 'index', p_run.parent_index) end
     when 'status' then to_jsonb(p_run.outcome)
     when 'unhandled' then (
       select coalesce(jsonb_agg(u.step_slug order by d.step_index), '[]')
@@ -41,7 +41,7 @@ begin
       join pgflow.steps d on d.flow_slug = p_run.flow_slug and d.step_slug = u.step_slug)
     when 'failed' then pgflow._steps_that(p_run, 'failed')
     when 'skipped' then pgflow._steps_that(p_run, 'skipped')
-  end;
+  end) #> p_parts[2:];
 end
 $$;
 

@@ -252,10 +252,10 @@ begin
     return jsonb_build_object('value', (v_result ->> 'value')::timestamptz);
   end if;
   return jsonb_build_object('error', case v_key
-    when 'for' then format('wait.for needs seconds or a duration such as "10m", not %s', v_result -> 'value')
-    else format('wait.until needs a time with an offset such as "2026-12-24T18:00:00+01:00", or epoch seconds, not %s', v_result -> 'value') end);
+    when 'for' then format('wait.for needs seconds or a duration such as "10m", not %s', left((v_result -> 'value')::text, 200))
+    else format('wait.until needs a time with an offset such as "2026-12-24T18:00:00+01:00", or epoch seconds, not %s', left((v_result -> 'value')::text, 200)) end);
 exception when data_exception then
-  return jsonb_build_object('error', format('wait.%s: %s is no time', v_key, v_result -> 'value'));
+  return jsonb_build_object('error', format('wait.%s: %s is no time', v_key, left((v_result -> 'value')::text, 200)));
 end
 $$;
 

@@ -76,6 +76,15 @@ def test_a_time_that_is_none_fails_the_step(engine: Engine, wait: dict[str, obje
     assert error["message"].startswith("wait.")
 
 
+def test_a_value_that_is_no_time_is_cut_in_the_sentence(engine: Engine) -> None:
+    """An output may have 2 MB; an error is for reading."""
+    engine.deploy("flow", {"pause": a_wait(wait={"until": literal("x" * 100_000)})})
+
+    run = engine.start("flow")
+
+    assert len(engine.snapshot(run)["run"]["error"]["message"]) < 400
+
+
 def test_an_event_completes_the_step_with_its_payload(engine: Engine) -> None:
     """The first one wins; a later one changes nothing and says so."""
     engine.deploy("flow", {"paid": a_wait(wait={"event": "payment"}), "a": a_step("paid")})
