@@ -277,3 +277,15 @@ begin
   end if;
 end
 $$;
+
+-- The child runs of whose end the clock's messages tell (invariants only).
+create or replace function pgflow._queue_told() returns setof uuid
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if to_regclass('pgmq.q_pgflow__clock') is not null then
+    return query select (q.message ->> 'child')::uuid from pgmq.q_pgflow__clock q where q.message ? 'child';
+  end if;
+end
+$$;

@@ -321,6 +321,20 @@ as $$
     from pgflow.step_states s where s.run_id = r.run_id) o
   where r.status in ('started', 'completed') and r.remaining_steps <> o.open
   union all
+  select 'I3', s.run_id, s.step_slug, 'started, but nothing of it is live, waits or is still to be made'
+  from pgflow.step_states s
+  join pgflow.runs r on r.run_id = s.run_id and r.status = 'started'
+  join pgflow.flows f on f.flow_slug = r.flow_slug and f.door = 'deploy'
+  join pgflow.steps d on d.flow_slug = s.flow_slug and d.step_slug = s.step_slug and d.action <> 'wait'
+  where s.status = 'started' and (s.made >= s.initial_tasks or r.outcome is not null and not d.is_finally)
+    and not exists (select 1 from pgflow.step_tasks t
+                    where t.run_id = s.run_id and t.step_slug = s.step_slug and t.status in ('queued', 'started'))
+  union all
+  select 'I3', r.run_id, null, 'goes on, but no step of it is started'
+  from pgflow.runs r join pgflow.flows f on f.flow_slug = r.flow_slug and f.door = 'deploy'
+  where r.status = 'started'
+    and not exists (select 1 from pgflow.step_states s where s.run_id = r.run_id and s.status = 'started')
+  union all
   select 'I5', s.run_id, s.step_slug, format('started before %s had ended', x.step_slug)
   from pgflow.step_states s
   join pgflow.deps d on d.flow_slug = s.flow_slug and d.step_slug = s.step_slug
@@ -363,6 +377,13 @@ begin
       where not exists (select 1 from pgflow.step_tasks t where t.queue_name = v_queue and t.message_id = m.id
                         and t.status in ('queued', 'started'));
   end loop;
+  return query
+    select 'I2', t.queue_name, t.message_id, 'child run has ended, but nothing tells its step'::text
+    from pgflow.step_tasks t
+    join pgflow.runs p on p.run_id = t.run_id and p.status = 'started'
+    left join pgflow.runs c on c.run_id = t.child_run_id
+    where t.queue_name = 'pgflow__clock' and t.status = 'started' and c.status is distinct from 'started'
+      and t.child_run_id not in (select n from pgflow._queue_told() n);
   return query
     select 'I8', 'pgflow__clock', n.msg_id, 'message of a run that is not there'::text
     from pgflow._queue_notes() n where not exists (select 1 from pgflow.runs r where r.run_id = n.run_id);
