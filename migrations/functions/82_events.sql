@@ -1,7 +1,8 @@
 -- What is said to runs from outside: events by name, decisions by step. The first word of each stands, may come before
 -- the step waits, and is kept with who said it and when. All of it can be part of the caller's own transaction.
 
--- The run that a text means, an id or the key of its start, locked. Raises PF001.
+-- The run that a text means, an id or the key of its start, locked. An id is first that run's, whatever keys others have
+-- given. Raises PF001.
 create or replace function pgflow._spoken_to(p_run text) returns pgflow.runs
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -10,11 +11,14 @@ declare
   v_runs uuid[];
   v_run pgflow.runs;
 begin
-  v_runs := array(select r.run_id from pgflow.runs r where r.run_key = p_run order by r.run_id limit 2);
+  if p_run ~* '^[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}$' then
+    v_runs := array(select r.run_id from pgflow.runs r where r.run_id = p_run::uuid);
+  end if;
+  if cardinality(v_runs) > 0 is not true then
+    v_runs := array(select r.run_id from pgflow.runs r where r.run_key = p_run order by r.run_id limit 2);
+  end if;
   if cardinality(v_runs) = 2 then
     raise exception using errcode = 'PF001', message = format('more than one run was started with the key "%s"; give an id', p_run);
-  elsif cardinality(v_runs) = 0 and p_run ~* '^[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}$' then
-    v_runs := array[p_run::uuid];
   end if;
   select r.* into v_run from pgflow.runs r where r.run_id = v_runs[1] for no key update;
   if not found then

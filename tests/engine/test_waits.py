@@ -203,6 +203,18 @@ def test_what_cannot_be_said_is_refused(engine: Engine, call: tuple[str, ...], s
     assert engine.one("select count(*) from pgflow.events") == 0
 
 
+def test_a_key_that_looks_like_an_id_takes_no_words_from_that_run(engine: Engine) -> None:
+    """Whoever may start runs could else take another run's approvals."""
+    engine.deploy("flow", {"w": a_wait(wait={"event": "go"})})
+    run = engine.start("flow")
+    engine.start("flow", key=run)
+
+    reply = engine.call("approve_step", run, "w")
+
+    assert reply["run_id"] == run
+    assert engine.status(run) == "completed"
+
+
 def test_nothing_is_said_to_a_run_that_has_ended(engine: Engine) -> None:
     """PF005 says how it ended."""
     engine.deploy("flow", {"ok": a_wait(wait={"event": "x"})})
