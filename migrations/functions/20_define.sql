@@ -302,6 +302,7 @@ declare
   v_status text := 'unchanged';
 begin
   perform pgflow._check_definition(p_definition, p_version, p_order);
+  p_labels := nullif(p_labels, 'null');
   if not pgflow._are_labels(p_labels) then
     raise exception using errcode = 'PF004', message = format('the labels of flow "%s" must be an object of texts', v_name);
   end if;

@@ -70,9 +70,10 @@ def test_a_start_names_what_it_refuses(
 
 def test_labels_that_are_null_are_none(engine: Engine) -> None:
     """As if they had been left out."""
-    engine.deploy("flow", {"a": a_step()})
+    arguments = (json.dumps(_definition(a=A)), VERSION, ["a"], "source", None, None, True, "null")
+    engine.call("deploy", *arguments)
 
-    run = engine.call("start_run", "flow", "{}", None, None, "null")["run_id"]
+    run = engine.call("start_run", "bad", "{}", None, None, "null")["run_id"]
 
     assert engine.snapshot(run)["run"]["labels"] == {}
 

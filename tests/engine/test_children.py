@@ -252,3 +252,21 @@ def test_clients_of_pgflow_are_given_no_child_tasks(engine: Engine) -> None:
     )
 
     assert given == 0
+
+
+def test_a_child_task_never_stalls(engine: Engine) -> None:
+    """A child may take a year: neither pgflow's requeue nor the sweep touches its parent's task."""
+    engine.deploy("child", {"nap": a_wait(wait={"event": "go"})})
+    engine.deploy("parent", {"sub": a_child("child")})
+    engine.now(NOON)
+    engine.start("parent")
+    engine.claim("nobody")
+    engine.now("2037-01-01 12:00:00Z")
+
+    repairs = (engine.call("requeue_stalled_tasks"), engine.call("sweep"))
+    engine.claim("nobody")
+
+    assert repairs == (0, 0)
+    assert engine.one(
+        "select array_agg((status, attempts_count)::text) from pgflow.step_tasks"
+    ) == ["(started,1)"]
