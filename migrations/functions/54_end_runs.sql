@@ -184,7 +184,18 @@ as $$
 declare
   v_runs uuid[];
   v_errors jsonb[];
+  v_wave pgflow._ended[];
 begin
+  -- what hangs on a failed step is skipped, as in a run that goes on; the rest of the run is cancelled
+  v_wave := array(
+    select row(u.run_id, r.flow_slug, u.step_slug, 'failed')::pgflow._ended
+    from unnest(p_failures) u
+    join pgflow.runs r on r.run_id = u.run_id and r.status = 'started'
+    join pgflow.flows f on f.flow_slug = r.flow_slug and f.door = 'deploy' and f.tame
+    where u.step_slug is not null);
+  while cardinality(v_wave) > 0 loop
+    v_wave := (pgflow._lower_dependents(v_wave)).skipped;
+  end loop;
   select array_agg(f.run_id), array_agg(f.error) into v_runs, v_errors
   from (select distinct on (u.run_id) u.* from unnest(p_failures) with ordinality u(run_id, step_slug, error, nr)
         order by u.run_id, u.nr) f;

@@ -90,9 +90,11 @@ as $$
       || case when d.spec ? 'with' then jsonb_build_object('env', pgflow._environment(r, d.spec -> 'with' -> 'paths'))
               when not k.map and d.deps_count > 0 then jsonb_build_object('args', (
                 -- _merged_outputs, written out: a call for each run costs as much as the claim
-                select coalesce(jsonb_object_agg(e.dep_slug, s.output), '{}')
+                select coalesce(jsonb_object_agg(e.dep_slug, o.output), '{}')
                 from pgflow.deps e
-                join pgflow.step_states s on s.run_id = r.run_id and s.step_slug = e.dep_slug and s.status = 'completed'
+                cross join lateral ( -- `offset 0`: by the whole key, not all states of the run
+                  select s.output from pgflow.step_states s
+                  where s.run_id = r.run_id and s.step_slug = e.dep_slug and s.status = 'completed' offset 0) o
                 where e.flow_slug = d.flow_slug and e.step_slug = d.step_slug))
               else '{}' end), '{}'),
     'specs', coalesce(jsonb_object_agg(p.flow_slug || '/' || p.step_slug,
