@@ -38,7 +38,11 @@ def type_into_shell(script: str, folder: Path, *, home: Path, width: int = 100) 
     """Type lines into a shell on a terminal; it stops at the first line that fails."""
     main, side = pty.openpty()
     fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 40, width, 0, 0))
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PG", "DATABASE_URL", "NO_"))}
+    kept = {
+        k: v
+        for k, v in os.environ.items()
+        if not k.startswith(("PG", "DATABASE_URL", "NO_", "COLUMNS", "LINES"))
+    }
     path = f"{BIN}:{os.environ['PATH']}"
     where = home / "where"
     process = subprocess.Popen(
