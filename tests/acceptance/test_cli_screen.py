@@ -73,7 +73,7 @@ def test_a_run_is_a_picture_that_fits(shell: Shell, screens: list[Screen], width
     assert "✓ slow" in last
     assert "40 items" in last
     assert "✗ fail" in last
-    assert "■ never" in last
+    assert "⊘ never" in last
     assert 'step "fail" failed, 2 of 2 attempts' in last
     assert "longer than sixty columns, which is all that a screen may have" in last
 

@@ -88,7 +88,7 @@ def test_hours_between_attempts_pass_at_once(shell: Shell) -> None:
             mocks: {charge: {raises: {type: CardDeclined, message: no money}}}
             expect:
               status: failed
-              steps: {charge: failed, ship: cancelled}
+              steps: {charge: failed, ship: skipped}
               attempts: {charge: 4}
               error: {type: CardDeclined, message: no money}
           third_time:

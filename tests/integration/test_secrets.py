@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from typing import TYPE_CHECKING
 
@@ -144,6 +145,8 @@ def test_a_secret_is_nowhere_but_in_the_handler(
     ended = works.ended(run.id, seconds=30)
     assert ended.status == "completed", (ended.error, worker.stderr)
     assert works.ended(formula.id).error is not None
+    worker.send(signal.SIGTERM)  # what was printed into a file is there when it has ended
+    worker.wait()
     stored = whole_database(db)
     for trace in TRACES:
         assert trace not in stored
