@@ -179,14 +179,16 @@ def _own_folder(path: Path) -> Path:
     """Make a folder for us alone; the server's user may pass through root's, not list them.
 
     It appears with its mode: who looked between a mkdir and a chmod would take another place.
+    And it is not empty: an empty folder gives way to the next one that is renamed to its name.
     """
     if not path.exists():
         made = Path(tempfile.mkdtemp(prefix=f"{path.name}.", dir=path.parent))
         made.chmod(0o711 if os.geteuid() == 0 else 0o700)
+        (made / ".gitignore").write_text("*\n", encoding="utf-8")
         try:
             made.rename(path)
         except OSError:
-            made.rmdir()
+            shutil.rmtree(made)
             if not path.exists():  # else another process was first
                 raise
     return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import fcntl
 import os
 import pty
@@ -36,11 +37,12 @@ class Screen:
         )
         os.close(side)
         self.raw = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def read(self) -> bool:
         """Take what has been written; false at the end."""
         try:
-            self.raw += os.read(self._main, 65_536).decode(errors="replace")
+            self.raw += self._decoder.decode(os.read(self._main, 65_536))
         except OSError:
             return False
         return True
