@@ -22,9 +22,13 @@ def main(spec: str) -> int:
     """Run a server (JSON: home, data, command, drop_to) until it ends or nobody needs it."""
     plan = json.loads(spec)
     home, data = Path(plan["home"]), Path(plan["data"])
-    if not _locked_alone(home):
+    lock = os.open(home / "keeper.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    # The exclusive lock vouches for the server that runs: it must not be there before ours.
+    if not _gained(lock, fcntl.LOCK_SH):
         return 0
     _settle_predecessor(data)
+    if not _gained(lock, fcntl.LOCK_EX):
+        return 0
     user, group = plan["drop_to"] or (None, None)
     others: list[int] | None = None if user is None else []
     server = subprocess.Popen(
@@ -42,12 +46,11 @@ def _stop_when_unused(home: Path, server: subprocess.Popen[bytes]) -> None:
     server.send_signal(signal.SIGINT)
 
 
-def _locked_alone(home: Path) -> bool:
-    """Become the only keeper; those who look whether there is one hold the lock for an instant."""
-    lock = os.open(home / "keeper.lock", os.O_RDWR | os.O_CREAT, 0o600)
+def _gained(lock: int, kind: int) -> bool:
+    """Whether the lock could be had; those who look whether there is a keeper hold it briefly."""
     for _ in range(50):
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             time.sleep(0.02)
         else:

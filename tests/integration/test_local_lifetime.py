@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -17,7 +19,6 @@ from tests.fixtures.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tests.fixtures.local_users import Holder
 
@@ -102,6 +103,36 @@ def test_a_server_whose_keeper_was_killed_is_not_left_running(project: Path) -> 
     until_stopped(second)
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+def test_a_server_that_a_new_keeper_is_stopping_is_not_joined(project: Path) -> None:
+    """Until the orphan of a killed keeper has ended, nobody takes it for the new keeper's."""
+    first = local.server(project)
+    orphan = postmaster(first)
+    keeper = local._keepers[0]
+    keeper.kill()
+    keeper.wait()
+    os.kill(orphan, signal.SIGSTOP)  # it still looks ready, and its socket takes connections
+    joined: list[int] = []
+
+    def join() -> None:
+        with local.server(project) as second:
+            joined.append(postmaster(second))
+
+    thread = threading.Thread(target=join)
+    thread.start()
+    try:
+        eventually(lambda: _has_pending(orphan, signal.SIGINT), what="the new keeper stops it")
+        taken_for_ours = local._answers(first.places)
+    finally:
+        os.kill(orphan, signal.SIGCONT)
+        thread.join(60)
+        first.release()
+
+    assert not taken_for_ours
+    assert len(joined) == 1
+    assert joined != [orphan]
+
+
 def test_a_pid_file_from_before_a_reboot_does_not_stop_the_start(project: Path) -> None:
     """Its number belongs to another process of the same user by now."""
     with local.server(project) as held:
@@ -148,6 +179,12 @@ def test_ctrl_c_in_the_terminal_is_not_for_the_server(
 
         held.ensure()
         assert postmaster(held) == pid
+
+
+def _has_pending(pid: int, number: signal.Signals) -> bool:
+    listed = Path(f"/proc/{pid}/status").read_text()
+    (pending,) = (line for line in listed.splitlines() if line.startswith("ShdPnd:"))
+    return bool(int(pending.split()[1], 16) & 1 << number - 1)
 
 
 def _ensured(held: local.LocalServer, old: int) -> bool:
