@@ -46,6 +46,14 @@ GO = {"run_id": CHILD["id"], "flow": "region", "step": "live", "event": "go", "u
             'waits for event "approval": pgflow-yaml approve 3f2a91c0 s',
         ),
         (
+            a_step("review", "waiting", action="wait", waits={**EVENT, "event": "looked_at"}),
+            'waits for event "looked_at": pgflow-yaml approve 3f2a91c0 review',
+        ),
+        (
+            a_step("legal", "waiting", action="wait", waits={**EVENT, "event": "sign_off"}),
+            'waits for event "sign_off": pgflow-yaml approve 3f2a91c0 legal',
+        ),
+        (
             a_step("s", "waiting", waits={"kind": "timer", "event": None, "until": SOON}),
             "waits until 12:00:14Z · 4 s left",
         ),
@@ -109,7 +117,7 @@ def test_each_reason_has_its_sentence(step: Any, sentence: str) -> None:
     """Two workers serve the queue `order`, none another."""
     others = a_step("a", "started"), a_step("b", "waiting")
 
-    assert reasons(a_snapshot(*others, step), {"order": 2, "gpu": 0})["s"] == sentence
+    assert reasons(a_snapshot(*others, step), {"order": 2, "gpu": 0})[step["slug"]] == sentence
 
 
 def test_a_step_that_is_being_stopped_says_so() -> None:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 SECONDS_IN_UNITS, LATE_SECONDS = 90, 2
 # What an edge asks of its dependency, in words that follow its name.
 ASKED = {"success": "", "failure": " to fail", "any": " to end"}
+# In the name of a step or event: somebody is to decide, and steps may read who did. A snapshot
+# does not have the formulas that would say so for certain.
+_DECISIONS = ("approv", "review", "sign_off")
 
 
 def wait_words(waits: WaitsShape, now: datetime, dot: str = " · ") -> str:
@@ -46,8 +49,9 @@ def clock(at: datetime, now: datetime) -> str:
 
 
 def answer(run_id: str, step: str, event: str) -> str:
-    """Give the command that ends a wait for an event."""
-    if "approv" in f"{step} {event}".lower():
+    """Give the command that ends a wait for an event: only a decision says who made it."""
+    name = f"{step} {event}".lower()
+    if any(word in name for word in _DECISIONS):
         return f"pgflow-yaml approve {run_id[:8]} {one_line(step)}"
     return f"pgflow-yaml send {run_id[:8]} {one_line(event)}"
 
