@@ -34,6 +34,8 @@ def shell(tmp_path: Path) -> Shell:
 def test_a_valid_file_is_named_with_its_flow(shell: Shell) -> None:
     """Exit 0 and one line a file; with -q nothing."""
     assert shell("validate", "good.yaml").out == "good.yaml: good, 1 step, valid\n"
+    in_words = shell("validate", "--format", "text", "good.yaml").out
+    assert in_words == "good.yaml: good, 1 step, valid\n"
     assert shell("validate", "good.yaml", "-q").out == ""
 
 

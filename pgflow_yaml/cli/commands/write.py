@@ -65,7 +65,7 @@ def validate_command(
         diagnostics.write_github(loaded, sys.stdout)
     elif any(each.diagnostics for each in loaded):
         diagnostics.write_text(loaded, options)
-    if not bad and form is None and not options.json and not options.quiet:
+    if not bad and form in {None, "text"} and not options.json and not options.quiet:
         for each in loaded:
             if each.definition:
                 steps = plural(len(each.definition.order), "step")
