@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Write": {
         "init": ("init", "Write an example flow with handlers and tests; overwrites nothing."),
-        "validate": ("write", "Check flow files and show every mistake with its place."),
-        "graph": ("picture", "Draw a flow, or a run with the status of each step."),
+        "validate": ("validate", "Check flow files and show every mistake with its place."),
+        "graph": ("graph", "Draw a flow, or a run with the status of each step."),
         "plan": ("plan", "Say what a run would do, and what deploying would change."),
         "schema": ("language", "Print the JSON Schema of flow files, for editors."),
         "explain": ("language", "Say what the code of a finding means, with an example."),
@@ -31,7 +31,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Deploy": {
         "migrate": ("deploy", "Install or update the tables and functions in the database."),
         "compile": ("deploy", "Check flow files and make their versions the active ones."),
-        "diff": ("compare", "Say what a flow file changes in the active version."),
+        "diff": ("diff", "Say what a flow file changes in the active version."),
         "flows": ("deploy", "List the flows in the database."),
         "versions": ("deploy", "List the versions of a flow."),
         "activate": ("deploy", "Make a stored version of a flow the active one."),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -38,10 +38,19 @@ def test_command(
     """
     paths = paths or (".",)
     if watch:
-        from pgflow_yaml.cli.testing_again import test_again
-
-        return test_again(paths, app_dir, options)
+        _watch(paths, app_dir or Path(), options)
     from pgflow_yaml.cli.testing import Request, test_here
 
     request = Request(paths=paths, expression=expression, junit=junit, app_dir=app_dir, allow=allow)
     return test_here(request, options)
+
+
+def _watch(paths: Sequence[str], app_dir: Path, options: Options) -> NoReturn:
+    """Test whenever something beside the paths changes; meanwhile the server is kept running."""
+    from pgflow_yaml.cli.database import project_dir
+    from pgflow_yaml.cli.rerunning import rerun_on_change
+    from pgflow_yaml.testing.databases import project_databases
+
+    folders = [path if path.is_dir() else path.parent for path in map(Path, paths)]
+    with project_databases(project_dir()):
+        rerun_on_change([*folders, app_dir], options)

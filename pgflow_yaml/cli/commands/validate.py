@@ -78,8 +78,8 @@ def validate_command(
 def _watch(files: Sequence[str], folders: Sequence[Path], options: Options) -> NoReturn:
     """Check whenever a file, or a handler in the folders, is saved; a name must be right first."""
     from pgflow_yaml import project
-    from pgflow_yaml.cli.again import again_and_again
+    from pgflow_yaml.cli.rerunning import rerun_on_change
 
     for file in files:
         project.read(file)
-    again_and_again([*map(Path, files), *folders], options, clear=True)
+    rerun_on_change([*map(Path, files), *folders], options, clear=True)

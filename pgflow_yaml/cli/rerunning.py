@@ -22,7 +22,7 @@ _SUFFIXES = frozenset({".yaml", ".yml", ".py", ".toml"})
 _CLEAR = "\x1b[2J\x1b[H"
 
 
-def again_and_again(paths: Sequence[Path], options: Options, *, clear: bool = False) -> NoReturn:
+def rerun_on_change(paths: Sequence[Path], options: Options, *, clear: bool = False) -> NoReturn:
     """Repeat this process's command whenever something in files or folders changes."""
     words = [word for word in sys.argv[1:] if word != "--watch"]
     while True:
