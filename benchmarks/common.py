@@ -1,10 +1,6 @@
 """What every peer shares: the workloads' shapes, the result, and the process that runs one.
 
-A peer file defines a class `Peer(BasePeer)` with
-
-* `setup()` and `close()`, neither of them timed;
-* `chain(n)`, `fanout(n)`, `diamonds(n)`, `backlog(n)`, each returning a `Result`.
-
+A peer file defines a class `Peer`, of one of two kinds: `BasePeer` runs each workload itself;
 `QueuePeer` is the short way for queues that know no graph: a `Router` walks the workload's shape
 in the memory of the worker's process. Joins are not durable there: an upper bound for a queue.
 A peer imports its libraries inside `setup`, so that its file loads where they are not installed.
@@ -20,6 +16,7 @@ import statistics
 import sys
 import threading
 import time
+from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -41,7 +38,7 @@ class Result:
     hop_ms_p50: float | None = None
 
 
-class BasePeer:
+class BasePeer(ABC):
     """What the runner asks of every peer, and where its database is."""
 
     NAME: ClassVar[str]
@@ -59,11 +56,29 @@ class BasePeer:
         """Keep where the database is."""
         self.dsn, self.options = dsn, options
 
+    @abstractmethod
     def setup(self) -> None:
         """Connect and install; not timed."""
 
+    @abstractmethod
     def close(self) -> None:
         """Disconnect; not timed."""
+
+    @abstractmethod
+    def chain(self, n: int) -> Result:
+        """N steps, each behind the one before."""
+
+    @abstractmethod
+    def fanout(self, n: int) -> Result:
+        """One step, n tasks over its output, one step behind them all."""
+
+    @abstractmethod
+    def diamonds(self, n: int) -> Result:
+        """N times one, two, one."""
+
+    @abstractmethod
+    def backlog(self, n: int) -> Result:
+        """N runs of one step."""
 
 
 def total_tasks(workload: str, n: int) -> int:
@@ -128,13 +143,13 @@ class Router:
 class QueuePeer(BasePeer):
     """A queue without a graph: subclasses say how to enqueue messages and how to work."""
 
+    @abstractmethod
     def enqueue(self, messages: list[Message]) -> None:
         """Put messages into the queue."""
-        raise NotImplementedError
 
+    @abstractmethod
     def work(self, router: Router) -> None:
         """Run a worker until the router is done; stopping it may take its time."""
-        raise NotImplementedError
 
     def chain(self, n: int) -> Result:
         """N messages, each sent when the one before is done."""
