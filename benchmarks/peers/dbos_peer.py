@@ -6,7 +6,7 @@ The queue is polled each 0.1 s (the library's default of 1.0 s is slower), 500 w
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 from common import BasePeer, Result, hop_p50, total_tasks
 
@@ -20,7 +20,7 @@ class Peer(BasePeer):
     NAME = "dbos"
     REQUIREMENTS = ("dbos==3.4.0",)
     ROUNDS = 1
-    LIMITS = {"fanout": 1000, "diamonds": 200, "backlog": 1000}  # noqa: RUF012 (a constant)
+    LIMITS: ClassVar = {"fanout": 1000, "diamonds": 200, "backlog": 1000}
 
     def setup(self) -> None:
         """Connect, install and launch."""

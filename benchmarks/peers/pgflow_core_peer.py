@@ -11,7 +11,7 @@ import re
 import time
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from common import BasePeer, Result, hop_p50, total_tasks
 
@@ -43,7 +43,7 @@ class Peer(BasePeer):
     NPM = "@pgflow/core@0.8.1"
     PGMQ = True
     ROUNDS = 2
-    LIMITS = {"fanout": 2000, "backlog": 2000}  # noqa: RUF012 (a constant)
+    LIMITS: ClassVar = {"fanout": 2000, "backlog": 2000}
 
     def setup(self) -> None:
         """Connect and apply its migrations, without the extensions of its host."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import ClassVar
 
 from common import Message, QueuePeer, Router
 
@@ -15,7 +16,7 @@ class Peer(QueuePeer):
     NAME = "procrastinate"
     REQUIREMENTS = ("procrastinate==3.10.0", "psycopg[binary]==3.3.9")
     ROUNDS = 1
-    LIMITS = {"fanout": 2000, "backlog": 2000}  # noqa: RUF012 (a constant)
+    LIMITS: ClassVar = {"fanout": 2000, "backlog": 2000}
 
     def setup(self) -> None:
         """Connect and install."""

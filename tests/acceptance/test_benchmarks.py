@@ -9,7 +9,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
@@ -166,7 +166,7 @@ def test_a_slow_peer_runs_each_workload_once(modules: dict[str, ModuleType]) -> 
     """Its limit stands for all larger sizes; below it, it runs what the others run."""
 
     class Slow:
-        LIMITS = {"fanout": 500}  # noqa: RUF012 (a constant)
+        LIMITS: ClassVar = {"fanout": 500}
 
     entry = modules["environments"].Entry(Path("slow.py"), Slow, sys.executable)
     sizes = [("fanout", 100), ("fanout", 2000), ("fanout", 8000), ("chain", 20)]
