@@ -175,9 +175,11 @@ class QueuePeer(BasePeer):
             self.enqueue(first[start : start + 1000])
         enqueued = time.perf_counter()
         self.work(router)
+        if router.ended is None:
+            raise RuntimeError(f"its worker ended after {router.finished} of {router.total} tasks")
         return Result(
             tasks=router.total,
-            seconds=(router.ended or time.perf_counter()) - enqueued,
+            seconds=router.ended - enqueued,
             runs=n if workload in ("diamonds", "backlog") else 1,
             enqueue_seconds=enqueued - began,
             hop_ms_p50=hop_p50(router.stamps) if workload == "chain" else None,

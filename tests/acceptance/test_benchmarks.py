@@ -202,6 +202,29 @@ def test_a_peer_that_pip_cannot_find_is_left_out(
         assert "No matching distribution" in left_out["procrastinate"]
 
 
+def test_a_queue_whose_worker_gives_up_has_no_figure(modules: dict[str, ModuleType]) -> None:
+    """A worker that ends early would otherwise look like a fast one: it did not do all tasks."""
+
+    class Lazy(modules["common"].QueuePeer):  # type: ignore[misc]  # known at run time
+        def setup(self) -> None:
+            self.sent: list[Any] = []
+
+        def close(self) -> None:
+            self.sent.clear()
+
+        def enqueue(self, messages: list[Any]) -> None:
+            self.sent += messages
+
+        def work(self, router: Any) -> None:
+            router.finish(self.sent[0])
+
+    peer = Lazy("nowhere", {})
+    peer.setup()
+
+    with pytest.raises(RuntimeError, match="its worker ended after 1 of 3 tasks"):
+        peer.backlog(3)
+
+
 def test_a_page_without_its_marks_is_refused(modules: dict[str, ModuleType]) -> None:
     """Nothing is written over text of a page that has no generated part."""
     with pytest.raises(ValueError, match="the page needs one line"):
