@@ -45,16 +45,16 @@ class BasePeer(ABC):
     REQUIREMENTS: ClassVar[tuple[str, ...]] = ()
     """What its environment holds; with none it runs in ours."""
     NPM: ClassVar[str | None] = None
-    """A package whose folder it finds in its options under `package`."""
+    """A package that it needs unpacked; `package` is the folder."""
     PGMQ: ClassVar[bool] = False
     """Whether it wants pgmq in its database."""
     ROUNDS: ClassVar[int | None] = None
     """A slow one takes part in so many rounds, and in workloads of at most the sizes of LIMITS."""
     LIMITS: ClassVar[dict[str, int]] = {}
 
-    def __init__(self, dsn: str, options: dict[str, str]) -> None:
-        """Keep where the database is."""
-        self.dsn, self.options = dsn, options
+    def __init__(self, dsn: str, package: Path | None = None) -> None:
+        """Keep where the database and the package are."""
+        self.dsn, self.package = dsn, package
 
     @abstractmethod
     def setup(self) -> None:
@@ -221,9 +221,9 @@ def main() -> None:
     parser.add_argument("dsn")
     parser.add_argument("workload", choices=WORKLOADS)
     parser.add_argument("n", type=int)
-    parser.add_argument("--options", type=json.loads, default={})
+    parser.add_argument("--package", type=Path)
     args = parser.parse_args()
-    peer = load_peer(args.peer)(args.dsn, args.options)
+    peer = load_peer(args.peer)(args.dsn, args.package)
     peer.setup()
     say("ready")
     sys.stdin.readline()

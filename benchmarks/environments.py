@@ -9,7 +9,7 @@ import sys
 import tarfile
 import tempfile
 import venv
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,19 +26,17 @@ class CannotInstall(Exception):
 
 @dataclass(frozen=True)
 class Entry:
-    """A peer to measure: its file, its class, its options, the interpreter that runs it."""
+    """A peer to measure: its file, its class, the interpreter that runs it, its package."""
 
     path: Path
     cls: type[BasePeer]
     python: str
-    options: dict[str, str] = field(default_factory=dict)
+    package: Path | None = None
 
     @property
-    def label(self) -> str:
-        """The peer's name with the options that were given."""
-        given = {key: value for key, value in self.options.items() if key != "package"}
-        shown = ",".join(f"{key}={value}" for key, value in given.items())
-        return self.cls.NAME + (f" ({shown})" if shown else "")
+    def name(self) -> str:
+        """The peer's name."""
+        return self.cls.NAME
 
     @property
     def versions(self) -> list[str]:
@@ -48,11 +46,11 @@ class Entry:
 
 def installed(path: Path, cls: type[BasePeer], folder: Path) -> Entry:
     """The peer, ready to run; what is already in the folder is kept."""
-    options = {"package": str(_package(cls.NPM, folder / "packages"))} if cls.NPM else {}
+    package = _package(cls.NPM, folder / "packages") if cls.NPM else None
     python = sys.executable
     if cls.REQUIREMENTS:
         python = _environment(folder / "venvs" / path.stem, list(cls.REQUIREMENTS))
-    return Entry(path.resolve(), cls, python, options)
+    return Entry(path.resolve(), cls, python, package)
 
 
 def _environment(folder: Path, requirements: list[str]) -> str:

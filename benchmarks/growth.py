@@ -26,7 +26,6 @@ from targets import Target, floor_missed, target_table
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-CHAIN = "flow: chain\nsteps:\n"
 HOPS = """
 select extract(epoch from t.started_at - lag(t.started_at) over (order by t.started_at))
 from pgflow.step_tasks t where t.run_id = %s::uuid order by t.started_at"""
@@ -211,7 +210,7 @@ def _interleaved(
                 farm.jobs(100)
                 for name, work in works.items():
                     rate = work(farm)
-                    if turn or not rounds:
+                    if turn:
                         rates[name, farm].append(rate)
     return rates
 

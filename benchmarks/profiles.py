@@ -91,7 +91,7 @@ def profile(server: Server, workload: str, n: int) -> None:
         with psycopg.connect(uri, autocommit=True) as conn:
             conn.execute("create extension if not exists pg_walinspect")
             conn.execute(f"alter database {database} set track_functions = 'all'".encode())
-            peer = load_peer(HERE / "peers" / "pgflow_yaml_peer.py")(uri, {})
+            peer = load_peer(HERE / "peers" / "pgflow_yaml_peer.py")(uri)
             peer.setup()
             conn.execute(
                 "select pg_create_physical_replication_slot('bench', true)"

@@ -43,7 +43,7 @@ def run_rounds(
                 n = size_for(entry, workload, asked, sizes=sizes)
                 if n is None:
                     continue
-                head = {"round": turn, "peer": entry.label, "workload": workload, "size": asked}
+                head = {"round": turn, "peer": entry.name, "workload": workload, "size": asked}
                 facts = measure(server, entry, workload=workload, n=n, timeout=timeout)
                 rows.append({**head, "n": n, **facts})
                 print(json.dumps(rows[-1]), file=sys.stderr, flush=True)

@@ -114,7 +114,7 @@ def measured(args: argparse.Namespace) -> dict[str, Any]:
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine,
         "rounds": args.rounds,
-        "versions": {peer.label: peer.versions or ["this project's environment"] for peer in peers},
+        "versions": {peer.name: peer.versions or ["this project's environment"] for peer in peers},
         "left_out": left_out,
         "errors": [*missing(found), *(error for _, error in extra if error)],
         "targets": [target.as_row() for target in targets],

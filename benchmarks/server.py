@@ -168,9 +168,10 @@ class Child:
 
 def measure(server: Server, entry: Entry, *, workload: str, n: int, timeout: float) -> Row:
     """One peer on one workload, as numbers, or as an `error`."""
-    name, conninfo = server.fresh(with_pgmq=getattr(entry.cls, "PGMQ", False))
+    name, conninfo = server.fresh(with_pgmq=entry.cls.PGMQ)
     command = [entry.python, str(HERE / "common.py"), str(entry.path), conninfo]
-    child = Child([*command, workload, str(n), "--options", json.dumps(entry.options)], timeout)
+    package = ["--package", str(entry.package)] if entry.package else []
+    child = Child([*command, workload, str(n), *package], timeout)
     try:
         child.expect("ready")
         time.sleep(1.2)  # idle backends hand in their statistics after a second

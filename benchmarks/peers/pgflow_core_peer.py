@@ -10,7 +10,6 @@ import asyncio
 import re
 import time
 import uuid
-from pathlib import Path
 from typing import Any, ClassVar
 
 from common import BasePeer, Result, hop_p50, total_tasks
@@ -53,7 +52,9 @@ class Peer(BasePeer):
         self._psycopg, self._json = psycopg, Jsonb
         self._conn = psycopg.connect(self.dsn, autocommit=True)
         self._conn.execute(STAND_INS)
-        found = Path(self.options["package"]).glob("**/supabase/migrations/*.sql")
+        if self.package is None:
+            raise ValueError(f"the folder of {self.NPM} is not given")
+        found = self.package.glob("**/supabase/migrations/*.sql")
         for path in sorted(found, key=lambda path: path.name):
             self._conn.execute(EXTENSION.sub("", path.read_text()).encode())
         self._worker_id = uuid.uuid4()

@@ -49,7 +49,7 @@ class Calls:
 
 
 class Peer(BasePeer):
-    """Our worker; options: concurrency (the worker's default)."""
+    """One worker with its defaults."""
 
     NAME = "pgflow_yaml"
 
@@ -92,7 +92,7 @@ class Peer(BasePeer):
         began = time.perf_counter()
         self._client.start_many(FLOW, [{}] * runs)
         enqueued = time.perf_counter()
-        worker = self._worker()
+        worker = Worker(self.dsn, app_dir=HERE.parent)
         thread = threading.Thread(target=worker.run)
         thread.start()
         Calls.done.wait()
@@ -117,12 +117,6 @@ class Peer(BasePeer):
 
     def _completed(self) -> int:
         return int(self._client.list_flows()[0]["runs"]["completed"])
-
-    def _worker(self) -> Worker:
-        concurrency = self.options.get("concurrency")
-        if concurrency is None:
-            return Worker(self.dsn, app_dir=HERE.parent)
-        return Worker(self.dsn, app_dir=HERE.parent, concurrency=int(concurrency))
 
 
 def _step(slug: str, after: str = "", more: str = "", *, handler: str = "step") -> str:

@@ -184,7 +184,7 @@ def test_a_peer_without_its_package_is_left_out(
 
     found, left_out = modules["run"].entries(["pgflow_core"], tmp_path)
 
-    assert [entry.label for entry in found] == ["pgmq", "pgflow_yaml"]
+    assert [entry.name for entry in found] == ["pgmq", "pgflow_yaml"]
     assert "needs npm" in left_out["pgflow core"]
 
 
@@ -218,7 +218,7 @@ def test_a_queue_whose_worker_gives_up_has_no_figure(modules: dict[str, ModuleTy
         def work(self, router: Any) -> None:
             router.finish(self.sent[0])
 
-    peer = Lazy("nowhere", {})
+    peer = Lazy("nowhere")
     peer.setup()
 
     with pytest.raises(RuntimeError, match="its worker ended after 1 of 3 tasks"):
