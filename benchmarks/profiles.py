@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import sys
 import threading
-import time
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,9 +92,8 @@ def profile(server: Server, workload: str, n: int) -> None:
             conn.execute(f"alter database {database} set track_functions = 'all'".encode())
             peer = load_peer(HERE / "peers" / "pgflow_yaml_peer.py")(uri)
             peer.setup()
-            conn.execute(
-                "select pg_create_physical_replication_slot('bench', true)"
-            )  # keep the log
+            # A slot keeps the log until it has been read.
+            conn.execute("select pg_create_physical_replication_slot('bench', true)")
             before = _place(conn)
             sampler = Sampler()
             sampler.start()
@@ -103,7 +101,7 @@ def profile(server: Server, workload: str, n: int) -> None:
             sampler.stop()
             after = _place(conn)
             peer.close()
-            time.sleep(0.5)  # the statistics of the worker's connections
+            server.until_left(database, but=1)  # the last calls of the worker's connections
             functions = conn.execute(FUNCTIONS).fetchall()
             oid = conn.execute("select oid from pg_database where datname = current_database()")
             log = conn.execute(LOG, [before, after, *(oid.fetchone() or ())]).fetchall()
