@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from farm import Farm, farms
-from server import Server
+from server import WORK, Server
 from targets import Target, floor_missed, target_table
 
 if TYPE_CHECKING:
@@ -251,10 +251,9 @@ def run_alone(measure: Callable[..., list[Target]], description: str) -> int:
     """Measure on a server of its own and print the table."""
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
     parser.add_argument("--short", action="store_true", help="small sizes")
-    work = Path(__file__).resolve().parents[1] / ".pgflow" / "bench"
-    parser.add_argument("--work", type=Path, default=work, help="where data lie")
+    parser.add_argument("--work", type=Path, default=WORK, help="where data lie")
     args = parser.parse_args()
-    server = Server(args.work.resolve())
+    server = Server(args.work.resolve() / "server")
     try:
         found = measure(server, short=args.short)
     finally:

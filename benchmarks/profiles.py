@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from common import WORKLOADS, load_peer
 from rounds import parse_sizes
-from server import Server
+from server import WORK, Server
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -138,7 +138,7 @@ def main() -> int:
     """Profile each workload that was named."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("workloads", nargs="+", help=f"NAME=SIZE of {', '.join(WORKLOADS)}")
-    parser.add_argument("--work", type=Path, default=HERE.parent / ".bench")
+    parser.add_argument("--work", type=Path, default=WORK, help="where data lie")
     args = parser.parse_args()
     server = Server(args.work.resolve() / "server")
     try:

@@ -32,7 +32,7 @@ from page import generated, peers_text, rewritten, targets_of
 from picture import picture
 from report import Figure, figures, peer_table
 from rounds import parse_sizes, run_rounds
-from server import Server
+from server import WORK, Server
 from targets import Target, floor_missed, target_table
 
 HERE = Path(__file__).resolve().parent
@@ -60,7 +60,7 @@ def arguments() -> argparse.Namespace:
     add("--sections", help=f"of {', '.join(SECTIONS)}; none")
     add("--short", action="store_true", help="sections at the size of a test")
     add("--timeout", type=float, default=120, help="seconds for one measured run")
-    add("--work", type=Path, default=HERE.parent / ".bench", help="where data and peers lie")
+    add("--work", type=Path, default=WORK, help="where data and peers lie")
     add("--json", type=Path, default=Path("bench-results.json"), metavar="FILE")
     add("--from", type=Path, dest="source", metavar="FILE", help="measure nothing, read this")
     add("--picture", type=Path, metavar="FILE", help="draw the figures")

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from environments import Entry
 
 HERE = Path(__file__).resolve().parent
+WORK = HERE.parent / ".bench"
+"""Where data and peers lie; one place, so that no two benchmarks run at once unseen."""
 
 Row = dict[str, Any]
 
