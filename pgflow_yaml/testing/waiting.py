@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from pgflow_yaml.calls import to_json_text
 from pgflow_yaml.errors import PgflowError
 
 if TYPE_CHECKING:
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from pgflow_yaml.testing.model import Decision, Mock
 
     Snapshot = dict[str, Any]
+
+_TEST = "test"
+"""Who sends what a mock sends."""
 
 
 class Waits:
@@ -58,16 +61,11 @@ class Waits:
     def _say(self, key: tuple[str, str], event: str, decision: Decision) -> None:
         run_id, slug = key
         if decision.kind == "event":
-            query = "select pgflow.send_event(%s, %s, %s::jsonb, %s)"
-            self._store.ask(query, [run_id, event, json.dumps(decision.data), "test"])
+            text = to_json_text(decision.data)
+            self._store.send_event(run_id, event, data_text=text, by=_TEST)
             return
-        door = "approve_step" if decision.kind == "approve" else "reject_step"
-        by = decision.by or "test"
-        if door == "approve_step":
-            query = "select pgflow.approve_step(%s, %s, %s, %s)"
-        else:
-            query = "select pgflow.reject_step(%s, %s, %s, %s)"
-        self._store.ask(query, [run_id, slug, decision.comment, by])
+        door = self._store.approve_step if decision.kind == "approve" else self._store.reject_step
+        door(run_id, slug, comment=decision.comment, by=decision.by or _TEST)
 
 
 def why_stuck(store: Store, snapshot: Snapshot) -> str:
