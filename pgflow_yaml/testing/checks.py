@@ -11,7 +11,7 @@ from pgflow_yaml.testing.nodes import place
 from pgflow_yaml.validation.report import Report
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from pgflow_yaml.errors import Diagnostic
     from pgflow_yaml.source import Node, ScalarNode
@@ -26,19 +26,20 @@ def misfits(suite: Suite, flow: Flow, family: Mapping[str, Flow]) -> list[Diagno
     report = Report(suite.document)
     root = suite.document.root
     assert isinstance(root, MappingNode)
-    _mocked(report, root, flow)
+    cases = root.get("cases")
+    assert isinstance(cases, MappingNode)
+    _known_steps(report, _mocks(root), flow)
     for case in suite.cases:
-        entry = _child(root, "cases", case.name)
-        if isinstance(entry, MappingNode):
-            _mocked(report, entry, flow)
+        _known_steps(report, _mocks(cases.get(case.name)), flow)
         for key in ("steps", "outputs", "attempts"):
             _known_steps(report, case.expect.get(key), flow)
         _fitting(report, case.mocks, flow, family)
     return sorted(report.found.values(), key=place)
 
 
-def _mocked(report: Report, holder: MappingNode, flow: Flow) -> None:
-    _known_steps(report, holder.get("mocks"), flow)
+def _mocks(holder: Node | None) -> Node | None:
+    """What the test file, a case or a mock says under `mocks`."""
+    return holder.get("mocks") if isinstance(holder, MappingNode) else None
 
 
 def _known_steps(report: Report, node: Node | None, flow: Flow) -> None:
@@ -76,8 +77,7 @@ def _fitting(
             report.add(MISFIT, message, mock.node, fix="mock the step itself: {output: …}")
         elif mock.mocks and named[slug] in family:
             child = family[named[slug]]
-            for _, node in _nested(mock.node):
-                _known_steps(report, node, child)
+            _known_steps(report, _mocks(mock.node), child)
             _fitting(report, mock.mocks, child, family)
 
 
@@ -95,15 +95,3 @@ def _fits(report: Report, slug: str, step: Mapping[str, object], play: Play) -> 
         message = f'step "{slug}" waits for event "{wait["event"]}": its mock must send something'
         fix = "write {event: DATA}, {approve: true} or {reject: true}"
         report.add(MISFIT, message, play.node, fix=fix)
-
-
-def _nested(node: Node) -> Sequence[tuple[str, Node]]:
-    found = node.get("mocks") if isinstance(node, MappingNode) else None
-    return [("mocks", found)] if found is not None else []
-
-
-def _child(node: MappingNode, *path: str) -> Node | None:
-    found: Node | None = node
-    for key in path:
-        found = found.get(key) if isinstance(found, MappingNode) else None
-    return found

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from pgflow_yaml.testing.model import Case, Mock
     from pgflow_yaml.worker.tasks import Task
 
-ENDED = frozenset({"completed", "failed", "cancelled"})
 _QUANTITY = 1_000
 _LEASE = 100 * 365 * 86_400.0  # nobody else works here: no lease ever passes
 _MOST_TURNS = 20_000
@@ -89,7 +88,7 @@ class _Play:
                 continue
             snapshot = self.store.run_snapshot(self.root, outputs=False)
             assert snapshot is not None
-            if snapshot["run"]["status"] in ENDED and not self.due:
+            if snapshot["run"]["status"] != "started" and not self.due:
                 break
             waits.look(snapshot)
             comes = self._next()
