@@ -38,6 +38,19 @@ class Store(Link):
         """Disconnect."""
         self.close()
 
+    def _ask_in(
+        self,
+        connection: JoinedConnection | None,
+        query: LiteralString,
+        params: Sequence[object],
+        *,
+        repeatable: bool = True,
+    ) -> Any:
+        """Ask in the caller's transaction where there is one."""
+        if connection is not None:
+            return ask_within(connection, query, params)
+        return self.ask(query, params, repeatable=repeatable)
+
     # Definitions
 
     def deploy(
@@ -82,10 +95,8 @@ class Store(Link):
         connection: JoinedConnection | None = None,
     ) -> dict[str, Any] | None:
         """One stored version, the active one by default."""
-        query: LiteralString = "select pgflow.get_definition(%s, %s)"
-        params = [name, version]
-        reply: dict[str, Any] | None = (
-            self.ask(query, params) if connection is None else ask_within(connection, query, params)
+        reply: dict[str, Any] | None = self._ask_in(
+            connection, "select pgflow.get_definition(%s, %s)", [name, version]
         )
         return reply
 
@@ -102,11 +113,12 @@ class Store(Link):
         connection: JoinedConnection | None = None,
     ) -> dict[str, Any]:
         """Start a run: {run_id, flow, version, status, created}."""
-        query: LiteralString = "select pgflow.start_run(%s, %s::jsonb, %s, %s, %s::jsonb)"
-        params = [name, input_text, key, version, json.dumps(dict(labels)) if labels else None]
-        if connection is not None:
-            return dict(ask_within(connection, query, params))
-        reply: dict[str, Any] = self.ask(query, params, repeatable=key is not None)
+        reply: dict[str, Any] = self._ask_in(
+            connection,
+            "select pgflow.start_run(%s, %s::jsonb, %s, %s, %s::jsonb)",
+            [name, input_text, key, version, json.dumps(dict(labels)) if labels else None],
+            repeatable=key is not None,
+        )
         return reply
 
     def start_runs(
@@ -118,14 +130,14 @@ class Store(Link):
         connection: JoinedConnection | None = None,
     ) -> list[str]:
         """Start many runs of a flow in one commit; their ids in the order of the inputs."""
-        query: LiteralString = (
+        reply: list[str] = self._ask_in(
+            connection,
             "select coalesce(array_agg(r.id::text order by r.nr), '{}')"
-            " from pgflow.start_runs(%s, %s::text[]::jsonb[], %s) with ordinality r(id, nr)"
+            " from pgflow.start_runs(%s, %s::text[]::jsonb[], %s) with ordinality r(id, nr)",
+            [name, list(input_texts), version],
+            repeatable=False,
         )
-        params = [name, list(input_texts), version]
-        if connection is not None:
-            return list(ask_within(connection, query, params))
-        return list(self.ask(query, params, repeatable=False))
+        return reply
 
     def cancel_run(self, run_id: str, reason: str | None = None) -> dict[str, Any]:
         """Cancel a run: {run_id, status, cancelled}."""
@@ -142,8 +154,12 @@ class Store(Link):
         connection: JoinedConnection | None = None,
     ) -> dict[str, Any]:
         """Send an event to a run: {run_id, event, steps, stored, already}."""
-        query: LiteralString = "select pgflow.send_event(%s, %s, %s::jsonb, %s)"
-        return self._say(query, [run, event, data_text, by], connection)
+        reply: dict[str, Any] = self._ask_in(
+            connection,
+            "select pgflow.send_event(%s, %s, %s::jsonb, %s)",
+            [run, event, data_text, by],
+        )
+        return reply
 
     def approve_step(
         self,
@@ -155,8 +171,10 @@ class Store(Link):
         connection: JoinedConnection | None = None,
     ) -> dict[str, Any]:
         """Approve a step that waits: {run_id, step, status, applied, by, at}."""
-        query: LiteralString = "select pgflow.approve_step(%s, %s, %s, %s)"
-        return self._say(query, [run, step, comment, by], connection)
+        reply: dict[str, Any] = self._ask_in(
+            connection, "select pgflow.approve_step(%s, %s, %s, %s)", [run, step, comment, by]
+        )
+        return reply
 
     def reject_step(
         self,
@@ -168,15 +186,10 @@ class Store(Link):
         connection: JoinedConnection | None = None,
     ) -> dict[str, Any]:
         """Reject a step that waits; as `approve_step`."""
-        query: LiteralString = "select pgflow.reject_step(%s, %s, %s, %s)"
-        return self._say(query, [run, step, comment, by], connection)
-
-    def _say(
-        self, query: LiteralString, params: list[object], connection: JoinedConnection | None
-    ) -> dict[str, Any]:
-        if connection is not None:
-            return dict(ask_within(connection, query, params))
-        return dict(self.ask(query, params))
+        reply: dict[str, Any] = self._ask_in(
+            connection, "select pgflow.reject_step(%s, %s, %s, %s)", [run, step, comment, by]
+        )
+        return reply
 
     def fail_run(self, run_id: str, error: Json) -> bool:
         """End a run as failed, where nothing else is possible."""
@@ -194,10 +207,10 @@ class Store(Link):
         connection: JoinedConnection | None = None,
     ) -> dict[str, Any] | None:
         """One run with its steps, and its errors after the one with this id."""
-        query: LiteralString = "select pgflow.run_snapshot(%s::uuid, %s, %s::bigint, %s)"
-        params = [run_id, items, after_error, outputs]
-        reply: dict[str, Any] | None = (
-            self.ask(query, params) if connection is None else ask_within(connection, query, params)
+        reply: dict[str, Any] | None = self._ask_in(
+            connection,
+            "select pgflow.run_snapshot(%s::uuid, %s, %s::bigint, %s)",
+            [run_id, items, after_error, outputs],
         )
         return reply
 
