@@ -103,7 +103,7 @@ class Client:
         """
         started = self.start_run(name, input, key=key, version=version, labels=labels, conn=conn)
         run_id = started["run_id"]
-        return self._run_of(self._store.run_snapshot(run_id, connection=conn), run_id)
+        return run_of(_found(self._store.run_snapshot(run_id, connection=conn), run_id))
 
     def start_run(
         self,
@@ -225,7 +225,7 @@ class Client:
 
     def get(self, run_id: str) -> Run:
         """A run as it is now; raises NotFound."""
-        return self._run_of(self._snapshot(run_id), run_id)
+        return run_of(self.run_snapshot(run_id))
 
     def wait(self, run_id: str, timeout: float | None = None) -> Run:
         """Return the completed run; raises RunFailed, RunCancelled or TimeoutError."""
@@ -308,20 +308,18 @@ class Client:
 
     def run_snapshot(
         self, run_id: str, *, items: bool = False, after_error: int = 0, outputs: bool = True
-    ) -> Any:
+    ) -> dict[str, Any]:
         """Everything about a run, in the shape of `show --json`; raises NotFound."""
-        return self._snapshot(run_id, items=items, after_error=after_error, outputs=outputs)
+        found = self._store.run_snapshot(
+            _checked_id(run_id), items=items, after_error=after_error, outputs=outputs
+        )
+        return _found(found, run_id)
 
-    def _snapshot(self, run_id: str, **what: Any) -> dict[str, Any]:
-        found = self._store.run_snapshot(_checked_id(run_id), **what)
-        if found is None:
-            raise _no_run(run_id)
-        return found
 
-    def _run_of(self, snapshot: dict[str, Any] | None, run_id: str) -> Run:
-        if snapshot is None:
-            raise _no_run(run_id)
-        return run_of(snapshot)
+def _found(snapshot: dict[str, Any] | None, run_id: str) -> dict[str, Any]:
+    if snapshot is None:
+        raise _no_run(run_id)
+    return snapshot
 
 
 def _checked_id(run_id: str) -> str:
