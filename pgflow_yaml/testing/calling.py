@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 from pgflow_yaml.calls import HandlerUnavailable, to_json_text
 from pgflow_yaml.errors import PgflowError
 from pgflow_yaml.worker import execution
-from pgflow_yaml.worker.tasks import Outcome
+from pgflow_yaml.worker.tasks import Outcome, timed_out
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from pgflow_yaml.calls import Handlers
     from pgflow_yaml.model import Json
     from pgflow_yaml.testing.model import Mock, Play, Raised
@@ -50,8 +52,7 @@ class Caller:
             return 0
         limit = int(task.call.timeout * 1000)
         if play.sleep >= limit:
-            message = f"the handler did not return within {task.call.timeout:g} s"
-            task.outcome = Outcome("failed", error={"type": "Timeout", "message": message})
+            task.outcome = timed_out(task)
             return limit
         task.outcome = _mocked(play)
         return play.sleep
@@ -81,14 +82,14 @@ def _no_beat() -> None:
     """A heartbeat that nobody needs: leases do not pass here."""
 
 
-async def _within(task: Task, call: object) -> Outcome:
-    limit = task.call.timeout
-    try:
-        outcome: Outcome = await asyncio.wait_for(call, limit)  # type: ignore[arg-type]
-    except TimeoutError:
-        message = f"the handler did not return within {limit:g} s"
-        return Outcome("failed", error={"type": "Timeout", "message": message})
-    return outcome
+async def _within(task: Task, call: Coroutine[None, None, Outcome]) -> Outcome:
+    """As a worker does: speak for a handler whose time is up, and tell it to stop."""
+    running = asyncio.ensure_future(call)
+    await asyncio.wait([running], timeout=task.call.timeout)
+    if running.done():
+        return running.result()
+    task.cancelled = True
+    return timed_out(task)  # the end of the event loop cancels it
 
 
 def _play(task: Task, mock: Mock | None, number: int) -> Play | None:

@@ -108,6 +108,13 @@ class Outcome:
         self.elapsed = 0.0 if began is None else time.monotonic() - began
 
 
+def timed_out(task: Task, what: str = "the handler did not return") -> Outcome:
+    """The outcome of a task whose time is up."""
+    message = f"{what} within {task.call.timeout:g} s"
+    error: dict[str, Json] = {"type": "Timeout", "message": message}
+    return Outcome("failed", error=error, began=task.started or None)
+
+
 ON_THREAD, ON_LOOP = 1, 2
 """Where a handler runs."""
 RELEASED = Outcome("released")

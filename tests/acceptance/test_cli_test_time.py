@@ -258,3 +258,30 @@ def test_the_database_of_the_user_is_not_touched(tmp_path: Path, database: str) 
     shell("test")
 
     assert shell("flows", "--json").json == []
+
+
+def test_an_async_handler_is_stopped_at_its_timeout(shell: Shell) -> None:
+    """With the error that a worker would report, and its own clean-up done."""
+    shell.write(
+        "sleepy.flow.yaml",
+        "flow: sleepy\nsteps:\n  a: {handler: sleepy.wait, timeout: 100ms, retry: 1}\n",
+    )
+    shell.write(
+        "sleepy.py",
+        "import asyncio, pathlib\n\n"
+        "async def wait(ctx):\n"
+        "    try:\n"
+        "        await asyncio.Event().wait()\n"
+        "    finally:\n"
+        "        pathlib.Path('sleepy.txt').write_text(str(ctx.cancelled))\n",
+    )
+    shell.write(
+        "sleepy.test.yaml",
+        "flow: sleepy\ncases:\n  one:\n    expect:\n"
+        "      error: {type: Timeout, message: the handler did not return within 0.1 s}\n",
+    )
+
+    result = shell("test", "sleepy.test.yaml")
+
+    assert "1 passed" in result.out
+    assert (shell.folder / "sleepy.txt").read_text() == "True"
