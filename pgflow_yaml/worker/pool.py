@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from pgflow_yaml.calls import HandlerUnavailable, error_record
 from pgflow_yaml.worker.coroutines import Coroutines
 from pgflow_yaml.worker.execution import run
-from pgflow_yaml.worker.tasks import ON_THREAD, RELEASED, Outcome
+from pgflow_yaml.worker.tasks import ON_THREAD, RELEASED, Outcome, timed_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -115,20 +115,15 @@ class Pool:
 
     def finish(self, task: Task, outcome: Outcome) -> bool:
         """Hand in a result; False if the task was given up before: then nobody wants it."""
-        if self.running.pop(task, None) is None:
-            with self._lock:
-                self.abandoned -= 1
-            return False
-        self._hand_in(task, outcome)
-        return True
+        wanted = self._let_go(task)
+        if wanted:
+            self._hand_in(task, outcome)
+        return wanted
 
     def expire(self, task: Task) -> None:
         """Give up on a handler whose time is up: report it, go on with another thread (§4.3)."""
-        what = "the handler did not return" if task.found else "its module was not imported"
-        message = f"{what} within {task.call.timeout:g} s"
         self.give_up(
-            task,
-            Outcome("failed", error={"type": "Timeout", "message": message}, began=task.started),
+            task, timed_out(task) if task.found else timed_out(task, "its module was not imported")
         )
 
     def give_up(self, task: Task, outcome: Outcome) -> None:
@@ -217,12 +212,18 @@ class Pool:
 
     def _pass_on(self, task: Task, handler: Handler) -> bool:
         """Leave a coroutine to the event loop; False if this thread was given up meanwhile."""
-        if self.running.pop(task, None) is None:
-            with self._lock:
-                self.abandoned -= 1
-            return False
-        self._coroutines.submit(task, handler)
-        return True
+        wanted = self._let_go(task)
+        if wanted:
+            self._coroutines.submit(task, handler)
+        return wanted
+
+    def _let_go(self, task: Task) -> bool:
+        """End a task's stay in its thread or loop; False if it was given up before."""
+        if self.running.pop(task, None) is not None:
+            return True
+        with self._lock:
+            self.abandoned -= 1
+        return False
 
     def _hand_in(self, task: Task, outcome: Outcome) -> None:
         task.outcome = outcome
