@@ -27,10 +27,6 @@ _OPEN = pytest.StashKey[ExitStack]()
 _DATABASES = pytest.StashKey["Databases"]()
 
 
-class Different(Exception):
-    """A run that did not come to what its case expects, or a file with mistakes."""
-
-
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
     """Take the test files of flows; other people's `*.test.yaml` are left alone."""
     if not file_path.name.endswith(".test.yaml"):
@@ -61,31 +57,28 @@ class FlowTests(pytest.File):
         self.tested = prepare(self.path)
         if self.tested.flow_error is not None:
             wrong = self.tested.flow_error
-            raise Different(_frames(wrong.file, wrong.source, wrong.diagnostics))
+            raise self.CollectError(_frames(wrong.file, wrong.source, wrong.diagnostics))
         if self.tested.diagnostics or self.tested.suite is None:
-            raise Different(_frames(self.nodeid, self.tested.source, self.tested.diagnostics))
+            found = _frames(self.nodeid, self.tested.source, self.tested.diagnostics)
+            raise self.CollectError(found)
         for case in self.tested.suite.cases:
             made: FlowCase = FlowCase.from_parent(self, name=case.name, case=case)
             yield made
 
     def setup(self) -> None:
-        """Make a database for the cases of this file."""
+        """Make a database for the cases of this file, deleted after them."""
         from pgflow_yaml import project  # noqa: PLC0415
+        from pgflow_yaml.errors import PgflowError  # noqa: PLC0415
         from pgflow_yaml.testing.running import Player  # noqa: PLC0415
 
-        settings = project.settings(self.config.rootpath, flags={}, environ=os.environ)
-        self.player = Player(self.tested, _databases(self.config), settings)
-        self.player.__enter__()
-
-    def teardown(self) -> None:
-        """Delete it."""
-        self.player.__exit__()
-
-    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException]) -> Any:  # type: ignore[override]
-        """Show mistakes as frames, without a traceback."""
-        if isinstance(excinfo.value, Different):
-            return str(excinfo.value)
-        return super().repr_failure(excinfo)
+        opened = ExitStack()
+        self.addfinalizer(opened.close)
+        try:
+            settings = project.settings(self.config.rootpath, flags={}, environ=os.environ)
+            player = Player(self.tested, _databases(self.config), settings)
+            self.player = opened.enter_context(player)
+        except PgflowError as error:
+            pytest.fail(error.message, pytrace=False)
 
 
 class FlowCase(pytest.Item):
@@ -101,13 +94,7 @@ class FlowCase(pytest.Item):
         result = self.parent.player.play(self.case)
         if not result.passed:
             source = self.parent.tested.source
-            raise Different(_frames(self.parent.nodeid, source, result.diagnostics))
-
-    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException]) -> Any:  # type: ignore[override]
-        """Show what differs as frames, without a traceback."""
-        if isinstance(excinfo.value, Different):
-            return str(excinfo.value)
-        return super().repr_failure(excinfo)
+            pytest.fail(_frames(self.parent.nodeid, source, result.diagnostics), pytrace=False)
 
     def reportinfo(self) -> tuple[Path, int, str]:
         """Say where the case stands."""

@@ -119,3 +119,17 @@ def test_where_it_is_not_used_it_costs_nothing(shell: Shell) -> None:
         "pgflow_yaml.testing",
         "pgflow_yaml.testing.plugin",
     ]
+
+
+def test_what_keeps_cases_from_being_played_is_one_sentence(shell: Shell) -> None:
+    """A wrong setting: said without a traceback, and nothing fails in putting away what is not."""
+    shell.write("greeting.test.yaml", GOOD)
+    shell.write("pyproject.toml", '[tool.pgflow-yaml]\nnotify = "perhaps"\n')
+
+    said = pytest_in(shell, "-q", expect=1)
+
+    assert '"perhaps" is neither on nor off' in said
+    assert "1 passed, 2 errors" in said
+    assert "Traceback" not in said
+    assert "pgflow_yaml/" not in said
+    assert "AttributeError" not in said
