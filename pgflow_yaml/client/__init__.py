@@ -308,7 +308,7 @@ class Client:
 
     def run_snapshot(
         self, run_id: str, *, items: bool = False, after_error: int = 0, outputs: bool = True
-    ) -> dict[str, Any]:
+    ) -> Any:
         """Everything about a run, in the shape of `show --json`; raises NotFound."""
         found = self._store.run_snapshot(
             _checked_id(run_id), items=items, after_error=after_error, outputs=outputs
