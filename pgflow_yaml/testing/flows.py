@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from pgflow_yaml import project
-from pgflow_yaml.compiler import compile_flow, version_of
+from pgflow_yaml.compiler import version_of
 from pgflow_yaml.errors import NotFound
 from pgflow_yaml.suggestions import did_you_mean
-from pgflow_yaml.validation import check
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -61,7 +60,6 @@ class Library:
     def __init__(self, test_file: Path, more: Iterable[str] = ()) -> None:
         """`more` are further flow files, relative to the test file."""
         self._test_file = test_file
-        self._schema = project.schema()
         self._read: dict[Path, Flow] = {}
         self._more = [test_file.parent / name for name in more]
 
@@ -109,10 +107,7 @@ class Library:
 
     def _load(self, path: Path) -> Flow:
         if path not in self._read:
-            file = str(path)
-            checked = check(project.read(path), file=file, schema=self._schema)
-            definition = compile_flow(checked.require(), source=checked.source)
-            self._read[path] = Flow(file=file, definition=definition)
+            self._read[path] = Flow(file=str(path), definition=project.load(path))
         return self._read[path]
 
 
