@@ -14,6 +14,7 @@ import click
 import pytest
 
 from pgflow_yaml.cli.app import SECTIONS, app
+from pgflow_yaml.cli.live.snapshot import FailedAttempt
 from pgflow_yaml.cli.options import global_options
 from tests.docs.fenced import PAGES, ROOT, blocks
 
@@ -91,7 +92,8 @@ def test_every_link_leads_somewhere() -> None:
 
 def documented(command: str) -> set[str]:
     """The names in a command's shape; an array's are its elements'."""
-    row = re.search(rf"^\| `{command}` \| (?:array of )?`\{{([^`]*)\}}`", PAGE, re.MULTILINE)
+    form = rf"^\| `{command}`(?:, `\w+`)? \| (?:array of )?`\{{([^`]*)\}}`"
+    row = re.search(form, PAGE, re.MULTILINE)
     assert row is not None, command
     return set(re.findall(r'"(\w+)"', row[1]))
 
@@ -101,14 +103,24 @@ def names_of(value: Any) -> set[str]:
     return set(value[0] if isinstance(value, list) else value)
 
 
+def all_names_of(value: Any) -> set[str]:
+    """The names of an object and of all that is in it."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return set().union(value if isinstance(value, dict) else (), *map(all_names_of, inner))
+
+
 def test_the_json_shapes_are_those_of_the_page(database: str, tmp_path: Path) -> None:
     """Each command gives exactly the names that the page lists."""
     file = tmp_path / "shapes.yaml"
-    file.write_text("flow: shapes\nsteps:\n  one: {handler: app.one}\n")
+    file.write_text("flow: shapes\nsteps:\n  one: {wait: {event: heard}}\n")
+    (tmp_path / "warned.yaml").write_text(
+        "flow: warned\nsteps:\n  one: {handler: app.one, with: {version: 3.10}}\n"
+    )
 
     def said(*words: str) -> Any:
         done = subprocess.run(
             [sys.executable, "-m", "pgflow_yaml", *words, "--json"],
+            cwd=tmp_path,
             env={**os.environ, "DATABASE_URL": database},
             capture_output=True,
             text=True,
@@ -118,10 +130,18 @@ def test_the_json_shapes_are_those_of_the_page(database: str, tmp_path: Path) ->
 
     compiled = said("compile", str(file))
     shapes = {
+        "init": said("init", "new"),
+        "migrate": said("migrate"),
+        "graph": said("graph", str(file)),
+        "plan": said("plan", str(file)),
+        "diff": said("diff", str(file)),
+        "explain": said("explain", "PF203"),
         "compile": compiled,
         "activate": said("activate", "shapes", compiled[0]["version"]),
         "start": said("start", "shapes"),
-        "send": said("send", "last", "heard"),
+        "approve": said("approve", "last", "one"),
+        "worker": said("worker", "--burst"),
+        "send": said("send", said("start", "shapes")["run_id"], "heard"),
         "runs": said("runs"),
         "flows": said("flows"),
         "versions": said("versions", "shapes"),
@@ -132,7 +152,9 @@ def test_the_json_shapes_are_those_of_the_page(database: str, tmp_path: Path) ->
     assert {name: names_of(shape) for name, shape in shapes.items()} == {
         name: documented(name) for name in shapes
     }
+    assert all_names_of(said("validate", "warned.yaml")) == documented("validate")
     example = json.loads(blocks("json", [ROOT / "docs" / "cli.md"])[0].text)
     assert set(shown) == set(example)
     assert set(shown["run"]) == set(example["run"])
     assert set(shown["steps"][0]) == set(example["steps"][0])
+    assert set(example["errors"][0]) == FailedAttempt.__annotations__.keys()
