@@ -22,9 +22,11 @@ from .text import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from pgflow_yaml.model import Json
 
+    from .live.fates import Fate
     from .live.snapshot import FailedAttempt, Snapshot, StepShape
 
 Line = list[Segment]
@@ -42,6 +44,7 @@ def head(snapshot: Snapshot) -> list[Line]:
 
 def step_rows(snapshot: Snapshot) -> list[list[str]]:
     """Say what is known of each step without the clock: the same run gives the same rows."""
+    found = fates(snapshot)
     return [
         [
             step["slug"],
@@ -49,19 +52,19 @@ def step_rows(snapshot: Snapshot) -> list[list[str]]:
             "" if step["action"] == "wait" else f"{step['attempts']}/{step['max_attempts']}",
             utc(step["started_at"]) if step["started_at"] else "",
             utc(step["ended_at"]) if step["ended_at"] else "",
-            _remark(step, snapshot),
+            _remark(step, moment(snapshot["now"]), found.get(step["slug"])),
         ]
         for step in snapshot["steps"]
     ]
 
 
-def _remark(step: StepShape, snapshot: Snapshot) -> str:
+def _remark(step: StepShape, now: datetime, fate: Fate | None) -> str:
     if step["status"] == "waiting" and step["waits"] and not is_wide(step):
         if step["child"]:
             return f"runs {child_words(step['child'], of_many=False)}"
         # Without the clock, but with the end: the same run gives the same rows.
         until = step["waits"]["until"]
-        waits = wait_words({**step["waits"], "until": None}, moment(snapshot["now"]))
+        waits = wait_words({**step["waits"], "until": None}, now)
         return f"{waits} until {utc(until)}" if until else waits
     if step["status"] == "created":
         if step["finally"] and not step["waiting_for"]:
@@ -73,7 +76,6 @@ def _remark(step: StepShape, snapshot: Snapshot) -> str:
     calls = call_words(step) if step["iteration"] and step["status"] == "started" else ""
     error = error_text(step["error"]) if step["status"] == "failed" else ""
     said = answered(step) if step["status"] == "completed" else ""
-    fate = fates(snapshot).get(step["slug"])
     caught = f"handled by {', '.join(fate.by)}" if fate and fate.kind == "handled" else ""
     return "; ".join(filter(None, [tasks, calls, said, error, caught]))
 

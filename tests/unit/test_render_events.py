@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
 from pgflow_yaml.cli.live.events import changes, line
+from pgflow_yaml.cli.show_page import step_rows
 from tests.unit.snapshots import NOW, a_failure, a_run, a_snapshot, a_step, some_tasks
 
 
@@ -217,3 +220,15 @@ def test_a_failure_that_is_caught_says_by_whom() -> None:
     assert line(event).endswith("caught by undo")
     assert end["handled"] == {"pay": ["undo"]}
     assert line(end).endswith("completed after 10.0 s  the failure of pay was handled by undo")
+
+
+def test_the_events_and_rows_of_1000_failures_are_cheap() -> None:
+    """What becomes of failures is found out once for all steps, not once for each."""
+    steps = [a_step(f"s{number}", "failed", index=number) for number in range(1000)]
+    snapshot = a_snapshot(*steps)
+
+    begin = time.thread_time()
+    events, rows = changes(None, snapshot), step_rows(snapshot)
+
+    assert time.thread_time() - begin < 0.5
+    assert (len(events), len(rows)) == (2001, 1000)

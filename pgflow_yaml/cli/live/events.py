@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from pgflow_yaml.cli.text import duration, error_text, moment, one_line, roughly, utc
 
-from .fates import fates, handled
+from .fates import Fate, fates, handled
 from .snapshot import ENDED, FailedAttempt, RunShape, Snapshot, StepShape
 from .step_details import is_wide, skip_words
 from .waits import wait_words
@@ -56,8 +56,11 @@ def changes(before: Snapshot | None, after: Snapshot) -> list[Event]:
     known = {step["slug"]: step for step in before["steps"]} if before else {}
     events = list(_run_begins(after["run"])) if before is None else []
     steps = {step["slug"]: step for step in after["steps"]}
+    fate = fates(after)
     found = [
-        event for step in after["steps"] for event in _of_step(known.get(step["slug"]), step, after)
+        event
+        for step in after["steps"]
+        for event in _of_step(known.get(step["slug"]), step, after["now"], fate.get(step["slug"]))
     ]
     found += [_of_failure(failure, steps) for failure in after["errors"]]
     # One transaction is one moment: there a step ends before the next begins, and its failure
@@ -122,30 +125,33 @@ def _run_ends(after: Snapshot) -> Iterator[Event]:
         yield event
 
 
-def _of_step(before: StepShape | None, after: StepShape, snapshot: Snapshot) -> Iterator[Event]:
+def _of_step(
+    before: StepShape | None, after: StepShape, at: str, fate: Fate | None
+) -> Iterator[Event]:
+    """Compare two looks at a step; `at` is when the later one was taken."""
     was = before["status"] if before else "created"
     now = after["status"]
     if was == "created" and after["started_at"] and now != "created":
         yield _step_event(after, "started", after["started_at"])
     if now != was and now in ENDED:
-        event = _step_event(after, now, after["ended_at"] or snapshot["now"])
-        if (fate := fates(snapshot).get(after["slug"])) and fate.by:
+        event = _step_event(after, now, after["ended_at"] or at)
+        if fate and fate.by:
             event["caught_by"] = list(fate.by)
         yield event
     elif now == "waiting" and _new_wait(before, after):
         yield {
-            **_step_event(after, now, after["started_at"] or snapshot["now"]),
+            **_step_event(after, now, after["started_at"] or at),
             "waits": after["waits"],
             "children": after["children"],
         }
     elif before and after["iteration"] > before["iteration"] and not is_wide(after):
         yield {
-            **_step_event(after, "started", snapshot["now"]),
+            **_step_event(after, "started", at),
             "iteration": after["iteration"],
             "retry_at": after["retry_at"],
         }
     elif now in {"started", "waiting"} and _share(after) > (_share(before) if before else 0):
-        yield _step_event(after, "started", snapshot["now"])
+        yield _step_event(after, "started", at)
 
 
 def _new_wait(before: StepShape | None, after: StepShape) -> bool:
