@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from pgflow_yaml.model import Json
 
@@ -17,7 +17,6 @@ _ESCAPES = re.compile(
     r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\|$)|(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b[ -/]*[0-~]"
 )
 _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-
 
 LINE = 80
 
@@ -49,6 +48,20 @@ def fit(text: str, width: int, ellipsis: str = "…") -> str:
 
     keep = width - len(ellipsis)
     return set_cell_size(text, keep) + ellipsis if keep > 0 else set_cell_size(text, max(width, 0))
+
+
+def fit_line(
+    line: Iterable[tuple[str, str]], width: int, ellipsis: str = "…"
+) -> list[tuple[str, str]]:
+    """Cut a line of styled words to a number of columns."""
+    kept: list[tuple[str, str]] = []
+    for words, style in line:
+        cut = fit(words, width, ellipsis)
+        kept.append((cut, style))
+        width -= cells(cut)
+        if width <= 0:
+            break
+    return kept
 
 
 def duration(seconds: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pgflow_yaml.cli.live.end_screen import ended
+from pgflow_yaml.cli.live.symbols import ASCII, UNICODE, Look
 from pgflow_yaml.cli.text import cells
 from tests.unit.snapshots import a_failure, a_run, a_snapshot, a_step, some_tasks
 
@@ -19,10 +20,14 @@ TRACE = """Traceback (most recent call last):
 """
 
 
-def said(snapshot: Snapshot, *errors: FailedAttempt, width: int = 100) -> list[str]:
+def said(
+    snapshot: Snapshot, *errors: FailedAttempt, width: int = 100, look: Look = UNICODE
+) -> list[str]:
     """The screen as lines of text."""
     places = {"charge": "order.flow.yaml:14:3"}
-    lines = ended(snapshot, errors=errors, width=width, places=places, folder="/home/ada")
+    lines = ended(
+        snapshot, errors=errors, width=width, places=places, folder="/home/ada", look=look
+    )
     return ["".join(words for words, _ in line) for line in lines]
 
 
@@ -101,3 +106,14 @@ def test_code_and_input_are_cut_and_messages_are_not() -> None:
         ' ✗ order 3f2a91c0 failed after 10.0 s: step "charge" failed, 1 of 3 attempts',
         f"   app.work: CardTimeout: {'é' * 300}",
     ]
+
+
+def test_what_is_cut_for_an_ascii_terminal_is_ascii() -> None:
+    """The mark of what was cut is of the same set as the symbols."""
+    run = a_run("failed", input={"text": "x" * 200})
+
+    lines = said(a_snapshot(a_step("charge", "failed"), run=run), width=60, look=ASCII)
+
+    (cut,) = (line for line in lines if line.startswith("   input"))
+    assert (len(cut), cut[-4:]) == (60, "x...")
+    assert all(map(str.isascii, lines))

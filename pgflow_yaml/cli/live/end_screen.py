@@ -6,7 +6,16 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pgflow_yaml.cli.text import cells, compact, duration, error_text, fit, moment, one_line, plural
+from pgflow_yaml.cli.text import (
+    compact,
+    duration,
+    error_text,
+    fit,
+    fit_line,
+    moment,
+    one_line,
+    plural,
+)
 
 from .events import run_error
 from .fates import fates, handled
@@ -57,7 +66,7 @@ def ended(
     lines = [_headline(run, failed, look)]
     for step in failed[:MOST_STEPS]:
         own = [error for error in errors if error["step"] == step["slug"]]
-        lines += _of_step(step, own, folder=folder, width=width)
+        lines += _of_step(step, own, folder=folder, width=width, look=look)
         if shown := expression(step["slug"], own[-1] if own else step["error"], picture):
             lines += shown
         elif step["slug"] in places:
@@ -70,7 +79,8 @@ def ended(
     lines += [
         [(f"   {_handled(step['slug'], fate[step['slug']].by)}", "yellow")] for step in caught
     ]
-    lines.append(_cut([("   input   ", "dim"), (compact(run["input"]), "")], width))
+    given = [("   input   ", "dim"), (compact(run["input"]), "")]
+    lines.append(fit_line(given, width, look.ellipsis))
     lines.append([])
     which = f" --step {failed[0]['slug']}" if failed else ""
     lines.append([("   look    ", "dim"), (f"pgflow-yaml show {run['id'][:8]}{which}", "")])
@@ -136,7 +146,7 @@ def _tries(step: StepShape) -> str:
 
 
 def _of_step(
-    step: StepShape, errors: Sequence[FailedAttempt], *, folder: str, width: int
+    step: StepShape, errors: Sequence[FailedAttempt], *, folder: str, width: int, look: Look
 ) -> list[Line]:
     """Say the handler's last errors, each with the line of code that raised it."""
     handler = action_words(step)
@@ -150,7 +160,8 @@ def _of_step(
         if lines and not is_wide(step):
             head = f"attempt {each['attempt']}"
         lines.append([(f"   {head}: ", ""), (_error_text(each), "red")])
-        lines += [_cut(line, width) for line in _raised_at(each["trace"] or "", folder)]
+        code = _raised_at(each["trace"] or "", folder)
+        lines += [fit_line(line, width, look.ellipsis) for line in code]
     return lines
 
 
@@ -171,14 +182,3 @@ def _raised_at(trace: str, folder: str) -> list[Line]:
 
 def _error_text(error: Mapping[str, object]) -> str:
     return fit(error_text(error), LONGEST_MESSAGE)
-
-
-def _cut(line: Line, width: int) -> Line:
-    result: Line = []
-    for words, style in line:
-        cut = fit(words, width)
-        result.append((cut, style))
-        width -= cells(cut)
-        if width <= 0:
-            break
-    return result

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from pgflow_yaml.cli.text import cells, duration, fit, labels_text, moment, one_line, plural
+from pgflow_yaml.cli.text import (
+    cells,
+    duration,
+    fit,
+    fit_line,
+    labels_text,
+    moment,
+    one_line,
+    plural,
+)
 
 from .notes import notes, urgent
 from .snapshot import ENDED
@@ -55,13 +64,8 @@ def _joined(lines: Sequence[Sequence[Segment]], frame: Frame) -> Text:
     for number, line in enumerate(lines):
         if number:
             text.append("\n")
-        room = frame.width
-        for words, style in line:
-            cut = fit(words, room, frame.look.ellipsis)
-            text.append(cut, style)
-            room -= cells(cut)
-            if room <= 0:
-                break
+        for words, style in fit_line(line, frame.width, frame.look.ellipsis):
+            text.append(words, style)
     return text
 
 
