@@ -90,7 +90,7 @@ begin
   if v_said.kind is not null then
     perform pgflow._hear(p_run, p_step_slug, v_said);
   elsif v_wait ? 'event' then
-    perform pgflow._fail_waits(p_run, array[p_step_slug], 'WaitTimeout',
+    perform pgflow._fail_wait(p_run, p_step_slug, 'WaitTimeout',
       format('no event "%s" came within %s s', v_wait ->> 'event', ((v_wait ->> 'timeout')::numeric / 1000)::float8));
   else
     perform pgflow._complete_waits(p_run, array[p_step_slug], 'null');
@@ -105,7 +105,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   if p_said.kind = 'decision' and not (p_said.data -> 'approved')::boolean then
-    perform pgflow._fail_waits(p_run, array[p_step_slug], 'Rejected',
+    perform pgflow._fail_wait(p_run, p_step_slug, 'Rejected',
       format('rejected by %s', p_said.said_by) || coalesce(': ' || (p_said.data ->> 'comment'), ''));
   else
     perform pgflow._complete_waits(p_run, array[p_step_slug], pgflow._said_output(p_said));
@@ -139,25 +139,21 @@ begin
 end
 $$;
 
--- Fails those of these steps that wait, each by its policy, and goes on. The caller holds the run.
-create or replace function pgflow._fail_waits(p_run pgflow.runs, p_steps text[], p_type text, p_message text) returns void
+-- Fails a step that waits, by its policy, and goes on; its message in the clock queue goes with what is left of the step.
+-- The caller holds the run.
+create or replace function pgflow._fail_wait(p_run pgflow.runs, p_step_slug text, p_type text, p_message text) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_notes bigint[];
   v_fault record;
 begin
-  v_notes := array(
-    select s.make_message_id from pgflow.step_states s
-    where s.run_id = p_run.run_id and s.step_slug = any(p_steps) and s.make_message_id is not null);
   select f.ended, f.failures, f.done into v_fault
-  from pgflow._fail_steps(array(
-    select row(p_run.run_id, d.flow_slug, d.step_slug, null, d.when_exhausted,
-      jsonb_build_object('type', p_type, 'message', p_message, 'attempts', 0), p_message)::pgflow._fault
-    from pgflow.steps d where d.flow_slug = p_run.flow_slug and d.step_slug = any(p_steps))) f;
+  from pgflow.steps d
+  cross join lateral pgflow._fail_steps(array[row(p_run.run_id, d.flow_slug, d.step_slug, null, d.when_exhausted,
+    jsonb_build_object('type', p_type, 'message', p_message, 'attempts', 0), p_message)::pgflow._fault]) f
+  where d.flow_slug = p_run.flow_slug and d.step_slug = p_step_slug;
   perform pgflow._drop_messages(v_fault.done);
-  perform pgflow._queue_drop('pgflow__clock', v_notes, false);
   if cardinality(v_fault.failures) > 0 then
     perform pgflow._fail_runs(v_fault.failures);
   end if;

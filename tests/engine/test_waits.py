@@ -269,6 +269,34 @@ def test_cancelled_waits_leave_the_clock_empty(engine: Engine) -> None:
     assert engine.status(run) == "cancelled"
 
 
+@pytest.mark.parametrize("policy", ["fail", "skip", "skip-cascade"])
+@pytest.mark.parametrize("edge", ["success", "failure"])
+@pytest.mark.parametrize("early", [False, True])
+def test_a_rejected_wait_leaves_the_clock_empty(
+    engine: Engine, policy: str, edge: str, *, early: bool
+) -> None:
+    """Its timeout is not due any more, whatever becomes of its step and its run."""
+    engine.deploy(
+        "flow",
+        {
+            "a": a_step(),
+            "ok": a_wait("a", wait={"event": "x", "timeout": 5000}, when_exhausted=policy),
+            "b": a_step(depends_on={"ok": edge}),
+        },
+    )
+    run = engine.start("flow")
+
+    if early:
+        engine.call("reject_step", run, "ok")
+    engine.report(*(done(task) for task in engine.claim("flow")))
+    if not early:
+        engine.call("reject_step", run, "ok")
+    engine.work("flow")
+
+    assert engine.statuses(run)["ok"] == ("failed" if policy == "fail" else "skipped")
+    assert engine.one("select count(*) from pgmq.q_pgflow__clock") == 0
+
+
 def test_the_sweep_ends_a_wait_whose_message_was_lost(engine: Engine) -> None:
     """R-3: what should be impossible is put right."""
     engine.deploy("flow", {"pause": a_wait(wait={"for": 1000})})
