@@ -192,10 +192,10 @@ as $$
 declare
   v_wait jsonb := p_step.spec -> 'wait';
   v_clock timestamptz := pgflow.clock();
-  v_said pgflow.events := pgflow._said(p_run.run_id, p_step.step_slug, v_wait);
+  v_said pgflow.events := pgflow._said(p_run.run_id, p_step.step_slug, v_wait ->> 'event');
   v_time jsonb;
 begin
-  if v_said.kind = 'decision' or v_said.kind = 'event' then
+  if v_said.kind is not null then
     verdict := case when v_said.data -> 'approved' = 'false' and v_said.kind = 'decision' then 'wait' else 'completed' end;
     due := case verdict when 'wait' then v_clock end;
     output := pgflow._said_output(v_said);
@@ -259,15 +259,17 @@ exception when data_exception then
 end
 $$;
 
--- What has been said to a waiting step: the decision about it, or the event it waits for, whichever was first; all
--- null when nothing was. Reads only.
-create or replace function pgflow._said(p_run_id uuid, p_step_slug text, p_wait jsonb) returns pgflow.events
+-- What has been said, up to a time where one is given, to a step that waits for an event: the decision about it, or the
+-- event, whichever was first; all null when nothing was, and for a timer, to which nothing can be said. Reads only.
+create or replace function pgflow._said(
+  p_run_id uuid, p_step_slug text, p_event text, p_until timestamptz default null
+) returns pgflow.events
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   select e.* from pgflow.events e
-  where e.run_id = p_run_id and p_wait ? 'event'
-    and (e.kind = 'decision' and e.name = p_step_slug or e.kind = 'event' and e.name = p_wait ->> 'event')
+  where e.run_id = p_run_id and (e.kind, e.name) in (('decision', p_step_slug), ('event', p_event))
+    and p_event is not null and (e.created_at <= p_until) is not false
   order by e.created_at, e.kind limit 1
 $$;
 

@@ -85,7 +85,7 @@ as $$
 declare
   v_wait jsonb := (
     select d.spec -> 'wait' from pgflow.steps d where d.flow_slug = p_run.flow_slug and d.step_slug = p_step_slug);
-  v_said pgflow.events := pgflow._said(p_run.run_id, p_step_slug, v_wait);
+  v_said pgflow.events := pgflow._said(p_run.run_id, p_step_slug, v_wait ->> 'event');
 begin
   if v_said.kind is not null then
     perform pgflow._hear(p_run, p_step_slug, v_said);

@@ -55,10 +55,7 @@ set timezone = 'UTC'
 as $$
   select jsonb_build_object('kind', e.kind, 'approved', case e.kind when 'decision' then e.data -> 'approved' end,
     'by', e.said_by, 'at', e.created_at, 'comment', case e.kind when 'decision' then e.data -> 'comment' end)
-  from pgflow.events e
-  where e.run_id = p_run_id and (e.kind, e.name) in (('decision', p_step), ('event', p_event))
-    and (e.created_at <= p_failed_at) is not false
-  order by e.created_at limit 1
+  from pgflow._said(p_run_id, p_step, p_event, p_failed_at) e where e.kind is not null
 $$;
 
 -- Who works for the steps of a run: for each queue of theirs, how many workers that were heard of in the last minute
