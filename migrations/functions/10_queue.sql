@@ -161,17 +161,15 @@ begin
     perform pgmq.archive(p_queue, p_ids);
   elsif p_queue = 'pgflow__clock' then
     -- a turn that holds one of these looks at it again itself; waiting for it could be waited for
-    delete from pgmq.q_pgflow__clock q
-    where q.msg_id = any(array(
-      select c.msg_id from pgmq.q_pgflow__clock c where c.msg_id = any(p_ids) for update skip locked));
+    perform pgflow._queue_forget(p_queue, p_ids);
   else
     execute format('delete from pgmq.%I where msg_id = any($1)', 'q_' || lower(p_queue)) using p_ids;
   end if;
 end
 $$;
 
--- Deletes messages, but waits for none that somebody holds: who does finds no task for it. Called by
--- delete_flow_and_data.
+-- Deletes messages, but waits for none that somebody holds: who does finds nothing that it is for. Called for the
+-- clock's messages, and for all those of a flow that is being deleted.
 create or replace function pgflow._queue_forget(p_queue text, p_ids bigint[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
