@@ -54,7 +54,7 @@ declare
   v_now timestamptz := pgflow.now();
   v_clock timestamptz := pgflow.clock();
   v_queue record;
-  v_used_up jsonb;
+  v_decided jsonb;
   v_siblings pgflow._done[];
 begin
   with reported as materialized (
@@ -101,11 +101,11 @@ begin
       coalesce(d.error ->> 'message', ''), d.error ->> 'trace', not d.lives, case when d.lives then d.next_at end, v_now
     from decided d where not d.released and not d.stopped
   )
-  select jsonb_agg(to_jsonb(d) - 'output') into v_used_up from decided d;
+  select jsonb_agg(to_jsonb(d) - 'output') into v_decided from decided d;
 
   for v_queue in
     select d.queue_name, array_agg(d.message_id) as ids, array_agg(d.next_at) as vts
-    from jsonb_to_recordset(v_used_up) d(queue_name text, message_id bigint, next_at timestamptz, lives boolean)
+    from jsonb_to_recordset(v_decided) d(queue_name text, message_id bigint, next_at timestamptz, lives boolean)
     where d.lives and d.message_id is not null group by 1
   loop
     perform pgflow._queue_park(v_queue.queue_name, v_queue.ids, v_queue.vts);
@@ -113,15 +113,15 @@ begin
 
   select coalesce(array_agg(row(d.run_id, d.flow_slug, d.step_slug, d.queue_name, d.message_id, d.archive)::pgflow._done), '{}')
   into done
-  from jsonb_to_recordset(v_used_up) d(run_id uuid, flow_slug text, step_slug text, queue_name text, message_id bigint,
+  from jsonb_to_recordset(v_decided) d(run_id uuid, flow_slug text, step_slug text, queue_name text, message_id bigint,
                                        archive boolean, lives boolean)
   where not d.lives;
   ended := '{}';
   failures := '{}';
   soft := '{}';
   if cardinality(done) > 0 then
-    soft := pgflow._lower_soft(v_used_up);
-    select e.ended, e.failures, e.done into ended, failures, v_siblings from pgflow._exhaust(v_used_up) e;
+    soft := pgflow._lower_soft(v_decided);
+    select e.ended, e.failures, e.done into ended, failures, v_siblings from pgflow._exhaust(v_decided) e;
     done := done || v_siblings;
   end if;
 end
