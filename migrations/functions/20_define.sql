@@ -162,8 +162,9 @@ begin
 end
 $$;
 
--- What is wrong with the shape of a definition: a sentence, or null. The compiler writes none of these; a caller from SQL
--- may, and a cycle, a width of 0 or an edge that nobody knows would leave runs that never end. Called by _check_definition. (Joined by hash: nobody knows the number of steps when this is planned.)
+-- What is wrong with the shape of a definition: a sentence, or null. The compiler writes none of these; a caller from
+-- SQL may, and a cycle, a width of 0 or an edge that nobody knows would leave runs that never end. Called by
+-- _check_definition. (Joined by hash: nobody knows the number of steps when this is planned.)
 create or replace function pgflow._shape_problem(p_definition jsonb, p_order text[]) returns text
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp

@@ -89,8 +89,9 @@ begin
 end
 $$;
 
--- What is wrong with a run input that has one schema as a whole: its own keywords, then those of its fields. What lies
--- deeper is checked by the client.
+-- The run input of a flow that has one schema as a whole, with the defaults of its fields put in: checked by the
+-- keywords of the schema, then by those of its fields. What lies deeper is checked by the client. Raises PF002 as
+-- _checked_input does.
 create or replace function pgflow._checked_whole(p_name text, p_schema jsonb, p_input jsonb) returns jsonb
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -174,8 +175,8 @@ begin
     select p_flow.flow_slug, r.id, s.step_slug, case when k.begins then 'started' else 'created' end,
            s.deps_count + k.late::int,
            case when s.step_type = 'single' then 1
-                when p_flow.door = 'pgflow' and s.deps_count = 0 then jsonb_array_length(p_inputs[r.nr]) end, case when k.begins then 1 end, case when k.begins then v_now end,
-           v_now, k.begins::int, k.begins::int
+                when p_flow.door = 'pgflow' and s.deps_count = 0 then jsonb_array_length(p_inputs[r.nr]) end,
+           case when k.begins then 1 end, case when k.begins then v_now end, v_now, k.begins::int, k.begins::int
     from unnest(v_runs) with ordinality r(id, nr)
     cross join pgflow.steps s
     cross join lateral (

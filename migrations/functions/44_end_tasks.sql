@@ -1,7 +1,8 @@
 -- Ending live tasks that nobody will report, and messages. Called by somebody who holds the runs.
 
 -- Ends the live tasks of these runs as cancelled or skipped; p_steps, parallel to p_runs, narrows each to one step,
--- null means all of them. The caller holds the runs; claims hold tasks only briefly and never wait, so waiting for them here is safe. Returns the tasks.
+-- null means all of them. The caller holds the runs; claims hold tasks only briefly and never wait, so waiting for
+-- them here is safe. Returns the tasks.
 create or replace function pgflow._end_tasks(p_runs uuid[], p_steps text[], p_status text) returns pgflow._done[]
 language plpgsql
 set search_path = pg_catalog, pg_temp

@@ -119,7 +119,8 @@ as $$
   select r.input from pgflow.runs r where r.run_id = p_run_id
 $$;
 
--- The claim of one queue; returns the tasks in claim order, and their steps once each (null: none). Locks queue rows, then tasks, never waiting.
+-- The claim of one queue; returns the tasks in claim order, and their steps once each (null: none). Locks queue rows,
+-- then tasks, never waiting.
 create or replace function pgflow._claim_queue(
   p_worker uuid, p_queue text, p_quantity int, p_lease interval, p_refused text[],
   out tasks jsonb, out steps pgflow._ended[]
@@ -182,11 +183,10 @@ end
 $$;
 
 -- What a claim read and cannot simply start: messages without a task or of ended tasks go; what somebody holds comes
--- back in 50 ms; a refused handler's task rests 1 s and fails after a
--- day in which no worker was given that handler; a started task of a run that is being stopped is cancelled, whoever
--- finds it; another one with a lease is taken over
--- (not in the first lease after a restart of the server, when its worker may only have been cut off), and fails at
--- its fifth crash (R-4). Returns the messages of those to take over.
+-- back in 50 ms; a refused handler's task rests 1 s and fails after a day in which no worker was given that handler;
+-- a started task of a run that is being stopped is cancelled, whoever finds it; another one with a lease is taken
+-- over (not in the first lease after a restart of the server, when its worker may only have been cut off), and fails
+-- at its fifth crash (R-4). Returns the messages of those to take over.
 create or replace function pgflow._sort_out(
   p_queue text, p_read bigint[], p_claimed bigint[], p_odd jsonb, p_lease interval
 ) returns bigint[]

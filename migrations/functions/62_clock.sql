@@ -255,8 +255,8 @@ as $$
       else pgflow._merged_outputs(p_run.run_id, p_step) end) end
 $$;
 
--- A child run has ended: its output is the task's, its failure an attempt of the task, and so is its deletion. A child that is no longer the
--- task's changes nothing. The caller holds the parent's run.
+-- A child run has ended: its output is the task's, its failure an attempt of the task, and so is its deletion. A
+-- child that is no longer the task's changes nothing. The caller holds the parent's run.
 create or replace function pgflow._settle_child(p_run pgflow.runs, p_step_slug text, p_index int, p_child uuid) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp

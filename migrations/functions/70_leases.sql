@@ -132,10 +132,10 @@ end
 $$;
 
 -- R-3, the backstop: what should be impossible is put right. Live tasks without a message are sent again, ready steps
--- are begun, wide maps that nobody makes and waits that nobody would end are called for. (A message without a task is dropped by the claim that reads
--- it.) Any worker may call it at any time: rows that somebody holds are skipped. It looks at p_limit live runs from a
--- random place on, at fewer when theirs are wide maps: 100,000 tasks and the rest of one run. So its cost is bounded and
--- all runs have their turn. Returns the number of repairs.
+-- are begun, wide maps that nobody makes and waits that nobody would end are called for. (A message without a task is
+-- dropped by the claim that reads it.) Any worker may call it at any time: rows that somebody holds are skipped. It
+-- looks at p_limit live runs from a random place on, at fewer when theirs are wide maps: 100,000 tasks and the rest
+-- of one run. So its cost is bounded and all runs have their turn. Returns the number of repairs.
 create or replace function pgflow.sweep(p_limit int default 1000) returns int
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -242,7 +242,8 @@ begin
   loop
     update pgflow.step_states s
     set make_message_id = pgflow._queue_send_note('pgflow__clock', coalesce(v_state.wakes_at, pgflow.clock()),
-      jsonb_build_object('kind', case when v_state.wakes_at is null then 'make' else 'wait' end, 'run_id', v_state.run_id, 'step_slug', v_state.step_slug))
+      jsonb_build_object('kind', case when v_state.wakes_at is null then 'make' else 'wait' end,
+        'run_id', v_state.run_id, 'step_slug', v_state.step_slug))
     where s.run_id = v_state.run_id and s.step_slug = v_state.step_slug;
     v_count := v_count + 1;
   end loop;

@@ -1,8 +1,9 @@
 -- What people do to runs.
 
--- Ends a run as cancelled, with all its child runs; one that has ended already stays as it is. One with `finally` steps
--- is stopped, and ends when these have run; a second cancel cancels them, those of its child runs too. Locks the runs of the tree by id, their
--- tasks, their messages. Returns {run_id, status, cancelled}; the status is still "started" while `finally` runs.
+-- Ends a run as cancelled, with all its child runs; one that has ended already stays as it is. One with `finally`
+-- steps is stopped, and ends when these have run; a second cancel cancels them, those of its child runs too. Locks
+-- the runs of the tree by id, their tasks, their messages. Returns {run_id, status, cancelled}; the status is still
+-- "started" while `finally` runs.
 create or replace function pgflow.cancel_run(p_run_id uuid, p_reason text default null) returns jsonb
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -78,7 +79,9 @@ begin
 end
 $$;
 
--- Ends a run as failed: the last resort of a worker whose report the engine cannot take. Locks as cancel_run does.
+-- Ends a run as failed: the last resort of a worker whose report the engine cannot take. One that has an outcome
+-- already ends now, without the rest of its `finally` steps; an error that it has stays. Locks the run, then its
+-- tasks and messages; its child runs are told by the clock. Returns whether it had not ended.
 create or replace function pgflow.fail_run(p_run_id uuid, p_error jsonb) returns boolean
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp

@@ -30,8 +30,8 @@ $$;
 
 -- Sends an event to a run: completes each step that waits for it, now or later. Called by clients and from SQL. Locks
 -- the run. Returns {run_id, event, steps: those it completed now, stored: nobody waits yet, already: an earlier event
--- of this name stands and nothing changed}. Raises PF001 for an unknown run, PF002 for data that is too large, PF005 for a
--- run that has ended.
+-- of this name stands and nothing changed}. Raises PF001 for an unknown run, PF002 for data that is too large, PF005
+-- for a name that is not valid and for a run that has ended.
 create or replace function pgflow.send_event(p_run text, p_event text, p_data jsonb default null, p_by text default null)
 returns jsonb
 language plpgsql security definer

@@ -126,7 +126,8 @@ as $$
       'queued', coalesce(t.queued, 0) + case s.status when 'started' then s.initial_tasks - s.made else 0 end,
       'started', coalesce(t.started, 0), 'completed', coalesce(t.completed, 0), 'failed', coalesce(t.failed, 0),
       'cancelled', coalesce(t.cancelled, 0)),
-    'answer', case when s.action = 'wait' then pgflow._answer(s.run_id, s.step_slug, s.spec #>> '{wait,event}', coalesce(s.failed_at, s.skipped_at)) end,
+    'answer', case when s.action = 'wait' then
+      pgflow._answer(s.run_id, s.step_slug, s.spec #>> '{wait,event}', coalesce(s.failed_at, s.skipped_at)) end,
     'children', coalesce(c.ids, '[]'), 'child', c.child, 'awaited', coalesce(c.awaited, '[]'))
     || case when p_items and s.step_type = 'map' then jsonb_build_object('items', coalesce(t.items, '[]')) else '{}' end
     order by s.step_index), '[]')
@@ -166,7 +167,8 @@ as $$
       'status', r.status, 'input', r.input, 'output', case when p_outputs then r.output end, 'error', r.error,
       'key', r.run_key, 'labels', coalesce(r.labels, '{}'), 'outcome', r.outcome,
       'parent', case when r.parent_run_id is not null then
-        jsonb_build_object('id', r.parent_run_id, 'step', r.parent_step, 'index', r.parent_index) end, 'created_at', r.started_at, 'started_at', r.started_at,
+        jsonb_build_object('id', r.parent_run_id, 'step', r.parent_step, 'index', r.parent_index) end,
+      'created_at', r.started_at, 'started_at', r.started_at,
       'ended_at', coalesce(r.completed_at, r.failed_at, r.cancelled_at)),
     'now', pgflow.clock(),
     'steps', pgflow._step_snapshots(r, p_items, p_outputs),
