@@ -256,17 +256,6 @@ begin
 end
 $$;
 
--- Whether a step is to stop, for its run has failed or was cancelled and only `finally` is to come.
-create or replace function pgflow._is_stopping(p_run_id uuid, p_step_slug text) returns boolean
-language sql stable
-set search_path = pg_catalog, pg_temp
-as $$
-  select r.outcome is not null and not d.is_finally
-  from pgflow.runs r
-  join pgflow.steps d on d.flow_slug = r.flow_slug and d.step_slug = p_step_slug
-  where r.run_id = p_run_id
-$$;
-
 -- Remembers since when a task, and its handler anywhere, has found no worker. Never waits; the caller holds the task.
 create or replace function pgflow._note_refusal(p_handler text, p_queue text, p_message_id bigint) returns void
 language plpgsql
