@@ -4,6 +4,10 @@
 -- Each wave is a few statements over all runs of the batch. A step whose dependencies are done begins at once when it
 -- is plain (one task, no condition); only the others are looked at one by one. Every function here is called by
 -- somebody who holds the runs' rows, which is what makes the counters safe.
+--
+-- How a step has ended (`kind` of _ended) says what its dependents do: completed and skipped (by its own condition or
+-- policy), they go on where an edge `success` wants that; upstream, skipped with all that hangs on it by such edges;
+-- failed, likewise, where the run may go on. Where steps are only named (to be sent, decided, claimed), it says nothing.
 
 -- Feeds ended steps to their dependents and begins what is ready; then counts the runs down and ends those that are
 -- done. p_ready are steps without dependencies that have to be looked at. The caller holds the runs.
