@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pgflow_yaml.expressions.evaluator import evaluate
 from pgflow_yaml.expressions.findings import (
-    CODES,
     Comparison,
     ExpressionError,
     Finding,
@@ -16,7 +15,6 @@ from pgflow_yaml.expressions.templates import parse_expression, parse_template, 
 from pgflow_yaml.expressions.writing import write_expression, write_template
 
 __all__ = [
-    "CODES",
     "Comparison",
     "Expression",
     "ExpressionError",

@@ -1,4 +1,4 @@
-"""What is wrong with an expression: its codes, a finding with its place, and the two exceptions."""
+"""What is wrong with an expression: a finding with its place, and the two exceptions."""
 
 from __future__ import annotations
 
@@ -9,23 +9,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pgflow_yaml.model import Json
-
-CODES: dict[str, str] = {
-    "PF210": "an operator of another language",
-    "PF211": "one `=` where `==` is meant",
-    "PF212": "a method call",
-    "PF213": "an unknown function",
-    "PF214": "an unknown name",
-    "PF215": "an unknown or incomplete path",
-    "PF216": "Python syntax that the language leaves out",
-    "PF217": "a bracket without its partner",
-    "PF218": "a text that is not closed or not allowed",
-    "PF219": "no expression",
-    "PF220": "an expression that is too long or nested too deeply",
-    "PF221": "a wrong number of arguments",
-    "PF222": "a template that is not closed",
-    "PF223": "a number that is not allowed",
-}
 
 
 @dataclass(frozen=True, slots=True)
