@@ -17,15 +17,15 @@ def closest(word: str, known: Iterable[str]) -> str | None:
     from difflib import get_close_matches  # noqa: PLC0415
 
     by_bare = _by_bare(tuple(known))
-    bare = _bare(word)[:100]
-    if bare in by_bare:
-        return by_bare[bare]
+    meant = bare(word)[:100]
+    if meant in by_bare:
+        return by_bare[meant]
     # In a crowd, a thousand mistyped words would each be held against thousands: only those that
     # begin or end alike are.
-    candidates = by_bare if len(by_bare) <= _CROWD else _alike(bare, tuple(by_bare))
-    found = get_close_matches(bare, candidates, n=3, cutoff=0.67)
+    candidates = by_bare if len(by_bare) <= _CROWD else _alike(meant, tuple(by_bare))
+    found = get_close_matches(meant, candidates, n=3, cutoff=0.67)
     # Letters in another order are the likelier slip: "wiat" is "wait" rather than "with".
-    found.sort(key=lambda candidate: sorted(candidate) != sorted(bare))
+    found.sort(key=lambda candidate: sorted(candidate) != sorted(meant))
     return by_bare[found[0]] if found else None
 
 
@@ -39,13 +39,13 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 def _by_bare(known: tuple[str, ...]) -> dict[str, str]:
     by_bare: dict[str, str] = {}
     for candidate in known:
-        by_bare.setdefault(_bare(candidate), candidate)
+        by_bare.setdefault(bare(candidate), candidate)
     return by_bare
 
 
-def _alike(bare: str, known: tuple[str, ...]) -> list[str]:
+def _alike(word: str, known: tuple[str, ...]) -> list[str]:
     by_end = _by_end(known)
-    found = {*by_end.get(bare[:3], ()), *by_end.get("…" + bare[-3:], ())}
+    found = {*by_end.get(word[:3], ()), *by_end.get("…" + word[-3:], ())}
     return sorted(found)[:_CROWD]
 
 
@@ -58,5 +58,6 @@ def _by_end(known: tuple[str, ...]) -> dict[str, list[str]]:
     return by_end
 
 
-def _bare(word: str) -> str:
+def bare(word: str) -> str:
+    """Return what is left of a word when its way of writing does not count: `maxParallel`."""
     return word.lower().replace("_", "").replace("-", "")

@@ -7,18 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from pgflow_yaml import source
 from pgflow_yaml.errors import Diagnostic
-from pgflow_yaml.expressions import ExpressionError
 from pgflow_yaml.graph import cycles
 from pgflow_yaml.inputs import check_value, type_name
 from pgflow_yaml.source import MappingNode, Node
 from pgflow_yaml.suggestions import did_you_mean
-from pgflow_yaml.validation.constants import Unknown, value_of
+from pgflow_yaml.validation.constants import constant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from pgflow_yaml.errors import Severity
-    from pgflow_yaml.model import Definition, Json
+    from pgflow_yaml.model import Definition
 
 Body = dict[str, Any]
 
@@ -194,7 +193,7 @@ class _Gift:
         field = self.fields.get(name)
         if field is None:
             return
-        known = _literal(ast)
+        known = constant(ast)
         if known is not None:
             for problem in check_value(field, known[0], path=name):
                 message = f"{self._child()} refuses this: {problem['path']} {problem['message']}"
@@ -225,7 +224,7 @@ class _Gift:
             yield self._finding(message, fix, "map")
 
     def _whole(self, ast: Any) -> Iterator[_Finding]:
-        known = None if ast is None else _literal(ast)
+        known = None if ast is None else constant(ast)
         if known is not None:
             for problem in check_value(self.child["input_schema"], known[0], path=""):
                 at = f"{problem['path']} " if problem["path"] else "the input "
@@ -248,14 +247,6 @@ _SAID = {
     "object": "an object",
 }
 _KINDS = {"text": "string", "list": "array", "dict": "object"}
-
-
-def _literal(ast: Any) -> tuple[Json] | None:
-    """Return the value of a tree that reads nothing, or None."""
-    try:
-        return (value_of(ast),)
-    except (Unknown, ExpressionError):
-        return None
 
 
 def _flow_steps(body: Body) -> Iterator[tuple[str, Body]]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pgflow_yaml.expressions import ExpressionError
 from pgflow_yaml.inputs import check_value, has_type, type_name
 from pgflow_yaml.suggestions import closest
-from pgflow_yaml.validation.constants import Unknown, value_of
+from pgflow_yaml.validation.constants import constant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,13 +74,10 @@ def no_list(ast: Any, fields: Mapping[str, Json] | None, *, input_is_object: boo
             return None
         message = f"`map` needs a list, and {ast[1]} is {' or '.join(map(str, kinds))}"
         return Misfit("PF255", message, "map over a list, or change the field under `input`")
-    try:
-        value = value_of(ast)
-    except (Unknown, ExpressionError):
+    known = constant(ast)
+    if known is None or isinstance(known[0], list):
         return None
-    if isinstance(value, list):
-        return None
-    message = f"`map` needs a list, and this is {json.dumps(value, ensure_ascii=False)[:40]}"
+    message = f"`map` needs a list, and this is {json.dumps(known[0], ensure_ascii=False)[:40]}"
     return Misfit("PF255", message, "write a list: `map: [1, 2]`, or an expression that gives one")
 
 

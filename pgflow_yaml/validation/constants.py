@@ -13,22 +13,23 @@ if TYPE_CHECKING:
 _COSTLY = frozenset({"range", "product", "replace", "join"})
 
 
-class Unknown(Exception):
+class _Unknown(Exception):
     """The value depends on the run."""
 
 
-def value_of(ast: Any) -> Json:
-    """Evaluate a tree that names nothing; raises Unknown for others, ExpressionError as a run."""
-    if not _is_closed(ast):
-        raise Unknown
-    return evaluate(ast, {})
+def constant(ast: Any) -> tuple[Json] | None:
+    """Return the value of a tree that no run changes; None for others, and where there is none."""
+    try:
+        return (_value_of(ast),)
+    except (_Unknown, ExpressionError):
+        return None
 
 
 def truth_of(ast: Any) -> bool | None:
     """Tell whether a tree is always true, or always false; None when that depends on the run."""
     try:
-        return bool(value_of(ast))
-    except Unknown:
+        return bool(_value_of(ast))
+    except _Unknown:
         return _truth(ast)
     except ExpressionError:
         return None
@@ -39,12 +40,19 @@ def error_of(ast: Any) -> str | None:
     if not isinstance(ast, list) or not ast or ast[0] == "lit":
         return None
     try:
-        value_of(ast)
-    except Unknown:
+        _value_of(ast)
+    except _Unknown:
         return next((found for part in ast[1:] if (found := error_of(part)) is not None), None)
     except ExpressionError as error:
         return str(error)
     return None
+
+
+def _value_of(ast: Any) -> Json:
+    """Evaluate a tree that names nothing; raises _Unknown for others, ExpressionError as a run."""
+    if not _is_closed(ast):
+        raise _Unknown
+    return evaluate(ast, {})
 
 
 def _truth(ast: Any) -> bool | None:

@@ -11,7 +11,7 @@ from pgflow_yaml.source import MappingNode, Node, ScalarNode, SequenceNode
 if TYPE_CHECKING:
     from pgflow_yaml.validation.report import Path
 
-_DOTTED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+")
+DOTTED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+")
 
 
 def fix_by_place(node: Node, path: Path) -> str | None:
@@ -24,7 +24,7 @@ def fix_by_place(node: Node, path: Path) -> str | None:
             what = "`NAME: {handler: package.module.function}`"
             return f"write {what} for each step under `{section}:`"
         case ("steps" | "finally", name):
-            handler = text if _DOTTED.fullmatch(text) else "package.module.function"
+            handler = text if DOTTED.fullmatch(text) else "package.module.function"
             return f"write `{name}: {{handler: {handler}}}`"
         case ("steps" | "finally", _, key, *_):
             return _of_step(node, text, path, key)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from pgflow_yaml.source import Node, ScalarNode, SequenceNode
 from pgflow_yaml.suggestions import closest
 from pgflow_yaml.validation import vocabulary
+from pgflow_yaml.validation.fixes import DOTTED
 from pgflow_yaml.validation.report import Path, Report, describe, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_DOTTED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+")
 _STEP_KEYS = ("handler", "depends_on", "with", "if", "map", "timeout", "retry")
 
 
@@ -99,7 +99,7 @@ def _written(report: Report, ours: str, value: Node) -> str | None:
         return None
     if ours == "flow" and _WORD.fullmatch(raw) and raw == raw.lower():
         return f"write `flow: {raw}`"
-    if ours == "handler" and _DOTTED.fullmatch(raw):
+    if ours == "handler" and DOTTED.fullmatch(raw):
         return f"write `handler: {raw}`"
     if ours == "depends_on" and isinstance(value, SequenceNode) and raw.startswith("["):
         return f"write `depends_on: {raw}`"

@@ -6,7 +6,6 @@ import re
 from typing import TYPE_CHECKING, cast
 
 from pgflow_yaml import durations
-from pgflow_yaml.expressions import ExpressionError
 from pgflow_yaml.model import (
     DEFAULT_EVERY,
     DEFAULT_ROUNDS,
@@ -18,7 +17,7 @@ from pgflow_yaml.model import (
     Wait,
 )
 from pgflow_yaml.source import MappingNode, Node, ScalarNode
-from pgflow_yaml.validation.constants import Unknown, value_of
+from pgflow_yaml.validation.constants import constant
 from pgflow_yaml.validation.report import Report, quoted
 
 if TYPE_CHECKING:
@@ -143,10 +142,8 @@ def _wait_until(report: Report, wait: MappingNode, formulas: Formulas) -> Formul
 
 def _known(formula: Formula | None) -> Json:
     """Return the value of a formula that reads nothing; None for others."""
-    try:
-        return None if formula is None else value_of(formula.ast)
-    except (Unknown, ExpressionError):
-        return None
+    found = None if formula is None else constant(formula.ast)
+    return None if found is None else found[0]
 
 
 def read_tolerate(report: Report, mapping: MappingNode) -> int | Percent:

@@ -10,7 +10,7 @@ from pgflow_yaml import durations
 from pgflow_yaml.source import MappingNode, Node, ScalarNode
 from pgflow_yaml.source.scalars import kind_of
 from pgflow_yaml.suggestions import closest, did_you_mean
-from pgflow_yaml.validation.fixes import fix_by_place
+from pgflow_yaml.validation.fixes import DOTTED, fix_by_place
 from pgflow_yaml.validation.report import Path, Report, describe, quoted
 
 if TYPE_CHECKING:
@@ -25,9 +25,6 @@ _TYPE_WORDS = {
     "array": "a list",
     "object": "a mapping",
 }
-
-
-_DOTTED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+")
 
 
 class Sentence(NamedTuple):
@@ -246,6 +243,6 @@ def _handler_fix(text: str) -> str:
     )
     if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", bare):
         return f"name its module too: package.module.{bare}"
-    if _DOTTED.fullmatch(bare):
+    if DOTTED.fullmatch(bare):
         return f"write {bare}"
     return "write package.module.function"

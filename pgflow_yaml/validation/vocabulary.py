@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pgflow_yaml.suggestions import bare
+
 Level = Literal["flow", "step", "defaults", "retry", "wait", "repeat", "field"]
 
 # Keys of later releases. Their value is what can be done today.
@@ -212,10 +214,7 @@ _ADVICE: dict[tuple[Level, str], str] = {
     ("step", "if"): 'write an expression: `if: input.plan == "premium"`',
     ("step", "map"): "write `map: steps.fetch.output` or a list; the handler gets one item",
     ("step", "with"): 'write `with: {name: "${{ input.name }}"}`',
-    (
-        "step",
-        "retry",
-    ): "write `retry: 3` (tries in all), or a mapping with `max_attempts`",
+    ("step", "retry"): "write `retry: 3` (tries in all), or a mapping with `max_attempts`",
     ("flow", "input"): "write `input: {name: {type: string}}`",
     ("flow", "steps"): "write `steps:` and under it `NAME: {handler: package.module.function}`",
     ("step", "flow"): "name the flow to run: `flow: other_flow`",
@@ -249,7 +248,7 @@ def later(level: Level, key: str) -> str | None:
 
 def foreign(level: Level, key: str) -> tuple[str, str] | None:
     """Return our key for a word of another tool, and how to write it; None for other words."""
-    ours = _FOREIGN.get(level, {}).get(key.lower().replace("_", "").replace("-", ""))
+    ours = _FOREIGN.get(level, {}).get(bare(key))
     if ours is None or ours == key:
         return None
     return ours, _ADVICE.get((level, ours), f"write `{ours}:`")
@@ -265,14 +264,14 @@ def has_our_shape(level: Level, key: str) -> bool:
 
 def hook_advice(level: Level, key: str) -> tuple[str, str] | None:
     """Return what a hook of another tool is here, and how to write it; None for other words."""
-    bare = key.lower().replace("_", "").replace("-", "")
     if level != "step":
         return None
-    if bare in ("onfailure", "onerror", "catch", "rescue", "compensate"):
+    word = bare(key)
+    if word in ("onfailure", "onerror", "catch", "rescue", "compensate"):
         return "an edge", "write `depends_on: {STEP: failure}` in the step that handles the failure"
-    if bare in ("onsuccess", "then"):
+    if word in ("onsuccess", "then"):
         return "an edge", "write `depends_on: [STEP]` in the step that comes next"
-    if bare in ("onexit", "always", "finally", "cleanup"):
+    if word in ("onexit", "always", "finally", "cleanup"):
         return "`finally`", "write the step under `finally:`, at the top of the flow"
     return None
 
