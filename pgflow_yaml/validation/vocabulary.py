@@ -199,7 +199,6 @@ _FOREIGN: dict[Level, dict[str, str]] = {
         "choices": "enum",
         "options": "enum",
         "values": "enum",
-        "oneof": "enum",
         "desc": "description",
         "help": "description",
         "fields": "properties",
