@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pgflow_yaml.model import Definition
+    from pgflow_yaml.model import Edge as EdgeKind
 
 Section = Literal["steps", "finally"]
-EdgeKind = Literal["success", "failure", "any"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 from pgflow_yaml.frames import safe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pgflow_yaml.graph.drawing import Drawing, Edge, Node
 
 COLORS = {
@@ -71,16 +69,12 @@ def dot(drawing: Drawing) -> str:
         inside = [node for node in drawing.nodes if node.section == section]
         if section == "finally" and inside:
             lines += ["  subgraph cluster_finally {", '    label="finally";']
-            lines += _indented(_dot_node, inside)
+            lines += [f"    {_dot_node(node)}" for node in inside]
             lines.append("  }")
         else:
             lines += [f"  {_dot_node(node)}" for node in inside]
     lines += [f"  {_dot_edge(edge)}" for edge in drawing.edges]
     return "\n".join([*lines, "}"]) + "\n"
-
-
-def _indented(write: Callable[[Node], str], nodes: list[Node]) -> list[str]:
-    return [f"    {write(node)}" for node in nodes]
 
 
 def _dot_node(node: Node) -> str:

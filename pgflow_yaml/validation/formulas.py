@@ -109,7 +109,7 @@ class Formulas:
     def _is_expression(self, text: str) -> bool:
         if "${{" in text:
             return True
-        if not _KNOWN_WORD.search(text) or len(text) > 1000:
+        if not _KNOWN_WORD.search(text):
             return False
         try:
             found = expressions.parse_expression(text, roots=EVERYWHERE)

@@ -24,7 +24,7 @@ _INSTEAD_OF_A_CHILD = {
     "queue": "write it in the steps of the child flow",
     "repeat": "repeat a step of the child flow",
 }
-# Keys that say nothing alone: what they need, and why.
+# Keys that say nothing of a step with one task.
 _NEED_MAP = ("max_parallel", "fail_fast", "tolerate")
 
 

@@ -39,8 +39,7 @@ def read_retry(report: Report, mapping: MappingNode, formulas: Formulas) -> Retr
         return Retry(max_attempts=integer(node))
     if not isinstance(node, MappingNode):
         return None
-    _check_retry(report, node)
-    return Retry(
+    retry = Retry(
         max_attempts=integer(report.value(node, "max_attempts")),
         base_delay=duration(report, node, "base_delay"),
         max_delay=duration(report, node, "max_delay"),
@@ -48,28 +47,23 @@ def read_retry(report: Report, mapping: MappingNode, formulas: Formulas) -> Retr
         jitter=boolean(report.value(node, "jitter")),
         if_=formulas.expression(report.value(node, "if"), "retry.if"),
     )
+    _check_retry(report, node, retry)
+    return retry
 
 
-def _check_retry(report: Report, node: MappingNode) -> None:
+def _check_retry(report: Report, node: MappingNode, retry: Retry) -> None:
     """Warn of knobs that change nothing."""
-    if integer(report.value(node, "max_attempts")) == 1:
+    if retry.max_attempts == 1:
         for key in ("base_delay", "max_delay", "backoff", "jitter", "if"):
             if key in node.entries:
                 message = f'"{key}" has no effect with max_attempts: 1'
                 fix = "remove it, or allow more attempts: the first one counts"
                 report.add("PF254", message, node.entries[key][0], fix=fix, severity="warning")
-    base, most = (_milliseconds(report, node, key) for key in ("base_delay", "max_delay"))
+    base, most = retry.base_delay, retry.max_delay
     if base is not None and most is not None and most < base:
         message = "max_delay is shorter than base_delay, so every delay is max_delay"
         fix = "write `backoff: fixed` and one delay, or a longer max_delay"
         report.add("PF254", message, node.entries["max_delay"][1], fix=fix, severity="warning")
-
-
-def _milliseconds(report: Report, node: MappingNode, key: str) -> int | None:
-    value = report.value(node, key)
-    if isinstance(value, ScalarNode) and isinstance(value.value, str | int | float):
-        return durations.milliseconds(value.value)
-    return None
 
 
 def read_repeat(report: Report, mapping: MappingNode, formulas: Formulas) -> Repeat | None:
