@@ -17,6 +17,10 @@ Backoff = Literal["exponential", "fixed"]
 DEFAULT_EVERY = 5_000
 DEFAULT_ROUNDS = 100
 Edge = Literal["success", "failure", "any"]
+Section = Literal["steps", "finally"]
+SECTIONS: tuple[Section, ...] = ("steps", "finally")
+ACTIONS = ("handler", "flow", "wait")
+"""The keys of a step that say what it does: it has exactly one."""
 WhenUnmet = Literal["skip", "skip-cascade", "fail"]
 WhenExhausted = Literal["fail", "skip", "skip-cascade"]
 

@@ -14,6 +14,7 @@ from pgflow_yaml.expressions import ExpressionError, evaluate, write_expression
 from pgflow_yaml.expressions.values import kind
 from pgflow_yaml.graph import levels
 from pgflow_yaml.inputs import apply_defaults_and_check
+from pgflow_yaml.model import SECTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -67,7 +68,7 @@ def plan(definition: Definition, given: Json | object = UNKNOWN) -> Plan:
     forecast = _Forecast(definition, _with_defaults(body, given))
     planned: dict[str, PlannedStep] = {}
     by_section = []
-    for section in ("steps", "finally"):
+    for section in SECTIONS:
         steps = body.get(section, {})
         edges = {
             slug: list(steps[slug]["depends_on"]) for slug in sorted(steps, key=ranks.__getitem__)

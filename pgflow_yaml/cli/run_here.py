@@ -160,8 +160,9 @@ def _deploy(store: Store, loaded: Sequence[Loaded], *, place: Database, options:
         )
     first = loaded[0]
     assert first.definition is not None
+    from pgflow_yaml.validation.places import step_places
+
     from .flow_files.diagnostics import error_frame
-    from .flow_files.handler_checks import step_places
 
     return Chosen(
         name=first.definition.name,

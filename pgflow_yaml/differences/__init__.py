@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pgflow_yaml.compiler import canonical
 from pgflow_yaml.differences.change import (
-    ACTIONS,
     MISSING,
-    STEPS,
     Change,
     Path,
     about_field,
@@ -28,6 +26,7 @@ from pgflow_yaml.differences.change import (
 )
 from pgflow_yaml.differences.sides import Side, renamed
 from pgflow_yaml.expressions import write_template
+from pgflow_yaml.model import ACTIONS, SECTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -49,7 +48,7 @@ def diff(before: Definition, after: Definition) -> list[Change]:
     old.rename(names)
     found += _flow_changes(old, new)
     found += _fields_changes(old, new)
-    for section in STEPS:
+    for section in SECTIONS:
         found += _steps_changes(old, new, section)
     if not found:
         text = "only the order of keys differs, under `with` or in an expression"
@@ -61,7 +60,7 @@ def _flow_changes(old: Side, new: Side) -> Iterator[Change]:
     if old.body["flow"] != new.body["flow"]:
         yield changed(("flow",), "flow: name", (old.body["flow"], new.body["flow"]))
     for key, pair in _pairs(old.body, new.body).items():
-        if key not in {"flow", "input", *STEPS}:
+        if key not in {"flow", "input", *SECTIONS}:
             yield from _values((old, new), (key,), "flow", pair)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pgflow_yaml import durations
 from pgflow_yaml.expressions import write_expression
+from pgflow_yaml.model import ACTIONS, SECTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,8 +20,6 @@ Path = tuple[str, ...]
 
 MISSING: Final = object()
 """Stands for a key that is not there: null is a value."""
-STEPS = ("steps", "finally")
-ACTIONS = ("handler", "flow", "wait")
 _DURATIONS = frozenset({"timeout", "base_delay", "max_delay", "start_delay", "every", "for"})
 # What a key means that is left out of a definition.
 _ABSENT = {
@@ -128,7 +127,7 @@ def dotted(path: Path) -> str:
 
 def key_of(path: Path) -> str:
     """Name a key within its subject: without `steps.charge` or `input.plan`."""
-    return dotted(path if len(path) == 1 else path[2:] if path[0] in {"input", *STEPS} else path)
+    return dotted(path if len(path) == 1 else path[2:] if path[0] in {"input", *SECTIONS} else path)
 
 
 def _json(value: Json) -> str:

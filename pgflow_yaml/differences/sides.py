@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pgflow_yaml.compiler import canonical
-from pgflow_yaml.differences.change import STEPS, Path
 from pgflow_yaml.expressions import write_expression, write_template
+from pgflow_yaml.model import SECTIONS
 from pgflow_yaml.source import MappingNode, ScalarNode, parse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pgflow_yaml.differences.change import Path
     from pgflow_yaml.model import Definition
 
 
@@ -35,7 +36,7 @@ class Side:
             **self.body,
             **{
                 section: {names.get(slug, slug): _renamed_in(step, names) for slug, step in part}
-                for section in STEPS
+                for section in SECTIONS
                 if (part := self.body.get(section, {}).items())
             },
         }
@@ -68,7 +69,7 @@ class Side:
 def renamed(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, str]:
     """Pair steps that have gone with new ones that do the same, where there is no doubt."""
     pairs: dict[str, str] = {}
-    for section in STEPS:
+    for section in SECTIONS:
         old, new = before.get(section, {}), after.get(section, {})
         gone = _by_deeds(old, set(old) - set(new))
         come = _by_deeds(new, set(new) - set(old))

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pgflow_yaml import durations
+from pgflow_yaml.model import SECTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pgflow_yaml.model import Definition
+    from pgflow_yaml.model import Definition, Section
     from pgflow_yaml.model import Edge as EdgeKind
-
-Section = Literal["steps", "finally"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,8 +68,7 @@ def of_definition(definition: Definition) -> Drawing:
     """Draw a version of a flow."""
     body: dict[str, Any] = definition.body
     nodes, edges = [], []
-    sections: tuple[Section, ...] = ("steps", "finally")
-    for section in sections:
+    for section in SECTIONS:
         steps = body.get(section, {})
         for slug in _sorted(steps, definition.order):
             nodes.append(_node(slug, steps[slug], section))

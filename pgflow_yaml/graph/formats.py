@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from pgflow_yaml.frames import safe
+from pgflow_yaml.model import SECTIONS
 
 if TYPE_CHECKING:
     from pgflow_yaml.graph.drawing import Drawing, Edge, Node
@@ -28,7 +29,7 @@ def mermaid(drawing: Drawing) -> str:
     """Write a Mermaid flowchart."""
     names = {node.slug: _mermaid_name(number, node) for number, node in enumerate(drawing.nodes)}
     lines = ["flowchart LR"]
-    for section in ("steps", "finally"):
+    for section in SECTIONS:
         inside = [node for node in drawing.nodes if node.section == section]
         indent = "  "
         if section == "finally" and inside:
@@ -65,7 +66,7 @@ def dot(drawing: Drawing) -> str:
         '  node [shape=box, style=rounded, fontname="sans-serif"];',
         '  edge [fontname="sans-serif", fontsize=10];',
     ]
-    for section in ("steps", "finally"):
+    for section in SECTIONS:
         inside = [node for node in drawing.nodes if node.section == section]
         if section == "finally" and inside:
             lines += ["  subgraph cluster_finally {", '    label="finally";']

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from pgflow_yaml import project
 from pgflow_yaml.compiler import version_of
 from pgflow_yaml.errors import NotFound
+from pgflow_yaml.model import SECTIONS
 from pgflow_yaml.suggestions import did_you_mean
+from pgflow_yaml.validation.places import step_places
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -41,17 +43,7 @@ class Flow:
     @property
     def places(self) -> dict[str, str]:
         """Say for each step where it stands: file:line:column."""
-        from pgflow_yaml.source import MappingNode, parse  # noqa: PLC0415 (only for failures)
-
-        document = parse(self.definition.source)
-        found = {}
-        for part in ("steps", "finally"):
-            node = document.root.get(part) if isinstance(document.root, MappingNode) else None
-            if isinstance(node, MappingNode):
-                for slug, (key, _) in node.entries.items():
-                    line, column = document.lines.position(key.start)
-                    found[slug] = f"{self.file}:{line}:{column}"
-        return found
+        return step_places(self.file, self.definition.source)
 
 
 class Library:
@@ -130,7 +122,7 @@ def with_stand_ins(flow: Flow, mocks: Mapping[str, Mock]) -> Definition:
     if not children(flow):
         return definition
     body = dict(definition.body)
-    for part in ("steps", "finally"):
+    for part in SECTIONS:
         if part in body:
             steps = cast("dict[str, dict[str, Json]]", body[part])
             body[part] = {slug: _tested(step, mocks.get(slug)) for slug, step in steps.items()}

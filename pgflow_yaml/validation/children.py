@@ -9,9 +9,11 @@ from pgflow_yaml import source
 from pgflow_yaml.errors import Diagnostic
 from pgflow_yaml.graph import cycles
 from pgflow_yaml.inputs import check_value, type_name
+from pgflow_yaml.model import SECTIONS
 from pgflow_yaml.source import MappingNode, Node
 from pgflow_yaml.suggestions import did_you_mean
 from pgflow_yaml.validation.constants import constant
+from pgflow_yaml.validation.places import step_node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -250,7 +252,7 @@ _KINDS = {"text": "string", "list": "array", "dict": "object"}
 
 
 def _flow_steps(body: Body) -> Iterator[tuple[str, Body]]:
-    for section in ("steps", "finally"):
+    for section in SECTIONS:
         for slug, step in body.get(section, {}).items():
             if "flow" in step:
                 yield slug, step
@@ -289,13 +291,7 @@ def _placed(findings: Sequence[_Finding], flow: Definition) -> list[Diagnostic]:
 def _node(root: Node | None, at: Sequence[str], *, key: bool) -> Node | None:
     """Follow a path into the step as far as it leads: to the last value, or to the last key."""
     slug, *rest = at
-    for section in ("steps", "finally"):
-        holder = root.get(section) if isinstance(root, MappingNode) else None
-        step = holder.get(slug) if isinstance(holder, MappingNode) else None
-        if step is not None:
-            break
-    else:
-        return None
+    step = step_node(root, slug)
     found: Node | None = step.get("flow") if isinstance(step, MappingNode) else None
     for number, name in enumerate(rest, 1):
         entry = step.entries.get(name) if isinstance(step, MappingNode) else None

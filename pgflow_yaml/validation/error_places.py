@@ -9,6 +9,7 @@ from pgflow_yaml import expressions, source
 from pgflow_yaml.errors import Diagnostic
 from pgflow_yaml.source import Document, MappingNode, Node, ScalarNode, SequenceNode
 from pgflow_yaml.validation.names import ROOTS
+from pgflow_yaml.validation.places import step_node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,12 +53,9 @@ def _culprits(message: str) -> set[str]:
 
 
 def _node(root: Node | None, step: str | None, keys: list[str]) -> Node | None:
-    holders: list[Node | None] = [root]
-    if step is not None and isinstance(root, MappingNode):
-        sections = [root.get("steps"), root.get("finally")]
-        holders = [each.get(step) if isinstance(each, MappingNode) else None for each in sections]
-        if keys[0] == "retry":
-            holders.append(root.get("defaults"))
+    holders = [root if step is None else step_node(root, step)]
+    if keys[0] == "retry" and isinstance(root, MappingNode):
+        holders.append(root.get("defaults"))
     for holder in holders:
         node = holder
         for key in keys:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pgflow_yaml.model import ACTIONS
 from pgflow_yaml.source import MappingNode, ScalarNode
 from pgflow_yaml.validation.report import Report, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-ACTIONS = ("handler", "flow", "wait")
 _WAIT_TAKES = ("depends_on", "if", "when_unmet", "when_exhausted", "description")
 # What to do with a key on a step of another kind.
 _INSTEAD_OF_WAITING = {

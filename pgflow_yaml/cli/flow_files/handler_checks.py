@@ -99,30 +99,12 @@ def _placed(found: Sequence[_Finding], source: str) -> list[Diagnostic]:
     ]
 
 
-def step_places(file: str, source: str) -> dict[str, str]:
-    """Say file:line:column of each step of a flow file."""
-    from pgflow_yaml.source import MappingNode, parse
-
-    document = parse(source)
-    places: dict[str, str] = {}
-    for name in ("steps", "finally"):
-        steps = document.root.get(name) if isinstance(document.root, MappingNode) else None
-        if isinstance(steps, MappingNode):
-            for slug, (key, _) in steps.entries.items():
-                line, column = document.lines.position(key.start)
-                places[slug] = f"{file}:{line}:{column}"
-    return places
-
-
 def _place(document: Document, slug: str, key: str, *, argument: str | None = None) -> Span | None:
     from pgflow_yaml.source import MappingNode
+    from pgflow_yaml.validation.places import step_node
 
-    for section in ("steps", "finally"):
-        node = document.root
-        for name in (section, slug, key):
-            node = node.get(name) if isinstance(node, MappingNode) else None
-        if isinstance(node, MappingNode) and argument in node.entries:
-            return document.span(node.entries[argument][0])
-        if node is not None:
-            return document.span(node)
-    return None
+    step = step_node(document.root, slug)
+    node = step.get(key) if isinstance(step, MappingNode) else None
+    if isinstance(node, MappingNode) and argument in node.entries:
+        return document.span(node.entries[argument][0])
+    return None if node is None else document.span(node)

@@ -1,0 +1,36 @@
+"""Where the steps of a flow stand in its text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pgflow_yaml import source
+from pgflow_yaml.model import SECTIONS
+from pgflow_yaml.source import MappingNode, Node
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def step_node(root: Node | None, slug: str) -> Node | None:
+    """Return what the file says of a step, whichever section it is in."""
+    found = (section.get(slug) for section in _sections(root))
+    return next((node for node in found if node is not None), None)
+
+
+def step_places(file: str, text: str) -> dict[str, str]:
+    """Say file:line:column of each step of a flow file."""
+    document = source.parse(text)
+    places = {}
+    for section in _sections(document.root):
+        for slug, (key, _) in section.entries.items():
+            line, column = document.lines.position(key.start)
+            places[slug] = f"{file}:{line}:{column}"
+    return places
+
+
+def _sections(root: Node | None) -> Iterator[MappingNode]:
+    for name in SECTIONS:
+        section = root.get(name) if isinstance(root, MappingNode) else None
+        if isinstance(section, MappingNode):
+            yield section
