@@ -8,12 +8,13 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_now timestamptz := pgflow.now();
   v_done pgflow._done[];
   v_children uuid[];
 begin
   with ended as (
     update pgflow.step_tasks t
-    set status = p_status, lease = null, cancelled_at = case p_status when 'cancelled' then pgflow.now() end
+    set status = p_status, lease = null, cancelled_at = case p_status when 'cancelled' then v_now end
     from unnest(p_runs, p_steps) x(run_id, step_slug)
     where t.run_id = x.run_id and (x.step_slug is null or t.step_slug = x.step_slug)
       and t.status in ('queued', 'started')

@@ -237,13 +237,14 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_now timestamptz := pgflow.now();
   v_done pgflow._done[];
   v_notes bigint[];
 begin
   update pgflow.runs r set outcome = p_outcome, error = e.error
   from unnest(p_runs, p_errors) e(run_id, error) where r.run_id = e.run_id;
   with cancelled as (
-    update pgflow.step_tasks t set status = 'cancelled', cancelled_at = pgflow.now()
+    update pgflow.step_tasks t set status = 'cancelled', cancelled_at = v_now
     where t.run_id = any(p_runs) and t.status = 'queued'
     returning t.run_id, t.flow_slug, t.step_slug, t.queue_name, t.message_id
   )
