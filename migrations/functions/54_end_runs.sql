@@ -211,9 +211,9 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_now record;
+  v_kind record;
 begin
-  for v_now in
+  for v_kind in
     select f.finally_steps > 0 as stop, array_agg(e.run_id) as runs, array_agg(e.error) as errors
     from unnest(p_runs, p_errors) e(run_id, error)
     join pgflow.runs r on r.run_id = e.run_id
@@ -221,10 +221,10 @@ begin
     where r.status = 'started' and r.outcome is null
     group by 1
   loop
-    if v_now.stop then
-      perform pgflow._stop_runs(v_now.runs, p_outcome, v_now.errors);
+    if v_kind.stop then
+      perform pgflow._stop_runs(v_kind.runs, p_outcome, v_kind.errors);
     else
-      perform pgflow._end_runs(v_now.runs, p_outcome, v_now.errors);
+      perform pgflow._end_runs(v_kind.runs, p_outcome, v_kind.errors);
     end if;
   end loop;
 end
