@@ -58,13 +58,20 @@ class Places:
 def places(project_dir: Path) -> Places:
     """Beside the project where PostgreSQL can live with its path, else in our own /var/tmp."""
     project = project_dir.resolve()
-    away = _own_folder(_private_top() / sha256(os.fsencode(project)).hexdigest()[:12])
+    _private_top()
+    away = _own_folder(_away(project))
     drop_to = _server_user()
     home, beside = away, project / ".pgflow"
     if _SAFE_PATH.fullmatch(str(beside)) and _usable(project, beside, as_other=drop_to is not None):
         home = _own_folder(beside)
         (home / ".gitignore").write_text("*\n", encoding="utf-8")
     return Places(home=home, away=away, drop_to=drop_to)
+
+
+def has_data(project_dir: Path) -> bool:
+    """Whether a project has a server's data; unlike `places`, it makes no folder."""
+    project = project_dir.resolve()
+    return any((home / "data").is_dir() for home in (project / ".pgflow", _away(project)))
 
 
 @contextmanager
@@ -166,9 +173,17 @@ def _server_user() -> tuple[int, int] | None:
     return entry.pw_uid, entry.pw_gid
 
 
+def _top() -> Path:
+    return Path("/var/tmp") / f"pgflow-yaml-{os.geteuid()}"  # noqa: S108  checked by _private_top
+
+
+def _away(project: Path) -> Path:
+    return _top() / sha256(os.fsencode(project)).hexdigest()[:12]
+
+
 def _private_top() -> Path:
     """Our own folder in /var/tmp; refused when somebody else could write in it."""
-    top = _own_folder(Path("/var/tmp") / f"pgflow-yaml-{os.geteuid()}")  # noqa: S108  checked next
+    top = _own_folder(_top())
     info = top.lstat()
     if top.is_symlink() or info.st_uid != os.geteuid() or info.st_mode & 0o022:
         raise Unavailable(f"{top} is not ours alone: remove it, or give --dsn")

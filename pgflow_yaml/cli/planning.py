@@ -39,9 +39,11 @@ class Deploying:
 
 def deploying(definition: Definition, file: str, options: Options) -> Deploying:
     """Compare with the active version, if a database can be reached; none is started anew."""
+    from pgflow_yaml import embedded
+
     from .database import database, named_database, project_dir
 
-    if named_database(options) is None and not (project_dir() / ".pgflow" / "data").is_dir():
+    if named_database(options) is None and not embedded.has_data(project_dir()):
         return Deploying(found=None, reason="this project has no database yet")
     try:
         with database(options) as place, place.store() as store:

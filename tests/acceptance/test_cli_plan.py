@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pgflow_yaml import local
 from tests.acceptance.shell import Shell
 
 if TYPE_CHECKING:
@@ -44,6 +45,21 @@ def test_a_plan_in_words(shell: Shell) -> None:
         "deploying: no database was asked what would change (this project has no database yet)\n"
     )
     assert not (shell.folder / ".pgflow").exists()
+
+
+def test_the_database_of_a_project_is_asked_wherever_its_data_lie(shell: Shell) -> None:
+    """Also where PostgreSQL cannot live with the project's path: once it is there, it is asked."""
+    project = shell.folder / "my flows"
+    project.mkdir()
+    moved = Shell(project)
+    moved.write("order.yaml", FLOW)
+    try:
+        moved("compile", "order.yaml")
+
+        assert "deploying: nothing changes" in moved("plan", "order.yaml").out
+        assert not (project / ".pgflow").exists()
+    finally:
+        local.discard(project)
 
 
 def test_json_has_every_field(shell: Shell) -> None:
