@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
 
 COLORS = ("auto", "always", "never")
 LOG_FORMATS = ("auto", "text", "json")
-_DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s|m|h|d)?")
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, None: 1.0}
 
 
 @dataclass(slots=True)
@@ -195,10 +192,13 @@ def version_option() -> click.Option:
 
 def seconds(text: str, option: str) -> float:
     """Read a duration as in flow files: a number of seconds, or `500ms`, `30m`, `2h`, `7d`."""
-    found = _DURATION.fullmatch(text.strip())
-    if not found:
+    from pgflow_yaml.durations import milliseconds
+
+    given = text.strip()
+    found = milliseconds(given if given[-1:].isalpha() else f"{given}s")
+    if found is None:
         raise click.UsageError(f'{option} "{text}" is no duration; write 30s, 5m, 2h or 7d')
-    return float(found["number"]) * _UNITS[found["unit"]]
+    return found / 1000
 
 
 def optional_seconds(text: str | None, option: str) -> float | None:
