@@ -14,7 +14,7 @@ from pgflow_yaml.model import Definition
 
 from . import lookup
 from .flow_files.deploying import require_valid
-from .flow_files.loading import Loaded, load
+from .flow_files.loading import Loaded, is_file, load
 from .output import write_lines
 from .text import cells, one_line, plural, wrapped
 
@@ -80,7 +80,7 @@ def read(file: str, options: Options) -> Definition:
 
 def flow_of(text: str, options: Options) -> str:
     """Take the name of a file's flow; a text that is no file is the name itself."""
-    return read(text, options).name if Path(text).is_file() else text
+    return read(text, options).name if is_file(text) else text
 
 
 def with_revision(file: str, revision: str, options: Options) -> Comparison:

@@ -7,7 +7,6 @@ import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import click
@@ -16,7 +15,7 @@ from pgflow_yaml.errors import InvalidFlow, PgflowError
 
 from .database import database
 from .flow_files.deploying import children_first, deploy, require_children, require_valid, said
-from .flow_files.loading import Loaded, load, with_handlers, worker_settings
+from .flow_files.loading import Loaded, is_file, load, with_handlers, worker_settings
 from .live.follow import Followed, to_its_end
 from .live.snapshot import SAID
 from .live.views import view_for
@@ -28,6 +27,7 @@ from .worker_thread import sigterm_as_interrupt, worker_for, working
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from pgflow_yaml.project import Settings
     from pgflow_yaml.store import Store
@@ -136,17 +136,13 @@ def _work_and_follow(store: Store, worker: Worker, followed: Followed, *, option
 
 def _load(flows: Sequence[str], settings: Settings) -> list[Loaded]:
     """Read what are files; one single name that is none is a flow in the database."""
-    files = [each for each in flows if _is_file(each)]
+    files = [each for each in flows if is_file(each)]
     if not files and len(flows) == 1:
         return []
     if len(files) < len(flows):
         other = next(each for each in flows if each not in files)
         raise click.UsageError(f'"{other}" is no file; `run` takes files, or the name of one flow')
     return [with_handlers(each, settings) for each in load(files)]
-
-
-def _is_file(text: str) -> bool:
-    return text.endswith((".yaml", ".yml")) or "/" in text or Path(text).is_file()
 
 
 def _deploy(store: Store, loaded: Sequence[Loaded], *, place: Database, options: Options) -> Chosen:

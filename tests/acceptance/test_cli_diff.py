@@ -166,6 +166,8 @@ def test_two_stored_versions_are_compared(deployed: Shell) -> None:
     assert by_flow.out.splitlines()[1:] == WORDS
     assert 'no version "zz"' in shell("diff", "order", "--between", "zz", new, expect=2).err
     assert "there is no flow" in shell("diff", "ordr", "--between", old, new, expect=2).err
+    no_file = shell("diff", "ordr.yaml", "--between", old, new, expect=2).err
+    assert 'there is no file "ordr.yaml"; did you mean "order.yaml"?' in no_file
 
 
 def test_versions_show_commit_and_author(tmp_path: Path, database: str) -> None:

@@ -60,6 +60,11 @@ def load(files: Sequence[str]) -> list[Loaded]:
     return loaded
 
 
+def is_file(text: str) -> bool:
+    """Whether a word of the command line is a file, rather than the name of a flow."""
+    return text.endswith((".yaml", ".yml")) or "/" in text or Path(text).is_file()
+
+
 def is_test(file: str) -> bool:
     """Whether a file holds tests of a flow, by its name."""
     return file.endswith(".test.yaml")
