@@ -44,6 +44,11 @@ class Diagnostic:
     label: str | None = None
     severity: Severity = "error"
 
+    @property
+    def place(self) -> tuple[int, int]:
+        """Line and column, to sort by; a finding about the whole file comes first."""
+        return (self.span.line, self.span.column) if self.span else (0, 0)
+
 
 class PgflowError(Exception):
     """Something went wrong in pgflow-yaml."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from pgflow_yaml.source import MappingNode
 from pgflow_yaml.suggestions import closest
 from pgflow_yaml.testing.flows import children
-from pgflow_yaml.testing.nodes import place
 from pgflow_yaml.validation.report import Report
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def misfits(suite: Suite, flow: Flow, family: Mapping[str, Flow]) -> list[Diagno
         for key in ("steps", "outputs", "attempts"):
             _known_steps(report, case.expect.get(key), flow)
         _fitting(report, case.mocks, flow, family)
-    return sorted(report.found.values(), key=place)
+    return sorted(report.found.values(), key=attrgetter("place"))
 
 
 def _mocks(holder: Node | None) -> Node | None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from pgflow_yaml.errors import Diagnostic
 from pgflow_yaml.source import MappingNode, ScalarNode, SequenceNode
-from pgflow_yaml.testing.nodes import place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,7 +24,7 @@ _SHOWN = 200
 
 def differences(case: Case, played: Played, document: Document) -> list[Diagnostic]:
     """Return a finding for each thing that is not as expected."""
-    return sorted(_Differences(case, played, document).all(), key=place)
+    return sorted(_Differences(case, played, document).all(), key=attrgetter("place"))
 
 
 class _Differences:

@@ -12,7 +12,6 @@ from pgflow_yaml.suggestions import closest, did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pgflow_yaml.errors import Diagnostic
     from pgflow_yaml.source import Node
     from pgflow_yaml.validation.report import Report
 
@@ -46,11 +45,6 @@ _FOREIGN = {
     "time": "now",
     "clock": "now",
 }
-
-
-def place(finding: Diagnostic) -> tuple[int, int]:
-    """Order findings as they are read."""
-    return (finding.span.line, finding.span.column) if finding.span else (0, 0)
 
 
 class Nodes:

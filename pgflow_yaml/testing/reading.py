@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from pgflow_yaml import source
 from pgflow_yaml.source import MappingNode, ScalarNode, SequenceNode
 from pgflow_yaml.testing.mock_reading import read_mocks
 from pgflow_yaml.testing.model import Case, Suite
-from pgflow_yaml.testing.nodes import Nodes, place
+from pgflow_yaml.testing.nodes import Nodes
 from pgflow_yaml.validation.report import Report
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def read_suite(content: bytes, *, file: str) -> Read:
     document = source.parse(text)
     report = Report(document)
     suite = _suite(document, Nodes(report), file) if not document.diagnostics else None
-    found = sorted([*document.diagnostics, *report.found.values()], key=place)
+    found = sorted([*document.diagnostics, *report.found.values()], key=attrgetter("place"))
     return Read(source=text, suite=None if found else suite, diagnostics=tuple(found))
 
 

@@ -7,6 +7,7 @@ broken YAML stops; the other two report together.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from pgflow_yaml import source
@@ -65,7 +66,7 @@ def check(content: str | bytes, *, file: str, schema: Mapping[str, Any]) -> Chec
         found += more
     elif not found:
         found.append(_nothing(document))
-    found.sort(key=_place)
+    found.sort(key=attrgetter("place"))
     if any(finding.severity == "error" for finding in found):
         flow = None
     return Checked(file=file, source=text, flow=flow, diagnostics=tuple(found))
@@ -135,7 +136,3 @@ def _nothing(document: Document) -> Diagnostic:
         span=document.lines.span(0, 0),
         help="begin with `flow: my_flow` and `steps:`; `pgflow-yaml init` writes an example",
     )
-
-
-def _place(finding: Diagnostic) -> tuple[int, int]:
-    return (finding.span.line, finding.span.column) if finding.span else (0, 0)

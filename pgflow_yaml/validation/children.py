@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from pgflow_yaml import source
@@ -283,9 +284,7 @@ def _placed(findings: Sequence[_Finding], flow: Definition) -> list[Diagnostic]:
                 severity=found.severity,
             )
         )
-    return sorted(
-        placed, key=lambda found: (found.span.line, found.span.column) if found.span else (0, 0)
-    )
+    return sorted(placed, key=attrgetter("place"))
 
 
 def _node(root: Node | None, at: Sequence[str], *, key: bool) -> Node | None:
