@@ -30,7 +30,6 @@ JoinedConnection: TypeAlias = psycopg.Connection[Any]
 
 log = logging.getLogger(__name__)
 
-STATEMENT_SECONDS = 30.0
 # R-7 allows 30 s; but five seconds after the database is back all shall be at work again (G5).
 _FIRST_PAUSE, _LONGEST_PAUSE, _GROWTH = 0.1, 4.0, 1.5
 _TCP = {  # a half-open connection is noticed within 15 s

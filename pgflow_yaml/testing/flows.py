@@ -11,7 +11,6 @@ from pgflow_yaml.compiler import version_of
 from pgflow_yaml.errors import NotFound
 from pgflow_yaml.model import SECTIONS
 from pgflow_yaml.suggestions import did_you_mean
-from pgflow_yaml.validation.places import step_places
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -29,9 +28,8 @@ _FOREVER_MS = 365 * 86_400_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flow:
-    """A compiled flow, and where it was read."""
+    """A compiled flow."""
 
-    file: str
     definition: Definition
 
     @property
@@ -39,11 +37,6 @@ class Flow:
         """The steps of the definition, with those of `finally`."""
         body = cast("dict[str, dict[str, Any]]", self.definition.body)
         return {**body["steps"], **body.get("finally", {})}
-
-    @property
-    def places(self) -> dict[str, str]:
-        """Say for each step where it stands: file:line:column."""
-        return step_places(self.file, self.definition.source)
 
 
 class Library:
@@ -99,7 +92,7 @@ class Library:
 
     def _load(self, path: Path) -> Flow:
         if path not in self._read:
-            self._read[path] = Flow(file=str(path), definition=project.load(path))
+            self._read[path] = Flow(definition=project.load(path))
         return self._read[path]
 
 
