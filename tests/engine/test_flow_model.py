@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -14,13 +13,12 @@ from hypothesis import strategies as st
 from pgflow_yaml.expressions import Expression, parse_expression
 from tests.engine.flow_play import Action, Play
 from tests.engine.flow_states import Step
+from tests.fixtures.effort import EFFORT, examples
 
 if TYPE_CHECKING:
     from tests.engine.driver import Engine
 
-# The default run plays the same games each time. A long run, new ones:
-# MODEL_EXAMPLES=10000 pytest tests/engine/test_flow_model.py
-EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "150"))
+EXAMPLES = examples(150)
 SLUGS = "abcdefghijkl"
 OFTEN, RARELY = st.integers(0, 2).map(lambda n: n > 0), st.integers(0, 3).map(lambda n: n == 0)
 SOFT: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
@@ -134,7 +132,7 @@ def test_every_call_leaves_what_the_model_says(engine: Engine) -> None:
     @settings(
         max_examples=EXAMPLES,
         deadline=None,
-        derandomize="MODEL_EXAMPLES" not in os.environ,
+        derandomize=EFFORT == 1,  # the default run plays the same games each time
         database=None,
         report_multiple_bugs=False,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

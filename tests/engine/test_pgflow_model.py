@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.engine.pgflow_model import Run, Step
+from tests.fixtures.effort import EFFORT, examples
 
 if TYPE_CHECKING:
     from tests.engine.pgflow_door import Door
@@ -59,9 +60,9 @@ actions = st.lists(
 )
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(300 * EFFORT)
 @settings(
-    max_examples=150,
+    max_examples=examples(150),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
