@@ -80,10 +80,10 @@ class Turmoil:
 
     def serve(self, engine: Engine, chance: random.Random) -> None:
         """Claim a few tasks; finish, fail, release, repeat or forget each of them."""
-        chance.shuffle(QUEUES)
+        queue = chance.choice(QUEUES)
         results = list[dict[str, Any]]()
         for _ in range(20):
-            reply = engine.turn(*results, queue=QUEUES[0], lease="300 ms", quantity=7)
+            reply = engine.turn(*results, queue=queue, lease="300 ms", quantity=7)
             results = []
             for task in reply["tasks"]:
                 luck = chance.random()
