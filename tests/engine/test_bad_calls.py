@@ -31,6 +31,7 @@ def _refusal(engine: Engine, door: str, *arguments: object) -> str:
         ("cancel_run", None),
         ("send_event", None, "go"),
         ("send_event", "nobody'; --", "go"),
+        ("send_event", "9d0e3c5e-3b52-4b5e-8e5c-0e6a3b1f0000", "go"),
         ("approve_step", None, None),
         ("start_run", None, "{}"),
         ("start_run", "flow'; drop table runs; --", "{}"),
@@ -83,10 +84,12 @@ def test_labels_that_are_null_are_none(engine: Engine) -> None:
     [
         ("PF005", ("send_event", "RUN", None)),
         ("PF005", ("send_event", "RUN", "näme")),
+        ("PF005", ("send_event", "RUN", "no name")),
         ("PF005", ("send_event", "RUN", "a" * 129)),
         ("PF002", ("send_event", "RUN", "go", json.dumps("x" * 2_097_152))),
         ("PF001", ("approve_step", "RUN", None)),
         ("PF001", ("reject_step", "RUN", "w'; --")),
+        ("PF001", ("approve_step", "RUN", "nothing")),
         ("PF005", ("approve_step", "RUN", "a")),
     ],
     ids=lambda value: str(value)[:60],
@@ -94,11 +97,12 @@ def test_labels_that_are_null_are_none(engine: Engine) -> None:
 def test_what_cannot_be_said_is_refused(
     engine: Engine, state: str, call: tuple[str | None, ...]
 ) -> None:
-    """Names and sizes have bounds (R-9); what is just within them is taken."""
+    """Names and sizes have bounds (R-9), nothing is stored; what is just within them is taken."""
     engine.deploy("flow", {"a": a_step(), "w": a_wait(wait={"event": "go"})})
     run = engine.start("flow")
 
     assert _refusal(engine, *(run if part == "RUN" else part for part in call)) == state  # type: ignore[arg-type]
+    assert engine.one("select count(*) from pgflow.events") == 0
     assert engine.call("send_event", run, "b" * 128, json.dumps("x" * 2_097_150))["stored"]
 
 

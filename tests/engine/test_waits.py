@@ -182,27 +182,6 @@ def test_the_first_decision_stands_and_may_come_early(engine: Engine, first: str
     assert engine.status(run) == ("completed" if stands == "approved" else "failed")
 
 
-@pytest.mark.parametrize(
-    ("call", "state"),
-    [
-        (("send_event", "9d0e3c5e-3b52-4b5e-8e5c-0e6a3b1f0000", "x"), "PF001"),
-        (("approve_step", "RUN", "nothing"), "PF001"),
-        (("approve_step", "RUN", "a"), "PF005"),
-        (("send_event", "RUN", "no name"), "PF005"),
-    ],
-)
-def test_what_cannot_be_said_is_refused(engine: Engine, call: tuple[str, ...], state: str) -> None:
-    """One sentence each, and nothing is stored."""
-    engine.deploy("flow", {"a": a_step(), "ok": a_wait(wait={"event": "x"})})
-    run = engine.start("flow")
-
-    with pytest.raises(psycopg.Error) as refused:
-        engine.call(*(run if word == "RUN" else word for word in call))
-
-    assert refused.value.sqlstate == state
-    assert engine.one("select count(*) from pgflow.events") == 0
-
-
 def test_a_key_that_looks_like_an_id_takes_no_words_from_that_run(engine: Engine) -> None:
     """Whoever may start runs could else take another run's approvals."""
     engine.deploy("flow", {"w": a_wait(wait={"event": "go"})})
