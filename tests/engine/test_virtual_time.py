@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from tests.engine.driver import Engine, a_step, done, failed, literal
+from tests.engine.driver import Engine, a_step, a_wait, done, failed, literal
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 
@@ -16,8 +16,8 @@ def test_what_comes_next_is_the_first_of_all_queues(engine: Engine) -> None:
 
     engine.deploy("late", {"a": a_step(start_delay=7_200_000)})
     engine.deploy("soon", {"a": a_step(retry={"base_delay": 3_600_000})})
-    engine.deploy("timer", {"a": {"wait": {"for": 1_800_000}, **NO_HANDLER}})
-    engine.deploy("never", {"a": {"wait": {"event": "e"}, **NO_HANDLER}})
+    engine.deploy("timer", {"a": a_wait(wait={"for": 1_800_000})})
+    engine.deploy("never", {"a": a_wait(wait={"event": "e"})})
     runs = [engine.start(name) for name in ("late", "soon", "never")]
     engine.report(failed(engine.claim("soon")[0]))
     after_a_failure = engine.call("next_wake")
@@ -28,9 +28,6 @@ def test_what_comes_next_is_the_first_of_all_queues(engine: Engine) -> None:
     assert before_a_timer == NOON + timedelta(minutes=30)
     for run in runs:
         engine.call("cancel_run", run)
-
-
-NO_HANDLER = {"depends_on": {}, "when_unmet": "skip", "start_delay": 0, "when_exhausted": "fail"}
 
 
 def test_the_jitter_of_a_set_clock_is_the_same_each_time(engine: Engine) -> None:
