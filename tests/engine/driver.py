@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     import psycopg
 
@@ -106,16 +106,30 @@ class Engine:
         verdicts: list[str] = self.turn(*results, queue="none", quantity=0)["verdicts"]
         return verdicts
 
-    def work(self, queue: str, handler: Callable[[Task], Any] = lambda task: task["step"]) -> int:
-        """Run everything that can run now through the handler; how many tasks that were."""
-        count, results = 0, list[Task]()
+    def work(
+        self,
+        queue: str,
+        handler: Callable[[Task], Any] = lambda task: task["step"],
+        *,
+        broken: Collection[str] = (),
+    ) -> list[str]:
+        """Run all that can run now through the handler, or let it fail; the steps, in order."""
+        ran, results = list[str](), list[Task]()
         while True:
             reply = self.turn(*results, queue=queue)
             assert set(reply["verdicts"]) <= {"applied"}
             if not reply["tasks"]:
-                return count
-            count += len(reply["tasks"])
-            results = [done(task, handler(task)) for task in reply["tasks"]]
+                return ran
+            ran += [task["step"] for task in reply["tasks"]]
+            results = [
+                failed(task, "fatal") if task["step"] in broken else done(task, handler(task))
+                for task in reply["tasks"]
+            ]
+
+    def heartbeat(self, *tasks: Task, lease: str = "30 s") -> dict[str, list[Task]]:
+        """Say that these are being worked on; which are lost, and which must stop."""
+        reply: dict[str, list[Task]] = self.call("heartbeat", self.worker, lease, named(*tasks))
+        return reply
 
     def snapshot(self, run: str) -> dict[str, Any]:
         """The run as `show --json` prints it."""
@@ -136,8 +150,17 @@ class Engine:
         return rows + self.db.execute("select * from pgflow.queue_violations()").fetchall()
 
 
+def _name(task: Task) -> Task:
+    return {key: task[key] for key in ("run", "step", "index", "attempt")}
+
+
+def named(*tasks: Task) -> str:
+    """Tasks as a heartbeat names them."""
+    return json.dumps([_name(task) for task in tasks])
+
+
 def _result(task: Task, **more: Any) -> Task:
-    return {key: task[key] for key in ("run", "step", "index", "attempt")} | more
+    return _name(task) | more
 
 
 def done(task: Task, output: object = None) -> Task:

@@ -236,11 +236,8 @@ class Play:
         me = self.workers[action.worker]
         mine = [task for worker, task in self.handed if worker == action.worker]
         unique = {(_key(task), task["attempt"]): task for task in mine[-4:]}
-        sent = [
-            {k: task[k] for k in ("run", "step", "index", "attempt")} for task in unique.values()
-        ]
 
-        reply = self.engine.call("heartbeat", me.worker, "30 s", json.dumps(sent))
+        reply = me.heartbeat(*unique.values())
 
         told = {
             (_key(task), task["attempt"]): verdict for verdict in reply for task in reply[verdict]

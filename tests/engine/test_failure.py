@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -318,7 +317,7 @@ def test_the_longest_durations_of_the_language_fit(engine: Engine) -> None:
     run = engine.start("long")
 
     (first,) = engine.claim("long")
-    beat = engine.call("heartbeat", engine.worker, "30 s", json.dumps([first]))
+    beat = engine.heartbeat(first)
     engine.report(failed(first))
     engine.now("2101-01-01 12:00:00Z")
     engine.report(done(engine.claim("long")[0]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -183,7 +182,7 @@ def test_a_heartbeat_pushes_the_lease_on(engine: Engine, other: Engine, flow: st
     engine.start(flow)
     (task,) = engine.claim(flow)
     engine.now("2100-01-01 12:00:20Z")
-    beat = engine.call("heartbeat", engine.worker, "30 s", json.dumps([_held(task)]))
+    beat = engine.heartbeat(task)
     other.now("2100-01-01 12:00:49Z")
 
     assert beat == {"lost": [], "stop": []}
@@ -198,7 +197,7 @@ def test_a_heartbeat_ends_at_the_attempts_own_deadline(engine: Engine, other: En
     engine.start("flow")
     (task,) = engine.claim("flow")
     engine.now("2100-01-01 12:00:12Z")
-    engine.call("heartbeat", engine.worker, "30 s", json.dumps([_held(task)]))
+    engine.heartbeat(task)
     other.now("2100-01-01 12:00:16Z")
 
     (taken,) = other.claim("flow")
@@ -217,7 +216,7 @@ def test_a_heartbeat_of_an_older_attempt_keeps_nothing(
     engine.claim(flow)
     engine.now("2100-01-01 12:00:50Z")
 
-    beat = engine.call("heartbeat", engine.worker, "30 s", json.dumps([_held(first)]))
+    beat = engine.heartbeat(first)
     other.now("2100-01-01 12:01:02Z")
     (taken,) = other.claim(flow)
 
@@ -237,9 +236,7 @@ def test_a_heartbeat_says_what_is_lost_and_what_must_stop(engine: Engine, other:
     cancelled = second if taken["run"] == first else first
     engine.call("cancel_run", cancelled)
 
-    beat = engine.call(
-        "heartbeat", engine.worker, "30 s", json.dumps([_held(task) for task in tasks.values()])
-    )
+    beat = engine.heartbeat(*tasks.values())
 
     assert [task["run"] for task in beat["lost"]] == [taken["run"]]
     assert [task["run"] for task in beat["stop"]] == [cancelled]
@@ -295,7 +292,7 @@ def test_a_handler_that_somebody_has_is_not_missing(
 
     assert engine.status(run) == "started"
     other.now("2100-01-02 13:00:02Z")
-    assert other.work(flow) == 1
+    assert len(other.work(flow)) == 1
 
 
 def test_the_claim_never_waits_for_a_lock(engine: Engine, database: str) -> None:
@@ -348,7 +345,7 @@ def test_the_sweep_sends_what_has_lost_its_message(engine: Engine) -> None:
     repaired, again = engine.call("sweep"), engine.call("sweep")
 
     assert (repaired, again) == (2, 0)
-    assert engine.work("flow") == 3
+    assert len(engine.work("flow")) == 3
     assert engine.status(run) == "completed"
 
 
@@ -363,7 +360,7 @@ def test_the_sweep_begins_a_step_that_was_ready_and_did_not_start(engine: Engine
     )
 
     assert engine.call("sweep") == 1
-    assert engine.work("flow") == 2
+    assert len(engine.work("flow")) == 2
     assert engine.status(run) == "completed"
 
 
@@ -390,7 +387,7 @@ def test_a_sweep_looks_at_some_runs_and_in_time_at_all(engine: Engine) -> None:
         assert rounds < 500
 
     assert first == 5
-    assert engine.work("flow") == 20
+    assert len(engine.work("flow")) == 20
 
 
 def test_the_queues_may_all_be_dropped_and_the_sweep_brings_the_work_back(engine: Engine) -> None:
@@ -405,12 +402,8 @@ def test_the_queues_may_all_be_dropped_and_the_sweep_brings_the_work_back(engine
     engine.start("flow")
 
     assert idle == []
-    assert engine.work("flow") == 12_000
+    assert len(engine.work("flow")) == 12_000
     assert engine.status(run) == "completed"
-
-
-def _held(task: Task) -> Task:
-    return {key: task[key] for key in ("run", "step", "index", "attempt")}
 
 
 def _reporting(engine: Engine, task: Task, verdicts: list[Any]) -> threading.Thread:

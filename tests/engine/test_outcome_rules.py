@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -234,7 +233,7 @@ steps:
     flow.work(hold="slow")
 
     (slow,) = flow.held
-    told = engine.call("heartbeat", engine.worker, "30 s", json.dumps([slow]))
+    told = engine.heartbeat(slow)
     assert [task["step"] for task in told["stop"]] == ["slow"]
     assert engine.report(done(slow)) == ["run_terminal"]
     assert engine.statuses(run) == {
@@ -346,7 +345,9 @@ steps:
     before = engine.status(run)
     engine.report(done(flow.held[0]))
 
-    assert (before, engine.status(run)) == ("started", "failed")
+    shown = flow.shown(run)
+    assert (before, shown["status"]) == ("started", "failed")
+    assert (shown["error"]["step"], shown["output"]) == ("a", None)
     assert engine.statuses(run) == {
         "a": "failed", "b": "skipped", "one": "completed", "two": "completed",
     }  # fmt: skip

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from tests.engine.costs import Cost, Meter, crowd
-from tests.engine.driver import Engine, a_step, done, failed, path
+from tests.engine.driver import Engine, a_step, done, failed, named, path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +54,7 @@ def test_no_statement_of_a_turn_touches_more_than_its_batch(crowded: Engine) -> 
     crowded.db.execute(EXPLAIN.encode())
 
     tasks = crowded.claim("flow")
-    crowded.call("heartbeat", crowded.worker, "30 s", "[]")
+    crowded.heartbeat()
     tasks = crowded.turn(failed(tasks[0]), *map(done, tasks[1:]), queue="flow")["tasks"]
     tasks = crowded.turn(*map(done, tasks), queue="flow")["tasks"]
     crowded.turn(*map(done, tasks), queue="flow")
@@ -84,8 +84,7 @@ def scenario(engine: Engine) -> dict[str, Cost]:
     key = call("start_run with a key", "start_run", "flow", "{}", uuid4().hex)["run_id"]
     engine.db.execute("select pgflow.start_runs('flow', array_fill('{}'::jsonb, array[50]))")
     tasks = turn("claim", queue="flow")
-    held = [{k: task[k] for k in ("run", "step", "index", "attempt")} for task in tasks]
-    assert call("heartbeat", "heartbeat", worker, "30 s", json.dumps(held))["lost"] == []
+    assert call("heartbeat", "heartbeat", worker, "30 s", named(*tasks))["lost"] == []
     tasks = turn("begin plain steps", *map(done, tasks), queue="flow")
     call("run_snapshot", "run_snapshot", run, True)
     tasks = turn("retry", failed(tasks[0]), *map(done, tasks[1:]), queue="flow")

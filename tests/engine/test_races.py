@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 
-from tests.engine.driver import Engine, a_child, a_step, a_wait, done, failed, literal
+from tests.engine.driver import Engine, a_child, a_step, a_wait, done, failed, literal, named
 from tests.fixtures.waiting import until_blocked
 
 if TYPE_CHECKING:
@@ -54,11 +53,6 @@ def past(engine: Engine, first: Callable[[], Any], other: Engine, then: Callable
         result = then()
     other.db.execute("reset lock_timeout")
     return result
-
-
-def held(task: Task) -> str:
-    """A task as a heartbeat names it."""
-    return json.dumps([{key: task[key] for key in ("run", "step", "index", "attempt")}])
 
 
 def test_the_last_two_steps_before_a_join_end_at_the_same_time(
@@ -160,7 +154,7 @@ def test_a_claim_passes_by_whoever_settles(engine: Engine, other: Engine) -> Non
     other.report(*map(done, tasks))
     for each in (engine, other):
         each.now("2100-01-01 13:00:00Z")
-    assert engine.work("flow") == 1
+    assert len(engine.work("flow")) == 1
 
 
 def test_a_settlement_passes_by_a_claim_of_other_tasks(engine: Engine, other: Engine) -> None:
@@ -192,9 +186,9 @@ def test_a_heartbeat_passes_by_a_takeover(engine: Engine, other: Engine) -> None
 
     past(
         engine, lambda: taken.extend(engine.claim("flow", lease="10 s")),
-        other, lambda: other.call("heartbeat", other.worker, "1 hour", held(late)),
+        other, lambda: other.heartbeat(late, lease="1 hour"),
     )  # fmt: skip
-    beat = other.call("heartbeat", other.worker, "1 hour", held(late))
+    beat = other.heartbeat(late, lease="1 hour")
 
     assert [task["attempt"] for task in beat["lost"]] == [1]
     vt = engine.one("select vt::text from pgmq.q_flow")
@@ -213,7 +207,7 @@ def test_a_takeover_passes_by_a_heartbeat(engine: Engine, other: Engine) -> None
     other.now("2100-01-01 12:00:31Z")
 
     tasks = past(
-        engine, lambda: engine.call("heartbeat", engine.worker, "30 s", held(task)),
+        engine, lambda: engine.heartbeat(task),
         other, lambda: other.claim("flow"),
     )  # fmt: skip
 
@@ -231,8 +225,8 @@ def test_a_heartbeat_keeps_what_is_the_workers_and_named(engine: Engine, other: 
     (mine,), (silent,), (theirs,) = engine.claim("one"), engine.claim("two"), other.claim("three")
     engine.now("2100-01-01 12:00:20Z")
 
-    engine.call("heartbeat", engine.worker, "30 s", held(mine))
-    engine.call("heartbeat", engine.worker, "30 s", held(theirs))
+    engine.heartbeat(mine)
+    engine.heartbeat(theirs)
 
     leases = "select jsonb_object_agg(queue_name, lease at time zone 'UTC') from pgflow.step_tasks"
     assert engine.one(leases) == {
@@ -253,7 +247,7 @@ def test_two_starts_with_one_key_give_one_run(engine: Engine, other: Engine) -> 
     )  # fmt: skip
 
     assert (reply["run_id"], reply["created"]) == (first[0], False)
-    assert engine.work("flow") == 1
+    assert len(engine.work("flow")) == 1
 
 
 def test_two_deploys_of_one_file_make_one_version(engine: Engine, other: Engine) -> None:
@@ -419,7 +413,7 @@ def test_doors_may_be_called_twice(engine: Engine, door: str) -> None:
         "cancel_run": (run, "enough"),
         "stop_worker": (engine.worker,),
         "register_worker": (engine.worker, ["flow"], "{}"),
-        "heartbeat": (engine.worker, "30 s", held(task)),
+        "heartbeat": (engine.worker, "30 s", named(task)),
     }[door]
     rows = """select jsonb_build_array((select jsonb_agg(r) from pgflow.runs r),
       (select jsonb_agg(s) from pgflow.step_states s),
