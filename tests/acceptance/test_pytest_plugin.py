@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -55,7 +54,7 @@ def pytest_in(shell: Shell, *words: str, expect: int = 0) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:randomly", "-p", "no:cacheprovider", *words],
         cwd=shell.folder,
-        env={**environment, "PATH": os.environ["PATH"]},
+        env=environment,
         capture_output=True,
         text=True,
         check=False,

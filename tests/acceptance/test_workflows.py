@@ -10,7 +10,6 @@ import os
 import re
 import socket
 import sqlite3
-import subprocess
 import sys
 from contextlib import closing
 from dataclasses import dataclass
@@ -20,8 +19,9 @@ from typing import Any
 import pytest
 import rich
 
+from tests.acceptance.shell import Result, Shell
+
 ROOT = Path(__file__).resolve().parents[2]
-COMMAND = Path(sys.executable).with_name("pgflow-yaml")
 NAMES = sorted(path.parent.name for path in ROOT.glob("workflows/*/workflow.yaml"))
 
 
@@ -51,29 +51,19 @@ def small(name: str, folder: Path) -> list[str]:
 
 @dataclass(frozen=True)
 class Cli:
-    """The command, with a database."""
+    """The command in the project's folder, with a database."""
 
-    database: str
+    shell: Shell
 
-    def __call__(self, *args: str) -> subprocess.CompletedProcess[str]:
-        """Run it in the project's folder."""
-        env = {k: v for k, v in os.environ.items() if not k.startswith(("PG", "DATABASE_URL"))}
-        return subprocess.run(
-            [str(COMMAND), *args],
-            cwd=ROOT,
-            env=env | {"DATABASE_URL": self.database},
-            capture_output=True,
-            text=True,
-            timeout=50,
-            check=False,
-        )
+    def __call__(self, *args: str) -> Result:
+        """Run it; it succeeds."""
+        return self.shell(*args)
 
     def run(self, name: str, *inputs: str, code: int = 0) -> Snapshot:
         """Run a flow of `workflows/` to its end and return the run as it ended."""
         pairs = [word for pair in inputs for word in ("--input", pair)]
-        done = self("run", *files_of(name), *pairs, "--json")
-        assert done.returncode == code, done.stdout[-2000:] + done.stderr[-2000:]
-        return Snapshot(json.loads(done.stdout.splitlines()[-1]))
+        done = self.shell("run", *files_of(name), *pairs, "--json", expect=code)
+        return Snapshot(done.events[-1])
 
 
 @dataclass(frozen=True)
@@ -99,7 +89,7 @@ class Snapshot:
 @pytest.fixture
 def cli(database: str) -> Cli:
     """The command with a fresh database."""
-    return Cli(database)
+    return Cli(Shell(ROOT, database))
 
 
 def standard_library(limit: int) -> list[Path]:
@@ -120,20 +110,18 @@ def test_a_second_compile_changes_nothing(cli: Cli, name: str, tmp_path: Path) -
     inputs = small(name, tmp_path)
 
     versions = {cli.run(name, *inputs).result["run"]["version"] for _ in range(2)}
-    compiled = json.loads(cli("compile", *files_of(name), "--json").stdout)
+    compiled = cli("compile", *files_of(name), "--json").json
     said = cli("compile", *files_of(name))
 
     assert versions == {compiled[0]["version"]}
     assert compiled[0]["status"] == "unchanged"
-    assert "unchanged" in said.stdout + said.stderr
+    assert "unchanged" in said.out + said.err
 
 
 def test_their_own_tests_pass(cli: Cli) -> None:
     """`pgflow-yaml test workflows/`: each has a test file, and every case passes."""
-    done = cli("test", "workflows", "--json")
+    files = cli("test", "workflows", "--json").json["files"]
 
-    files = json.loads(done.stdout)["files"]
-    assert done.returncode == 0, done.stdout + done.stderr
     assert {Path(file["file"]).parent.name for file in files} == set(NAMES)
     assert all(file["cases"] for file in files)
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.acceptance.shell import Shell
 from tests.fixtures.waiting import eventually
 
 if TYPE_CHECKING:
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
     from tests.fixtures.worker_process import StartCli, WorkerProc
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMAND = Path(sys.executable).with_name("pgflow-yaml")
 
 
 @dataclass(frozen=True)
@@ -72,16 +69,7 @@ class Project:
 
     def command(self, *words: str) -> str:
         """Run a command to its end; what it printed."""
-        done = subprocess.run(
-            [str(COMMAND), *words],
-            cwd=self.folder,
-            env={**os.environ, "DATABASE_URL": self.database},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        return Shell(self.folder, self.database)(*words).out
 
     def begin(self, name: str, kind: Kind) -> str:
         """Deploy a flow and start a run for workers elsewhere; the run's id."""
