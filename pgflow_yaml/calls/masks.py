@@ -107,13 +107,10 @@ def _forms(value: str) -> set[str]:
         ascii_ = json.dumps(part)[1:-1]
         # Twice: a text that is JSON is often put into JSON again.
         forms |= {part, ascii_, _escaped(ascii_), _escaped(part), _escaped(_escaped(part))}
-        forms |= {
-            repr(part)[1:-1],
-            quote(part, errors="replace"),
-            quote_plus(part, errors="replace"),
-        }
-        forms |= {_low(quote(part, safe=safe, errors="replace")) for safe in ("", "/")}
-        forms.add(quote(part, safe="", errors="replace"))
+        forms |= {repr(part)[1:-1], quote_plus(part, errors="replace")}
+        for safe in ("", "/"):
+            quoted = quote(part, safe=safe, errors="replace")
+            forms |= {quoted, _low(quoted)}
         forms |= _in_base64(part.encode(errors="replace"))
     return forms
 
