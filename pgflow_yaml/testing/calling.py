@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pgflow_yaml.calls import HandlerUnavailable, to_json_text
 from pgflow_yaml.errors import PgflowError
+from pgflow_yaml.testing.flows import STAND_IN
 from pgflow_yaml.worker import execution
 from pgflow_yaml.worker.tasks import Outcome, timed_out
 
@@ -25,7 +26,7 @@ class NoHandler(PgflowError):
 
     def __init__(self, step: str, reason: str) -> None:
         self.step = step
-        super().__init__(f'step "{step}" has no mock, and its {reason}')
+        super().__init__(f'step "{step}" {reason}')
 
 
 class Caller:
@@ -68,10 +69,13 @@ class Caller:
                 self.arguments[noted_as] = arguments
 
     def _real(self, task: Task) -> Outcome:
+        if task.call.handler == STAND_IN:
+            reason = "runs a flow, and this call has no outcome: mock all of its runs or none"
+            raise NoHandler(task.step, reason)
         try:
             handler = self._handlers.get(task.call.handler)
         except HandlerUnavailable as error:
-            raise NoHandler(task.step, error.message) from error
+            raise NoHandler(task.step, f"has no mock, and its {error.message}") from error
         task.begin()
         if handler.is_async:
             return asyncio.run(_within(task, execution.run_async(task, handler, _no_beat)))

@@ -125,6 +125,20 @@ def test_a_child_flow_can_be_mocked_as_a_whole(shell: Shell) -> None:
     assert found["diagnostics"] == []
 
 
+def test_a_child_flow_cannot_be_mocked_by_half(shell: Shell) -> None:
+    """It runs or it does not: an item without an outcome is pointed out."""
+    case = """
+      mocks: {approve: {approve: true}, deploy: {items: {"1": {output: done}}}}
+      expect: {status: completed}
+    """
+
+    (found,) = played(shell, case, expect=1)["diagnostics"]
+
+    assert found["code"] == "PF509"
+    assert 'step "deploy" runs a flow' in found["message"]
+    assert "stand_in" not in found["message"]
+
+
 def test_mocks_reach_flows_below_flows(shell: Shell) -> None:
     """To any depth; a version that a step names plays no part, the files do."""
     shell.write("top.flow.yaml", 'flow: top\nsteps:\n  a: {flow: "mid@0123456789ab"}\n')
