@@ -182,7 +182,8 @@ as $$
   where r.run_id = p_run_id
 $$;
 
--- Runs, newest first; null filters match all, p_labels those that have all of these.
+-- Runs, newest first; null filters match all, p_labels those that have all of these. Read in the order of their start,
+-- so that it ends with the limit or with p_since, whatever the planner thinks of the filters.
 create or replace function pgflow.list_runs(
   p_flow text default null, p_status text default null, p_since interval default null, p_limit int default 20,
   p_labels jsonb default null
@@ -190,6 +191,8 @@ create or replace function pgflow.list_runs(
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
+set enable_seqscan = off
+set enable_bitmapscan = off
 as $$
   select coalesce(jsonb_agg(jsonb_build_object(
     'id', r.run_id, 'flow', coalesce(r.flow_name, r.flow_slug), 'version', nullif(split_part(r.flow_slug, '__', 2), ''),
@@ -203,7 +206,7 @@ as $$
     select x.* from pgflow.runs x
     where (p_flow is null or coalesce(x.flow_name, x.flow_slug) = p_flow)
       and (p_status is null or x.status = p_status)
-      and (p_since is null or x.started_at >= pgflow.clock() - p_since)
+      and x.started_at >= coalesce((select pgflow.clock() - p_since), '-infinity')
       and (p_labels is null or x.labels @> p_labels)
     order by x.started_at desc, x.run_id limit p_limit
   ) r

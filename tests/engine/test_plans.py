@@ -93,6 +93,7 @@ def scenario(engine: Engine) -> dict[str, Cost]:
     call("fail_run", "fail_run", key, "{}")
     call("find_run", "find_run", run)
     call("list_runs", "list_runs", "flow")
+    call("list the runs of now", "list_runs", "no flow", None, "0 s")
     call("run_input", "run_input", run)
     call("sweep", "sweep", 10)
     items = json.dumps({"items": list(range(WIDTH))})
