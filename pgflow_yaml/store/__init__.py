@@ -274,18 +274,18 @@ class Store(Link):
     def turn(
         self,
         worker: str,
-        results_text: str,
+        results: Sequence[str],
         *,
         queues: Sequence[str],
         quantity: int,
         lease: float,
         refused: Sequence[str] = (),
     ) -> TurnReply:
-        """Settle results and claim tasks, in one commit."""
+        """Settle results (the JSON text of each) and claim tasks, in one commit."""
         reply: TurnReply = self.ask(
             "select pgflow.turn(%s::uuid, %s::jsonb, %s::text[], %s::int,"
             " make_interval(secs => %s), %s::text[])",
-            [worker, results_text, list(queues), quantity, lease, list(refused)],
+            [worker, f"[{','.join(results)}]", list(queues), quantity, lease, list(refused)],
         )
         return reply
 

@@ -127,7 +127,7 @@ class _Play:
                 ended.append(what)
         reply = self.store.turn(
             self.driver.worker,
-            f"[{','.join(task.report() for task in ended)}]",
+            [task.report() for task in ended],
             queues=self.queues,
             quantity=_QUANTITY,
             lease=_LEASE,

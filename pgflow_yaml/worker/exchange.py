@@ -90,7 +90,7 @@ class Exchange:
     def _send(self, results: list[Task], room: int, queues: Sequence[str] = ()) -> TurnReply:
         return self._store.turn(
             self._worker,
-            f"[{','.join(task.report() for task in results)}]",
+            [task.report() for task in results],
             queues=queues,
             quantity=room,
             lease=self._lease,
