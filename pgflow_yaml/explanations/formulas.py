@@ -53,7 +53,8 @@ FORMULAS = {
         title="an unknown or incomplete path",
         text="A step has `output`, `status`, `skip_reason`, `error` and `errors`. A run has `id`, "
         "`flow`, `version`, `started_at`, `scheduled_at`, `labels` and `parent`, and in `finally` "
-        "also `status`, `failed`, `unhandled` and `skipped`. An error has `type` and `message`.",
+        "also `status`, `failed`, `unhandled` and `skipped`. An error has `type` and `message`, "
+        "that of a step also `attempts`.",
         bad="steps:\n  a: {handler: app.a}\n"
         "  b: {handler: app.b, depends_on: [a], if: steps.a.result}\n",
         good="steps:\n  a: {handler: app.a}\n"
@@ -68,9 +69,9 @@ FORMULAS = {
     ),
     "PF217": Explanation(
         title="a bracket without its partner",
+        text="Every bracket that is opened is closed, in the reverse order.",
         bad=_step("if", "(input.n > 1"),
         good=_step("if", "(input.n > 1)"),
-        text="Every bracket that is opened is closed, in the reverse order.",
     ),
     "PF218": Explanation(
         title="a text that is not closed, or not allowed",

@@ -43,8 +43,8 @@ MEANING = {
     "PF205": Explanation(
         title="keys that exclude each other, or have no effect alone",
         text="`map` and `initial_tasks` both say how many tasks there are; `when_unmet` needs an "
-        "`if`; `tolerate` and `max_parallel` need a `map`; a keyword of an input field fits its "
-        "type.",
+        "`if`; `tolerate`, `max_parallel` and `fail_fast` need one of the first two; a keyword of "
+        "an input field fits its type.",
         bad="  ship: {handler: app.ship, tolerate: 5%}\n",
         good="  ship: {handler: app.ship, map: [eu, us], tolerate: 5%}\n",
     ),
