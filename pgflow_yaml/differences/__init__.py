@@ -20,6 +20,7 @@ from pgflow_yaml.differences.change import (
     has_keys,
     is_formula,
     key_of,
+    named,
     one,
     rename,
     shown,
@@ -44,7 +45,12 @@ def diff(before: Definition, after: Definition) -> list[Change]:
         return []
     old, new = Side(before), Side(after)
     names = renamed(old.body, new.body)
-    found = [rename(name, names[name]) for name in names]
+    found = [
+        rename(section, name, names[name])
+        for section in SECTIONS
+        for name in old.body.get(section, {})
+        if name in names
+    ]
     old.rename(names)
     found += _flow_changes(old, new)
     found += _fields_changes(old, new)
@@ -89,13 +95,12 @@ def _fields_changes(old: Side, new: Side) -> Iterator[Change]:
 
 
 def _steps_changes(old: Side, new: Side, section: str) -> Iterator[Change]:
-    noun = "step" if section == "steps" else "finally step"
     pairs = _pairs(old.body.get(section, {}), new.body.get(section, {}))
     # A stored body has lost the order of the file; what is shown keeps to that of the steps.
     ranks = {slug: rank for rank, slug in enumerate(dict.fromkeys([*new.order, *old.order]))}
     for slug in sorted(pairs, key=lambda slug: ranks.get(slug, len(ranks))):
         before, after = pairs[slug]
-        path, subject = (section, slug), f"{noun} {slug}"
+        path, subject = (section, slug), named(section, slug)
         if before is MISSING:
             text = f"{subject}: added, {about_step(after)}"
             yield one("added", path, text, subject)

@@ -139,12 +139,17 @@ def cut(text: str) -> str:
     return text if len(text) <= _MOST_SHOWN else text[: _MOST_SHOWN - 1] + "…"
 
 
-def rename(old: str, new: str) -> Change:
+def named(section: str, slug: str) -> str:
+    """Call a step by its section."""
+    return f"step {slug}" if section == "steps" else f"finally step {slug}"
+
+
+def rename(section: str, old: str, new: str) -> Change:
     """A step that has another name and does the same."""
-    label = f"step {old}"
+    label = named(section, old)
     return Change(
         kind="renamed",
-        path=f"steps.{new}",
+        path=dotted((section, new)),
         text=f"{label}: renamed to {new}",
         label=label,
         before=old,

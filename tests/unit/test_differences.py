@@ -155,6 +155,16 @@ def test_a_renamed_step_hides_no_other_change() -> None:
     ]
 
 
+def test_a_renamed_step_of_finally_is_told_as_one() -> None:
+    """Where it stands is part of what is said, as for every other change."""
+    old = "flow: f\nsteps:\n  a: {handler: m.f}\nfinally:\n  b: {handler: m.g}\n"
+
+    (found,) = diff(compiled(old), compiled(old.replace("  b:", "  c:")))
+
+    assert (found.kind, found.path) == ("renamed", "finally.c")
+    assert found.text == "finally step b: renamed to c"
+
+
 def test_two_steps_that_do_the_same_are_not_taken_for_each_other() -> None:
     """Where a rename is in doubt, steps are removed and added."""
     old = "flow: f\nsteps:\n  a: {handler: m.f}\n  b: {handler: m.f}\n"
