@@ -25,6 +25,18 @@ _TYPE_WORDS = {
     "array": "a list",
     "object": "a mapping",
 }
+_SINGLE = "lower-case letters, digits and single underscores"
+_PLAIN = "only letters, digits and underscores"
+# What a name of the schema is, of which characters, and the key before it in a fix.
+_NAMES = {
+    "flowName": ("is not a flow name", _SINGLE, "flow: "),
+    "queue": ("is not a queue name", _SINGLE, "queue: "),
+    "stepName": ("cannot name a step", _PLAIN, ""),
+    "fieldName": ("cannot name an input field", _PLAIN, ""),
+    "eventName": ("cannot name an event", "only letters, digits, `_` and `.`", "event: "),
+    "labelName": ("cannot name a label", "only letters, digits, `_`, `.`, `/`, `-`", ""),
+}
+_LOWER_CASE = ("flowName", "queue")
 
 
 class Sentence(NamedTuple):
@@ -83,33 +95,15 @@ def wrong_choice(node: ScalarNode, choices: Sequence[str], path: Path) -> Senten
     return Sentence("PF104", message, f"one of {', '.join(choices)}")
 
 
-def wrong_text(node: ScalarNode, name: str, path: Path) -> Sentence:
+def wrong_text(node: ScalarNode, schema: Mapping[str, Any], path: Path, *, name: str) -> Sentence:
     """Say what is wrong with a name, a duration or a handler path."""
     text = node.text
+    if name in _NAMES:
+        return _wrong_name(text, name, schema["maxLength"])
     match name:
-        case "flowName":
-            rule = "lower-case letters, digits and single underscores"
-            message = f"{quoted(text)} is not a flow name: {rule}"
-            label = "at most 47 characters" if len(text) > 47 else None
-            return Sentence("PF107", message, _name_fix("flow: ", _slug(text.lower())[:47]), label)
         case "childFlow":
             message = f"{_subject(path)} is {quoted(text)}, which names no flow"
             return Sentence("PF107", message, "write NAME, or NAME@VERSION with its 12 hex digits")
-        case "queue":
-            rule = "lower-case letters, digits and single underscores"
-            message = f"{quoted(text)} is not a queue name: {rule}"
-            label = "at most 47 characters" if len(text) > 47 else None
-            return Sentence("PF107", message, _name_fix("queue: ", _slug(text.lower())[:47]), label)
-        case "eventName":
-            message = f"{quoted(text)} cannot name an event: only letters, digits, `_` and `.`"
-            label = "at most 128 characters" if len(text) > 128 else None
-            return Sentence("PF107", message, _name_fix("event: ", _slug(text)[:128]), label)
-        case "labelName":
-            message = (
-                f"{quoted(text)} cannot name a label: only letters, digits, `_`, `.`, `/`, `-`"
-            )
-            label = "at most 63 characters" if len(text) > 63 else None
-            return Sentence("PF107", message, _name_fix("", _slug(text)[:63]), label)
         case "tolerate":
             message = f"{_subject(path)} is {quoted(text)}, which is no share of the items"
             return Sentence("PF106", message, _share_fix(text))
@@ -122,14 +116,18 @@ def wrong_text(node: ScalarNode, name: str, path: Path) -> Sentence:
                 f"{_subject(path)} is {quoted(text)}, which is not a dotted path to a function"
             )
             return Sentence("PF206", message, _handler_fix(text))
-        case _ if path[:1] == ("labels",):
-            message = f"{describe(path)} has {len(text):,} characters, more than 256"
-            return Sentence("PF109", message, "shorten it: labels are for finding runs")
         case _:
-            kind = "an input field" if path[:1] == ("input",) else "a step"
-            message = f"{quoted(text)} cannot name {kind}: only letters, digits and underscores"
-            label = "at most 128 characters" if len(text) > 128 else None
-            return Sentence("PF107", message, _name_fix("", _slug(text)[:128]), label)
+            most = schema["maxLength"]
+            message = f"{describe(path)} has {len(text):,} characters, more than {most:,}"
+            return Sentence("PF109", message, "shorten it: labels are for finding runs")
+
+
+def _wrong_name(text: str, name: str, most: int) -> Sentence:
+    refused, rule, key = _NAMES[name]
+    slug = _slug(text.lower() if name in _LOWER_CASE else text)[:most]
+    label = f"at most {most} characters" if len(text) > most else None
+    fix = f"write {key}{slug}" if slug else "begin with a letter"
+    return Sentence("PF107", f"{quoted(text)} {refused}: {rule}", fix, label)
 
 
 def wrong_number(
@@ -226,10 +224,6 @@ def _share_fix(text: str) -> str:
     if 0 <= share <= 100 and bare.replace(".", "", 1).isdecimal():
         return f'write "{share:g}%"' if "%" in text else f"write {bare} without quotes"
     return 'write at most "100%"'
-
-
-def _name_fix(key: str, name: str) -> str:
-    return f"write {key}{name}" if name else "begin with a letter"
 
 
 def _handler_fix(text: str) -> str:

@@ -74,7 +74,7 @@ class Shape:
         if "enum" in schema and value not in schema["enum"]:
             found = sentences.wrong_choice(node, schema["enum"], path)
         elif isinstance(value, str) and not self._text_fits(value, schema):
-            found = sentences.wrong_text(node, name, path)
+            found = sentences.wrong_text(node, schema, path, name=name)
         elif isinstance(value, int | float) and not isinstance(value, bool):
             found = sentences.wrong_number(value, schema, path, name=name)
         banned = schema.get("not", {}).get("enum", ())
