@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pgflow_yaml.expressions import ExpressionError, evaluate, write_expression
 from pgflow_yaml.expressions.values import kind
-from pgflow_yaml.graph import levels
+from pgflow_yaml.graph import as_listed, levels
 from pgflow_yaml.inputs import apply_defaults_and_check
 from pgflow_yaml.model import SECTIONS
 
@@ -64,14 +64,13 @@ class Plan:
 def plan(definition: Definition, given: Json | object = UNKNOWN) -> Plan:
     """Plan a run with an input, which was checked; UNKNOWN if it is not known."""
     body: Any = definition.body
-    ranks = {slug: rank for rank, slug in enumerate(definition.order)}
     forecast = _Forecast(definition, _with_defaults(body, given))
     planned: dict[str, PlannedStep] = {}
     by_section = []
     for section in SECTIONS:
         steps = body.get(section, {})
         edges = {
-            slug: list(steps[slug]["depends_on"]) for slug in sorted(steps, key=ranks.__getitem__)
+            slug: list(steps[slug]["depends_on"]) for slug in as_listed(steps, definition.order)
         }
         by_section.append(levels(edges))
         for level in by_section[-1]:

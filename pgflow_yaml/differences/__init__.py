@@ -27,6 +27,7 @@ from pgflow_yaml.differences.change import (
 )
 from pgflow_yaml.differences.sides import Side, renamed
 from pgflow_yaml.expressions import write_template
+from pgflow_yaml.graph import as_listed
 from pgflow_yaml.model import ACTIONS, SECTIONS
 
 if TYPE_CHECKING:
@@ -96,9 +97,7 @@ def _fields_changes(old: Side, new: Side) -> Iterator[Change]:
 
 def _steps_changes(old: Side, new: Side, section: str) -> Iterator[Change]:
     pairs = _pairs(old.body.get(section, {}), new.body.get(section, {}))
-    # A stored body has lost the order of the file; what is shown keeps to that of the steps.
-    ranks = {slug: rank for rank, slug in enumerate(dict.fromkeys([*new.order, *old.order]))}
-    for slug in sorted(pairs, key=lambda slug: ranks.get(slug, len(ranks))):
+    for slug in as_listed(pairs, dict.fromkeys([*new.order, *old.order])):
         before, after = pairs[slug]
         path, subject = (section, slug), named(section, slug)
         if before is MISSING:

@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pgflow_yaml import durations
+from pgflow_yaml.graph.order import as_listed
 from pgflow_yaml.model import SECTIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from pgflow_yaml.model import Definition, Section
     from pgflow_yaml.model import Edge as EdgeKind
@@ -70,7 +71,7 @@ def of_definition(definition: Definition) -> Drawing:
     nodes, edges = [], []
     for section in SECTIONS:
         steps = body.get(section, {})
-        for slug in _sorted(steps, definition.order):
+        for slug in as_listed(steps, definition.order):
             nodes.append(_node(slug, steps[slug], section))
             edges += [
                 Edge(source=source, target=slug, kind=kind)
@@ -93,12 +94,6 @@ def with_statuses(
         for node in drawing.nodes
     ]
     return replace(drawing, nodes=tuple(nodes))
-
-
-def _sorted(steps: Mapping[str, Any], order: Sequence[str]) -> list[str]:
-    """Put steps into the order of the file: JSON in the database has lost it."""
-    ranks = {slug: rank for rank, slug in enumerate(order)}
-    return sorted(steps, key=lambda slug: ranks.get(slug, len(ranks)))
 
 
 def _node(slug: str, step: Mapping[str, Any], section: Section) -> Node:

@@ -41,6 +41,12 @@ def cycles(edges: Edges) -> list[list[str]]:
     return found
 
 
+def as_listed(steps: Iterable[str], order: Iterable[str]) -> list[str]:
+    """Sort steps as a definition lists them: JSON in the database has lost the file's order."""
+    ranks = {step: rank for rank, step in enumerate(order)}
+    return sorted(steps, key=lambda step: ranks.get(step, len(ranks)))
+
+
 class Ancestors:
     """Answers whether one step comes before another, by one bit for each step."""
 

@@ -22,7 +22,7 @@ _MARGIN, _GAP, _ROW, _HEIGHT = 16.0, 56.0, 48.0, 32.0
 _LETTER, _PADDING, _LONGEST = 7.8, 12.0, 48
 _HEADING = 28.0
 _ARROW, _BASELINE = 6.0, 4.5
-# Darker and lighter than on white, so that both reach a contrast of 4.5.
+# Lighter than COLORS, so that each has a contrast of 4.5 with its own ground.
 _ON_DARK = {
     "completed": "#81c784",
     "started": "#4fc3f7",
@@ -90,8 +90,8 @@ def sheet(drawing: Drawing) -> Sheet:
         placed = _boxes(part, layout, columns, bottom)
         boxes += placed.values()
         curves += [
-            Curve(edge=edge, points=tuple(_points(cells, placed, layout, (columns, bottom))))
-            for edge, cells in layout.routes
+            Curve(edge=edge, points=tuple(_points(route, placed, layout, (columns, bottom))))
+            for edge, route in layout.routes
         ]
         bottom += (1 + max(layout.rows.values())) * _ROW
     return Sheet(
