@@ -134,16 +134,19 @@ def wrong_number(
     value: float, schema: Mapping[str, Any], path: Path, *, name: str
 ) -> Sentence | None:
     """Say that a number is out of bounds; None when it fits."""
-    unit = " seconds" if name == "duration" else ""
+    # The time of a wait may be an expression as well, so it is no `duration` of the schema.
+    is_time = name == "duration" or path[-2:] == ("wait", "for")
+    fix = None
     if value < schema.get("minimum", value):
-        bound = f"at least {schema['minimum']}{unit}"
+        bound = f"at least {schema['minimum']}{' seconds' if is_time else ''}"
+        fix = f"write {schema['minimum']} or more"
     elif value > schema.get("maximum", value):
-        bound = "at most 365 days" if name == "duration" else f"at most {schema['maximum']:,}"
+        bound = "at most 365 days" if is_time else f"at most {schema['maximum']:,}"
+        fix = "write 365d or less" if is_time else f"write {schema['maximum']} or less"
     elif "exclusiveMinimum" in schema and value <= schema["exclusiveMinimum"]:
         bound = f"more than {schema['exclusiveMinimum']}"
     else:
         return None
-    fix = f"write {schema['minimum']} or more" if "minimum" in schema else None
     if path[-1] in ("retry", "max_attempts") and value < 1:
         fix = "write 1 for a single try: attempts count the first one"
     return Sentence("PF109", f"{_subject(path)} must be {bound}, not {value}", fix)

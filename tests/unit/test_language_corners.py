@@ -71,6 +71,24 @@ def test_a_corner_has_its_findings(steps: str, head: str, expected: list[str]) -
     assert codes(a_flow(steps, head)) == expected
 
 
+@pytest.mark.parametrize("step", ["{wait: {for: %s}}", "{handler: x.a, start_delay: %s}"])
+def test_seconds_out_of_range_are_told_as_a_duration(step: str) -> None:
+    """A wait's own number is one, too, although it may also be an expression."""
+    (short,) = check(a_flow(f"a: {step % -5}")).diagnostics
+    (long,) = check(a_flow(f"a: {step % 40_000_000}")).diagnostics
+
+    assert short.message.endswith("must be at least 0 seconds, not -5")
+    assert long.message.endswith("must be at most 365 days, not 40000000")
+    assert (short.help, long.help) == ("write 0 or more", "write 365d or less")
+
+
+def test_a_number_that_is_too_large_is_to_be_made_smaller() -> None:
+    """The fix says the bound that was passed, not the other one."""
+    (finding,) = check(a_flow("a: {handler: x.a, initial_tasks: 100001}")).diagnostics
+
+    assert finding.help == "write 100000 or less"
+
+
 def test_the_fix_for_a_missing_edge_keeps_the_form_of_depends_on() -> None:
     """A list, a mapping, a block, or nothing yet."""
     fixes = {}
