@@ -59,14 +59,15 @@ as $$
 $$;
 
 -- Who works for the steps of a run: for each queue of theirs, how many workers that were heard of in the last minute
--- serve it. For people who ask why nothing happens.
+-- serve it. For people who ask why nothing happens. (The time in a query of its own: a volatile one serves no index, and
+-- the rows of workers stay.)
 create or replace function pgflow.run_workers(p_run_id uuid) returns jsonb
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
   select coalesce(jsonb_object_agg(q.queue_name, (
     select count(*) from pgflow.workers w
-    where w.stopped_at is null and w.last_heartbeat_at > pgflow.clock() - interval '1 minute'
+    where w.stopped_at is null and w.last_heartbeat_at > (select pgflow.clock() - interval '1 minute')
       and (w.queue_name = '*' or q.queue_name = any(string_to_array(w.queue_name, ','))))), '{}')
   from (select distinct d.queue_name
         from pgflow.runs r join pgflow.steps d on d.flow_slug = r.flow_slug and d.action = 'handler'
