@@ -268,14 +268,14 @@ def test_a_second_ctrl_c_stops_at_once(shell: Shell, start_cli: StartCli) -> Non
     assert "run is kept" in process.stderr
 
 
-def test_a_worker_for_an_unknown_flow_says_so(shell: Shell) -> None:
-    """It may come, so the worker works on; but it may be a typing mistake."""
+def test_a_worker_for_an_unknown_queue_says_so(shell: Shell) -> None:
+    """A flow may come, so the worker works on; a step may name the queue, or it is a mistake."""
     shell("compile", flow(shell, a="handler: tasks.one"))
 
     result = shell("worker", "--burst", "--queue", "F", "--queue", "f", "--log-format", "text")
 
-    assert 'flow "F" is not in this database yet; did you mean "f"?' in result.err
-    assert 'flow "f" is not' not in result.err
+    assert 'no flow in this database uses the queue "F" yet; did you mean "f"?' in result.err
+    assert 'the queue "f"' not in result.err
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -138,7 +138,7 @@ def worker_command(
     with database(options) as place:
         set_up_logs(options, level=logging.INFO)
         for name, near in _unknown(queues, place):
-            log.warning('flow "%s" is not in this database yet%s', name, near)
+            log.warning('no flow in this database uses the queue "%s" yet%s', name, near)
         worker = worker_for(
             place,
             settings,
@@ -154,7 +154,7 @@ def worker_command(
 
 
 def _unknown(queues: Sequence[str], place: Database) -> list[tuple[str, str]]:
-    """Find names of flows that are not there: they may come, or are typing mistakes."""
+    """Find queues that no flow uses: one may come, or they are typing mistakes."""
     from pgflow_yaml.suggestions import did_you_mean
 
     if not queues:
