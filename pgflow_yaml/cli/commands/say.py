@@ -95,6 +95,7 @@ def _decide(
 ) -> int:
     from pgflow_yaml.cli import lookup
     from pgflow_yaml.cli.database import connected
+    from pgflow_yaml.cli.failures import BAD
     from pgflow_yaml.cli.output import write_json
 
     with connected(options) as store:
@@ -106,7 +107,7 @@ def _decide(
         write_json(said)
     else:
         sys.stdout.write(f"{said['run_id']}  {_decided(said)}\n")
-    return 0 if said["status"] == meant else 1
+    return 0 if said["status"] == meant else BAD
 
 
 def _sent(said: Mapping[str, Any]) -> str:

@@ -248,13 +248,15 @@ def watch_command(options: Options, *, run: str, timeout: str | None, plain: boo
 
     limit = optional_seconds(timeout, "--timeout")
     hint = "Ctrl-C stops following; the run goes on"
-    with database(options) as place, place.store() as store, place.patient_store() as patient:
-        chosen = lookup.run_id(store, run)
+    with database(options) as place:
+        with place.store() as store:
+            chosen = lookup.run_id(store, run)
         lines = plain and not options.json
         view = views.plain_lines() if lines else views.view_for(options, sys.stdout, hint=hint)
         followed = Followed(run_id=chosen, view=view, out=sys.stdout, timeout=limit)
         try:
-            return to_its_end(patient, followed, options)
+            with place.patient_store() as patient:
+                return to_its_end(patient, followed, options)
         except KeyboardInterrupt:
             options.note(f"run goes on: pgflow-yaml watch {chosen[:8]}")
             raise

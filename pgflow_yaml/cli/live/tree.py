@@ -39,8 +39,8 @@ def picture(steps: Sequence[StepShape], *, budget: int, max_depth: int) -> Pictu
         return Picture(rows=_hang(steps, steps, max_depth))
     kept = _most_wanted(steps, max(budget - FOLD_ROWS, 0))
     visible = [step for step in steps if step["slug"] in kept]
-    folded = Counter(step["status"] for step in steps if step["slug"] not in kept)
-    return Picture(rows=_hang(visible, steps, max_depth), folded=Counter(folded))
+    folded: Counter[str] = Counter(step["status"] for step in steps if step["slug"] not in kept)
+    return Picture(rows=_hang(visible, steps, max_depth), folded=folded)
 
 
 def connectors(depths: Sequence[int]) -> list[tuple[list[bool], bool]]:
