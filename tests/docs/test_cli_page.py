@@ -14,6 +14,7 @@ import click
 import pytest
 
 from pgflow_yaml.cli.app import SECTIONS, app
+from pgflow_yaml.cli.live.events import Event
 from pgflow_yaml.cli.live.snapshot import FailedAttempt
 from pgflow_yaml.cli.options import global_options
 from tests.docs.fenced import PAGES, ROOT, blocks
@@ -158,3 +159,11 @@ def test_the_json_shapes_are_those_of_the_page(database: str, tmp_path: Path) ->
     assert set(shown["run"]) == set(example["run"])
     assert set(shown["steps"][0]) == set(example["steps"][0])
     assert set(example["errors"][0]) == FailedAttempt.__annotations__.keys()
+
+
+def test_every_name_in_an_event_is_described() -> None:
+    """In the row of `run` and `watch`, or in the text below the table."""
+    row = PAGE.partition("| `run`, `watch`, before the last line |")[2].partition("\n")[0]
+    below = PAGE.partition("What an event adds:")[2]
+
+    assert set(Event.__annotations__) <= set(re.findall(r"[`\"](\w+)[`\"]", row + below))

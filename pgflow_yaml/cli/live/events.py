@@ -38,7 +38,6 @@ class Event(TypedDict, total=False):
     final: bool
     retry_at: str | None
     skip_reason: str | None
-    waiting_for: list[str]
     seconds: float
     tasks: TasksShape
     error: ErrorShape | None
