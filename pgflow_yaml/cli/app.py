@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import os
 import sys
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,7 +16,7 @@ from .failures import BROKEN_PIPE, INTERRUPTED, report
 from .options import Options, global_options, version_option
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 # Section -> command -> (module, what it does): with the texts here, `--help` imports no command.
 SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
@@ -55,6 +56,19 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
 _MODULES = {name: entry[0] for section in SECTIONS.values() for name, entry in section.items()}
 
 
+class _NobodyReads(Exception):
+    """What read stdout has gone."""
+
+
+@contextmanager
+def _own_broken_pipe() -> Iterator[None]:
+    """Keep a broken pipe from click, which ends it with 1: something would not be fine."""
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise _NobodyReads from error
+
+
 class Commands(click.Group):
     """A group that imports a command's module when the command is asked for."""
 
@@ -84,6 +98,16 @@ class Commands(click.Group):
             hint = did_you_mean(args[0], list(_MODULES))
             raise click.UsageError(f'there is no command "{args[0]}"{hint}', ctx)
         return super().resolve_command(ctx, args)
+
+    def make_context(self, *args: Any, **more: Any) -> click.Context:
+        """Read the command line; `--help` and `--version` write already."""
+        with _own_broken_pipe():
+            return super().make_context(*args, **more)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        with _own_broken_pipe():
+            return super().invoke(ctx)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands first: they are what one looks for."""
@@ -138,7 +162,7 @@ def run(args: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
-    except BrokenPipeError:
+    except (_NobodyReads, BrokenPipeError):
         return _quiet_pipe()
     except Exception as error:  # noqa: BLE001 (outermost frame: an error ends as a sentence)
         return report(error, options)

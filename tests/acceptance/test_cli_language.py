@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from pgflow_yaml.explanations import EXPLANATIONS
-from tests.acceptance.shell import Shell
+from tests.acceptance.shell import COMMAND, Shell
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "schemas" / "workflow.schema.json"
@@ -89,3 +91,17 @@ def test_every_code_in_the_program_is_explained() -> None:
     # PF0xx of the store are states of SQL, not findings in a file.
     used -= {f"PF00{number}" for number in range(1, 10)}
     assert used == set(EXPLANATIONS)
+
+
+@pytest.mark.parametrize("words", [["schema"], ["schema", "--json"], ["explain"], ["--version"]])
+def test_a_reader_that_has_gone_is_no_bad_result(words: list[str], tmp_path: Path) -> None:
+    """As a shell reports a program that a broken pipe ended; nothing on stderr."""
+    reading, writing = os.pipe()
+    os.close(reading)
+
+    done = subprocess.run(
+        [COMMAND, *words], cwd=tmp_path, stdout=writing, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writing)
+
+    assert (done.returncode, done.stderr) == (141, b"")
