@@ -93,7 +93,7 @@ def _build(report: Report, root: MappingNode) -> Flow:
     output = Formulas(report, known.scope(report, "output"))
     fail_fast = boolean(report.value(root, "fail_fast"))
     timeout = duration(report, root, "timeout")
-    steps = build_steps(report, known, final=False)
+    steps = build_steps(report, known)
     check_timeouts(report, root, steps, timeout)
     return Flow(
         flow=report.text(root, "flow") or "",
@@ -106,7 +106,7 @@ def _build(report: Report, root: MappingNode) -> Flow:
         timeout=timeout,
         fail_fast=True if fail_fast is None else fail_fast,
         defaults=_defaults(report, root, known),
-        finally_=build_steps(report, known, final=True),
+        finally_=build_steps(report, known, final=True, before=steps),
     )
 
 

@@ -20,11 +20,16 @@ Places = dict[tuple[str, str], Node]
 
 
 def read_edges(
-    report: Report, steps: Mapping[str, Node], others: Mapping[str, object], *, final: bool
+    report: Report,
+    steps: Mapping[str, Node],
+    others: Mapping[str, object],
+    *,
+    final: bool,
+    counted: int = 0,
 ) -> tuple[Edges, Places]:
     """Read every `depends_on` of one section, with the node of each edge by both its ends.
 
-    `others` are the steps of the other section.
+    `others` are the steps of the other section; `counted` edges were read in it before.
     """
     edges: Edges = {name: {} for name in steps}
     places: Places = {}
@@ -43,9 +48,10 @@ def read_edges(
                 places[name, parent] = item
     for cycle in cycles(edges):
         _report_cycle(report, cycle, places)
-    if len(places) > MAX_EDGES:
-        last = list(places.values())[MAX_EDGES]
-        message = f"the flow has {len(places):,} dependencies, more than {MAX_EDGES:,}"
+    total = counted + len(places)
+    if counted <= MAX_EDGES < total:
+        last = list(places.values())[MAX_EDGES - counted]
+        message = f"the flow has {total:,} dependencies, more than {MAX_EDGES:,}"
         report.add("PF209", message, last, fix="split the flow, or let fewer steps join")
     return edges, places
 

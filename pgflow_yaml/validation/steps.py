@@ -76,11 +76,17 @@ def known_names(report: Report, root: MappingNode, fields: Mapping[str, Json] | 
     return known
 
 
-def build_steps(report: Report, known: Known, *, final: bool) -> dict[str, Step]:
-    """Return the steps of a section; those that cannot be understood were reported."""
+def build_steps(
+    report: Report, known: Known, *, final: bool = False, before: Mapping[str, Step] | None = None
+) -> dict[str, Step]:
+    """Return the steps of a section; those that cannot be understood were reported.
+
+    `before` are the steps of the other section, where it was built already.
+    """
     section, others = (known.finals, known.steps) if final else (known.steps, known.finals)
     nodes = {name: node for name, (_, node) in section.items()}
-    edges, places = read_edges(report, nodes, others, final=final)
+    counted = sum(len(step.depends_on) for step in (before or {}).values())
+    edges, places = read_edges(report, nodes, others, final=final, counted=counted)
     ancestors = Ancestors(edges)
     result: dict[str, Step] = {}
     for name, (key, step) in section.items():

@@ -122,6 +122,25 @@ def test_steps_and_finally_together_keep_the_limit() -> None:
     assert codes(f"flow: a\nsteps:\n{steps}finally:\n{finals}") == ["PF209"]
 
 
+def chained(prefix: str, count: int) -> str:
+    """Steps that each depend on all before them: as many edges as so few steps can have."""
+    names = [f"{prefix}{n}" for n in range(count)]
+    return "".join(
+        f"  {name}: {{handler: x.a, depends_on: [{', '.join(names[:n])}]}}\n"
+        for n, name in enumerate(names)
+    )
+
+
+def test_the_edges_of_steps_and_finally_together_keep_the_limit() -> None:
+    """20,000 in all (S-19): 19,900 leave room for 100."""
+    steps = f"flow: a\nsteps:\n{chained('s', 200)}finally:\n"
+
+    assert codes(steps + chained("f", 14)) == []
+    (finding,) = check(steps + chained("f", 15)).diagnostics
+    assert finding.code == "PF209"
+    assert finding.message == "the flow has 20,005 dependencies, more than 20,000"
+
+
 def test_a_label_of_the_flow_is_known_to_expressions() -> None:
     """`run.labels.NAME` is whatever the start said over the file: any name may be there."""
     assert (
