@@ -24,7 +24,7 @@ from .flow_files.diagnostics import (
 from .flow_files.loading import Loaded, worker_settings
 from .live.symbols import look_for
 from .logs import set_up_logs
-from .output import write_json
+from .output import write_file, write_json
 from .run_here import result_stream
 from .text import duration, one_line, plural
 
@@ -67,7 +67,7 @@ def test_here(request: Request, options: Options) -> int:
     if request.junit is not None:
         from pgflow_yaml.testing.junit import junit_xml
 
-        request.junit.write_text(junit_xml(results, seconds), encoding="utf-8")
+        write_file(request.junit, junit_xml(results, seconds))
     if options.json:
         write_json({"files": [_shape(each, found) for each, found in results]})
     else:

@@ -154,7 +154,7 @@ def test_cases_are_chosen_by_words(shell: Shell) -> None:
 
 
 def test_junit_has_every_case(shell: Shell) -> None:
-    """A testcase each; a failure has the frames as its text."""
+    """A testcase each; a failure has the frames as its text. The folder is made, as by -o."""
     cases(
         shell,
         """
@@ -163,9 +163,9 @@ def test_junit_has_every_case(shell: Shell) -> None:
         """,
     )
 
-    shell("test", "--junit", "found.xml", expect=1)
+    shell("test", "--junit", "reports/found.xml", expect=1)
 
-    root = ET.parse(shell.folder / "found.xml").getroot()
+    root = ET.parse(shell.folder / "reports" / "found.xml").getroot()
     suite = root[0]
     assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("2", "1", "0")
     assert [case.get("name") for case in suite] == ["good", "b<d & ]]>"]
