@@ -18,7 +18,9 @@ _SUFFIXES = {".svg": "svg", ".dot": "dot", ".gv": "dot", ".mmd": "mermaid", ".me
 
 @command("graph", example="pgflow-yaml graph hello.flow.yaml")
 @click.argument("subject", metavar="FILE or RUN", type=click.Path())
-@click.option("--format", "form", type=click.Choice(FORMATS), help="Default: text, or as FILE is.")
+@click.option(
+    "--format", "form", type=click.Choice(FORMATS), help="Default: text, or by the name in -o."
+)
 @click.option(
     "-o", "--output", metavar="FILE", type=click.Path(path_type=Path), help="Write it to a file."
 )

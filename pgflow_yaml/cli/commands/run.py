@@ -90,7 +90,11 @@ def start_command(
     multiple=True,
     help="Only this queue: a flow's, or one that steps name; may be repeated.",
 )
-@click.option("--burst", is_flag=True, help="Stop when nothing is left to do.")
+@click.option(
+    "--burst",
+    is_flag=True,
+    help="Stop when nothing can be done now; later retries and timers stay.",
+)
 @click.option(
     "--poll-interval-ms",
     metavar="N",
