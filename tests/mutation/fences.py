@@ -13,6 +13,10 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("pgflow_yaml", "migrations", "schemas", "tests", "pyproject.toml")
@@ -232,15 +236,7 @@ FENCES = [
 def survives(file: str, predicate: str, replacement: str) -> bool:
     """Whether the tests stay green without this fence."""
     with tempfile.TemporaryDirectory(prefix="pgflow-yaml-mutant-") as folder:
-        Path(folder).chmod(0o755)
-        for part in PARTS:
-            source, target = ROOT / part, Path(folder) / part
-            if source.is_dir():
-                shutil.copytree(
-                    source, target, symlinks=True, ignore=shutil.ignore_patterns("__pycache__")
-                )
-            else:
-                shutil.copy(source, target)
+        _copy(Path(folder))
         path = Path(folder) / "migrations" / "functions" / file
         sql = path.read_text()
         if sql.count(predicate) != 1:
@@ -248,13 +244,33 @@ def survives(file: str, predicate: str, replacement: str) -> bool:
                 f"{file} holds this {sql.count(predicate)} times, not once: {predicate}"
             )
         path.write_text(sql.replace(predicate, replacement))
-        tests = [f"tests/engine/test_{name}.py" for name in TESTS[file]]
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "2", *tests]
-        return subprocess.run(command, cwd=folder, capture_output=True, check=False).returncode == 0
+        return _is_green(folder, TESTS[file])
+
+
+def _copy(folder: Path) -> None:
+    folder.chmod(0o755)
+    for part in PARTS:
+        source, target = ROOT / part, folder / part
+        if source.is_dir():
+            shutil.copytree(
+                source, target, symlinks=True, ignore=shutil.ignore_patterns("__pycache__")
+            )
+        else:
+            shutil.copy(source, target)
+
+
+def _is_green(folder: str, names: Iterable[str]) -> bool:
+    tests = [f"tests/engine/test_{name}.py" for name in names]
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "2", *tests]
+    return subprocess.run(command, cwd=folder, capture_output=True, check=False).returncode == 0
 
 
 def main() -> int:
     """Try all; name those that nobody guards."""
+    with tempfile.TemporaryDirectory(prefix="pgflow-yaml-mutant-") as folder:
+        _copy(Path(folder))
+        if not _is_green(folder, sorted({name for names in TESTS.values() for name in names})):
+            raise SystemExit("the tests are red before anything is taken out: run `make test`")
     unguarded = 0
     for what, file, predicate, replacement in FENCES:
         alive = survives(file, predicate, replacement)
