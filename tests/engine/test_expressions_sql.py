@@ -177,9 +177,10 @@ def test_ten_times_the_items_take_at_most_twenty_times_as_long(
 
     def seconds(items: int, *, there: bool) -> float:
         env: dict[str, Json] = {"input.rows": [*range(items)]}
-        started = time.perf_counter()
+        clock = time.perf_counter if there else time.thread_time  # here others' work counts not
+        started = clock()
         assert "error" not in in_sql(sql, tree, env) if there else evaluate(tree, env)
-        return time.perf_counter() - started
+        return clock() - started
 
     def linear(*, there: bool) -> bool:
         few = min(seconds(1_000, there=there) for _ in range(3))
