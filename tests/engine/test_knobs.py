@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
 import psycopg
 import pytest
@@ -136,17 +137,18 @@ def test_a_wide_soft_map_goes_on_past_its_window(engine: Engine) -> None:
     assert engine.status(run) == "completed"
 
 
-def test_max_parallel_bounds_what_is_claimed(engine: Engine) -> None:
+def test_max_parallel_bounds_what_is_claimed(engine: Engine, other: Engine) -> None:
     """Of one run, over all workers; another run has its own."""
     engine.deploy("flow", {"each": a_step(map=literal(list(range(7))), max_parallel=3)})
-    engine.start("flow")
-    engine.start("flow")
+    runs = [engine.start("flow") for _ in range(2)]
 
     first = engine.claim("flow")
+    elsewhere = other.claim("flow")
     more = engine.turn(done(first[0]), done(first[1]), queue="flow")["tasks"]
 
-    assert len(first) == 6
-    assert len(more) == 2
+    assert Counter(task["run"] for task in first) == dict.fromkeys(runs, 3)
+    assert elsewhere == []
+    assert sorted(task["run"] for task in more) == sorted(task["run"] for task in first[:2])
     engine.report(*map(done, first[2:] + more))
     engine.work("flow")
 
