@@ -51,16 +51,18 @@ def check_action(report: Report, key: ScalarNode, step: MappingNode) -> str | No
     return kind
 
 
-def check_company(report: Report, name: str, step: MappingNode) -> None:
+def check_company(report: Report, name: str, step: MappingNode, *, kind: str | None) -> None:
     """Report keys that exclude or need each other."""
     entries = step.entries
+    if "when_unmet" in entries and not report.has(step, "if"):
+        message = f'when_unmet of step "{name}" has no effect without "if"'
+        report.add("PF205", message, entries["when_unmet"][0], fix="add `if:`, or remove it")
+    if kind == "wait":  # it takes none of the keys below, which was said
+        return
     if "map" in entries and "initial_tasks" in entries:
         why = "each decides how many tasks there are"
         message = f'step "{name}" has both "map" and "initial_tasks"; {why}'
         report.add("PF205", message, entries["initial_tasks"][0], fix="keep one of the two")
-    if "when_unmet" in entries and not report.has(step, "if"):
-        message = f'when_unmet of step "{name}" has no effect without "if"'
-        report.add("PF205", message, entries["when_unmet"][0], fix="add `if:`, or remove it")
     if not report.has(step, "map") and not report.has(step, "initial_tasks"):
         for key in _NEED_MAP:
             if key in entries:

@@ -93,7 +93,7 @@ def build_steps(
         if not isinstance(step, MappingNode):
             continue
         kind = check_action(report, key, step)
-        check_company(report, name, step)
+        check_company(report, name, step, kind=kind)
         scope = known.scope(report, f'step "{name}"')
         scope.step, scope.final, scope.kind = name, final, kind
         scope.ancestors, scope.depends_on = ancestors, step.get("depends_on")

@@ -63,6 +63,9 @@ ARRAY = "input_schema: {type: array}"
         ("a: {flow: b, handlr: x.a}", "", ["PF102"]),
         ("a: {flow: b, retry: {if: error.type}, timeout: 5s, map: [1], start_delay: 1s}", "", []),
         ("a: {wait: {event: e}, map: [1]}", "", ["PF237"]),
+        ("a: {wait: {event: e}, tolerate: 1}", "", ["PF237"]),
+        ("a: {wait: {event: e}, map: [1], initial_tasks: 2}", "", ["PF237", "PF237"]),
+        ("a: {wait: {event: e}, when_unmet: fail}", "", ["PF205"]),
         ("a: {wait: {event: e}, if: run.id, when_unmet: fail, when_exhausted: skip}", "", []),
     ],
 )
