@@ -148,12 +148,9 @@ def _load(flows: Sequence[str], settings: Settings) -> list[Loaded]:
 def _deploy(store: Store, loaded: Sequence[Loaded], *, place: Database, options: Options) -> Chosen:
     """Store what changed; engine.md §2 says when `run` also makes it the active version."""
     require_children(loaded, store)
-    for each in children_first(loaded):
-        assert each.definition is not None
-        nobody = store.get_definition(each.definition.name) is None
-        options.note(
-            said(deploy(store, each.definition, file=each.file, activate=place.embedded or nobody))
-        )
+    for file, definition in children_first(loaded):
+        activate = place.embedded or store.get_definition(definition.name) is None
+        options.note(said(deploy(store, definition, file=file, activate=activate)))
     first = loaded[0]
     assert first.definition is not None
     from pgflow_yaml.validation.places import step_places

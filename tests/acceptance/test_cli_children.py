@@ -50,6 +50,15 @@ def test_an_unknown_child_is_an_error_at_compile_and_at_run(shell: Shell) -> Non
     assert [flow["name"] for flow in shell("flows", "--json").json] == ["doubling", "parent"]
 
 
+def test_compile_stores_children_before_those_that_run_them(shell: Shell) -> None:
+    """Nobody finds a parent whose child is still to come; results stand in the order of files."""
+    compiled = shell("compile", "parent.yaml", "child.yaml", "--json").json
+
+    deployed = {flow["name"]: flow["deployed_at"] for flow in shell("flows", "--json").json}
+    assert [each["name"] for each in compiled] == ["parent", "doubling"]
+    assert deployed["doubling"] < deployed["parent"]
+
+
 def test_run_takes_both_files_and_starts_the_first(shell: Shell) -> None:
     """The output of the child is that of the step."""
     assert shell("run", "parent.yaml", "child.yaml").out == '{"d": 18}\n'

@@ -68,6 +68,7 @@ def compile_command(
     """
     from pgflow_yaml.cli.database import connected
     from pgflow_yaml.cli.flow_files.deploying import (
+        children_first,
         deploy,
         foresee,
         require_children,
@@ -78,15 +79,16 @@ def compile_command(
     from pgflow_yaml.cli.output import write_json
 
     loaded = load(files)
-    definitions = dict(zip(files, require_valid(loaded, options), strict=True))
+    require_valid(loaded, options)
     with connected(options) as store:
         require_children(loaded, store)
-        results = [
-            foresee(store, each, activate=not no_activate)
+        found = {
+            file: foresee(store, definition, activate=not no_activate)
             if dry_run
-            else deploy(store, each, file=file, activate=not no_activate)
-            for file, each in definitions.items()
-        ]
+            else deploy(store, definition, file=file, activate=not no_activate)
+            for file, definition in children_first(loaded)
+        }
+    results = [found[file] for file in files]
     if options.json:
         write_json(results)
         return

@@ -47,22 +47,28 @@ def require_children(loaded: Sequence[Loaded], store: Store) -> None:
         raise InvalidFlows(checked)
 
 
-def children_first(loaded: Sequence[Loaded]) -> list[Loaded]:
-    """Order valid files so that each flow comes after those that its steps run."""
+def children_first(loaded: Sequence[Loaded]) -> list[tuple[str, Definition]]:
+    """Order valid files so that each flow comes after those that its steps run.
+
+    In between, others may start what is there already.
+    """
     from pgflow_yaml.validation import children_of
 
-    by_name = {each.definition.name: each for each in loaded if each.definition is not None}
-    ordered: dict[str, Loaded] = {}
+    by_name = {
+        each.definition.name: (each.file, each.definition)
+        for each in loaded
+        if each.definition is not None
+    }
+    ordered: dict[str, tuple[str, Definition]] = {}
     seen: set[str] = set()
 
     def visit(name: str) -> None:
-        each = by_name.get(name)
-        if each is None or each.definition is None or name in seen:
+        if name not in by_name or name in seen:
             return
         seen.add(name)
-        for child in children_of(each.definition.body):
+        for child in children_of(by_name[name][1].body):
             visit(child.partition("@")[0])
-        ordered[name] = each
+        ordered[name] = by_name[name]
 
     for name in by_name:
         visit(name)
