@@ -125,6 +125,28 @@ def test_too_many_handlers_that_ignore_their_timeout_end_the_worker(
     assert "hear_nothing" in caplog.text
 
 
+def test_late_handlers_that_return_after_all_do_not_add_up(works: Works) -> None:
+    """Only those that are still away count: one after the other, they end no worker."""
+    works.app.write(
+        "shop.py",
+        """
+        import time
+        def late(input, ctx):
+            while not ctx.cancelled:
+                time.sleep(0.01)
+        def quick(input): return "quick"
+        """,
+    )
+    works.deploy("flow: late\nsteps:\n  go: {handler: shop.late, timeout: 50ms, retry: 1}\n")
+    works.start(concurrency=1)
+    for _ in range(4):
+        assert works.ended(works.client.start("late").id).status == "failed"
+
+    works.deploy("flow: quick\nsteps:\n  go: {handler: shop.quick}\n")
+
+    assert works.ended(works.client.start("quick").id, seconds=10).status == "completed"
+
+
 def test_a_run_that_is_cancelled_tells_its_handler(works: Works) -> None:
     """The next heartbeat sets `ctx.cancelled`; the result is dropped (F32)."""
     works.app.write(
