@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("handler", ["wait_until_told", "wait_for_ever"])
-def test_finally_begins_when_what_was_told_to_stop_has_stopped(works: Works, handler: str) -> None:
-    """Not at once, and not only when a lease ends: when the worker says so."""
+def test_finally_begins_when_what_was_told_to_stop_has_stopped(
+    works: Works, handler: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not at once, and not only when a lease ends: when the worker says so; it is no failure."""
     works.app.write(
         "shop.py",
         """
@@ -58,6 +60,9 @@ def test_finally_begins_when_what_was_told_to_stop_has_stopped(works: Works, han
     import shop  # type: ignore[import-not-found]
 
     assert shop.log == ["stopped", "audit"]
+    assert [each for each in caplog.messages if each.startswith("attempt failed")] == [
+        "attempt failed: ValueError: no"
+    ]
 
 
 def test_what_is_given_back_is_said_again_when_the_database_refuses_once(
