@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from pgflow_yaml import local
+from pgflow_yaml import embedded, local
 from pgflow_yaml.errors import Unavailable
 from tests.fixtures.local_users import until_stopped
 from tests.fixtures.waiting import eventually
@@ -133,6 +133,18 @@ def test_a_folder_that_somebody_else_prepared_is_refused(
         assert one.said() == f"refused: {trap} is not ours alone: remove it, or give --dsn"
     finally:
         trap.rmdir()
+
+
+def test_a_folder_is_given_to_one_process_only(tmp_path: Path) -> None:
+    """Whoever makes it a moment later cannot put another one in its place, and gets the first."""
+    ours = embedded._own_folder(tmp_path / "server")
+    theirs = tmp_path / "made.meanwhile"
+    theirs.mkdir()
+
+    with pytest.raises(OSError, match="not empty"):
+        theirs.rename(ours)
+
+    assert embedded._own_folder(tmp_path / "server") == ours
 
 
 def test_without_the_extra_the_message_says_what_to_install(tmp_path: Path) -> None:
