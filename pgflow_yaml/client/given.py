@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pgflow_yaml.calls.boundary import Unserialisable, to_json_text
 from pgflow_yaml.errors import InvalidInput
 from pgflow_yaml.inputs import problems_of
+from pgflow_yaml.store import MOST_CHARACTERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 BATCH = 1000
 """So many runs start in one commit at most."""
-_BATCH_CHARACTERS = 8_000_000
 
 
 def as_json(given: Mapping[str, Json] | Json) -> Json:
@@ -63,7 +63,7 @@ def batches(texts: list[str]) -> Iterator[list[str]]:
     batch: list[str] = []
     size = 0
     for text in texts:
-        if batch and (len(batch) >= BATCH or size + len(text) > _BATCH_CHARACTERS):
+        if batch and (len(batch) >= BATCH or size + len(text) > MOST_CHARACTERS):
             yield batch
             batch, size = [], 0
         batch.append(text)

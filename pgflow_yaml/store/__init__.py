@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from pgflow_yaml.model import Definition, Json
     from pgflow_yaml.store.connection import JoinedConnection
 
-__all__ = ["Ear", "Refused", "Store", "TurnReply", "WakeUpsUnsupported", "mask"]
+__all__ = ["MOST_CHARACTERS", "Ear", "Refused", "Store", "TurnReply", "WakeUpsUnsupported", "mask"]
+
+MOST_CHARACTERS = 8_000_000
+"""What one statement should carry at most, unless a single value is longer."""
 
 
 class TurnReply(TypedDict):

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from pgflow_yaml.calls import Handlers, Secrets
 from pgflow_yaml.failpoints import failpoint
-from pgflow_yaml.store import Refused, Store
+from pgflow_yaml.store import MOST_CHARACTERS, Refused, Store
 from pgflow_yaml.worker.exchange import Exchange
 from pgflow_yaml.worker.heartbeat import Closed, Heartbeat, Leases, Watch
 from pgflow_yaml.worker.listener import Listener
@@ -36,7 +36,6 @@ CONCURRENCY = 8
 _STATEMENT_SECONDS = 45.0  # the database ends a statement after 30; then it does not answer at all
 _LAST_WORDS_SECONDS = 2.0
 _TRANSIT_SECONDS = 0.5  # longer than a task is ever on its way between two threads
-_BATCH_CHARACTERS = 8_000_000
 
 
 class Worker:
@@ -202,7 +201,7 @@ class Worker:
         count = size = 0
         for task in self._pending:
             size += len(task.outcome.output) if task.outcome else 0
-            if count and size > _BATCH_CHARACTERS:
+            if count and size > MOST_CHARACTERS:
                 break
             count += 1
         results, self._pending = self._pending[:count], self._pending[count:]

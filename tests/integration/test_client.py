@@ -134,6 +134,16 @@ def test_many_runs_start_in_the_order_of_their_inputs(
     assert works.client.start_many("many", []) == []
 
 
+def test_long_inputs_start_in_more_statements() -> None:
+    """In order, as many as fit; one that is too long for any goes alone; none are one statement."""
+    long, short, too_long = "x" * 5_000_000, "x", "x" * 9_000_000
+
+    found = list(given.batches([long, short, long, too_long, short]))
+
+    assert found == [[long, short], [long], [too_long], [short]]
+    assert list(given.batches([])) == [[]]
+
+
 def test_one_wrong_input_among_many_starts_none(works: Works) -> None:
     """The problem says which one it is, also where only the client looks."""
     works.deploy(
