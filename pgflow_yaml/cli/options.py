@@ -43,7 +43,12 @@ class Options:
             return False
         if os.environ.get("FORCE_COLOR"):
             return True
-        return stream.isatty() and os.environ.get("TERM") not in {"dumb", "unknown"}
+        return is_screen(stream)
+
+
+def is_screen(stream: IO[str]) -> bool:
+    """Tell whether a stream is a terminal that understands more than text."""
+    return stream.isatty() and os.environ.get("TERM") not in {"dumb", "unknown"}
 
 
 class Command(click.Command):

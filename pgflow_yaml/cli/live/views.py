@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
+from pgflow_yaml.cli.options import is_screen
 from pgflow_yaml.cli.text import cells, moment
 
 from .events import changes, line
@@ -36,13 +36,9 @@ def view_for(options: Options, out: IO[str], *, hint: str) -> View:
         return json_lines(out)
     if options.quiet:
         return silence()
-    if _is_screen(sys.stderr) and out.isatty():
+    if is_screen(sys.stderr) and out.isatty():
         return picture(options, hint)
     return plain_lines()
-
-
-def _is_screen(stream: IO[str]) -> bool:
-    return stream.isatty() and os.environ.get("TERM") not in {"dumb", "unknown"}
 
 
 @contextmanager
