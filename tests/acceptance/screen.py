@@ -10,7 +10,7 @@ import re
 import struct
 import subprocess
 import termios
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from tests.acceptance.shell import COMMAND
 
@@ -53,7 +53,11 @@ class Screen:
             continue
         return self.process.wait(10)
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        """Use it for a block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
         """End the command if it still runs."""
         if self.process.poll() is None:
             self.process.kill()

@@ -76,11 +76,8 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
 @pytest.mark.parametrize("name", CALLS)
 def test_nothing_is_wider_than_the_terminal(shell: Shell, name: str, width: int) -> None:
     """So no line is broken in the middle of a word."""
-    screen = Screen(shell, *CALLS[name], width=width)
-    try:
+    with Screen(shell, *CALLS[name], width=width) as screen:
         assert screen.to_the_end() == 0
-    finally:
-        screen.close()
 
     lines = [line for line in screen.lines if line.strip()]
     assert lines
@@ -89,11 +86,8 @@ def test_nothing_is_wider_than_the_terminal(shell: Shell, name: str, width: int)
 
 def test_a_long_change_is_laid_below_each_other(shell: Shell) -> None:
     """What it was, what it is; where there is room, on one line."""
-    narrow = Screen(shell, *CALLS["diff"], width=60)
-    try:
+    with Screen(shell, *CALLS["diff"], width=60) as narrow:
         narrow.to_the_end()
-    finally:
-        narrow.close()
 
     lines = [line.rstrip() for line in narrow.lines]
     at = lines.index("  ~ step charge_the_credit_card: with.amount")
@@ -113,11 +107,8 @@ def test_versions_fit_on_the_terminal(tmp_path: Path, database: str, width: int)
     for command in (["add", "."], [*identity, "commit", "--quiet", "--message=order"]):
         subprocess.run(["git", "-C", str(tmp_path), *command], check=True)
     shell("compile", "order.yaml")
-    screen = Screen(shell, "versions", "order", width=width)
-    try:
+    with Screen(shell, "versions", "order", width=width) as screen:
         assert screen.to_the_end() == 0
-    finally:
-        screen.close()
 
     head, row = (line for line in screen.lines if line.strip())
     assert max(cells(head), cells(row)) <= width
@@ -129,14 +120,11 @@ def test_watching_clears_a_terminal_and_ends_with_ctrl_c(tmp_path: Path) -> None
     """The frame of the last save stands alone on the screen; exit 130."""
     shell = Shell(tmp_path)
     shell.write("good.yaml", "flow: good\nsteps:\n  a: {handler: tasks.work}\n")
-    screen = Screen(shell, "validate", "--watch", "good.yaml", width=80)
-    try:
+    with Screen(shell, "validate", "--watch", "good.yaml", width=80) as screen:
         eventually(lambda: screen.read() and "waiting for a change" in screen.raw)
         assert screen.raw.startswith("\x1b[2J\x1b[H")
         screen.process.send_signal(signal.SIGINT)
         assert screen.to_the_end() == 130
-    finally:
-        screen.close()
 
 
 def test_mistakes_on_a_terminal_end_with_how_to_learn_more(tmp_path: Path) -> None:
@@ -146,11 +134,8 @@ def test_mistakes_on_a_terminal_end_with_how_to_learn_more(tmp_path: Path) -> No
         "bad.yaml",
         "flow: bad\nsteps:\n  a: {handler: m.f, with: {v: 3.10}}\n  b: {handlr: m.f}\n",
     )
-    screen = Screen(shell, "validate", "bad.yaml", width=80)
-    try:
+    with Screen(shell, "validate", "bad.yaml", width=80) as screen:
         assert screen.to_the_end() == 1
-    finally:
-        screen.close()
 
     last = [line.strip() for line in screen.lines if line.strip()][-1]
     assert last == "1 error and 1 warning in 1 file · pgflow-yaml explain PF102"

@@ -14,7 +14,6 @@ from tests.acceptance.shell import Shell
 from tests.fixtures.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 HANDLERS = """
@@ -47,106 +46,89 @@ def shell(tmp_path: Path, database: str) -> Shell:
     return shell
 
 
-@pytest.fixture
-def screens() -> Iterator[list[Screen]]:
-    """Screens that are closed at the end of the test."""
-    opened: list[Screen] = []
-    yield opened
-    for screen in opened:
-        screen.close()
-
-
 @pytest.mark.parametrize("width", [60, 80, 120])
-def test_a_run_is_a_picture_that_fits(shell: Shell, screens: list[Screen], width: int) -> None:
+def test_a_run_is_a_picture_that_fits(shell: Shell, width: int) -> None:
     """It is redrawn in place, never wider than the terminal; the last frame and the end stay."""
-    screen = Screen(shell, "run", "f.yaml", width=width)
-    screens.append(screen)
+    with Screen(shell, "run", "f.yaml", width=width) as screen:
+        assert screen.to_the_end() == 1
 
-    assert screen.to_the_end() == 1
+        drawn = screen.lines[
+            : next(n for n, line in enumerate(screen.lines) if "failed after" in line)
+        ]
+        pictured = [line for line in drawn if re.match(r" [✓✗○⊘■↻⠁-⣿├╰│━─]", line)]
+        assert pictured
+        assert max(map(cells, pictured)) <= width
+        assert screen.raw.count("\x1b[1A") > 5
+        last = "\n".join(screen.lines[-30:])
+        assert "✓ slow" in last
+        assert "40 items" in last
+        assert "✗ fail" in last
+        assert "⊘ never" in last
+        assert 'step "fail" failed, 2 of 2 attempts' in last
+        assert "longer than sixty columns, which is all that a screen may have" in last
 
-    drawn = screen.lines[: next(n for n, line in enumerate(screen.lines) if "failed after" in line)]
-    pictured = [line for line in drawn if re.match(r" [✓✗○⊘■↻⠁-⣿├╰│━─]", line)]
-    assert pictured
-    assert max(map(cells, pictured)) <= width
-    assert screen.raw.count("\x1b[1A") > 5
-    last = "\n".join(screen.lines[-30:])
-    assert "✓ slow" in last
-    assert "40 items" in last
-    assert "✗ fail" in last
-    assert "⊘ never" in last
-    assert 'step "fail" failed, 2 of 2 attempts' in last
-    assert "longer than sixty columns, which is all that a screen may have" in last
 
-
-def test_what_a_handler_prints_stands_above_the_picture(
-    shell: Shell, screens: list[Screen]
-) -> None:
+def test_what_a_handler_prints_stands_above_the_picture(shell: Shell) -> None:
     """The line is whole, and not drawn over."""
-    screen = Screen(shell, "run", "f.yaml", width=80)
-    screens.append(screen)
-    screen.to_the_end()
+    with Screen(shell, "run", "f.yaml", width=80) as screen:
+        screen.to_the_end()
 
-    assert any(line.strip() == "a line from a handler" for line in screen.lines)
+        assert any(line.strip() == "a line from a handler" for line in screen.lines)
 
 
-def test_ctrl_c_in_watch_leaves_the_run_alone(shell: Shell, screens: list[Screen]) -> None:
+def test_ctrl_c_in_watch_leaves_the_run_alone(shell: Shell) -> None:
     """Exit 130, the cursor is back, and the command to go on with is named."""
     shell.write("w.yaml", "flow: w\nsteps: {a: {handler: tasks.wait}}\n")
     run_id = shell("run", "--detach", "w.yaml").out.strip()
-    screen = Screen(shell, "watch", run_id, width=80)
-    screens.append(screen)
-    eventually(lambda: screen.read() and "Ctrl-C stops following" in screen.raw)
+    with Screen(shell, "watch", run_id, width=80) as screen:
+        eventually(lambda: screen.read() and "Ctrl-C stops following" in screen.raw)
 
-    screen.process.send_signal(signal.SIGINT)
+        screen.process.send_signal(signal.SIGINT)
 
-    assert screen.to_the_end() == 130
-    assert f"run goes on: pgflow-yaml watch {run_id[:8]}" in screen.raw
-    assert screen.raw.count("\x1b[?25l") == screen.raw.count("\x1b[?25h")
-    assert "Traceback" not in screen.raw
-    assert shell("runs", "--json").json[0]["status"] == "started"
+        assert screen.to_the_end() == 130
+        assert f"run goes on: pgflow-yaml watch {run_id[:8]}" in screen.raw
+        assert screen.raw.count("\x1b[?25l") == screen.raw.count("\x1b[?25h")
+        assert "Traceback" not in screen.raw
+        assert shell("runs", "--json").json[0]["status"] == "started"
 
 
-def test_no_colour_is_a_picture_without_colour(shell: Shell, screens: list[Screen]) -> None:
+def test_no_colour_is_a_picture_without_colour(shell: Shell) -> None:
     """NO_COLOR keeps the redrawing and leaves out the paint."""
     plain = Shell(shell.folder, shell.database, {"NO_COLOR": "1"})
-    screen = Screen(plain, "run", "f.yaml", width=80)
-    screens.append(screen)
-    screen.to_the_end()
+    with Screen(plain, "run", "f.yaml", width=80) as screen:
+        screen.to_the_end()
 
-    assert "\x1b[1A" in screen.raw
-    assert not re.search(r"\x1b\[[0-9;]*3[0-7]m", screen.raw)
+        assert "\x1b[1A" in screen.raw
+        assert not re.search(r"\x1b\[[0-9;]*3[0-7]m", screen.raw)
 
 
-def test_a_dumb_terminal_gets_lines(shell: Shell, screens: list[Screen]) -> None:
+def test_a_dumb_terminal_gets_lines(shell: Shell) -> None:
     """TERM=dumb cannot move the cursor: lines as for a pipe."""
-    screen = Screen(shell, "run", "f.yaml", width=80, term="dumb")
-    screens.append(screen)
-    screen.to_the_end()
+    with Screen(shell, "run", "f.yaml", width=80, term="dumb") as screen:
+        screen.to_the_end()
 
-    assert "\x1b" not in screen.raw
-    assert "attempt 1 of 2 failed" in screen.raw
+        assert "\x1b" not in screen.raw
+        assert "attempt 1 of 2 failed" in screen.raw
 
 
-def test_lists_fit_the_terminal(shell: Shell, screens: list[Screen]) -> None:
+def test_lists_fit_the_terminal(shell: Shell) -> None:
     """Tables are cut at the flexible columns and say how long ago."""
     shell("run", "f.yaml", expect=1)
-    screen = Screen(shell, "runs", width=60)
-    screens.append(screen)
-    screen.to_the_end()
+    with Screen(shell, "runs", width=60) as screen:
+        screen.to_the_end()
 
-    assert max(map(cells, screen.lines)) <= 60
-    assert " ago" in screen.raw
+        assert max(map(cells, screen.lines)) <= 60
+        assert " ago" in screen.raw
 
 
-def test_a_sentence_is_broken_between_words(shell: Shell, screens: list[Screen]) -> None:
+def test_a_sentence_is_broken_between_words(shell: Shell) -> None:
     """The terminal itself would cut the command that the sentence names; a pipe gets one line."""
-    screen = Screen(shell, "versions", "no_such_flow_in_here", width=60)
-    screens.append(screen)
-    screen.to_the_end()
+    with Screen(shell, "versions", "no_such_flow_in_here", width=60) as screen:
+        screen.to_the_end()
 
-    assert max(map(cells, screen.lines)) <= 60
-    assert len([line for line in screen.lines if line]) > 1
-    assert shell("versions", "no_such_flow_in_here", expect=2).err.count("\n") == 1
+        assert max(map(cells, screen.lines)) <= 60
+        assert len([line for line in screen.lines if line]) > 1
+        assert shell("versions", "no_such_flow_in_here", expect=2).err.count("\n") == 1
 
 
 RELEASE = """flow: release
@@ -166,38 +148,37 @@ steps: {go_live: {wait: {event: go}}}
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
-def test_a_person_reads_what_to_type_and_types_it(
-    shell: Shell, screens: list[Screen], width: int
-) -> None:
+def test_a_person_reads_what_to_type_and_types_it(shell: Shell, width: int) -> None:
     """The commands of a run and its children stand whole on the screen, and end the waits.
 
     One that is too long for a line goes on in the next, as a shell would take it.
     """
     shell.write("release.yaml", RELEASE)
     shell.write("region.yaml", REGION)
-    screen = Screen(shell, "run", "release.yaml", "region.yaml", width=width)
-    screens.append(screen)
-    typed: set[str] = set()
+    with Screen(shell, "run", "release.yaml", "region.yaml", width=width) as screen:
+        typed: set[str] = set()
 
-    def all_typed() -> bool:
-        screen.read()
-        for command in re.findall(
-            r"pgflow-yaml ((?:approve|send) \w{8} (?:\\\n\W*)?\w+)\s*$",
-            "\n".join(line.rstrip() for line in screen.lines[:-1] if line.strip()),
-            re.MULTILINE,
-        ):
-            if command not in typed:
-                typed.add(command)
-                shell(*re.findall(r"\w+", command))
-        return len(typed) == 4
+        def all_typed() -> bool:
+            screen.read()
+            for command in re.findall(
+                r"pgflow-yaml ((?:approve|send) \w{8} (?:\\\n\W*)?\w+)\s*$",
+                "\n".join(line.rstrip() for line in screen.lines[:-1] if line.strip()),
+                re.MULTILINE,
+            ):
+                if command not in typed:
+                    typed.add(command)
+                    shell(*re.findall(r"\w+", command))
+            return len(typed) == 4
 
-    eventually(all_typed, seconds=40)
-    code = screen.to_the_end()
+        eventually(all_typed, seconds=40)
+        code = screen.to_the_end()
 
-    picture = screen.lines[: next(n for n, line in enumerate(screen.lines) if "completed;" in line)]
-    drawn = [line for line in picture if re.match(r" [✓✗○⊘■↻⏸⠁-⣿├╰│━─]", line)]
-    assert [line for line in drawn if cells(line) > width] == []
-    assert code == 0
-    assert "handled by mend" in "\n".join(screen.lines)
-    assert " finally" in screen.lines
-    assert 'the failure of "broken" was handled by mend' in "\n".join(screen.lines)
+        picture = screen.lines[
+            : next(n for n, line in enumerate(screen.lines) if "completed;" in line)
+        ]
+        drawn = [line for line in picture if re.match(r" [✓✗○⊘■↻⏸⠁-⣿├╰│━─]", line)]
+        assert [line for line in drawn if cells(line) > width] == []
+        assert code == 0
+        assert "handled by mend" in "\n".join(screen.lines)
+        assert " finally" in screen.lines
+        assert 'the failure of "broken" was handled by mend' in "\n".join(screen.lines)
