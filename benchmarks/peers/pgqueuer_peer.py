@@ -59,6 +59,7 @@ class Peer(QueuePeer):
 
     async def _work(self, router: Router) -> None:
         worker = asyncio.create_task(self._queue.run(batch_size=BATCH))
+        # A look now and then is enough: the router has stamped the end. Also over: a dead worker.
         while not router.done.is_set() and not worker.done():
             await asyncio.sleep(0.005)
         self._queue.shutdown.set()

@@ -58,6 +58,7 @@ class Peer(QueuePeer):
     async def _work(self, router: Router) -> None:
         run = self._app.run_worker_async(concurrency=CONCURRENCY, install_signal_handlers=False)
         worker = asyncio.create_task(run)
+        # A look now and then is enough: the router has stamped the end. Also over: a dead worker.
         while not router.done.is_set() and not worker.done():
             await asyncio.sleep(0.005)
         worker.cancel()
