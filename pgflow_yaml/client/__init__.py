@@ -298,9 +298,15 @@ class Client:
         status: str | None = None,
         since: float | None = None,
         limit: int = 20,
+        labels: Mapping[str, str] | None = None,
     ) -> list[dict[str, Any]]:
-        """Runs, newest first; `since`: only those created in the last so many seconds."""
-        return self._store.list_runs(flow=flow, status=status, since=since, limit=limit)
+        """Runs, newest first.
+
+        `since`: only those created in the last so many seconds; `labels`: that have all of these.
+        """
+        return self._store.list_runs(
+            flow=flow, status=status, since=since, limit=limit, labels=labels
+        )
 
     def find_run(self, text: str) -> list[str]:
         """The ids of the runs that a text may mean: an id, its beginning, a key, or `last`."""

@@ -52,7 +52,7 @@ FORMULAS = {
     "PF215": Explanation(
         title="an unknown or incomplete path",
         text="A step has `output`, `status`, `skip_reason`, `error` and `errors`. A run has `id`, "
-        "`flow`, `version`, `started_at`, `scheduled_at`, `labels` and `parent`, and in `finally` "
+        "`flow`, `version`, `started_at`, `labels` and `parent`, and in `finally` "
         "also `status`, `failed`, `unhandled` and `skipped`. An error has `type` and `message`, "
         "that of a step also `attempts`.",
         bad="steps:\n  a: {handler: app.a}\n"

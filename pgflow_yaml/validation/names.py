@@ -30,7 +30,7 @@ _HOME: dict[str, Place] = {
     "error": "retry.if",
     "attempt": "retry.if",
 }
-_RUN = ("id", "flow", "version", "started_at", "scheduled_at", "labels", "parent")
+_RUN = ("id", "flow", "version", "started_at", "labels", "parent")
 _RUN_AT_ITS_END = ("status", "failed", "unhandled", "skipped")
 _PARENT = ("id", "step", "index")
 _ERROR = ("type", "message", "attempts")
@@ -107,6 +107,9 @@ class Scope:
             message = f"`run.{rest[0]}` is only known in `finally`"
             fix = "read steps.NAME.status of an ancestor, or move this under `finally`"
             return Problem("PF230", 2, message, fix)
+        if rest[0] == "scheduled_at":
+            fix = "there are no schedules; give the time as a field of the input"
+            return Problem("PF110", 2, "`run.scheduled_at` is not supported yet", fix)
         if rest[0] not in _RUN:
             known = (*_RUN, *_RUN_AT_ITS_END) if self.final else _RUN
             return _no_key("a run", rest[0], known, words=2)

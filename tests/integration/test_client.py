@@ -176,3 +176,16 @@ def test_starting_many_joins_the_callers_transaction(works: Works) -> None:
         mine.rollback()
 
     assert works.client.list_runs() == []
+
+
+def test_runs_are_found_by_their_labels(works: Works) -> None:
+    """Those that have all of the labels asked for."""
+    works.deploy("flow: idle\nlabels: {team: ml}\nsteps:\n  go: {handler: shop.go}\n")
+    works.client.start("idle")
+    urgent = works.client.start("idle", labels={"urgent": "yes"}).id
+
+    found = works.client.list_runs(labels={"team": "ml", "urgent": "yes"})
+
+    assert [run["id"] for run in found] == [urgent]
+    assert len(works.client.list_runs(labels={"team": "ml"})) == 2
+    assert works.client.list_runs(labels={"team": "web"}) == []
