@@ -18,14 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from pgflow_yaml import Client, load, migrate
+from pgflow_yaml import Client, load
+from pgflow_yaml.database import migrate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from server import Server
 
-    from pgflow_yaml.model import Definition
+    from pgflow_yaml.language.model import Definition
 
 HANDLERS = '''
 """What the measured flows call: as little as can be."""

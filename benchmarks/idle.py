@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 
 from targets import Target
 
-from pgflow_yaml import Client, load, migrate
+from pgflow_yaml import Client, load
+from pgflow_yaml.database import migrate
 
 if TYPE_CHECKING:
     from server import Server

@@ -19,7 +19,7 @@ import pgmq
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from pgflow_yaml import local
+from pgflow_yaml.database import embedded
 
 if TYPE_CHECKING:
     from environments import Entry
@@ -60,7 +60,7 @@ class Server:
         """Start it, with no other benchmark in this folder."""
         folder.mkdir(parents=True, exist_ok=True)
         self._alone = alone(folder)
-        self._server = local.server(folder)
+        self._server = embedded.open_server(folder)
         self._admin = psycopg.connect(self._server.conninfo("postgres"), autocommit=True)
         self._pgmq = (Path(pgmq.__file__).parent / "sql" / "pgmq.sql").read_text()
         self._count = 0

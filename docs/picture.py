@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from pgflow_yaml import Client, Worker, load, local, migrate
+from pgflow_yaml import Client, Worker, load
 from pgflow_yaml.cli.live.frame import render_run
 from pgflow_yaml.cli.live.symbols import Frame
-from pgflow_yaml.cli.text import moment
+from pgflow_yaml.database import embedded, migrate
+from pgflow_yaml.text import moment
 
 if TYPE_CHECKING:
     from pgflow_yaml.cli.live.snapshot import Snapshot
@@ -34,10 +35,10 @@ SHARE = 0.6
 def main() -> None:
     """Run the census on a server of its own and keep one frame of it."""
     with tempfile.TemporaryDirectory() as folder:
-        with local.server(Path(folder)) as server:
+        with embedded.open_server(Path(folder)) as server:
             migrate.apply(server.conninfo())
             snapshot = take(server.conninfo(), out=folder)
-        local.discard(Path(folder))
+        embedded.discard(Path(folder))
     (DOCS / "census.svg").write_text(draw(snapshot), encoding="utf-8")
 
 

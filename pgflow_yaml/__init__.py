@@ -8,10 +8,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pgflow_yaml.calls.context import Context
     from pgflow_yaml.client import Client, Run, StepState
-    from pgflow_yaml.compiler import compile_flow
-    from pgflow_yaml.differences import Change, diff
     from pgflow_yaml.errors import (
         Diagnostic,
         InvalidFlow,
@@ -25,9 +22,12 @@ if TYPE_CHECKING:
         SchemaMismatch,
         Unavailable,
     )
-    from pgflow_yaml.model import Definition
-    from pgflow_yaml.project import check, load
+    from pgflow_yaml.language.compiler import compile_flow
+    from pgflow_yaml.language.differences import Change, diff
+    from pgflow_yaml.language.model import Definition
+    from pgflow_yaml.project.files import check, load
     from pgflow_yaml.worker import Worker
+    from pgflow_yaml.worker.calls.context import Context
 
 __all__ = [
     "Change",
@@ -55,17 +55,17 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Change": "differences",
+    "Change": "language.differences",
     "Client": "client",
-    "Context": "calls.context",
-    "Definition": "model",
+    "Context": "worker.calls.context",
+    "Definition": "language.model",
     "Run": "client",
     "StepState": "client",
     "Worker": "worker",
-    "check": "project",
-    "compile_flow": "compiler",
-    "diff": "differences",
-    "load": "project",
+    "check": "project.files",
+    "compile_flow": "language.compiler",
+    "diff": "language.differences",
+    "load": "project.files",
 }
 
 

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from pgflow_yaml.model import Json
-
 # S-18: whole escape sequences first, or their visible remains would be left behind.
 _ESCAPES = re.compile(
     r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\|$)|(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b[ -/]*[0-~]"
@@ -116,12 +114,12 @@ def labels_text(labels: Mapping[str, str] | None) -> str:
     return one_line(", ".join(f"{name}={value}" for name, value in (labels or {}).items()))
 
 
-def compact(value: Json) -> str:
+def compact(value: object) -> str:
     """Write a JSON value on one line, cleaned for a terminal."""
     return one_line(json.dumps(value, ensure_ascii=False))
 
 
-def layout(value: Json, indent: int = 0) -> str:
+def layout(value: object, indent: int = 0) -> str:
     """Write a JSON value as people do: on one line what fits there, the rest below each other."""
     short = json.dumps(value, ensure_ascii=False)
     if len(short) + indent <= LINE or not isinstance(value, dict | list) or not value:

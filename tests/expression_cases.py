@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from pgflow_yaml.expressions.values import json_text
+from pgflow_yaml.language.expressions.values import json_text
 from tests.expression_error_cases import ERROR_CASES
 from tests.expression_function_cases import FUNCTION_CASES
 

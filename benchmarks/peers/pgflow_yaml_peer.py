@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 from common import BasePeer, Result, hop_p50, total_tasks
 
-from pgflow_yaml import Client, Worker, load, migrate
+from pgflow_yaml import Client, Worker, load
+from pgflow_yaml.database import migrate
 
 if TYPE_CHECKING:
-    from pgflow_yaml.model import Json
+    from pgflow_yaml.language.model import Json
 
 HERE = Path(__file__).resolve()
 PREFIX = f"{HERE.stem}.Calls"

@@ -1,4 +1,4 @@
--- JSON values as expressions see them: kinds, truth, equality, text. As pgflow_yaml/expressions/values.py.
+-- JSON values as expressions see them: kinds, truth, equality, text. As pgflow_yaml/language/expressions/values.py.
 --
 -- There is one kind of number: an integer when it has no fraction, exact; else an IEEE double. So a number with a
 -- scale passes through float8 first, as it does when Python reads it.

@@ -1,4 +1,4 @@
--- What the operators of an expression do with values. As pgflow_yaml/expressions/operators.py.
+-- What the operators of an expression do with values. As pgflow_yaml/language/expressions/operators.py.
 
 -- Order two numbers or two texts (by code point); null is neither above nor below.
 create or replace function pgflow.expression_compare(p_symbol text, p_a jsonb, p_b jsonb) returns boolean

@@ -1,4 +1,4 @@
--- The functions of the expression language. As pgflow_yaml/expressions/functions.py, with the same table of signatures.
+-- The functions of the expression language. As pgflow_yaml/language/expressions/functions.py, with the same table of signatures.
 
 -- Call a function by its name, after checking the number and the kinds of its arguments.
 create or replace function pgflow.expression_call(p_name text, p_args jsonb[]) returns jsonb

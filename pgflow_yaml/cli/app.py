@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pgflow_yaml.suggestions import did_you_mean
+from pgflow_yaml.language.suggestions import did_you_mean
 
 from .failures import BROKEN_PIPE, INTERRUPTED, report
 from .options import Options, global_options, version_option

@@ -8,20 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pgflow_yaml import git, project
-from pgflow_yaml.differences import Change, diff
-from pgflow_yaml.model import Definition
+from pgflow_yaml.language.differences import Change, diff
+from pgflow_yaml.language.model import Definition
+from pgflow_yaml.project import files, git
+from pgflow_yaml.text import cells, one_line, plural, wrapped
 
 from . import lookup
 from .flow_files.deploying import require_valid
 from .flow_files.loading import Loaded, is_file, load
 from .output import write_lines
-from .text import cells, one_line, plural, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from pgflow_yaml.store import Store
+    from pgflow_yaml.database.store import Store
 
     from .options import Options
 
@@ -180,10 +180,10 @@ def _comparison(old: Definition, new: Definition, names: tuple[str, str]) -> Com
 
 
 def _compiled(content: bytes, name: str, options: Options) -> Definition:
-    from pgflow_yaml.compiler import compile_flow
-    from pgflow_yaml.validation import check
+    from pgflow_yaml.language.compiler import compile_flow
+    from pgflow_yaml.language.validation import check
 
-    checked = check(content, file=name, schema=project.schema())
+    checked = check(content, file=name, schema=files.schema())
     flow = checked.flow
     loaded = Loaded(
         file=name,

@@ -14,7 +14,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pgflow_yaml.store import Store
+    from pgflow_yaml.database.store import Store
 
     from .options import Options
 
@@ -32,13 +32,13 @@ class Database:
 
     def store(self) -> Store:
         """Make a connection; a dead embedded server is started again by whoever notices."""
-        from pgflow_yaml.store import Store
+        from pgflow_yaml.database.store import Store
 
         return Store(self.conninfo, on_lost=self.revive)
 
     def patient_store(self) -> Store:
         """Make a connection for following a run: it waits for a database that went away (F4)."""
-        from pgflow_yaml.store import Store
+        from pgflow_yaml.database.store import Store
 
         return Store(self.conninfo, on_lost=self.revive, patience=None)
 
@@ -49,7 +49,7 @@ def database(options: Options, *, checked: bool = True) -> Iterator[Database]:
 
     A real database is never migrated by surprise: `checked` only looks (R-13).
     """
-    from pgflow_yaml import migrate
+    from pgflow_yaml.database import migrate
 
     from .logs import set_up_logs
 
@@ -60,9 +60,9 @@ def database(options: Options, *, checked: bool = True) -> Iterator[Database]:
             migrate.check(named)
         yield Database(conninfo=named, embedded=False)
         return
-    from pgflow_yaml import local
+    from pgflow_yaml.database import embedded
 
-    with local.server(project_dir()) as server:
+    with embedded.open_server(project_dir()) as server:
         conninfo = server.conninfo()
         options.note("database: embedded PostgreSQL of this project")
         if checked:

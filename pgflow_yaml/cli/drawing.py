@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pgflow_yaml.errors import Unavailable
-from pgflow_yaml.graph.drawing import Drawing, Edge, Node, of_definition, with_statuses
-from pgflow_yaml.graph.folding import fold
-from pgflow_yaml.graph.text import Pen, render
+from pgflow_yaml.language.graph.drawing import Drawing, Edge, Node, of_definition, with_statuses
+from pgflow_yaml.language.graph.folding import fold
+from pgflow_yaml.language.graph.text import Pen, render
 
 from . import comparing, lookup
 from .live.step_details import is_wide
@@ -107,10 +107,10 @@ def write(drawing: Drawing, form: str, options: Options) -> None:
 def as_text(drawing: Drawing, form: str) -> str:
     """Write the picture as the text of a file."""
     if form == "svg":
-        from pgflow_yaml.graph.svg import svg
+        from pgflow_yaml.language.graph.svg import svg
 
         return svg(drawing)
-    from pgflow_yaml.graph import formats
+    from pgflow_yaml.language.graph import formats
 
     if form == "text":
         lines = render(drawing, width=_PIPE_WIDTH, pen=_pen(look_for("utf-8")))

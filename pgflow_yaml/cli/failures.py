@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pgflow_yaml import errors
-from pgflow_yaml.suggestions import did_you_mean
-
-from .text import clean, one_line
+from pgflow_yaml.language.suggestions import did_you_mean
+from pgflow_yaml.text import clean, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -94,7 +93,7 @@ def _masked(text: str) -> str:
     """Hide passwords (S-12); where no driver was loaded there was nothing that knows one."""
     if "psycopg" not in sys.modules:
         return text
-    from pgflow_yaml.store import mask
+    from pgflow_yaml.database.store import mask
 
     return mask(text)
 

@@ -8,7 +8,7 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from .text import one_line
+from pgflow_yaml.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from pgflow_yaml.errors import NotFound
-from pgflow_yaml.suggestions import did_you_mean
+from pgflow_yaml.language.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pgflow_yaml.store import Store
+    from pgflow_yaml.database.store import Store
 
     from .live.snapshot import Snapshot, StepShape
 

@@ -197,7 +197,7 @@ def version_option() -> click.Option:
 
 def seconds(text: str, option: str) -> float:
     """Read a duration as in flow files: a number of seconds, or `500ms`, `30m`, `2h`, `7d`."""
-    from pgflow_yaml.durations import milliseconds
+    from pgflow_yaml.language.durations import milliseconds
 
     given = text.strip()
     found = milliseconds(given if given[-1:].isalpha() else f"{given}s")

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 import click
 
-from .text import cells, fit, moment, one_line, roughly, utc
+from pgflow_yaml.text import cells, fit, moment, one_line, roughly, utc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

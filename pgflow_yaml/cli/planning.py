@@ -7,18 +7,18 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pgflow_yaml import durations
 from pgflow_yaml.errors import SchemaMismatch, Unavailable
+from pgflow_yaml.language import durations
+from pgflow_yaml.text import cells, one_line, plural, wrapped
 
 from . import comparing
 from .output import write_lines
-from .text import cells, one_line, plural, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pgflow_yaml.model import Definition
-    from pgflow_yaml.plan import Plan, PlannedStep
+    from pgflow_yaml.language.model import Definition
+    from pgflow_yaml.language.plan import Plan, PlannedStep
 
     from .comparing import Comparison
     from .options import Options
@@ -39,11 +39,11 @@ class Deploying:
 
 def deploying(definition: Definition, file: str, options: Options) -> Deploying:
     """Compare with the active version, if a database can be reached; none is started anew."""
-    from pgflow_yaml import embedded
+    from pgflow_yaml.database.embedded import files
 
     from .database import database, named_database, project_dir
 
-    if named_database(options) is None and not embedded.has_data(project_dir()):
+    if named_database(options) is None and not files.has_data(project_dir()):
         return Deploying(found=None, reason="this project has no database yet")
     try:
         with database(options) as place, place.store() as store:

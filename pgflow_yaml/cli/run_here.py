@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from pgflow_yaml.project import Settings
-    from pgflow_yaml.store import Store
+    from pgflow_yaml.database.store import Store
+    from pgflow_yaml.project.settings import Settings
     from pgflow_yaml.worker import Worker
 
     from .database import Database
@@ -153,7 +153,7 @@ def _deploy(store: Store, loaded: Sequence[Loaded], *, place: Database, options:
         options.note(said(deploy(store, definition, file=file, activate=activate)))
     first = loaded[0]
     assert first.definition is not None
-    from pgflow_yaml.validation.places import step_places
+    from pgflow_yaml.language.validation.places import step_places
 
     from .flow_files.diagnostics import error_frame
 

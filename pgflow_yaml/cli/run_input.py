@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pgflow_yaml.errors import Diagnostic, InvalidInput, Span
-from pgflow_yaml.inputs import from_pairs, problems_of
-from pgflow_yaml.json_text import NotJson, read_json
-from pgflow_yaml.positions import Lines
+from pgflow_yaml.language.inputs import from_pairs, problems_of
+from pgflow_yaml.language.json_text import NotJson, read_json
+from pgflow_yaml.language.positions import Lines
 
 from .failures import RefusedInput
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pgflow_yaml.model import Json
-    from pgflow_yaml.source import Document, Node
+    from pgflow_yaml.language.model import Json
+    from pgflow_yaml.language.source import Document, Node
 
     Spec = Mapping[str, Json] | None
 
@@ -63,7 +63,7 @@ def read_input(texts: Sequence[str], definition: Mapping[str, Any]) -> Json:
 
 def as_text(value: Json) -> str:
     """Write an input as JSON that PostgreSQL can store."""
-    from pgflow_yaml.calls import Unserialisable, to_json_text
+    from pgflow_yaml.worker.calls import Unserialisable, to_json_text
 
     try:
         return to_json_text(value)
@@ -143,7 +143,7 @@ def _in_pairs(path: str, pairs: Sequence[str], first: int, *, known: bool) -> Sp
 
 def _document(text: str) -> Document | None:
     """Read the JSON text once more, as YAML, which it is: that reader knows places."""
-    from pgflow_yaml.source import parse
+    from pgflow_yaml.language.source import parse
 
     document = parse(text)
     return document if document.root is not None else None
@@ -153,7 +153,7 @@ def _in_json(path: str, document: Document | None, *, known: bool) -> Span | Non
     """Find the value of a field, its name where that is wrong, or as far as the path leads."""
     if document is None or document.root is None:
         return None
-    from pgflow_yaml.source import MappingNode, SequenceNode
+    from pgflow_yaml.language.source import MappingNode, SequenceNode
 
     node: Node = document.root
     if not known and isinstance(node, MappingNode) and path in node.entries:

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .live.fates import fates
-from .live.step_details import Segment, is_wide, skip_words
-from .live.symbols import STYLES
-from .live.waits import action_words, answered, call_words, child_words, wait_words, waiting_for
-from .text import (
+from pgflow_yaml.text import (
     clean,
     duration,
     error_text,
@@ -20,11 +16,16 @@ from .text import (
     utc,
 )
 
+from .live.fates import fates
+from .live.step_details import Segment, is_wide, skip_words
+from .live.symbols import STYLES
+from .live.waits import action_words, answered, call_words, child_words, wait_words, waiting_for
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from pgflow_yaml.model import Json
+    from pgflow_yaml.language.model import Json
 
     from .live.fates import Fate
     from .live.snapshot import FailedAttempt, Snapshot, StepShape

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pgflow_yaml.testing.running import Player, find_tests, prepare
+from pgflow_yaml.text import duration, one_line, plural
 
 from .database import project_dir
 from .failures import BAD
@@ -26,7 +27,6 @@ from .live.symbols import look_for
 from .logs import set_up_logs
 from .output import write_file, write_json
 from .run_here import result_stream
-from .text import duration, one_line, plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pgflow_yaml.text import moment, one_line, plural, roughly
+
 from .live.snapshot import ENDED, SAID
 from .live.step_details import Segment, is_wide
 from .live.symbols import STYLES
 from .live.waits import ASKED, answer, call_words, child_words, wait_words
 from .show_page import tasks_words
-from .text import moment, one_line, plural, roughly
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,13 +8,13 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
-from pgflow_yaml.calls import masks
 from pgflow_yaml.errors import Unavailable
+from pgflow_yaml.worker.calls import masks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from pgflow_yaml.project import Settings
+    from pgflow_yaml.project.settings import Settings
     from pgflow_yaml.worker import Worker
 
     from .database import Database

@@ -8,16 +8,16 @@ from uuid import UUID
 
 from pgflow_yaml.client.given import as_json, batches, check_input, input_text, input_texts
 from pgflow_yaml.client.runs import Run, StepState, run_of
+from pgflow_yaml.database.store import Store
 from pgflow_yaml.errors import NotFound, PgflowError, RunCancelled, RunFailed, Unavailable
-from pgflow_yaml.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from pgflow_yaml.calls import SecretProvider
-    from pgflow_yaml.model import Definition, Json
-    from pgflow_yaml.store.connection import JoinedConnection
+    from pgflow_yaml.database.store.connection import JoinedConnection
+    from pgflow_yaml.language.model import Definition, Json
+    from pgflow_yaml.worker.calls import SecretProvider
 
 __all__ = ["Client", "Run", "StepState"]
 

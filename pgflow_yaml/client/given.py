@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pgflow_yaml.calls.boundary import Unserialisable, to_json_text
+from pgflow_yaml.database.store import MOST_CHARACTERS
 from pgflow_yaml.errors import InvalidInput
-from pgflow_yaml.inputs import problems_of
-from pgflow_yaml.store import MOST_CHARACTERS
+from pgflow_yaml.language.inputs import problems_of
+from pgflow_yaml.worker.calls.boundary import Unserialisable, to_json_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from pgflow_yaml.model import Json
+    from pgflow_yaml.language.model import Json
 
 BATCH = 1000
 """So many runs start in one commit at most."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pgflow_yaml.model import Json
+    from pgflow_yaml.language.model import Json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

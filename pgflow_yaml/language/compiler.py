@@ -6,8 +6,8 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
-from pgflow_yaml import graph
-from pgflow_yaml.model import Definition, Flow, Formula, Json, Percent, Retry, Step, Wait
+from pgflow_yaml.language import graph
+from pgflow_yaml.language.model import Definition, Flow, Formula, Json, Percent, Retry, Step, Wait
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import isfinite
 from typing import Any
 
-from pgflow_yaml.json_text import ChangedInReading, NotJson, read_json
-from pgflow_yaml.model import Json
-from pgflow_yaml.suggestions import did_you_mean
+from pgflow_yaml.language.json_text import ChangedInReading, NotJson, read_json
+from pgflow_yaml.language.model import Json
+from pgflow_yaml.language.suggestions import did_you_mean
 
 Spec = Mapping[str, Json]
 """The `input` of a flow: the JSON Schema of each field by name."""

@@ -10,16 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from pgflow_yaml.expressions import ExpressionError, evaluate, write_expression
-from pgflow_yaml.expressions.values import kind
-from pgflow_yaml.graph import as_listed, levels
-from pgflow_yaml.inputs import apply_defaults_and_check
-from pgflow_yaml.model import SECTIONS
+from pgflow_yaml.language.expressions import ExpressionError, evaluate, write_expression
+from pgflow_yaml.language.expressions.values import kind
+from pgflow_yaml.language.graph import as_listed, levels
+from pgflow_yaml.language.inputs import apply_defaults_and_check
+from pgflow_yaml.language.model import SECTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from pgflow_yaml.model import Definition, Json
+    from pgflow_yaml.language.model import Definition, Json
 
 Outcome = Literal["runs", "skipped", "fails", "open", "on_failure"]
 End = Literal["completed", "unmet", "upstream", "failed"]

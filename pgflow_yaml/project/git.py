@@ -14,7 +14,7 @@ from pgflow_yaml.errors import NotFound, Unavailable
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pgflow_yaml.model import Json
+    from pgflow_yaml.language.model import Json
 
 _SECONDS = 5
 # Set while git runs a hook: they name its repository, and we ask about that of a file.

@@ -1,22 +1,17 @@
-"""A project on disk: its flow files and its settings."""
+"""The settings of a project: options over the environment over pyproject.toml."""
 
 from __future__ import annotations
 
-import json
 import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pgflow_yaml.durations import milliseconds
-from pgflow_yaml.errors import NotFound, WrongSetting
-from pgflow_yaml.suggestions import did_you_mean
+from pgflow_yaml.errors import WrongSetting
+from pgflow_yaml.language.durations import milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from pgflow_yaml.errors import Diagnostic
-    from pgflow_yaml.model import Definition
 
 _TABLE = "pgflow-yaml"
 _PREFIX = "PGFLOW_YAML_"
@@ -41,49 +36,9 @@ class Settings:
     sources: Mapping[str, str]
 
 
-def load(path: str | Path) -> Definition:
-    """Read, check and compile a flow file; raises InvalidFlow with every mistake in it."""
-    from pgflow_yaml.compiler import compile_flow
-    from pgflow_yaml.validation import check as check_content
-
-    checked = check_content(read(path), file=str(path), schema=schema())
-    return compile_flow(checked.require(), source=checked.source)
-
-
-def check(path: str | Path) -> list[Diagnostic]:
-    """Every finding in a flow file; none means that it is valid."""
-    from pgflow_yaml.validation import check as check_content
-
-    return list(check_content(read(path), file=str(path), schema=schema()).diagnostics)
-
-
-def read(path: str | Path) -> bytes:
-    """The content of a file; raises NotFound."""
-    path = Path(path)
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        near = [other.name for other in path.parent.glob("*.y*ml")]
-        hint = did_you_mean(path.name, near)
-        raise NotFound(f'there is no file "{path}"{hint}', suggestions=near[:5]) from None
-    except OSError as error:
-        raise NotFound(f'"{path}" cannot be read: {error.strerror}') from error
-
-
-def schema() -> dict[str, Any]:
-    """The JSON Schema of flow files."""
-    found: dict[str, Any] = json.loads(schema_text())
-    return found
-
-
-def schema_text(kind: str = "workflow") -> str:
-    """The JSON Schema of flow files, as it is shipped; of `test` files when they are asked for."""
-    from importlib.resources import files
-
-    return (files("pgflow_yaml") / "schemas" / f"{kind}.schema.json").read_text("utf-8")
-
-
-def settings(folder: Path, *, flags: Mapping[str, object], environ: Mapping[str, str]) -> Settings:
+def read_settings(
+    folder: Path, *, flags: Mapping[str, object], environ: Mapping[str, str]
+) -> Settings:
     """Flags over PGFLOW_YAML_* over [tool.pgflow-yaml] of the next pyproject.toml over defaults."""
     file, table = _table(folder)
     values: dict[str, object] = {}

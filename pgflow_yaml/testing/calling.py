@@ -6,18 +6,18 @@ import asyncio
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from pgflow_yaml.calls import HandlerUnavailable, to_json_text
 from pgflow_yaml.errors import PgflowError
 from pgflow_yaml.testing.flows import STAND_IN
 from pgflow_yaml.worker import execution
+from pgflow_yaml.worker.calls import HandlerUnavailable, to_json_text
 from pgflow_yaml.worker.tasks import Outcome, timed_out
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from pgflow_yaml.calls import Handlers
-    from pgflow_yaml.model import Json
+    from pgflow_yaml.language.model import Json
     from pgflow_yaml.testing.model import Mock, Play, Raised
+    from pgflow_yaml.worker.calls import Handlers
     from pgflow_yaml.worker.tasks import Task
 
 

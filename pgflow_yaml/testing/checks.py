@@ -5,16 +5,16 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from pgflow_yaml.source import MappingNode
-from pgflow_yaml.suggestions import closest
+from pgflow_yaml.language.source import MappingNode
+from pgflow_yaml.language.suggestions import closest
+from pgflow_yaml.language.validation.report import Report
 from pgflow_yaml.testing.flows import children
-from pgflow_yaml.validation.report import Report
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pgflow_yaml.errors import Diagnostic
-    from pgflow_yaml.source import Node, ScalarNode
+    from pgflow_yaml.language.source import Node, ScalarNode
     from pgflow_yaml.testing.flows import Flow
     from pgflow_yaml.testing.model import Mock, Play, Suite
 

@@ -7,14 +7,15 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from pgflow_yaml import embedded, local, migrate
-from pgflow_yaml.store import databases
+from pgflow_yaml.database import embedded, migrate
+from pgflow_yaml.database.embedded import files
+from pgflow_yaml.database.store import databases
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from pgflow_yaml.local import LocalServer
+    from pgflow_yaml.database.embedded import LocalServer
 
 # Nothing here outlives a test: what would keep it through a power cut is off.
 _SETTINGS = {"fsync": "off", "full_page_writes": "off", "autovacuum": "off"}
@@ -41,13 +42,13 @@ class Databases:
 @contextmanager
 def project_databases(project_dir: Path) -> Iterator[Databases]:
     """Start or join the server for the tests of a project."""
-    folder = embedded.places(project_dir).home / "tests"
+    folder = files.places(project_dir).home / "tests"
     folder.mkdir(exist_ok=True)
     folder.chmod(0o755)
-    with local.server(folder, settings=_SETTINGS) as server:
+    with embedded.open_server(folder, settings=_SETTINGS) as server:
         template = f"template_{_digest()}"
         admin, filled = server.conninfo("postgres"), server.conninfo(template)
-        with embedded.locked(folder / "template.lock"):
+        with files.locked(folder / "template.lock"):
             databases.ensure_template(admin, template, lambda: migrate.apply(filled))
         yield Databases(server, template)
 

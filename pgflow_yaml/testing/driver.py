@@ -20,10 +20,10 @@ from pgflow_yaml.worker.tasks import Sources, StepCall, unpack
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pgflow_yaml.calls import Handlers
-    from pgflow_yaml.model import Json
-    from pgflow_yaml.store import Store
+    from pgflow_yaml.database.store import Store
+    from pgflow_yaml.language.model import Json
     from pgflow_yaml.testing.model import Case, Mock
+    from pgflow_yaml.worker.calls import Handlers
     from pgflow_yaml.worker.tasks import Task
 
 _QUANTITY = 1_000

@@ -7,14 +7,14 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from pgflow_yaml.errors import Diagnostic
-from pgflow_yaml.source import MappingNode, ScalarNode, SequenceNode
+from pgflow_yaml.language.source import MappingNode, ScalarNode, SequenceNode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from pgflow_yaml.errors import Span
-    from pgflow_yaml.model import Json
-    from pgflow_yaml.source import Document, Node
+    from pgflow_yaml.language.model import Json
+    from pgflow_yaml.language.source import Document, Node
     from pgflow_yaml.testing.driver import Played
     from pgflow_yaml.testing.model import Case
 

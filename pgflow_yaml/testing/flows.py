@@ -6,17 +6,17 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-from pgflow_yaml import project
-from pgflow_yaml.compiler import version_of
 from pgflow_yaml.errors import NotFound
-from pgflow_yaml.model import SECTIONS
-from pgflow_yaml.suggestions import did_you_mean
+from pgflow_yaml.language.compiler import version_of
+from pgflow_yaml.language.model import SECTIONS
+from pgflow_yaml.language.suggestions import did_you_mean
+from pgflow_yaml.project import files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from pgflow_yaml.model import Definition, Json
+    from pgflow_yaml.language.model import Definition, Json
     from pgflow_yaml.testing.model import Mock
 
 STAND_IN = "pgflow_yaml.handlers.stand_in"
@@ -92,7 +92,7 @@ class Library:
 
     def _load(self, path: Path) -> Flow:
         if path not in self._read:
-            self._read[path] = Flow(definition=project.load(path))
+            self._read[path] = Flow(definition=files.load(path))
         return self._read[path]
 
 

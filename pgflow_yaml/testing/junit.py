@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape, quoteattr
 
-from pgflow_yaml.frames import render
+from pgflow_yaml.language.frames import render
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

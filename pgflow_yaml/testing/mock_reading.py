@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from pgflow_yaml.source import MappingNode, ScalarNode, SequenceNode
+from pgflow_yaml.language.source import MappingNode, ScalarNode, SequenceNode
 from pgflow_yaml.testing.model import Decision, Mock, Play, Raised
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pgflow_yaml.source import Node
+    from pgflow_yaml.language.source import Node
     from pgflow_yaml.testing.nodes import Nodes
 
 DECISIONS = ("event", "approve", "reject")

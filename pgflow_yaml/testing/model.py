@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from pgflow_yaml.model import Json
-    from pgflow_yaml.source import Document, Node
+    from pgflow_yaml.language.model import Json
+    from pgflow_yaml.language.source import Document, Node
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pgflow_yaml import durations
-from pgflow_yaml.source import MappingNode, ScalarNode
-from pgflow_yaml.source.scalars import kind_of
-from pgflow_yaml.suggestions import closest, did_you_mean
+from pgflow_yaml.language import durations
+from pgflow_yaml.language.source import MappingNode, ScalarNode
+from pgflow_yaml.language.source.scalars import kind_of
+from pgflow_yaml.language.suggestions import closest, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pgflow_yaml.source import Node
-    from pgflow_yaml.validation.report import Report
+    from pgflow_yaml.language.source import Node
+    from pgflow_yaml.language.validation.report import Report
 
     Entries = dict[str, tuple[ScalarNode, Node]]
 

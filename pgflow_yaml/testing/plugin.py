@@ -67,14 +67,14 @@ class FlowTests(pytest.File):
 
     def setup(self) -> None:
         """Make a database for the cases of this file, deleted after them."""
-        from pgflow_yaml import project  # noqa: PLC0415
         from pgflow_yaml.errors import PgflowError  # noqa: PLC0415
+        from pgflow_yaml.project.settings import read_settings  # noqa: PLC0415
         from pgflow_yaml.testing.running import Player  # noqa: PLC0415
 
         opened = ExitStack()
         self.addfinalizer(opened.close)
         try:
-            settings = project.settings(self.config.rootpath, flags={}, environ=os.environ)
+            settings = read_settings(self.config.rootpath, flags={}, environ=os.environ)
             player = Player(self.tested, _databases(self.config), settings)
             self.player = opened.enter_context(player)
         except PgflowError as error:
@@ -115,6 +115,6 @@ def _databases(config: pytest.Config) -> Databases:
 
 
 def _frames(file: str, source: str, found: Iterable[Diagnostic]) -> str:
-    from pgflow_yaml.frames import render  # noqa: PLC0415
+    from pgflow_yaml.language.frames import render  # noqa: PLC0415
 
     return "\n\n".join(render(each, file=file, source=source) for each in found)

@@ -7,18 +7,18 @@ from datetime import UTC, datetime
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from pgflow_yaml import source
-from pgflow_yaml.source import MappingNode, ScalarNode, SequenceNode
+from pgflow_yaml.language import source
+from pgflow_yaml.language.source import MappingNode, ScalarNode, SequenceNode
+from pgflow_yaml.language.validation.report import Report
 from pgflow_yaml.testing.mock_reading import read_mocks
 from pgflow_yaml.testing.model import Case, Suite
 from pgflow_yaml.testing.nodes import Nodes
-from pgflow_yaml.validation.report import Report
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pgflow_yaml.errors import Diagnostic
-    from pgflow_yaml.source import Document, Node
+    from pgflow_yaml.language.source import Document, Node
     from pgflow_yaml.testing.model import Mock
 
 FILE_KEYS = ("flow", "files", "description", "now", "mocks", "cases")

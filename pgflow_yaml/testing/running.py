@@ -8,22 +8,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from pgflow_yaml import project
-from pgflow_yaml.calls import Handlers, to_json_text
+from pgflow_yaml.database.store import Store
 from pgflow_yaml.errors import Diagnostic, InvalidFlow, InvalidInput, NotFound, PgflowError
-from pgflow_yaml.inputs import problems_of
-from pgflow_yaml.store import Store
+from pgflow_yaml.language.inputs import problems_of
+from pgflow_yaml.project import files
 from pgflow_yaml.testing.calling import NoHandler
 from pgflow_yaml.testing.checks import misfits
 from pgflow_yaml.testing.driver import Driver
 from pgflow_yaml.testing.expectations import differences
 from pgflow_yaml.testing.flows import Library, mocks_by_flow, with_stand_ins
 from pgflow_yaml.testing.reading import read_suite
+from pgflow_yaml.worker.calls import Handlers, to_json_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pgflow_yaml.project import Settings
+    from pgflow_yaml.project.settings import Settings
     from pgflow_yaml.testing.databases import Databases
     from pgflow_yaml.testing.driver import Played
     from pgflow_yaml.testing.flows import Flow
@@ -77,7 +77,7 @@ def find_tests(paths: Sequence[str]) -> list[Path]:
 
 def prepare(path: Path) -> TestedFile:
     """Read a test file and the flows it is about; raises NotFound for the test file itself."""
-    read = read_suite(project.read(path), file=str(path))
+    read = read_suite(files.read(path), file=str(path))
     tested = TestedFile(file=str(path), source=read.source, diagnostics=read.diagnostics)
     suite = read.suite
     if suite is None:

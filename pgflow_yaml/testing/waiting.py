@@ -7,13 +7,13 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pgflow_yaml.calls import to_json_text
 from pgflow_yaml.errors import PgflowError
+from pgflow_yaml.worker.calls import to_json_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pgflow_yaml.store import Store
+    from pgflow_yaml.database.store import Store
     from pgflow_yaml.testing.model import Decision, Mock
 
     Snapshot = dict[str, Any]

@@ -7,16 +7,16 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from pgflow_yaml.calls import clean
+from pgflow_yaml.database.store import Refused
 from pgflow_yaml.errors import NotFound
-from pgflow_yaml.store import Refused
+from pgflow_yaml.worker.calls import clean
 from pgflow_yaml.worker.tasks import Outcome, StepCall, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pgflow_yaml.model import Json
-    from pgflow_yaml.store import Store, TurnReply
+    from pgflow_yaml.database.store import Store, TurnReply
+    from pgflow_yaml.language.model import Json
     from pgflow_yaml.worker.heartbeat import Leases
     from pgflow_yaml.worker.tasks import Sources, Task
 

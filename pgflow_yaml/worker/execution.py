@@ -8,7 +8,8 @@ import math
 import time
 from typing import TYPE_CHECKING
 
-from pgflow_yaml.calls import (
+from pgflow_yaml.errors import PermanentError, RetryLater
+from pgflow_yaml.worker.calls import (
     Context,
     SecretMissing,
     Unserialisable,
@@ -18,15 +19,14 @@ from pgflow_yaml.calls import (
     masks,
     to_json_text,
 )
-from pgflow_yaml.errors import PermanentError, RetryLater
-from pgflow_yaml.failpoints import failpoint
+from pgflow_yaml.worker.failpoints import failpoint
 from pgflow_yaml.worker.tasks import RELEASED, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pgflow_yaml.calls import Handler
-    from pgflow_yaml.model import Json
+    from pgflow_yaml.language.model import Json
+    from pgflow_yaml.worker.calls import Handler
     from pgflow_yaml.worker.tasks import Task
 
 _OWN_FILES = frozenset({__file__, invoke.__code__.co_filename})
@@ -92,7 +92,7 @@ def failure(error: BaseException, *, began: float) -> Outcome:
 
 def _is_mistake(error: BaseException, record: dict[str, Json]) -> bool:
     """Whether another attempt would end the same: it does not fit, or `with` has no value."""
-    from pgflow_yaml.expressions import ExpressionError
+    from pgflow_yaml.language.expressions import ExpressionError
 
     return isinstance(error, ExpressionError | SecretMissing) or (
         isinstance(error, TypeError) and record.get("trace") == ""

@@ -9,12 +9,12 @@ import time
 from typing import TYPE_CHECKING
 
 from pgflow_yaml.errors import PgflowError
-from pgflow_yaml.failpoints import failpoint
+from pgflow_yaml.worker.failpoints import failpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from pgflow_yaml.store import Store
+    from pgflow_yaml.database.store import Store
     from pgflow_yaml.worker.pool import Pool
     from pgflow_yaml.worker.tasks import Key, Task
 

@@ -8,8 +8,8 @@ import random
 import threading
 from typing import TYPE_CHECKING
 
+from pgflow_yaml.database.store import Ear, WakeUpsUnsupported
 from pgflow_yaml.errors import Unavailable
-from pgflow_yaml.store import Ear, WakeUpsUnsupported
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,10 +13,10 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from pgflow_yaml.calls import Handlers, Secrets
-from pgflow_yaml.failpoints import failpoint
-from pgflow_yaml.store import MOST_CHARACTERS, Refused, Store
+from pgflow_yaml.database.store import MOST_CHARACTERS, Refused, Store
+from pgflow_yaml.worker.calls import Handlers, Secrets
 from pgflow_yaml.worker.exchange import Exchange
+from pgflow_yaml.worker.failpoints import failpoint
 from pgflow_yaml.worker.heartbeat import Closed, Heartbeat, Leases, Watch
 from pgflow_yaml.worker.listener import Listener
 from pgflow_yaml.worker.pace import Pace
@@ -26,8 +26,8 @@ from pgflow_yaml.worker.tasks import RELEASED, Sources
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pgflow_yaml.calls import SecretProvider
-    from pgflow_yaml.model import Json
+    from pgflow_yaml.language.model import Json
+    from pgflow_yaml.worker.calls import SecretProvider
     from pgflow_yaml.worker.tasks import Task
 
 log = logging.getLogger(__name__)

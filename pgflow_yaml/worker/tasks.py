@@ -10,13 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pgflow_yaml.calls import by_name
+from pgflow_yaml.worker.calls import by_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pgflow_yaml.model import Json
-    from pgflow_yaml.store import TurnReply
+    from pgflow_yaml.database.store import TurnReply
+    from pgflow_yaml.language.model import Json
 
 log = logging.getLogger(__name__)
 
@@ -181,7 +181,7 @@ class Task:
         return value
 
     def _evaluated(self) -> Json:
-        from pgflow_yaml.expressions import evaluate
+        from pgflow_yaml.language.expressions import evaluate
 
         call, env = self.call, self.context.env
         if call.own_paths:

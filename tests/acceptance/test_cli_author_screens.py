@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pgflow_yaml.cli.text import cells
+from pgflow_yaml.text import cells
 from tests.acceptance.screen import Screen
 from tests.acceptance.shell import Shell
 from tests.fixtures.waiting import eventually

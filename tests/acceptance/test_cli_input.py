@@ -13,7 +13,7 @@ from pgflow_yaml.errors import InvalidFlow
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pgflow_yaml.model import Json
+    from pgflow_yaml.language.model import Json
 
 SPEC: dict[str, Json] = {
     "order_id": {"type": "integer"},

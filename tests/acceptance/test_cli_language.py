@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pgflow_yaml.explanations import EXPLANATIONS
+from pgflow_yaml.language.explanations import EXPLANATIONS
 from tests.acceptance.shell import COMMAND, Shell
 
 ROOT = Path(__file__).parents[2]

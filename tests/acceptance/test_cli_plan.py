@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pgflow_yaml import local
+from pgflow_yaml.database import embedded
 from tests.acceptance.shell import Shell
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def test_the_database_of_a_project_is_asked_wherever_its_data_lie(shell: Shell) 
         assert "deploying: nothing changes" in moved("plan", "order.yaml").out
         assert not (project / ".pgflow").exists()
     finally:
-        local.discard(project)
+        embedded.discard(project)
 
 
 def test_json_has_every_field(shell: Shell) -> None:

@@ -186,7 +186,7 @@ def test_an_unexpected_error_says_how_to_report_it(
     def broken(_: str | None) -> str:
         raise ZeroDivisionError("division by\nzero")
 
-    monkeypatch.setattr("pgflow_yaml.migrate.dry_run_sql", broken)
+    monkeypatch.setattr("pgflow_yaml.database.migrate.dry_run_sql", broken)
 
     code = run(["migrate", "--dry-run"])
 

@@ -8,7 +8,7 @@ import re
 import pytest
 import yaml
 
-from pgflow_yaml.validation.vocabulary import LATER
+from pgflow_yaml.language.validation.vocabulary import LATER
 from tests.docs.fenced import ROOT, Block, blocks
 
 FILE = ROOT / "docs" / "coming-from.md"

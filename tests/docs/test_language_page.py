@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from pgflow_yaml.expressions.functions import FUNCTIONS
-from pgflow_yaml.validation import check
-from pgflow_yaml.validation.vocabulary import LATER, Level
+from pgflow_yaml.language.expressions.functions import FUNCTIONS
+from pgflow_yaml.language.validation import check
+from pgflow_yaml.language.validation.vocabulary import LATER, Level
 from tests.docs.fenced import ROOT, Block, blocks
 
 PAGE = (ROOT / "docs" / "language.md").read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from pgflow_yaml.client import Client
-from pgflow_yaml.project import load
+from pgflow_yaml.project.files import load
 from tests.docs.fenced import ROOT, blocks
 
 if TYPE_CHECKING:

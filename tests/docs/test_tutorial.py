@@ -14,8 +14,8 @@ import pytest
 
 from pgflow_yaml.cli.app import app
 from pgflow_yaml.client import Client
-from pgflow_yaml.project import load, schema
-from pgflow_yaml.validation import check
+from pgflow_yaml.language.validation import check
+from pgflow_yaml.project.files import load, schema
 from tests.docs.fenced import ROOT, everything
 from tests.docs.project import write
 from tests.docs.terminal import missing, type_into_shell

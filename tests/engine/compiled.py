@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from pgflow_yaml.compiler import compile_flow
+from pgflow_yaml.language.compiler import compile_flow
 from tests.engine.driver import done, failed
 from tests.unit.flows import check
 

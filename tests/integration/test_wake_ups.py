@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from pgflow_yaml.client import Client
-from pgflow_yaml.store import wake
+from pgflow_yaml.database.store import wake
 from tests.fixtures.proxy import Proxy
 from tests.fixtures.waiting import at_rest, eventually
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pgflow_yaml.store import Store
+from pgflow_yaml.database.store import Store
 from pgflow_yaml.worker.exchange import Exchange
 from pgflow_yaml.worker.heartbeat import Leases
 from pgflow_yaml.worker.tasks import RunContext, Sources, StepCall, Task

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pgflow_yaml import migrate
+from pgflow_yaml.database import migrate
 
 if TYPE_CHECKING:
     import psycopg

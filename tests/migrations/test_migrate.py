@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from pgflow_yaml import migrate
+from pgflow_yaml.database import migrate
 from pgflow_yaml.errors import PgflowError, SchemaMismatch, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-APPLY = "import sys; from pgflow_yaml import migrate; print(len(migrate.apply(sys.argv[1])))"
+APPLY = (
+    "import sys; from pgflow_yaml.database import migrate; print(len(migrate.apply(sys.argv[1])))"
+)
 
 
 def names() -> list[str]:
@@ -169,7 +171,8 @@ def test_a_file_that_fails_is_named_and_undone(
 ) -> None:
     """The error says which file, and the database is as it was."""
     code = (
-        "import sys\nfrom pgflow_yaml import migrate\nfrom pgflow_yaml.errors import PgflowError\n"
+        "import sys\nfrom pgflow_yaml.database import migrate\n"
+        "from pgflow_yaml.errors import PgflowError\n"
         "try: migrate.apply(sys.argv[1])\nexcept PgflowError as error: print(error)"
     )
 

@@ -10,16 +10,16 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from pgflow_yaml import migrate
+from pgflow_yaml.database import migrate
 from pgflow_yaml.errors import SchemaMismatch
 from tests.fixtures.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pgflow_yaml.local import LocalServer
+    from pgflow_yaml.database.embedded import LocalServer
 
-APPLY = "import sys; from pgflow_yaml import migrate; migrate.apply(sys.argv[1])"
+APPLY = "import sys; from pgflow_yaml.database import migrate; migrate.apply(sys.argv[1])"
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from zipfile import ZipFile
 import psycopg
 import pytest
 
-from pgflow_yaml import migrate
+from pgflow_yaml.database import migrate
 
 ROOT = Path(__file__).parents[2]
 

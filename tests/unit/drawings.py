@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from hypothesis import strategies as st
 
-from pgflow_yaml.graph.drawing import Drawing, Edge, Node
+from pgflow_yaml.language.graph.drawing import Drawing, Edge, Node
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

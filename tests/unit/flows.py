@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pgflow_yaml import validation
+from pgflow_yaml.language import validation
 
 ROOT = Path(__file__).parents[2]
 SCHEMA: dict[str, Any] = json.loads((ROOT / "schemas" / "workflow.schema.json").read_text())

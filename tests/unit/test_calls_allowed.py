@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pgflow_yaml.calls import Handlers, HandlerUnavailable
+from pgflow_yaml.worker.calls import Handlers, HandlerUnavailable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -101,11 +101,11 @@ DENIED_EVERYWHERE = [
     "pip.main",
     "pytest.main",
     "setuptools.setup",
-    "pgflow_yaml.store.Store",
-    "pgflow_yaml.migrate.apply",
-    "pgflow_yaml.local.discard",
-    "pgflow_yaml.failpoints.failpoint",
-    "pgflow_yaml.calls.invoke",
+    "pgflow_yaml.database.store.Store",
+    "pgflow_yaml.database.migrate.apply",
+    "pgflow_yaml.database.embedded.server.discard",
+    "pgflow_yaml.worker.failpoints.failpoint",
+    "pgflow_yaml.worker.calls.invoke",
     "pgflow_yaml.cli.main",
     "pgflow_yaml.Client",
     "pgflow_yaml.handlers.PermanentError",
@@ -190,16 +190,21 @@ def test_the_stock_handler_is_allowed_everywhere(app: App) -> None:
     assert Handlers(app.folder).get("pgflow_yaml.handlers.fail").takes_value
 
 
-@pytest.mark.parametrize("allow", [[], ["pgflow_yaml"], ["pgflow_yaml.local"]])
+@pytest.mark.parametrize("allow", [[], ["pgflow_yaml"], ["pgflow_yaml.database.embedded.server"]])
 @pytest.mark.parametrize(
     "path",
-    ["pgflow_yaml.local.start", "pgflow_yaml.local.nothing", "pgflow_yaml.Client", "shop.go"],
+    [
+        "pgflow_yaml.database.embedded.server.start",
+        "pgflow_yaml.database.embedded.server.nothing",
+        "pgflow_yaml.Client",
+        "shop.go",
+    ],
 )
 def test_the_inside_of_this_package_is_refused_and_not_offered(
     app: App, path: str, allow: list[str]
 ) -> None:
     """No `--allow` makes our own functions handlers, so none is proposed either."""
-    app.write("shop.py", "from pgflow_yaml.local import server as go\n")
+    app.write("shop.py", "from pgflow_yaml.database.embedded.server import open_server as go\n")
 
     with pytest.raises(HandlerUnavailable, match="is of pgflow-yaml itself") as refused:
         Handlers(app.folder, allow).get(path)

@@ -7,11 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pgflow_yaml.calls import Context, Handlers, HandlerUnavailable, invoke, signature_problems
+from pgflow_yaml.worker.calls import (
+    Context,
+    Handlers,
+    HandlerUnavailable,
+    invoke,
+    signature_problems,
+)
 
 if TYPE_CHECKING:
-    from pgflow_yaml.calls import Handler
-    from pgflow_yaml.model import Json
+    from pgflow_yaml.language.model import Json
+    from pgflow_yaml.worker.calls import Handler
     from tests.fixtures.apps import App
 
 CALLABLES = """

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgflow_yaml.calls import Unserialisable, clean, error_record, to_json_text
+from pgflow_yaml.worker.calls import Unserialisable, clean, error_record, to_json_text
 
 JSON = st.recursive(
     st.none()

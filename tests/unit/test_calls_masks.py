@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pgflow_yaml.calls.boundary import clean
-from pgflow_yaml.calls.masks import MOST_VALUES, MaskingFilter, Masks, masks
+from pgflow_yaml.worker.calls.boundary import clean
+from pgflow_yaml.worker.calls.masks import MOST_VALUES, MaskingFilter, Masks, masks
 
 SECRET = 'p4ss "wörd" \\/+?'
 PEM = "-----BEGIN KEY-----\nMIIEvQIBADANBgkq\nhkiG9w0BAQEFAASC\n-----END KEY-----\n"

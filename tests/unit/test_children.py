@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pgflow_yaml import frames
-from pgflow_yaml.compiler import compile_flow
-from pgflow_yaml.validation import check_flows, children_of, is_given
+from pgflow_yaml.language import frames
+from pgflow_yaml.language.compiler import compile_flow
+from pgflow_yaml.language.validation import check_flows, children_of, is_given
 from tests.unit.flows import check
 
 if TYPE_CHECKING:
-    from pgflow_yaml.model import Definition
+    from pgflow_yaml.language.model import Definition
 
 CHILD = "flow: child\ninput: {region: {enum: [eu, us]}, size: {type: integer, default: 1}}\n"
 CHILD += "steps: {a: {handler: x.a}}\n"

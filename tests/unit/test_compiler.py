@@ -6,8 +6,8 @@ from typing import Any, cast
 
 import pytest
 
-from pgflow_yaml.compiler import canonical, compile_flow, merged_retry
-from pgflow_yaml.model import Definition, Retry
+from pgflow_yaml.language.compiler import canonical, compile_flow, merged_retry
+from pgflow_yaml.language.model import Definition, Retry
 from tests.unit.flows import a_flow, check
 
 

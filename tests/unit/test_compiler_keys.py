@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from pgflow_yaml.compiler import compile_flow
+from pgflow_yaml.language.compiler import compile_flow
 from tests.unit.flows import a_flow, check
 
 

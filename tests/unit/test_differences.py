@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgflow_yaml import diff
-from pgflow_yaml.compiler import compile_flow, version_of
-from pgflow_yaml.model import Definition
+from pgflow_yaml.language.compiler import compile_flow, version_of
+from pgflow_yaml.language.model import Definition
 from tests.unit.flows import check
 
 if TYPE_CHECKING:

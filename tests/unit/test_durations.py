@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pgflow_yaml.durations import milliseconds, suggestion
+from pgflow_yaml.language.durations import milliseconds, suggestion
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pgflow_yaml import frames, project
 from pgflow_yaml.cli.flow_files.loading import load, with_children, with_handlers
+from pgflow_yaml.language import frames
+from pgflow_yaml.project.settings import read_settings
 
 FOLDERS = sorted(
     path.parent for path in (Path(__file__).parents[1] / "examples/invalid").glob("*/expected.txt")
@@ -20,7 +21,7 @@ def test_a_folder_of_files_shows_exactly_its_frames(
 ) -> None:
     """The files are checked together, as one command is given them."""
     monkeypatch.chdir(folder)
-    settings = project.settings(folder, flags={"app_dir": folder}, environ={})
+    settings = read_settings(folder, flags={"app_dir": folder}, environ={})
     names = sorted(path.name for path in folder.glob("*.yaml"))
 
     loaded = with_children(load(names), None)

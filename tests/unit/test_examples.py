@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pgflow_yaml import compiler, frames, validation
+from pgflow_yaml.language import compiler, frames, validation
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "tests" / "examples"

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pgflow_yaml.compiler import compile_flow
-from pgflow_yaml.explanations import EXPLANATIONS
-from pgflow_yaml.validation import check_flows
+from pgflow_yaml.language.compiler import compile_flow
+from pgflow_yaml.language.explanations import EXPLANATIONS
+from pgflow_yaml.language.validation import check_flows
 from tests.unit.flows import check
 
 ROOT = Path(__file__).parents[2]

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pgflow_yaml.explanations import EXPLANATIONS
-from pgflow_yaml.expressions import (
+from pgflow_yaml.language.explanations import EXPLANATIONS
+from pgflow_yaml.language.expressions import (
     ExpressionError,
     InvalidExpression,
     evaluate,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import assume, given
 
-from pgflow_yaml.expressions import (
+from pgflow_yaml.language.expressions import (
     ExpressionError,
     InvalidExpression,
     evaluate,
@@ -17,7 +17,7 @@ from pgflow_yaml.expressions import (
     write_expression,
     write_template,
 )
-from pgflow_yaml.expressions.values import equal
+from pgflow_yaml.language.expressions.values import equal
 from tests.expression_trees import environments, trees
 
 ROOTS = frozenset({"input", "steps", "run", "item", "index"})

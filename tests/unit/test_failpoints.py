@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from pgflow_yaml import failpoints
+from pgflow_yaml.worker import failpoints
 
 
 def test_the_setting_names_points_actions_and_times() -> None:
@@ -35,7 +35,7 @@ def test_without_the_setting_a_point_is_nothing() -> None:
 
 def reach(setting: str, times: int = 1) -> int:
     code = (
-        "from pgflow_yaml.failpoints import failpoint\n"
+        "from pgflow_yaml.worker.failpoints import failpoint\n"
         f"for _ in range({times}): failpoint('before_commit')"
     )
     environ = {**os.environ, failpoints.VARIABLE: setting}

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pgflow_yaml import NotFound, Unavailable, git
+from pgflow_yaml import NotFound, Unavailable
+from pgflow_yaml.project import git
 
 if TYPE_CHECKING:
     from pathlib import Path

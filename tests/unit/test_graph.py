@@ -7,7 +7,7 @@ import time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgflow_yaml.graph import Ancestors, cycles, levels
+from pgflow_yaml.language.graph import Ancestors, cycles, levels
 
 DIAMOND = {"d": ["b", "c"], "b": ["a"], "a": [], "c": ["a"]}
 

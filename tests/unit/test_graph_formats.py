@@ -8,10 +8,10 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from pgflow_yaml.graph.drawing import Drawing, Edge, Node, of_definition, with_statuses
-from pgflow_yaml.graph.formats import dot, mermaid
-from pgflow_yaml.graph.svg import svg
-from pgflow_yaml.model import Definition
+from pgflow_yaml.language.graph.drawing import Drawing, Edge, Node, of_definition, with_statuses
+from pgflow_yaml.language.graph.formats import dot, mermaid
+from pgflow_yaml.language.graph.svg import svg
+from pgflow_yaml.language.model import Definition
 from tests.unit.drawings import a_drawing
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 
-from pgflow_yaml.graph.drawing import Drawing, Edge, Node, with_statuses
-from pgflow_yaml.graph.folding import fold
-from pgflow_yaml.graph.layout import lay_out
-from pgflow_yaml.graph.svg import Box, sheet
+from pgflow_yaml.language.graph.drawing import Drawing, Edge, Node, with_statuses
+from pgflow_yaml.language.graph.folding import fold
+from pgflow_yaml.language.graph.layout import lay_out
+from pgflow_yaml.language.graph.svg import Box, sheet
 from tests.unit.drawings import a_drawing, drawings
 
 if TYPE_CHECKING:
-    from pgflow_yaml.graph.svg import Curve
+    from pgflow_yaml.language.graph.svg import Curve
 
 
 def apart(one: Box, other: Box) -> bool:

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 
-from pgflow_yaml.graph.drawing import Drawing, Edge, Node, with_statuses
-from pgflow_yaml.graph.text import Pen, render
+from pgflow_yaml.language.graph.drawing import Drawing, Edge, Node, with_statuses
+from pgflow_yaml.language.graph.text import Pen, render
 from tests.unit.drawings import a_drawing, drawings, read_back
 
 PEN = Pen(symbols={"completed": "✓", "failed": "✗", "created": "○"})

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pgflow_yaml import project, source
 from pgflow_yaml.cli.flow_files.handler_checks import handler_findings
+from pgflow_yaml.language import source
+from pgflow_yaml.project import files
+from pgflow_yaml.project.settings import read_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +34,7 @@ Look = Callable[[str], list[tuple[str, int]]]
 def look(app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Look:
     """The code and the line of each finding in a flow, and ("read", 0) when it is read again."""
     app.write("shop.py", "def sell(order): return order\n")
-    places = project.settings(app.folder, flags={"app_dir": app.folder}, environ={})
+    places = read_settings(app.folder, flags={"app_dir": app.folder}, environ={})
     read, parse = list[tuple[str, int]](), source.parse
 
     def noted(text: str) -> source.Document:
@@ -42,7 +44,7 @@ def look(app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Look:
     def look(text: str) -> list[tuple[str, int]]:
         file = tmp_path / "f.yaml"
         file.write_text(text)
-        body = project.load(file).body
+        body = files.load(file).body
         with monkeypatch.context() as patch:
             patch.setattr(source, "parse", noted)
             found = handler_findings(text, body, places)

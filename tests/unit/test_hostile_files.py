@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pgflow_yaml.compiler import canonical, compile_flow
-from pgflow_yaml.validation import Checked, check_flows
+from pgflow_yaml.language.compiler import canonical, compile_flow
+from pgflow_yaml.language.validation import Checked, check_flows
 from tests.fixtures.effort import examples, patient
 from tests.unit.flows import ROOT, SCHEMA, check
 
@@ -106,7 +106,7 @@ def test_a_bomb_costs_a_fresh_process_little_memory() -> None:
     """The whole process stays small, the interpreter included."""
     program = (
         "import json, resource, sys\n"
-        "from pgflow_yaml import validation\n"
+        "from pgflow_yaml.language import validation\n"
         f"schema = json.load(open({str(ROOT / 'schemas/workflow.schema.json')!r}))\n"
         "text = sys.stdin.read()\n"
         "base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"

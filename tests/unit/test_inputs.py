@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 
-from pgflow_yaml.inputs import apply_defaults_and_check, check_value, from_pairs
+from pgflow_yaml.language.inputs import apply_defaults_and_check, check_value, from_pairs
 
 SPEC: dict[str, Any] = {
     "order_id": {"type": "integer", "minimum": 1},

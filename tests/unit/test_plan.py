@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from pgflow_yaml.compiler import compile_flow
-from pgflow_yaml.plan import UNKNOWN, Plan, plan
+from pgflow_yaml.language.compiler import compile_flow
+from pgflow_yaml.language.plan import UNKNOWN, Plan, plan
 from tests.unit.flows import check
 
 ONBOARDING = """flow: onboarding

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pgflow_yaml import InvalidFlow, NotFound, check, load, project
+from pgflow_yaml import InvalidFlow, NotFound, check, load
 from pgflow_yaml.errors import WrongSetting
+from pgflow_yaml.project.settings import read_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,7 +17,7 @@ VALID = "flow: one\nsteps:\n  go: {handler: shop.go}\n"
 
 
 def settings(folder: Path, /, environ: dict[str, str] | None = None, **flags: Any) -> Any:
-    return project.settings(folder, flags=flags, environ=environ or {})
+    return read_settings(folder, flags=flags, environ=environ or {})
 
 
 def pyproject(folder: Path, text: str) -> None:

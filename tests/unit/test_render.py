@@ -10,7 +10,7 @@ import pytest
 
 from pgflow_yaml.cli.live.frame import render_run
 from pgflow_yaml.cli.live.symbols import ASCII, UNICODE, Frame, Look, look_for
-from pgflow_yaml.cli.text import cells, moment
+from pgflow_yaml.text import cells, moment
 from tests.unit.snapshots import NOW, a_failure, a_run, a_snapshot, a_step, some_tasks
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pgflow_yaml.cli.live.end_screen import ended
 from pgflow_yaml.cli.live.symbols import ASCII, UNICODE, Look
-from pgflow_yaml.cli.text import cells
+from pgflow_yaml.text import cells
 from tests.unit.snapshots import a_failure, a_run, a_snapshot, a_step, some_tasks
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from pgflow_yaml.cli.live.end_screen import ended, in_spite_of
 from pgflow_yaml.cli.live.fates import fates
 from pgflow_yaml.cli.live.frame import render_run
 from pgflow_yaml.cli.live.symbols import ASCII, UNICODE, Frame, Look
-from pgflow_yaml.cli.text import cells, moment
+from pgflow_yaml.text import cells, moment
 from tests.unit.snapshots import NOW, a_failure, a_run, a_snapshot, a_step, some_tasks
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgflow_yaml.cli.text import cells, clean, duration, fit, layout, one_line, roughly
+from pgflow_yaml.text import cells, clean, duration, fit, layout, one_line, roughly
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),

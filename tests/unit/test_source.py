@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pgflow_yaml import source
-from pgflow_yaml.source import MappingNode, ScalarNode
+from pgflow_yaml.language import source
+from pgflow_yaml.language.source import MappingNode, ScalarNode
 
 
 def data_of(text: str) -> object:

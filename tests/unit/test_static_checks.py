@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pgflow_yaml.expressions import parse_expression
-from pgflow_yaml.validation.constants import error_of, truth_of
-from pgflow_yaml.validation.names import ROOTS
+from pgflow_yaml.language.expressions import parse_expression
+from pgflow_yaml.language.validation.constants import error_of, truth_of
+from pgflow_yaml.language.validation.names import ROOTS
 from tests.unit.flows import a_flow, check, codes
 
 INPUT = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pgflow_yaml.suggestions import closest
+from pgflow_yaml.language.suggestions import closest
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 
-from pgflow_yaml import frames, source
+from pgflow_yaml.language import frames, source
 from pgflow_yaml.testing import mock_reading, reading
 from pgflow_yaml.testing.running import prepare
 

@@ -26,10 +26,10 @@ def migrate_command(options: Options, *, dry_run: bool, status: bool) -> None:
     Everything happens in one transaction, or nothing does. Without a named database, --dry-run
     prints the SQL for an empty one.
     """
-    from pgflow_yaml import migrate
     from pgflow_yaml.cli.database import database, named_database
     from pgflow_yaml.cli.output import Column, write_json, write_list
-    from pgflow_yaml.cli.text import plural
+    from pgflow_yaml.database import migrate
+    from pgflow_yaml.text import plural
 
     if dry_run:
         sql = migrate.dry_run_sql(named_database(options))

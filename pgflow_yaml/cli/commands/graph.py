@@ -10,7 +10,7 @@ import click
 from pgflow_yaml.cli.options import Options, command, pass_options
 
 if TYPE_CHECKING:
-    from pgflow_yaml.graph.drawing import Drawing
+    from pgflow_yaml.language.graph.drawing import Drawing
 
 FORMATS = ("text", "mermaid", "dot", "svg")
 _SUFFIXES = {".svg": "svg", ".dot": "dot", ".gv": "dot", ".mmd": "mermaid", ".mermaid": "mermaid"}

@@ -29,7 +29,7 @@ def init_command(options: Options, *, folder: Path, template: str, jetbrains: bo
     """Write an example flow with its handlers and its tests; overwrites nothing."""
     from pgflow_yaml.cli.flow_files import example
     from pgflow_yaml.cli.output import write_json
-    from pgflow_yaml.cli.text import clean
+    from pgflow_yaml.text import clean
 
     written, kept = example.write(folder, template, jetbrains=jetbrains)
     if options.json:

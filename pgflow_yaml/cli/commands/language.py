@@ -13,7 +13,7 @@ from pgflow_yaml.cli.options import Options, command, pass_options
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pgflow_yaml.explanations import Explanation
+    from pgflow_yaml.language.explanations import Explanation
 
 
 @command("schema", example="pgflow-yaml schema -o .pgflow/workflow.schema.json")
@@ -29,10 +29,10 @@ def schema_command(options: Options, *, output: Path | None, tests: bool) -> Non
     """
     import json
 
-    from pgflow_yaml import project
     from pgflow_yaml.cli.output import write_file, write_json
+    from pgflow_yaml.project import files
 
-    text = project.schema_text("test" if tests else "workflow")
+    text = files.schema_text("test" if tests else "workflow")
     if output is None:
         if options.json:
             write_json(json.loads(text))
@@ -48,7 +48,7 @@ def schema_command(options: Options, *, output: Path | None, tests: bool) -> Non
 
 def _codes(_ctx: click.Context, _param: click.Parameter, begun: str) -> list[str]:
     """Complete a code in the shell."""
-    from pgflow_yaml.explanations import EXPLANATIONS
+    from pgflow_yaml.language.explanations import EXPLANATIONS
 
     return [code for code in EXPLANATIONS if code.startswith(begun.upper())]
 
@@ -59,7 +59,7 @@ def _codes(_ctx: click.Context, _param: click.Parameter, begun: str) -> list[str
 def explain_command(options: Options, *, code: str | None) -> None:
     """Say what the code of a finding means, with an example; without CODE, list all codes."""
     from pgflow_yaml.cli.output import Column, write_json, write_lines, write_list
-    from pgflow_yaml.explanations import EXPLANATIONS
+    from pgflow_yaml.language.explanations import EXPLANATIONS
 
     if code is None:
         listed = [{"code": each, "title": known.title} for each, known in EXPLANATIONS.items()]
@@ -81,7 +81,7 @@ def explain_command(options: Options, *, code: str | None) -> None:
 def _known(code: str, codes: list[str]) -> str:
     """Find a code, however it is written: PF203, pf203, 203."""
     from pgflow_yaml.errors import NotFound
-    from pgflow_yaml.suggestions import closest
+    from pgflow_yaml.language.suggestions import closest
 
     name = code.upper()
     name = f"PF{name}" if name.isdecimal() else name
@@ -95,7 +95,7 @@ def _known(code: str, codes: list[str]) -> str:
 def _page(code: str, found: Explanation) -> Iterator[list[tuple[str, str]]]:
     import shutil
 
-    from pgflow_yaml.cli.text import wrapped
+    from pgflow_yaml.text import wrapped
 
     width = min(shutil.get_terminal_size().columns, 100) if sys.stdout.isatty() else 100
     yield from ([(line, "bold")] for line in wrapped(f"{code}  {found.title}", width))

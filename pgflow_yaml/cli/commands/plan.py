@@ -27,7 +27,7 @@ def plan_command(options: Options, *, file: str, inputs: Sequence[str]) -> None:
     from pgflow_yaml.cli import comparing, planning
     from pgflow_yaml.cli.output import write_json
     from pgflow_yaml.cli.run_input import read_input
-    from pgflow_yaml.plan import UNKNOWN, plan
+    from pgflow_yaml.language.plan import UNKNOWN, plan
 
     definition = comparing.read(file, options)
     given = read_input(inputs, definition.body) if inputs else UNKNOWN

@@ -159,7 +159,7 @@ def worker_command(
 
 def _unknown(queues: Sequence[str], place: Database) -> list[tuple[str, str]]:
     """Find queues that no flow uses: one may come, or they are typing mistakes."""
-    from pgflow_yaml.suggestions import did_you_mean
+    from pgflow_yaml.language.suggestions import did_you_mean
 
     if not queues:
         return []

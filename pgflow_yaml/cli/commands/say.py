@@ -12,8 +12,8 @@ from pgflow_yaml.cli.options import Options, command, pass_options
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pgflow_yaml.model import Json
-    from pgflow_yaml.store import Store
+    from pgflow_yaml.database.store import Store
+    from pgflow_yaml.language.model import Json
 
 by_option = click.option("--by", metavar="WHO", help="Who says it (default: your user name).")
 
@@ -61,7 +61,7 @@ def approve_command(options: Options, /, **given: Any) -> int:
     RUN is an id, the beginning of one, a key, or "last". The first decision stands: exit 1 if it
     was another.
     """
-    from pgflow_yaml.store import Store
+    from pgflow_yaml.database.store import Store
 
     return _decide(options, Store.approve_step, "approved", **given)
 
@@ -78,7 +78,7 @@ def reject_command(options: Options, /, **given: Any) -> int:
     RUN is an id, the beginning of one, a key, or "last". The first decision stands: exit 1 if it
     was another.
     """
-    from pgflow_yaml.store import Store
+    from pgflow_yaml.database.store import Store
 
     return _decide(options, Store.reject_step, "rejected", **given)
 
@@ -130,7 +130,7 @@ def _decided(said: Mapping[str, Any]) -> str:
 
 def _note_unknown(store: Store, run_id: str, event: str, options: Options) -> None:
     """Say that an event will never be waited for: most likely a typing mistake."""
-    from pgflow_yaml.suggestions import did_you_mean
+    from pgflow_yaml.language.suggestions import did_you_mean
 
     run = (store.run_snapshot(run_id, outputs=False) or {"run": {}})["run"]
     found = store.get_definition(run["flow"], run["version"]) if run else None

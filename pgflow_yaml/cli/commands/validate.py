@@ -47,7 +47,7 @@ def validate_command(
         worker_settings,
     )
     from pgflow_yaml.cli.output import write_json
-    from pgflow_yaml.cli.text import one_line, plural
+    from pgflow_yaml.text import one_line, plural
 
     if watch:
         _watch(files, [app_dir or Path()] if import_ or app_dir or allow else [], options)
@@ -77,9 +77,9 @@ def validate_command(
 
 def _watch(files: Sequence[str], folders: Sequence[Path], options: Options) -> NoReturn:
     """Check whenever a file, or a handler in the folders, is saved; a name must be right first."""
-    from pgflow_yaml import project
     from pgflow_yaml.cli.rerunning import rerun_on_change
+    from pgflow_yaml.project.files import read
 
     for file in files:
-        project.read(file)
+        read(file)
     rerun_on_change([*map(Path, files), *folders], options, clear=True)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pgflow_yaml.cli.live.end_screen import Picture
     from pgflow_yaml.cli.live.snapshot import Snapshot
     from pgflow_yaml.cli.output import CellsOf
-    from pgflow_yaml.store import Store
+    from pgflow_yaml.database.store import Store
 
 STATUSES = ("started", "completed", "failed", "cancelled")
 RUNS_SHOWN = 20
@@ -65,7 +65,7 @@ def runs_command(
 
 def _run_columns() -> list[CellsOf]:
     from pgflow_yaml.cli.output import Column, when
-    from pgflow_yaml.cli.text import labels_text
+    from pgflow_yaml.text import labels_text
 
     return [
         (Column("RUN"), lambda run: run["id"][:8]),
@@ -93,7 +93,7 @@ def _error(run: Mapping[str, Any]) -> str:
 
 
 def _took(run: Mapping[str, Any]) -> str:
-    from pgflow_yaml.cli.text import duration, moment
+    from pgflow_yaml.text import duration, moment
 
     if not run["ended_at"]:
         return ""
@@ -210,7 +210,7 @@ def _write_picture(snapshot: Snapshot, options: Options) -> None:
 
     from pgflow_yaml.cli.live.frame import render_run
     from pgflow_yaml.cli.live.symbols import Frame, look_for
-    from pgflow_yaml.cli.text import moment
+    from pgflow_yaml.text import moment
 
     width = shutil.get_terminal_size().columns
     console = Console(

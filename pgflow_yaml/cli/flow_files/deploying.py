@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pgflow_yaml import git
 from pgflow_yaml.errors import InvalidFlow
+from pgflow_yaml.project import git
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pgflow_yaml.cli.options import Options
-    from pgflow_yaml.model import Definition
-    from pgflow_yaml.store import Store
+    from pgflow_yaml.database.store import Store
+    from pgflow_yaml.language.model import Definition
 
     from .loading import Loaded
 
@@ -52,7 +52,7 @@ def children_first(loaded: Sequence[Loaded]) -> list[tuple[str, Definition]]:
 
     In between, others may start what is there already.
     """
-    from pgflow_yaml.validation import children_of
+    from pgflow_yaml.language.validation import children_of
 
     by_name = {
         each.definition.name: (each.file, each.definition)

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any, TextIO
 import click
 
 from pgflow_yaml.cli.live.symbols import look_for
-from pgflow_yaml.cli.text import one_line, plural
+from pgflow_yaml.text import one_line, plural
 
 from .deploying import InvalidFlows
 from .loading import Loaded
@@ -52,7 +52,7 @@ def write_text(files: Sequence[Loaded], options: Options, *, where: str | None =
 
 def frame(finding: Diagnostic, checked: Loaded, stream: TextIO, *, options: Options) -> str:
     """Make the frame of one finding as it fits a stream."""
-    from pgflow_yaml.frames import render
+    from pgflow_yaml.language.frames import render
 
     width = shutil.get_terminal_size().columns if stream.isatty() else 100
     look = look_for(stream.encoding)
@@ -63,8 +63,8 @@ def frame(finding: Diagnostic, checked: Loaded, stream: TextIO, *, options: Opti
 
 def error_frame(file: str, source: str, step: str | None, message: str) -> list[str]:
     """Show where the expression stands that had no value in a run; nothing if that is not known."""
-    from pgflow_yaml.frames import render
-    from pgflow_yaml.validation import error_finding
+    from pgflow_yaml.language.frames import render
+    from pgflow_yaml.language.validation import error_finding
 
     finding = error_finding(source, step=step, message=message)
     if finding is None:

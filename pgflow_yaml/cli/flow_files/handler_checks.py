@@ -11,10 +11,10 @@ from pgflow_yaml.errors import Diagnostic, Span
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pgflow_yaml.calls.handler import Handler
-    from pgflow_yaml.model import Json
-    from pgflow_yaml.project import Settings
-    from pgflow_yaml.source import Document
+    from pgflow_yaml.language.model import Json
+    from pgflow_yaml.language.source import Document
+    from pgflow_yaml.project.settings import Settings
+    from pgflow_yaml.worker.calls.handler import Handler
 
 CODE_MISSING, CODE_SIGNATURE = "PF301", "PF302"
 _NO_PARAMETER = re.compile(r'has no parameter "(\w+)"')
@@ -34,7 +34,7 @@ class _Finding:
 
 def handler_findings(source: str, body: dict[str, Json], places: Settings) -> list[Diagnostic]:
     """Import the handlers of a compiled flow; say which are missing or cannot be called so."""
-    from pgflow_yaml.calls import Handlers, HandlerUnavailable, signature_problems
+    from pgflow_yaml.worker.calls import Handlers, HandlerUnavailable, signature_problems
 
     handlers = Handlers(places.app_dir, places.allow)
     found: list[_Finding] = []
@@ -84,7 +84,7 @@ def _placed(found: Sequence[_Finding], source: str) -> list[Diagnostic]:
     """Give findings their places; the file is read again only if there are any."""
     if not found:
         return []
-    from pgflow_yaml.source import parse
+    from pgflow_yaml.language.source import parse
 
     document = parse(source)
     return [
@@ -100,8 +100,8 @@ def _placed(found: Sequence[_Finding], source: str) -> list[Diagnostic]:
 
 
 def _place(document: Document, slug: str, key: str, *, argument: str | None = None) -> Span | None:
-    from pgflow_yaml.source import MappingNode
-    from pgflow_yaml.validation.places import step_node
+    from pgflow_yaml.language.source import MappingNode
+    from pgflow_yaml.language.validation.places import step_node
 
     step = step_node(document.root, slug)
     node = step.get(key) if isinstance(step, MappingNode) else None

@@ -6,15 +6,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pgflow_yaml import project
 from pgflow_yaml.errors import Diagnostic
+from pgflow_yaml.project import files as flow_files
+from pgflow_yaml.project.settings import read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pgflow_yaml.model import Definition
-    from pgflow_yaml.project import Settings
-    from pgflow_yaml.store import Store
+    from pgflow_yaml.database.store import Store
+    from pgflow_yaml.language.model import Definition
+    from pgflow_yaml.project.settings import Settings
 
 CODE_TWICE = "PF303"
 
@@ -41,12 +42,12 @@ def worker_settings(
     import os
 
     flags = {"app_dir": app_dir, "allow": tuple(allow), **more}
-    return project.settings(Path.cwd(), flags=flags, environ=os.environ)
+    return read_settings(Path.cwd(), flags=flags, environ=os.environ)
 
 
 def load(files: Sequence[str]) -> list[Loaded]:
     """Read, check and compile files; a flow that two of them have is a finding."""
-    schema = project.schema()
+    schema = flow_files.schema()
     loaded: list[Loaded] = []
     first: dict[str, str] = {}
     for file in files:
@@ -92,7 +93,7 @@ def load_tests(files: Sequence[str]) -> list[Loaded]:
 
 def with_children(loaded: Sequence[Loaded], store: Store | None) -> list[Loaded]:
     """Check what is between flows: the files of one command, and the database if there is one."""
-    from pgflow_yaml.validation import check_flows
+    from pgflow_yaml.language.validation import check_flows
 
     definitions = [each.definition for each in loaded if each.definition is not None]
     stored = None if store is None else _stored(definitions, store)
@@ -113,7 +114,7 @@ def with_children(loaded: Sequence[Loaded], store: Store | None) -> list[Loaded]
 
 def _stored(definitions: Sequence[Definition], store: Store) -> dict[str, dict[str, Any] | None]:
     """Look up the children that no file has, and theirs."""
-    from pgflow_yaml.validation import children_of, is_given
+    from pgflow_yaml.language.validation import children_of, is_given
 
     stored: dict[str, dict[str, Any] | None] = {}
     pending = [child for each in definitions for child in children_of(each.body)]
@@ -140,10 +141,10 @@ def with_handlers(loaded: Loaded, places: Settings) -> Loaded:
 
 
 def _load(file: str, schema: dict[str, Any]) -> Loaded:
-    from pgflow_yaml.compiler import compile_flow
-    from pgflow_yaml.validation import check
+    from pgflow_yaml.language.compiler import compile_flow
+    from pgflow_yaml.language.validation import check
 
-    checked = check(project.read(file), file=file, schema=schema)
+    checked = check(flow_files.read(file), file=file, schema=schema)
     flow = checked.flow
     return Loaded(
         file=file,
@@ -154,7 +155,7 @@ def _load(file: str, schema: dict[str, Any]) -> Loaded:
 
 
 def _refused(loaded: Loaded, message: str) -> Loaded:
-    from pgflow_yaml.source import MappingNode, parse
+    from pgflow_yaml.language.source import MappingNode, parse
 
     document = parse(loaded.source)
     root = document.root

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pgflow_yaml.cli.text import (
+from pgflow_yaml.text import (
     compact,
     duration,
     error_text,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypedDict
 
-from pgflow_yaml.cli.text import duration, error_text, moment, one_line, roughly, utc
+from pgflow_yaml.text import duration, error_text, moment, one_line, roughly, utc
 
 from .fates import Fate, fates, handled
 from .snapshot import ENDED, FailedAttempt, RunShape, Snapshot, StepShape

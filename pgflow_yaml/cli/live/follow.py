@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING
 from pgflow_yaml.cli.failures import BAD, TIMEOUT
 from pgflow_yaml.cli.lookup import snapshot
 from pgflow_yaml.cli.output import write_lines
-from pgflow_yaml.cli.text import clean, layout, plural
+from pgflow_yaml.text import clean, layout, plural
 
 from .end_screen import Picture, ended, in_spite_of, no_picture
 from .symbols import look_for
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pgflow_yaml.cli.options import Options
-    from pgflow_yaml.store import Store
+    from pgflow_yaml.database.store import Store
 
     from .snapshot import FailedAttempt, Snapshot
     from .views import View

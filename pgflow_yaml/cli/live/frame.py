@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from pgflow_yaml.cli.text import (
+from pgflow_yaml.text import (
     cells,
     duration,
     fit,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pgflow_yaml.cli.text import cells
+from pgflow_yaml.text import cells
 
 from .step_details import Scene, Segment, error_words, is_wide
 from .symbols import STYLES

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pgflow_yaml.model import Json
+    from pgflow_yaml.language.model import Json
 
 RunStatus = Literal["started", "completed", "failed", "cancelled"]
 StepStatus = Literal["created", "started", "waiting", "completed", "failed", "skipped", "cancelled"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pgflow_yaml.cli.text import cells, duration, error_text, moment, one_line, plural, roughly
+from pgflow_yaml.text import cells, duration, error_text, moment, one_line, plural, roughly
 
 from .fates import Fate, fates
 from .symbols import STYLES, Frame

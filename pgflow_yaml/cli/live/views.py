@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
 from pgflow_yaml.cli.options import is_screen
-from pgflow_yaml.cli.text import cells, moment
+from pgflow_yaml.text import cells, moment
 
 from .events import changes, line
 from .symbols import Frame, look_for

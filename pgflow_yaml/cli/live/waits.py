@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from pgflow_yaml.cli.text import duration, error_text, moment, one_line, plural, roughly
+from pgflow_yaml.text import duration, error_text, moment, one_line, plural, roughly
 
 if TYPE_CHECKING:
     from .snapshot import AwaitedShape, ChildShape, Snapshot, StepShape, WaitsShape

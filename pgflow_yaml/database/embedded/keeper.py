@@ -1,6 +1,6 @@
 """Keeps the embedded PostgreSQL running for as long as anyone uses it.
 
-A program of its own (`local.py` starts it as a file, in its own session, without site-packages).
+A program of its own (`server.py` starts it as a file, in its own session, without site-packages).
 Every user of the server holds a shared lock on one file; the kernel lets go of it however a user
 ends, so the one who waits here for the exclusive lock learns that the last is gone.
 """

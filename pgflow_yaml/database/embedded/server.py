@@ -16,8 +16,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Self
 
-from pgflow_yaml import keeper
-from pgflow_yaml.embedded import Places, environment, locked, places, prepare, programs, reason
+from pgflow_yaml.database.embedded import keeper
+from pgflow_yaml.database.embedded.files import (
+    Places,
+    environment,
+    locked,
+    places,
+    prepare,
+    programs,
+    reason,
+)
 from pgflow_yaml.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -79,7 +87,7 @@ class LocalServer:
             self._hold = None
 
     def __enter__(self) -> Self:
-        """Use the hold that `server` took."""
+        """Use the hold that `open_server` took."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -87,7 +95,7 @@ class LocalServer:
         self.release()
 
 
-def server(project_dir: Path, *, settings: Mapping[str, str] | None = None) -> LocalServer:
+def open_server(project_dir: Path, *, settings: Mapping[str, str] | None = None) -> LocalServer:
     """Start or join the server of a project; `settings` are PostgreSQL's, on top of ours."""
     with _sentences():
         where = places(project_dir)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, LiteralString, Self, TypedDict
 
-from pgflow_yaml.store.connection import Link, Refused, ask_within, mask
-from pgflow_yaml.store.wake import CHANNEL, Ear, WakeUpsUnsupported, wake_ups
+from pgflow_yaml.database.store.connection import Link, Refused, ask_within, mask
+from pgflow_yaml.database.store.wake import CHANNEL, Ear, WakeUpsUnsupported, wake_ups
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from pgflow_yaml.model import Definition, Json
-    from pgflow_yaml.store.connection import JoinedConnection
+    from pgflow_yaml.database.store.connection import JoinedConnection
+    from pgflow_yaml.language.model import Definition, Json
 
 __all__ = ["MOST_CHARACTERS", "Ear", "Refused", "Store", "TurnReply", "WakeUpsUnsupported", "mask"]
 

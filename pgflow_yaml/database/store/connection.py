@@ -1,6 +1,6 @@
 """One connection to PostgreSQL: bounded waits, made again when it broke, errors as ours (R-7).
 
-With pgflow_yaml.migrate, the only module that imports the driver.
+With pgflow_yaml.database.migrate, the only module that imports the driver.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
+from pgflow_yaml.database.store.connection import cut, mask, open_connection, sentence
 from pgflow_yaml.errors import PgflowError, Unavailable
-from pgflow_yaml.store.connection import cut, mask, open_connection, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pgflow_yaml.compiler import canonical
-from pgflow_yaml.differences.change import (
+from pgflow_yaml.language.compiler import canonical
+from pgflow_yaml.language.differences.change import (
     MISSING,
     Change,
     Path,
@@ -25,15 +25,15 @@ from pgflow_yaml.differences.change import (
     rename,
     shown,
 )
-from pgflow_yaml.differences.sides import Side, renamed
-from pgflow_yaml.expressions import write_template
-from pgflow_yaml.graph import as_listed
-from pgflow_yaml.model import ACTIONS, SECTIONS
+from pgflow_yaml.language.differences.sides import Side, renamed
+from pgflow_yaml.language.expressions import write_template
+from pgflow_yaml.language.graph import as_listed
+from pgflow_yaml.language.model import ACTIONS, SECTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from pgflow_yaml.model import Definition
+    from pgflow_yaml.language.model import Definition
 
 __all__ = ["Change", "diff"]
 

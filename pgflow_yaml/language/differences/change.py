@@ -6,14 +6,14 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from pgflow_yaml import durations
-from pgflow_yaml.expressions import write_expression
-from pgflow_yaml.model import ACTIONS, SECTIONS
+from pgflow_yaml.language import durations
+from pgflow_yaml.language.expressions import write_expression
+from pgflow_yaml.language.model import ACTIONS, SECTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pgflow_yaml.model import Json
+    from pgflow_yaml.language.model import Json
 
 Kind = Literal["added", "removed", "renamed", "changed"]
 Path = tuple[str, ...]

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pgflow_yaml.compiler import canonical
-from pgflow_yaml.expressions import write_expression, write_template
-from pgflow_yaml.model import SECTIONS
-from pgflow_yaml.source import MappingNode, ScalarNode, parse
+from pgflow_yaml.language.compiler import canonical
+from pgflow_yaml.language.expressions import write_expression, write_template
+from pgflow_yaml.language.model import SECTIONS
+from pgflow_yaml.language.source import MappingNode, ScalarNode, parse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pgflow_yaml.differences.change import Path
-    from pgflow_yaml.model import Definition
+    from pgflow_yaml.language.differences.change import Path
+    from pgflow_yaml.language.model import Definition
 
 
 class Side:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pgflow_yaml.explanations.around import AROUND
-from pgflow_yaml.explanations.entry import Explanation
-from pgflow_yaml.explanations.formulas import FORMULAS
-from pgflow_yaml.explanations.keys import KEYS
-from pgflow_yaml.explanations.meaning import MEANING
-from pgflow_yaml.explanations.outcomes import OUTCOMES
-from pgflow_yaml.explanations.yaml_text import YAML_TEXT
+from pgflow_yaml.language.explanations.around import AROUND
+from pgflow_yaml.language.explanations.entry import Explanation
+from pgflow_yaml.language.explanations.formulas import FORMULAS
+from pgflow_yaml.language.explanations.keys import KEYS
+from pgflow_yaml.language.explanations.meaning import MEANING
+from pgflow_yaml.language.explanations.outcomes import OUTCOMES
+from pgflow_yaml.language.explanations.yaml_text import YAML_TEXT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgflow_yaml.explanations.entry import Explanation
+from pgflow_yaml.language.explanations.entry import Explanation
 
 MEANING = {
     "PF201": Explanation(

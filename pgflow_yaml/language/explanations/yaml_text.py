@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgflow_yaml.explanations.entry import Explanation
+from pgflow_yaml.language.explanations.entry import Explanation
 
 YAML_TEXT = {
     "PF010": Explanation(

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from pgflow_yaml.expressions.evaluator import evaluate
-from pgflow_yaml.expressions.findings import (
+from pgflow_yaml.language.expressions.evaluator import evaluate
+from pgflow_yaml.language.expressions.findings import (
     Comparison,
     ExpressionError,
     Finding,
     InvalidExpression,
     Reference,
 )
-from pgflow_yaml.expressions.parser import Expression
-from pgflow_yaml.expressions.templates import parse_expression, parse_template, unescape
-from pgflow_yaml.expressions.writing import write_expression, write_template
+from pgflow_yaml.language.expressions.parser import Expression
+from pgflow_yaml.language.expressions.templates import parse_expression, parse_template, unescape
+from pgflow_yaml.language.expressions.writing import write_expression, write_template
 
 __all__ = [
     "Comparison",

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from pgflow_yaml.expressions import operators
-from pgflow_yaml.expressions.findings import ExpressionError
-from pgflow_yaml.expressions.functions import call
-from pgflow_yaml.expressions.values import (
+from pgflow_yaml.language.expressions import operators
+from pgflow_yaml.language.expressions.findings import ExpressionError
+from pgflow_yaml.language.expressions.functions import call
+from pgflow_yaml.language.expressions.values import (
     check_bytes,
     check_items,
     equal,
@@ -23,7 +23,7 @@ from pgflow_yaml.expressions.values import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pgflow_yaml.model import Json
+    from pgflow_yaml.language.model import Json
 
 MAX_VISITS = 200_000
 MAX_DEPTH = 200

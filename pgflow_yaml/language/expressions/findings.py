@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pgflow_yaml.model import Json
+    from pgflow_yaml.language.model import Json
 
 
 @dataclass(frozen=True, slots=True)

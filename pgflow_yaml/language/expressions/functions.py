@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from pgflow_yaml.expressions.findings import ExpressionError
-from pgflow_yaml.expressions.json_reading import read_json
-from pgflow_yaml.expressions.operators import arithmetic, compare, truth
-from pgflow_yaml.expressions.values import (
+from pgflow_yaml.language.expressions.findings import ExpressionError
+from pgflow_yaml.language.expressions.json_reading import read_json
+from pgflow_yaml.language.expressions.operators import arithmetic, compare, truth
+from pgflow_yaml.language.expressions.values import (
     canonical,
     check_bytes,
     check_items,
@@ -25,7 +25,7 @@ from pgflow_yaml.expressions.values import (
     sort_key,
     text_of,
 )
-from pgflow_yaml.model import Json
+from pgflow_yaml.language.model import Json
 
 if TYPE_CHECKING:
     from collections.abc import Callable

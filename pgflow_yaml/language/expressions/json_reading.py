@@ -6,10 +6,10 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from pgflow_yaml.expressions.findings import ExpressionError
+from pgflow_yaml.language.expressions.findings import ExpressionError
 
 if TYPE_CHECKING:
-    from pgflow_yaml.model import Json
+    from pgflow_yaml.language.model import Json
 
 _MAX_DEPTH = 100
 _MAX_DIGITS = 4_300

@@ -9,11 +9,11 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from pgflow_yaml.expressions.findings import Finding
-from pgflow_yaml.expressions.values import canonical
+from pgflow_yaml.language.expressions.findings import Finding
+from pgflow_yaml.language.expressions.values import canonical
 
 if TYPE_CHECKING:
-    from pgflow_yaml.model import Json
+    from pgflow_yaml.language.model import Json
 
 Kind = Literal["name", "key", "number", "text", "word", "operator"]
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from pgflow_yaml.expressions.findings import Finding, Reference
-from pgflow_yaml.expressions.functions import FUNCTIONS
-from pgflow_yaml.suggestions import closest
+from pgflow_yaml.language.expressions.findings import Finding, Reference
+from pgflow_yaml.language.expressions.functions import FUNCTIONS
+from pgflow_yaml.language.suggestions import closest
 
 if TYPE_CHECKING:
-    from pgflow_yaml.expressions.parser import Parser
-    from pgflow_yaml.model import Json
+    from pgflow_yaml.language.expressions.parser import Parser
+    from pgflow_yaml.language.model import Json
 
 STEP_FIELDS = ("output", "status", "skip_reason", "error", "errors")
 _ROOTS_SHOWN = ("input", "steps", "run", "item", "index")

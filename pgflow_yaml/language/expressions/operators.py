@@ -5,8 +5,8 @@ from __future__ import annotations
 import operator
 from typing import TYPE_CHECKING, Any, cast
 
-from pgflow_yaml.expressions.findings import ExpressionError
-from pgflow_yaml.expressions.values import (
+from pgflow_yaml.language.expressions.findings import ExpressionError
+from pgflow_yaml.language.expressions.values import (
     canonical,
     check_items,
     double,
@@ -20,7 +20,7 @@ from pgflow_yaml.expressions.values import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pgflow_yaml.model import Json
+    from pgflow_yaml.language.model import Json
 
 _ORDER: dict[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt,

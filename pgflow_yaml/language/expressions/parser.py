@@ -10,13 +10,13 @@ import ast
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from pgflow_yaml.expressions.findings import Comparison, Finding, Reference
-from pgflow_yaml.expressions.lexer import CONSTANTS, Lexer, Token
-from pgflow_yaml.expressions.names import convert_call, convert_path
-from pgflow_yaml.expressions.repair import Repair
+from pgflow_yaml.language.expressions.findings import Comparison, Finding, Reference
+from pgflow_yaml.language.expressions.lexer import CONSTANTS, Lexer, Token
+from pgflow_yaml.language.expressions.names import convert_call, convert_path
+from pgflow_yaml.language.expressions.repair import Repair
 
 if TYPE_CHECKING:
-    from pgflow_yaml.model import Json
+    from pgflow_yaml.language.model import Json
 
 MAX_LENGTH = 1_000
 MAX_DEPTH = 50

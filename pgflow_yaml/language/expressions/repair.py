@@ -10,9 +10,9 @@ import warnings
 from bisect import bisect_right
 from dataclasses import dataclass
 
-from pgflow_yaml.expressions.findings import Finding
-from pgflow_yaml.expressions.functions import FUNCTIONS
-from pgflow_yaml.expressions.lexer import CONSTANTS, Lexer, Token
+from pgflow_yaml.language.expressions.findings import Finding
+from pgflow_yaml.language.expressions.functions import FUNCTIONS
+from pgflow_yaml.language.expressions.lexer import CONSTANTS, Lexer, Token
 
 _NOT_PART = "`{0}` is not part of the expression language"
 _ASSIGN = "`=` does not compare"

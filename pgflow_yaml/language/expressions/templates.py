@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pgflow_yaml.expressions.findings import Comparison, Finding, InvalidExpression, Reference
-from pgflow_yaml.expressions.parser import Expression, parse_text
+from pgflow_yaml.language.expressions.findings import (
+    Comparison,
+    Finding,
+    InvalidExpression,
+    Reference,
+)
+from pgflow_yaml.language.expressions.parser import Expression, parse_text
 
 if TYPE_CHECKING:
-    from pgflow_yaml.model import Json
+    from pgflow_yaml.language.model import Json
 
 OPEN, CLOSE, ESCAPED = "${{", "}}", "$${{"
 

@@ -12,10 +12,10 @@ import json
 import math
 from typing import TYPE_CHECKING
 
-from pgflow_yaml.expressions.findings import ExpressionError
+from pgflow_yaml.language.expressions.findings import ExpressionError
 
 if TYPE_CHECKING:
-    from pgflow_yaml.model import Json
+    from pgflow_yaml.language.model import Json
 
 MAX_BYTES = 1_048_576
 MAX_ITEMS = 10_000

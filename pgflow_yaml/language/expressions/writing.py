@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pgflow_yaml.model import Json
+    from pgflow_yaml.language.model import Json
 
 _LOOSEST, _OR, _AND, _NOT, _COMPARE, _SUM, _PRODUCT, _SIGN, _TIGHTEST = range(9)
 _LEVELS = {

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from pgflow_yaml.graph.order import Ancestors, Edges, as_listed, cycles, levels
+from pgflow_yaml.language.graph.order import Ancestors, Edges, as_listed, cycles, levels
 
 __all__ = ["Ancestors", "Edges", "as_listed", "cycles", "levels"]

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from pgflow_yaml.graph.order import levels
+from pgflow_yaml.language.graph.order import levels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pgflow_yaml.graph.layout import Cell, Layout
+    from pgflow_yaml.language.graph.layout import Cell, Layout
 
 
 @dataclass(slots=True, kw_only=True)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from pgflow_yaml import durations
-from pgflow_yaml.graph.order import as_listed
-from pgflow_yaml.model import SECTIONS
+from pgflow_yaml.language import durations
+from pgflow_yaml.language.graph.order import as_listed
+from pgflow_yaml.language.model import SECTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pgflow_yaml.model import Definition, Section
-    from pgflow_yaml.model import Edge as EdgeKind
+    from pgflow_yaml.language.model import Definition, Section
+    from pgflow_yaml.language.model import Edge as EdgeKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,13 +8,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pgflow_yaml.graph.drawing import Drawing, Edge, Node
-from pgflow_yaml.graph.order import levels
+from pgflow_yaml.language.graph.drawing import Drawing, Edge, Node
+from pgflow_yaml.language.graph.order import levels
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pgflow_yaml.model import Edge as EdgeKind
+    from pgflow_yaml.language.model import Edge as EdgeKind
 
 MOST_NODES = 200
 

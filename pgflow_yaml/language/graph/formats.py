@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from pgflow_yaml.frames import safe
-from pgflow_yaml.model import SECTIONS
+from pgflow_yaml.language.frames import safe
+from pgflow_yaml.language.model import SECTIONS
 
 if TYPE_CHECKING:
-    from pgflow_yaml.graph.drawing import Drawing, Edge, Node
+    from pgflow_yaml.language.graph.drawing import Drawing, Edge, Node
 
 COLORS = {
     "completed": "#2e7d32",

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from pgflow_yaml.graph.order import levels
+from pgflow_yaml.language.graph.order import levels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from pgflow_yaml.graph.drawing import Drawing, Edge
+    from pgflow_yaml.language.graph.drawing import Drawing, Edge
 
 _SWEEPS = 4
 _MANY_BENDS = 2_000

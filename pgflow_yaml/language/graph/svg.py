@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from pgflow_yaml.frames import cells, safe
-from pgflow_yaml.graph.formats import COLORS
-from pgflow_yaml.graph.layout import lay_out
+from pgflow_yaml.language.frames import cells, safe
+from pgflow_yaml.language.graph.formats import COLORS
+from pgflow_yaml.language.graph.layout import lay_out
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pgflow_yaml.graph.drawing import Drawing, Edge, Node
-    from pgflow_yaml.graph.layout import Cell, Layout
+    from pgflow_yaml.language.graph.drawing import Drawing, Edge, Node
+    from pgflow_yaml.language.graph.layout import Cell, Layout
 
 Point = tuple[float, float]
 

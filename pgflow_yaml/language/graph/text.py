@@ -6,17 +6,17 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pgflow_yaml.frames import cells, safe
-from pgflow_yaml.graph.channels import route
-from pgflow_yaml.graph.layout import lay_out, staggered
-from pgflow_yaml.graph.order import levels
+from pgflow_yaml.language.frames import cells, safe
+from pgflow_yaml.language.graph.channels import route
+from pgflow_yaml.language.graph.layout import lay_out, staggered
+from pgflow_yaml.language.graph.order import levels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from pgflow_yaml.graph.channels import Gap
-    from pgflow_yaml.graph.drawing import Drawing, Node
-    from pgflow_yaml.graph.layout import Layout
+    from pgflow_yaml.language.graph.channels import Gap
+    from pgflow_yaml.language.graph.drawing import Drawing, Node
+    from pgflow_yaml.language.graph.layout import Layout
 
 Segment = tuple[str, str]
 """A piece of a line, and the status in whose style it is written; "" for none."""

@@ -12,10 +12,10 @@ import unicodedata
 import yaml
 
 from pgflow_yaml.errors import Diagnostic
-from pgflow_yaml.positions import Lines
-from pgflow_yaml.source.builder import Builder, Stop
-from pgflow_yaml.source.nodes import Document, MappingNode, Node, ScalarNode, SequenceNode
-from pgflow_yaml.source.syntax import explain
+from pgflow_yaml.language.positions import Lines
+from pgflow_yaml.language.source.builder import Builder, Stop
+from pgflow_yaml.language.source.nodes import Document, MappingNode, Node, ScalarNode, SequenceNode
+from pgflow_yaml.language.source.syntax import explain
 
 __all__ = ["Document", "MappingNode", "Node", "ScalarNode", "SequenceNode", "decode", "parse"]
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 import yaml
 
 from pgflow_yaml.errors import Diagnostic
-from pgflow_yaml.source.nodes import Document, MappingNode, Node, ScalarNode, SequenceNode
-from pgflow_yaml.source.scalars import kind_of, plain_value
+from pgflow_yaml.language.source.nodes import Document, MappingNode, Node, ScalarNode, SequenceNode
+from pgflow_yaml.language.source.scalars import kind_of, plain_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable

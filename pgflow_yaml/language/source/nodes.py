@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
-from pgflow_yaml.positions import Lines, scalar_places, width_at
+from pgflow_yaml.language.positions import Lines, scalar_places, width_at
 
 if TYPE_CHECKING:
     from pgflow_yaml.errors import Diagnostic, Span
-    from pgflow_yaml.model import Json
+    from pgflow_yaml.language.model import Json
 
 
 @dataclass(slots=True, eq=False)

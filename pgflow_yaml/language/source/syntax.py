@@ -14,7 +14,7 @@ from pgflow_yaml.errors import Diagnostic, Span
 if TYPE_CHECKING:
     import yaml
 
-    from pgflow_yaml.positions import Lines
+    from pgflow_yaml.language.positions import Lines
 
 _INDENTED_BY_TAB = re.compile(r" *(\t+)")
 _EXPRESSION_KEY = re.compile(r"^\s*(?:- )?(if|map|until|for)\s*:\s+")

@@ -6,21 +6,21 @@ from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from pgflow_yaml import source
 from pgflow_yaml.errors import Diagnostic
-from pgflow_yaml.graph import cycles
-from pgflow_yaml.inputs import check_value, type_name
-from pgflow_yaml.model import SECTIONS
-from pgflow_yaml.source import MappingNode, Node
-from pgflow_yaml.suggestions import did_you_mean
-from pgflow_yaml.validation.constants import constant
-from pgflow_yaml.validation.places import step_node
+from pgflow_yaml.language import source
+from pgflow_yaml.language.graph import cycles
+from pgflow_yaml.language.inputs import check_value, type_name
+from pgflow_yaml.language.model import SECTIONS
+from pgflow_yaml.language.source import MappingNode, Node
+from pgflow_yaml.language.suggestions import did_you_mean
+from pgflow_yaml.language.validation.constants import constant
+from pgflow_yaml.language.validation.places import step_node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from pgflow_yaml.errors import Severity
-    from pgflow_yaml.model import Definition
+    from pgflow_yaml.language.model import Definition
 
 Body = dict[str, Any]
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pgflow_yaml.inputs import check_value, has_type, type_name
-from pgflow_yaml.suggestions import closest
-from pgflow_yaml.validation.constants import constant
+from pgflow_yaml.language.inputs import check_value, has_type, type_name
+from pgflow_yaml.language.suggestions import closest
+from pgflow_yaml.language.validation.constants import constant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pgflow_yaml.expressions import Comparison
-    from pgflow_yaml.model import Json
+    from pgflow_yaml.language.expressions import Comparison
+    from pgflow_yaml.language.model import Json
 
 _STATUS: dict[str, Json] = {"enum": ["completed", "skipped", "failed", "cancelled"]}
 _RUN_STATUS: dict[str, Json] = {"enum": ["completed", "failed", "cancelled"]}

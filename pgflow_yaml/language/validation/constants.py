@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pgflow_yaml.expressions import ExpressionError, evaluate
+from pgflow_yaml.language.expressions import ExpressionError, evaluate
 
 if TYPE_CHECKING:
-    from pgflow_yaml.model import Json
+    from pgflow_yaml.language.model import Json
 
 # What can grow without end stays unevaluated: checking a file takes milliseconds (S-2).
 _COSTLY = frozenset({"range", "product", "replace", "join"})

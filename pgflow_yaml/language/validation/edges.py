@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from pgflow_yaml.graph import cycles
-from pgflow_yaml.model import Edge
-from pgflow_yaml.source import MappingNode, Node, ScalarNode, SequenceNode
-from pgflow_yaml.suggestions import did_you_mean
-from pgflow_yaml.validation.report import Report, quoted
-from pgflow_yaml.validation.sentences import nearest_step
+from pgflow_yaml.language.graph import cycles
+from pgflow_yaml.language.model import Edge
+from pgflow_yaml.language.source import MappingNode, Node, ScalarNode, SequenceNode
+from pgflow_yaml.language.suggestions import did_you_mean
+from pgflow_yaml.language.validation.report import Report, quoted
+from pgflow_yaml.language.validation.sentences import nearest_step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

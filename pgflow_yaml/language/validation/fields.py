@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pgflow_yaml.inputs import check_value
-from pgflow_yaml.source import MappingNode, ScalarNode, SequenceNode
-from pgflow_yaml.validation.report import Path, Report, describe
+from pgflow_yaml.language.inputs import check_value
+from pgflow_yaml.language.source import MappingNode, ScalarNode, SequenceNode
+from pgflow_yaml.language.validation.report import Path, Report, describe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pgflow_yaml.model import Json
+    from pgflow_yaml.language.model import Json
 
 # Which keywords say something about which type, and what says it for another one.
 _KEYWORDS: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from pgflow_yaml import durations
-from pgflow_yaml.source import MappingNode, Node, ScalarNode, SequenceNode
+from pgflow_yaml.language import durations
+from pgflow_yaml.language.source import MappingNode, Node, ScalarNode, SequenceNode
 
 if TYPE_CHECKING:
-    from pgflow_yaml.validation.report import Path
+    from pgflow_yaml.language.validation.report import Path
 
 DOTTED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+")
 

@@ -5,18 +5,25 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from pgflow_yaml import expressions
-from pgflow_yaml.model import Formula, Json
-from pgflow_yaml.source import MappingNode, Node, ScalarNode, SequenceNode
-from pgflow_yaml.validation.comparisons import misfit, no_list
-from pgflow_yaml.validation.constants import error_of, truth_of
-from pgflow_yaml.validation.names import CONDITIONS, EVERYWHERE, ROOTS, Place, Problem, Scope
+from pgflow_yaml.language import expressions
+from pgflow_yaml.language.model import Formula, Json
+from pgflow_yaml.language.source import MappingNode, Node, ScalarNode, SequenceNode
+from pgflow_yaml.language.validation.comparisons import misfit, no_list
+from pgflow_yaml.language.validation.constants import error_of, truth_of
+from pgflow_yaml.language.validation.names import (
+    CONDITIONS,
+    EVERYWHERE,
+    ROOTS,
+    Place,
+    Problem,
+    Scope,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pgflow_yaml.errors import Span
-    from pgflow_yaml.validation.report import Report
+    from pgflow_yaml.language.validation.report import Report
 
 _KNOWN_WORD = re.compile(r"\b(?:input|steps|run)\b")
 _IN_TEMPLATE = re.compile(r"""["']?\$\{\{\s*([^{}]*?)\s*\}\}["']?""")

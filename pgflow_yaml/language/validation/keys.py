@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from pgflow_yaml.source import Node, ScalarNode, SequenceNode
-from pgflow_yaml.suggestions import closest
-from pgflow_yaml.validation import vocabulary
-from pgflow_yaml.validation.fixes import DOTTED
-from pgflow_yaml.validation.report import Path, Report, describe, quoted
+from pgflow_yaml.language.source import Node, ScalarNode, SequenceNode
+from pgflow_yaml.language.suggestions import closest
+from pgflow_yaml.language.validation import vocabulary
+from pgflow_yaml.language.validation.fixes import DOTTED
+from pgflow_yaml.language.validation.report import Path, Report, describe, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pgflow_yaml.model import ACTIONS
-from pgflow_yaml.source import MappingNode, ScalarNode
-from pgflow_yaml.validation.report import Report, quoted
+from pgflow_yaml.language.model import ACTIONS
+from pgflow_yaml.language.source import MappingNode, ScalarNode
+from pgflow_yaml.language.validation.report import Report, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

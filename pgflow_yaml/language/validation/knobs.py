@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, cast
 
-from pgflow_yaml import durations
-from pgflow_yaml.model import (
+from pgflow_yaml.language import durations
+from pgflow_yaml.language.model import (
     DEFAULT_EVERY,
     DEFAULT_ROUNDS,
     Backoff,
@@ -16,15 +16,15 @@ from pgflow_yaml.model import (
     Retry,
     Wait,
 )
-from pgflow_yaml.source import MappingNode, Node, ScalarNode
-from pgflow_yaml.validation.constants import constant
-from pgflow_yaml.validation.report import Report, quoted
+from pgflow_yaml.language.source import MappingNode, Node, ScalarNode
+from pgflow_yaml.language.validation.constants import constant
+from pgflow_yaml.language.validation.report import Report, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pgflow_yaml.model import Json, Step
-    from pgflow_yaml.validation.formulas import Formulas
+    from pgflow_yaml.language.model import Json, Step
+    from pgflow_yaml.language.validation.formulas import Formulas
 
 _MOMENT = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9:.]+(?:[Zz]|[+-][0-9]{2}:?[0-9]{2})", re.ASCII

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from pgflow_yaml.source import Document, MappingNode, Node, SequenceNode
-from pgflow_yaml.suggestions import did_you_mean
-from pgflow_yaml.validation.report import quoted
-from pgflow_yaml.validation.sentences import nearest_step
+from pgflow_yaml.language.source import Document, MappingNode, Node, SequenceNode
+from pgflow_yaml.language.suggestions import did_you_mean
+from pgflow_yaml.language.validation.report import quoted
+from pgflow_yaml.language.validation.sentences import nearest_step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pgflow_yaml.graph import Ancestors
-    from pgflow_yaml.model import Json
+    from pgflow_yaml.language.graph import Ancestors
+    from pgflow_yaml.language.model import Json
 
 Place = Literal["if", "map", "with", "output", "repeat.until", "retry.if", "wait.for", "wait.until"]
 CONDITIONS: tuple[Place, ...] = ("if", "repeat.until", "retry.if")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pgflow_yaml import source
-from pgflow_yaml.model import SECTIONS
-from pgflow_yaml.source import MappingNode, Node
+from pgflow_yaml.language import source
+from pgflow_yaml.language.model import SECTIONS
+from pgflow_yaml.language.source import MappingNode, Node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

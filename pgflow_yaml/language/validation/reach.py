@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pgflow_yaml.graph import levels
-from pgflow_yaml.validation.constants import truth_of
+from pgflow_yaml.language.graph import levels
+from pgflow_yaml.language.validation.constants import truth_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pgflow_yaml.model import Edge, Step
-    from pgflow_yaml.source import Node
-    from pgflow_yaml.validation.report import Report
+    from pgflow_yaml.language.model import Edge, Step
+    from pgflow_yaml.language.source import Node
+    from pgflow_yaml.language.validation.report import Report
 
 
 @dataclass(slots=True)

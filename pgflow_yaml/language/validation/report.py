@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pgflow_yaml.errors import Diagnostic, Severity, Span
-from pgflow_yaml.source import Document, MappingNode, Node, ScalarNode
+from pgflow_yaml.language.source import Document, MappingNode, Node, ScalarNode
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,12 +6,12 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pgflow_yaml import durations
-from pgflow_yaml.source import MappingNode, Node, ScalarNode
-from pgflow_yaml.source.scalars import kind_of
-from pgflow_yaml.suggestions import closest, did_you_mean
-from pgflow_yaml.validation.fixes import DOTTED, fix_by_place
-from pgflow_yaml.validation.report import Path, Report, describe, quoted
+from pgflow_yaml.language import durations
+from pgflow_yaml.language.source import MappingNode, Node, ScalarNode
+from pgflow_yaml.language.source.scalars import kind_of
+from pgflow_yaml.language.suggestions import closest, did_you_mean
+from pgflow_yaml.language.validation.fixes import DOTTED, fix_by_place
+from pgflow_yaml.language.validation.report import Path, Report, describe, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

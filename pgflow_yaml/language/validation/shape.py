@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from pgflow_yaml.source import MappingNode, Node, ScalarNode, SequenceNode
-from pgflow_yaml.validation import sentences
-from pgflow_yaml.validation.keys import report_unknown_key
+from pgflow_yaml.language.source import MappingNode, Node, ScalarNode, SequenceNode
+from pgflow_yaml.language.validation import sentences
+from pgflow_yaml.language.validation.keys import report_unknown_key
 
 if TYPE_CHECKING:
-    from pgflow_yaml.validation.report import Path, Report
+    from pgflow_yaml.language.validation.report import Path, Report
 
 Schema = Mapping[str, Any]
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from pgflow_yaml.graph import Ancestors
-from pgflow_yaml.model import Formula, Json, Step, WhenExhausted, WhenUnmet
-from pgflow_yaml.source import MappingNode, Node, ScalarNode, SequenceNode
-from pgflow_yaml.validation.edges import read_edges
-from pgflow_yaml.validation.formulas import Formulas
-from pgflow_yaml.validation.kinds import check_action, check_company
-from pgflow_yaml.validation.knobs import (
+from pgflow_yaml.language.graph import Ancestors
+from pgflow_yaml.language.model import Formula, Json, Step, WhenExhausted, WhenUnmet
+from pgflow_yaml.language.source import MappingNode, Node, ScalarNode, SequenceNode
+from pgflow_yaml.language.validation.edges import read_edges
+from pgflow_yaml.language.validation.formulas import Formulas
+from pgflow_yaml.language.validation.kinds import check_action, check_company
+from pgflow_yaml.language.validation.knobs import (
     boolean,
     duration,
     integer,
@@ -20,14 +20,14 @@ from pgflow_yaml.validation.knobs import (
     read_tolerate,
     read_wait,
 )
-from pgflow_yaml.validation.names import Scope
-from pgflow_yaml.validation.reach import check_reach
+from pgflow_yaml.language.validation.names import Scope
+from pgflow_yaml.language.validation.reach import check_reach
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pgflow_yaml.model import Edge
-    from pgflow_yaml.validation.report import Report
+    from pgflow_yaml.language.model import Edge
+    from pgflow_yaml.language.validation.report import Report
 
 MAX_STEPS = 2_000  # S-19
 

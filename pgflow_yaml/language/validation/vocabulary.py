@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pgflow_yaml.suggestions import bare
+from pgflow_yaml.language.suggestions import bare
 
 Level = Literal["flow", "step", "defaults", "retry", "wait", "repeat", "field"]
 

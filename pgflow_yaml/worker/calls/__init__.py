@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from pgflow_yaml.calls.binding import by_name, invoke, signature_problems
-from pgflow_yaml.calls.boundary import Unserialisable, clean, error_record, summary, to_json_text
-from pgflow_yaml.calls.context import Context
-from pgflow_yaml.calls.handler import Handler, Handlers, HandlerUnavailable
-from pgflow_yaml.calls.masks import MaskingFilter, masks
-from pgflow_yaml.calls.secrets import SecretMissing, SecretProvider, Secrets
+from pgflow_yaml.worker.calls.binding import by_name, invoke, signature_problems
+from pgflow_yaml.worker.calls.boundary import (
+    Unserialisable,
+    clean,
+    error_record,
+    summary,
+    to_json_text,
+)
+from pgflow_yaml.worker.calls.context import Context
+from pgflow_yaml.worker.calls.handler import Handler, Handlers, HandlerUnavailable
+from pgflow_yaml.worker.calls.masks import MaskingFilter, masks
+from pgflow_yaml.worker.calls.secrets import SecretMissing, SecretProvider, Secrets
 
 __all__ = [
     "Context",

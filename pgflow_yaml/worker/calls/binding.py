@@ -5,12 +5,12 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING
 
-from pgflow_yaml.suggestions import did_you_mean
+from pgflow_yaml.language.suggestions import did_you_mean
 
 if TYPE_CHECKING:
-    from pgflow_yaml.calls.context import Context
-    from pgflow_yaml.calls.handler import Handler
-    from pgflow_yaml.model import Json
+    from pgflow_yaml.language.model import Json
+    from pgflow_yaml.worker.calls.context import Context
+    from pgflow_yaml.worker.calls.handler import Handler
 
 
 def by_name(with_: Json) -> bool:

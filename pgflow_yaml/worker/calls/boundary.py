@@ -13,13 +13,13 @@ import sys
 import traceback
 from typing import TYPE_CHECKING
 
-from pgflow_yaml.calls.masks import masks
+from pgflow_yaml.worker.calls.masks import masks
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator
     from types import TracebackType
 
-    from pgflow_yaml.model import Json
+    from pgflow_yaml.language.model import Json
 
 MAX_BYTES = 2 * 1024 * 1024
 MAX_DEPTH = 128

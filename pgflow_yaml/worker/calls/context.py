@@ -6,12 +6,12 @@ import logging
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pgflow_yaml.calls.masks import MaskingFilter
+from pgflow_yaml.worker.calls.masks import MaskingFilter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
 
-    from pgflow_yaml.model import Json
+    from pgflow_yaml.language.model import Json
 
 _handler_log = logging.getLogger("pgflow_yaml.handler")
 _handler_log.addFilter(MaskingFilter())

@@ -9,16 +9,16 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pgflow_yaml.calls.allowed import AllowList, NotAllowed
-from pgflow_yaml.calls.boundary import summary
 from pgflow_yaml.errors import PgflowError
+from pgflow_yaml.worker.calls.allowed import AllowList, NotAllowed
+from pgflow_yaml.worker.calls.boundary import summary
 
 if TYPE_CHECKING:
     import types
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from pgflow_yaml.calls.allowed import Place
+    from pgflow_yaml.worker.calls.allowed import Place
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
@@ -122,7 +122,7 @@ def _attribute(owner: object, name: str, of: str) -> object:
     try:
         return getattr(owner, name)
     except AttributeError:
-        from pgflow_yaml.suggestions import did_you_mean  # noqa: PLC0415
+        from pgflow_yaml.language.suggestions import did_you_mean
 
         known = [known for known in dir(owner) if not known.startswith("_")]
         raise NotAllowed(f'there is no "{name}" in {of}{did_you_mean(name, known)}') from None

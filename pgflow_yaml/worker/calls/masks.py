@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_plus
 
 if TYPE_CHECKING:
-    from pgflow_yaml.model import Json
+    from pgflow_yaml.language.model import Json
 
 MASK = "***"
 LEAST_CHARACTERS = 8

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
-from pgflow_yaml.calls.masks import masks
 from pgflow_yaml.errors import PgflowError, WrongSetting
+from pgflow_yaml.worker.calls.masks import masks
 
 PREFIX = "PGFLOW_YAML_SECRET_"
 

@@ -1,0 +1,1 @@
+"""PostgreSQL: the store's calls, migrations, and the embedded server."""
