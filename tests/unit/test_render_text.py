@@ -20,7 +20,7 @@ JSON = st.recursive(
 @given(JSON)
 def test_a_layout_is_still_the_same_json(value: object) -> None:
     """However it is broken into lines, it reads back as what it was."""
-    assert json.loads(layout(value)) == value  # type: ignore[arg-type]
+    assert json.loads(layout(value)) == value
 
 
 def test_what_fits_stands_on_one_line() -> None:
