@@ -23,7 +23,7 @@ from pgflow_yaml.database import embedded, migrate
 from pgflow_yaml.text import moment
 
 if TYPE_CHECKING:
-    from pgflow_yaml.cli.live.snapshot import Snapshot
+    from pgflow_yaml.runs.snapshot import Snapshot
 
 DOCS = Path(__file__).resolve().parent
 FILE = DOCS.parent / "workflows" / "census" / "workflow.yaml"

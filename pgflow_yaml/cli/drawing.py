@@ -11,14 +11,15 @@ from pgflow_yaml.errors import Unavailable
 from pgflow_yaml.language.graph.drawing import Drawing, Edge, Node, of_definition, with_statuses
 from pgflow_yaml.language.graph.folding import fold
 from pgflow_yaml.language.graph.text import Pen, render
+from pgflow_yaml.runs.steps import is_wide
 
 from . import comparing, lookup
-from .live.step_details import is_wide
 from .live.symbols import ASCII, STYLES, Look, look_for
 from .output import write_lines
 
 if TYPE_CHECKING:
-    from .live.snapshot import Snapshot
+    from pgflow_yaml.runs.snapshot import Snapshot
+
     from .options import Options
 
 _PIPE_WIDTH = 100

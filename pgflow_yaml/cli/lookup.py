@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pgflow_yaml.database.store import Store
-
-    from .live.snapshot import Snapshot, StepShape
+    from pgflow_yaml.runs.snapshot import Snapshot, StepShape
 
 
 def run_id(store: Store, text: str) -> str:

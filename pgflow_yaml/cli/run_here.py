@@ -12,12 +12,12 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from pgflow_yaml.errors import InvalidFlow, PgflowError
+from pgflow_yaml.runs.snapshot import SAID
 
 from .database import database
 from .flow_files.deploying import children_first, deploy, require_children, require_valid, said
 from .flow_files.loading import Loaded, is_file, load, with_handlers, worker_settings
 from .live.follow import Followed, to_its_end
-from .live.snapshot import SAID
 from .live.views import view_for
 from .logs import set_up_logs
 from .lookup import active

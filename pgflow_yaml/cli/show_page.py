@@ -4,6 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pgflow_yaml.runs.failures import fates
+from pgflow_yaml.runs.steps import is_wide, skip_words, tasks_words
+from pgflow_yaml.runs.waits import (
+    action_words,
+    answered,
+    call_words,
+    child_words,
+    wait_words,
+    waiting_for,
+)
 from pgflow_yaml.text import (
     clean,
     duration,
@@ -16,19 +26,17 @@ from pgflow_yaml.text import (
     utc,
 )
 
-from .live.fates import fates
-from .live.step_details import Segment, is_wide, skip_words
+from .live.step_details import Segment
 from .live.symbols import STYLES
-from .live.waits import action_words, answered, call_words, child_words, wait_words, waiting_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
     from pgflow_yaml.language.model import Json
+    from pgflow_yaml.runs.failures import Fate
+    from pgflow_yaml.runs.snapshot import FailedAttempt, Snapshot, StepShape
 
-    from .live.fates import Fate
-    from .live.snapshot import FailedAttempt, Snapshot, StepShape
 
 Line = list[Segment]
 LABEL = 14
@@ -159,20 +167,6 @@ def _took(step: StepShape) -> str:
         return ""
     took = (moment(step["ended_at"]) - moment(step["started_at"])).total_seconds()
     return f", took {duration(took)}"
-
-
-def tasks_words(step: StepShape) -> str:
-    """Say how many tasks of a step stand where."""
-    tasks = step["tasks"]
-    counts = {
-        "completed": tasks["completed"],
-        "running": tasks["started"],
-        "queued": tasks["queued"],
-        "failed": tasks["failed"],
-        "cancelled": tasks["cancelled"],
-    }
-    parts = [f"{count:,} {name}" for name, count in counts.items() if count]
-    return f"{tasks['total']:,} ({', '.join(parts)})" if parts else f"{tasks['total']:,}"
 
 
 def _items(items: Sequence[str | None]) -> list[Line]:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, TypedDict
 
 from pgflow_yaml.text import duration, error_text, moment, one_line, roughly, utc
 
-from .fates import Fate, fates, handled
+from .failures import Fate, fates, handled
 from .snapshot import ENDED, FailedAttempt, RunShape, Snapshot, StepShape
-from .step_details import is_wide, skip_words
+from .steps import is_wide, skip_words
 from .waits import wait_words
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The page of `show --why`: what each unfinished step of a run waits for."""
+"""Why a run stands still: what each unfinished step of a run waits for."""
 
 from __future__ import annotations
 
@@ -6,30 +6,14 @@ from typing import TYPE_CHECKING
 
 from pgflow_yaml.text import moment, one_line, plural, roughly
 
-from .live.snapshot import ENDED, SAID
-from .live.step_details import Segment, is_wide
-from .live.symbols import STYLES
-from .live.waits import ASKED, answer, call_words, child_words, wait_words
-from .show_page import tasks_words
+from .snapshot import ENDED
+from .steps import is_wide, tasks_words
+from .waits import ASKED, answer, call_words, child_words, wait_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .live.snapshot import Snapshot, StepShape
-
-Line = list[Segment]
-
-
-def lines(snapshot: Snapshot, found: Mapping[str, str]) -> list[Line]:
-    """Lay out the sentences for steps."""
-    if not found:
-        return [[(f" nothing waits: the run {SAID[snapshot['run']['status']]}", "")]]
-    statuses = {step["slug"]: step["status"] for step in snapshot["steps"]}
-    width = max(map(len, found))
-    return [
-        [(f" {one_line(slug):<{width}}  ", ""), (text, STYLES[statuses[slug]])]
-        for slug, text in found.items()
-    ]
+    from .snapshot import Snapshot, StepShape
 
 
 def reasons(snapshot: Snapshot, workers: Mapping[str, int]) -> dict[str, str]:

@@ -14,9 +14,9 @@ import click
 import pytest
 
 from pgflow_yaml.cli.app import SECTIONS, app
-from pgflow_yaml.cli.live.events import Event
-from pgflow_yaml.cli.live.snapshot import FailedAttempt
 from pgflow_yaml.cli.options import global_options
+from pgflow_yaml.runs.events import Event
+from pgflow_yaml.runs.snapshot import FailedAttempt
 from tests.docs.fenced import PAGES, ROOT, blocks
 
 if TYPE_CHECKING:

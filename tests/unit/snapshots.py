@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
-    from pgflow_yaml.cli.live.snapshot import (
+    from pgflow_yaml.runs.snapshot import (
         FailedAttempt,
         RunShape,
         Snapshot,

@@ -16,7 +16,7 @@ from tests.unit.snapshots import NOW, a_failure, a_run, a_snapshot, a_step, some
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pgflow_yaml.cli.live.snapshot import FailedAttempt, Snapshot, StepShape
+    from pgflow_yaml.runs.snapshot import FailedAttempt, Snapshot, StepShape
 
 STATUSES = ("completed", "started", "created", "failed", "skipped", "cancelled")
 

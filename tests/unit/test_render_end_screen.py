@@ -10,7 +10,7 @@ from pgflow_yaml.text import cells
 from tests.unit.snapshots import a_failure, a_run, a_snapshot, a_step, some_tasks
 
 if TYPE_CHECKING:
-    from pgflow_yaml.cli.live.snapshot import FailedAttempt, Snapshot
+    from pgflow_yaml.runs.snapshot import FailedAttempt, Snapshot
 
 TRACE = """Traceback (most recent call last):
   File "/lib/python3.11/runner.py", line 12, in call

@@ -18,7 +18,7 @@ from tests.unit.snapshots import a_failure, a_run, a_snapshot, a_step
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pgflow_yaml.cli.live.snapshot import Snapshot
+    from pgflow_yaml.runs.snapshot import Snapshot
 
 
 class History:

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pgflow_yaml.cli.live.end_screen import ended, in_spite_of
-from pgflow_yaml.cli.live.fates import fates
 from pgflow_yaml.cli.live.frame import render_run
 from pgflow_yaml.cli.live.symbols import ASCII, UNICODE, Frame, Look
+from pgflow_yaml.runs.failures import fates
 from pgflow_yaml.text import cells, moment
 from tests.unit.snapshots import NOW, a_failure, a_run, a_snapshot, a_step, some_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pgflow_yaml.cli.live.snapshot import FailedAttempt, Snapshot, StepShape
+    from pgflow_yaml.runs.snapshot import FailedAttempt, Snapshot, StepShape
 
 SOON, IN_TWO_DAYS = "2026-11-24T12:00:14+00:00", "2026-11-26T11:00:00+00:00"
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from pgflow_yaml.cli.why_page import lines, reasons
+from pgflow_yaml.cli.why_page import lines
+from pgflow_yaml.runs.why import reasons
 from tests.unit.snapshots import a_run, a_snapshot, a_step, some_tasks
 
 SOON = "2026-11-24T12:00:14+00:00"

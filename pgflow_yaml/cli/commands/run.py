@@ -63,10 +63,10 @@ def start_command(
     """Start a run for workers elsewhere and print its id."""
     from pgflow_yaml.cli.database import connected
     from pgflow_yaml.cli.flow_files.loading import worker_settings
-    from pgflow_yaml.cli.live.snapshot import SAID
     from pgflow_yaml.cli.lookup import active
     from pgflow_yaml.cli.output import write_json
     from pgflow_yaml.cli.run_input import as_text, read_input
+    from pgflow_yaml.runs.snapshot import SAID
 
     with connected(options) as store:
         definition = active(store, flow)["definition"]

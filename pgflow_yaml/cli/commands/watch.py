@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pgflow_yaml.cli.live.end_screen import Picture
-    from pgflow_yaml.cli.live.snapshot import Snapshot
     from pgflow_yaml.cli.output import CellsOf
     from pgflow_yaml.database.store import Store
+    from pgflow_yaml.runs.snapshot import Snapshot
 
 STATUSES = ("started", "completed", "failed", "cancelled")
 RUNS_SHOWN = 20
@@ -87,7 +87,7 @@ def _status_of_run(run: Mapping[str, Any]) -> str:
 
 
 def _error(run: Mapping[str, Any]) -> str:
-    from pgflow_yaml.cli.live.events import run_error
+    from pgflow_yaml.runs.events import run_error
 
     return run_error({"status": run["outcome"] or run["status"], "error": run["error"]})
 
@@ -170,8 +170,9 @@ def _write_why(
 ) -> None:
     from pgflow_yaml.cli import why_page
     from pgflow_yaml.cli.output import write_json, write_lines
+    from pgflow_yaml.runs.why import reasons
 
-    found = why_page.reasons(snapshot, workers)
+    found = reasons(snapshot, workers)
     if options.json:
         shown = _only(snapshot, step)
         told = [{**each, "why": found.get(each["slug"])} for each in shown["steps"]]

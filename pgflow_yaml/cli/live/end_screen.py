@@ -6,6 +6,10 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pgflow_yaml.runs.events import run_error
+from pgflow_yaml.runs.failures import fates, handled
+from pgflow_yaml.runs.steps import is_wide
+from pgflow_yaml.runs.waits import action_words
 from pgflow_yaml.text import (
     compact,
     duration,
@@ -17,16 +21,13 @@ from pgflow_yaml.text import (
     plural,
 )
 
-from .events import run_error
-from .fates import fates, handled
-from .step_details import Segment, is_wide
+from .step_details import Segment
 from .symbols import UNICODE, Look
-from .waits import action_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .snapshot import FailedAttempt, RunShape, Snapshot, StepShape
+    from pgflow_yaml.runs.snapshot import FailedAttempt, RunShape, Snapshot, StepShape
 
 MOST_STEPS, MOST_ERRORS, LONGEST_MESSAGE = 3, 3, 2000
 _FRAME = re.compile(

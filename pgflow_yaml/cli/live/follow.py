@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from pgflow_yaml.cli.options import Options
     from pgflow_yaml.database.store import Store
+    from pgflow_yaml.runs.snapshot import FailedAttempt, Snapshot
 
-    from .snapshot import FailedAttempt, Snapshot
     from .views import View
 
 # At most eight frames a second, and a change is seen within 300 ms; a slow database is asked less.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from pgflow_yaml.runs.snapshot import ENDED
 from pgflow_yaml.text import (
     cells,
     duration,
@@ -22,7 +23,6 @@ from pgflow_yaml.text import (
 )
 
 from .notes import notes, urgent
-from .snapshot import ENDED
 from .step_details import Scene, Segment, detail, scene, took
 from .symbols import STYLES, Frame, Look
 from .tree import Picture, Row, connectors, picture
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Mapping, Sequence
 
-    from .snapshot import FailedAttempt, RunShape, Snapshot, StepShape
+    from pgflow_yaml.runs.snapshot import FailedAttempt, RunShape, Snapshot, StepShape
 
 HEADER_ROWS = 2
 # A lower terminal has no room for the line about labels and parents.

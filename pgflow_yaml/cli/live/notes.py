@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pgflow_yaml.runs.steps import is_wide
+from pgflow_yaml.runs.waits import answer, child_words
 from pgflow_yaml.text import cells
 
-from .step_details import Scene, Segment, error_words, is_wide
+from .step_details import Scene, Segment, error_words
 from .symbols import STYLES
-from .waits import answer, child_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from .snapshot import StepShape
+    from pgflow_yaml.runs.snapshot import StepShape
 
 # What finds room first: failures, what a person is asked to do, children, errors to be retried.
 FAILURE, QUESTION, CHILD, ERROR = range(4)

@@ -5,17 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pgflow_yaml.runs.failures import Fate, fates
+from pgflow_yaml.runs.steps import is_wide, skip_words
+from pgflow_yaml.runs.waits import answered, call_words, tolerated, wait_words, waiting_for
 from pgflow_yaml.text import cells, duration, error_text, moment, one_line, plural, roughly
 
-from .fates import Fate, fates
 from .symbols import STYLES, Frame
-from .waits import answered, call_words, tolerated, wait_words, waiting_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from .snapshot import FailedAttempt, Snapshot, StepShape
+    from pgflow_yaml.runs.snapshot import FailedAttempt, Snapshot, StepShape
 
 Segment = tuple[str, str]
 
@@ -130,17 +131,6 @@ def _ended_or_waiting(step: StepShape) -> str:
             return ", ".join(filter(None, [calls, tries]))
 
 
-def skip_words(reason: str | None) -> str:
-    """Say why a step was skipped."""
-    reasons = {
-        "condition_unmet": "condition not met",
-        "dependency_skipped": "a step before it did not complete",
-        "handler_failed": "it failed, which is allowed",
-    }
-
-    return reasons.get(reason or "", (reason or "").replace("_", " "))
-
-
 def _tries(step: StepShape) -> str:
     if is_wide(step):
         failed, total = step["tasks"]["failed"], step["tasks"]["total"]
@@ -212,8 +202,3 @@ def error_words(step: StepShape, last: FailedAttempt | None) -> str:
         where = f"[{last['index']}] " if is_wide(step) else ""
         return where + error_text(last)
     return error_text(step["error"]) if step["status"] == "failed" else ""
-
-
-def is_wide(step: StepShape) -> bool:
-    """Tell whether a step has many tasks: a map, or `initial_tasks`."""
-    return step["map"] or step["tasks"]["total"] > 1

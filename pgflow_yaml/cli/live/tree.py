@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from .snapshot import ENDED, StepShape
+from pgflow_yaml.runs.snapshot import ENDED, StepShape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -10,19 +10,18 @@ from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
 from pgflow_yaml.cli.options import is_screen
+from pgflow_yaml.runs.events import changes, line
+from pgflow_yaml.runs.waits import answer, awaited
 from pgflow_yaml.text import cells, moment
 
-from .events import changes, line
 from .symbols import Frame, look_for
-from .waits import answer, awaited
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.live import Live
 
     from pgflow_yaml.cli.options import Options
-
-    from .snapshot import FailedAttempt, Snapshot
+    from pgflow_yaml.runs.snapshot import FailedAttempt, Snapshot
 
 CLOCK_TICK = 1.0
 
