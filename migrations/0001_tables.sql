@@ -1,18 +1,32 @@
 -- The tables of the engine.
 --
--- The schema is the one that clients of pgflow know (names, types, defaults and constraint names are facts they
--- rely on); what is ours comes last in each table, nullable or with a default that means "as pgflow does".
+-- The schema is the one that clients of pgflow know: they rely on the names, types, defaults and
+-- constraint names. Columns of our own come last in each table, nullable or with a default that
+-- means "as pgflow does".
 --
---   flows, steps, deps      an immutable DAG; a changed flow is a new slug
---   definitions             names and versions above the slugs: order, version 8c41e07b52d1 = flow order__8c41e07b52d1
---   runs, step_states       one row a run, one a step of it; three counters are the whole scheduler:
---                           runs.remaining_steps, step_states.remaining_deps, step_states.remaining_tasks
---   step_tasks              one row a task, paired with one message (queue_name, message_id) while it is live
---   task_errors             one row for each failed attempt; the success path writes none
---   workers                 who works, and when it was last heard of
---   audit                   who deployed, activated, cancelled, and when (S-24)
+--   flows, steps, deps   an immutable graph; a changed flow is a new slug
+--   definitions          names and versions above the slugs:
+--                        order, version 8c41e07b52d1 = flow order__8c41e07b52d1
+--   runs, step_states    one row per run, one per step of it. Three counters are the scheduler:
+--                        runs.remaining_steps, step_states.remaining_deps,
+--                        step_states.remaining_tasks
+--   step_tasks           one row per task, paired with one message (queue_name, message_id)
+--                        while the task is live
+--   task_errors          one row per failed attempt; the success path writes none
+--   events               events and decisions that were sent to runs
+--   workers              the workers, and when each was last heard of
+--   missing_handlers     handlers that no worker has
+--   audit                who deployed, activated, cancelled or decided, and when (S-24)
 --
--- A status is text and rows may be written by hand, so the checks here are only those that pgflow's callers know.
+-- A status is text, and callers may write rows by hand, so the checks here are only those that
+-- pgflow's callers know.
+--
+-- Fill factor: a page keeps room for the versions that a row will have (made, claimed,
+-- completed). Updates then stay in their page and touch no index. It costs disk, and saves a
+-- sixth of the write-ahead log of a task. Status and counters carry no index for the same reason.
+--
+-- Foreign keys that follow from others are left out: the check of one for each task costs as
+-- much as the row.
 
 create function pgflow.is_valid_slug(slug text) returns boolean
 language sql immutable
@@ -20,6 +34,8 @@ set search_path = pg_catalog, pg_temp
 as $$
   select coalesce(slug ~ '^[A-Za-z_][A-Za-z0-9_]{0,127}$' and slug <> 'run', false)
 $$;
+
+-- Definitions
 
 create table pgflow.flows (
   flow_slug text primary key,
@@ -30,6 +46,19 @@ create table pgflow.flows (
   queue_name text,
   door text not null default 'pgflow',
   input_spec jsonb,
+  input_schema jsonb,
+  output jsonb,
+  labels jsonb,
+  timeout_ms bigint,
+  fail_fast boolean not null default true,
+  catches boolean not null default false,
+  finally_steps int not null default 0,
+  repeats boolean not null default false,
+  tame boolean not null generated always as (
+    fail_fast and not catches and finally_steps = 0) stored,
+  plain_end boolean not null generated always as (
+    fail_fast and not catches and finally_steps = 0
+    and output is null and timeout_ms is null) stored,
   constraint slug_is_valid check (pgflow.is_valid_slug(flow_slug)),
   constraint opt_max_attempts_is_nonnegative check (opt_max_attempts >= 0),
   constraint opt_base_delay_is_nonnegative check (opt_base_delay >= 0),
@@ -37,8 +66,27 @@ create table pgflow.flows (
   constraint flows_door_check check (door in ('pgflow', 'deploy'))
 );
 comment on column pgflow.flows.queue_name is 'its pgmq queue; null = the slug';
-comment on column pgflow.flows.door is 'who made it: the two doors behave differently in places';
-comment on column pgflow.flows.input_spec is 'name -> JSON Schema of each field of the run input; null of a deployed flow: takes only {}';
+comment on column pgflow.flows.door is
+  'pgflow (made by create_flow) or deploy: their runs behave differently in places';
+comment on column pgflow.flows.input_spec is
+  'name -> JSON Schema of each field of the run input; null of a deployed flow: it takes only {}';
+comment on column pgflow.flows.input_schema is
+  'JSON Schema of the whole run input, where the flow has one instead of fields';
+comment on column pgflow.flows.output is
+  '{"ast", "paths"} of `output`; null = the outputs of the leaf steps';
+comment on column pgflow.flows.labels is
+  'shown with each run and searched by; not part of the version';
+comment on column pgflow.flows.timeout_ms is 'how long a run may take; null = no limit';
+comment on column pgflow.flows.fail_fast is 'an unhandled failure ends the run at once';
+comment on column pgflow.flows.catches is
+  'some edge is `failure` or `any`: a failed step need not fail the run';
+comment on column pgflow.flows.finally_steps is
+  'number of steps that run after all others have ended';
+comment on column pgflow.flows.repeats is 'some step is called again until an expression holds';
+comment on column pgflow.flows.tame is
+  'a failed step fails its run at once, with nothing to do afterwards: the short way';
+comment on column pgflow.flows.plain_end is
+  'the end of the last step completes the run: nothing else is to be decided';
 
 create table pgflow.steps (
   flow_slug text not null references pgflow.flows (flow_slug),
@@ -61,44 +109,69 @@ create table pgflow.steps (
   map_items jsonb,
   fixed_tasks int,
   spec jsonb,
+  action text not null default 'handler',
+  is_finally boolean not null default false,
+  max_parallel int,
+  soft boolean not null default false,
   plain boolean not null generated always as (
-    step_type = 'single' and condition is null
+    step_type = 'single' and condition is null and action <> 'wait'
     and required_input_pattern is null and forbidden_input_pattern is null) stored,
   constraint steps_pkey primary key (flow_slug, step_slug),
   constraint steps_flow_slug_step_index_key unique (flow_slug, step_index),
   constraint steps_step_slug_check check (pgflow.is_valid_slug(step_slug)),
   constraint steps_step_type_check check (step_type in ('single', 'map')),
   constraint steps_deps_count_check check (deps_count >= 0),
-  constraint opt_max_attempts_is_nonnegative check (opt_max_attempts is null or opt_max_attempts >= 0),
+  constraint opt_max_attempts_is_nonnegative
+    check (opt_max_attempts is null or opt_max_attempts >= 0),
   constraint opt_base_delay_is_nonnegative check (opt_base_delay is null or opt_base_delay >= 0),
   constraint opt_timeout_is_positive check (opt_timeout is null or opt_timeout > 0),
-  constraint opt_start_delay_is_nonnegative check (opt_start_delay is null or opt_start_delay >= 0),
+  constraint opt_start_delay_is_nonnegative
+    check (opt_start_delay is null or opt_start_delay >= 0),
   constraint required_input_pattern_is_object
     check (required_input_pattern is null or jsonb_typeof(required_input_pattern) = 'object'),
   constraint forbidden_input_pattern_is_object
     check (forbidden_input_pattern is null or jsonb_typeof(forbidden_input_pattern) = 'object'),
   constraint when_unmet_is_valid check (when_unmet in ('fail', 'skip', 'skip-cascade')),
-  constraint when_exhausted_is_valid check (when_exhausted in ('fail', 'skip', 'skip-cascade'))
+  constraint when_exhausted_is_valid check (when_exhausted in ('fail', 'skip', 'skip-cascade')),
+  constraint steps_action_check check (action in ('handler', 'flow', 'wait'))
 );
+comment on column pgflow.steps.queue_name is
+  'the pgmq queue of its tasks; of steps that run a flow or wait, the timer queue';
 comment on column pgflow.steps.condition is '{"ast", "paths"} of `if`; null = always';
-comment on column pgflow.steps.map_items is '{"ast", "paths"} of `map`; null of a map step = pgflow''s: the dependency''s output, or the run input';
-comment on column pgflow.steps.plain is 'one task, no condition: what starts without being looked at';
-comment on column pgflow.steps.fixed_tasks is '`initial_tasks`: so many tasks, each with the step''s own input';
-comment on column pgflow.steps.spec is 'what only the worker and the retry policy read: with, timeout_ms, base_delay_ms, max_delay_ms, backoff, jitter, start_delay_ms';
+comment on column pgflow.steps.map_items is
+  '{"ast", "paths"} of `map`; null of a map step = the dependency''s output, or the run input';
+comment on column pgflow.steps.fixed_tasks is
+  '`initial_tasks`: number of tasks, each with the step''s own input';
+comment on column pgflow.steps.spec is
+  'read off the hot path: with, timeout_ms, base_delay_ms, max_delay_ms, backoff, jitter, '
+  'start_delay_ms, retry_if, repeat, tolerate, fail_fast, flow, wait; '
+  'null = made by add_step';
+comment on column pgflow.steps.is_finally is 'runs after all steps that are not have ended';
+comment on column pgflow.steps.max_parallel is
+  'maximum number of live tasks of one run; null = as many as there are workers for';
+comment on column pgflow.steps.soft is
+  'a map that outlives failed items: `tolerate`, or `fail_fast: false`';
+comment on column pgflow.steps.plain is
+  'one task, no condition: starts in the update that freed it, without being evaluated';
 
 create table pgflow.deps (
   flow_slug text not null references pgflow.flows (flow_slug),
   dep_slug text not null,
   step_slug text not null,
   created_at timestamptz not null default now(),
+  edge text not null default 'success',
   constraint deps_pkey primary key (flow_slug, dep_slug, step_slug),
   constraint deps_flow_slug_dep_slug_fkey foreign key (flow_slug, dep_slug)
     references pgflow.steps (flow_slug, step_slug),
   constraint deps_flow_slug_step_slug_fkey foreign key (flow_slug, step_slug)
     references pgflow.steps (flow_slug, step_slug),
-  constraint deps_check check (dep_slug <> step_slug)
+  constraint deps_check check (dep_slug <> step_slug),
+  constraint deps_edge_check check (edge in ('success', 'failure', 'any'))
 );
-create index deps_by_step on pgflow.deps (flow_slug, step_slug);
+-- With the dependency in it, no plan comes to the edges of a step by half of a key.
+create index deps_by_step on pgflow.deps (flow_slug, step_slug, dep_slug);
+comment on column pgflow.deps.dep_slug is 'the step depended upon';
+comment on column pgflow.deps.edge is 'the end of that step that lets this one start';
 
 create table pgflow.definitions (
   name text not null,
@@ -114,6 +187,11 @@ create table pgflow.definitions (
   primary key (name, version)
 );
 create unique index one_active_version on pgflow.definitions (name) where active;
+comment on column pgflow.definitions.definition is 'the compiled form';
+comment on column pgflow.definitions.source is 'the YAML text';
+comment on column pgflow.definitions.git is 'commit, branch and state of the working copy';
+
+-- Runs
 
 create table pgflow.runs (
   run_id uuid primary key default gen_random_uuid(),
@@ -129,22 +207,44 @@ create table pgflow.runs (
   run_key text,
   cancelled_at timestamptz,
   error jsonb,
+  outcome text,
+  parent_run_id uuid,
+  parent_step text,
+  parent_index int,
+  depth int not null default 0,
+  labels jsonb,
+  deadline_message_id bigint,
   constraint runs_remaining_steps_check check (remaining_steps >= 0),
   constraint status_is_valid check (status in ('started', 'failed', 'completed', 'cancelled')),
-  constraint completed_at_or_failed_at check (not (completed_at is not null and failed_at is not null)),
-  constraint completed_at_is_after_started_at check (completed_at is null or completed_at >= started_at),
-  constraint failed_at_is_after_started_at check (failed_at is null or failed_at >= started_at)
-) with (fillfactor = 70);
+  constraint completed_at_or_failed_at
+    check (not (completed_at is not null and failed_at is not null)),
+  constraint completed_at_is_after_started_at
+    check (completed_at is null or completed_at >= started_at),
+  constraint failed_at_is_after_started_at check (failed_at is null or failed_at >= started_at),
+  constraint runs_outcome_check check (outcome in ('completed', 'failed', 'cancelled'))
+) with (fillfactor = 45);
+-- No index by status: each run's status changes, and a list by status reads the newest runs and
+-- passes over the others.
 create index runs_by_flow on pgflow.runs (flow_slug);
-create index runs_by_status on pgflow.runs (status);
 create index runs_by_start on pgflow.runs (started_at desc, run_id);
 create index runs_live on pgflow.runs (run_id) where status = 'started';
 create unique index runs_by_key on pgflow.runs (run_key, flow_name) where run_key is not null;
-comment on column pgflow.runs.run_key is 'idempotency key of the start, unique for each flow name';
-comment on column pgflow.runs.error is '{"type", "message", "step", "index"} of the failure that ended it, or the reason of a cancel';
+create index runs_by_parent on pgflow.runs (parent_run_id, parent_step, parent_index)
+  where parent_run_id is not null;
+comment on column pgflow.runs.run_key is
+  'idempotency key of the start, unique for each flow name';
+comment on column pgflow.runs.error is
+  '{"type", "message", "step", "index"} of the failure that ended it, or the reason of a cancel';
+comment on column pgflow.runs.outcome is
+  'how it ends, known before its finally steps have ended; set while its steps are being stopped';
+comment on column pgflow.runs.parent_run_id is
+  'the run that started this one as a step; no foreign key, it may be gone';
+comment on column pgflow.runs.depth is 'number of ancestors';
+comment on column pgflow.runs.deadline_message_id is
+  'its message in the timer queue, due when its timeout passes';
 
 create table pgflow.step_states (
-  flow_slug text not null references pgflow.flows (flow_slug),
+  flow_slug text not null,
   run_id uuid not null references pgflow.runs (run_id),
   step_slug text not null,
   status text not null default 'created',
@@ -164,6 +264,8 @@ create table pgflow.step_states (
   made int not null default 0,
   sent int not null default 0,
   make_message_id bigint,
+  failed_tasks int not null default 0,
+  wakes_at timestamptz,
   constraint step_states_pkey primary key (run_id, step_slug),
   constraint step_states_flow_slug_step_slug_fkey foreign key (flow_slug, step_slug)
     references pgflow.steps (flow_slug, step_slug),
@@ -175,20 +277,28 @@ create table pgflow.step_states (
   constraint remaining_tasks_state_consistency
     check (remaining_tasks is null or status not in ('created', 'skipped')),
   constraint status_and_remaining_tasks_match check (status <> 'completed' or remaining_tasks = 0),
-  constraint initial_tasks_known_when_started check (status <> 'started' or initial_tasks is not null),
+  constraint initial_tasks_known_when_started
+    check (status <> 'started' or initial_tasks is not null),
   constraint output_only_for_completed_or_null check (output is null or status = 'completed'),
-  constraint skip_reason_matches_status check ((skip_reason is not null) = (status = 'skipped')),
+  constraint skip_reason_matches_status
+    check ((skip_reason is not null) = (status = 'skipped')),
   constraint completed_at_or_failed_at_or_skipped_at
     check (num_nonnulls(completed_at, failed_at, skipped_at) <= 1),
   constraint started_at_is_after_created_at check (started_at is null or started_at >= created_at),
   constraint skipped_at_is_after_created_at check (skipped_at is null or skipped_at >= created_at),
-  constraint completed_at_is_after_started_at check (completed_at is null or completed_at >= started_at),
+  constraint completed_at_is_after_started_at
+    check (completed_at is null or completed_at >= started_at),
   constraint failed_at_is_after_started_at check (failed_at is null or failed_at >= started_at)
-) with (fillfactor = 70);
-comment on column pgflow.step_states.made is 'a wide map''s next index to make';
-comment on column pgflow.step_states.sent is 'a wide map''s next index to send';
-comment on column pgflow.step_states.make_message_id is 'its message in the clock queue while tasks are still to be made';
-comment on column pgflow.step_states.error is '{"type", "message", "attempts"} of a failed or exhausted step';
+) with (fillfactor = 45);
+comment on column pgflow.step_states.error is
+  '{"type", "message", "attempts"} of a failed or exhausted step';
+comment on column pgflow.step_states.made is 'next index to make of a map with many tasks';
+comment on column pgflow.step_states.sent is 'next index to send of a map with many tasks';
+comment on column pgflow.step_states.make_message_id is
+  'its message in the timer queue: tasks to be made, or the end of a wait';
+comment on column pgflow.step_states.failed_tasks is
+  'number of items of a tolerant map that have failed for good';
+comment on column pgflow.step_states.wakes_at is 'when a wait ends by itself';
 
 create table pgflow.workers (
   worker_id uuid primary key,
@@ -202,8 +312,12 @@ create table pgflow.workers (
 );
 create index workers_by_queue on pgflow.workers (queue_name);
 create index workers_by_heartbeat on pgflow.workers (last_heartbeat_at);
-comment on column pgflow.workers.info is 'host, pid, release of a worker of ours';
+comment on column pgflow.workers.queue_name is
+  'the queue it serves; of a worker of ours all of them, separated by commas, * = every queue';
+comment on column pgflow.workers.deprecated_at is 'when it was asked to finish and stop';
+comment on column pgflow.workers.info is 'host, process id and release of a worker of ours';
 
+-- Kept for clients of pgflow; the engine reads nothing here.
 create table pgflow.worker_functions (
   function_name text primary key,
   enabled boolean not null default true,
@@ -215,9 +329,8 @@ create table pgflow.worker_functions (
 );
 
 create table pgflow.step_tasks (
-  -- no foreign key of its own: its step state has one, and a check of it for each task costs as much as the row
   flow_slug text not null,
-  run_id uuid not null references pgflow.runs (run_id),
+  run_id uuid not null,
   step_slug text not null,
   message_id bigint,
   task_index int not null default 0,
@@ -229,7 +342,7 @@ create table pgflow.step_tasks (
   started_at timestamptz,
   completed_at timestamptz,
   failed_at timestamptz,
-  last_worker_id uuid references pgflow.workers (worker_id) on delete set null,
+  last_worker_id uuid,
   requeued_count int not null default 0,
   last_requeued_at timestamptz,
   permanently_stalled_at timestamptz,
@@ -240,24 +353,40 @@ create table pgflow.step_tasks (
   uncounted int not null default 0,
   cancelled_at timestamptz,
   refused_at timestamptz,
+  iteration int not null default 0,
+  child_run_id uuid,
   constraint step_tasks_pkey primary key (run_id, step_slug, task_index),
   constraint step_tasks_run_id_step_slug_fkey foreign key (run_id, step_slug)
     references pgflow.step_states (run_id, step_slug),
-  constraint valid_status check (status in ('queued', 'started', 'completed', 'failed', 'cancelled', 'skipped')),
+  constraint valid_status
+    check (status in ('queued', 'started', 'completed', 'failed', 'cancelled', 'skipped')),
   constraint step_tasks_attempts_count_check check (attempts_count >= 0),
   constraint step_tasks_requeued_count_check check (requeued_count >= 0),
-  constraint output_valid_only_for_completed check (output is null or status in ('completed', 'failed')),
-  constraint completed_at_or_failed_at check (not (completed_at is not null and failed_at is not null)),
+  constraint output_valid_only_for_completed
+    check (output is null or status in ('completed', 'failed')),
+  constraint completed_at_or_failed_at
+    check (not (completed_at is not null and failed_at is not null)),
   constraint started_at_is_after_queued_at check (started_at is null or started_at >= queued_at),
-  constraint completed_at_is_after_started_at check (completed_at is null or completed_at >= started_at),
+  constraint completed_at_is_after_started_at
+    check (completed_at is null or completed_at >= started_at),
   constraint failed_at_is_after_started_at check (failed_at is null or failed_at >= started_at)
-) with (fillfactor = 70);
--- Status and counters carry no index: their updates stay HOT (engine rule).
+) with (fillfactor = 45);
 create index step_tasks_by_message on pgflow.step_tasks (message_id, queue_name);
-comment on column pgflow.step_tasks.item is 'a map task''s element, stored once';
-comment on column pgflow.step_tasks.lease is 'until when its worker may hold it unheard; null: claimed by start_tasks, or not started';
-comment on column pgflow.step_tasks.refused_at is 'since when workers without its handler have come across it';
-comment on column pgflow.step_tasks.uncounted is 'attempts that did not use up the budget: crashes, releases';
+comment on column pgflow.step_tasks.attempts_count is 'raised by each claim';
+comment on column pgflow.step_tasks.last_worker_id is
+  'the worker of the last claim; functions that claim check that it is registered';
+comment on column pgflow.step_tasks.item is 'the element of a map task, stored once';
+comment on column pgflow.step_tasks.lease is
+  'end of the worker''s lease; null: claimed by start_tasks, or not started';
+comment on column pgflow.step_tasks.crashes_count is 'attempts whose worker died or fell silent';
+comment on column pgflow.step_tasks.uncounted is
+  'attempts that did not use up the budget: crashes, releases, repeated calls';
+comment on column pgflow.step_tasks.refused_at is
+  'since when workers without its handler have come across it';
+comment on column pgflow.step_tasks.iteration is
+  'number of times a repeated step was called again';
+comment on column pgflow.step_tasks.child_run_id is
+  'the child run of a step that runs a flow';
 
 create table pgflow.task_errors (
   id bigint generated always as identity primary key,
@@ -273,12 +402,27 @@ create table pgflow.task_errors (
   created_at timestamptz not null default now()
 );
 create index task_errors_by_run on pgflow.task_errors (run_id, id);
+comment on column pgflow.task_errors.final is 'the task has no attempt left';
+
+create table pgflow.events (
+  run_id uuid not null references pgflow.runs (run_id) on delete cascade,
+  kind text not null,
+  name text not null,
+  data jsonb not null default 'null',
+  said_by text not null default session_user,
+  created_at timestamptz not null default now(),
+  primary key (run_id, kind, name),
+  constraint events_kind_check check (kind in ('event', 'decision'))
+);
+comment on table pgflow.events is
+  'events by name and decisions by step; the first of each name stands';
 
 create table pgflow.missing_handlers (
   handler text primary key,
   since timestamptz not null
 );
-comment on table pgflow.missing_handlers is 'handlers that a worker refused and no worker has been given since';
+comment on table pgflow.missing_handlers is
+  'handlers that a worker refused and no worker has been given since';
 
 create table pgflow.audit (
   id bigint generated always as identity primary key,
@@ -288,87 +432,3 @@ create table pgflow.audit (
   who text not null default session_user,
   created_at timestamptz not null default now()
 );
-
-create type pgflow.step_task_record as (
-  flow_slug text,
-  run_id uuid,
-  step_slug text,
-  input jsonb,
-  msg_id bigint,
-  task_index int,
-  flow_input jsonb
-);
-
--- Sets travel between the engine's functions as arrays of these.
-
--- One reported result: what the attempt `attempt` of `worker` came to. Nulls in either match any (pgflow's door).
-create type pgflow._report as (
-  run_id uuid,
-  step_slug text,
-  task_index int,
-  attempt int,
-  worker uuid,
-  outcome text,
-  output jsonb,
-  error jsonb,
-  delay_ms bigint
-);
-
--- One message to send, under the id that its task has already.
-create type pgflow._message as (
-  id bigint,
-  vt timestamptz,
-  flow_slug text,
-  run_id uuid,
-  step_slug text,
-  task_index int
-);
-
--- One task that has ended, and the message that goes with it.
-create type pgflow._done as (
-  run_id uuid,
-  flow_slug text,
-  step_slug text,
-  queue_name text,
-  message_id bigint,
-  archive boolean
-);
-
--- One step about to start: how many tasks (null: not looked at yet), from which items (null: none).
-create type pgflow._start as (
-  run_id uuid,
-  flow_slug text,
-  step_slug text,
-  tasks int,
-  items jsonb
-);
-
--- One step that has ended: completed, skipped (dependents go on) or upstream (dependents are skipped too).
-create type pgflow._ended as (
-  run_id uuid,
-  flow_slug text,
-  step_slug text,
-  kind text
-);
-
--- One step whose failure ends its run.
-create type pgflow._failure as (
-  run_id uuid,
-  step_slug text,
-  error jsonb
-);
-
--- Rows of the two tables that clients also write by hand get their flow's queue.
-create function pgflow._fill_queue_name() returns trigger
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  select coalesce(f.queue_name, f.flow_slug) into new.queue_name from pgflow.flows f where f.flow_slug = new.flow_slug;
-  return new;
-end
-$$;
-create trigger fill_queue_name before insert on pgflow.steps
-  for each row when (new.queue_name is null) execute function pgflow._fill_queue_name();
-create trigger fill_queue_name before insert on pgflow.step_tasks
-  for each row when (new.queue_name is null) execute function pgflow._fill_queue_name();

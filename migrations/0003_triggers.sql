@@ -1,0 +1,32 @@
+-- What the tables do by themselves.
+
+-- Rows of the two tables that clients also write by hand get their flow's queue.
+create function pgflow._fill_queue_name() returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  select coalesce(f.queue_name, f.flow_slug) into new.queue_name
+  from pgflow.flows f where f.flow_slug = new.flow_slug;
+  return new;
+end
+$$;
+create trigger fill_queue_name before insert on pgflow.steps
+  for each row when (new.queue_name is null) execute function pgflow._fill_queue_name();
+create trigger fill_queue_name before insert on pgflow.step_tasks
+  for each row when (new.queue_name is null) execute function pgflow._fill_queue_name();
+
+-- Tasks forget a worker that is deleted. A foreign key would do so too, and would be checked for
+-- each task at every claim.
+create function pgflow._forget_workers() returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  update pgflow.step_tasks t set last_worker_id = null
+  where t.last_worker_id in (select w.worker_id from gone w);
+  return null;
+end
+$$;
+create trigger forget_workers after delete on pgflow.workers
+  referencing old table as gone for each statement execute function pgflow._forget_workers();
