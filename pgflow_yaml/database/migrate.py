@@ -1,5 +1,7 @@
 """Install and update the schema: numbered files once, function files whenever their text changed.
 
+The files lie in `migrations/`: numbered ones at the top, functions in the folders of `_FOLDERS`.
+
 One transaction behind one advisory lock: eight processes may try at once, and one that is killed
 in the middle leaves nothing behind. There is no way down: restore a backup.
 """
@@ -46,7 +48,9 @@ _LOOK = """select current_user, current_database(), current_setting('server_vers
   (select extversion from pg_extension where extname = 'pgmq'),
   (select array_agg(version) from pg_available_extension_versions where name = 'pgmq')"""
 _OLDEST_PGMQ = (1, 4, 4)
-_GRANTS = "functions/99_grants.sql"
+_FOLDERS = ("", "functions/expressions/", "functions/engine/", "functions/pgflow/", "functions/")
+# `create or replace` gives a new function to everybody and forgets its settings.
+_ALWAYS = ("functions/98_planner.sql", "functions/99_grants.sql")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,11 +122,13 @@ def dry_run_sql(conninfo: str | None = None) -> str:
 def _scripts(connection: psycopg.Connection) -> list[Migration]:
     """Everything to run, in order."""
     first, migrations = _look(connection)
-    waiting = [each for each in migrations if each.state != "applied"]
-    if waiting and waiting[-1].name != _GRANTS:
-        # New functions are everybody's until it has run (S-6).
-        waiting += [each for each in migrations if each.name == _GRANTS]
-    return first + [_recorded(each) for each in waiting]
+    if all(migration.state == "applied" for migration in migrations):
+        return first
+    return first + [
+        _recorded(migration)
+        for migration in migrations
+        if migration.state != "applied" or migration.name in _ALWAYS
+    ]
 
 
 def _recorded(migration: Migration) -> Migration:
@@ -219,9 +225,9 @@ def _read() -> list[Migration]:
     """The numbered files in order, then the function files in order."""
     top = files("pgflow_yaml") / "migrations"
     return [
-        Migration(name=prefix + file.name, sql=file.read_text(encoding="utf-8"))
-        for folder, prefix in ((top, ""), (top / "functions", "functions/"))
-        for file in sorted(folder.iterdir(), key=lambda file: file.name)
+        Migration(name=folder + file.name, sql=file.read_text(encoding="utf-8"))
+        for folder in _FOLDERS
+        for file in sorted((top / folder).iterdir(), key=lambda file: file.name)
         if file.name.endswith(".sql")
     ]
 

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pgflow_yaml.database import migrate
 
 if TYPE_CHECKING:
     import psycopg
+
+ROOT = Path(__file__).parents[2]
+LAST = ["functions/98_planner.sql", "functions/99_grants.sql"]
+SETTINGS = """
+select proname, setting from pg_proc, unnest(proconfig) setting
+where pronamespace = 'pgflow'::regnamespace and setting ~ '^(enable_|jit|plan_cache_mode)'
+order by 1, 2"""
 
 
 def test_every_function_pins_its_search_path(db: psycopg.Connection) -> None:
@@ -41,13 +50,13 @@ def test_no_function_is_there_twice(db: psycopg.Connection) -> None:
 
 def test_nothing_new_is_everybodys_after_an_upgrade(database: str, db: psycopg.Connection) -> None:
     """S-6: an older release lacks some functions; those that come later are revoked as well."""
-    late = "functions/82_events.sql"
+    late = "functions/engine/80_signals.sql"
     db.execute("drop function pgflow.send_event, pgflow.approve_step, pgflow.reject_step")
     db.execute("update pgflow.migrations set sha256 = 'older' where name = %s", [late])
 
     applied = migrate.apply(database)
 
-    assert applied == [late, "functions/99_grants.sql"]
+    assert applied == [late, *LAST]
     everybodys = db.execute(
         """
         select proname from pg_proc,
@@ -56,3 +65,27 @@ def test_nothing_new_is_everybodys_after_an_upgrade(database: str, db: psycopg.C
         """
     ).fetchall()
     assert everybodys == []
+
+
+def test_planner_settings_outlive_a_function_that_is_applied_again(
+    database: str, db: psycopg.Connection
+) -> None:
+    """`create or replace` forgets the settings of a function: the last files restore them."""
+    before = db.execute(SETTINGS).fetchall()
+    turn = "functions/engine/25_turn.sql"
+    db.execute("alter function pgflow.turn reset all")
+    db.execute("update pgflow.migrations set sha256 = 'older' where name = %s", [turn])
+
+    applied = migrate.apply(database)
+
+    assert applied == [turn, *LAST]
+    assert ("turn", "plan_cache_mode=force_generic_plan") in before
+    assert db.execute(SETTINGS).fetchall() == before
+
+
+def test_planner_settings_stand_in_one_file() -> None:
+    """A setting in the header of a function would be a second list."""
+    files = (ROOT / "migrations").rglob("*.sql")
+    pattern = re.compile(r"^set (enable_|jit|plan_cache_mode)", re.MULTILINE)
+
+    assert [file.name for file in files if pattern.search(file.read_text())] == []

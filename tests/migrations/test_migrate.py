@@ -16,6 +16,7 @@ from pgflow_yaml.errors import PgflowError, SchemaMismatch, Unavailable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+QUEUE = "functions/engine/10_queue.sql"
 APPLY = (
     "import sys; from pgflow_yaml.database import migrate; print(len(migrate.apply(sys.argv[1])))"
 )
@@ -24,13 +25,17 @@ APPLY = (
 def names() -> list[str]:
     """The files as they lie in the package, in the order of their application."""
     top = files("pgflow_yaml") / "migrations"
-    numbered = sorted(file.name for file in top.iterdir() if file.name.endswith(".sql"))
-    functions = sorted(file.name for file in (top / "functions").iterdir())
-    return [*numbered, *(f"functions/{name}" for name in functions)]
+    folders = ["", *(f"functions/{name}" for name in ("expressions/", "engine/", "pgflow/", ""))]
+    return [
+        folder + name
+        for folder in folders
+        for name in sorted(file.name for file in (top / folder).iterdir())
+        if name.endswith(".sql")
+    ]
 
 
 def test_an_empty_database_gets_everything_in_order(empty_database: str) -> None:
-    """Numbered files come first, then the functions, both by name."""
+    """Numbered files come first, then the functions folder by folder, each by name."""
     assert migrate.pending(empty_database) == names()
 
     assert migrate.apply(empty_database) == names()
@@ -64,11 +69,11 @@ def test_eight_processes_at_once_all_succeed(empty_database: str) -> None:
 
 def test_a_changed_function_is_applied_again(database: str, db: psycopg.Connection) -> None:
     """A function file counts as changed when its text differs from what was applied."""
-    db.execute("update pgflow.migrations set sha256 = 'old' where name = 'functions/10_queue.sql'")
-    with pytest.raises(SchemaMismatch, match=r"functions/10_queue\.sql to apply.*migrate"):
+    db.execute("update pgflow.migrations set sha256 = 'old' where name = %s", [QUEUE])
+    with pytest.raises(SchemaMismatch, match=r"functions/engine/10_queue\.sql to apply.*migrate"):
         migrate.check(database)
 
-    assert migrate.apply(database) == ["functions/10_queue.sql", "functions/99_grants.sql"]
+    assert migrate.apply(database) == [QUEUE, "functions/98_planner.sql", "functions/99_grants.sql"]
 
     migrate.check(database)
 
@@ -85,7 +90,7 @@ def test_an_edited_numbered_file_is_refused(database: str, db: psycopg.Connectio
     "change",
     [
         "insert into pgflow.migrations (name, sha256, release) values ('9999_new.sql', 'x', '0.1')",
-        "update pgflow.migrations set sha256 = 'x', release = '99.1.0' where name like '%/10_%'",
+        "update pgflow.migrations set sha256 = 'x', release = '99.1.0' where name like '%/10_q%'",
     ],
     ids=["numbered file", "function"],
 )

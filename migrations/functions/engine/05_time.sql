@@ -1,11 +1,7 @@
--- How functions here are written. Each pins its search_path (S-14). Each door that works on sets pins its planner as
--- well: one generic plan, of nested loops over indexes. Sets are small beside the tables they meet, and a plan made
--- when the tables were small must still be right when they are large; what a hash join over all live runs costs is
--- not seen in a test and is seen in production. For the same reason a large table is joined with one set only, which
--- carries what is needed of the definition: with two, the planner may reach the table by half of its key. (jit: its
--- compile time alone is more than a turn.)
+-- Time. The engine reads no other clock: a test sets `pgflow.fake_now` and moves it (90_virtual_time).
 --
--- Time. The engine reads no other clock: a test sets `pgflow.fake_now` and moves it (`select set_config(…)`).
+-- Every function of these folders sets its own search_path (S-14); planner settings are in
+-- 98_planner.sql.
 
 -- Transaction time, for stamps. Called by everything that stamps a row; takes no lock.
 create or replace function pgflow.now() returns timestamptz

@@ -168,7 +168,6 @@ $$;
 create or replace function pgflow._shape_problem(p_definition jsonb, p_order text[]) returns text
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
-set enable_nestloop = off
 as $$
 declare
   v_steps jsonb := p_definition -> 'steps';

@@ -241,13 +241,6 @@ create or replace function pgflow.start_run(
 ) returns jsonb
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_material = off
-set enable_hashjoin = off
-set enable_mergejoin = off
-set jit = off
 as $$
 declare
   v_definition pgflow.definitions := pgflow._find_definition(p_name, p_version);
@@ -282,13 +275,6 @@ create or replace function pgflow.start_runs(p_name text, p_inputs jsonb[], p_ve
 returns setof uuid
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_material = off
-set enable_hashjoin = off
-set enable_mergejoin = off
-set jit = off
 as $$
 declare
   v_definition pgflow.definitions := pgflow._find_definition(p_name, p_version);

@@ -79,13 +79,6 @@ $$;
 create or replace function pgflow.heartbeat(p_worker uuid, p_lease interval, p_tasks jsonb) returns jsonb
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_material = off
-set enable_hashjoin = off
-set enable_mergejoin = off
-set jit = off
 as $$
 declare
   v_clock timestamptz := pgflow.clock();
@@ -139,13 +132,6 @@ $$;
 create or replace function pgflow.sweep(p_limit int default 1000) returns int
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_material = off
-set enable_hashjoin = off
-set enable_mergejoin = off
-set jit = off
 as $$
 declare
   v_from uuid := gen_random_uuid();

@@ -7,13 +7,6 @@
 create or replace function pgflow.cancel_run(p_run_id uuid, p_reason text default null) returns jsonb
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_material = off
-set enable_hashjoin = off
-set enable_mergejoin = off
-set jit = off
 as $$
 declare
   v_tree uuid[] := case when p_run_id is not null then pgflow._hold_tree(p_run_id) end;
@@ -85,13 +78,6 @@ $$;
 create or replace function pgflow.fail_run(p_run_id uuid, p_error jsonb) returns boolean
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_material = off
-set enable_hashjoin = off
-set enable_mergejoin = off
-set jit = off
 as $$
 declare
   v_run pgflow.runs;

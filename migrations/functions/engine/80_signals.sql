@@ -36,13 +36,6 @@ create or replace function pgflow.send_event(p_run text, p_event text, p_data js
 returns jsonb
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_material = off
-set enable_hashjoin = off
-set enable_mergejoin = off
-set jit = off
 as $$
 declare
   v_run pgflow.runs := pgflow._spoken_to(p_run);
@@ -78,13 +71,6 @@ $$;
 create or replace function pgflow._decide(p_run text, p_step text, p_approved boolean, p_comment text, p_by text) returns jsonb
 language plpgsql
 set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_material = off
-set enable_hashjoin = off
-set enable_mergejoin = off
-set jit = off
 as $$
 declare
   v_run pgflow.runs := pgflow._spoken_to(p_run);

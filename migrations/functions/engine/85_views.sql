@@ -9,10 +9,6 @@ returns table (parent_step text, ids jsonb, child jsonb, awaited jsonb)
 language sql stable
 set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
-set enable_nestloop = on
-set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
 as $$
   select k.parent_step, k.ids,
     (select jsonb_build_object('id', r.run_id, 'flow', coalesce(r.flow_name, r.flow_slug),
@@ -80,7 +76,6 @@ $$;
 create or replace function pgflow._step_snapshots(p_run pgflow.runs, p_items boolean, p_outputs boolean) returns jsonb
 language sql stable
 set search_path = pg_catalog, pg_temp
-set enable_nestloop = off
 set timezone = 'UTC'
 as $$
   with tasks as materialized (
@@ -192,8 +187,6 @@ create or replace function pgflow.list_runs(
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
-set enable_seqscan = off
-set enable_bitmapscan = off
 as $$
   select coalesce(jsonb_agg(jsonb_build_object(
     'id', r.run_id, 'flow', coalesce(r.flow_name, r.flow_slug), 'version', nullif(split_part(r.flow_slug, '__', 2), ''),

@@ -1,0 +1,44 @@
+-- The planner settings of the functions that callers enter: one list, applied after any other
+-- file, for `create or replace` forgets them. docs/decisions/0004 says why.
+--
+-- A function that works on sets gets one generic plan of nested loops over indexes. Its sets are
+-- small beside the tables that they meet, and a plan made while the tables were small must still
+-- be right when they are large; what a hash join over all live runs costs is not seen in a test
+-- and is seen in production. For the same reason no statement joins a large table with two sets:
+-- the planner might reach the table by half of its key. (jit: its compile time alone is longer
+-- than a turn.) What is called inside runs under the settings of the function that was entered.
+do $$
+declare
+  v_settings text[] := array[
+    'plan_cache_mode = force_generic_plan', 'enable_seqscan = off', 'enable_bitmapscan = off',
+    'enable_material = off', 'enable_hashjoin = off', 'enable_mergejoin = off', 'jit = off'];
+  v_function text;
+  v_setting text;
+begin
+  foreach v_function in array array[
+    'start_run', 'start_runs', 'turn', 'heartbeat', 'sweep', 'cancel_run', 'fail_run',
+    'send_event', '_decide',
+    'start_flow', 'start_tasks', 'complete_task', 'fail_task', 'cascade_resolve_conditions',
+    'cascade_complete_taskless_steps', 'start_ready_steps', 'maybe_complete_run',
+    '_cascade_force_skip_steps', 'requeue_stalled_tasks']
+  loop
+    foreach v_setting in array v_settings loop
+      execute format('alter function pgflow.%I set %s', v_function, v_setting);
+    end loop;
+  end loop;
+end
+$$;
+
+-- Joined by hash: the number of steps and tasks is not known when these are planned.
+alter function pgflow._shape_problem set enable_nestloop = off;
+alter function pgflow._step_snapshots set enable_nestloop = off;
+
+-- Children are found by the index of their parents, also inside _step_snapshots.
+alter function pgflow._child_snapshots set enable_nestloop = on;
+alter function pgflow._child_snapshots set enable_seqscan = off;
+alter function pgflow._child_snapshots set enable_hashjoin = off;
+alter function pgflow._child_snapshots set enable_mergejoin = off;
+
+-- Runs are read in the order of their start, up to the limit, whatever filters there are.
+alter function pgflow.list_runs set enable_seqscan = off;
+alter function pgflow.list_runs set enable_bitmapscan = off;
