@@ -50,7 +50,7 @@ def test_no_function_is_there_twice(db: psycopg.Connection) -> None:
 
 def test_nothing_new_is_everybodys_after_an_upgrade(database: str, db: psycopg.Connection) -> None:
     """S-6: an older release lacks some functions; those that come later are revoked as well."""
-    late = "functions/engine/80_signals.sql"
+    late = "functions/engine/91_signals.sql"
     db.execute("drop function pgflow.send_event, pgflow.approve_step, pgflow.reject_step")
     db.execute("update pgflow.migrations set sha256 = 'older' where name = %s", [late])
 
@@ -72,7 +72,7 @@ def test_planner_settings_outlive_a_function_that_is_applied_again(
 ) -> None:
     """`create or replace` forgets the settings of a function: the last files restore them."""
     before = db.execute(SETTINGS).fetchall()
-    turn = "functions/engine/25_turn.sql"
+    turn = "functions/engine/40_turn.sql"
     db.execute("alter function pgflow.turn reset all")
     db.execute("update pgflow.migrations set sha256 = 'older' where name = %s", [turn])
 

@@ -4,39 +4,6 @@
 -- whatever somebody holds is left alone and becomes visible again in 50 ms. A visible message whose task is started
 -- is an expired lease by construction: its worker is dead, and who reads it takes over (R-2).
 
--- One call of a worker, one commit: settle what it brings, advance, claim what it has room for.
--- p_results: [{run, step, index, attempt, outcome: completed | failed | fatal | retry_later | released, output,
--- error: {type, message, trace}, delay_ms}]. p_refused: handlers this worker cannot call.
--- Returns {verdicts, tasks, contexts, specs}.
-create or replace function pgflow.turn(
-  p_worker uuid, p_results jsonb, p_queues text[], p_quantity int, p_lease interval, p_refused text[] default '{}'
-) returns jsonb
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_reports pgflow._report[];
-  v_verdicts text[] := '{}';
-  v_reply jsonb;
-begin
-  if jsonb_array_length(p_results) > 0 then
-    select array_agg(row(r.run, r.step, r.index, r.attempt, p_worker, r.outcome, coalesce(r.output, 'null'), r.error,
-                         r.delay_ms)::pgflow._report order by nr)
-    into v_reports
-    from rows from (jsonb_to_recordset(p_results) as (
-      run uuid, step text, index int, attempt int, outcome text, output jsonb, error jsonb, delay_ms bigint))
-      with ordinality r(run, step, index, attempt, outcome, output, error, delay_ms, nr);
-    v_verdicts := pgflow._settle(v_reports);
-  end if;
-  v_reply := jsonb_build_object('verdicts', to_jsonb(v_verdicts));
-  if p_quantity > 0 then
-    perform pgflow._wind_clock();
-    return v_reply || pgflow._claim(p_worker, p_queues, p_quantity, p_lease, coalesce(p_refused, '{}'));
-  end if;
-  return v_reply || '{"tasks": [], "contexts": {}, "specs": {}}';
-end
-$$;
-
 -- Claims up to p_quantity tasks, queue by queue in the order given: rows to started, attempt + 1, lease.
 create or replace function pgflow._claim(
   p_worker uuid, p_queues text[], p_quantity int, p_lease interval, p_refused text[]
@@ -66,50 +33,6 @@ begin
   perform pgflow._note_handlers(v_steps);
   return jsonb_build_object('tasks', v_tasks) || pgflow._contexts(v_steps);
 end
-$$;
-
--- What the tasks of each (run, step) share, and what the worker must know of each step; each once in a reply. A large
--- run input that the call itself does not need is left out: run_input() gives it to whoever asks.
-create or replace function pgflow._contexts(p_steps pgflow._ended[]) returns jsonb
-language sql stable
-set search_path = pg_catalog, pg_temp
-as $$
-  select jsonb_build_object(
-    'contexts', coalesce(jsonb_object_agg(p.run_id || '/' || p.step_slug,
-      jsonb_build_object('run', jsonb_build_object('id', r.run_id, 'flow', coalesce(r.flow_name, r.flow_slug),
-        'version', nullif(split_part(r.flow_slug, '__', 2), ''),
-        'started_at', to_char(r.started_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')))
-      || case when k.root or pg_column_size(r.input) <= 8192 then jsonb_build_object('run_input', r.input) else '{}' end
-      || case when d.spec ? 'with' then jsonb_build_object('env', pgflow._environment(r, d.spec -> 'with' -> 'paths'))
-              when not k.map and d.deps_count > 0 then jsonb_build_object('args', (
-                -- _merged_outputs, written out: a call for each run costs as much as the claim
-                select coalesce(jsonb_object_agg(e.dep_slug, o.output), '{}')
-                from pgflow.deps e
-                cross join lateral ( -- `offset 0`: by the whole key, not all states of the run
-                  select s.output from pgflow.step_states s
-                  where s.run_id = r.run_id and s.step_slug = e.dep_slug and s.status = 'completed' offset 0) o
-                where e.flow_slug = d.flow_slug and e.step_slug = d.step_slug))
-              else '{}' end), '{}'),
-    'specs', coalesce(jsonb_object_agg(p.flow_slug || '/' || p.step_slug,
-      jsonb_build_object('handler', d.handler, 'map', k.map, 'deps', d.deps_count > 0,
-        'timeout_ms', coalesce((d.spec ->> 'timeout_ms')::bigint, coalesce(d.opt_timeout, 60) * 1000),
-        'max_attempts', coalesce(d.opt_max_attempts, 3))
-      || case when d.spec ? 'with' then jsonb_build_object('with', d.spec -> 'with' -> 'ast') else '{}' end), '{}'))
-  from unnest(p_steps) p
-  join pgflow.runs r on r.run_id = p.run_id
-  join pgflow.steps d on d.flow_slug = p.flow_slug and d.step_slug = p.step_slug
-  cross join lateral (
-    select d.step_type = 'map' and d.fixed_tasks is null as map,
-           d.step_type = 'single' and d.deps_count = 0 and not coalesce(d.spec ? 'with', false)
-             or d.fixed_tasks is not null as root) k
-$$;
-
--- The input of a run, for a handler that asks for it.
-create or replace function pgflow.run_input(p_run_id uuid) returns jsonb
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
-as $$
-  select r.input from pgflow.runs r where r.run_id = p_run_id
 $$;
 
 -- The claim of one queue; returns the tasks in claim order, and their steps once each (null: none). Locks queue rows,

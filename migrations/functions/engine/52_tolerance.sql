@@ -1,0 +1,78 @@
+-- Maps that tolerate failed items: the failures are counted, and the last task decides.
+
+-- Items of soft maps that have failed for good no longer remain. The caller holds the runs. Returns their steps.
+create or replace function pgflow._lower_soft(p_decided jsonb) returns pgflow._ended[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_soft pgflow._ended[];
+begin
+  with lost as materialized (
+    select d.run_id, d.step_slug, count(*)::int as items
+    from jsonb_to_recordset(p_decided) d(run_id uuid, step_slug text, soft boolean, lives boolean, stopped boolean)
+    where d.soft and not d.lives and not d.stopped group by 1, 2
+  ), lowered as (
+    update pgflow.step_states s
+    set failed_tasks = s.failed_tasks + l.items, remaining_tasks = s.remaining_tasks - l.items
+    from lost l
+    where s.run_id = l.run_id and s.step_slug = l.step_slug and s.status = 'started'
+    returning s.run_id, s.flow_slug, s.step_slug
+  )
+  select coalesce(array_agg(row(w.run_id, w.flow_slug, w.step_slug, 'started')::pgflow._ended), '{}')
+  into v_soft from lowered w;
+  return v_soft;
+end
+$$;
+
+-- Soft maps that lost items or have none left: more failed than may, and either nothing is left or the first one too
+-- many is enough (`fail_fast`), so the step fails by its policy; nothing left, so it is completed, null for each failed
+-- item; or it goes on. The caller holds the runs. Returns as _fail_steps does.
+create or replace function pgflow._settle_soft(
+  p_steps pgflow._ended[], out ended pgflow._ended[], out failures pgflow._failure[], out done pgflow._done[]
+)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_faults pgflow._fault[];
+  v_completed pgflow._ended[];
+begin
+  with policies as materialized (
+    select k.run_id, k.step_slug, d.when_exhausted, d.spec
+    from (select distinct u.run_id, u.flow_slug, u.step_slug from unnest(p_steps) u) k
+    join pgflow.steps d on d.flow_slug = k.flow_slug and d.step_slug = k.step_slug
+  ), numbers as (
+    select s.*, p.when_exhausted, w.may, s.failed_tasks > w.may
+      and (coalesce((p.spec ->> 'fail_fast')::boolean, true) or s.remaining_tasks = 0) as fails
+    from policies p
+    join pgflow.step_states s on s.run_id = p.run_id and s.step_slug = p.step_slug
+    cross join lateral (select case jsonb_typeof(p.spec -> 'tolerate')
+      when 'number' then (p.spec ->> 'tolerate')::int
+      when 'object' then floor((p.spec #>> '{tolerate,percent}')::numeric * s.initial_tasks / 100)::int
+      else 0 end as may) w
+    where s.status = 'started'
+  )
+  select
+    array_agg(row(n.run_id, n.flow_slug, n.step_slug, e.task_index, n.when_exhausted, jsonb_build_object(
+        'type', e.type, 'attempts', e.attempt, 'message', case when n.may = 0 and n.failed_tasks = 1 then e.message
+          else format('%s of %s items failed (%s may), the last: %s', n.failed_tasks, n.initial_tasks, n.may, e.message)
+          end), e.message)::pgflow._fault) filter (where n.fails),
+    array_agg(row(n.run_id, n.flow_slug, n.step_slug, 'completed')::pgflow._ended)
+      filter (where not n.fails and n.remaining_tasks = 0)
+  into v_faults, v_completed
+  from numbers n
+  left join lateral (
+    select x.task_index, x.type, x.message, x.attempt from pgflow.task_errors x
+    where x.run_id = n.run_id and x.step_slug = n.step_slug and x.final order by x.id desc limit 1) e on n.fails;
+
+  update pgflow.step_states s
+  set status = 'completed', completed_at = greatest(pgflow.now(), s.started_at), output = (
+    select jsonb_agg(t.output order by t.task_index) from pgflow.step_tasks t
+    where t.run_id = s.run_id and t.step_slug = s.step_slug)
+  from unnest(v_completed) c
+  where s.run_id = c.run_id and s.step_slug = c.step_slug;
+  select f.ended, f.failures, f.done into ended, failures, done from pgflow._fail_steps(coalesce(v_faults, '{}')) f;
+  ended := ended || coalesce(v_completed, '{}');
+end
+$$;

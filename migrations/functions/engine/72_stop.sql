@@ -1,0 +1,158 @@
+-- Runs that fail or are cancelled: ended at once, or stopped first where `finally` steps are to come. Called by
+-- functions that hold the runs.
+
+-- Fails runs, each by the first of its failures: at once, or with `finally` steps to come. The caller holds them.
+create or replace function pgflow._fail_runs(p_failures pgflow._failure[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_runs uuid[];
+  v_errors jsonb[];
+  v_wave pgflow._ended[];
+begin
+  -- what hangs on a failed step is skipped, as in a run that goes on; the rest of the run is cancelled
+  v_wave := array(
+    select row(u.run_id, r.flow_slug, u.step_slug, 'failed')::pgflow._ended
+    from unnest(p_failures) u
+    join pgflow.runs r on r.run_id = u.run_id and r.status = 'started'
+    join pgflow.flows f on f.flow_slug = r.flow_slug and f.door = 'deploy' and f.tame
+    where u.step_slug is not null);
+  while cardinality(v_wave) > 0 loop
+    v_wave := (pgflow._lower_dependents(v_wave)).skipped;
+  end loop;
+  select array_agg(f.run_id), array_agg(f.error) into v_runs, v_errors
+  from (select distinct on (u.run_id) u.* from unnest(p_failures) with ordinality u(run_id, step_slug, error, nr)
+        order by u.run_id, u.nr) f;
+  perform pgflow._end_or_stop(v_runs, 'failed', v_errors);
+  perform pgflow._tell_failures(p_failures);
+end
+$$;
+
+-- Ends runs with this outcome; those with `finally` steps are stopped, and end when these have run. Runs that have
+-- ended, or whose outcome is known, are left alone. The caller holds them; arrays are parallel.
+create or replace function pgflow._end_or_stop(p_runs uuid[], p_outcome text, p_errors jsonb[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_kind record;
+begin
+  for v_kind in
+    select f.finally_steps > 0 as stop, array_agg(e.run_id) as runs, array_agg(e.error) as errors
+    from unnest(p_runs, p_errors) e(run_id, error)
+    join pgflow.runs r on r.run_id = e.run_id
+    join pgflow.flows f on f.flow_slug = r.flow_slug
+    where r.status = 'started' and r.outcome is null
+    group by 1
+  loop
+    if v_kind.stop then
+      perform pgflow._stop_runs(v_kind.runs, p_outcome, v_kind.errors);
+    else
+      perform pgflow._end_runs(v_kind.runs, p_outcome, v_kind.errors);
+    end if;
+  end loop;
+end
+$$;
+
+-- Stops runs that have `finally` steps: what is queued or waits is cancelled, what runs is told to stop (by the
+-- heartbeat, children by the clock) and cancelled when its worker says so or its lease ends. The caller holds them.
+create or replace function pgflow._stop_runs(p_runs uuid[], p_outcome text, p_errors jsonb[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now timestamptz := pgflow.now();
+  v_done pgflow._done[];
+  v_notes bigint[];
+begin
+  update pgflow.runs r set outcome = p_outcome, error = e.error
+  from unnest(p_runs, p_errors) e(run_id, error) where r.run_id = e.run_id;
+  with cancelled as (
+    update pgflow.step_tasks t set status = 'cancelled', cancelled_at = v_now
+    where t.run_id = any(p_runs) and t.status = 'queued'
+    returning t.run_id, t.flow_slug, t.step_slug, t.queue_name, t.message_id
+  )
+  select array_agg(row(c.run_id, c.flow_slug, c.step_slug, c.queue_name, c.message_id, false)::pgflow._done)
+  into v_done from cancelled c;
+  perform pgflow._drop_messages(v_done);
+  perform pgflow._tell_children(array(
+    select t.child_run_id from pgflow.step_tasks t
+    where t.run_id = any(p_runs) and t.status = 'started' and t.child_run_id is not null));
+  v_notes := array(
+    select s.make_message_id from pgflow.step_states s
+    where s.run_id = any(p_runs) and s.make_message_id is not null);
+  perform pgflow._queue_drop('pgflow__clock', v_notes, false);
+  perform pgflow._end_stopped(p_runs);
+end
+$$;
+
+-- Whether a step is to stop, for its run has failed or was cancelled and only `finally` is to come.
+create or replace function pgflow._is_stopping(p_run_id uuid, p_step_slug text) returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select r.outcome is not null and not d.is_finally
+  from pgflow.runs r
+  join pgflow.steps d on d.flow_slug = r.flow_slug and d.step_slug = p_step_slug
+  where r.run_id = p_run_id
+$$;
+
+-- Steps of runs that are being stopped end as cancelled once none of their tasks is live; the last one lets `finally`
+-- begin. The caller holds the runs.
+create or replace function pgflow._end_stopped(p_runs uuid[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_counts record;
+begin
+  with stopped as (
+    update pgflow.step_states s set status = 'cancelled', cancelled_at = pgflow.now(), make_message_id = null
+    where s.run_id = any(p_runs) and s.status in ('created', 'started')
+      and not (select d.is_finally from pgflow.steps d where d.flow_slug = s.flow_slug and d.step_slug = s.step_slug)
+      and not exists (
+        select 1 from pgflow.step_tasks t
+        where t.run_id = s.run_id and t.step_slug = s.step_slug and t.status in ('queued', 'started'))
+    returning s.run_id
+  )
+  select array_agg(c.run_id) as runs, array_agg(c.steps) as steps into v_counts
+  from (select x.run_id, count(*)::int as steps from stopped x group by 1) c;
+  if v_counts.runs is not null then
+    perform pgflow._end_steps(v_counts.runs, v_counts.steps);
+  end if;
+end
+$$;
+
+-- Ends runs as failed or cancelled: live tasks are cancelled, their messages go, workers hear of it at their next
+-- call. Steps of deployed flows that had not ended are cancelled too; those of pgflow's door stay as they are, as
+-- there. A failure that nobody handled weighs more than a cancel. The caller holds the runs; arrays are parallel.
+create or replace function pgflow._end_runs(p_runs uuid[], p_status text, p_errors jsonb[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now timestamptz := pgflow.now();
+  v_done pgflow._done[] := pgflow._end_tasks(p_runs, null, 'cancelled');
+begin
+  update pgflow.step_states s
+  set status = 'cancelled', cancelled_at = v_now
+  from pgflow.flows f
+  where s.run_id = any(p_runs) and s.status in ('created', 'started')
+    and f.flow_slug = s.flow_slug and f.door = 'deploy';
+  update pgflow.runs r
+  set status = o.status, error = o.error, outcome = o.status, output = null,
+      failed_at = case o.status when 'failed' then greatest(v_now, r.started_at) end,
+      cancelled_at = case o.status when 'cancelled' then v_now end,
+      remaining_steps = (select count(*) from pgflow.step_states s
+                         where s.run_id = r.run_id and s.status not in ('completed', 'skipped'))
+  from (
+    select e.run_id, coalesce(u.error, e.error) as error, case when u.error is null then p_status else 'failed' end as status
+    from unnest(p_runs, p_errors) e(run_id, error)
+    cross join lateral (
+      select case p_status when 'cancelled' then (pgflow._unhandled(array[e.run_id]))[1].error end as error offset 0) u) o
+  where r.run_id = o.run_id;
+  perform pgflow._drop_messages(v_done);
+  perform pgflow._leave(p_runs);
+end
+$$;

@@ -1,0 +1,114 @@
+-- The sweep: repairs what should be impossible.
+
+-- R-3, the backstop: what should be impossible is put right. Live tasks without a message are sent again, ready steps
+-- are begun, wide maps that nobody makes and waits that nobody would end are called for. (A message without a task is
+-- dropped by the claim that reads it.) Any worker may call it at any time: rows that somebody holds are skipped. It
+-- looks at p_limit live runs from a random place on, at fewer when theirs are wide maps: 100,000 tasks and the rest
+-- of one run. So its cost is bounded and all runs have their turn. Returns the number of repairs.
+create or replace function pgflow.sweep(p_limit int default 1000) returns int
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_from uuid := gen_random_uuid();
+  v_runs uuid[];
+begin
+  v_runs := array(
+    select r.run_id from pgflow.runs r where r.status = 'started' and r.run_id >= v_from order by r.run_id limit p_limit);
+  v_runs := v_runs || array(
+    select r.run_id from pgflow.runs r where r.status = 'started' and r.run_id < v_from order by r.run_id
+    limit p_limit - cardinality(v_runs));
+  v_runs := array(
+    select k.run_id
+    from (
+      select r.run_id, sum(t.sent) over (order by u.nr) - t.sent as before
+      from unnest(v_runs) with ordinality u(run_id, nr)
+      join pgflow.runs r on r.run_id = u.run_id
+      cross join lateral (
+        select coalesce(sum(s.sent), 0) as sent
+        from pgflow.step_states s where s.run_id = r.run_id and s.status = 'started') t
+      where (select f.door from pgflow.flows f where f.flow_slug = r.flow_slug) = 'deploy') k
+    where k.before < 100000);
+  return pgflow._sweep_tasks(v_runs) + pgflow._sweep_steps(v_runs);
+end
+$$;
+
+-- The half of the sweep that looks at tasks: what is live has its message. Locks tasks, skipping those held.
+create or replace function pgflow._sweep_tasks(p_runs uuid[]) returns int
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_queue record;
+  v_sent int := 0;
+  v_missing bigint[];
+  v_messages pgflow._message[];
+begin
+  for v_queue in
+    select t.queue_name, array_agg(t.message_id) as ids
+    from pgflow.step_states s
+    join pgflow.step_tasks t on t.run_id = s.run_id and t.step_slug = s.step_slug
+    where s.run_id = any(p_runs) and s.status = 'started'
+      and (t.status = 'queued' and t.task_index < s.sent or t.status = 'started' and t.lease < pgflow.clock())
+    group by 1
+  loop
+    -- Into a variable: written inside the query it would be asked again for every task there is.
+    v_missing := pgflow._queue_missing(v_queue.queue_name, v_queue.ids);
+    continue when v_missing is null;
+    select array_agg(row(k.message_id, pgflow.clock(), k.flow_slug, k.run_id, k.step_slug, k.task_index)::pgflow._message)
+    into v_messages
+    from (
+      select t.* from pgflow.step_tasks t
+      where t.message_id = any(v_missing)
+        and t.queue_name = v_queue.queue_name and t.status in ('queued', 'started')
+      for no key update skip locked) k;
+    if v_messages is not null then
+      perform pgflow._queue_ensure(v_queue.queue_name);
+      perform pgflow._queue_send(v_queue.queue_name, v_messages);
+      v_sent := v_sent + cardinality(v_messages);
+    end if;
+  end loop;
+  return v_sent;
+end
+$$;
+
+-- The half of the sweep that looks at steps. Locks runs, skipping those that somebody holds.
+create or replace function pgflow._sweep_steps(p_runs uuid[]) returns int
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_runs uuid[];
+  v_ready pgflow._start[];
+  v_state record;
+  v_count int := 0;
+begin
+  v_runs := array(
+    select r.run_id from pgflow.runs r
+    where r.run_id = any(p_runs) and exists (
+      select 1 from pgflow.step_states s
+      where s.run_id = r.run_id and (s.status = 'created' and s.remaining_deps = 0
+                                     or s.status = 'started' and (s.made < s.initial_tasks or s.wakes_at is not null)))
+    order by r.run_id for no key update skip locked);
+  select array_agg(row(s.run_id, s.flow_slug, s.step_slug, null, null)::pgflow._start) into v_ready
+  from pgflow.step_states s where s.run_id = any(v_runs) and s.status = 'created' and s.remaining_deps = 0;
+  if v_ready is not null then
+    v_count := cardinality(v_ready);
+    perform pgflow._advance('{}', v_ready);
+  end if;
+  for v_state in
+    select s.run_id, s.step_slug, s.wakes_at from pgflow.step_states s
+    where s.run_id = any(v_runs) and s.status = 'started' and (s.made < s.initial_tasks or s.wakes_at is not null)
+      and not pgflow._is_stopping(s.run_id, s.step_slug)
+      and (s.make_message_id is null or pgflow._queue_missing('pgflow__clock', array[s.make_message_id]) is not null)
+  loop
+    update pgflow.step_states s
+    set make_message_id = pgflow._queue_send_note('pgflow__clock', coalesce(v_state.wakes_at, pgflow.clock()),
+      jsonb_build_object('kind', case when v_state.wakes_at is null then 'make' else 'wait' end,
+        'run_id', v_state.run_id, 'step_slug', v_state.step_slug))
+    where s.run_id = v_state.run_id and s.step_slug = v_state.step_slug;
+    v_count := v_count + 1;
+  end loop;
+  return v_count;
+end
+$$;
