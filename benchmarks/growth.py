@@ -109,8 +109,8 @@ def fan_out(server: Server, sizes: Sizes) -> list[Target]:
 def claims(server: Server, sizes: Sizes) -> list[Target]:
     """A claim of 100 tasks, and one that finds nothing, with parked messages and without."""
     with farms(server, 2) as (empty, crowded):
-        for queue in ("job_nothing", "pgflow__clock"):
-            crowded.db.execute(b"select pgflow._queue_ensure('pgflow__clock')")
+        for queue in ("job_nothing", "pgflow__timers"):
+            crowded.db.execute(b"select pgflow._queue_ensure('pgflow__timers')")
             crowded.db.execute(PARKED.format(queue=queue, messages=sizes.parked).encode())
         crowded.db.execute(b"vacuum analyze")
         for farm in (empty, crowded):

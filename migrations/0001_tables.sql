@@ -44,7 +44,7 @@ create table pgflow.flows (
   opt_timeout int not null default 60,
   created_at timestamptz not null default now(),
   queue_name text,
-  door text not null default 'pgflow',
+  origin text not null default 'pgflow',
   input_spec jsonb,
   input_schema jsonb,
   output jsonb,
@@ -54,19 +54,19 @@ create table pgflow.flows (
   catches boolean not null default false,
   finally_steps int not null default 0,
   repeats boolean not null default false,
-  tame boolean not null generated always as (
+  fails_at_once boolean not null generated always as (
     fail_fast and not catches and finally_steps = 0) stored,
-  plain_end boolean not null generated always as (
+  ends_simply boolean not null generated always as (
     fail_fast and not catches and finally_steps = 0
     and output is null and timeout_ms is null) stored,
   constraint slug_is_valid check (pgflow.is_valid_slug(flow_slug)),
   constraint opt_max_attempts_is_nonnegative check (opt_max_attempts >= 0),
   constraint opt_base_delay_is_nonnegative check (opt_base_delay >= 0),
   constraint opt_timeout_is_positive check (opt_timeout > 0),
-  constraint flows_door_check check (door in ('pgflow', 'deploy'))
+  constraint flows_origin_check check (origin in ('pgflow', 'deploy'))
 );
 comment on column pgflow.flows.queue_name is 'its pgmq queue; null = the slug';
-comment on column pgflow.flows.door is
+comment on column pgflow.flows.origin is
   'pgflow (made by create_flow) or deploy: their runs behave differently in places';
 comment on column pgflow.flows.input_spec is
   'name -> JSON Schema of each field of the run input; null of a deployed flow: it takes only {}';
@@ -83,9 +83,9 @@ comment on column pgflow.flows.catches is
 comment on column pgflow.flows.finally_steps is
   'number of steps that run after all others have ended';
 comment on column pgflow.flows.repeats is 'some step is called again until an expression holds';
-comment on column pgflow.flows.tame is
+comment on column pgflow.flows.fails_at_once is
   'a failed step fails its run at once, with nothing to do afterwards: the short way';
-comment on column pgflow.flows.plain_end is
+comment on column pgflow.flows.ends_simply is
   'the end of the last step completes the run: nothing else is to be decided';
 
 create table pgflow.steps (
@@ -112,8 +112,8 @@ create table pgflow.steps (
   action text not null default 'handler',
   is_finally boolean not null default false,
   max_parallel int,
-  soft boolean not null default false,
-  plain boolean not null generated always as (
+  tolerant boolean not null default false,
+  starts_simply boolean not null generated always as (
     step_type = 'single' and condition is null and action <> 'wait'
     and required_input_pattern is null and forbidden_input_pattern is null) stored,
   constraint steps_pkey primary key (flow_slug, step_slug),
@@ -149,9 +149,9 @@ comment on column pgflow.steps.spec is
 comment on column pgflow.steps.is_finally is 'runs after all steps that are not have ended';
 comment on column pgflow.steps.max_parallel is
   'maximum number of live tasks of one run; null = as many as there are workers for';
-comment on column pgflow.steps.soft is
+comment on column pgflow.steps.tolerant is
   'a map that outlives failed items: `tolerate`, or `fail_fast: false`';
-comment on column pgflow.steps.plain is
+comment on column pgflow.steps.starts_simply is
   'one task, no condition: starts in the update that freed it, without being evaluated';
 
 create table pgflow.deps (
@@ -263,7 +263,7 @@ create table pgflow.step_states (
   error jsonb,
   made int not null default 0,
   sent int not null default 0,
-  make_message_id bigint,
+  timer_message_id bigint,
   failed_tasks int not null default 0,
   wakes_at timestamptz,
   constraint step_states_pkey primary key (run_id, step_slug),
@@ -294,7 +294,7 @@ comment on column pgflow.step_states.error is
   '{"type", "message", "attempts"} of a failed or exhausted step';
 comment on column pgflow.step_states.made is 'next index to make of a map with many tasks';
 comment on column pgflow.step_states.sent is 'next index to send of a map with many tasks';
-comment on column pgflow.step_states.make_message_id is
+comment on column pgflow.step_states.timer_message_id is
   'its message in the timer queue: tasks to be made, or the end of a wait';
 comment on column pgflow.step_states.failed_tasks is
   'number of items of a tolerant map that have failed for good';
@@ -409,7 +409,7 @@ create table pgflow.events (
   kind text not null,
   name text not null,
   data jsonb not null default 'null',
-  said_by text not null default session_user,
+  sent_by text not null default session_user,
   created_at timestamptz not null default now(),
   primary key (run_id, kind, name),
   constraint events_kind_check check (kind in ('event', 'decision'))

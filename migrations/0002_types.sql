@@ -36,7 +36,7 @@ create type pgflow._message as (
 );
 
 -- One task that has ended, and the message that goes with it.
-create type pgflow._done as (
+create type pgflow._ended_task as (
   run_id uuid,
   flow_slug text,
   step_slug text,
@@ -54,6 +54,13 @@ create type pgflow._start as (
   items jsonb
 );
 
+-- A step of a run.
+create type pgflow._step as (
+  run_id uuid,
+  flow_slug text,
+  step_slug text
+);
+
 -- One step that has ended: completed, failed, skipped (dependents go on) or upstream (dependents
 -- are skipped too).
 create type pgflow._ended as (
@@ -64,7 +71,7 @@ create type pgflow._ended as (
 );
 
 -- One failed step, and the policy that decides about it: fail, skip, skip-cascade.
-create type pgflow._fault as (
+create type pgflow._step_failure as (
   run_id uuid,
   flow_slug text,
   step_slug text,
@@ -75,7 +82,7 @@ create type pgflow._fault as (
 );
 
 -- One step whose failure ends its run.
-create type pgflow._failure as (
+create type pgflow._run_failure as (
   run_id uuid,
   step_slug text,
   error jsonb

@@ -44,7 +44,7 @@ insert into pgmq.q_{queue} (msg_id, vt, message) overriding system value
 select c.message_id, 'infinity', '{{}}' from crowd c where c.status = 'started';
 insert into pgmq.q_{queue} (vt, message)
 select now() + g * interval '1 s', '{{}}' from generate_series(1000, 999 + {parked}) g;
-insert into pgmq.q_pgflow__clock (vt, message)
+insert into pgmq.q_pgflow__timers (vt, message)
 select now() + g * interval '1 s', '{{}}' from generate_series(1000, 999 + {parked}) g;
 drop table crowd;
 set session_replication_role = origin"""

@@ -133,7 +133,7 @@ class Door:
     def violations(self) -> list[Any]:
         """What breaks the invariants, and where a flow's queue is not exactly its live tasks."""
         found: list[Any] = self.rows("select * from pgflow.violations()")
-        for queue in self.column("select queue_name from pgflow.flows where door = 'pgflow'"):
+        for queue in self.column("select queue_name from pgflow.flows where origin = 'pgflow'"):
             if self.one("select to_regclass(%s) is not null", f"pgmq.q_{queue}"):
                 messages = self.column(f"select msg_id from pgmq.q_{queue} order by 1")
                 live = self.column(LIVE, queue)

@@ -136,7 +136,7 @@ A = {"handler": "app.work", "depends_on": {}}
         _definition(a=A | {"initial_tasks": 5, "max_parallel": 0}),
         _definition(a=A | {"retry": {"max_attempts": 0}}),
         _definition(a=A | {"when_unmet": "perhaps"}),
-        _definition(a=A | {"queue": "pgflow__clock"}),
+        _definition(a=A | {"queue": "pgflow__timers"}),
     ],
     ids=lambda value: json.dumps(value)[:100],
 )
@@ -159,7 +159,7 @@ def test_labels_of_a_flow_are_texts(engine: Engine) -> None:
     assert _refusal(engine, "deploy", *arguments, '{"team": 1}') == "PF004"
 
 
-@pytest.mark.parametrize("slug", ["pgflow__clock", "PGFLOW__CLOCK"])
+@pytest.mark.parametrize("slug", ["pgflow__timers", "PGFLOW__TIMERS"])
 def test_nobodys_flow_takes_the_engines_queue(engine: Engine, slug: str) -> None:
     """Its tasks would be read as the clock's, and dropping it would drop the clock."""
     assert _refusal(engine, "create_flow", slug) == "PF004"

@@ -156,7 +156,7 @@ def test_cancelling_a_run_cancels_its_children(engine: Engine) -> None:
 
     assert engine.one("select array_agg(distinct status) from pgflow.runs") == ["cancelled"]
     engine.claim("nobody")
-    assert engine.one("select count(*) from pgmq.q_pgflow__clock") == 0
+    assert engine.one("select count(*) from pgmq.q_pgflow__timers") == 0
 
 
 def test_a_second_cancel_ends_the_finally_of_children_too(engine: Engine) -> None:
@@ -173,7 +173,7 @@ def test_a_second_cancel_ends_the_finally_of_children_too(engine: Engine) -> Non
     assert first == ["started"]
     assert engine.one("select array_agg(distinct status) from pgflow.runs") == ["cancelled"]
     engine.claim("nobody")
-    assert engine.one("select count(*) from pgmq.q_pgflow__clock") == 0
+    assert engine.one("select count(*) from pgmq.q_pgflow__timers") == 0
 
 
 def test_a_parent_that_fails_cancels_its_children(engine: Engine) -> None:
@@ -189,7 +189,7 @@ def test_a_parent_that_fails_cancels_its_children(engine: Engine) -> None:
 
     assert engine.status(run) == "failed"
     assert engine.one("select status from pgflow.runs where depth = 1") == "cancelled"
-    assert engine.one("select count(*) from pgmq.q_pgflow__clock") == 0
+    assert engine.one("select count(*) from pgmq.q_pgflow__timers") == 0
 
 
 def test_finally_waits_for_the_child_to_stop(engine: Engine) -> None:
@@ -240,7 +240,7 @@ def test_clients_of_pgflow_are_given_no_child_tasks(engine: Engine) -> None:
 
     given = engine.one(
         "select count(*) from pgflow.start_tasks("
-        "  %s, array(select message_id from pgflow.step_tasks), %s, 'pgflow__clock')",
+        "  %s, array(select message_id from pgflow.step_tasks), %s, 'pgflow__timers')",
         slug,
         engine.worker,
     )

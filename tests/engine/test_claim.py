@@ -107,14 +107,14 @@ def test_no_child_starts_for_a_task_that_has_ended(engine: Engine) -> None:
     engine.deploy("child", {"work": a_step()})
     engine.deploy("parent", {"sub": a_child("child")})
     run = engine.start("parent")
-    message = engine.one("select jsonb_build_array(msg_id, message) from pgmq.q_pgflow__clock")
+    message = engine.one("select jsonb_build_array(msg_id, message) from pgmq.q_pgflow__timers")
     engine.call("cancel_run", run)
 
     _into_the_clock(engine, message[1], message[0])
     engine.claim("parent")
 
     assert engine.one("select count(*) from pgflow.runs") == 1
-    assert engine.one("select count(*) from pgmq.q_pgflow__clock") == 0
+    assert engine.one("select count(*) from pgmq.q_pgflow__timers") == 0
 
 
 def test_a_deadline_after_the_end_changes_nothing(engine: Engine) -> None:
@@ -144,7 +144,7 @@ def test_a_deadline_while_finally_runs_changes_nothing(engine: Engine) -> None:
 
 def _into_the_clock(engine: Engine, message: dict[str, object], number: int = 1000) -> None:
     engine.db.execute(
-        "insert into pgmq.q_pgflow__clock (msg_id, vt, message) overriding system value"
+        "insert into pgmq.q_pgflow__timers (msg_id, vt, message) overriding system value"
         " values (%s, now(), %s)",
         [number, json.dumps(message)],
     )

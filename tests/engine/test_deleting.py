@@ -32,9 +32,9 @@ def test_a_deleted_flow_leaves_nothing_behind(engine: Engine) -> None:
     engine.claim("nobody")
 
     assert engine.one("select array_agg(status) from pgflow.runs") == ["cancelled"]
-    assert engine.one("select count(*) from pgmq.q_pgflow__clock") == 1  # news for a parent
+    assert engine.one("select count(*) from pgmq.q_pgflow__timers") == 1  # news for a parent
     engine.claim("nobody")
-    assert engine.one("select count(*) from pgmq.q_pgflow__clock") == 0
+    assert engine.one("select count(*) from pgmq.q_pgflow__timers") == 0
     assert engine.one("select count(*) from pgflow.events") == 0
 
 

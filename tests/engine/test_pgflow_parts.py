@@ -68,7 +68,7 @@ def test_every_queue_may_be_dropped_at_any_time(by_hand: Door) -> None:
     by_hand.start("flow")
     (task,) = by_hand.claim("flow")
     queues = by_hand.column("select queue_name from pgmq.list_queues() order by 1")
-    assert queues == ["flow", "ours", "pgflow__clock"]
+    assert queues == ["flow", "ours", "pgflow__timers"]
     by_hand.column("select pgmq.drop_queue(queue_name) from pgmq.list_queues()")
 
     by_hand.flow("flow")

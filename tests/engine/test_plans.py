@@ -167,7 +167,7 @@ def test_no_door_reads_more_because_of_what_lies_beside(database: str) -> None:
                 grown[when, door] = (alone[door], cost)
     assert grown == {}
     plans = "\n".join(claim_plans(database))
-    for queue in ("flow", "pgflow__clock"):
+    for queue in ("flow", "pgflow__timers"):
         assert f"Index Scan using q_{queue}_vt_idx" in plans
 
 

@@ -34,11 +34,11 @@ def test_the_clock_makes_no_more_tasks_for_a_message_it_had_taken(engine: Engine
     engine.deploy("flow", {"wide": a_step(initial_tasks=20_000)}, finally_=AUDIT)
     run = engine.start("flow")
     (task,) = engine.claim("flow", quantity=1)
-    note = engine.one("select message from pgmq.q_pgflow__clock")
+    note = engine.one("select message from pgmq.q_pgflow__timers")
 
     engine.call("cancel_run", run)
     engine.db.execute(
-        "insert into pgmq.q_pgflow__clock (vt, message) select now(), %s::jsonb", [json.dumps(note)]
+        "insert into pgmq.q_pgflow__timers (vt, message) select now(), %s::jsonb", [json.dumps(note)]
     )
     more = engine.claim("flow", quantity=2)
     engine.report(done(task))

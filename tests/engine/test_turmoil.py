@@ -153,4 +153,4 @@ def test_every_run_ends_whatever_happens(engine: Engine, database: str) -> None:
     assert engine.one("select count(*) from pgflow.runs where depth = 2") > 0
     for queue in ("none", "none"):
         engine.claim(queue)
-    assert engine.one("select count(*) from pgmq.q_pgflow__clock where vt < 'infinity'") == 0
+    assert engine.one("select count(*) from pgmq.q_pgflow__timers where vt < 'infinity'") == 0

@@ -98,7 +98,7 @@ def test_an_event_completes_the_step_with_its_payload(engine: Engine) -> None:
     (a,) = engine.claim("flow")
     engine.report(done(a))
     assert engine.snapshot(run)["steps"][0]["output"] == {"sum": 5}
-    assert engine.one("select said_by from pgflow.events") == "ann"
+    assert engine.one("select sent_by from pgflow.events") == "ann"
 
 
 def test_an_event_may_come_before_the_wait(engine: Engine) -> None:
@@ -233,7 +233,7 @@ def test_a_run_past_its_timeout_fails(engine: Engine) -> None:
     shown = engine.snapshot(late)["run"]
     assert (shown["status"], shown["error"]["type"]) == ("failed", "RunTimeout")
     assert engine.statuses(late) == {"a": "cancelled", "b": "cancelled"}
-    assert engine.one("select count(*) from pgmq.q_pgflow__clock") == 0
+    assert engine.one("select count(*) from pgmq.q_pgflow__timers") == 0
 
 
 def test_cancelled_waits_leave_the_clock_empty(engine: Engine) -> None:
@@ -243,7 +243,7 @@ def test_cancelled_waits_leave_the_clock_empty(engine: Engine) -> None:
 
     engine.call("cancel_run", run)
 
-    assert engine.one("select count(*) from pgmq.q_pgflow__clock") == 0
+    assert engine.one("select count(*) from pgmq.q_pgflow__timers") == 0
     engine.work("flow")
     assert engine.status(run) == "cancelled"
 
@@ -273,7 +273,7 @@ def test_a_rejected_wait_leaves_the_clock_empty(
     engine.work("flow")
 
     assert engine.statuses(run)["ok"] == ("failed" if policy == "fail" else "skipped")
-    assert engine.one("select count(*) from pgmq.q_pgflow__clock") == 0
+    assert engine.one("select count(*) from pgmq.q_pgflow__timers") == 0
 
 
 def test_the_sweep_ends_a_wait_whose_message_was_lost(engine: Engine) -> None:
@@ -281,7 +281,7 @@ def test_the_sweep_ends_a_wait_whose_message_was_lost(engine: Engine) -> None:
     engine.deploy("flow", {"pause": a_wait(wait={"for": 1000})})
     engine.now(NOON)
     run = engine.start("flow")
-    engine.db.execute("delete from pgmq.q_pgflow__clock")
+    engine.db.execute("delete from pgmq.q_pgflow__timers")
 
     repaired = engine.call("sweep")
     engine.now("2036-01-01 12:00:02Z")
@@ -297,7 +297,7 @@ def test_a_bad_message_of_the_clock_hinders_nobody(engine: Engine) -> None:
     engine.now(NOON)
     run = engine.start("flow")
     engine.db.execute(
-        "insert into pgmq.q_pgflow__clock (vt, message) values ('2036-01-01', %s)",
+        "insert into pgmq.q_pgflow__timers (vt, message) values ('2036-01-01', %s)",
         [json.dumps({"kind": "wait", "run_id": "no id"})],
     )
 
@@ -305,4 +305,4 @@ def test_a_bad_message_of_the_clock_hinders_nobody(engine: Engine) -> None:
     engine.claim("flow")
 
     assert engine.status(run) == "completed"
-    engine.db.execute("delete from pgmq.q_pgflow__clock")
+    engine.db.execute("delete from pgmq.q_pgflow__timers")

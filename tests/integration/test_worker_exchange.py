@@ -71,10 +71,10 @@ def test_a_task_without_its_step_does_not_end_the_worker(
 ) -> None:
     """It is left out and pointed out; the worker goes on with the others."""
     good, _ = begin(works)
-    db.execute("alter function pgflow._contexts(pgflow._ended[]) rename to _contexts_whole")
+    db.execute("alter function pgflow._contexts(pgflow._step[]) rename to _contexts_whole")
     db.execute(
         """
-        create function pgflow._contexts(p_steps pgflow._ended[]) returns jsonb language sql as $$
+        create function pgflow._contexts(p_steps pgflow._step[]) returns jsonb language sql as $$
           select found || jsonb_build_object('specs', (
             select coalesce(jsonb_object_agg(key, value), '{}') from jsonb_each(found -> 'specs')
             where key not like 'bad%'))

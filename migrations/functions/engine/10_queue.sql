@@ -21,8 +21,8 @@ begin
     return;
   end if;
   perform pgmq.create(p_queue);
-  if p_queue = 'pgflow__clock' then
-    v_last := greatest((select max(s.make_message_id) from pgflow.step_states s),
+  if p_queue = 'pgflow__timers' then
+    v_last := greatest((select max(s.timer_message_id) from pgflow.step_states s),
                        (select max(r.deadline_message_id) from pgflow.runs r));
   end if;
   v_last := greatest(v_last, (
@@ -61,7 +61,7 @@ end
 $$;
 
 -- Sends one message of another kind (the clock's); returns its id.
-create or replace function pgflow._queue_send_note(p_queue text, p_vt timestamptz, p_message jsonb) returns bigint
+create or replace function pgflow._queue_send_timer(p_queue text, p_vt timestamptz, p_message jsonb) returns bigint
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -159,9 +159,9 @@ begin
     return;
   elsif p_archive then
     perform pgmq.archive(p_queue, p_ids);
-  elsif p_queue = 'pgflow__clock' then
+  elsif p_queue = 'pgflow__timers' then
     -- a turn that holds one of these looks at it again itself; waiting for it could be waited for
-    perform pgflow._queue_forget(p_queue, p_ids);
+    perform pgflow._queue_drop_unlocked(p_queue, p_ids);
   else
     execute format('delete from pgmq.%I where msg_id = any($1)', 'q_' || lower(p_queue)) using p_ids;
   end if;
@@ -170,7 +170,7 @@ $$;
 
 -- Deletes messages, but waits for none that somebody holds: who does finds nothing that it is for. Called for the
 -- clock's messages, and for all those of a flow that is being deleted.
-create or replace function pgflow._queue_forget(p_queue text, p_ids bigint[]) returns void
+create or replace function pgflow._queue_drop_unlocked(p_queue text, p_ids bigint[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -203,7 +203,7 @@ end
 $$;
 
 -- Locks a queue that is about to be dropped. Nothing for null, or where there is none.
-create or replace function pgflow._queue_hold(p_queue text) returns void
+create or replace function pgflow._queue_lock(p_queue text) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -263,27 +263,27 @@ end
 $$;
 
 -- The clock's other messages, and the runs they are for (invariants only).
-create or replace function pgflow._queue_notes() returns table (msg_id bigint, run_id uuid)
+create or replace function pgflow._queue_timers() returns table (msg_id bigint, run_id uuid)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 begin
-  if to_regclass('pgmq.q_pgflow__clock') is not null then
+  if to_regclass('pgmq.q_pgflow__timers') is not null then
     return query
-      select q.msg_id, (q.message ->> 'run_id')::uuid from pgmq.q_pgflow__clock q where q.message ->> 'kind' is not null;
+      select q.msg_id, (q.message ->> 'run_id')::uuid from pgmq.q_pgflow__timers q where q.message ->> 'kind' is not null;
   end if;
 end
 $$;
 
 -- The child runs of whose end the clock's messages tell (invariants only).
-create or replace function pgflow._queue_told() returns setof uuid
+create or replace function pgflow._queue_ended_children() returns setof uuid
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if to_regclass('pgmq.q_pgflow__clock') is not null then
-    return query select (q.message ->> 'child')::uuid from pgmq.q_pgflow__clock q where q.message ? 'child';
+  if to_regclass('pgmq.q_pgflow__timers') is not null then
+    return query select (q.message ->> 'child')::uuid from pgmq.q_pgflow__timers q where q.message ? 'child';
   end if;
 end
 $$;

@@ -65,7 +65,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_name text := p_definition ->> 'flow';
-  v_extra text := pgflow._shape_problem(p_definition, p_order);
+  v_problem text := pgflow._shape_problem(p_definition, p_order);
   v_steps jsonb;
 begin
   if v_name is null or v_name !~ '^[a-z_][a-z0-9_]{0,46}$' or position('__' in v_name) > 0 then
@@ -74,8 +74,8 @@ begin
     raise exception using errcode = 'PF004', message = 'a version is twelve hexadecimal digits';
   elsif cardinality(p_order) > 2000 then
     raise exception using errcode = 'PF004', message = format('flow "%s" has %s steps; 2000 at most', v_name, cardinality(p_order));
-  elsif v_extra is not null then
-    raise exception using errcode = 'PF004', message = format('flow "%s" is refused: ', v_name) || v_extra;
+  elsif v_problem is not null then
+    raise exception using errcode = 'PF004', message = format('flow "%s" is refused: ', v_name) || v_problem;
   end if;
   v_steps := (p_definition -> 'steps') || coalesce(p_definition -> 'finally', '{}');
   if (select array_agg(k order by k) from jsonb_object_keys(v_steps) k)
@@ -83,7 +83,7 @@ begin
   then
     raise exception using errcode = 'PF004', message = format('the order given for flow "%s" does not name exactly its steps', v_name);
   end if;
-  select x.text into v_extra
+  select x.text into v_problem
   from (
     select format('unknown key "%s" of the flow', k) as text from jsonb_object_keys(p_definition) k
     where k not in ('flow', 'input', 'input_schema', 'output', 'timeout', 'fail_fast', 'steps', 'finally')
@@ -94,18 +94,18 @@ begin
                     'max_parallel', 'fail_fast', 'tolerate', 'retry', 'repeat', 'queue', 'timeout', 'start_delay',
                     'when_exhausted')
   ) x limit 1;
-  if v_extra is not null then
-    raise exception using errcode = 'PF004', message = v_extra || ' is not supported by this database''s release; run pgflow-yaml migrate';
+  if v_problem is not null then
+    raise exception using errcode = 'PF004', message = v_problem || ' is not supported by this database''s release; run pgflow-yaml migrate';
   end if;
-  select s.key into v_extra from jsonb_each(v_steps) s
+  select s.key into v_problem from jsonb_each(v_steps) s
   where (s.value ? 'handler')::int + (s.value ? 'flow')::int + (s.value ? 'wait')::int <> 1 limit 1;
-  if v_extra is not null then
-    raise exception using errcode = 'PF004', message = format('step "%s" must have exactly one of handler, flow and wait', v_extra);
+  if v_problem is not null then
+    raise exception using errcode = 'PF004', message = format('step "%s" must have exactly one of handler, flow and wait', v_problem);
   end if;
-  select q.name into v_extra from (select s.value ->> 'queue' as name from jsonb_each(v_steps) s) q
+  select q.name into v_problem from (select s.value ->> 'queue' as name from jsonb_each(v_steps) s) q
   where q.name !~ '^[a-z_][a-z0-9_]{0,46}$' or position('__' in q.name) > 0 limit 1;
-  if v_extra is not null then
-    raise exception using errcode = 'PF004', message = format('queue name %s is not valid; use lower-case letters, digits and single underscores, 47 at most', quote_literal(v_extra));
+  if v_problem is not null then
+    raise exception using errcode = 'PF004', message = format('queue name %s is not valid; use lower-case letters, digits and single underscores, 47 at most', quote_literal(v_problem));
   end if;
 end
 $$;

@@ -10,13 +10,13 @@ as $$
 declare
   v_flow pgflow.flows;
 begin
-  if lower(coalesce(p_flow.queue_name, p_flow.flow_slug)) = 'pgflow__clock' then
-    raise exception using errcode = 'PF004', message = 'the queue pgflow__clock is the engine''s own; give the flow another name';
+  if lower(coalesce(p_flow.queue_name, p_flow.flow_slug)) = 'pgflow__timers' then
+    raise exception using errcode = 'PF004', message = 'the queue pgflow__timers is the engine''s own; give the flow another name';
   end if;
-  insert into pgflow.flows (flow_slug, opt_max_attempts, opt_base_delay, opt_timeout, queue_name, door, input_spec,
+  insert into pgflow.flows (flow_slug, opt_max_attempts, opt_base_delay, opt_timeout, queue_name, origin, input_spec,
                             input_schema, output, labels, timeout_ms, fail_fast, catches, finally_steps, repeats)
   values (p_flow.flow_slug, p_flow.opt_max_attempts, p_flow.opt_base_delay, p_flow.opt_timeout,
-          p_flow.queue_name, p_flow.door, p_flow.input_spec, p_flow.input_schema, p_flow.output, p_flow.labels,
+          p_flow.queue_name, p_flow.origin, p_flow.input_spec, p_flow.input_schema, p_flow.output, p_flow.labels,
           p_flow.timeout_ms, coalesce(p_flow.fail_fast, true), coalesce(p_flow.catches, false),
           coalesce(p_flow.finally_steps, 0), coalesce(p_flow.repeats, false))
   on conflict (flow_slug) do nothing;
@@ -64,7 +64,7 @@ end
 $$;
 
 -- A definition as a row of flows. The flags say at deploy time which rare parts its runs must be looked at for.
-create or replace function pgflow._flow_of(p_flow_slug text, p_definition jsonb) returns pgflow.flows
+create or replace function pgflow._flow_row(p_flow_slug text, p_definition jsonb) returns pgflow.flows
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -77,7 +77,7 @@ begin
   v_flow.opt_base_delay := 1;
   v_flow.opt_timeout := 60;
   v_flow.queue_name := p_definition ->> 'flow';
-  v_flow.door := 'deploy';
+  v_flow.origin := 'deploy';
   v_flow.input_spec := p_definition -> 'input';
   v_flow.input_schema := p_definition -> 'input_schema';
   v_flow.output := p_definition -> 'output';
@@ -94,7 +94,7 @@ end
 $$;
 
 -- One step of a definition as a row of steps. Milliseconds stay in spec; pgflow's columns hold seconds, rounded up.
-create or replace function pgflow._step_of(p_flow_slug text, p_slug text, p_body jsonb) returns pgflow.steps
+create or replace function pgflow._step_row(p_flow_slug text, p_slug text, p_body jsonb) returns pgflow.steps
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -117,8 +117,8 @@ begin
   v_step.map_items := p_body -> 'map';
   v_step.fixed_tasks := (p_body ->> 'initial_tasks')::int;
   v_step.max_parallel := (p_body ->> 'max_parallel')::int;
-  v_step.soft := p_body ?| array['tolerate', 'fail_fast'];
-  v_step.queue_name := case v_step.action when 'handler' then p_body ->> 'queue' else 'pgflow__clock' end;
+  v_step.tolerant := p_body ?| array['tolerate', 'fail_fast'];
+  v_step.queue_name := case v_step.action when 'handler' then p_body ->> 'queue' else 'pgflow__timers' end;
   v_step.spec := jsonb_strip_nulls(jsonb_build_object(
     'timeout_ms', p_body -> 'timeout', 'start_delay_ms', p_body -> 'start_delay',
     'base_delay_ms', v_retry -> 'base_delay', 'max_delay_ms', v_retry -> 'max_delay',
@@ -144,13 +144,13 @@ begin
   insert into pgflow.steps (
     flow_slug, step_slug, step_type, step_index, deps_count, opt_max_attempts, opt_base_delay, opt_timeout,
     opt_start_delay, when_unmet, when_exhausted, created_at, handler, condition, map_items, fixed_tasks, spec,
-    queue_name, action, max_parallel, soft, is_finally)
+    queue_name, action, max_parallel, tolerant, is_finally)
   select s.flow_slug, s.step_slug, s.step_type, o.nr - 1,
     (select count(*) from jsonb_object_keys(o.body -> 'depends_on')), s.opt_max_attempts, s.opt_base_delay,
     s.opt_timeout, s.opt_start_delay, s.when_unmet, s.when_exhausted, pgflow.now(), s.handler, s.condition,
-    s.map_items, s.fixed_tasks, s.spec, s.queue_name, s.action, s.max_parallel, s.soft, o.slug = any(p_finally)
+    s.map_items, s.fixed_tasks, s.spec, s.queue_name, s.action, s.max_parallel, s.tolerant, o.slug = any(p_finally)
   from (select slug, nr, p_steps -> slug from unnest(p_order) with ordinality u(slug, nr)) o(slug, nr, body)
-  cross join lateral pgflow._step_of(p_flow_slug, o.slug, o.body) s
+  cross join lateral pgflow._step_row(p_flow_slug, o.slug, o.body) s
   order by o.nr;
   insert into pgflow.deps (flow_slug, dep_slug, step_slug, edge)
   select p_flow_slug, d.slug, o.slug, d.edge

@@ -14,7 +14,7 @@ as $$
 declare
   v_name text := p_definition ->> 'flow';
   v_slug text := v_name || '__' || p_version;
-  v_known pgflow.definitions;
+  v_stored pgflow.definitions;
   v_flow pgflow.flows;
   v_status text := 'unchanged';
 begin
@@ -24,9 +24,9 @@ begin
     raise exception using errcode = 'PF004', message = format('the labels of flow "%s" must be an object of texts', v_name);
   end if;
   perform pg_advisory_xact_lock(hashtext('pgflow.deploy'), hashtext(v_name));
-  select d.* into v_known from pgflow.definitions d where d.name = v_name and d.version = p_version;
+  select d.* into v_stored from pgflow.definitions d where d.name = v_name and d.version = p_version;
   if not found then
-    v_flow := pgflow._flow_of(v_slug, p_definition);
+    v_flow := pgflow._flow_row(v_slug, p_definition);
     v_flow.labels := p_labels;
     perform pgflow._define_flow(v_flow);
     perform pgflow._define_steps(v_slug, (p_definition -> 'steps') || coalesce(p_definition -> 'finally', '{}'), p_order,
@@ -41,7 +41,7 @@ begin
       and (d.source, d.description) is distinct from (p_source, p_description);
     update pgflow.flows f set labels = p_labels where f.flow_slug = v_slug and f.labels is distinct from p_labels;
   end if;
-  if p_activate and not coalesce(v_known.active, false) then
+  if p_activate and not coalesce(v_stored.active, false) then
     perform pgflow._activate(v_name, p_version);
     v_status := case when v_status = 'created' then 'created' else 'activated' end;
   end if;
@@ -50,7 +50,7 @@ begin
     values ('deploy', v_name, jsonb_build_object('version', p_version, 'status', v_status, 'git', p_git));
   end if;
   return jsonb_build_object('name', v_name, 'version', p_version, 'flow_slug', v_slug, 'status', v_status,
-    'active', p_activate or coalesce(v_known.active, false));
+    'active', p_activate or coalesce(v_stored.active, false));
 end
 $$;
 

@@ -55,7 +55,7 @@ end
 $$;
 
 -- The run input with defaults put in; raises PF002 with every problem in the detail.
-create or replace function pgflow._checked_input(p_name text, p_spec jsonb, p_input jsonb) returns jsonb
+create or replace function pgflow._checked_fields(p_name text, p_spec jsonb, p_input jsonb) returns jsonb
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -91,8 +91,8 @@ $$;
 
 -- The run input of a flow that has one schema as a whole, with the defaults of its fields put in: checked by the
 -- keywords of the schema, then by those of its fields. What lies deeper is checked by the client. Raises PF002 as
--- _checked_input does.
-create or replace function pgflow._checked_whole(p_name text, p_schema jsonb, p_input jsonb) returns jsonb
+-- _checked_fields does.
+create or replace function pgflow._checked_value(p_name text, p_schema jsonb, p_input jsonb) returns jsonb
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -130,12 +130,12 @@ end
 $$;
 
 -- The input of a run of this flow, checked, with defaults; raises PF002.
-create or replace function pgflow._run_input(p_name text, p_flow pgflow.flows, p_input jsonb) returns jsonb
+create or replace function pgflow._checked_input(p_name text, p_flow pgflow.flows, p_input jsonb) returns jsonb
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
-  select case when p_flow.input_schema is null then pgflow._checked_input(p_name, p_flow.input_spec, p_input)
-              else pgflow._checked_whole(p_name, p_flow.input_schema, p_input) end
+  select case when p_flow.input_schema is null then pgflow._checked_fields(p_name, p_flow.input_spec, p_input)
+              else pgflow._checked_value(p_name, p_flow.input_schema, p_input) end
 $$;
 
 -- Refuses what may not stand beside a run's input: labels that are no texts, a key that no index can hold. Raises PF002.

@@ -4,7 +4,7 @@
 -- parallel; p_run_ids may hold nulls. A run key that is taken gives no row. p_more: what else the runs' rows say
 -- (labels, parent_run_id, parent_step, parent_index, depth). A root of `finally` waits for one thing more than it
 -- depends on: all other steps. Locks only rows it makes.
-create or replace function pgflow._begin(
+create or replace function pgflow._begin_runs(
   p_flow pgflow.flows, p_inputs jsonb[], p_run_ids uuid[], p_name text default null, p_key text default null,
   p_more pgflow.runs default null
 ) returns uuid[]
@@ -15,7 +15,7 @@ declare
   v_now timestamptz := pgflow.now();
   v_runs uuid[];
   v_run uuid;
-  v_plain pgflow._start[];
+  v_simple pgflow._start[];
   v_roots pgflow._start[];
 begin
   with made as (
@@ -37,12 +37,12 @@ begin
     select p_flow.flow_slug, r.id, s.step_slug, case when k.begins then 'started' else 'created' end,
            s.deps_count + k.late::int,
            case when s.step_type = 'single' then 1
-                when p_flow.door = 'pgflow' and s.deps_count = 0 then jsonb_array_length(p_inputs[r.nr]) end,
+                when p_flow.origin = 'pgflow' and s.deps_count = 0 then jsonb_array_length(p_inputs[r.nr]) end,
            case when k.begins then 1 end, case when k.begins then v_now end, v_now, k.begins::int, k.begins::int
     from unnest(v_runs) with ordinality r(id, nr)
     cross join pgflow.steps s
     cross join lateral (
-      select s.deps_count = 0 and s.plain and p_flow.door = 'deploy' and not s.is_finally as begins,
+      select s.deps_count = 0 and s.starts_simply and p_flow.origin = 'deploy' and not s.is_finally as begins,
              s.deps_count = 0 and s.is_finally as late) k
     where s.flow_slug = p_flow.flow_slug
     order by r.nr, s.step_slug
@@ -52,23 +52,23 @@ begin
                     filter (where t.status = 'started'), '{}'),
          coalesce(array_agg(row(t.run_id, p_flow.flow_slug, t.step_slug, null, null)::pgflow._start)
                     filter (where t.status = 'created' and t.remaining_deps = 0), '{}')
-  into v_plain, v_roots
+  into v_simple, v_roots
   from states t;
 
-  if p_flow.door = 'pgflow' then
+  if p_flow.origin = 'pgflow' then
     foreach v_run in array v_runs loop
-      perform pgflow._tell_run(v_run);
+      perform pgflow._emit_run(v_run);
       perform pgflow._advance_run(v_run, '{}');
     end loop;
     return v_runs;
   end if;
   if p_flow.timeout_ms is not null then
     update pgflow.runs r
-    set deadline_message_id = pgflow._queue_send_note('pgflow__clock',
+    set deadline_message_id = pgflow._queue_send_timer('pgflow__timers',
       pgflow.clock() + p_flow.timeout_ms * interval '1 ms', jsonb_build_object('kind', 'deadline', 'run_id', r.run_id))
     where r.run_id = any(v_runs);
   end if;
-  perform pgflow._make_tasks(v_plain);
+  perform pgflow._make_tasks(v_simple);
   if cardinality(v_roots) > 0 then
     perform pgflow._advance('{}', v_roots);
   end if;
@@ -99,9 +99,9 @@ begin
   if p_key is not null or p_labels is not null then
     perform pgflow._check_start(p_name, p_key, p_labels);
   end if;
-  v_input := pgflow._run_input(p_name, v_flow, p_input);
+  v_input := pgflow._checked_input(p_name, v_flow, p_input);
   v_run.labels := nullif(coalesce(v_flow.labels, '{}') || coalesce(nullif(p_labels, 'null'), '{}'), '{}');
-  v_made := pgflow._begin(v_flow, array[v_input], array[null::uuid], p_name, p_key, v_run);
+  v_made := pgflow._begin_runs(v_flow, array[v_input], array[null::uuid], p_name, p_key, v_run);
   if cardinality(v_made) = 1 then
     select r.* into v_run from pgflow.runs r where r.run_id = v_made[1];
   else
@@ -129,9 +129,9 @@ declare
 begin
   select f.* into v_flow from pgflow.flows f where f.flow_slug = v_definition.flow_slug;
   v_more.labels := v_flow.labels;
-  return query select unnest(pgflow._begin(
+  return query select unnest(pgflow._begin_runs(
     v_flow,
-    array(select pgflow._run_input(p_name, v_flow, i.input)
+    array(select pgflow._checked_input(p_name, v_flow, i.input)
           from unnest(p_inputs) with ordinality i(input, nr) order by i.nr),
     array_fill(null::uuid, array[coalesce(cardinality(p_inputs), 0)]), p_name, null, v_more));
 end

@@ -26,7 +26,7 @@ begin
   end if;
   v_reply := jsonb_build_object('verdicts', to_jsonb(v_verdicts));
   if p_quantity > 0 then
-    perform pgflow._wind_clock();
+    perform pgflow._run_timers();
     return v_reply || pgflow._claim(p_worker, p_queues, p_quantity, p_lease, coalesce(p_refused, '{}'));
   end if;
   return v_reply || '{"tasks": [], "contexts": {}, "specs": {}}';

@@ -14,13 +14,13 @@ as $$
 declare
   v_now timestamptz := pgflow.now();
   v_verdicts text[];
-  v_done pgflow._done[];
+  v_done pgflow._ended_task[];
   v_failed pgflow._report[];
   v_ended pgflow._ended[];
-  v_wide pgflow._ended[];
-  v_soft pgflow._ended[];
-  v_failures pgflow._failure[] := '{}';
-  v_apart uuid[];
+  v_windowed pgflow._step[];
+  v_tolerant pgflow._step[];
+  v_failures pgflow._run_failure[] := '{}';
+  v_one_by_one uuid[];
   v_ending uuid[];
   v_run uuid;
   v_more record;
@@ -33,15 +33,15 @@ begin
   order by t.run_id, t.step_slug, t.task_index for no key update of t;
 
   with judged as (
-    select p.*, f.door = 'pgflow' as archive, r.outcome is not null as ending,
+    select p.*, f.origin = 'pgflow' as archive, r.outcome is not null as ending,
       case
         when p.outcome <> 'completed' or t.status <> 'started' then null
-        when f.door = 'pgflow' then pgflow._type_violation(t.flow_slug, t.run_id, t.step_slug, p.output)
+        when f.origin = 'pgflow' then pgflow._type_violation(t.flow_slug, t.run_id, t.step_slug, p.output)
         when f.repeats then pgflow._repeat_verdict(r, t, p.output)
       end as violation,
       case
         when t.run_id is null then 'lost'
-        when r.status <> 'started' and (f.door = 'deploy' or r.status <> 'completed') then 'run_terminal'
+        when r.status <> 'started' and (f.origin = 'deploy' or r.status <> 'completed') then 'run_terminal'
         when t.status = 'started'
           and t.attempts_count = coalesce(p.attempt, t.attempts_count)
           and t.last_worker_id is not distinct from coalesce(p.worker, t.last_worker_id)
@@ -72,48 +72,48 @@ begin
         order by j.nr), '{}')
      from judged j where j.verdict = 'applied' and (j.outcome <> 'completed' or j.violation is not null)),
     (select coalesce(array_agg(
-        row(d.run_id, d.flow_slug, d.step_slug, d.queue_name, d.message_id, d.archive)::pgflow._done), '{}') from done d),
+        row(d.run_id, d.flow_slug, d.step_slug, d.queue_name, d.message_id, d.archive)::pgflow._ended_task), '{}') from done d),
     (select array_agg(distinct j.run_id) from judged j where j.archive and j.verdict = 'applied'),
     (select array_agg(distinct j.run_id) from judged j where j.ending and j.verdict = 'applied')
-  into v_verdicts, v_failed, v_done, v_apart, v_ending;
+  into v_verdicts, v_failed, v_done, v_one_by_one, v_ending;
 
-  select c.ended, c.wide, c.soft into v_ended, v_wide, v_soft from pgflow._count_down(v_done) c;
+  select c.ended, c.windowed, c.tolerant into v_ended, v_windowed, v_tolerant from pgflow._count_down_steps(v_done) c;
   if cardinality(v_failed) > 0 then
-    select f.ended, f.failures, f.done, f.soft into v_more from pgflow._settle_failures(v_failed) f;
+    select f.ended, f.failures, f.done, f.tolerant into v_more from pgflow._settle_failures(v_failed) f;
     v_ended := v_ended || v_more.ended;
     v_failures := v_more.failures;
     v_done := v_done || v_more.done;
-    v_soft := v_soft || v_more.soft;
+    v_tolerant := v_tolerant || v_more.tolerant;
   end if;
-  if cardinality(v_soft) > 0 then
-    select f.ended, f.failures, f.done into v_more from pgflow._settle_soft(v_soft) f;
+  if cardinality(v_tolerant) > 0 then
+    select f.ended, f.failures, f.done into v_more from pgflow._settle_tolerant(v_tolerant) f;
     v_ended := v_ended || v_more.ended;
     v_failures := v_failures || v_more.failures;
     v_done := v_done || v_more.done;
-    v_wide := v_wide || v_soft;
+    v_windowed := v_windowed || v_tolerant;
   end if;
   perform pgflow._drop_messages(v_done);
   if cardinality(v_failures) > 0 then
     perform pgflow._fail_runs(v_failures);
     v_ended := array(
       select e from unnest(v_ended) e where e.run_id not in (select f.run_id from unnest(v_failures) f));
-    v_wide := array(
-      select w from unnest(v_wide) w where w.run_id not in (select f.run_id from unnest(v_failures) f));
+    v_windowed := array(
+      select w from unnest(v_windowed) w where w.run_id not in (select f.run_id from unnest(v_failures) f));
   end if;
-  if cardinality(v_wide) > 0 then
-    perform pgflow._send_more(v_wide);
+  if cardinality(v_windowed) > 0 then
+    perform pgflow._send_more_tasks(v_windowed);
   end if;
-  if v_apart is null then
+  if v_one_by_one is null then
     perform pgflow._advance(v_ended, '{}');
   else
     -- runs of create_flow go on one by one, from their rows as they stand
-    perform pgflow._advance(array(select e from unnest(v_ended) e where e.run_id <> all(v_apart)), '{}');
-    foreach v_run in array v_apart loop
+    perform pgflow._advance(array(select e from unnest(v_ended) e where e.run_id <> all(v_one_by_one)), '{}');
+    foreach v_run in array v_one_by_one loop
       perform pgflow._advance_run(v_run, array(select e from unnest(v_ended) e where e.run_id = v_run));
     end loop;
   end if;
   if v_ending is not null then
-    perform pgflow._end_stopped(v_ending);
+    perform pgflow._cancel_stopped_steps(v_ending);
   end if;
   return v_verdicts;
 end
@@ -171,9 +171,9 @@ $$;
 
 -- Completed tasks lower their steps' counters; a step at 0 is completed, a map with its outputs in index order (I6).
 -- The caller holds the runs, so the counter and the outputs read here cannot move. Returns the steps that ended, those
--- maps that have tasks not sent yet, and the soft maps at 0, which _settle_soft decides.
-create or replace function pgflow._count_down(
-  p_done pgflow._done[], out ended pgflow._ended[], out wide pgflow._ended[], out soft pgflow._ended[]
+-- maps that have tasks not sent yet, and the tolerant maps at 0, which _settle_tolerant decides.
+create or replace function pgflow._count_down_steps(
+  p_done pgflow._ended_task[], out ended pgflow._ended[], out windowed pgflow._step[], out tolerant pgflow._step[]
 )
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -182,16 +182,16 @@ declare
   v_now timestamptz := pgflow.now();
 begin
   with fresh as materialized (
-    select x.*, d.step_type, d.soft
+    select x.*, d.step_type, d.tolerant
     from (select u.run_id, u.flow_slug, u.step_slug, count(*)::int as tasks from unnest(p_done) u group by 1, 2, 3) x
     join pgflow.steps d on d.flow_slug = x.flow_slug and d.step_slug = x.step_slug
   ), counted as (
     update pgflow.step_states s
     set remaining_tasks = s.remaining_tasks - f.tasks,
-        status = case when s.remaining_tasks = f.tasks and not f.soft then 'completed' else s.status end,
-        completed_at = case when s.remaining_tasks = f.tasks and not f.soft then greatest(v_now, s.started_at) end,
+        status = case when s.remaining_tasks = f.tasks and not f.tolerant then 'completed' else s.status end,
+        completed_at = case when s.remaining_tasks = f.tasks and not f.tolerant then greatest(v_now, s.started_at) end,
         output = case
-          when (s.remaining_tasks = f.tasks and not f.soft) is not true then null
+          when (s.remaining_tasks = f.tasks and not f.tolerant) is not true then null
           when f.step_type = 'single' then (
             select t.output from pgflow.step_tasks t
             where t.run_id = s.run_id and t.step_slug = s.step_slug and t.task_index = 0)
@@ -201,17 +201,17 @@ begin
         end
     from fresh f
     where s.run_id = f.run_id and s.step_slug = f.step_slug and s.status = 'started'
-    returning s.run_id, s.flow_slug, s.step_slug, s.status, s.sent < s.initial_tasks as wide,
+    returning s.run_id, s.flow_slug, s.step_slug, s.status, s.sent < s.initial_tasks as windowed,
               s.remaining_tasks = 0 as at_zero
   )
   select
     coalesce(array_agg(row(c.run_id, c.flow_slug, c.step_slug, 'completed')::pgflow._ended)
              filter (where c.status = 'completed'), '{}'),
-    coalesce(array_agg(row(c.run_id, c.flow_slug, c.step_slug, 'started')::pgflow._ended)
-             filter (where c.status = 'started' and c.wide), '{}'),
-    coalesce(array_agg(row(c.run_id, c.flow_slug, c.step_slug, 'started')::pgflow._ended)
+    coalesce(array_agg(row(c.run_id, c.flow_slug, c.step_slug)::pgflow._step)
+             filter (where c.status = 'started' and c.windowed), '{}'),
+    coalesce(array_agg(row(c.run_id, c.flow_slug, c.step_slug)::pgflow._step)
              filter (where c.status = 'started' and c.at_zero), '{}')
-  into ended, wide, soft
+  into ended, windowed, tolerant
   from counted c;
 end
 $$;

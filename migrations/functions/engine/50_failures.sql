@@ -1,9 +1,9 @@
 -- Settling, the other half: attempts that came to nothing. A failed task goes again while `retry` lets it; used up, it
--- ends its step by the step's policies: `tolerate` and `fail_fast` of a map (a soft one outlives failed items), then
+-- ends its step by the step's policies: `tolerate` and `fail_fast` of a map (a tolerant one outlives failed items), then
 -- `when_exhausted`. Called by _settle and by whatever else ends a step by a failure; the callers hold the runs.
 
 -- Whether `retry.if` of a step lets it have another try: null, it does; else the error that is its last.
-create or replace function pgflow._refused_retry(
+create or replace function pgflow._retry_refusal(
   p_run pgflow.runs, p_retry_if jsonb, p_error jsonb, p_attempt int
 ) returns jsonb
 language plpgsql stable
@@ -42,10 +42,10 @@ $$;
 -- Failed, fatal, released and repeated attempts: the task rests and goes again, or it is used up and its step's policy
 -- speaks. A task that was told to stop, for its run is ending, is cancelled whatever it came to. The caller holds runs
 -- and tasks. Returns the steps that ended, those whose failure ends the run at once, the tasks whose messages are done
--- with, and the soft maps that lost items, which _settle_soft decides.
+-- with, and the tolerant maps that lost items, which _settle_tolerant decides.
 create or replace function pgflow._settle_failures(
   p_reports pgflow._report[],
-  out ended pgflow._ended[], out failures pgflow._failure[], out done pgflow._done[], out soft pgflow._ended[]
+  out ended pgflow._ended[], out failures pgflow._run_failure[], out done pgflow._ended_task[], out tolerant pgflow._step[]
 )
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -55,7 +55,7 @@ declare
   v_clock timestamptz := pgflow.clock();
   v_queue record;
   v_decided jsonb;
-  v_siblings pgflow._done[];
+  v_siblings pgflow._ended_task[];
 begin
   with reported as materialized (
     select p.*, t.flow_slug, t.attempts_count, t.uncounted, t.queue_name, t.message_id
@@ -63,7 +63,7 @@ begin
     join pgflow.step_tasks t on (t.run_id, t.step_slug, t.task_index) = (p.run_id, p.step_slug, p.task_index)
   ), known as (
     select p.run_id, p.step_slug, p.task_index, p.output, p.flow_slug, p.attempts_count, p.queue_name, p.message_id,
-      s.when_exhausted, s.soft, f.door = 'pgflow' as archive, p.outcome = 'again' as repeated,
+      s.when_exhausted, s.tolerant, f.origin = 'pgflow' as archive, p.outcome = 'again' as repeated,
       p.outcome in ('released', 'again') as released, r.outcome is not null and not s.is_finally as stopped,
       coalesce(w.refused, p.error) as error,
       p.outcome in ('failed', 'retry_later') and w.refused is null and p.attempts_count - p.uncounted
@@ -76,7 +76,7 @@ begin
     join pgflow.runs r on r.run_id = p.run_id
     cross join lateral (
       select case when p.outcome = 'failed' and s.spec ? 'retry_if' then
-        pgflow._refused_retry(r, s.spec -> 'retry_if', coalesce(p.error, '{}'), p.attempts_count - p.uncounted) end as refused) w
+        pgflow._retry_refusal(r, s.spec -> 'retry_if', coalesce(p.error, '{}'), p.attempts_count - p.uncounted) end as refused) w
   ), decided as (
     select k.*, (k.released or k.again) and not k.stopped as lives, v_clock + k.rest * interval '1 ms' as next_at
     from known k
@@ -111,17 +111,17 @@ begin
     perform pgflow._queue_park(v_queue.queue_name, v_queue.ids, v_queue.vts);
   end loop;
 
-  select coalesce(array_agg(row(d.run_id, d.flow_slug, d.step_slug, d.queue_name, d.message_id, d.archive)::pgflow._done), '{}')
+  select coalesce(array_agg(row(d.run_id, d.flow_slug, d.step_slug, d.queue_name, d.message_id, d.archive)::pgflow._ended_task), '{}')
   into done
   from jsonb_to_recordset(v_decided) d(run_id uuid, flow_slug text, step_slug text, queue_name text, message_id bigint,
                                        archive boolean, lives boolean)
   where not d.lives;
   ended := '{}';
   failures := '{}';
-  soft := '{}';
+  tolerant := '{}';
   if cardinality(done) > 0 then
-    soft := pgflow._lower_soft(v_decided);
-    select e.ended, e.failures, e.done into ended, failures, v_siblings from pgflow._exhaust(v_decided) e;
+    tolerant := pgflow._count_failed_items(v_decided);
+    select e.ended, e.failures, e.done into ended, failures, v_siblings from pgflow._exhaust_steps(v_decided) e;
     done := done || v_siblings;
   end if;
 end
@@ -129,26 +129,26 @@ $$;
 
 -- Steps whose task is used up end by when_exhausted. An expression that went wrong, or a map that was given no array,
 -- is a mistake in the flow: no policy softens it. The caller holds the runs. Returns as _fail_steps does.
-create or replace function pgflow._exhaust(
-  p_decided jsonb, out ended pgflow._ended[], out failures pgflow._failure[], out done pgflow._done[]
+create or replace function pgflow._exhaust_steps(
+  p_decided jsonb, out ended pgflow._ended[], out failures pgflow._run_failure[], out done pgflow._ended_task[]
 )
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_faults pgflow._fault[];
+  v_faults pgflow._step_failure[];
 begin
   select coalesce(array_agg(row(d.run_id, d.flow_slug, d.step_slug, d.task_index,
       case when d.error ->> 'type' in ('ExpressionError', 'TypeViolation') then 'fail' else d.when_exhausted end,
       jsonb_build_object('type', coalesce(d.error ->> 'type', 'Error'),
         'message', coalesce(d.error ->> 'step_message', d.error ->> 'message', ''),
         'attempts', d.attempts_count - t.uncounted),
-      coalesce(d.error ->> 'step_message', d.error ->> 'message'))::pgflow._fault), '{}')
+      coalesce(d.error ->> 'step_message', d.error ->> 'message'))::pgflow._step_failure), '{}')
   into v_faults
   from jsonb_to_recordset(p_decided) d(run_id uuid, flow_slug text, step_slug text, task_index int, error jsonb,
-    when_exhausted text, attempts_count int, lives boolean, soft boolean, stopped boolean)
+    when_exhausted text, attempts_count int, lives boolean, tolerant boolean, stopped boolean)
   join pgflow.step_tasks t on (t.run_id, t.step_slug, t.task_index) = (d.run_id, d.step_slug, d.task_index)
-  where not d.lives and not d.soft and not d.stopped;
+  where not d.lives and not d.tolerant and not d.stopped;
   select f.ended, f.failures, f.done into ended, failures, done from pgflow._fail_steps(v_faults) f;
 end
 $$;
@@ -157,7 +157,7 @@ $$;
 -- is left of its tasks ends with it. The caller holds the runs. Returns the steps that ended (a failed one only where
 -- its run may go on), those whose failure ends the run at once, and the tasks whose messages are done with.
 create or replace function pgflow._fail_steps(
-  p_faults pgflow._fault[], out ended pgflow._ended[], out failures pgflow._failure[], out done pgflow._done[]
+  p_faults pgflow._step_failure[], out ended pgflow._ended[], out failures pgflow._run_failure[], out done pgflow._ended_task[]
 )
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -168,7 +168,7 @@ declare
   v_skip pgflow._ended[];
 begin
   with first_fault as (
-    select distinct on (u.run_id, u.step_slug) u.*, f.tame
+    select distinct on (u.run_id, u.step_slug) u.*, f.fails_at_once
     from unnest(p_faults) u join pgflow.flows f on f.flow_slug = u.flow_slug
     order by u.run_id, u.step_slug, u.task_index
   ), states as (
@@ -182,15 +182,15 @@ begin
         error = u.error
     from first_fault u
     where s.run_id = u.run_id and s.step_slug = u.step_slug and s.status = 'started'
-    returning s.run_id, s.flow_slug, s.step_slug, u.policy, u.error, u.task_index, u.tame
+    returning s.run_id, s.flow_slug, s.step_slug, u.policy, u.error, u.task_index, u.fails_at_once
   )
   select
     coalesce(array_agg(row(s.run_id, s.flow_slug, s.step_slug,
         case s.policy when 'skip' then 'skipped' when 'fail' then 'failed' else 'upstream' end)::pgflow._ended)
-      filter (where s.policy <> 'fail' or not s.tame), '{}'),
+      filter (where s.policy <> 'fail' or not s.fails_at_once), '{}'),
     coalesce(array_agg(row(s.run_id, s.step_slug,
-        s.error || jsonb_strip_nulls(jsonb_build_object('step', s.step_slug, 'index', s.task_index)))::pgflow._failure)
-      filter (where s.policy = 'fail' and s.tame), '{}')
+        s.error || jsonb_strip_nulls(jsonb_build_object('step', s.step_slug, 'index', s.task_index)))::pgflow._run_failure)
+      filter (where s.policy = 'fail' and s.fails_at_once), '{}')
   into ended, failures
   from states s;
   v_skip := array(select e from unnest(ended) e where e.kind <> 'failed' order by e.run_id, e.step_slug);

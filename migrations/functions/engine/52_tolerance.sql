@@ -1,17 +1,17 @@
 -- Maps that tolerate failed items: the failures are counted, and the last task decides.
 
--- Items of soft maps that have failed for good no longer remain. The caller holds the runs. Returns their steps.
-create or replace function pgflow._lower_soft(p_decided jsonb) returns pgflow._ended[]
+-- Items of tolerant maps that have failed for good no longer remain. The caller holds the runs. Returns their steps.
+create or replace function pgflow._count_failed_items(p_decided jsonb) returns pgflow._step[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_soft pgflow._ended[];
+  v_tolerant pgflow._step[];
 begin
   with lost as materialized (
     select d.run_id, d.step_slug, count(*)::int as items
-    from jsonb_to_recordset(p_decided) d(run_id uuid, step_slug text, soft boolean, lives boolean, stopped boolean)
-    where d.soft and not d.lives and not d.stopped group by 1, 2
+    from jsonb_to_recordset(p_decided) d(run_id uuid, step_slug text, tolerant boolean, lives boolean, stopped boolean)
+    where d.tolerant and not d.lives and not d.stopped group by 1, 2
   ), lowered as (
     update pgflow.step_states s
     set failed_tasks = s.failed_tasks + l.items, remaining_tasks = s.remaining_tasks - l.items
@@ -19,23 +19,23 @@ begin
     where s.run_id = l.run_id and s.step_slug = l.step_slug and s.status = 'started'
     returning s.run_id, s.flow_slug, s.step_slug
   )
-  select coalesce(array_agg(row(w.run_id, w.flow_slug, w.step_slug, 'started')::pgflow._ended), '{}')
-  into v_soft from lowered w;
-  return v_soft;
+  select coalesce(array_agg(row(w.run_id, w.flow_slug, w.step_slug)::pgflow._step), '{}')
+  into v_tolerant from lowered w;
+  return v_tolerant;
 end
 $$;
 
 -- Soft maps that lost items or have none left: more failed than may, and either nothing is left or the first one too
 -- many is enough (`fail_fast`), so the step fails by its policy; nothing left, so it is completed, null for each failed
 -- item; or it goes on. The caller holds the runs. Returns as _fail_steps does.
-create or replace function pgflow._settle_soft(
-  p_steps pgflow._ended[], out ended pgflow._ended[], out failures pgflow._failure[], out done pgflow._done[]
+create or replace function pgflow._settle_tolerant(
+  p_steps pgflow._step[], out ended pgflow._ended[], out failures pgflow._run_failure[], out done pgflow._ended_task[]
 )
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_faults pgflow._fault[];
+  v_faults pgflow._step_failure[];
   v_completed pgflow._ended[];
 begin
   with policies as materialized (
@@ -57,7 +57,7 @@ begin
     array_agg(row(n.run_id, n.flow_slug, n.step_slug, e.task_index, n.when_exhausted, jsonb_build_object(
         'type', e.type, 'attempts', e.attempt, 'message', case when n.may = 0 and n.failed_tasks = 1 then e.message
           else format('%s of %s items failed (%s may), the last: %s', n.failed_tasks, n.initial_tasks, n.may, e.message)
-          end), e.message)::pgflow._fault) filter (where n.fails),
+          end), e.message)::pgflow._step_failure) filter (where n.fails),
     array_agg(row(n.run_id, n.flow_slug, n.step_slug, 'completed')::pgflow._ended)
       filter (where not n.fails and n.remaining_tasks = 0)
   into v_faults, v_completed

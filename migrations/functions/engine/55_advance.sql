@@ -21,19 +21,19 @@ declare
   v_ended pgflow._ended[] := p_ended;
   v_begun pgflow._start[] := '{}';
   v_starts pgflow._start[] := '{}';
-  v_failures pgflow._failure[] := '{}';
-  v_unhandled pgflow._failure[];
-  v_look record;
+  v_failures pgflow._run_failure[] := '{}';
+  v_unhandled pgflow._run_failure[];
+  v_evaluated record;
 begin
   loop
     if cardinality(v_wave) > 0 then
       select w.skipped, w.ready, v_begun || w.begun into v_wave, v_ready, v_begun from pgflow._lower_dependents(v_wave) w;
     end if;
     if cardinality(v_ready) > 0 then
-      select l.starts, l.ended, l.failures into v_look from pgflow._look(v_ready) l;
-      v_starts := v_starts || v_look.starts;
-      v_wave := v_wave || v_look.ended;
-      v_failures := v_failures || v_look.failures;
+      select l.starts, l.ended, l.failures into v_evaluated from pgflow._evaluate_ready(v_ready) l;
+      v_starts := v_starts || v_evaluated.starts;
+      v_wave := v_wave || v_evaluated.ended;
+      v_failures := v_failures || v_evaluated.failures;
     end if;
     v_ready := '{}';
     v_ended := v_ended || v_wave;
@@ -46,7 +46,7 @@ begin
     v_starts := array(select s from unnest(v_starts) s where s.run_id not in (select f.run_id from unnest(v_failures) f));
     v_ended := array(select e from unnest(v_ended) e where e.run_id not in (select f.run_id from unnest(v_failures) f));
   end if;
-  v_unhandled := pgflow._unhandled_now(v_ended);
+  v_unhandled := pgflow._new_unhandled_failures(v_ended);
   if v_unhandled is not null then
     v_begun := array(select s from unnest(v_begun) s where s.run_id not in (select f.run_id from unnest(v_unhandled) f));
     v_starts := array(select s from unnest(v_starts) s where s.run_id not in (select f.run_id from unnest(v_unhandled) f));
@@ -70,7 +70,7 @@ $$;
 -- Failures that have just become unhandled in runs that `fail_fast`: no step that would take them can complete any
 -- more. Null where there is none. A failed `finally` step decides the outcome of its run instead, and stops nothing.
 -- The caller holds the runs.
-create or replace function pgflow._unhandled_now(p_ended pgflow._ended[]) returns pgflow._failure[]
+create or replace function pgflow._new_unhandled_failures(p_ended pgflow._ended[]) returns pgflow._run_failure[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -79,7 +79,7 @@ declare
 begin
   if not exists (
     select 1 from (select distinct u.flow_slug from unnest(p_ended) u) e
-    join pgflow.flows f on f.flow_slug = e.flow_slug where not f.tame)
+    join pgflow.flows f on f.flow_slug = e.flow_slug where not f.fails_at_once)
   then
     return null;
   end if;
@@ -95,22 +95,22 @@ begin
   v_runs := array(
     select distinct e.run_id
     from unnest(p_ended) e
-    join pgflow.flows f on f.flow_slug = e.flow_slug and not f.tame and f.fail_fast
+    join pgflow.flows f on f.flow_slug = e.flow_slug and not f.fails_at_once and f.fail_fast
     where e.kind = 'failed' or exists (
       select 1 from pgflow.deps d where d.flow_slug = e.flow_slug and d.step_slug = e.step_slug and d.edge <> 'success'));
   v_runs := array(
     select r.run_id from pgflow.runs r where r.run_id = any(v_runs) and r.outcome is null and r.status = 'started');
-  return (select array_agg(u) from unnest(pgflow._unhandled(v_runs)) u);
+  return (select array_agg(u) from unnest(pgflow._unhandled_failures(v_runs)) u);
 end
 $$;
 
 -- The failures in these runs that nobody has handled nor can any more: every dependent that would take it (an edge
 -- `failure` or `any`) has ended, and none is completed. Latest first.
-create or replace function pgflow._unhandled(p_runs uuid[]) returns pgflow._failure[]
+create or replace function pgflow._unhandled_failures(p_runs uuid[]) returns pgflow._run_failure[]
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select coalesce(array_agg(row(s.run_id, s.step_slug, s.error || jsonb_build_object('step', s.step_slug))::pgflow._failure
+  select coalesce(array_agg(row(s.run_id, s.step_slug, s.error || jsonb_build_object('step', s.step_slug))::pgflow._run_failure
                             order by s.failed_at desc, d.step_index desc), '{}')
   from (select x.* from pgflow.step_states x where x.run_id = any(p_runs) and x.status = 'failed' offset 0) s
   join pgflow.steps d on d.flow_slug = s.flow_slug and d.step_slug = s.step_slug
@@ -138,7 +138,7 @@ declare
   v_now timestamptz := pgflow.now();
 begin
   with hit as materialized (
-    select h.*, not h.unmet and not h.after_skip and s.plain and s.spec is not null as begins
+    select h.*, not h.unmet and not h.after_skip and s.starts_simply and s.spec is not null as begins
     from (
       select e.run_id, e.flow_slug, d.step_slug, count(*)::int as times,
         bool_or(case d.edge when 'success' then e.kind in ('upstream', 'failed') when 'failure' then e.kind <> 'failed'

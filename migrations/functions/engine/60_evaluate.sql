@@ -4,9 +4,9 @@
 
 -- Steps that have to be looked at: conditions, sizes of maps, waits. Writes those that end here (skipped, empty, failed)
 -- and those that begin to wait: their message in the clock queue is all that a wait holds.
-create or replace function pgflow._look(
+create or replace function pgflow._evaluate_ready(
   p_ready pgflow._start[],
-  out starts pgflow._start[], out ended pgflow._ended[], out failures pgflow._failure[]
+  out starts pgflow._start[], out ended pgflow._ended[], out failures pgflow._run_failure[]
 )
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -15,12 +15,12 @@ declare
   v_now timestamptz := pgflow.now();
 begin
   with looked as (
-    select y.run_id, y.flow_slug, y.step_slug, v.verdict, v.tasks, v.items, v.error, v.output, v.due, f.tame
+    select y.run_id, y.flow_slug, y.step_slug, v.verdict, v.tasks, v.items, v.error, v.output, v.due, f.fails_at_once
     from unnest(p_ready) y
     join pgflow.runs r on r.run_id = y.run_id
     join pgflow.steps d on d.flow_slug = y.flow_slug and d.step_slug = y.step_slug
     join pgflow.flows f on f.flow_slug = y.flow_slug
-    cross join lateral pgflow._look_at(r, d) v
+    cross join lateral pgflow._evaluate_step(r, d) v
   ), states as (
     update pgflow.step_states s
     set status = case l.verdict when 'completed' then 'completed' when 'failed' then 'failed'
@@ -29,7 +29,7 @@ begin
         remaining_tasks = case when l.verdict in ('completed', 'wait') then 0 end,
         output = case l.verdict when 'completed' then coalesce(l.output, '[]') end,
         wakes_at = l.due,
-        make_message_id = case when l.due is not null then pgflow._queue_send_note('pgflow__clock', l.due,
+        timer_message_id = case when l.due is not null then pgflow._queue_send_timer('pgflow__timers', l.due,
           jsonb_build_object('kind', 'wait', 'run_id', s.run_id, 'step_slug', s.step_slug)) end,
         started_at = case when l.verdict in ('completed', 'failed', 'wait') then greatest(v_now, s.created_at) end,
         completed_at = case l.verdict when 'completed' then greatest(v_now, s.created_at) end,
@@ -41,7 +41,7 @@ begin
         error_message = l.error ->> 'message'
     from looked l
     where s.run_id = l.run_id and s.step_slug = l.step_slug and s.status = 'created' and l.verdict <> 'start'
-    returning s.run_id, s.flow_slug, s.step_slug, l.verdict, l.error, l.tame
+    returning s.run_id, s.flow_slug, s.step_slug, l.verdict, l.error, l.fails_at_once
   )
   select
     (select coalesce(array_agg(row(l.run_id, l.flow_slug, l.step_slug, l.tasks, l.items)::pgflow._start
@@ -49,9 +49,9 @@ begin
      from looked l where l.verdict = 'start'),
     coalesce(array_agg(row(s.run_id, s.flow_slug, s.step_slug,
         case when s.verdict in ('cascade', 'upstream') then 'upstream' else s.verdict end)::pgflow._ended)
-      filter (where s.verdict <> 'wait' and not (s.verdict = 'failed' and s.tame)), '{}'),
-    coalesce(array_agg(row(s.run_id, s.step_slug, s.error || jsonb_build_object('step', s.step_slug))::pgflow._failure)
-      filter (where s.verdict = 'failed' and s.tame), '{}')
+      filter (where s.verdict <> 'wait' and not (s.verdict = 'failed' and s.fails_at_once)), '{}'),
+    coalesce(array_agg(row(s.run_id, s.step_slug, s.error || jsonb_build_object('step', s.step_slug))::pgflow._run_failure)
+      filter (where s.verdict = 'failed' and s.fails_at_once), '{}')
   into starts, ended, failures
   from states s;
 end
@@ -60,7 +60,7 @@ $$;
 -- One step whose dependencies are all done: does it start, and how wide? verdict: start | skipped | cascade (its
 -- condition says so) | upstream (nothing it depends on ran) | completed (a map over nothing, a wait that is over) |
 -- wait (until `due`, null: for an event alone) | failed.
-create or replace function pgflow._look_at(
+create or replace function pgflow._evaluate_step(
   p_run pgflow.runs, p_step pgflow.steps,
   out verdict text, out tasks int, out items jsonb, out error jsonb, out output jsonb, out due timestamptz
 )
@@ -94,7 +94,7 @@ begin
   end if;
 
   if p_step.action = 'wait' then
-    select w.verdict, w.error, w.output, w.due into verdict, error, output, due from pgflow._look_at_wait(p_run, p_step) w;
+    select w.verdict, w.error, w.output, w.due into verdict, error, output, due from pgflow._evaluate_wait(p_run, p_step) w;
     return;
   elsif p_step.step_type = 'single' then
     tasks := 1;
@@ -136,7 +136,7 @@ begin
   if p_step.condition is not null then
     return pgflow._truth(p_step.condition, pgflow._environment(p_run, p_step.condition -> 'paths'));
   end if;
-  v_value := case when p_step.deps_count = 0 then p_run.input else pgflow._merged_outputs(p_run.run_id, p_step) end;
+  v_value := case when p_step.deps_count = 0 then p_run.input else pgflow._dependency_outputs(p_run.run_id, p_step) end;
   return jsonb_build_object('value',
     (p_step.required_input_pattern is null or v_value @> p_step.required_input_pattern)
     and (p_step.forbidden_input_pattern is null or not v_value @> p_step.forbidden_input_pattern));
@@ -168,7 +168,7 @@ end
 $$;
 
 -- {dependency: output} of the completed dependencies of a step: what its handler receives.
-create or replace function pgflow._merged_outputs(p_run_id uuid, p_step pgflow.steps) returns jsonb
+create or replace function pgflow._dependency_outputs(p_run_id uuid, p_step pgflow.steps) returns jsonb
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$

@@ -2,7 +2,7 @@
 
 -- A wait that is reached: over already (its event came before it, its time has passed), or for how long. A rejection
 -- that came before is left to the clock, which ends the step by its policy.
-create or replace function pgflow._look_at_wait(
+create or replace function pgflow._evaluate_wait(
   p_run pgflow.runs, p_step pgflow.steps, out verdict text, out error jsonb, out output jsonb, out due timestamptz
 )
 language plpgsql
@@ -11,13 +11,13 @@ as $$
 declare
   v_wait jsonb := p_step.spec -> 'wait';
   v_clock timestamptz := pgflow.clock();
-  v_said pgflow.events := pgflow._said(p_run.run_id, p_step.step_slug, v_wait ->> 'event');
+  v_signal pgflow.events := pgflow._find_signal(p_run.run_id, p_step.step_slug, v_wait ->> 'event');
   v_time jsonb;
 begin
-  if v_said.kind is not null then
-    verdict := case when v_said.data -> 'approved' = 'false' and v_said.kind = 'decision' then 'wait' else 'completed' end;
+  if v_signal.kind is not null then
+    verdict := case when v_signal.data -> 'approved' = 'false' and v_signal.kind = 'decision' then 'wait' else 'completed' end;
     due := case verdict when 'wait' then v_clock end;
-    output := pgflow._said_output(v_said);
+    output := pgflow._signal_output(v_signal);
     return;
   elsif v_wait ? 'event' then
     verdict := 'wait';
@@ -80,7 +80,7 @@ $$;
 
 -- What has been said, up to a time where one is given, to a step that waits for an event: the decision about it, or the
 -- event, whichever was first; all null when nothing was, and for a timer, to which nothing can be said. Reads only.
-create or replace function pgflow._said(
+create or replace function pgflow._find_signal(
   p_run_id uuid, p_step_slug text, p_event text, p_until timestamptz default null
 ) returns pgflow.events
 language sql stable
@@ -93,10 +93,10 @@ as $$
 $$;
 
 -- The output of a step that something was said to.
-create or replace function pgflow._said_output(p_said pgflow.events) returns jsonb
+create or replace function pgflow._signal_output(p_signal pgflow.events) returns jsonb
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
-  select case p_said.kind when 'event' then p_said.data
-              else jsonb_build_object('by', p_said.said_by, 'comment', p_said.data -> 'comment') end
+  select case p_signal.kind when 'event' then p_signal.data
+              else jsonb_build_object('by', p_signal.sent_by, 'comment', p_signal.data -> 'comment') end
 $$;

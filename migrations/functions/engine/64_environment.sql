@@ -1,7 +1,7 @@
 -- What expressions may read of a run.
 
 -- The slugs of a run's steps in one status, without those of `finally`, in their order.
-create or replace function pgflow._steps_that(p_run pgflow.runs, p_status text) returns jsonb
+create or replace function pgflow._steps_with_status(p_run pgflow.runs, p_status text) returns jsonb
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -21,7 +21,7 @@ as $$
 $$;
 
 -- One name under `run`. status, failed, unhandled and skipped are for `finally`, where all other steps have ended.
-create or replace function pgflow._run_name(p_run pgflow.runs, p_parts text[]) returns jsonb
+create or replace function pgflow._run_property(p_run pgflow.runs, p_parts text[]) returns jsonb
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -37,10 +37,10 @@ begin
     when 'status' then to_jsonb(p_run.outcome)
     when 'unhandled' then (
       select coalesce(jsonb_agg(u.step_slug order by d.step_index), '[]')
-      from unnest(pgflow._unhandled(array[p_run.run_id])) u
+      from unnest(pgflow._unhandled_failures(array[p_run.run_id])) u
       join pgflow.steps d on d.flow_slug = p_run.flow_slug and d.step_slug = u.step_slug)
-    when 'failed' then pgflow._steps_that(p_run, 'failed')
-    when 'skipped' then pgflow._steps_that(p_run, 'skipped')
+    when 'failed' then pgflow._steps_with_status(p_run, 'failed')
+    when 'skipped' then pgflow._steps_with_status(p_run, 'skipped')
   end) #> p_parts[2:];
 end
 $$;
@@ -54,7 +54,7 @@ set search_path = pg_catalog, pg_temp
 as $$
   select coalesce(jsonb_object_agg(p.path, case p.parts[1]
     when 'input' then p_run.input #> p.parts[2:]
-    when 'run' then pgflow._run_name(p_run, p.parts[2:])
+    when 'run' then pgflow._run_property(p_run, p.parts[2:])
     when 'steps' then (
       select case p.parts[3]
         when 'output' then s.output #> p.parts[4:]

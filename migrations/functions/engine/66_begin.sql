@@ -16,8 +16,8 @@ begin
   )
   update pgflow.step_states s
   set status = 'started', started_at = greatest(v_now, s.created_at), initial_tasks = k.tasks, remaining_tasks = k.tasks,
-      made = case when k.deployed then least(k.tasks, pgflow._chunk()) else k.tasks end,
-      sent = case when k.deployed then least(k.tasks, k.max_parallel, pgflow._window()) else k.tasks end
+      made = case when k.deployed then least(k.tasks, pgflow._batch_size()) else k.tasks end,
+      sent = case when k.deployed then least(k.tasks, k.max_parallel, pgflow._window_size()) else k.tasks end
   from known k
   where s.run_id = k.run_id and s.step_slug = k.step_slug;
   perform pgflow._make_tasks(p_starts);
@@ -26,13 +26,13 @@ $$;
 
 -- How many messages of one map are live at most, so that a wide one does not starve the runs behind it; fewer where
 -- the step says max_parallel.
-create or replace function pgflow._window() returns int
+create or replace function pgflow._window_size() returns int
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$ select 1000 $$;
 
 -- How many tasks of one map are made in one transaction at most: 40,000 would hold the run's lock for a second.
-create or replace function pgflow._chunk() returns int
+create or replace function pgflow._batch_size() returns int
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$ select 5000 $$;
@@ -54,12 +54,12 @@ declare
   v_now timestamptz := pgflow.now();
   v_clock timestamptz := pgflow.clock();
   v_batch record;
-  v_wide pgflow._start;
+  v_windowed pgflow._start;
 begin
   for v_batch in
     with starting as materialized (
-      select u.*, d.queue_name, case when d.spec is not null then pgflow._chunk() end as most,
-        case when d.spec is not null then least(d.max_parallel, pgflow._window()) end as live,
+      select u.*, d.queue_name, case when d.spec is not null then pgflow._batch_size() end as most,
+        case when d.spec is not null then least(d.max_parallel, pgflow._window_size()) end as live,
         v_clock + case
           when k.delay = 0 and d.spec is not null and d.step_type = 'single' then - pgflow._head_start()
           else k.delay * interval '1 ms' end as vt
@@ -99,15 +99,15 @@ begin
     perform pgflow._queue_send(v_batch.queue_name, v_batch.messages);
   end loop;
 
-  for v_wide in
+  for v_windowed in
     select b.* from unnest(p_starts) b
     join pgflow.flows f on f.flow_slug = b.flow_slug
-    where f.door = 'deploy' and b.tasks > pgflow._chunk()
+    where f.origin = 'deploy' and b.tasks > pgflow._batch_size()
   loop
     update pgflow.step_states s
-    set make_message_id = pgflow._queue_send_note('pgflow__clock', v_clock,
-      jsonb_build_object('kind', 'make', 'run_id', v_wide.run_id, 'step_slug', v_wide.step_slug))
-    where s.run_id = v_wide.run_id and s.step_slug = v_wide.step_slug;
+    set timer_message_id = pgflow._queue_send_timer('pgflow__timers', v_clock,
+      jsonb_build_object('kind', 'make', 'run_id', v_windowed.run_id, 'step_slug', v_windowed.step_slug))
+    where s.run_id = v_windowed.run_id and s.step_slug = v_windowed.step_slug;
   end loop;
 end
 $$;
@@ -115,7 +115,7 @@ $$;
 -- Makes the next tasks of a wide map; the clock queue's message calls for it. The map's expression is pure and what it
 -- reads cannot change any more, so it is evaluated again. A run that is being stopped gets no more. The caller holds the
 -- run. Returns whether more are to come.
-create or replace function pgflow._make_more(p_run_id uuid, p_step_slug text) returns boolean
+create or replace function pgflow._make_more_tasks(p_run_id uuid, p_step_slug text) returns boolean
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -136,7 +136,7 @@ begin
   then
     return false;
   end if;
-  v_to := least(v_state.made + pgflow._chunk(), v_state.initial_tasks);
+  v_to := least(v_state.made + pgflow._batch_size(), v_state.initial_tasks);
   if v_step.fixed_tasks is null then
     v_items := pgflow._map_items(v_run, v_step) -> 'value';
   end if;
@@ -145,16 +145,16 @@ begin
   select v_state.flow_slug, p_run_id, p_step_slug, g, v_items -> g, nextval(v_sequence), v_step.queue_name, v_now
   from generate_series(v_state.made, v_to - 1) g order by g;
   update pgflow.step_states s
-  set made = v_to, make_message_id = case when v_to < s.initial_tasks then s.make_message_id end
+  set made = v_to, timer_message_id = case when v_to < s.initial_tasks then s.timer_message_id end
   where s.run_id = p_run_id and s.step_slug = p_step_slug;
-  perform pgflow._send_more(array[row(p_run_id, v_state.flow_slug, p_step_slug, 'started')::pgflow._ended]);
+  perform pgflow._send_more_tasks(array[row(p_run_id, v_state.flow_slug, p_step_slug)::pgflow._step]);
   return v_to < v_state.initial_tasks;
 end
 $$;
 
 -- Sends wide maps' next messages as slots of their windows come free. Two counters say where each stands: live =
 -- sent - ended. The caller holds the runs.
-create or replace function pgflow._send_more(p_steps pgflow._ended[]) returns void
+create or replace function pgflow._send_more_tasks(p_steps pgflow._step[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -164,7 +164,7 @@ declare
 begin
   for v_batch in
     with windows as materialized (
-      select w.run_id, w.step_slug, least(d.max_parallel, pgflow._window()) as width
+      select w.run_id, w.step_slug, least(d.max_parallel, pgflow._window_size()) as width
       from (select distinct u.run_id, u.flow_slug, u.step_slug from unnest(p_steps) u) w
       join pgflow.steps d on d.flow_slug = w.flow_slug and d.step_slug = w.step_slug
     ), room as (

@@ -3,7 +3,7 @@
 -- somebody who holds the runs. A run that ends tells its parent by a message in the clock queue, which locks nothing.
 
 -- Counts runs down by the steps that ended; those at 0 are completed, with the outputs of their leaf steps; those
--- with more to decide are looked at by _finish. The caller holds the runs and knows that they have not ended (no
+-- with more to decide are looked at by _finish_runs. The caller holds the runs and knows that they have not ended (no
 -- status in the `where`: a plan that finds the few runs it wants among all live ones grows with them). Arrays are parallel.
 create or replace function pgflow._end_steps(p_runs uuid[], p_steps int[]) returns void
 language plpgsql
@@ -25,25 +25,25 @@ begin
                      from pgflow.step_states s
                      where s.run_id = r.run_id and s.status = 'completed'
                        and not exists (select 1 from pgflow.deps d where d.flow_slug = s.flow_slug and d.dep_slug = s.step_slug)),
-                   case k.door when 'deploy' then '{}'::jsonb end)
+                   case k.origin when 'deploy' then '{}'::jsonb end)
                  else r.output end
-          from (select r.remaining_steps = e.steps and f.plain_end as ends, f.door
+          from (select r.remaining_steps = e.steps and f.ends_simply as ends, f.origin
                 from pgflow.flows f where f.flow_slug = r.flow_slug) k)
     from unnest(p_runs, p_steps) e(run_id, steps)
     where r.run_id = e.run_id
     returning r.run_id, r.flow_slug, r.status, r.remaining_steps, r.parent_run_id
   )
   select array_agg(c.run_id) filter (where c.status = 'started' and (
-             select not f.plain_end and c.remaining_steps <= f.finally_steps
+             select not f.ends_simply and c.remaining_steps <= f.finally_steps
              from pgflow.flows f where f.flow_slug = c.flow_slug)),
          array_agg(c.run_id) filter (where c.status <> 'started' and c.parent_run_id is not null)
   into v_special, v_children
   from counted c;
   if v_special is not null then
-    perform pgflow._finish(v_special);
+    perform pgflow._finish_runs(v_special);
   end if;
   if v_children is not null then
-    perform pgflow._tell_parents(v_children);
+    perform pgflow._notify_parents(v_children);
   end if;
 end
 $$;
@@ -61,13 +61,13 @@ as $$
         and not exists (select 1 from pgflow.deps d where d.flow_slug = s.flow_slug and d.dep_slug = s.step_slug)
         and (f.finally_steps = 0 or not (
           select d.is_finally from pgflow.steps d where d.flow_slug = s.flow_slug and d.step_slug = s.step_slug))),
-    case f.door when 'deploy' then '{}'::jsonb end)
+    case f.origin when 'deploy' then '{}'::jsonb end)
   from pgflow.flows f where f.flow_slug = p_run.flow_slug
 $$;
 
 -- Runs all of whose steps but those of `finally` have ended: the outcome is known now, then `finally` begins, and
 -- where nothing is left the run ends. A cancelled run with a failure that nobody handled has failed. The caller holds them.
-create or replace function pgflow._finish(p_runs uuid[]) returns void
+create or replace function pgflow._finish_runs(p_runs uuid[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -78,11 +78,11 @@ declare
 begin
   update pgflow.runs r
   set outcome = case when o.error is null then 'completed' else 'failed' end, error = o.error, output = o.output
-  from (select x.run_id, v.error, v.output from pgflow.runs x cross join lateral pgflow._outcome(x) v
+  from (select x.run_id, v.error, v.output from pgflow.runs x cross join lateral pgflow._run_outcome(x) v
         where x.run_id = any(p_runs) and x.outcome is null) o
   where r.run_id = o.run_id;
   update pgflow.runs r set outcome = 'failed', error = u.error
-  from (select x.run_id, (pgflow._unhandled(array[x.run_id]))[1].error as error from pgflow.runs x
+  from (select x.run_id, (pgflow._unhandled_failures(array[x.run_id]))[1].error as error from pgflow.runs x
         where x.run_id = any(p_runs) and x.outcome = 'cancelled' offset 0) u
   where r.run_id = u.run_id and u.error is not null;
 
@@ -107,12 +107,12 @@ begin
       failed_at = case r.outcome when 'failed' then greatest(v_now, r.started_at) end,
       cancelled_at = case r.outcome when 'cancelled' then v_now end
   where r.run_id = any(v_over);
-  perform pgflow._leave(v_over);
+  perform pgflow._release_timers(v_over);
 end
 $$;
 
 -- What a run has come to whose steps have all ended by themselves: the last failure that nobody handled, or its output.
-create or replace function pgflow._outcome(p_run pgflow.runs, out error jsonb, out output jsonb)
+create or replace function pgflow._run_outcome(p_run pgflow.runs, out error jsonb, out output jsonb)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -120,7 +120,7 @@ declare
   v_formula jsonb := (select f.output from pgflow.flows f where f.flow_slug = p_run.flow_slug);
   v_result jsonb;
 begin
-  error := (pgflow._unhandled(array[p_run.run_id]))[1].error;
+  error := (pgflow._unhandled_failures(array[p_run.run_id]))[1].error;
   if error is not null then
     return;
   elsif v_formula is null then
@@ -136,42 +136,42 @@ end
 $$;
 
 -- Runs that have just ended leave nothing behind in the clock queue, and tell their parents. The caller holds them.
-create or replace function pgflow._leave(p_runs uuid[]) returns void
+create or replace function pgflow._release_timers(p_runs uuid[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_notes bigint[];
+  v_timer_ids bigint[];
   v_children uuid[];
 begin
   select array_agg(r.deadline_message_id) filter (where r.deadline_message_id is not null),
          array_agg(r.run_id) filter (where r.parent_run_id is not null)
-  into v_notes, v_children
+  into v_timer_ids, v_children
   from pgflow.runs r where r.run_id = any(p_runs);
-  if v_notes is not null then
-    perform pgflow._queue_drop('pgflow__clock', v_notes, false);
+  if v_timer_ids is not null then
+    perform pgflow._queue_drop('pgflow__timers', v_timer_ids, false);
   end if;
   if v_children is not null then
-    perform pgflow._tell_parents(v_children);
+    perform pgflow._notify_parents(v_children);
   end if;
 end
 $$;
 
 -- Tells the parents of ended runs, by messages that the clock reads: a parent's run is another lock.
-create or replace function pgflow._tell_parents(p_runs uuid[]) returns void
+create or replace function pgflow._notify_parents(p_runs uuid[]) returns void
 language sql volatile
 set search_path = pg_catalog, pg_temp
 as $$
-  select pgflow._queue_send_note('pgflow__clock', pgflow.clock(), jsonb_build_object('kind', 'child', 'run_id',
+  select pgflow._queue_send_timer('pgflow__timers', pgflow.clock(), jsonb_build_object('kind', 'child', 'run_id',
     r.parent_run_id, 'step_slug', r.parent_step, 'task_index', r.parent_index, 'child', r.run_id))
   from pgflow.runs r where r.run_id = any(p_runs)
 $$;
 
 -- Tells child runs to end, likewise.
-create or replace function pgflow._tell_children(p_runs uuid[]) returns void
+create or replace function pgflow._cancel_children(p_runs uuid[]) returns void
 language sql volatile
 set search_path = pg_catalog, pg_temp
 as $$
-  select pgflow._queue_send_note('pgflow__clock', pgflow.clock(), jsonb_build_object('kind', 'cancel', 'run_id', c.id))
+  select pgflow._queue_send_timer('pgflow__timers', pgflow.clock(), jsonb_build_object('kind', 'cancel', 'run_id', c.id))
   from unnest(p_runs) c(id)
 $$;

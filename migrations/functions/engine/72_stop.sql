@@ -2,7 +2,7 @@
 -- functions that hold the runs.
 
 -- Fails runs, each by the first of its failures: at once, or with `finally` steps to come. The caller holds them.
-create or replace function pgflow._fail_runs(p_failures pgflow._failure[]) returns void
+create or replace function pgflow._fail_runs(p_failures pgflow._run_failure[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -16,7 +16,7 @@ begin
     select row(u.run_id, r.flow_slug, u.step_slug, 'failed')::pgflow._ended
     from unnest(p_failures) u
     join pgflow.runs r on r.run_id = u.run_id and r.status = 'started'
-    join pgflow.flows f on f.flow_slug = r.flow_slug and f.door = 'deploy' and f.tame
+    join pgflow.flows f on f.flow_slug = r.flow_slug and f.origin = 'deploy' and f.fails_at_once
     where u.step_slug is not null);
   while cardinality(v_wave) > 0 loop
     v_wave := (pgflow._lower_dependents(v_wave)).skipped;
@@ -24,14 +24,14 @@ begin
   select array_agg(f.run_id), array_agg(f.error) into v_runs, v_errors
   from (select distinct on (u.run_id) u.* from unnest(p_failures) with ordinality u(run_id, step_slug, error, nr)
         order by u.run_id, u.nr) f;
-  perform pgflow._end_or_stop(v_runs, 'failed', v_errors);
-  perform pgflow._tell_failures(p_failures);
+  perform pgflow._end_or_stop_runs(v_runs, 'failed', v_errors);
+  perform pgflow._emit_failures(p_failures);
 end
 $$;
 
 -- Ends runs with this outcome; those with `finally` steps are stopped, and end when these have run. Runs that have
 -- ended, or whose outcome is known, are left alone. The caller holds them; arrays are parallel.
-create or replace function pgflow._end_or_stop(p_runs uuid[], p_outcome text, p_errors jsonb[]) returns void
+create or replace function pgflow._end_or_stop_runs(p_runs uuid[], p_outcome text, p_errors jsonb[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -63,8 +63,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now timestamptz := pgflow.now();
-  v_done pgflow._done[];
-  v_notes bigint[];
+  v_done pgflow._ended_task[];
+  v_timer_ids bigint[];
 begin
   update pgflow.runs r set outcome = p_outcome, error = e.error
   from unnest(p_runs, p_errors) e(run_id, error) where r.run_id = e.run_id;
@@ -73,17 +73,17 @@ begin
     where t.run_id = any(p_runs) and t.status = 'queued'
     returning t.run_id, t.flow_slug, t.step_slug, t.queue_name, t.message_id
   )
-  select array_agg(row(c.run_id, c.flow_slug, c.step_slug, c.queue_name, c.message_id, false)::pgflow._done)
+  select array_agg(row(c.run_id, c.flow_slug, c.step_slug, c.queue_name, c.message_id, false)::pgflow._ended_task)
   into v_done from cancelled c;
   perform pgflow._drop_messages(v_done);
-  perform pgflow._tell_children(array(
+  perform pgflow._cancel_children(array(
     select t.child_run_id from pgflow.step_tasks t
     where t.run_id = any(p_runs) and t.status = 'started' and t.child_run_id is not null));
-  v_notes := array(
-    select s.make_message_id from pgflow.step_states s
-    where s.run_id = any(p_runs) and s.make_message_id is not null);
-  perform pgflow._queue_drop('pgflow__clock', v_notes, false);
-  perform pgflow._end_stopped(p_runs);
+  v_timer_ids := array(
+    select s.timer_message_id from pgflow.step_states s
+    where s.run_id = any(p_runs) and s.timer_message_id is not null);
+  perform pgflow._queue_drop('pgflow__timers', v_timer_ids, false);
+  perform pgflow._cancel_stopped_steps(p_runs);
 end
 $$;
 
@@ -100,7 +100,7 @@ $$;
 
 -- Steps of runs that are being stopped end as cancelled once none of their tasks is live; the last one lets `finally`
 -- begin. The caller holds the runs.
-create or replace function pgflow._end_stopped(p_runs uuid[]) returns void
+create or replace function pgflow._cancel_stopped_steps(p_runs uuid[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -108,7 +108,7 @@ declare
   v_counts record;
 begin
   with stopped as (
-    update pgflow.step_states s set status = 'cancelled', cancelled_at = pgflow.now(), make_message_id = null
+    update pgflow.step_states s set status = 'cancelled', cancelled_at = pgflow.now(), timer_message_id = null
     where s.run_id = any(p_runs) and s.status in ('created', 'started')
       and not (select d.is_finally from pgflow.steps d where d.flow_slug = s.flow_slug and d.step_slug = s.step_slug)
       and not exists (
@@ -133,13 +133,13 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now timestamptz := pgflow.now();
-  v_done pgflow._done[] := pgflow._end_tasks(p_runs, null, 'cancelled');
+  v_done pgflow._ended_task[] := pgflow._end_tasks(p_runs, null, 'cancelled');
 begin
   update pgflow.step_states s
   set status = 'cancelled', cancelled_at = v_now
   from pgflow.flows f
   where s.run_id = any(p_runs) and s.status in ('created', 'started')
-    and f.flow_slug = s.flow_slug and f.door = 'deploy';
+    and f.flow_slug = s.flow_slug and f.origin = 'deploy';
   update pgflow.runs r
   set status = o.status, error = o.error, outcome = o.status, output = null,
       failed_at = case o.status when 'failed' then greatest(v_now, r.started_at) end,
@@ -150,9 +150,9 @@ begin
     select e.run_id, coalesce(u.error, e.error) as error, case when u.error is null then p_status else 'failed' end as status
     from unnest(p_runs, p_errors) e(run_id, error)
     cross join lateral (
-      select case p_status when 'cancelled' then (pgflow._unhandled(array[e.run_id]))[1].error end as error offset 0) u) o
+      select case p_status when 'cancelled' then (pgflow._unhandled_failures(array[e.run_id]))[1].error end as error offset 0) u) o
   where r.run_id = o.run_id;
   perform pgflow._drop_messages(v_done);
-  perform pgflow._leave(p_runs);
+  perform pgflow._release_timers(p_runs);
 end
 $$;

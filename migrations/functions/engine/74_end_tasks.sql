@@ -3,13 +3,13 @@
 -- Ends the live tasks of these runs as cancelled or skipped; p_steps, parallel to p_runs, narrows each to one step,
 -- null means all of them. The caller holds the runs; claims hold tasks only briefly and never wait, so waiting for
 -- them here is safe. Returns the tasks.
-create or replace function pgflow._end_tasks(p_runs uuid[], p_steps text[], p_status text) returns pgflow._done[]
+create or replace function pgflow._end_tasks(p_runs uuid[], p_steps text[], p_status text) returns pgflow._ended_task[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now timestamptz := pgflow.now();
-  v_done pgflow._done[];
+  v_done pgflow._ended_task[];
   v_children uuid[];
 begin
   with ended as (
@@ -21,28 +21,28 @@ begin
     returning t.run_id, t.flow_slug, t.step_slug, t.queue_name, t.message_id, t.child_run_id
   ), clock as (
     -- a wide map that was still being made, or a wait, leaves its message in the clock queue
-    update pgflow.step_states s set make_message_id = null
+    update pgflow.step_states s set timer_message_id = null
     from unnest(p_runs, p_steps) x(run_id, step_slug)
     join pgflow.step_states old on old.run_id = x.run_id and (x.step_slug is null or old.step_slug = x.step_slug)
-    where old.make_message_id is not null and (old.run_id, old.step_slug) = (s.run_id, s.step_slug)
-    returning s.run_id, s.flow_slug, s.step_slug, old.make_message_id
+    where old.timer_message_id is not null and (old.run_id, old.step_slug) = (s.run_id, s.step_slug)
+    returning s.run_id, s.flow_slug, s.step_slug, old.timer_message_id
   )
   select coalesce(array_agg(row(a.run_id, a.flow_slug, a.step_slug, a.queue_name, a.message_id,
-                                f.door = 'pgflow')::pgflow._done), '{}'),
+                                f.origin = 'pgflow')::pgflow._ended_task), '{}'),
          array_agg(a.child_run_id) filter (where a.child_run_id is not null)
   into v_done, v_children
   from (select * from ended union all
-        select c.run_id, c.flow_slug, c.step_slug, 'pgflow__clock', c.make_message_id, null from clock c) a
+        select c.run_id, c.flow_slug, c.step_slug, 'pgflow__timers', c.timer_message_id, null from clock c) a
   join pgflow.flows f on f.flow_slug = a.flow_slug;
   if v_children is not null then
-    perform pgflow._tell_children(v_children);
+    perform pgflow._cancel_children(v_children);
   end if;
   return v_done;
 end
 $$;
 
 -- Ends messages, queue by queue. The caller holds the runs.
-create or replace function pgflow._drop_messages(p_done pgflow._done[]) returns void
+create or replace function pgflow._drop_messages(p_done pgflow._ended_task[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$

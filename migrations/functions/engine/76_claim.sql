@@ -16,9 +16,9 @@ declare
   v_left int := p_quantity;
   v_taken record;
   v_tasks jsonb := '[]';
-  v_steps pgflow._ended[] := '{}';
+  v_steps pgflow._step[] := '{}';
 begin
-  perform pgflow._expect_worker(p_worker);
+  perform pgflow._require_worker(p_worker);
   foreach v_queue in array p_queues loop
     exit when v_left <= 0;
     select c.tasks, c.steps into v_taken from pgflow._claim_queue(p_worker, v_queue, v_left, p_lease, p_refused) c;
@@ -30,7 +30,7 @@ begin
   if cardinality(v_steps) = 0 then
     return '{"tasks": [], "contexts": {}, "specs": {}}';
   end if;
-  perform pgflow._note_handlers(v_steps);
+  perform pgflow._clear_missing_handlers(v_steps);
   return jsonb_build_object('tasks', v_tasks) || pgflow._contexts(v_steps);
 end
 $$;
@@ -39,7 +39,7 @@ $$;
 -- then tasks, never waiting.
 create or replace function pgflow._claim_queue(
   p_worker uuid, p_queue text, p_quantity int, p_lease interval, p_refused text[],
-  out tasks jsonb, out steps pgflow._ended[]
+  out tasks jsonb, out steps pgflow._step[]
 )
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -49,7 +49,7 @@ declare
   v_clock timestamptz := pgflow.clock();
   v_ids bigint[];
   v_claimed bigint[];
-  v_odd jsonb;
+  v_unusual jsonb;
 begin
   v_ids := array(select t.msg_id from pgflow._queue_take(p_queue, v_clock, v_clock + p_lease, p_quantity) t);
   if cardinality(v_ids) = 0 then
@@ -67,13 +67,13 @@ begin
             'refused', s.handler = any(p_refused) is true, 'overdue', t.refused_at < v_now - interval '24 hours'
               and m.since < v_now - interval '24 hours'))
            filter (where t.status <> 'queued' or s.handler = any(p_refused))
-  into v_claimed, v_odd
+  into v_claimed, v_unusual
   from pgflow.step_tasks t
   join pgflow.steps s on s.flow_slug = t.flow_slug and s.step_slug = t.step_slug
   left join pgflow.missing_handlers m on m.handler = s.handler
   where t.message_id = any(v_claimed) and t.queue_name = p_queue;
-  if v_odd is not null or cardinality(v_claimed) is distinct from cardinality(v_ids) then
-    v_claimed := coalesce(v_claimed, '{}') || pgflow._sort_out(p_queue, v_ids, v_claimed, v_odd, p_lease);
+  if v_unusual is not null or cardinality(v_claimed) is distinct from cardinality(v_ids) then
+    v_claimed := coalesce(v_claimed, '{}') || pgflow._resolve_unusual_claims(p_queue, v_ids, v_claimed, v_unusual, p_lease);
   end if;
 
   with started as (
@@ -91,7 +91,7 @@ begin
              else jsonb_build_object('run', s.run_id, 'step', s.step_slug, 'index', s.task_index,
                'attempt', s.attempts_count, 'flow', s.flow_slug, 'item', s.item, 'iteration', s.iteration)
            end order by s.message_id),
-         (select array_agg(row(k.run_id, k.flow_slug, k.step_slug, null)::pgflow._ended)
+         (select array_agg(row(k.run_id, k.flow_slug, k.step_slug)::pgflow._step)
           from (select distinct x.run_id, x.flow_slug, x.step_slug from started x) k)
   into tasks, steps
   from started s;
@@ -103,8 +103,8 @@ $$;
 -- a started task of a run that is being stopped is cancelled, whoever finds it; another one with a lease is taken
 -- over (not in the first lease after a restart of the server, when its worker may only have been cut off), and fails
 -- at its fifth crash (R-4). Returns the messages of those to take over.
-create or replace function pgflow._sort_out(
-  p_queue text, p_read bigint[], p_claimed bigint[], p_odd jsonb, p_lease interval
+create or replace function pgflow._resolve_unusual_claims(
+  p_queue text, p_read bigint[], p_claimed bigint[], p_unusual jsonb, p_lease interval
 ) returns bigint[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -125,11 +125,11 @@ begin
   v_parked := array(
     select m.id from unnest(p_read) m(id)
     where m.id <> all(coalesce(p_claimed, '{}')) and m.id <> all(v_gone)
-      and not exists (select 1 from jsonb_array_elements(p_odd) o where (o ->> 'id')::bigint = m.id));
+      and not exists (select 1 from jsonb_array_elements(p_unusual) o where (o ->> 'id')::bigint = m.id));
   v_until := array_fill(v_clock + interval '50 ms', array[cardinality(v_parked)]);
 
   for v_task in
-    select o.* from jsonb_to_recordset(p_odd) o(id bigint, run_id uuid, step text, index int, status text, leased boolean,
+    select o.* from jsonb_to_recordset(p_unusual) o(id bigint, run_id uuid, step text, index int, status text, leased boolean,
       mine boolean, attempt int, crashes int, handler text, refused boolean, overdue boolean)
   loop
     v_error := null;
@@ -144,7 +144,7 @@ begin
         v_error := jsonb_build_object('type', 'HandlerMissing',
           'message', format('no worker had the handler %s for 24 hours', v_task.handler));
       else
-        perform pgflow._note_refusal(v_task.handler, p_queue, v_task.id);
+        perform pgflow._record_refusal(v_task.handler, p_queue, v_task.id);
         v_parked := v_parked || v_task.id;
         v_until := v_until || (v_clock + interval '1 second');
       end if;
@@ -173,7 +173,7 @@ end
 $$;
 
 -- Remembers since when a task, and its handler anywhere, has found no worker. Never waits; the caller holds the task.
-create or replace function pgflow._note_refusal(p_handler text, p_queue text, p_message_id bigint) returns void
+create or replace function pgflow._record_refusal(p_handler text, p_queue text, p_message_id bigint) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -189,7 +189,7 @@ end
 $$;
 
 -- Forgets handlers as missing that a worker has just been given. Never waits.
-create or replace function pgflow._note_handlers(p_steps pgflow._ended[]) returns void
+create or replace function pgflow._clear_missing_handlers(p_steps pgflow._step[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$

@@ -2,7 +2,7 @@
 
 -- What the tasks of each (run, step) share, and what the worker must know of each step; each once in a reply. A large
 -- run input that the call itself does not need is left out: run_input() gives it to whoever asks.
-create or replace function pgflow._contexts(p_steps pgflow._ended[]) returns jsonb
+create or replace function pgflow._contexts(p_steps pgflow._step[]) returns jsonb
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -14,7 +14,7 @@ as $$
       || case when k.root or pg_column_size(r.input) <= 8192 then jsonb_build_object('run_input', r.input) else '{}' end
       || case when d.spec ? 'with' then jsonb_build_object('env', pgflow._environment(r, d.spec -> 'with' -> 'paths'))
               when not k.map and d.deps_count > 0 then jsonb_build_object('args', (
-                -- _merged_outputs, written out: a call for each run costs as much as the claim
+                -- _dependency_outputs, written out: a call for each run costs as much as the claim
                 select coalesce(jsonb_object_agg(e.dep_slug, o.output), '{}')
                 from pgflow.deps e
                 cross join lateral ( -- `offset 0`: by the whole key, not all states of the run

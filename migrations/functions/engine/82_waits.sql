@@ -2,17 +2,17 @@
 
 -- A wait whose time has come: a timer is completed, an event that did not come is a failure, and so is a rejection that
 -- came before the wait did. The caller holds the run.
-create or replace function pgflow._end_wait(p_run pgflow.runs, p_step_slug text) returns void
+create or replace function pgflow._end_due_wait(p_run pgflow.runs, p_step_slug text) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_wait jsonb := (
     select d.spec -> 'wait' from pgflow.steps d where d.flow_slug = p_run.flow_slug and d.step_slug = p_step_slug);
-  v_said pgflow.events := pgflow._said(p_run.run_id, p_step_slug, v_wait ->> 'event');
+  v_signal pgflow.events := pgflow._find_signal(p_run.run_id, p_step_slug, v_wait ->> 'event');
 begin
-  if v_said.kind is not null then
-    perform pgflow._hear(p_run, p_step_slug, v_said);
+  if v_signal.kind is not null then
+    perform pgflow._apply_signal(p_run, p_step_slug, v_signal);
   elsif v_wait ? 'event' then
     perform pgflow._fail_wait(p_run, p_step_slug, 'WaitTimeout',
       format('no event "%s" came within %s s', v_wait ->> 'event', ((v_wait ->> 'timeout')::numeric / 1000)::float8));
@@ -23,16 +23,16 @@ end
 $$;
 
 -- Ends a waiting step by what was said to it. The caller holds the run.
-create or replace function pgflow._hear(p_run pgflow.runs, p_step_slug text, p_said pgflow.events) returns void
+create or replace function pgflow._apply_signal(p_run pgflow.runs, p_step_slug text, p_signal pgflow.events) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if p_said.kind = 'decision' and not (p_said.data -> 'approved')::boolean then
+  if p_signal.kind = 'decision' and not (p_signal.data -> 'approved')::boolean then
     perform pgflow._fail_wait(p_run, p_step_slug, 'Rejected',
-      format('rejected by %s', p_said.said_by) || coalesce(': ' || (p_said.data ->> 'comment'), ''));
+      format('rejected by %s', p_signal.sent_by) || coalesce(': ' || (p_signal.data ->> 'comment'), ''));
   else
-    perform pgflow._complete_waits(p_run, array[p_step_slug], pgflow._said_output(p_said));
+    perform pgflow._complete_waits(p_run, array[p_step_slug], pgflow._signal_output(p_signal));
   end if;
 end
 $$;
@@ -43,21 +43,21 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_notes bigint[];
+  v_timer_ids bigint[];
   v_ended pgflow._ended[];
 begin
-  v_notes := array(
-    select s.make_message_id from pgflow.step_states s
-    where s.run_id = p_run.run_id and s.step_slug = any(p_steps) and s.make_message_id is not null);
+  v_timer_ids := array(
+    select s.timer_message_id from pgflow.step_states s
+    where s.run_id = p_run.run_id and s.step_slug = any(p_steps) and s.timer_message_id is not null);
   with completed as (
     update pgflow.step_states s
-    set status = 'completed', completed_at = greatest(pgflow.now(), s.started_at), output = p_output, make_message_id = null
+    set status = 'completed', completed_at = greatest(pgflow.now(), s.started_at), output = p_output, timer_message_id = null
     where s.run_id = p_run.run_id and s.step_slug = any(p_steps) and s.status = 'started'
     returning s.run_id, s.flow_slug, s.step_slug
   )
   select coalesce(array_agg(row(c.run_id, c.flow_slug, c.step_slug, 'completed')::pgflow._ended order by c.step_slug), '{}')
   into v_ended from completed c;
-  perform pgflow._queue_drop('pgflow__clock', v_notes, false);
+  perform pgflow._queue_drop('pgflow__timers', v_timer_ids, false);
   perform pgflow._advance(v_ended, '{}');
   return array(select e.step_slug from unnest(v_ended) e);
 end
@@ -75,7 +75,7 @@ begin
   select f.ended, f.failures, f.done into v_fault
   from pgflow.steps d
   cross join lateral pgflow._fail_steps(array[row(p_run.run_id, d.flow_slug, d.step_slug, null, d.when_exhausted,
-    jsonb_build_object('type', p_type, 'message', p_message, 'attempts', 0), p_message)::pgflow._fault]) f
+    jsonb_build_object('type', p_type, 'message', p_message, 'attempts', 0), p_message)::pgflow._step_failure]) f
   where d.flow_slug = p_run.flow_slug and d.step_slug = p_step_slug;
   perform pgflow._drop_messages(v_fault.done);
   if cardinality(v_fault.failures) > 0 then

@@ -18,7 +18,7 @@ begin
   if v_task.status is null or v_task.status not in ('queued', 'started') then
     return false;
   elsif v_task.status = 'started' then
-    perform pgflow._tell_children(array[v_task.child_run_id]);
+    perform pgflow._cancel_children(array[v_task.child_run_id]);
     perform pgflow._settle(array[row(p_run.run_id, p_step_slug, p_index, null, null, 'failed', null,
       jsonb_build_object('type', 'Timeout', 'message', format('the child run %s has not ended within %s s',
         v_task.child_run_id, ((v_step.spec ->> 'timeout_ms')::numeric / 1000)::float8)), null)::pgflow._report]);
@@ -44,19 +44,19 @@ declare
   v_name text := split_part(p_step.spec ->> 'flow', '@', 1);
   v_definition pgflow.definitions;
   v_flow pgflow.flows;
-  v_given jsonb := pgflow._child_input(p_run, p_step, p_task);
+  v_input jsonb := pgflow._child_input(p_run, p_step, p_task);
   v_child pgflow.runs;
   v_problems text;
 begin
-  if v_given ? 'error' then
-    return jsonb_build_object('type', 'ExpressionError', 'message', 'with: ' || (v_given ->> 'error'));
+  if v_input ? 'error' then
+    return jsonb_build_object('type', 'ExpressionError', 'message', 'with: ' || (v_input ->> 'error'));
   elsif p_run.depth >= 16 then
     return jsonb_build_object('type', 'ChildFailed', 'message', format('%s: 16 flows are nested already', v_name));
   end if;
   begin
     v_definition := pgflow._find_definition(v_name, nullif(split_part(p_step.spec ->> 'flow', '@', 2), ''));
     select f.* into v_flow from pgflow.flows f where f.flow_slug = v_definition.flow_slug;
-    v_child.input := pgflow._run_input(v_name, v_flow, v_given -> 'value');
+    v_child.input := pgflow._checked_input(v_name, v_flow, v_input -> 'value');
   exception when sqlstate 'PF001' or sqlstate 'PF002' then
     get stacked diagnostics v_problems = pg_exception_detail;
     return jsonb_build_object('type', 'ChildFailed', 'message', format('%s: %s', v_name, sqlerrm) || coalesce((
@@ -67,12 +67,12 @@ begin
   v_child.parent_step := p_step.step_slug;
   v_child.parent_index := p_task.task_index;
   v_child.depth := p_run.depth + 1;
-  v_child.run_id := (pgflow._begin(v_flow, array[v_child.input], array[null::uuid], v_name, null, v_child))[1];
+  v_child.run_id := (pgflow._begin_runs(v_flow, array[v_child.input], array[null::uuid], v_name, null, v_child))[1];
   update pgflow.step_tasks t
   set status = 'started', started_at = greatest(pgflow.now(), t.queued_at), attempts_count = t.attempts_count + 1,
       lease = 'infinity', last_worker_id = null, child_run_id = v_child.run_id
   where t.run_id = p_run.run_id and t.step_slug = p_step.step_slug and t.task_index = p_task.task_index;
-  perform pgflow._queue_park('pgflow__clock', array[p_task.message_id], array[
+  perform pgflow._queue_park('pgflow__timers', array[p_task.message_id], array[
     coalesce(pgflow.clock() + (p_step.spec ->> 'timeout_ms')::bigint * interval '1 ms', 'infinity')]);
   return null;
 end
@@ -91,7 +91,7 @@ as $$
     else jsonb_build_object('value', case
       when p_step.step_type = 'map' and p_step.fixed_tasks is null then p_task.item
       when p_step.deps_count = 0 then p_run.input
-      else pgflow._merged_outputs(p_run.run_id, p_step) end) end
+      else pgflow._dependency_outputs(p_run.run_id, p_step) end) end
 $$;
 
 -- A child run has ended: its output is the task's, its failure an attempt of the task, and so is its deletion. A

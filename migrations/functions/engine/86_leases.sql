@@ -7,11 +7,11 @@ language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
   select coalesce(array_agg(distinct q.name), '{}')
-  from (select f.queue_name from pgflow.flows f where f.door = 'deploy'
+  from (select f.queue_name from pgflow.flows f where f.origin = 'deploy'
         union all
         select d.queue_name from pgflow.flows f
         join pgflow.steps d on d.flow_slug = f.flow_slug
-        where f.door = 'deploy' and d.action = 'handler') q(name)
+        where f.origin = 'deploy' and d.action = 'handler') q(name)
 $$;
 
 -- The queues in which the tasks of a flow lie, and of the flows that its steps run: what a worker serves that works for
@@ -51,7 +51,7 @@ end
 $$;
 
 -- Raises 23503 for a worker that nobody registered: its tasks would have no owner. Called once a claim.
-create or replace function pgflow._expect_worker(p_worker uuid) returns void
+create or replace function pgflow._require_worker(p_worker uuid) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -82,15 +82,15 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_clock timestamptz := pgflow.clock();
-  v_held pgflow._done[];
+  v_locked pgflow._ended_task[];
   v_queue record;
 begin
   update pgflow.workers w set last_heartbeat_at = v_clock where w.worker_id = p_worker;
   if jsonb_array_length(p_tasks) = 0 then
     return '{"lost": [], "stop": []}';
   end if;
-  v_held := array(
-    select row(t.run_id, t.flow_slug, t.step_slug, t.queue_name, t.message_id, false)::pgflow._done
+  v_locked := array(
+    select row(t.run_id, t.flow_slug, t.step_slug, t.queue_name, t.message_id, false)::pgflow._ended_task
     from jsonb_to_recordset(p_tasks) a(run uuid, step text, index int, attempt int)
     join pgflow.step_tasks t on (t.run_id, t.step_slug, t.task_index) = (a.run, a.step, a.index)
     where t.status = 'started' and t.attempts_count = a.attempt and t.last_worker_id = p_worker
@@ -101,7 +101,7 @@ begin
       set lease = least(v_clock + p_lease, t.started_at + interval '5 seconds' + coalesce(
             (select (d.spec ->> 'timeout_ms')::bigint * interval '1 ms' from pgflow.steps d
              where d.flow_slug = t.flow_slug and d.step_slug = t.step_slug), interval '1 minute'))
-      from unnest(v_held) h
+      from unnest(v_locked) h
       where t.queue_name = h.queue_name and t.message_id = h.message_id
       returning t.queue_name, t.message_id, t.lease
     )

@@ -27,7 +27,7 @@ begin
       cross join lateral (
         select coalesce(sum(s.sent), 0) as sent
         from pgflow.step_states s where s.run_id = r.run_id and s.status = 'started') t
-      where (select f.door from pgflow.flows f where f.flow_slug = r.flow_slug) = 'deploy') k
+      where (select f.origin from pgflow.flows f where f.flow_slug = r.flow_slug) = 'deploy') k
     where k.before < 100000);
   return pgflow._sweep_tasks(v_runs) + pgflow._sweep_steps(v_runs);
 end
@@ -100,10 +100,10 @@ begin
     select s.run_id, s.step_slug, s.wakes_at from pgflow.step_states s
     where s.run_id = any(v_runs) and s.status = 'started' and (s.made < s.initial_tasks or s.wakes_at is not null)
       and not pgflow._is_stopping(s.run_id, s.step_slug)
-      and (s.make_message_id is null or pgflow._queue_missing('pgflow__clock', array[s.make_message_id]) is not null)
+      and (s.timer_message_id is null or pgflow._queue_missing('pgflow__timers', array[s.timer_message_id]) is not null)
   loop
     update pgflow.step_states s
-    set make_message_id = pgflow._queue_send_note('pgflow__clock', coalesce(v_state.wakes_at, pgflow.clock()),
+    set timer_message_id = pgflow._queue_send_timer('pgflow__timers', coalesce(v_state.wakes_at, pgflow.clock()),
       jsonb_build_object('kind', case when v_state.wakes_at is null then 'make' else 'wait' end,
         'run_id', v_state.run_id, 'step_slug', v_state.step_slug))
     where s.run_id = v_state.run_id and s.step_slug = v_state.step_slug;

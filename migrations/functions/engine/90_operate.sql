@@ -9,7 +9,7 @@ language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_tree uuid[] := case when p_run_id is not null then pgflow._hold_tree(p_run_id) end;
+  v_tree uuid[] := case when p_run_id is not null then pgflow._lock_run_tree(p_run_id) end;
   v_run pgflow.runs;
   v_over record;
   v_error jsonb := jsonb_build_object('type', 'Cancelled', 'message', coalesce(p_reason, 'cancelled'));
@@ -20,7 +20,7 @@ begin
   elsif v_run.status <> 'started' then
     return jsonb_build_object('run_id', p_run_id, 'cancelled', false, 'status', v_run.status);
   elsif v_run.outcome is null then
-    perform pgflow._end_or_stop(v_tree, 'cancelled', array_fill(v_error, array[cardinality(v_tree)]));
+    perform pgflow._end_or_stop_runs(v_tree, 'cancelled', array_fill(v_error, array[cardinality(v_tree)]));
   else
     for v_over in
       select case r.outcome when 'failed' then 'failed' else 'cancelled' end as status, r.outcome is null as fresh,
@@ -28,7 +28,7 @@ begin
       from pgflow.runs r where r.run_id = any(v_tree) group by 1, 2
     loop
       if v_over.fresh then
-        perform pgflow._end_or_stop(v_over.runs, v_over.status, v_over.errors);
+        perform pgflow._end_or_stop_runs(v_over.runs, v_over.status, v_over.errors);
       else
         perform pgflow._end_runs(v_over.runs, v_over.status, v_over.errors);
       end if;
@@ -44,13 +44,13 @@ $$;
 -- Locks a run and its live descendants, in order of their ids. A child cannot start while its parent is held, so the
 -- second look finds what started during the first. Returns them. (`offset 0` and `is not null`: children are found by
 -- the index of their parents, not among all live runs.)
-create or replace function pgflow._hold_tree(p_run_id uuid) returns uuid[]
+create or replace function pgflow._lock_run_tree(p_run_id uuid) returns uuid[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_tree uuid[];
-  v_held uuid[] := '{}';
+  v_locked uuid[] := '{}';
   v_level uuid[];
 begin
   loop
@@ -64,9 +64,9 @@ begin
               where r.parent_run_id = any(v_level) and r.parent_run_id is not null offset 0) k
         where k.status = 'started');
     end loop;
-    exit when v_tree <@ v_held;
+    exit when v_tree <@ v_locked;
     perform 1 from pgflow.runs r where r.run_id = any(v_tree) order by r.run_id for no key update;
-    v_held := v_tree;
+    v_locked := v_tree;
   end loop;
   return v_tree;
 end
@@ -86,7 +86,7 @@ begin
   if not found then
     return false;
   elsif v_run.outcome is null then
-    perform pgflow._fail_runs(array[row(p_run_id, null, p_error)::pgflow._failure]);
+    perform pgflow._fail_runs(array[row(p_run_id, null, p_error)::pgflow._run_failure]);
   else
     perform pgflow._end_runs(array[p_run_id], 'failed', array[coalesce(v_run.error, p_error)]);
   end if;

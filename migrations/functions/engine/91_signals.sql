@@ -3,7 +3,7 @@
 
 -- The run that a text means, an id or the key of its start, locked. An id is first that run's, whatever keys others have
 -- given. Raises PF001.
-create or replace function pgflow._spoken_to(p_run text) returns pgflow.runs
+create or replace function pgflow._lock_run_by_text(p_run text) returns pgflow.runs
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -38,7 +38,7 @@ language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_run pgflow.runs := pgflow._spoken_to(p_run);
+  v_run pgflow.runs := pgflow._lock_run_by_text(p_run);
   v_steps text[] := '{}';
   v_already boolean;
 begin
@@ -48,7 +48,7 @@ begin
     raise exception using errcode = 'PF002', message = format('event "%s" is refused', p_event),
       detail = '[{"path": "data", "message": "must have at most 2 MiB"}]';
   end if;
-  insert into pgflow.events (run_id, kind, name, data, said_by, created_at)
+  insert into pgflow.events (run_id, kind, name, data, sent_by, created_at)
   select v_run.run_id, 'event', p_event, coalesce(p_data, 'null'), coalesce(p_by, session_user), pgflow.clock()
   where v_run.status = 'started'
   on conflict (run_id, kind, name) do nothing;
@@ -73,13 +73,13 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_run pgflow.runs := pgflow._spoken_to(p_run);
+  v_run pgflow.runs := pgflow._lock_run_by_text(p_run);
   v_status text := (
     select s.status from pgflow.step_states s where s.run_id = v_run.run_id and s.step_slug = p_step);
   v_waits boolean := (
     select d.action = 'wait' and d.spec -> 'wait' ? 'event' from pgflow.steps d
     where d.flow_slug = v_run.flow_slug and d.step_slug = p_step);
-  v_said pgflow.events;
+  v_signal pgflow.events;
   v_applied boolean := false;
 begin
   if v_waits is null then
@@ -87,25 +87,25 @@ begin
   elsif not v_waits then
     raise exception using errcode = 'PF005', message = format('step "%s" waits for no event, so there is nothing to approve or reject', p_step);
   end if;
-  select e.* into v_said from pgflow.events e where (e.run_id, e.kind, e.name) = (v_run.run_id, 'decision', p_step);
+  select e.* into v_signal from pgflow.events e where (e.run_id, e.kind, e.name) = (v_run.run_id, 'decision', p_step);
   if not found then
     if v_status not in ('created', 'started') or v_run.status <> 'started' then
       raise exception using errcode = 'PF005', message = format('step "%s" of run %s waits no more: it is %s', p_step, v_run.run_id, v_status);
     end if;
     v_applied := true;
-    insert into pgflow.events (run_id, kind, name, data, said_by, created_at)
+    insert into pgflow.events (run_id, kind, name, data, sent_by, created_at)
     values (v_run.run_id, 'decision', p_step, jsonb_build_object('approved', p_approved, 'comment', p_comment),
             coalesce(p_by, session_user), pgflow.clock())
-    returning * into v_said;
+    returning * into v_signal;
     insert into pgflow.audit (action, subject, details, who)
     values (case when p_approved then 'approve' else 'reject' end, v_run.run_id::text,
-            jsonb_build_object('step', p_step, 'comment', p_comment), v_said.said_by);
+            jsonb_build_object('step', p_step, 'comment', p_comment), v_signal.sent_by);
     if v_status = 'started' then
-      perform pgflow._hear(v_run, p_step, v_said);
+      perform pgflow._apply_signal(v_run, p_step, v_signal);
     end if;
   end if;
-  return jsonb_build_object('run_id', v_run.run_id, 'step', p_step, 'applied', v_applied, 'by', v_said.said_by,
-    'at', v_said.created_at, 'status', case when (v_said.data -> 'approved')::boolean then 'approved' else 'rejected' end);
+  return jsonb_build_object('run_id', v_run.run_id, 'step', p_step, 'applied', v_applied, 'by', v_signal.sent_by,
+    'at', v_signal.created_at, 'status', case when (v_signal.data -> 'approved')::boolean then 'approved' else 'rejected' end);
 end
 $$;
 

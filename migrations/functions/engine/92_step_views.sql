@@ -49,8 +49,8 @@ set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 as $$
   select jsonb_build_object('kind', e.kind, 'approved', case e.kind when 'decision' then e.data -> 'approved' end,
-    'by', e.said_by, 'at', e.created_at, 'comment', case e.kind when 'decision' then e.data -> 'comment' end)
-  from pgflow._said(p_run_id, p_step, p_event, p_failed_at) e where e.kind is not null
+    'by', e.sent_by, 'at', e.created_at, 'comment', case e.kind when 'decision' then e.data -> 'comment' end)
+  from pgflow._find_signal(p_run_id, p_step, p_event, p_failed_at) e where e.kind is not null
 $$;
 
 -- The steps of a run as a snapshot shows them, in their order; each part is read once for the whole run and

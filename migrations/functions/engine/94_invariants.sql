@@ -11,12 +11,12 @@ as $$
   union all
   select 'I1', s.run_id, s.step_slug, format('step is %s in a run that has ended', s.status)
   from pgflow.step_states s join pgflow.runs r on r.run_id = s.run_id join pgflow.flows f on f.flow_slug = r.flow_slug
-  where r.status <> 'started' and f.door = 'deploy' and s.status in ('created', 'started')
+  where r.status <> 'started' and f.origin = 'deploy' and s.status in ('created', 'started')
   union all
   select 'I3', s.run_id, s.step_slug, format('remaining_tasks is %s, %s are open', s.remaining_tasks, o.open)
   from pgflow.step_states s
   cross join lateral (
-    select s.initial_tasks - count(*) filter (where t.status = 'completed' or t.status = 'failed' and d.soft) as open
+    select s.initial_tasks - count(*) filter (where t.status = 'completed' or t.status = 'failed' and d.tolerant) as open
     from pgflow.step_tasks t
     join pgflow.steps d on d.flow_slug = t.flow_slug and d.step_slug = t.step_slug
     where t.run_id = s.run_id and t.step_slug = s.step_slug) o
@@ -42,14 +42,14 @@ as $$
   select 'I3', s.run_id, s.step_slug, 'started, but nothing of it is live, waits or is still to be made'
   from pgflow.step_states s
   join pgflow.runs r on r.run_id = s.run_id and r.status = 'started'
-  join pgflow.flows f on f.flow_slug = r.flow_slug and f.door = 'deploy'
+  join pgflow.flows f on f.flow_slug = r.flow_slug and f.origin = 'deploy'
   join pgflow.steps d on d.flow_slug = s.flow_slug and d.step_slug = s.step_slug and d.action <> 'wait'
   where s.status = 'started' and (s.made >= s.initial_tasks or r.outcome is not null and not d.is_finally)
     and not exists (select 1 from pgflow.step_tasks t
                     where t.run_id = s.run_id and t.step_slug = s.step_slug and t.status in ('queued', 'started'))
   union all
   select 'I3', r.run_id, null, 'goes on, but no step of it is started'
-  from pgflow.runs r join pgflow.flows f on f.flow_slug = r.flow_slug and f.door = 'deploy'
+  from pgflow.runs r join pgflow.flows f on f.flow_slug = r.flow_slug and f.origin = 'deploy'
   where r.status = 'started'
     and not exists (select 1 from pgflow.step_states s where s.run_id = r.run_id and s.status = 'started')
   union all
@@ -66,7 +66,7 @@ as $$
   union all
   select 'I7', t.run_id, t.step_slug, format('task %s: %s attempts counted, %s crashes', t.task_index, t.attempts_count - t.uncounted, t.crashes_count)
   from pgflow.step_tasks t
-  join pgflow.flows f on f.flow_slug = t.flow_slug and f.door = 'deploy'
+  join pgflow.flows f on f.flow_slug = t.flow_slug and f.origin = 'deploy'
   join pgflow.steps d on d.flow_slug = t.flow_slug and d.step_slug = t.step_slug
   where t.attempts_count - t.uncounted > greatest(d.opt_max_attempts, 1) or t.crashes_count > 5
 $$;
@@ -81,7 +81,7 @@ declare
   v_queue text;
 begin
   for v_queue in
-    select distinct d.queue_name from pgflow.flows f join pgflow.steps d on d.flow_slug = f.flow_slug where f.door = 'deploy'
+    select distinct d.queue_name from pgflow.flows f join pgflow.steps d on d.flow_slug = f.flow_slug where f.origin = 'deploy'
   loop
     return query
       select 'I2', v_queue, m.id, 'live task without a message'::text
@@ -100,10 +100,10 @@ begin
     from pgflow.step_tasks t
     join pgflow.runs p on p.run_id = t.run_id and p.status = 'started'
     left join pgflow.runs c on c.run_id = t.child_run_id
-    where t.queue_name = 'pgflow__clock' and t.status = 'started' and c.status is distinct from 'started'
-      and t.child_run_id not in (select n from pgflow._queue_told() n);
+    where t.queue_name = 'pgflow__timers' and t.status = 'started' and c.status is distinct from 'started'
+      and t.child_run_id not in (select n from pgflow._queue_ended_children() n);
   return query
-    select 'I8', 'pgflow__clock', n.msg_id, 'message of a run that is not there'::text
-    from pgflow._queue_notes() n where not exists (select 1 from pgflow.runs r where r.run_id = n.run_id);
+    select 'I8', 'pgflow__timers', n.msg_id, 'message of a run that is not there'::text
+    from pgflow._queue_timers() n where not exists (select 1 from pgflow.runs r where r.run_id = n.run_id);
 end
 $$;

@@ -27,7 +27,7 @@ begin
   v_flow.opt_base_delay := coalesce(base_delay, 5);
   v_flow.opt_timeout := coalesce(timeout, 60);
   v_flow.queue_name := flow_slug;
-  v_flow.door := 'pgflow';
+  v_flow.origin := 'pgflow';
   return pgflow._define_flow(v_flow);
 end
 $$;

@@ -4,7 +4,7 @@
 -- come first, as with everybody who works on one: a call holds its run when it adds rows that refer to the flow. Claims
 -- go from the queue to the task or the other way round, so here nothing is waited for under the queue's lock: it is let
 -- go, with the block, and tried again.
-create or replace function pgflow._hold_flow(p_flow_slug text, p_queue text) returns void
+create or replace function pgflow._lock_flow(p_flow_slug text, p_queue text) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -14,7 +14,7 @@ begin
     begin
       perform 1 from pgflow.flows f where f.flow_slug = p_flow_slug for update;
       perform 1 from pgflow.runs r where r.flow_slug = p_flow_slug for update nowait;
-      perform pgflow._queue_hold(p_queue);
+      perform pgflow._queue_lock(p_queue);
       perform 1 from pgflow.step_tasks t
       where t.flow_slug = p_flow_slug and t.status in ('queued', 'started') for update nowait;
       return;
@@ -28,26 +28,26 @@ $$;
 -- What a flow that is about to be deleted leaves elsewhere: messages in queues other than p_queue (each queue numbers its
 -- own), parents that wait for its runs, child runs of its steps. Called by delete_flow_and_data, which holds it all; waits
 -- for nothing, for a queue may be locked: a message that a claim holds goes with the next.
-create or replace function pgflow._leave_flow(p_flow_slug text, p_queue text) returns void
+create or replace function pgflow._release_flow(p_flow_slug text, p_queue text) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  perform pgflow._queue_forget(m.queue_name, array_agg(m.message_id))
+  perform pgflow._queue_drop_unlocked(m.queue_name, array_agg(m.message_id))
   from (
     select t.queue_name, t.message_id from pgflow.step_tasks t
     where t.flow_slug = p_flow_slug and t.status in ('queued', 'started')
     union all
-    select 'pgflow__clock', s.make_message_id from pgflow.step_states s where s.flow_slug = p_flow_slug
+    select 'pgflow__timers', s.timer_message_id from pgflow.step_states s where s.flow_slug = p_flow_slug
     union all
-    select 'pgflow__clock', r.deadline_message_id from pgflow.runs r where r.flow_slug = p_flow_slug
+    select 'pgflow__timers', r.deadline_message_id from pgflow.runs r where r.flow_slug = p_flow_slug
   ) m
   where m.message_id is not null and lower(m.queue_name) is distinct from lower(p_queue)
   group by m.queue_name;
-  perform pgflow._tell_parents(array(
+  perform pgflow._notify_parents(array(
     select r.run_id from pgflow.runs r
     where r.flow_slug = p_flow_slug and r.status = 'started' and r.parent_run_id is not null));
-  perform pgflow._tell_children(array(
+  perform pgflow._cancel_children(array(
     select t.child_run_id from pgflow.step_tasks t
     where t.flow_slug = p_flow_slug and t.status = 'started' and t.child_run_id is not null));
 end
@@ -68,8 +68,8 @@ declare
     select 1 from pgflow.flows f
     where f.flow_slug <> p_flow_slug and lower(coalesce(f.queue_name, f.flow_slug)) = lower(v_queue));
 begin
-  perform pgflow._hold_flow(p_flow_slug, case when not v_shared then v_queue end);
-  perform pgflow._leave_flow(p_flow_slug, case when not v_shared then v_queue end);
+  perform pgflow._lock_flow(p_flow_slug, case when not v_shared then v_queue end);
+  perform pgflow._release_flow(p_flow_slug, case when not v_shared then v_queue end);
   delete from pgflow.step_tasks t where t.flow_slug = p_flow_slug;
   delete from pgflow.step_states s where s.flow_slug = p_flow_slug;
   delete from pgflow.runs r where r.flow_slug = p_flow_slug;

@@ -25,7 +25,7 @@ begin
   end if;
   select f.* into v_flow from pgflow.flows f where f.flow_slug = start_flow.flow_slug;
   v_flow.flow_slug := start_flow.flow_slug;
-  v_run := (pgflow._begin(v_flow, array[start_flow.input], array[start_flow.run_id]))[1];
+  v_run := (pgflow._begin_runs(v_flow, array[start_flow.input], array[start_flow.run_id]))[1];
   return query select r.* from pgflow.runs r where r.run_id = v_run;
 end
 $$;
@@ -73,10 +73,10 @@ begin
   if lower(start_tasks.queue_name) <> lower(v_queue) then
     v_queue := start_tasks.queue_name; -- the flow's own in any spelling is the flow's own
   end if;
-  if lower(v_queue) = 'pgflow__clock' then
+  if lower(v_queue) = 'pgflow__timers' then
     return; -- child runs: SQL starts them
   end if;
-  perform pgflow._expect_worker(start_tasks.worker_id);
+  perform pgflow._require_worker(start_tasks.worker_id);
   with taken as (
     update pgflow.step_tasks t
     set status = 'started', started_at = greatest(pgflow.now(), t.queued_at), attempts_count = t.attempts_count + 1,
@@ -99,7 +99,7 @@ begin
     select t.flow_slug, t.run_id, t.step_slug,
       case when k.map then coalesce(t.item, case when d.map_items is null then pgflow._map_source(r, d) -> t.task_index end)
            when d.deps_count = 0 then '{}'::jsonb
-           else pgflow._merged_outputs(t.run_id, d) end,
+           else pgflow._dependency_outputs(t.run_id, d) end,
       t.message_id, t.task_index,
       case when not k.map and d.deps_count = 0 then r.input end
     from pgflow.step_tasks t
@@ -155,7 +155,7 @@ declare
   v_archive boolean;
   v_task pgflow.step_tasks;
 begin
-  select r.status, f.door = 'pgflow' into v_run_status, v_archive
+  select r.status, f.origin = 'pgflow' into v_run_status, v_archive
   from pgflow.runs r join pgflow.flows f on f.flow_slug = r.flow_slug
   where r.run_id = p_report.run_id for no key update of r;
   select t.* into v_task from pgflow.step_tasks t

@@ -5,7 +5,7 @@
 -- alone. The transitions are the engine's own (_lower_dependents, _start_steps, _end_steps, _fail_runs); deployed flows
 -- advance in sets (50_advance), and the functions here leave their runs alone.
 
--- Feeds steps that have just ended to their dependents, then lets the run go on. Called by _begin and _settle; the
+-- Feeds steps that have just ended to their dependents, then lets the run go on. Called by _begin_runs and _settle; the
 -- caller holds the run.
 create or replace function pgflow._advance_run(p_run_id uuid, p_ended pgflow._ended[]) returns void
 language plpgsql
@@ -14,7 +14,7 @@ as $$
 declare
   v_cut text;
 begin
-  perform pgflow._tell_steps(p_run_id, array(select e.step_slug from unnest(p_ended) e));
+  perform pgflow._emit_steps(p_run_id, array(select e.step_slug from unnest(p_ended) e));
   perform pgflow._feed_dependents(p_run_id, array(
     select case e.kind when 'upstream' then row(e.run_id, e.flow_slug, null, e.kind)::pgflow._ended else e end
     from unnest(p_ended) e));
@@ -80,7 +80,7 @@ declare
   v_cut text;
 begin
   select r.* into v_run from pgflow.runs r
-  join pgflow.flows f on f.flow_slug = r.flow_slug and f.door = 'pgflow'
+  join pgflow.flows f on f.flow_slug = r.flow_slug and f.origin = 'pgflow'
   where r.run_id = cascade_resolve_conditions.run_id for no key update of r;
   if v_run.status is distinct from 'started' then
     return v_run.status is distinct from 'failed';
@@ -123,7 +123,7 @@ begin
       error_message = v_error ->> 'message'
   where s.run_id = p_run_id and s.step_slug = p_step_slug;
   perform pgflow._fail_runs(array[
-    row(p_run_id, p_step_slug, v_error || jsonb_build_object('step', p_step_slug))::pgflow._failure]);
+    row(p_run_id, p_step_slug, v_error || jsonb_build_object('step', p_step_slug))::pgflow._run_failure]);
 end
 $$;
 
@@ -136,7 +136,7 @@ begin
   update pgflow.step_states s
   set status = 'skipped', skip_reason = 'condition_unmet', skipped_at = greatest(pgflow.now(), s.created_at)
   from unnest(p_steps) u where s.run_id = u.run_id and s.step_slug = u.step_slug;
-  perform pgflow._tell_steps(p_run_id, array(select u.step_slug from unnest(p_steps) u));
+  perform pgflow._emit_steps(p_run_id, array(select u.step_slug from unnest(p_steps) u));
   perform pgflow._feed_dependents(p_run_id, p_steps);
 end
 $$;
@@ -149,7 +149,7 @@ language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_run_id uuid := pgflow._hold_run(run_id);
+  v_run_id uuid := pgflow._lock_pgflow_run(run_id);
   v_now timestamptz := pgflow.now();
   v_count int := 0;
   v_wave pgflow._ended[];
@@ -172,7 +172,7 @@ begin
       return v_count;
     end if;
     v_count := v_count + cardinality(v_wave);
-    perform pgflow._tell_steps(v_run_id, array(select w.step_slug from unnest(v_wave) w));
+    perform pgflow._emit_steps(v_run_id, array(select w.step_slug from unnest(v_wave) w));
     perform pgflow._feed_dependents(v_run_id, v_wave);
   end loop;
 end
@@ -185,7 +185,7 @@ language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_run_id uuid := pgflow._hold_run(run_id);
+  v_run_id uuid := pgflow._lock_pgflow_run(run_id);
   v_starts pgflow._start[];
 begin
   v_starts := array(
@@ -201,7 +201,7 @@ begin
     order by s.step_slug);
   if cardinality(v_starts) > 0 then
     perform pgflow._start_steps(v_starts);
-    perform pgflow._tell_steps(v_run_id, array(select s.step_slug from unnest(v_starts) s));
+    perform pgflow._emit_steps(v_run_id, array(select s.step_slug from unnest(v_starts) s));
   end if;
 end
 $$;
@@ -225,11 +225,11 @@ language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_run_id uuid := pgflow._hold_run(run_id);
+  v_run_id uuid := pgflow._lock_pgflow_run(run_id);
 begin
   if exists (select 1 from pgflow.runs r where r.run_id = v_run_id and r.remaining_steps = 0) then
     perform pgflow._end_steps(array[v_run_id], array[0]);
-    perform pgflow._tell_run(v_run_id);
+    perform pgflow._emit_run(v_run_id);
   end if;
 end
 $$;
@@ -242,7 +242,7 @@ language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_run_id uuid := pgflow._hold_run(run_id);
+  v_run_id uuid := pgflow._lock_pgflow_run(run_id);
   v_steps text[];
 begin
   with recursive downstream as (
@@ -265,7 +265,7 @@ begin
     perform pgflow._drop_messages(pgflow._end_tasks(array_fill(v_run_id, array[cardinality(v_steps)]), v_steps, 'skipped'));
     update pgflow.runs r set remaining_steps = greatest(r.remaining_steps - cardinality(v_steps), 0)
     where r.run_id = v_run_id;
-    perform pgflow._tell_steps(v_run_id, v_steps);
+    perform pgflow._emit_steps(v_run_id, v_steps);
   end if;
   return cardinality(v_steps);
 end
@@ -282,11 +282,11 @@ as $$
 $$;
 
 -- The run itself where it is one of create_flow and has not ended, else null. Locks it.
-create or replace function pgflow._hold_run(p_run_id uuid) returns uuid
+create or replace function pgflow._lock_pgflow_run(p_run_id uuid) returns uuid
 language sql volatile
 set search_path = pg_catalog, pg_temp
 as $$
   select r.run_id from pgflow.runs r
-  join pgflow.flows f on f.flow_slug = r.flow_slug and f.door = 'pgflow'
+  join pgflow.flows f on f.flow_slug = r.flow_slug and f.origin = 'pgflow'
   where r.run_id = p_run_id and r.status = 'started' for no key update of r
 $$;

@@ -48,7 +48,7 @@ begin
   for v_queue in
     with stalled as (
       select t.run_id, t.step_slug, t.task_index, t.requeued_count < 3 or k.stops as again, k.stops,
-        f.door = 'pgflow' as archive
+        f.origin = 'pgflow' as archive
       from pgflow.runs r
       join pgflow.flows f on f.flow_slug = r.flow_slug
       join pgflow.step_states s on s.run_id = r.run_id and s.status = 'started'

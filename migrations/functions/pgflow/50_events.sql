@@ -2,7 +2,7 @@
 -- where the database has that function. It may appear after our installation, so it is looked up when sending.
 
 -- Sends one event about a run; nothing where nobody listens.
-create or replace function pgflow._tell(p_run_id uuid, p_event text, p_payload jsonb) returns void
+create or replace function pgflow._emit(p_run_id uuid, p_event text, p_payload jsonb) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -15,7 +15,7 @@ $$;
 
 -- Tells what steps of a run have just become, in the order of the flow, those that start in the order of their slugs.
 -- Called right after each transition; locks nothing.
-create or replace function pgflow._tell_steps(p_run_id uuid, p_steps text[]) returns void
+create or replace function pgflow._emit_steps(p_run_id uuid, p_steps text[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -23,7 +23,7 @@ begin
   if cardinality(p_steps) = 0 or to_regprocedure('realtime.send(jsonb, text, text, boolean)') is null then
     return;
   end if;
-  perform pgflow._tell(p_run_id, format('step:%s:%s', s.step_slug, s.status), jsonb_build_object(
+  perform pgflow._emit(p_run_id, format('step:%s:%s', s.step_slug, s.status), jsonb_build_object(
       'event_type', 'step:' || s.status, 'run_id', s.run_id, 'step_slug', s.step_slug, 'status', s.status)
     || case s.status
       when 'started' then jsonb_build_object('started_at', s.started_at, 'remaining_tasks', s.remaining_tasks,
@@ -46,7 +46,7 @@ end
 $$;
 
 -- Tells what a run has just become. Called right after the transition; locks nothing.
-create or replace function pgflow._tell_run(p_run_id uuid) returns void
+create or replace function pgflow._emit_run(p_run_id uuid) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -54,7 +54,7 @@ begin
   if to_regprocedure('realtime.send(jsonb, text, text, boolean)') is null then
     return;
   end if;
-  perform pgflow._tell(p_run_id, 'run:' || r.status, jsonb_build_object(
+  perform pgflow._emit(p_run_id, 'run:' || r.status, jsonb_build_object(
       'event_type', 'run:' || r.status, 'run_id', r.run_id, 'flow_slug', r.flow_slug, 'status', r.status)
     || case r.status
       when 'started' then jsonb_build_object('input', r.input, 'remaining_steps', r.remaining_steps,
@@ -70,7 +70,7 @@ $$;
 
 -- Tells the failures that have just ended runs: the step first, then the run; of a type violation the run first.
 -- Called by _fail_runs; locks nothing.
-create or replace function pgflow._tell_failures(p_failures pgflow._failure[]) returns void
+create or replace function pgflow._emit_failures(p_failures pgflow._run_failure[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -81,15 +81,15 @@ begin
     select distinct on (f.run_id) f.run_id, f.step_slug, f.error ->> 'type' = 'TypeViolation' as run_first
     from unnest(p_failures) f
     join pgflow.runs r on r.run_id = f.run_id
-    join pgflow.flows w on w.flow_slug = r.flow_slug and w.door = 'pgflow'
+    join pgflow.flows w on w.flow_slug = r.flow_slug and w.origin = 'pgflow'
     order by f.run_id
   loop
     if v_failure.run_first then
-      perform pgflow._tell_run(v_failure.run_id);
+      perform pgflow._emit_run(v_failure.run_id);
     end if;
-    perform pgflow._tell_steps(v_failure.run_id, array[v_failure.step_slug]);
+    perform pgflow._emit_steps(v_failure.run_id, array[v_failure.step_slug]);
     if v_failure.run_first is not true then
-      perform pgflow._tell_run(v_failure.run_id);
+      perform pgflow._emit_run(v_failure.run_id);
     end if;
   end loop;
 end
