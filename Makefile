@@ -28,7 +28,7 @@ bench: $(VENV)/dev.stamp ## Tasks a second beside bare pgmq
 	$(BIN)/python benchmarks/run.py
 
 bench-all: $(VENV)/dev.stamp ## The same with other engines, seven rounds: half an hour
-	$(BIN)/python benchmarks/run.py --all --picture docs/performance.svg --docs docs/performance.md
+	$(BIN)/python benchmarks/run.py --all --picture docs/explanation/performance.svg --docs docs/explanation/performance.md
 
 test-editor: $(VENV)/editor.stamp ## Ask the YAML language server about good and bad files (needs the npm registry)
 	PGFLOW_YAML_EDITOR=1 $(BIN)/pytest -q -n 0 tests/editor

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 BENCHMARKS = ROOT / "benchmarks"
-PAGE = ROOT / "docs" / "performance.md"
+PAGE = ROOT / "docs" / "explanation" / "performance.md"
 SIZES = {"chain": 3, "fanout": 20, "diamonds": 5, "backlog": 10}
 TASKS = {"chain": 3, "fanout": 22, "diamonds": 20, "backlog": 10}
 

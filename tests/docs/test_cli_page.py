@@ -1,4 +1,4 @@
-"""`docs/cli.md` and the commands in all pages against the command line."""
+"""`docs/reference/cli.md` and the commands in all pages against the command line."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.docs.fenced import PAGES, ROOT, blocks
 if TYPE_CHECKING:
     from pathlib import Path
 
-PAGE = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "reference" / "cli.md").read_text(encoding="utf-8")
 COMMANDS = [name for section in SECTIONS.values() for name in section]
 CALL = re.compile(r"^(?:pgflow-yaml|\.venv/bin/pgflow-yaml) .*$", re.MULTILINE)
 INLINE = re.compile(r"`(pgflow-yaml [^`]+)`")
@@ -154,7 +154,7 @@ def test_the_json_shapes_are_those_of_the_page(database: str, tmp_path: Path) ->
         name: documented(name) for name in shapes
     }
     assert all_names_of(said("validate", "warned.yaml")) == documented("validate")
-    example = json.loads(blocks("json", [ROOT / "docs" / "cli.md"])[0].text)
+    example = json.loads(blocks("json", [ROOT / "docs" / "reference" / "cli.md"])[0].text)
     assert set(shown) == set(example)
     assert set(shown["run"]) == set(example["run"])
     assert set(shown["steps"][0]) == set(example["steps"][0])

@@ -1,4 +1,4 @@
-"""`docs/coming-from.md`: their examples are well-formed, our keys exist."""
+"""`docs/how-to/coming-from.md`: their examples are well-formed, our keys exist."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import yaml
 from pgflow_yaml.language.validation.vocabulary import LATER
 from tests.docs.fenced import ROOT, Block, blocks
 
-FILE = ROOT / "docs" / "coming-from.md"
+FILE = ROOT / "docs" / "how-to" / "coming-from.md"
 PAGE = FILE.read_text(encoding="utf-8")
 THEIRS = blocks("yml", [FILE]) + blocks("json", [FILE])
 

@@ -1,4 +1,4 @@
-"""`CONTRIBUTING.md`, `docs/glossary.md`: each module, folder of tests and word has one place."""
+"""`CONTRIBUTING.md` and the glossary: each module, test folder and term has one row."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from tests.docs.fenced import ROOT
 
 PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-GLOSSARY = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+GLOSSARY = (ROOT / "docs" / "reference" / "glossary.md").read_text(encoding="utf-8")
 
 
 def table(heading: str) -> list[str]:

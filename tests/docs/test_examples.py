@@ -21,13 +21,14 @@ def test_these_are_the_pages_whose_flows_nothing_else_runs() -> None:
     """Tutorial, README and the page of tests run theirs themselves; a new page needs cases."""
     pages = {block.page.stem for block in blocks("yaml")}
 
-    assert pages == {*NAMES, "tutorial", "testing"}
+    assert pages == {*NAMES, "first-flow", "testing"}
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_flow_of_a_page_passes_its_cases(name: str, tmp_path: Path) -> None:
     """In virtual time: retries, catches, waits and rounds, by cases that lie beside this test."""
-    flows = blocks("yaml", [ROOT / "docs" / f"{name}.md"])
+    (page,) = (ROOT / "docs").glob(f"*/{name}.md")
+    flows = blocks("yaml", [page])
     for number, block in enumerate(flows):
         (tmp_path / f"{number}.flow.yaml").write_text(block.text, encoding="utf-8")
     for file in (CASES / name).glob("*.test.yaml"):

@@ -1,4 +1,4 @@
-"""`docs/language.md` against the schema, the functions and the words that the program has."""
+"""`docs/reference/language.md` against the schema, the functions and the program's lists."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pgflow_yaml.language.validation import check
 from pgflow_yaml.language.validation.vocabulary import LATER, Level
 from tests.docs.fenced import ROOT, Block, blocks
 
-PAGE = (ROOT / "docs" / "language.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "reference" / "language.md").read_text(encoding="utf-8")
 SCHEMA: dict[str, Any] = json.loads((ROOT / "schemas" / "workflow.schema.json").read_text())
 HEREDOC = re.compile(r"^cat > (\S+\.ya?ml) <<'(\w+)'\n(.*?)^\2$", re.MULTILINE | re.DOTALL)
 
-GROWING = "tutorial.md"  # its flow is wrong at first, and mended: see test_tutorial
+GROWING = "first-flow.md"  # its flow is wrong at first, and mended: see test_tutorial
 FLOWS = [
     block
     for block in blocks("yaml")

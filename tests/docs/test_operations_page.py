@@ -1,4 +1,4 @@
-"""`docs/operations.md`: its SQL does what it says, its table of functions is the database's."""
+"""`docs/how-to/operations.md`: its SQL works, its table of functions matches the database."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-FILE = ROOT / "docs" / "operations.md"
+FILE = ROOT / "docs" / "how-to" / "operations.md"
 FLOWS = {
     "bookkeeping": "input: {order_id: {type: string}}\nsteps: {book: {handler: app.book}}\n",
     "orders": "steps: {review: {wait: {event: review}}}\n",

@@ -1,4 +1,4 @@
-"""`docs/testing.md`: its example passes as printed, its tables have the keys that there are."""
+"""`docs/how-to/testing.md`: its example passes as printed, its tables list every key."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.docs.fenced import ROOT, blocks
 if TYPE_CHECKING:
     from pathlib import Path
 
-FILE = ROOT / "docs" / "testing.md"
+FILE = ROOT / "docs" / "how-to" / "testing.md"
 PAGE = FILE.read_text(encoding="utf-8")
 TIME = re.compile(r"  [0-9.]+ m?s$", re.MULTILINE)
 

@@ -1,4 +1,4 @@
-"""`docs/tutorial.md`, followed to the letter in an empty folder."""
+"""`docs/tutorial/first-flow.md`, followed to the letter in an empty folder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.docs.project import write
 from tests.docs.terminal import missing, type_into_shell
 from tests.docs.test_readme import EXAMPLE_URL
 
-PAGE = ROOT / "docs" / "tutorial.md"
+PAGE = ROOT / "docs" / "tutorial" / "first-flow.md"
 BLOCKS = everything(PAGE)
 CODE = re.compile(r"# exit code (\d+)$", re.MULTILINE)
 WRONG_ON_PURPOSE = 1

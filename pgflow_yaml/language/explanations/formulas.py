@@ -37,8 +37,8 @@ FORMULAS = {
     ),
     "PF213": Explanation(
         title="an unknown function",
-        text="There is a fixed list of functions, in docs/language.md. What they cannot do is done "
-        "in a step.",
+        text="There is a fixed list of functions, in docs/reference/language.md. What they "
+        "cannot do is done in a step.",
         bad=_step("if", "length(input.list) > 1"),
         good=_step("if", "len(input.list) > 1"),
     ),

@@ -35,7 +35,7 @@ KEYS = {
     "PF105": Explanation(
         title="a key that has another name here",
         text="The word is known from another tool. There is one word for each thing here, so that "
-        "examples and searches agree; docs/coming-from.md has a table for each tool.",
+        "examples and searches agree; docs/how-to/coming-from.md has a table for each tool.",
         bad="  ship: {handler: app.ship, retries: 3}\n",
         good="  ship: {handler: app.ship, retry: 3}\n",
     ),
