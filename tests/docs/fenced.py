@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-GENERATED = ROOT / "docs" / "generated"
+GENERATED = ROOT / "docs" / "reference" / "generated"
 PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",

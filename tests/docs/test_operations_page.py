@@ -1,4 +1,4 @@
-"""`docs/how-to/operations.md`: its SQL works, its table of functions matches the database."""
+"""The SQL of the documentation works, and the table of functions matches the database."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-FILE = ROOT / "docs" / "how-to" / "operations.md"
+OPERATIONS = ROOT / "docs" / "how-to" / "operations.md"
+REFERENCE = ROOT / "docs" / "reference" / "sql.md"
 FLOWS = {
     "bookkeeping": "input: {order_id: {type: string}}\nsteps: {book: {handler: app.book}}\n",
     "orders": "steps: {review: {wait: {event: review}}}\n",
@@ -38,7 +39,7 @@ def client(database: str, tmp_path: Path) -> Iterator[Client]:
 
 def statements() -> list[str]:
     """The lines of the page's transaction."""
-    (block,) = blocks("sql", [FILE])
+    (block,) = blocks("sql", [OPERATIONS])
     return block.text.splitlines()
 
 
@@ -66,7 +67,7 @@ def test_the_functions_give_what_the_page_says(client: Client, database: str) ->
     """Names, numbers of arguments, and the names in what each of them gives."""
     page = {
         name: (arguments.split(", "), set(re.findall(r'"(\w+)"', names)))
-        for calls, names in ROW.findall(FILE.read_text(encoding="utf-8"))
+        for calls, names in ROW.findall(REFERENCE.read_text(encoding="utf-8"))
         for name, arguments in re.findall(r"pgflow\.(\w+)\((.*?)\)", calls)
     }
     called = {

@@ -1,0 +1,28 @@
+"""How Sphinx builds the site: `make docs`, where each warning is an error."""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from docs import generate  # noqa: E402 (a folder without __init__.py, found by the line above)
+
+generate.main()
+
+project = "pgflow-yaml"
+release = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+project_copyright = "the pgflow-yaml maintainers"
+
+extensions = ["myst_parser"]
+myst_heading_anchors = 3
+nitpicky = True
+exclude_patterns = ["_build"]
+
+html_theme = "furo"
+html_title = f"pgflow-yaml {release}"
+html_show_sphinx = False
+html_copy_source = False

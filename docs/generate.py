@@ -1,0 +1,187 @@
+"""Write the reference pages that the program itself knows: commands, keys, codes of findings.
+
+The site's configuration calls this before each build. The pages are not committed; nothing in
+them is written by hand, so they cannot fall behind.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pgflow_yaml.cli.app import app
+from pgflow_yaml.language.explanations import EXPLANATIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDER = ROOT / "docs" / "reference" / "generated"
+SCHEMA: dict[str, Any] = json.loads((ROOT / "schemas" / "workflow.schema.json").read_text())
+
+
+def main(folder: Path = FOLDER) -> None:
+    """Write all pages into an empty folder."""
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "codes").mkdir(parents=True)
+    pages = {
+        "commands.md": commands_page(),
+        "keys.md": keys_page(),
+        "codes.md": codes_page(),
+        **{f"codes/{code}.md": text for code, text in code_pages().items()},
+    }
+    for name, text in pages.items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Format a Markdown table."""
+    lines = [list(head), *(list(row) for row in rows)]
+    lines.insert(1, ["---"] * len(lines[0]))
+    cells = [[cell.replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines]
+    return "".join(f"| {' | '.join(line)} |\n" for line in cells)
+
+
+def escaped(text: str) -> str:
+    """Keep Markdown from reading `*` and `<` outside of code as its own."""
+    parts = text.split("`")
+    parts[::2] = [part.replace("*", "\\*").replace("<", "\\<") for part in parts[::2]]
+    return "`".join(parts)
+
+
+# Commands
+
+
+def commands_page() -> str:
+    """Return the page of all commands with their options, in the order of the help."""
+    intro = (
+        "# Commands\n\n`pgflow-yaml COMMAND --help` prints the same in the terminal; "
+        "[the command line](../cli.md) has exit codes and JSON.\n"
+    )
+    parts = [intro, "## Options of every command\n\n" + _options(app, click.Context(app))]
+    for name, command in commands():
+        context = click.Context(command, info_name=f"pgflow-yaml {name}")
+        options = _options(command, context)
+        parts.append(f"## {name}\n\n```text\n{_usage(command, context)}\n```\n\n{_help(command)}\n")
+        parts += [options] if options else []
+        parts.append(f"```sh\n{getattr(command, 'example', '')}\n```\n")
+    return "\n".join(parts)
+
+
+def commands() -> Iterator[tuple[str, click.Command]]:
+    """Yield each command with its name."""
+    context = click.Context(app)
+    for name in app.list_commands(context):
+        command = app.get_command(context, name)
+        assert command is not None, name
+        yield name, command
+
+
+def _usage(command: click.Command, context: click.Context) -> str:
+    return command.get_usage(context).removeprefix("Usage: ")
+
+
+def _help(command: click.Command) -> str:
+    paragraphs = (command.help or "").split("\n\n")
+    return "\n\n".join(escaped(" ".join(paragraph.split())) for paragraph in paragraphs)
+
+
+def _options(command: click.Command, context: click.Context) -> str:
+    records = (
+        option.get_help_record(context)
+        for option in command.get_params(context)
+        if isinstance(option, click.Option) and option.name != "help"
+    )
+    rows = [(f"`{record[0]}`", escaped(record[1])) for record in records if record]
+    return table(("Option", "Meaning"), rows) if rows else ""
+
+
+# Keys of flow files
+
+
+def keys_page() -> str:
+    """Return the page of all keys, as the JSON Schema of flow files describes them."""
+    intro = (
+        "# Keys of a flow file\n\nEvery key with its type, default and meaning, from the JSON "
+        "Schema that `pgflow-yaml schema` prints. [The language](../language.md) explains how the "
+        "keys work together.\n"
+    )
+    parts = [intro, "## Flow\n\n" + _keys(SCHEMA)]
+    for name, definition in SCHEMA["definitions"].items():
+        if "properties" in definition and name not in {"field", "fieldSchema"}:
+            parts.append(f"## {name.capitalize()}\n\n" + _keys(definition))
+    parts.append("## Input field\n\n" + _keys(SCHEMA["definitions"]["fieldSchema"]))
+    return "\n".join(parts)
+
+
+def _keys(owner: dict[str, Any]) -> str:
+    required = owner.get("required", ())
+    rows = [
+        (f"`{key}`", _type(value), _default(key, value, required), _meaning(value))
+        for key, value in owner["properties"].items()
+    ]
+    return table(("Key", "Type", "Default", "Meaning"), rows)
+
+
+def resolved(schema: dict[str, Any]) -> dict[str, Any]:
+    """Merge a part of the schema with the definitions that it refers to; its own words win."""
+    merged: dict[str, Any] = {}
+    for reference in [schema, *schema.get("allOf", ())]:
+        if "$ref" in reference:
+            merged |= resolved(SCHEMA["definitions"][reference["$ref"].rpartition("/")[2]])
+    return merged | schema
+
+
+def _type(schema: dict[str, Any]) -> str:
+    whole = resolved(schema)
+    if "enum" in whole:
+        return ", ".join(f"`{json.dumps(value).strip(chr(34))}`" for value in whole["enum"])
+    if "anyOf" in whole or "oneOf" in whole:
+        options = whole.get("anyOf") or whole["oneOf"]
+        return " or ".join(dict.fromkeys(filter(None, map(_type, options))))
+    types = whole.get("type", "")
+    return " or ".join([types] if isinstance(types, str) else types) or "any value"
+
+
+def _default(key: str, schema: dict[str, Any], required: Iterable[str]) -> str:
+    if key in required:
+        return "required"
+    default = resolved(schema).get("default")
+    return "" if default is None else f"`{json.dumps(default).strip(chr(34))}`"
+
+
+def _meaning(schema: dict[str, Any]) -> str:
+    return escaped(str(resolved(schema).get("description", "")))
+
+
+# Codes of findings
+
+
+def codes_page() -> str:
+    """Return the page that lists all codes."""
+    rows = [(f"[{code}](codes/{code}.md)", known.title) for code, known in EXPLANATIONS.items()]
+    tree = "\n".join(f"codes/{code}" for code in EXPLANATIONS)
+    return (
+        "# Codes of findings\n\nEach mistake that `pgflow-yaml validate` reports has a code; "
+        "`pgflow-yaml explain CODE` prints its page.\n\n"
+        f"{table(('Code', 'Finding'), rows)}\n```{{toctree}}\n:hidden:\n\n{tree}\n```\n"
+    )
+
+
+def code_pages() -> dict[str, str]:
+    """Return one page for each code, by its name."""
+    pages = {}
+    for code, known in EXPLANATIONS.items():
+        parts = [f"# {code}: {escaped(known.title)}", escaped(known.text)]
+        for label, example in (("Wrong", known.bad), ("Right", known.good)):
+            parts += [f"{label}:", f"```text\n{example.rstrip()}\n```"] if example else []
+        pages[code] = "\n\n".join(part for part in parts if part) + "\n"
+    return pages
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""The site builds without a warning, and its generated pages are complete."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from docs import generate
+from tests.docs.fenced import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SCHEMA = json.loads((ROOT / "schemas" / "workflow.schema.json").read_text(encoding="utf-8"))
+
+
+def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+    """Each page is in the navigation; each internal link and anchor has a target."""
+    build = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-d", tmp_path / "trees"]
+
+    done = subprocess.run(
+        [*build, ROOT / "docs", tmp_path / "site"], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "site" / "reference" / "generated" / "codes" / "PF203.html").is_file()
+
+
+def test_every_command_has_its_section_and_example() -> None:
+    """In the order of `--help`, with every visible option."""
+    page = generate.commands_page()
+    sections = dict(re.findall(r"^## ([a-z]+)\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL))
+
+    assert list(sections) == [name for name, _ in generate.commands()]
+    for name, command in generate.commands():
+        options = [p for p in command.params if isinstance(p, click.Option) and not p.hidden]
+        assert all(option.opts[-1] in sections[name] for option in options), name
+        assert "\npgflow-yaml" in sections[name], name
+
+
+def test_every_key_has_its_row() -> None:
+    """Each key of the schema, with its default."""
+    page = generate.keys_page()
+
+    for owner in (SCHEMA, *SCHEMA["definitions"].values()):
+        for key, value in owner.get("properties", {}).items():
+            rows = re.findall(rf"^\| `{key}` \| .* \| (.*?) \| .+ \|$", page, re.MULTILINE)
+            assert rows, key
+            if "default" in value:
+                default = json.dumps(value["default"]).strip('"')
+                assert f"`{default}`" in rows, key
+
+
+def test_every_code_has_its_page() -> None:
+    """Title and text as `explain` prints them, and the code in the list."""
+    pages = generate.code_pages()
+
+    assert len(pages) > 50
+    assert all(text.startswith(f"# {code}: ") for code, text in pages.items())
+    assert all(f"codes/{code}.md" in generate.codes_page() for code in pages)
