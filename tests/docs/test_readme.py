@@ -1,94 +1,90 @@
-"""The README's commands, typed as they stand into a shell, and what they then say."""
+"""The README's commands, typed in order into one shell, and the output that it shows."""
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import signal
+import shutil
 import subprocess
-import sys
+import venv
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import click
+import pytest
 
 from tests.docs.fenced import ROOT, blocks
-
-if TYPE_CHECKING:
-    from tests.fixtures.worker_process import StartCli
+from tests.docs.terminal import missing, type_into_shell
 
 README = ROOT / "README.md"
 SHELL = [block.text for block in blocks("sh", [README])]
-BIN = Path(sys.executable).parent
 EXAMPLE_URL = "postgresql://app@db.example.org/app"
+NOT_RUN = "make test "  # this test is part of it
 
 
-def the_block_with(words: str) -> str:
-    """The one block of the README that has these words."""
-    found = [text for text in SHELL if words in text]
-    assert len(found) == 1, words
-    return found[0]
+def block_with(words: str) -> str:
+    """Return the only block of the README with these words."""
+    (text,) = (text for text in SHELL if words in text)
+    return text
 
 
-def typed(script: str, folder: Path, *, home: Path) -> subprocess.CompletedProcess[str]:
-    """Type lines into a shell that stops at the first error."""
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("PG", "DATABASE_URL"))}
-    return subprocess.run(
-        ["bash", "-eu", "-c", script],
-        cwd=folder,
-        env=clean | {"PATH": f"{BIN}:{os.environ['PATH']}", "HOME": str(home)},
-        capture_output=True,
-        text=True,
-        timeout=55,
-        check=False,
-    )
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A copy of the project with a `.venv` as after an installation, but without the index."""
+    folder = tmp_path / "clone"
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in names.rstrip("\0").split("\0"):
+        if (ROOT / name).exists():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name, follow_symlinks=False)
+    install(folder)
+    return folder
 
 
-def test_the_two_commands_are_targets() -> None:
-    """Every `make` line of the README is one that make accepts."""
-    lines = re.findall(r"^make (\w+)", "\n".join(SHELL), re.MULTILINE)
+def install(folder: Path) -> None:
+    """Make the environment: its dependencies are those of this one, the package is the copy."""
+    environment = folder / ".venv"
+    venv.create(environment, symlinks=True)
+    (site,) = environment.glob("lib/python*/site-packages")
+    (site / "all.pth").write_text(f"{folder}\n{Path(click.__file__).parents[1]}\n")
+    program = environment / "bin" / "pgflow-yaml"
+    program.write_text(f"#!{environment}/bin/python\nfrom pgflow_yaml.cli import main\nmain()\n")
+    program.chmod(0o755)
+    (environment / "local.stamp").touch()
 
-    assert lines[:2] == ["demo", "test"]
-    for target in lines:
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_the_commands_work_in_order_in_one_shell(
+    clone: Path, empty_database: str, tmp_path: Path
+) -> None:
+    """With an empty HOME; only the example's address is replaced by that of a real database."""
+    lines = "".join(SHELL).replace(EXAMPLE_URL, f"'{empty_database}'").splitlines()
+    script = "\n".join(line for line in lines if not line.startswith(NOT_RUN))
+    (tmp_path / "home").mkdir()
+
+    typed = type_into_shell(script, clone, home=tmp_path / "home")
+
+    screen = "\n".join(typed.screen)
+    assert typed.code == 0, screen
+    assert typed.folder == clone
+    shown = blocks("text", [README])[0]
+    assert missing(shown.text, typed.screen) == [], screen
+    assert re.search(r"bulk_shares .* completed", screen), screen
+
+
+def test_every_make_line_is_a_target() -> None:
+    """The two commands come first; make accepts every target that the README names."""
+    text = README.read_text(encoding="utf-8")
+    targets = re.findall(r"^make (\w+)", "\n".join(SHELL), re.MULTILINE)
+
+    assert targets[:2] == ["demo", "test"]
+    for target in {*targets, *re.findall(r"`make (\w+)`", text)}:
         done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, check=False)
         assert done.returncode == 0, done.stderr
 
 
-def test_hello_works_as_typed(tmp_path: Path) -> None:
-    """The hello ends as completed, with the output that one expects of it."""
-    hello = the_block_with("flow: hello")
-
-    done = typed(f"{hello}\npgflow-yaml show last --json", tmp_path, home=tmp_path)
-
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert '"HELLO, ADA!"' in done.stdout
-    assert (tmp_path / "hello" / "hello.yaml").is_file()
-
-
 def test_the_hello_flow_has_ten_lines() -> None:
-    """The first file that one reads is short."""
-    flow = the_block_with("flow: hello").partition("hello.yaml <<'END'\n")[2].partition("END")[0]
+    """The first file that a reader sees is short."""
+    flow = block_with("flow: hello").partition("hello.yaml <<'END'\n")[2].partition("END")[0]
 
     assert len(flow.splitlines()) == 10
-
-
-def test_your_own_postgresql_works_as_typed(empty_database: str, tmp_path: Path) -> None:
-    """With the address of a real database, the lines install the tables and run a flow."""
-    script = the_block_with("pgflow-yaml migrate").replace(EXAMPLE_URL, f"'{empty_database}'")
-
-    done = typed(script + "\npgflow-yaml show last --json", ROOT, home=tmp_path)
-
-    assert done.returncode == 0, done.stdout + done.stderr
-    shown = json.loads(done.stdout.splitlines()[-1])
-    assert (shown["run"]["flow"], shown["run"]["status"]) == ("diamond", "completed")
-
-
-def test_a_second_worker_works_as_typed(database: str, start_cli: StartCli) -> None:
-    """The line starts a worker that says so and ends cleanly when it is told to."""
-    lines = the_block_with("pgflow-yaml worker").splitlines()
-    command = next(line for line in lines if line.startswith("pgflow-yaml"))
-
-    worker = start_cli(*command.split()[1:], dsn=database)
-    worker.wait_for("worker")
-    worker.send(signal.SIGTERM)
-
-    assert worker.wait(seconds=20) == 0
