@@ -38,7 +38,8 @@ def test_the_clock_makes_no_more_tasks_for_a_message_it_had_taken(engine: Engine
 
     engine.call("cancel_run", run)
     engine.db.execute(
-        "insert into pgmq.q_pgflow__timers (vt, message) select now(), %s::jsonb", [json.dumps(note)]
+        "insert into pgmq.q_pgflow__timers (vt, message) select now(), %s::jsonb",
+        [json.dumps(note)],
     )
     more = engine.claim("flow", quantity=2)
     engine.report(done(task))

@@ -93,7 +93,10 @@ def test_a_role_that_does_not_own_the_schema_is_told(role: str, database: str) -
         migrate.apply(as_role(database, role))
     run(database, f"grant usage on schema pgflow to {role}")
     run(database, f"grant select, insert, update on pgflow.migrations to {role}")
-    run(database, "update pgflow.migrations set sha256 = '' where name = 'functions/engine/10_queue.sql'")
+    run(
+        database,
+        "update pgflow.migrations set sha256 = '' where name = 'functions/engine/10_queue.sql'",
+    )
 
     with pytest.raises(
         SchemaMismatch, match=r"10_queue\.sql could not .*role that owns the schema"
