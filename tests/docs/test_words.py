@@ -86,14 +86,14 @@ def whole(words: Mapping[str, str]) -> re.Pattern[str]:
     return re.compile(rf"(?<![\w$])(?:{'|'.join(words)})(?![\w$])", re.IGNORECASE)
 
 
-def lines_with(pattern: re.Pattern[str], texts: Mapping[str, str]) -> list[str]:
-    """Return each line with such a word, by the name of its text."""
-    return [
+def lines_with(pattern: re.Pattern[str], texts: Mapping[str, str]) -> str:
+    """Return the lines with such a word, each with the name of its text."""
+    return "\n".join(
         f"{name}:{number}: {line.strip()}"
         for name, text in texts.items()
         for number, line in enumerate(text.split("\n"), 1)
         if pattern.search(line)
-    ]
+    )
 
 
 def test_the_names_of_the_sql_are_plain() -> None:
@@ -103,14 +103,14 @@ def test_the_names_of_the_sql_are_plain() -> None:
         for file in sql_files()
     }
 
-    assert lines_with(whole(IN_SQL_NAMES), code) == []
+    assert lines_with(whole(IN_SQL_NAMES), code) == ""
 
 
 def test_the_comments_of_the_sql_are_plain() -> None:
     """Comments are prose as well."""
     texts = {str(file.relative_to(ROOT)): file.read_text(encoding="utf-8") for file in sql_files()}
 
-    assert lines_with(whole(IN_PROSE), texts) == []
+    assert lines_with(whole(IN_PROSE), texts) == ""
 
 
 def descriptions(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
@@ -128,8 +128,8 @@ def test_the_descriptions_of_the_schemas_are_plain(name: str) -> None:
     schema = json.loads((ROOT / "schemas" / f"{name}.schema.json").read_text(encoding="utf-8"))
     texts = dict(descriptions(schema))
 
-    assert lines_with(whole(IN_PROSE), texts) == []
-    assert lines_with(re.compile(rf"^(?:{AT_THE_BEGINNING})\b"), texts) == []
+    assert lines_with(whole(IN_PROSE), texts) == ""
+    assert lines_with(re.compile(rf"^(?:{AT_THE_BEGINNING})\b"), texts) == ""
 
 
 def helps() -> dict[str, str]:
@@ -150,8 +150,8 @@ def test_the_help_of_all_commands_is_plain() -> None:
     """Imperatives and noun phrases, as in other programs."""
     texts = helps()
 
-    assert lines_with(whole(IN_PROSE), texts) == []
-    assert lines_with(re.compile(rf"^(?:{AT_THE_BEGINNING})\b"), texts) == []
+    assert lines_with(whole(IN_PROSE), texts) == ""
+    assert lines_with(re.compile(rf"^(?:{AT_THE_BEGINNING})\b"), texts) == ""
 
 
 def test_the_public_names_are_plain() -> None:
@@ -176,8 +176,8 @@ def test_the_modules_and_classes_have_the_terms_of_the_field() -> None:
         if isinstance(node, ast.ClassDef) and node.name in IN_CLASS_NAMES
     ]
 
-    assert [str(file.relative_to(ROOT)) for file in modules] == []
-    assert classes == []
+    assert "\n".join(str(file.relative_to(ROOT)) for file in modules) == ""
+    assert "\n".join(classes) == ""
 
 
 def test_the_documentation_is_plain() -> None:
@@ -185,4 +185,4 @@ def test_the_documentation_is_plain() -> None:
     pages = [*PAGES, ROOT / "CHANGELOG.md"]
     texts = {str(page.relative_to(ROOT)): page.read_text(encoding="utf-8") for page in pages}
 
-    assert lines_with(whole(IN_PROSE), texts) == []
+    assert lines_with(whole(IN_PROSE), texts) == ""
