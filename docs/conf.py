@@ -15,7 +15,6 @@ generate.main()
 
 project = "pgflow-yaml"
 release = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-project_copyright = "the pgflow-yaml maintainers"
 
 extensions = ["myst_parser"]
 myst_heading_anchors = 3
@@ -24,5 +23,6 @@ exclude_patterns = ["_build"]
 
 html_theme = "furo"
 html_title = f"pgflow-yaml {release}"
+html_show_copyright = False
 html_show_sphinx = False
 html_copy_source = False
