@@ -1,4 +1,4 @@
-"""Where peers live: an environment each, made once, with exactly what the peer requires."""
+"""The environments of the peers: one each, made once, with exactly what the peer requires."""
 
 from __future__ import annotations
 
@@ -8,71 +8,69 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-import venv
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from common import BasePeer
+    from peer import BasePeer, Workload
 
+SCRIPT = Path(__file__).resolve().parent / "peer.py"
 SECONDS = 600
 """An installation that takes longer is given up."""
 
 
 class CannotInstall(Exception):
-    """A peer cannot be had here; the sentence says why."""
+    """A peer that is not available here; the message gives the reason."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A peer to measure: its file, its class, the interpreter that runs it, its package."""
+    """A peer to measure: its file, its class, and what runs it."""
 
     path: Path
     cls: type[BasePeer]
-    python: str
+    python: str = sys.executable
     package: Path | None = None
+    script: Path = SCRIPT
+    name: str = ""
+    versions: tuple[str, ...] = ("this project's environment",)
 
-    @property
-    def name(self) -> str:
-        """The peer's name."""
-        return self.cls.NAME
-
-    @property
-    def versions(self) -> list[str]:
-        """What was installed for it."""
-        return [*([self.cls.NPM] if self.cls.NPM else []), *self.cls.REQUIREMENTS]
+    def command(self, uri: str, workload: Workload) -> list[str]:
+        """Return the command of one measured run."""
+        parts = [self.python, self.script, self.path, uri, workload.name, workload.size]
+        return [str(part) for part in (*parts, *filter(None, [self.package]))]
 
 
 def installed(path: Path, cls: type[BasePeer], folder: Path) -> Entry:
-    """The peer, ready to run; what is already in the folder is kept."""
-    package = _package(cls.NPM, folder / "packages") if cls.NPM else None
-    python = sys.executable
+    """Return the peer, ready to run; what is already in the folder is kept."""
+    entry = Entry(path.resolve(), cls, name=cls.NAME)
+    if cls.NPM:
+        entry = replace(entry, package=_package(cls.NPM, folder / "packages"))
     if cls.REQUIREMENTS:
         python = _environment(folder / "venvs" / path.stem, list(cls.REQUIREMENTS))
-    return Entry(path.resolve(), cls, python, package)
+        versions = (*filter(None, [cls.NPM]), *cls.REQUIREMENTS)
+        entry = replace(entry, python=python, versions=versions)
+    return entry
 
 
 def _environment(folder: Path, requirements: list[str]) -> str:
-    """The interpreter of an environment with these requirements."""
+    """Return the interpreter of an environment with these requirements."""
     python, stamp = folder / "bin" / "python", folder / "requirements.json"
     wanted = [sys.version, *requirements]
     if not stamp.exists() or json.loads(stamp.read_text()) != wanted:
         stamp.unlink(missing_ok=True)
-        try:
-            venv.create(folder, with_pip=True, clear=True)
-        except (subprocess.CalledProcessError, OSError) as error:
-            raise CannotInstall(f"an environment cannot be made: {error}") from error
+        _call([sys.executable, "-m", "venv", "--clear", str(folder)])
         _call([str(python), "-m", "pip", "install", "-q", "--retries", "1", *requirements])
         stamp.write_text(json.dumps(wanted))
     return str(python)
 
 
 def _package(name: str, folder: Path) -> Path:
-    """The folder of an unpacked npm package; nothing of it is run or installed."""
-    where = folder / name.strip("@").replace("/", "-")
-    if where.exists():
-        return where
+    """Return the folder of an unpacked npm package; nothing of it is run or installed."""
+    target = folder / name.strip("@").replace("/", "-")
+    if target.exists():
+        return target
     npm = shutil.which("npm")
     if npm is None:
         raise CannotInstall(f"{name} needs npm, which is not on the PATH")
@@ -82,15 +80,16 @@ def _package(name: str, folder: Path) -> Path:
         (file,) = Path(scratch).glob("*.tgz")
         with tarfile.open(file) as archive:
             archive.extractall(Path(scratch) / "unpacked", filter="data")
-        (Path(scratch) / "unpacked").rename(where)
-    return where
+        (Path(scratch) / "unpacked").rename(target)
+    return target
 
 
-def _call(command: list[str]) -> None:
+def _call(command: list[str]) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS)
     except subprocess.TimeoutExpired as error:
         raise CannotInstall(f"{command[-1]} did not install within {SECONDS} s") from error
     if done.returncode:
-        said = (done.stderr or done.stdout).strip().splitlines()
-        raise CannotInstall(said[-1] if said else f"exit code {done.returncode}")
+        lines = (done.stderr or done.stdout).strip().splitlines()
+        raise CannotInstall(lines[-1] if lines else f"exit code {done.returncode}")
+    return done.stdout.strip()

@@ -6,13 +6,13 @@ Durations come from the stamps of the database, so that no polling of ours is in
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,17 +22,11 @@ from pgflow_yaml import Client, load
 from pgflow_yaml.database import migrate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping
 
     from server import Server
 
-    from pgflow_yaml.language.model import Definition
-
-HANDLERS = '''
-"""What the measured flows call: as little as can be."""
-
-from __future__ import annotations
-
+HANDLERS = """
 import time
 
 
@@ -45,24 +39,28 @@ def rest(_):
     return {"ok": True}
 
 
+def stamp(_):
+    return {"at": time.monotonic()}
+
+
 def numbers(n):
-    return {"began": time.time(), "items": list(range(n))}
+    return {"at": time.monotonic(), "items": list(range(n))}
 
 
 def echo(item):
     return item
 
 
-def count(given):
-    return len(given["each"])
-'''
-JOB = "flow: {name}\nsteps:\n  job: {{handler: farm_handlers.{handler}}}\n"
+def count(outputs):
+    return len(outputs["each"])
+"""
+JOB = "flow: job_{0}\nsteps:\n  job: {{handler: farm_handlers.{0}}}\n"
 FAN = """
-flow: {name}
+flow: fan_{0}
 input: {{n: {{type: integer}}}}
 steps:
   list: {{handler: farm_handlers.numbers, with: {{n: "${{{{ input.n }}}}"}}}}
-  each: {{handler: farm_handlers.{handler}, depends_on: [list], map: steps.list.output.items}}
+  each: {{handler: farm_handlers.{0}, depends_on: [list], map: steps.list.output.items}}
   last: {{handler: farm_handlers.count, depends_on: [each]}}
 """
 # A task given back before it was begun has an attempt that does not count, and no crash.
@@ -73,82 +71,92 @@ select (select count(*) from pgflow.violations())
      where status <> 'completed' or attempts_count - uncounted <> 1 or crashes_count > 0)
   + (select count(*) from pgflow.runs where status <> 'completed')
   + (select count(*) from pgflow.task_errors)"""
-SPAN = """
-select extract(epoch from max(t.completed_at) - min(t.started_at))
-from pgflow.step_tasks t where t.run_id = any(%s::uuid[]) and t.step_slug = %s"""
-STEP = """
-select extract(epoch from s.completed_at - s.started_at)
-from pgflow.step_states s where s.run_id = %s::uuid and s.step_slug = %s"""
+JOB_SECONDS = """
+select extract(epoch from max(completed_at) - min(started_at))
+from pgflow.step_tasks where run_id = any(%s::uuid[])"""
+MAP_SECONDS = """
+select extract(epoch from completed_at - started_at)
+from pgflow.step_states where run_id = %s::uuid and step_slug = 'each'"""
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """The sizes of all measurements on farms."""
+
+    rounds: int = 5
+    starts: int = 200
+    widths: tuple[int, ...] = (500, 2000, 8000, 30_000, 100_000)
+    parked: int = 1_000_000
+    claims: int = 40
+    finished: int = 100_000
+    chain: int = 1000
+    memory: int = 200_000
+    tasks: int = 20_000
+    resting: int = 4000
+    slow_map: int = 20_000
+
+
+FULL = Sizes()
+SHORT = Sizes(1, 10, (200, 1000), 20_000, 5, 5000, 30, 2000, 400, 100, 1000)
 
 
 class Farm:
     """One database of a benchmark, its client, its flows, and the folder of their handlers."""
 
-    def __init__(self, server: Server) -> None:
-        """Make all of it; `close` removes it."""
-        self._server = server
-        self._name, self.conninfo = server.fresh(with_pgmq=False)
-        migrate.apply(self.conninfo)
-        self.folder = Path(tempfile.mkdtemp(prefix="pgflow-yaml-farm-"))
+    def __init__(self, server: Server, stack: ExitStack) -> None:
+        name, self.uri = server.fresh(with_pgmq=False)
+        stack.callback(server.drop, name)
+        migrate.apply(self.uri)
+        self.folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         (self.folder / "farm_handlers.py").write_text(HANDLERS)
-        self.client = Client(self.conninfo)
-        self.db = psycopg.connect(self.conninfo, autocommit=True)
-        for handler in ("nothing", "rest"):
-            self.deploy(JOB.format(name=f"job_{handler}", handler=handler))
-        for handler in ("echo", "rest"):
-            self.deploy(FAN.format(name=f"fan_{handler}", handler=handler))
-
-    def close(self) -> None:
-        """Remove database and folder."""
-        self.client.close()
-        self.db.close()
-        self._server.drop(self._name)
-        shutil.rmtree(self.folder)
+        self.client = stack.enter_context(Client(self.uri))
+        self.db = stack.enter_context(psycopg.connect(self.uri, autocommit=True))
+        for flow, handlers in ((JOB, ("nothing", "rest", "stamp")), (FAN, ("echo", "rest"))):
+            for handler in handlers:
+                self.deploy(flow.format(handler))
 
     def deploy(self, text: str) -> None:
         """Deploy a flow from its YAML."""
         path = self.folder / "flow.yaml"
         path.write_text(text)
-        definition: Definition = load(path)
-        self.client.deploy(definition)
+        self.client.deploy(load(path))
 
     def one(self, query: str, *arguments: object) -> Any:
-        """The first column of the first row."""
+        """Return the first column of the first row."""
         row = self.db.execute(query.encode(), arguments).fetchone()
         return row[0] if row else None
 
     @contextmanager
     def workers(self, count: int, *options: str) -> Iterator[list[int]]:
-        """So many worker processes, all of them ready; their process numbers."""
+        """Run worker processes; yield their process ids when all are ready."""
         command = [sys.executable, "-m", "pgflow_yaml", "worker", *options]
-        env = {**os.environ, "DATABASE_URL": self.conninfo}
+        env = {**os.environ, "DATABASE_URL": self.uri}
         known = self.one("select count(*) from pgflow.workers")
         with (self.folder / "workers.log").open("ab") as log:
-            started = [
+            processes = [
                 subprocess.Popen(command, cwd=self.folder, env=env, stdout=log, stderr=log)
                 for _ in range(count)
             ]
         try:
             while self.one("select count(*) from pgflow.workers") < known + count:
-                self._check(started)
+                self._check(processes)
                 time.sleep(0.05)
-            yield [process.pid for process in started]
-            self._check(started)
+            yield [process.pid for process in processes]
+            self._check(processes)
         finally:
-            for process in started:
+            for process in processes:
                 process.send_signal(signal.SIGTERM)
-            for process in started:
+            for process in processes:
                 process.wait(60)
 
-    def _check(self, started: list[subprocess.Popen[bytes]]) -> None:
-        if any(process.poll() is not None for process in started):
-            raise RuntimeError(
-                f"a worker ended: {(self.folder / 'workers.log').read_text()[-500:]}"
-            )
+    def _check(self, processes: list[subprocess.Popen[bytes]]) -> None:
+        if any(process.poll() is not None for process in processes):
+            log = (self.folder / "workers.log").read_text()
+            raise RuntimeError(f"a worker ended: {log[-500:]}")
 
-    def start(self, flow: str, runs: int = 1, **given: Any) -> list[str]:
+    def start(self, flow: str, runs: int = 1, **run_input: Any) -> list[str]:
         """Start runs with the same input."""
-        return self.client.start_many(flow, [given] * runs)
+        return self.client.start_many(flow, [run_input] * runs)
 
     def until_idle(self, *, seconds: float = 600) -> None:
         """Wait until no run is under way."""
@@ -159,33 +167,34 @@ class Farm:
             time.sleep(0.02)
 
     def jobs(self, runs: int, handler: str = "nothing") -> float:
-        """Runs of one step, from first to last task; tasks a second."""
+        """Run one step many times; return tasks a second from first to last task."""
         ids = self.start(f"job_{handler}", runs)
         self.until_idle()
-        return runs / self.span(ids, "job")
+        return runs / float(self.one(JOB_SECONDS, ids))
 
     def fan(self, width: int, handler: str = "echo") -> float:
-        """One map of that width; how many seconds it took, from its begin to its end."""
+        """Run one map; return its tasks a second from its begin to its end."""
         (run,) = self.start(f"fan_{handler}", n=width)
         self.until_idle()
-        return float(self.one(STEP, run, "each"))
+        return width / float(self.one(MAP_SECONDS, run))
 
-    def span(self, runs: Sequence[str], step: str) -> float:
-        """From the first start to the last end of a step's tasks in these runs, in seconds."""
-        return float(self.one(SPAN, list(runs), step))
+    def delays(self, started: Mapping[str, float]) -> list[float]:
+        """Return the ms from each start to the call of the first handler, shortest first."""
+        delays = []
+        for run, stamp in started.items():
+            output = self.client.wait(run, timeout=60).steps[0].output
+            if not isinstance(output, dict) or not isinstance(output["at"], float):
+                raise TypeError(f"not the output of the first handler: {output}")
+            delays.append(1000 * (output["at"] - stamp))
+        return sorted(delays)
 
     def mistakes(self) -> int:
-        """Broken invariants, and tasks lost, failed, or done twice."""
+        """Count broken invariants, and tasks lost, failed, or done twice."""
         return int(self.one(MISTAKES))
-
-    def deadlocks(self) -> int:
-        """How many the database has seen."""
-        query = "select deadlocks from pg_stat_database where datname = current_database()"
-        return int(self.one(query))
 
 
 @contextmanager
 def farms(server: Server, count: int = 1) -> Iterator[list[Farm]]:
-    """Some farms, removed at the end."""
+    """Make some farms and remove them at the end."""
     with ExitStack() as stack:
-        yield [stack.enter_context(closing(Farm(server))) for _ in range(count)]
+        yield [Farm(server, stack) for _ in range(count)]

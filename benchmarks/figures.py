@@ -1,16 +1,18 @@
-"""Medians over rounds with their spread, and each figure as a multiple of bare pgmq's."""
+"""The figures of the rounds, the targets they are held against, and the tables of both."""
 
 from __future__ import annotations
 
 import statistics
 from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 Row = dict[str, Any]
+Verdict = Literal["met", "missed", "below the floor", "not measured"]
 
-LIMIT = "pgmq"
-RIVAL = "pgqueuer"
-OURS = "pgflow_yaml"
+OURS, LIMIT, RIVAL = "pgflow_yaml", "pgmq", "pgqueuer"
 
 MEASURES = ("tasks_per_s", "hop_ms_p50", "commits_per_task", "wal_bytes_per_task", "rss_mib")
 RATIOS = {
@@ -19,20 +21,64 @@ RATIOS = {
     "hop_x_pgmq": ("hop_ms_p50", LIMIT),
     "wal_x_pgmq": ("wal_bytes_per_task", LIMIT),
 }
-"""A ratio is that of two figures of the same round: a machine that slows down changes nothing."""
+HEAD = {
+    "tasks_per_s": "tasks/s",
+    "rate_x_pgmq": "× pgmq",
+    "rate_x_pgqueuer": "× PgQueuer",
+    "hop_ms_p50": "hop, ms",
+    "commits_per_task": "commits/task",
+    "wal_bytes_per_task": "WAL, B/task",
+    "wal_x_pgmq": "WAL × pgmq",
+    "rss_mib": "memory, MiB",
+}
+DIGITS = {"tasks_per_s": 0, "wal_bytes_per_task": 0, "rss_mib": 0, "commits_per_task": 3}
+TITLES = {
+    "chain": "chain of {:,}",
+    "fanout": "fan-out of {:,}",
+    "diamonds": "{:,} diamonds",
+    "backlog": "backlog of {:,}",
+}
+
+
+class Goal(NamedTuple):
+    """A target and a floor for one measure on some workloads."""
+
+    title: str
+    measure: str
+    better: Literal["more", "less"]
+    bounds: dict[str, tuple[float, float | None]]
+
+
+RATES: dict[str, tuple[float, float | None]] = {
+    "fanout": (0.6, 0.3),
+    "diamonds": (0.35, 0.2),
+    "backlog": (0.25, 0.13),
+}
+GOALS = (
+    Goal("hop, × pgmq's", "hop_x_pgmq", "less", {"chain": (1.5, 2.5)}),
+    Goal("tasks/s, × pgmq", "rate_x_pgmq", "more", RATES),
+    Goal(
+        "tasks/s, × PgQueuer",
+        "rate_x_pgqueuer",
+        "more",
+        {"fanout": (3, None), "diamonds": (3, None), "backlog": (1.5, None)},
+    ),
+    Goal("commits a task", "commits_per_task", "less", dict.fromkeys(RATES, (0.03, 0.06))),
+    Goal("WAL a task, × pgmq's", "wal_x_pgmq", "less", dict.fromkeys(TITLES, (2.5, 4.0))),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """A median and the two ends."""
+    """A figure, which is the median if not said otherwise, and the two ends."""
 
-    median: float
+    figure: float
     lowest: float
     highest: float
 
     @classmethod
-    def of(cls, values: list[float]) -> Self:
-        """The spread of at least one value."""
+    def of(cls, values: Sequence[float]) -> Self:
+        """Return the spread of at least one value."""
         return cls(statistics.median(values), min(values), max(values))
 
 
@@ -48,91 +94,144 @@ class Figure:
     values: dict[str, Spread] = field(default_factory=dict)
     error: str | None = None
 
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One figure, its target, and the floor below which the benchmark fails."""
+
+    name: str
+    spread: Spread | None
+    target: float
+    floor: float | None = None
+    better: Literal["more", "less"] = "more"
+    unit: str = ""
+
+    @property
+    def verdict(self) -> Verdict:
+        """The better of target and floor that the figure reaches."""
+        if self.spread is None:
+            return "not measured"
+        sign = 1 if self.better == "more" else -1
+        if sign * self.spread.figure >= sign * self.target:
+            return "met"
+        if self.floor is None or sign * self.spread.figure >= sign * self.floor:
+            return "missed"
+        return "below the floor"
+
     def as_row(self) -> Row:
-        """The fields, for JSON."""
-        return asdict(self)
+        """Return the fields and the verdict, for JSON."""
+        return {**asdict(self), "verdict": self.verdict}
 
     @classmethod
     def from_row(cls, row: Row) -> Self:
-        """The figure that `as_row` wrote."""
-        values = {key: Spread(**value) for key, value in row["values"].items()}
-        return cls(**{**row, "values": values})
+        """Return the target that `as_row` wrote."""
+        fields = {key: value for key, value in row.items() if key != "verdict"}
+        return cls(**{**fields, "spread": row["spread"] and Spread(**row["spread"])})
 
 
 def figures(rows: list[Row]) -> list[Figure]:
-    """What the rounds come to: one figure for each workload, size and peer."""
+    """Summarise the rounds: one figure for each workload, size and peer."""
     groups: dict[tuple[str, int, str], list[Row]] = {}
     for row in rows:
         groups.setdefault((row["workload"], row["size"], row["peer"]), []).append(row)
-    found = []
+    summary = []
     for (workload, size, peer), group in groups.items():
         good = [row for row in group if "error" not in row]
         error = next((str(row["error"]) for row in group if "error" in row), None)
-        others = {name: groups.get((workload, size, name), []) for name in (LIMIT, RIVAL)}
-        values = _values(good, others)
-        n = group[0]["n"]
-        found.append(Figure(workload, size, peer, n, len(good), values, error))
-    return found
+        series = {key: [row[key] for row in good if row.get(key) is not None] for key in MEASURES}
+        for name, (key, other) in RATIOS.items():
+            series[name] = ratios(good, groups.get((workload, size, other), []), key)
+        values = {key: Spread.of(numbers) for key, numbers in series.items() if numbers}
+        summary.append(Figure(workload, size, peer, group[0]["n"], len(good), values, error))
+    return summary
 
 
-def find(found: list[Figure], peer: str, workload: str, size: int) -> Figure | None:
-    """The figure of one peer on one workload, if it was measured."""
-    key = (peer, workload, size)
-    return next((f for f in found if (f.peer, f.workload, f.size) == key), None)
+def ratios(ours: list[Row], theirs: list[Row], key: str) -> list[float]:
+    """Divide figures of the same round: a machine that slows down changes nothing."""
+    others = {row["round"]: row.get(key) for row in theirs}
+    pairs = [(row.get(key), others.get(row["round"])) for row in ours]
+    return [mine / other for mine, other in pairs if mine and other]
 
 
-def _values(good: list[Row], others: dict[str, list[Row]]) -> dict[str, Spread]:
-    values = {}
-    for key in MEASURES:
-        measured = [row[key] for row in good if row.get(key) is not None]
-        if measured:
-            values[key] = Spread.of(measured)
-    for name, (key, other) in RATIOS.items():
-        theirs = {row["round"]: row.get(key) for row in others[other]}
-        pairs = [(row.get(key), theirs.get(row["round"])) for row in good]
-        ratios = [mine / his for mine, his in pairs if mine is not None and his]
-        if ratios:
-            values[name] = Spread.of(ratios)
-    return values
+def engine_targets(summary: list[Figure]) -> list[Target]:
+    """Hold our figures against every goal of their workloads."""
+    ours = [figure for figure in summary if figure.peer == OURS]
+    targets = []
+    for goal in GOALS:
+        for figure in ours:
+            target, floor = goal.bounds.get(figure.workload, (None, None))
+            spread = figure.values.get(goal.measure)
+            # PgQueuer is measured on request only: no line without it.
+            if target is None or (spread is None and goal.measure == "rate_x_pgqueuer"):
+                continue
+            name = f"{TITLES[figure.workload].format(figure.size)}: {goal.title}"
+            targets.append(Target(name, spread, target, floor, goal.better))
+    memory = [figure.values["rss_mib"] for figure in ours if "rss_mib" in figure.values]
+    if memory:
+        most = max(memory, key=lambda spread: spread.figure)
+        name = "worker memory, the workload with most"
+        targets.append(Target(name, most, 80.0, 120.0, "less", "MiB"))
+    return targets
 
 
-HEAD = {
-    "tasks_per_s": "tasks/s",
-    "rate_x_pgmq": "× pgmq",
-    "rate_x_pgqueuer": "× PgQueuer",
-    "hop_ms_p50": "hop, ms",
-    "commits_per_task": "commits/task",
-    "wal_bytes_per_task": "WAL, B/task",
-    "wal_x_pgmq": "WAL × pgmq",
-    "rss_mib": "memory, MiB",
-}
-DIGITS = {"tasks_per_s": 0, "wal_bytes_per_task": 0, "rss_mib": 0, "commits_per_task": 3}
+def missing(summary: list[Figure]) -> list[str]:
+    """Name the errors of those without whom a run says nothing."""
+    needed = (OURS, LIMIT)
+    return [f"{f.peer}, {f.workload}: {f.error}" for f in summary if f.error and f.peer in needed]
 
 
-def peer_table(found: list[Figure]) -> str:
-    """One line for each workload, size and peer, as Markdown."""
-    head = ["workload", "size", "peer", "rounds", *HEAD.values()]
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    for figure in sorted(found, key=lambda f: (f.workload, f.size)):
-        cells = [figure.workload, f"{figure.size:,}"]
-        if figure.n != figure.size:
-            cells[1] = f"{figure.n:,} for {figure.size:,}"
-        cells += [figure.peer, str(figure.rounds)]
+def table(head: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
+    """Format a Markdown table."""
+    titles = list(head)
+    lines = ["| " + " | ".join(cells) + " |" for cells in (titles, *rows)]
+    return "\n".join([lines[0], "|" + "---|" * len(titles), *lines[1:]])
+
+
+def peer_table(summary: list[Figure]) -> str:
+    """Format one line for each workload, size and peer."""
+    rows = []
+    for figure in sorted(summary, key=lambda f: (f.workload, f.size)):
+        size = f"{figure.n:,} for " if figure.n != figure.size else ""
+        cells = [_cell(figure, key) for key in HEAD]
         if not figure.values:
             reason = (figure.error or "").strip().splitlines()[-1:] or ["no figure"]
-            cells += [reason[0][:90].replace("|", "/")] + [""] * (len(HEAD) - 1)
-        else:
-            cells += [_cell(figure, key) for key in HEAD]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+            cells[0] = reason[0][:90].replace("|", "/")
+        head = [figure.workload, f"{size}{figure.size:,}", figure.peer, str(figure.rounds)]
+        rows.append([*head, *cells])
+    return table(["workload", "size", "peer", "rounds", *HEAD.values()], rows)
+
+
+def target_table(targets: Iterable[Target]) -> str:
+    """Format one line for each target."""
+    rows = []
+    for target in targets:
+        sign = "≥" if target.better == "more" else "≤"
+        ends = [_number(end) for end in asdict(target.spread).values()] if target.spread else []
+        bounds = [
+            "" if bound is None else f"{sign} {_number(bound)} {target.unit}".rstrip()
+            for bound in (target.target, target.floor)
+        ]
+        figure = f"{ends[0]} {target.unit}".rstrip() if ends else "–"
+        spread = " to ".join(ends[1:]) if len(set(ends[1:])) == 2 else ""
+        rows.append([target.name, figure, spread, *bounds, target.verdict])
+    return table(["", "ours", "spread", "target", "floor", ""], rows)
 
 
 def _cell(figure: Figure, key: str) -> str:
     spread = figure.values.get(key)
     if spread is None or (figure.peer == LIMIT and key.endswith("_pgmq")):
         return ""
-    digits = DIGITS.get(key, 2 if spread.median >= 0.1 else 3)
-    middle = f"{spread.median:,.{digits}f}"
+    digits = DIGITS.get(key, 2 if spread.figure >= 0.1 else 3)
+    middle = f"{spread.figure:,.{digits}f}"
     if figure.rounds == 1 or key not in ("tasks_per_s", "rate_x_pgmq", "hop_ms_p50"):
         return middle
-    return f"{middle} ({spread.lowest:,.{digits}f}–{spread.highest:,.{digits}f})"
+    return f"{middle} ({_ends(spread, digits)})"
+
+
+def _ends(spread: Spread, digits: int) -> str:
+    return f"{spread.lowest:,.{digits}f}–{spread.highest:,.{digits}f}"
+
+
+def _number(value: float) -> str:
+    """Format three significant digits, thousands with a comma."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

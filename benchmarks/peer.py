@@ -1,14 +1,14 @@
-"""What every peer shares: the workloads' shapes, the result, and the process that runs one.
+"""The workloads, the engines that run them, and the process of one measured run.
 
-A peer file defines a class `Peer`, of one of two kinds: `BasePeer` runs each workload itself;
-`QueuePeer` is the short way for queues that know no graph: a `Router` walks the workload's shape
-in the memory of the worker's process. Joins are not durable there: an upper bound for a queue.
-A peer imports its libraries inside `setup`, so that its file loads where they are not installed.
+A peer file defines a class `Peer`. An engine extends `BasePeer` and runs a `Workload` itself. A
+queue without a graph extends `QueuePeer` or `AsyncQueuePeer`: a `Router` walks the graph in the
+worker's memory. Its joins are not durable: an upper bound for a queue. A peer imports its
+libraries inside its methods, so that the file loads where they are not installed.
 """
 
 from __future__ import annotations
 
-import argparse
+import asyncio
 import importlib.util
 import json
 import resource
@@ -17,43 +17,96 @@ import sys
 import threading
 import time
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass
+from collections import Counter
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 WORKLOADS = ("chain", "fanout", "diamonds", "backlog")
 
 Message = dict[str, Any]
 
 
-@dataclass
-class Result:
-    """One measured workload; `seconds` is the drain alone: what was started is not timed."""
+@dataclass(frozen=True)
+class Step:
+    """One step of a workload; `items` is the width of a map."""
 
-    tasks: int
+    slug: str
+    after: tuple[str, ...] = ()
+    items: int | None = None
+
+    @property
+    def tasks(self) -> int:
+        """Number of tasks in one run."""
+        return 1 if self.items is None else self.items
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A shape and its size."""
+
+    name: str
+    size: int
+
+    @classmethod
+    def parse(cls, text: str) -> Workload:
+        """Read NAME=SIZE."""
+        name, _, size = text.partition("=")
+        if name not in WORKLOADS:
+            raise ValueError(f"{name} is not one of {', '.join(WORKLOADS)}")
+        return cls(name, int(size))
+
+    @property
+    def runs(self) -> int:
+        """Number of runs."""
+        return self.size if self.name in ("diamonds", "backlog") else 1
+
+    @property
+    def tasks(self) -> int:
+        """Number of tasks in all runs."""
+        return self.runs * sum(step.tasks for step in self.steps)
+
+    @property
+    def steps(self) -> list[Step]:
+        """The steps of one run; the first one starts it."""
+        if self.name == "chain":
+            return [Step(f"s{i}", (f"s{i - 1}",) if i else ()) for i in range(self.size)]
+        if self.name == "fanout":
+            return [Step("root"), Step("each", ("root",), self.size), Step("last", ("each",))]
+        if self.name == "diamonds":
+            middle = [Step(slug, ("fetch",)) for slug in ("analyze", "summarize")]
+            return [Step("fetch"), *middle, Step("save", ("analyze", "summarize"))]
+        return [Step("job")]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """The drain of a workload, which does not include starting it; the times of its calls."""
+
     seconds: float
-    runs: int = 1
     enqueue_seconds: float | None = None
-    hop_ms_p50: float | None = None
+    stamps: Sequence[float] = ()
 
 
 class BasePeer(ABC):
-    """What the runner asks of every peer, and where its database is."""
+    """An engine or queue under measurement."""
 
     NAME: ClassVar[str]
     REQUIREMENTS: ClassVar[tuple[str, ...]] = ()
-    """What its environment holds; with none it runs in ours."""
+    """Packages of its own environment; with none it runs in ours."""
     NPM: ClassVar[str | None] = None
-    """A package that it needs unpacked; `package` is the folder."""
+    """An npm package to unpack; `package` is the folder."""
     PGMQ: ClassVar[bool] = False
-    """Whether it wants pgmq in its database."""
+    """Install pgmq in its database."""
     ROUNDS: ClassVar[int | None] = None
-    """A slow one takes part in so many rounds, and in workloads of at most the sizes of LIMITS."""
+    """The rounds of a slow peer; LIMITS are its largest sizes."""
     LIMITS: ClassVar[dict[str, int]] = {}
 
     def __init__(self, dsn: str, package: Path | None = None) -> None:
-        """Keep where the database and the package are."""
         self.dsn, self.package = dsn, package
 
     @abstractmethod
@@ -61,87 +114,58 @@ class BasePeer(ABC):
         """Connect and install; not timed."""
 
     @abstractmethod
+    def run(self, workload: Workload) -> Timing:
+        """Start the workload, then work until all of it is done."""
+
+    @abstractmethod
     def close(self) -> None:
         """Disconnect; not timed."""
 
-    @abstractmethod
-    def chain(self, n: int) -> Result:
-        """N steps, each behind the one before."""
-
-    @abstractmethod
-    def fanout(self, n: int) -> Result:
-        """One step, n tasks over its output, one step behind them all."""
-
-    @abstractmethod
-    def diamonds(self, n: int) -> Result:
-        """N times one, two, one."""
-
-    @abstractmethod
-    def backlog(self, n: int) -> Result:
-        """N runs of one step."""
-
-
-def total_tasks(workload: str, n: int) -> int:
-    """How many tasks a workload of size n has."""
-    return {"chain": n, "fanout": n + 2, "diamonds": 4 * n, "backlog": n}[workload]
-
-
-def hop_p50(stamps: list[float]) -> float:
-    """The median gap, in ms, between the times at which successive steps ran."""
-    return statistics.median((b - a) * 1000 for a, b in pairwise(stamps))
-
 
 class Router:
-    """The tasks of a workload as messages: the first ones, and what each one leads to."""
+    """The graph of a workload, walked in memory: the first messages, and those that follow."""
 
-    def __init__(self, workload: str, n: int) -> None:
-        """Begin with nothing finished."""
-        self.workload, self.n = workload, n
-        self.total, self.finished = total_tasks(workload, n), 0
+    def __init__(self, workload: Workload) -> None:
+        self.workload, self.total, self.finished = workload, workload.tasks, 0
         self.stamps: list[float] = []
         self.done = threading.Event()
         self.ended: float | None = None
-        self._waiting: dict[int, int] = {}
+        steps = {step.slug: step for step in workload.steps}
+        self._after = {slug: [s for s in steps.values() if slug in s.after] for slug in steps}
+        self._needs = {
+            step.slug: sum(steps[slug].tasks for slug in step.after) for step in steps.values()
+        }
+        self._ended_before: Counter[tuple[int, str]] = Counter()
         self._lock = threading.Lock()
 
     def first(self) -> list[Message]:
-        """The messages that start the workload."""
-        step = {"chain": "0", "fanout": "root", "diamonds": "fetch", "backlog": "job"}
-        count = self.n if self.workload in ("diamonds", "backlog") else 1
-        return [{"run": run, "step": step[self.workload], "i": 0} for run in range(count)]
+        """Return the messages that start the workload."""
+        slug = self.workload.steps[0].slug
+        return [{"run": run, "step": slug, "i": 0} for run in range(self.workload.runs)]
 
     def finish(self, message: Message) -> list[Message]:
         """Count a message as done and return the messages that it makes possible."""
         with self._lock:
             self.finished += 1
-            if self.workload == "chain":
+            if self.workload.name == "chain":
                 self.stamps.append(time.perf_counter())
-            following = self._following(message)
+            following = self._following(message["run"], message["step"])
             if self.finished == self.total:
                 self.ended = time.perf_counter()
                 self.done.set()
             return following
 
-    def _following(self, message: Message) -> list[Message]:
-        run, step = message["run"], message["step"]
-        if self.workload == "chain" and int(step) + 1 < self.n:
-            return [{"run": run, "step": str(int(step) + 1), "i": 0}]
-        if step == "root":
-            self._waiting[run] = self.n
-            return [{"run": run, "step": "map", "i": i} for i in range(self.n)]
-        if step == "fetch":
-            self._waiting[run] = 2
-            return [{"run": run, "step": s, "i": 0} for s in ("analyze", "summarize")]
-        if step in ("map", "analyze", "summarize"):
-            self._waiting[run] -= 1
-            if self._waiting[run] == 0:
-                last = "reduce" if step == "map" else "save"
-                return [{"run": run, "step": last, "i": 0}]
-        return []
+    def _following(self, run: int, slug: str) -> list[Message]:
+        messages: list[Message] = []
+        for step in self._after[slug]:
+            self._ended_before[run, step.slug] += 1
+            if self._ended_before[run, step.slug] == self._needs[step.slug]:
+                messages += [{"run": run, "step": step.slug, "i": i} for i in range(step.tasks)]
+        return messages
 
 
 class QueuePeer(BasePeer):
-    """A queue without a graph: subclasses say how to enqueue messages and how to work."""
+    """A queue without a graph."""
 
     @abstractmethod
     def enqueue(self, messages: list[Message]) -> None:
@@ -151,24 +175,9 @@ class QueuePeer(BasePeer):
     def work(self, router: Router) -> None:
         """Run a worker until the router is done; stopping it may take its time."""
 
-    def chain(self, n: int) -> Result:
-        """N messages, each sent when the one before is done."""
-        return self._run("chain", n)
-
-    def fanout(self, n: int) -> Result:
-        """One message, then n at once, then one."""
-        return self._run("fanout", n)
-
-    def diamonds(self, n: int) -> Result:
-        """N times one, two, one."""
-        return self._run("diamonds", n)
-
-    def backlog(self, n: int) -> Result:
-        """N messages that lead to nothing."""
-        return self._run("backlog", n)
-
-    def _run(self, workload: str, n: int) -> Result:
-        router = Router(workload, n)
+    def run(self, workload: Workload) -> Timing:
+        """Enqueue the first messages, then work."""
+        router = Router(workload)
         first = router.first()
         began = time.perf_counter()
         for start in range(0, len(first), 1000):
@@ -177,17 +186,69 @@ class QueuePeer(BasePeer):
         self.work(router)
         if router.ended is None:
             raise RuntimeError(f"its worker ended after {router.finished} of {router.total} tasks")
-        return Result(
-            tasks=router.total,
-            seconds=router.ended - enqueued,
-            runs=n if workload in ("diamonds", "backlog") else 1,
-            enqueue_seconds=enqueued - began,
-            hop_ms_p50=hop_p50(router.stamps) if workload == "chain" else None,
-        )
+        return Timing(router.ended - enqueued, enqueued - began, router.stamps)
+
+
+class AsyncQueuePeer(QueuePeer):
+    """A queue with an asyncio interface; each job calls `finish`."""
+
+    router: Router
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Connect and install."""
+
+    @abstractmethod
+    async def send(self, messages: list[Message]) -> None:
+        """Put messages into the queue."""
+
+    @abstractmethod
+    async def serve(self) -> None:
+        """Run the library's worker; it is cancelled at the end."""
+
+    @abstractmethod
+    async def disconnect(self) -> None:
+        """Close the connections."""
+
+    async def stop(self, worker: asyncio.Task[None]) -> None:
+        """Let the worker end in its own way before it is cancelled."""
+
+    async def finish(self, message: Message) -> None:
+        """Send the messages that follow this one."""
+        following = self.router.finish(message)
+        if following:
+            await self.send(following)
+
+    def setup(self) -> None:
+        """Open it on a loop of its own."""
+        self._loop = asyncio.new_event_loop()
+        self._loop.run_until_complete(self.open())
+
+    def enqueue(self, messages: list[Message]) -> None:
+        """Send messages from outside the worker."""
+        self._loop.run_until_complete(self.send(messages))
+
+    def work(self, router: Router) -> None:
+        """Run the worker until the router is done or the worker has ended."""
+        self.router = router
+        self._loop.run_until_complete(self._work())
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._loop.run_until_complete(self.disconnect())
+
+    async def _work(self) -> None:
+        worker = asyncio.create_task(self.serve())
+        # A coarse poll is enough: the router has stamped the end.
+        while not self.router.done.is_set() and not worker.done():  # noqa: ASYNC110 (or a thread)
+            await asyncio.sleep(0.005)
+        await self.stop(worker)
+        worker.cancel()
+        await asyncio.gather(worker, return_exceptions=True)
 
 
 def load_peer(path: Path) -> type[BasePeer]:
-    """The class `Peer` of a file."""
+    """Import the class `Peer` of a file."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is not a Python file")
@@ -199,8 +260,8 @@ def load_peer(path: Path) -> type[BasePeer]:
 
 
 def peak_rss_mib() -> float:
-    """The largest resident set of this process or of any one child it has waited for."""
-    # Not RUSAGE_SELF where /proc tells: that one starts at what the parent held when it forked.
+    """Return the largest resident set of this process or of any child it has waited for."""
+    # /proc first: RUSAGE_SELF begins at the size of the parent when it forked.
     status = Path("/proc/self/status")
     if status.exists():
         own = int(status.read_text().partition("VmHWM:")[2].split()[0])
@@ -209,32 +270,32 @@ def peak_rss_mib() -> float:
     return max(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) / 1024
 
 
-def say(word: str, **facts: object) -> None:
-    """One line for run.py."""
-    print(json.dumps({"bench": word, **facts}), flush=True)
-
-
 def main() -> None:
-    """Run one peer on one workload, in step with run.py: ready, go, result, close."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("peer", type=Path)
-    parser.add_argument("dsn")
-    parser.add_argument("workload", choices=WORKLOADS)
-    parser.add_argument("n", type=int)
-    parser.add_argument("--package", type=Path)
-    args = parser.parse_args()
-    peer = load_peer(args.peer)(args.dsn, args.package)
+    """Run one peer on one workload, in step with its parent: ready, go, result, close."""
+    path, dsn, name, size, *package = sys.argv[1:]
+    workload = Workload(name, int(size))
+    peer = load_peer(Path(path))(dsn, *map(Path, package))
     peer.setup()
-    say("ready")
+    print(json.dumps({"bench": "ready"}), flush=True)
     sys.stdin.readline()
-    result: Result = getattr(peer, args.workload)(args.n)
-    say("result", **asdict(result), rss_mib=round(peak_rss_mib(), 1))
+    timing = peer.run(workload)
+    result: dict[str, object] = {
+        "tasks": workload.tasks,
+        "seconds": timing.seconds,
+        "runs": workload.runs,
+        "enqueue_seconds": timing.enqueue_seconds,
+        "rss_mib": round(peak_rss_mib(), 1),
+    }
+    if name == "chain":
+        hops = [later - earlier for earlier, later in pairwise(timing.stamps)]
+        result["hop_ms_p50"] = 1000 * statistics.median(hops)
+    print(json.dumps({"bench": "result", **result}), flush=True)
     sys.stdin.readline()
     peer.close()
 
 
 if __name__ == "__main__":
-    # Peers say `from common import …`: give them this module, not a second copy of it.
+    # A peer file imports `peer`: give it this module instead of a second copy.
     sys.path.insert(0, str(Path(__file__).parent))
-    sys.modules["common"] = sys.modules["__main__"]
+    sys.modules["peer"] = sys.modules["__main__"]
     main()

@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-from common import BasePeer, Result, hop_p50, total_tasks
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from peer import BasePeer, Timing, Workload
 
 CONCURRENCY = 10
 POLL_SECONDS = 0.25
@@ -30,7 +27,6 @@ class Peer(BasePeer):
     LIMITS: ClassVar = {"fanout": 1000, "diamonds": 500, "backlog": 2000}
 
     def setup(self) -> None:
-        """Connect and install."""
         import absurdctl
         import psycopg
         from absurd_sdk import Absurd
@@ -43,77 +39,49 @@ class Peer(BasePeer):
         self._left, self._done, self._lock = 0, threading.Event(), threading.Lock()
         for name, app in self._apps.items():
             app.create_queue(name)
-        tasks: dict[str, Callable[[Params, Any], Any]] = {
-            "chain": self._chain,
-            "diamond": self._diamond,
-            "job": self._job,
-            "fanout": self._fanout,
-        }
-        for name, function in tasks.items():
-            self._apps["bench"].register_task(name=name)(function)
+        for name in ("chain", "fanout", "diamonds", "backlog"):
+            self._apps["bench"].register_task(name=name)(self._counted(getattr(self, f"_{name}")))
         self._apps["children"].register_task(name="child")(lambda _, __: {"ok": True})
+
+    def _counted(self, work: Any) -> Any:
+        def task(params: Params, ctx: Any) -> Params:
+            work(params["n"], ctx)
+            with self._lock:
+                self._left -= 1
+                if self._left == 0:
+                    self._done.set()
+            return {"ok": True}
+
+        return task
 
     def _step(self, ctx: Any, name: str) -> None:
         self._stamps.append(time.perf_counter())
         ctx.step(name, lambda: {"ok": True})
 
-    def _finished(self) -> None:
-        with self._lock:
-            self._left -= 1
-            if self._left == 0:
-                self._done.set()
-
-    def _chain(self, params: Params, ctx: Any) -> None:
-        for i in range(params["n"]):
+    def _chain(self, n: int, ctx: Any) -> None:
+        for i in range(n):
             self._step(ctx, f"s{i}")
-        self._finished()
 
-    def _diamond(self, _: Params, ctx: Any) -> None:
-        for name in ("fetch", "analyze", "summarize", "save"):
-            self._step(ctx, name)
-        self._finished()
-
-    def _job(self, _: Params, __: Any) -> Params:
-        self._finished()
-        return {"ok": True}
-
-    def _fanout(self, params: Params, ctx: Any) -> None:
+    def _fanout(self, n: int, ctx: Any) -> None:
         self._step(ctx, "root")
         spawn = self._sender.spawn
-        ids = [spawn("child", {"i": i}, queue="children")["task_id"] for i in range(params["n"])]
-        for task_id in ids:
+        for task_id in [spawn("child", {"i": i}, queue="children")["task_id"] for i in range(n)]:
             ctx.await_task_result(task_id, queue_name="children")
-        self._step(ctx, "reduce")
-        self._finished()
+        self._step(ctx, "last")
 
-    def close(self) -> None:
-        """Disconnect."""
-        self._conn.close()
-        for app in self._apps.values():
-            app.close()
+    def _diamonds(self, _: int, ctx: Any) -> None:
+        for name in ("fetch", "analyze", "summarize", "save"):
+            self._step(ctx, name)
 
-    def chain(self, n: int) -> Result:
-        """One task of n steps."""
-        return self._run("chain", "chain", n, count=1)
+    def _backlog(self, _: int, __: Any) -> None:
+        """Do nothing: a task without a step."""
 
-    def fanout(self, n: int) -> Result:
-        """A task that spawns n children and waits for them."""
-        return self._run("fanout", "fanout", n, count=1)
-
-    def diamonds(self, n: int) -> Result:
-        """N tasks of four steps, one after the other in each."""
-        return self._run("diamonds", "diamond", n, count=n)
-
-    def backlog(self, n: int) -> Result:
-        """N tasks without a step."""
-        return self._run("backlog", "job", n, count=n)
-
-    def _run(self, workload: str, task: str, n: int, *, count: int) -> Result:
-        self._left = count
+    def run(self, workload: Workload) -> Timing:
+        self._left = workload.runs
         began = time.perf_counter()
         with self._conn.transaction():
-            for i in range(count):
-                self._sender.spawn(task, {"n": n, "i": i}, queue="bench")
+            for i in range(workload.runs):
+                self._sender.spawn(workload.name, {"n": workload.size, "i": i}, queue="bench")
         enqueued = time.perf_counter()
         work = {"concurrency": CONCURRENCY, "poll_interval": POLL_SECONDS}
         apps = self._apps.values()
@@ -126,5 +94,9 @@ class Peer(BasePeer):
             app.stop_worker()
         for thread in threads:
             thread.join()
-        hops = hop_p50(self._stamps) if workload == "chain" else None
-        return Result(total_tasks(workload, n), seconds, count, enqueued - began, hops)
+        return Timing(seconds, enqueued - began, self._stamps)
+
+    def close(self) -> None:
+        self._conn.close()
+        for app in self._apps.values():
+            app.close()

@@ -12,7 +12,7 @@ import time
 import uuid
 from typing import Any, ClassVar
 
-from common import BasePeer, Result, hop_p50, total_tasks
+from peer import BasePeer, Timing, Workload
 
 BATCH = 10
 CONNECTIONS = 4
@@ -30,7 +30,6 @@ create schema if not exists vault;
 """
 EXTENSION = re.compile(r"(?im)^\s*create\s+extension[^;]*;")
 
-Steps = list[tuple[str, list[str], str]]
 Rows = list[tuple[Any, ...]]
 
 
@@ -45,7 +44,6 @@ class Peer(BasePeer):
     LIMITS: ClassVar = {"fanout": 2000, "backlog": 2000}
 
     def setup(self) -> None:
-        """Connect and apply its migrations, without the extensions of its host."""
         import psycopg
         from psycopg.types.json import Jsonb
 
@@ -54,59 +52,34 @@ class Peer(BasePeer):
         self._conn.execute(STAND_INS)
         if self.package is None:
             raise ValueError(f"the folder of {self.NPM} is not given")
-        found = self.package.glob("**/supabase/migrations/*.sql")
-        for path in sorted(found, key=lambda path: path.name):
+        files = self.package.glob("**/supabase/migrations/*.sql")
+        for path in sorted(files, key=lambda path: path.name):
             self._conn.execute(EXTENSION.sub("", path.read_text()).encode())
         self._worker_id = uuid.uuid4()
         register = "insert into pgflow.workers (worker_id, queue_name, function_name) "
         self._conn.execute(register + "values (%s, 'bench', 'bench')", [self._worker_id])
 
     def close(self) -> None:
-        """Disconnect."""
         self._conn.close()
 
-    def chain(self, n: int) -> Result:
-        """N steps, each behind the one before."""
-        steps = [(f"s{i}", [f"s{i - 1}"] if i else [], "single") for i in range(n)]
-        return self._run("chain", n, steps)
-
-    def fanout(self, n: int) -> Result:
-        """One step, one task for each item of its output, one step behind them all."""
-        steps: Steps = [("root", [], "single"), ("each", ["root"], "map")]
-        return self._run("fanout", n, [*steps, ("last", ["each"], "single")])
-
-    def diamonds(self, n: int) -> Result:
-        """N runs of four steps."""
-        steps: Steps = [("fetch", [], "single")]
-        steps += [(slug, ["fetch"], "single") for slug in ("analyze", "summarize")]
-        return self._run("diamonds", n, [*steps, ("save", ["analyze", "summarize"], "single")])
-
-    def backlog(self, n: int) -> Result:
-        """N runs of one step."""
-        return self._run("backlog", n, [("job", [], "single")])
-
-    def _run(self, workload: str, n: int, steps: Steps) -> Result:
-        self._define(steps)
-        self._width, self._stamps = n, list[float]()
-        runs = n if workload in ("diamonds", "backlog") else 1
+    def run(self, workload: Workload) -> Timing:
+        self._conn.execute("select pgflow.create_flow('bench')")
+        add = "select pgflow.add_step('bench', %s, %s::text[], step_type => %s)"
+        for step in workload.steps:
+            kind = "single" if step.items is None else "map"
+            self._conn.execute(add, [step.slug, list(step.after), kind])
+        self._width, self._stamps = workload.size, list[float]()
         began = time.perf_counter()
         with self._conn.cursor() as cursor, self._conn.transaction():
             start = "select pgflow.start_flow('bench', %s)"
-            cursor.executemany(start, [[self._json({"run": i})] for i in range(runs)])
+            cursor.executemany(start, [[self._json({"run": i})] for i in range(workload.runs)])
         enqueued = time.perf_counter()
-        asyncio.run(self._drain(total_tasks(workload, n)))
+        asyncio.run(self._drain(workload.tasks))
         seconds = time.perf_counter() - enqueued
         left = "select 1 from pgflow.runs where status <> 'completed' limit 1"
         if self._conn.execute(left).fetchone() is not None:
             raise RuntimeError("a run of pgflow is not completed")
-        hops = hop_p50(self._stamps) if workload == "chain" else None
-        return Result(total_tasks(workload, n), seconds, runs, enqueued - began, hops)
-
-    def _define(self, steps: Steps) -> None:
-        self._conn.execute("select pgflow.create_flow('bench')")
-        add = "select pgflow.add_step('bench', %s, %s::text[], step_type => %s)"
-        for step in steps:
-            self._conn.execute(add, step)
+        return Timing(seconds, enqueued - began, self._stamps)
 
     async def _drain(self, total: int) -> None:
         self._pool: asyncio.Queue[Any] = asyncio.Queue()

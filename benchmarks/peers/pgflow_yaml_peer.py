@@ -6,14 +6,13 @@ when the database says that every run is completed, not when the last handler ha
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from common import BasePeer, Result, hop_p50, total_tasks
+from peer import BasePeer, Timing, Workload
 
 from pgflow_yaml import Client, Worker, load
 from pgflow_yaml.database import migrate
@@ -22,31 +21,30 @@ if TYPE_CHECKING:
     from pgflow_yaml.language.model import Json
 
 HERE = Path(__file__).resolve()
-PREFIX = f"{HERE.stem}.Calls"
 FLOW = "bench"
 
 
-class Calls:
-    """The handlers: they count, and stamp the times for chains."""
+class Handlers:
+    """The handlers of all steps: they count their calls and keep the times."""
 
-    total = 0
-    width = 0
+    workload: ClassVar[Workload]
     done = threading.Event()
     stamps: ClassVar[list[float]] = []
+    tasks = 0
 
     @classmethod
     def step(cls, _: Json) -> Json:
-        """Any step: say that it was called."""
+        """Count a call."""
         cls.stamps.append(time.perf_counter())
-        if len(cls.stamps) == cls.total:
+        if len(cls.stamps) == cls.tasks:
             cls.done.set()
         return {"ok": True}
 
     @classmethod
     def root(cls, value: Json) -> Json:
-        """The first step of a fan-out: its items."""
+        """Return the items of a fan-out."""
         cls.step(value)
-        return list(range(cls.width))
+        return list(range(cls.workload.size))
 
 
 class Peer(BasePeer):
@@ -55,74 +53,42 @@ class Peer(BasePeer):
     NAME = "pgflow_yaml"
 
     def setup(self) -> None:
-        """Install the engine and connect."""
         migrate.apply(self.dsn)
         self._client = Client(self.dsn)
-        sys.modules[HERE.stem] = sys.modules[__name__]
 
     def close(self) -> None:
-        """Disconnect."""
         self._client.close()
 
-    def chain(self, n: int) -> Result:
-        """N steps, each behind the one before."""
-        steps = [_step(f"s{i}", *([f"s{i - 1}"] if i else [])) for i in range(n)]
-        return self._run("chain", n, steps)
-
-    def fanout(self, n: int) -> Result:
-        """One step, one task for each item of its output, one step behind them all."""
-        Calls.width = n
-        each = _step("each", "root", "map: steps.root.output")
-        return self._run("fanout", n, [_step("root", handler="root"), each, _step("last", "each")])
-
-    def diamonds(self, n: int) -> Result:
-        """N runs of four steps."""
-        middle = [_step("analyze", "fetch"), _step("summarize", "fetch")]
-        return self._run(
-            "diamonds", n, [_step("fetch"), *middle, _step("save", "analyze, summarize")]
-        )
-
-    def backlog(self, n: int) -> Result:
-        """N runs of one step."""
-        return self._run("backlog", n, [_step("job")])
-
-    def _run(self, workload: str, n: int, steps: list[str]) -> Result:
-        runs = n if workload in ("diamonds", "backlog") else 1
-        Calls.total = total_tasks(workload, n)
-        self._deploy(steps)
+    def run(self, workload: Workload) -> Timing:
+        Handlers.workload, Handlers.tasks = workload, workload.tasks
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "bench.yaml"
+            file.write_text(flow_text(workload))
+            self._client.deploy(load(file))
         began = time.perf_counter()
-        self._client.start_many(FLOW, [{}] * runs)
+        self._client.start_many(FLOW, [{}] * workload.runs)
         enqueued = time.perf_counter()
         worker = Worker(self.dsn, app_dir=HERE.parent)
         thread = threading.Thread(target=worker.run)
         thread.start()
-        Calls.done.wait()
-        while self._completed() < runs:
+        Handlers.done.wait()
+        while self._completed() < workload.runs:
             time.sleep(0.001)
-        ended = time.perf_counter()
+        seconds = time.perf_counter() - enqueued
         worker.stop()
         thread.join()
-        return Result(
-            tasks=Calls.total,
-            seconds=ended - enqueued,
-            runs=runs,
-            enqueue_seconds=enqueued - began,
-            hop_ms_p50=hop_p50(Calls.stamps) if workload == "chain" else None,
-        )
-
-    def _deploy(self, steps: list[str]) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "bench.yaml"
-            file.write_text("\n".join([f"flow: {FLOW}", "steps:", *steps, ""]))
-            self._client.deploy(load(file))
+        return Timing(seconds, enqueued - began, Handlers.stamps)
 
     def _completed(self) -> int:
         return int(self._client.list_flows()[0]["runs"]["completed"])
 
 
-def _step(slug: str, after: str = "", more: str = "", *, handler: str = "step") -> str:
-    """The lines of one step."""
-    lines = [f"  {slug}:", f"    handler: {PREFIX}.{handler}"]
-    lines += [f"    depends_on: [{after}]"] if after else []
-    lines += [f"    {more}"] if more else []
-    return "\n".join(lines)
+def flow_text(workload: Workload) -> str:
+    """Write the YAML of a workload."""
+    lines = [f"flow: {FLOW}", "steps:"]
+    for step in workload.steps:
+        handler = "root" if step.slug == "root" else "step"
+        lines += [f"  {step.slug}:", f"    handler: {HERE.stem}.Handlers.{handler}"]
+        lines += [f"    depends_on: [{', '.join(step.after)}]"] if step.after else []
+        lines += [f"    map: steps.{step.after[0]}.output"] if step.items is not None else []
+    return "\n".join([*lines, ""])

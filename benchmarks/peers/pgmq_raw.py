@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 
 import psycopg
-from common import Message, QueuePeer, Router
+from peer import Message, QueuePeer, Router
 from psycopg.types.json import Jsonb
 
 QUEUE = "bench"
@@ -31,20 +31,16 @@ class Peer(QueuePeer):
     PGMQ = True
 
     def setup(self) -> None:
-        """Connect and make the queue."""
         self._conn = psycopg.connect(self.dsn, autocommit=True)
         self._conn.execute("select pgmq.create(%s)", [QUEUE])
 
     def close(self) -> None:
-        """Disconnect."""
         self._conn.close()
 
     def enqueue(self, messages: list[Message]) -> None:
-        """Send them with one statement."""
         self._conn.execute(SEND, [QUEUE, [Jsonb(message) for message in messages]])
 
     def work(self, router: Router) -> None:
-        """Read, do nothing, archive and send what follows."""
         while not router.done.is_set():
             rows = self._conn.execute(READ, [QUEUE, BATCH]).fetchall()
             if not rows:
@@ -52,10 +48,9 @@ class Peer(QueuePeer):
                 continue
             ids = [msg_id for msg_id, _ in rows]
             # Finish in memory first: the messages that follow go in the same commit.
-            following: list[Message] = [f for _, m in rows for f in router.finish(m)]
+            following = [Jsonb(after) for _, message in rows for after in router.finish(message)]
             if following:
-                sent = [Jsonb(message) for message in following]
-                self._conn.execute(FORWARD, [QUEUE, ids, QUEUE, sent])
+                self._conn.execute(FORWARD, [QUEUE, ids, QUEUE, following])
             else:
                 self._conn.execute(ARCHIVE, [QUEUE, ids])
         router.ended = time.perf_counter()

@@ -63,7 +63,6 @@ def test_the_benchmark_measures_both_peers(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(PAGE.read_text())
     options = {
-        "--workloads": ",".join(f"{name}={size}" for name, size in SIZES.items()),
         "--rounds": "1",
         "--sections": "idle",
         "--work": str(tmp_path / "data"),
@@ -74,17 +73,18 @@ def test_the_benchmark_measures_both_peers(tmp_path: Path) -> None:
 
     command = [sys.executable, str(BENCHMARKS / "run.py"), "--short"]
     command += [f"{name}={value}" for name, value in options.items()]
+    command += ["--workloads", *(f"{name}={size}" for name, size in SIZES.items())]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
 
-    found = json.loads((tmp_path / "bench.json").read_text())
-    assert [row["error"] for row in found["rows"] if "error" in row] == [], done.stderr
-    tasks = {(row["peer"], row["workload"]): row["tasks"] for row in found["rows"]}
+    report = json.loads((tmp_path / "bench.json").read_text())
+    assert [row["error"] for row in report["rows"] if "error" in row] == [], done.stderr
+    tasks = {(row["peer"], row["workload"]): row["tasks"] for row in report["rows"]}
     for peer in ("pgmq", "pgflow_yaml"):
         assert {name: tasks[peer, name] for name in SIZES} == TASKS
-    assert (found["machine"]["fsync"], found["machine"]["synchronous_commit"]) == ("on", "on")
-    verdicts = {target["verdict"] for target in found["targets"]}
+    assert (report["machine"]["fsync"], report["machine"]["synchronous_commit"]) == ("on", "on")
+    verdicts = {target["verdict"] for target in report["targets"]}
     assert done.returncode == int("below the floor" in verdicts)
-    assert any(target["name"].startswith("idle worker") for target in found["targets"])
+    assert any(target["name"].startswith("idle worker") for target in report["targets"])
     drawn = ET.parse(tmp_path / "bench.svg").getroot()
     assert any("20 tasks" in (text.text or "") for text in drawn.iter() if text.text)
     assert "| fan-out of 20: tasks/s, × pgmq |" in page.read_text()
@@ -96,11 +96,11 @@ def test_a_ratio_is_the_median_of_rounds(modules: dict[str, ModuleType]) -> None
     rows = [a_row("ours", i, tasks_per_s=value) for i, value in enumerate(ours)]
     rows += [a_row("pgmq", i, tasks_per_s=value) for i, value in enumerate(theirs)]
 
-    found, _ = modules["report"].figures(rows)
+    figure, _ = modules["figures"].figures(rows)
 
-    ratio = found.values["rate_x_pgmq"]
-    assert (ratio.median, ratio.lowest, ratio.highest) == (0.4, 0.2, 0.5)
-    assert found.values["tasks_per_s"].median == 10.0
+    ratio = figure.values["rate_x_pgmq"]
+    assert (ratio.figure, ratio.lowest, ratio.highest) == (0.4, 0.2, 0.5)
+    assert figure.values["tasks_per_s"].figure == 10.0
 
 
 @pytest.mark.parametrize(
@@ -111,12 +111,11 @@ def test_a_rate_stands_between_its_floor_and_its_target(
     modules: dict[str, ModuleType], of_pgmq: float, verdict: str
 ) -> None:
     """A fan-out wants six tenths of pgmq's speed and may not fall below three."""
-    targets = modules["asked"].engine_targets(modules["report"].figures(measured(of_pgmq)))
+    targets = modules["figures"].engine_targets(modules["figures"].figures(measured(of_pgmq)))
 
     (rate,) = [target for target in targets if target.name.endswith("× pgmq")]
     assert rate.verdict == verdict
-    assert modules["targets"].floor_missed(targets) is (verdict == "below the floor")
-    assert verdict in modules["targets"].target_table([rate])
+    assert verdict in modules["figures"].target_table([rate])
 
 
 @pytest.mark.parametrize(
@@ -131,16 +130,16 @@ def test_a_hop_may_take_a_multiple(
         a_row("pgmq", 0, hop_ms_p50=1.0) | {"workload": "chain"},
     ]
 
-    first, *_ = modules["asked"].engine_targets(modules["report"].figures(rows))
+    first, *_ = modules["figures"].engine_targets(modules["figures"].figures(rows))
 
     assert (first.name.endswith("hop, × pgmq's"), first.verdict) == (True, verdict)
 
 
 def test_every_cost_has_its_target(modules: dict[str, ModuleType]) -> None:
     """Commits, the write-ahead log and memory stand beside the rates, pgmq's and PgQueuer's."""
-    targets = modules["asked"].engine_targets(modules["report"].figures(measured(0.7)))
+    targets = modules["figures"].engine_targets(modules["figures"].figures(measured(0.7)))
 
-    assert {target.name.rpartition(": ")[2]: target.figure for target in targets} == {
+    assert {target.name.rpartition(": ")[2]: target.spread.figure for target in targets} == {
         "tasks/s, × pgmq": pytest.approx(0.7),
         "tasks/s, × PgQueuer": pytest.approx(3.5),
         "commits a task": 0.02,
@@ -153,13 +152,13 @@ def test_every_cost_has_its_target(modules: dict[str, ModuleType]) -> None:
 def test_what_was_not_measured_is_not_met(modules: dict[str, ModuleType]) -> None:
     """Without pgmq's figure there is no ratio: the line says so, and no floor is missed."""
     rows = [a_row("pgflow_yaml", 0, tasks_per_s=9.0), a_row("pgmq", 0, error="Boom: it broke")]
-    found = modules["report"].figures(rows)
+    summary = modules["figures"].figures(rows)
 
-    (rate, _, _) = modules["asked"].engine_targets(found)
+    (rate, _, _) = modules["figures"].engine_targets(summary)
 
-    assert (rate.figure, rate.verdict) == (None, "not measured")
-    assert modules["asked"].missing(found) == ["pgmq, fanout: Boom: it broke"]
-    assert "Boom: it broke" in modules["report"].peer_table(found)
+    assert (rate.spread, rate.verdict) == (None, "not measured")
+    assert modules["figures"].missing(summary) == ["pgmq, fanout: Boom: it broke"]
+    assert "Boom: it broke" in modules["figures"].peer_table(summary)
 
 
 def test_a_slow_peer_runs_each_workload_once(modules: dict[str, ModuleType]) -> None:
@@ -169,9 +168,10 @@ def test_a_slow_peer_runs_each_workload_once(modules: dict[str, ModuleType]) -> 
         LIMITS: ClassVar = {"fanout": 500}
 
     entry = modules["environments"].Entry(Path("slow.py"), Slow, sys.executable)
-    sizes = [("fanout", 100), ("fanout", 2000), ("fanout", 8000), ("chain", 20)]
+    texts = ["fanout=100", "fanout=2000", "fanout=8000", "chain=20"]
+    workloads = [modules["peer"].Workload.parse(text) for text in texts]
 
-    sized = [modules["rounds"].size_for(entry, *size, sizes=sizes) for size in sizes]
+    sized = [modules["rounds"].size_for(entry, workload, workloads) for workload in workloads]
 
     assert sized == [100, 500, None, 20]
 
@@ -182,9 +182,9 @@ def test_a_peer_without_its_package_is_left_out(
     """No npm on the PATH: pgflow's core is named with the reason, and nothing fails."""
     monkeypatch.setenv("PATH", str(tmp_path))
 
-    found, left_out = modules["run"].entries(["pgflow_core"], tmp_path)
+    peers, left_out = modules["run"].entries(["pgflow_core"], tmp_path)
 
-    assert [entry.name for entry in found] == ["pgmq", "pgflow_yaml"]
+    assert [entry.name for entry in peers] == ["pgmq", "pgflow_yaml"]
     assert "needs npm" in left_out["pgflow core"]
 
 
@@ -205,7 +205,7 @@ def test_a_peer_that_pip_cannot_find_is_left_out(
 def test_a_queue_whose_worker_gives_up_has_no_figure(modules: dict[str, ModuleType]) -> None:
     """A worker that ends early would otherwise look like a fast one: it did not do all tasks."""
 
-    class Lazy(modules["common"].QueuePeer):  # type: ignore[misc]  # known at run time
+    class Lazy(modules["peer"].QueuePeer):  # type: ignore[misc]  # known at run time
         def setup(self) -> None:
             self.sent: list[Any] = []
 
@@ -222,19 +222,19 @@ def test_a_queue_whose_worker_gives_up_has_no_figure(modules: dict[str, ModuleTy
     peer.setup()
 
     with pytest.raises(RuntimeError, match="its worker ended after 1 of 3 tasks"):
-        peer.backlog(3)
+        peer.run(modules["peer"].Workload("backlog", 3))
 
 
 def test_a_page_without_its_marks_is_refused(modules: dict[str, ModuleType]) -> None:
     """Nothing is written over text of a page that has no generated part."""
     with pytest.raises(ValueError, match="the page needs one line"):
-        modules["page"].rewritten("# A page\n", "figures")
+        modules["run"].page({}, "# A page\n")
 
 
 def test_the_page_holds_generated_figures(modules: dict[str, ModuleType]) -> None:
     """Each line of a table has as many cells as its head, each target one of the four verdicts."""
-    _, _, rest = PAGE.read_text().partition(modules["page"].BEGIN)
-    part, end, _ = rest.partition(modules["page"].END)
+    _, _, rest = PAGE.read_text().partition(modules["run"].BEGIN)
+    part, end, _ = rest.partition(modules["run"].END)
     tables = re.findall(r"(?:^\|.*\n)+", part, re.MULTILINE)
 
     assert end
@@ -281,8 +281,14 @@ def test_a_section_that_fails_costs_only_itself(
     modules: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The other figures are kept; the report names what failed, and that is exit code 1."""
-    monkeypatch.setattr(modules["idle"], "measure_idle", lambda *_, **__: 1 / 0)
+    target = modules["figures"].Target("kept", None, 1.0)
 
-    targets, error = modules["run"].section(None, "idle", short=True)
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("division by zero")
 
-    assert (targets, error) == ([], "idle: ZeroDivisionError: division by zero")
+    monkeypatch.setitem(modules["run"].SECTIONS, "idle", (broken, lambda *_: [target]))
+
+    targets, errors = modules["run"].sections(None, ["idle"], modules["farm"].SHORT)
+
+    assert targets == [target]
+    assert errors == ["broken: ZeroDivisionError: division by zero"]
