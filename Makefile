@@ -31,8 +31,8 @@ format: $(VENV)/dev.stamp ## Format the code and fix what the linter can fix
 docs: $(VENV)/dev.stamp ## Build the documentation into build/docs; warnings are errors
 	$(BIN)/sphinx-build -q -W --keep-going -d build/doctrees docs build/docs
 
-bench: $(VENV)/dev.stamp ## Tasks a second beside bare pgmq
-	$(BIN)/python benchmarks/run.py
+bench: $(VENV)/dev.stamp ## Tasks a second beside bare pgmq; AGAINST=PATH: and another checkout
+	$(BIN)/python benchmarks/run.py $(if $(AGAINST),--against $(AGAINST))
 
 bench-all: $(VENV)/dev.stamp ## The same with other engines, seven rounds: half an hour
 	$(BIN)/python benchmarks/run.py --all --picture docs/explanation/performance.svg --docs docs/explanation/performance.md

@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from figures import AGAINST
+
 if TYPE_CHECKING:
     from peer import BasePeer, Workload
 
@@ -52,6 +54,27 @@ def installed(path: Path, cls: type[BasePeer], folder: Path) -> Entry:
         versions = (*filter(None, [cls.NPM]), *cls.REQUIREMENTS)
         entry = replace(entry, python=python, versions=versions)
     return entry
+
+
+def checkout(ours: Entry, folder: Path) -> Entry:
+    """Return the same peer of another checkout: its files, run by its own environment."""
+    benchmarks, python = folder.resolve() / "benchmarks", folder.resolve() / ".venv/bin/python"
+    # Commits up to November 2026 call the script common.py.
+    scripts = [benchmarks / name for name in ("peer.py", "common.py")]
+    script = next((script for script in scripts if script.exists()), None)
+    if script is None:
+        raise CannotInstall(f"{folder} has no {scripts[0].relative_to(folder.resolve())}")
+    if not python.exists():
+        raise CannotInstall(f"{folder} has no environment: run make .venv/dev.stamp there")
+    commit = _call(["git", "-C", str(folder), "describe", "--always", "--dirty"])
+    return replace(
+        ours,
+        path=benchmarks / "peers" / ours.path.name,
+        python=str(python),
+        script=script,
+        name=AGAINST,
+        versions=(f"{folder} at {commit}",),
+    )
 
 
 def _environment(folder: Path, requirements: list[str]) -> str:

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 Verdict = Literal["met", "missed", "below the floor", "not measured"]
 
-OURS, LIMIT, RIVAL = "pgflow_yaml", "pgmq", "pgqueuer"
+OURS, LIMIT, RIVAL, AGAINST = "pgflow_yaml", "pgmq", "pgqueuer", "against"
+"""Peers with a part of their own: the last one is another checkout of this project."""
 
 MEASURES = ("tasks_per_s", "hop_ms_p50", "commits_per_task", "wal_bytes_per_task", "rss_mib")
 RATIOS = {
@@ -176,7 +177,7 @@ def engine_targets(summary: list[Figure]) -> list[Target]:
 
 def missing(summary: list[Figure]) -> list[str]:
     """Name the errors of those without whom a run says nothing."""
-    needed = (OURS, LIMIT)
+    needed = (OURS, LIMIT, AGAINST)
     return [f"{f.peer}, {f.workload}: {f.error}" for f in summary if f.error and f.peer in needed]
 
 
@@ -215,6 +216,23 @@ def target_table(targets: Iterable[Target]) -> str:
         spread = " to ".join(ends[1:]) if len(set(ends[1:])) == 2 else ""
         rows.append([target.name, figure, spread, *bounds, target.verdict])
     return table(["", "ours", "spread", "target", "floor", ""], rows)
+
+
+def against_table(rows: list[Row]) -> str:
+    """Format our figures as multiples of the other checkout's: median, lowest and highest round."""
+    lines = []
+    for workload, size in dict.fromkeys((row["workload"], row["size"]) for row in rows):
+        ours, theirs = (
+            [r for r in rows if (r["workload"], r["size"], r["peer"]) == (workload, size, peer)]
+            for peer in (OURS, AGAINST)
+        )
+        cells = []
+        for key in MEASURES:
+            values = ratios(ours, theirs, key)
+            spread = Spread.of(values) if values else None
+            cells.append(f"{spread.figure:.3f} ({_ends(spread, 3)})" if spread else "")
+        lines.append([TITLES[workload].format(size), *cells])
+    return table(["ours / the other's", *(HEAD[key] for key in MEASURES)], lines)
 
 
 def _cell(figure: Figure, key: str) -> str:

@@ -4,13 +4,15 @@
     make bench-all                                        # all peers, seven rounds, the page
     .venv/bin/python benchmarks/run.py --workloads fanout=8000 --rounds 5
     .venv/bin/python benchmarks/run.py --peers pgqueuer dbos --workloads chain=5 --rounds 1
+    .venv/bin/python benchmarks/run.py --against ../pgflow-yaml-before
     .venv/bin/python benchmarks/run.py --workloads --sections growth --short
     .venv/bin/python benchmarks/run.py --from bench-results.json --picture picture.svg
 
 Rounds are interleaved: each takes every workload in turn, and in it every peer, each in a fresh
 process and a fresh database. A peer is a file as `peer.py` describes it; one that cannot be
-installed is named and left out.
-Exit code 1: a figure is below its floor, or ours or pgmq failed.
+installed is named and left out. `--against` measures another checkout of this project, which
+runs its own code in its own `.venv`, and prints our figures as multiples of its figures.
+Exit code 1: a figure is below its floor, or ours, pgmq or the other checkout failed.
 """
 
 from __future__ import annotations
@@ -28,10 +30,12 @@ from typing import TYPE_CHECKING, Any
 
 import growth
 import workers
-from environments import CannotInstall, Entry, installed
+from environments import CannotInstall, Entry, checkout, installed
 from farm import FULL, SHORT, Sizes
 from figures import (
+    AGAINST,
     Target,
+    against_table,
     engine_targets,
     figures,
     missing,
@@ -69,6 +73,7 @@ def arguments() -> argparse.Namespace:
     add("--workloads", nargs="*", type=Workload.parse, metavar="NAME=SIZE")
     add("--rounds", type=int)
     add("--peers", nargs="*", choices=OTHERS, help="peers beside pgmq and ours")
+    add("--against", type=Path, metavar="PATH", help="another checkout, with a .venv of its own")
     add("--sections", nargs="*", choices=SECTIONS, help="measurements of ours alone")
     add("--short", action="store_true", help="sections at the size of a test")
     add("--timeout", type=float, default=120, help="seconds for one measured run")
@@ -104,6 +109,11 @@ def entries(names: list[str], folder: Path) -> tuple[list[Entry], dict[str, str]
 def measured(args: argparse.Namespace) -> dict[str, Any]:
     """Measure everything that the command line names; return the report, ready for JSON."""
     peers, left_out = entries(args.peers, args.work.resolve())
+    if args.against:
+        try:
+            peers.append(checkout(peers[1], args.against))
+        except CannotInstall as error:
+            sys.exit(f"--against: {error}")
     server = Server(args.work.resolve() / "server")
     try:
         rows = run_rounds(server, peers, args.workloads, rounds=args.rounds, timeout=args.timeout)
@@ -181,7 +191,8 @@ def main() -> int:
     if args.docs:
         args.docs.write_text(page(report, args.docs.read_text()))
     targets, peers = tables(report)
-    print(peers, targets, sep="\n\n")
+    against = [against_table(report["rows"])] if AGAINST in report["versions"] else []
+    print(peers, targets, *against, sep="\n\n")
     for error in report["errors"]:
         print(f"failed: {error}", file=sys.stderr)
     failed = any(target["verdict"] == "below the floor" for target in report["targets"])

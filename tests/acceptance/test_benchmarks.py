@@ -56,15 +56,27 @@ def cells(line: str) -> int:
     return line.count("|") - 1
 
 
+def a_checkout(folder: Path) -> None:
+    """A repository with this project's benchmarks and environment."""
+    folder.mkdir()
+    (folder / "benchmarks").symlink_to(BENCHMARKS)
+    (folder / ".venv").symlink_to(sys.prefix)
+    author = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+    for command in (["init", "-q"], [*author, "commit", "-q", "--allow-empty", "-m", "before"]):
+        subprocess.run(["git", "-C", str(folder), *command], check=True)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(180)
-def test_the_benchmark_measures_both_peers(tmp_path: Path) -> None:
-    """Four tiny workloads and the idle worker: every task counted; JSON, picture and page."""
+def test_the_benchmark_measures_every_peer(tmp_path: Path) -> None:
+    """Four tiny workloads, the idle worker and another checkout: all in JSON, picture and page."""
+    a_checkout(tmp_path / "other")
     page = tmp_path / "page.md"
     page.write_text(PAGE.read_text())
     options = {
         "--rounds": "1",
         "--sections": "idle",
+        "--against": str(tmp_path / "other"),
         "--work": str(tmp_path / "data"),
         "--json": str(tmp_path / "bench.json"),
         "--picture": str(tmp_path / "bench.svg"),
@@ -79,7 +91,7 @@ def test_the_benchmark_measures_both_peers(tmp_path: Path) -> None:
     report = json.loads((tmp_path / "bench.json").read_text())
     assert [row["error"] for row in report["rows"] if "error" in row] == [], done.stderr
     tasks = {(row["peer"], row["workload"]): row["tasks"] for row in report["rows"]}
-    for peer in ("pgmq", "pgflow_yaml"):
+    for peer in ("pgmq", "pgflow_yaml", "against"):
         assert {name: tasks[peer, name] for name in SIZES} == TASKS
     assert (report["machine"]["fsync"], report["machine"]["synchronous_commit"]) == ("on", "on")
     verdicts = {target["verdict"] for target in report["targets"]}
@@ -88,6 +100,7 @@ def test_the_benchmark_measures_both_peers(tmp_path: Path) -> None:
     drawn = ET.parse(tmp_path / "bench.svg").getroot()
     assert any("20 tasks" in (text.text or "") for text in drawn.iter() if text.text)
     assert "| fan-out of 20: tasks/s, × pgmq |" in page.read_text()
+    assert re.search(r"^\| fan-out of 20 \| \d+\.\d{3} \(", done.stdout, re.MULTILINE)
 
 
 def test_a_ratio_is_the_median_of_rounds(modules: dict[str, ModuleType]) -> None:
@@ -133,6 +146,34 @@ def test_a_hop_may_take_a_multiple(
     first, *_ = modules["figures"].engine_targets(modules["figures"].figures(rows))
 
     assert (first.name.endswith("hop, × pgmq's"), first.verdict) == (True, verdict)
+
+
+def test_another_checkout_is_compared_round_by_round(modules: dict[str, ModuleType]) -> None:
+    """Ours over theirs, the median first, then the lowest and the highest round."""
+    ours, theirs = [95.0, 50.0, 30.0], [100.0, 40.0, 30.0]
+    rows = [a_row("pgflow_yaml", i, tasks_per_s=value) for i, value in enumerate(ours)]
+    rows += [a_row("against", i, tasks_per_s=value) for i, value in enumerate(theirs)]
+
+    table = modules["figures"].against_table(rows)
+
+    assert "| fan-out of 2,000 | 1.000 (0.950–1.250) |" in table
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [([], "has no benchmarks/peer.py"), (["benchmarks/peer.py"], "run make .venv/dev.stamp there")],
+)
+def test_a_folder_that_is_no_checkout_is_refused(
+    modules: dict[str, ModuleType], tmp_path: Path, files: list[str], reason: str
+) -> None:
+    """Before anything is measured, the message names what the folder lacks."""
+    ours = modules["environments"].Entry(Path("ours.py"), object)
+    for file in files:
+        (tmp_path / file).parent.mkdir()
+        (tmp_path / file).touch()
+
+    with pytest.raises(modules["environments"].CannotInstall, match=reason):
+        modules["environments"].checkout(ours, tmp_path)
 
 
 def test_every_cost_has_its_target(modules: dict[str, ModuleType]) -> None:
