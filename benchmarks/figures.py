@@ -15,24 +15,23 @@ Verdict = Literal["met", "missed", "below the floor", "not measured"]
 OURS, LIMIT, RIVAL, AGAINST = "pgflow_yaml", "pgmq", "pgqueuer", "against"
 """Peers with a part of their own: the last one is another checkout of this project."""
 
-MEASURES = ("tasks_per_s", "hop_ms_p50", "commits_per_task", "wal_bytes_per_task", "rss_mib")
 RATIOS = {
     "rate_x_pgmq": ("tasks_per_s", LIMIT),
     "rate_x_pgqueuer": ("tasks_per_s", RIVAL),
     "hop_x_pgmq": ("hop_ms_p50", LIMIT),
     "wal_x_pgmq": ("wal_bytes_per_task", LIMIT),
 }
-HEAD = {
-    "tasks_per_s": "tasks/s",
-    "rate_x_pgmq": "× pgmq",
-    "rate_x_pgqueuer": "× PgQueuer",
-    "hop_ms_p50": "hop, ms",
-    "commits_per_task": "commits/task",
-    "wal_bytes_per_task": "WAL, B/task",
-    "wal_x_pgmq": "WAL × pgmq",
-    "rss_mib": "memory, MiB",
+COLUMNS = {
+    "tasks_per_s": ("tasks/s", 0),
+    "rate_x_pgmq": ("× pgmq", 2),
+    "rate_x_pgqueuer": ("× PgQueuer", 2),
+    "hop_ms_p50": ("hop, ms", 2),
+    "commits_per_task": ("commits/task", 3),
+    "wal_bytes_per_task": ("WAL, B/task", 0),
+    "wal_x_pgmq": ("WAL × pgmq", 2),
+    "rss_mib": ("memory, MiB", 0),
 }
-DIGITS = {"tasks_per_s": 0, "wal_bytes_per_task": 0, "rss_mib": 0, "commits_per_task": 3}
+MEASURES = [key for key in COLUMNS if "_x_" not in key]
 TITLES = {
     "chain": "chain of {:,}",
     "fanout": "fan-out of {:,}",
@@ -193,13 +192,15 @@ def peer_table(summary: list[Figure]) -> str:
     rows = []
     for figure in sorted(summary, key=lambda f: (f.workload, f.size)):
         size = f"{figure.n:,} for " if figure.n != figure.size else ""
-        cells = [_cell(figure, key) for key in HEAD]
+        cells = [_cell(figure, key) for key in COLUMNS]
         if not figure.values:
             reason = (figure.error or "").strip().splitlines()[-1:] or ["no figure"]
             cells[0] = reason[0][:90].replace("|", "/")
         head = [figure.workload, f"{size}{figure.size:,}", figure.peer, str(figure.rounds)]
         rows.append([*head, *cells])
-    return table(["workload", "size", "peer", "rounds", *HEAD.values()], rows)
+    return table(
+        ["workload", "size", "peer", "rounds", *(title for title, _ in COLUMNS.values())], rows
+    )
 
 
 def target_table(targets: Iterable[Target]) -> str:
@@ -232,14 +233,15 @@ def against_table(rows: list[Row]) -> str:
             spread = Spread.of(values) if values else None
             cells.append(f"{spread.figure:.3f} ({_ends(spread, 3)})" if spread else "")
         lines.append([TITLES[workload].format(size), *cells])
-    return table(["ours / the other's", *(HEAD[key] for key in MEASURES)], lines)
+    return table(["ours / the other's", *(COLUMNS[key][0] for key in MEASURES)], lines)
 
 
 def _cell(figure: Figure, key: str) -> str:
     spread = figure.values.get(key)
     if spread is None or (figure.peer == LIMIT and key.endswith("_pgmq")):
         return ""
-    digits = DIGITS.get(key, 2 if spread.figure >= 0.1 else 3)
+    digits = COLUMNS[key][1]
+    digits = 3 if digits == 2 and spread.figure < 0.1 else digits
     middle = f"{spread.figure:,.{digits}f}"
     if figure.rounds == 1 or key not in ("tasks_per_s", "rate_x_pgmq", "hop_ms_p50"):
         return middle

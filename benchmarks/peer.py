@@ -1,13 +1,14 @@
 """The workloads, the engines that run them, and the process of one measured run.
 
 A peer file defines a class `Peer`. An engine extends `BasePeer` and runs a `Workload` itself. A
-queue without a graph extends `QueuePeer` or `AsyncQueuePeer`: a `Router` walks the graph in the
-worker's memory. Its joins are not durable: an upper bound for a queue. A peer imports its
-libraries inside its methods, so that the file loads where they are not installed.
+queue without a graph extends `QueuePeer`: a `Router` walks the graph in the worker's memory. Its
+joins are not durable: an upper bound for a queue. A peer imports its libraries inside its
+methods, so that the file loads where they are not installed.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import importlib.util
 import json
@@ -21,10 +22,7 @@ from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from typing import Any, ClassVar
 
 WORKLOADS = ("chain", "fanout", "diamonds", "backlog")
 
@@ -56,8 +54,9 @@ class Workload:
     def parse(cls, text: str) -> Workload:
         """Read NAME=SIZE."""
         name, _, size = text.partition("=")
-        if name not in WORKLOADS:
-            raise ValueError(f"{name} is not one of {', '.join(WORKLOADS)}")
+        if name not in WORKLOADS or not size.isdigit():
+            message = f"{text} is not NAME=SIZE with a name of {', '.join(WORKLOADS)}"
+            raise argparse.ArgumentTypeError(message)
         return cls(name, int(size))
 
     @property
@@ -83,15 +82,6 @@ class Workload:
         return [Step("job")]
 
 
-@dataclass(frozen=True)
-class Timing:
-    """The drain of a workload, which does not include starting it; the times of its calls."""
-
-    seconds: float
-    enqueue_seconds: float | None = None
-    stamps: Sequence[float] = ()
-
-
 class BasePeer(ABC):
     """An engine or queue under measurement."""
 
@@ -108,14 +98,18 @@ class BasePeer(ABC):
 
     def __init__(self, dsn: str, package: Path | None = None) -> None:
         self.dsn, self.package = dsn, package
+        self.stamps: list[float] = []
 
     @abstractmethod
     def setup(self) -> None:
         """Connect and install; not timed."""
 
     @abstractmethod
-    def run(self, workload: Workload) -> Timing:
-        """Start the workload, then work until all of it is done."""
+    def run(self, workload: Workload) -> float:
+        """Start the workload, work until all of it is done, return the seconds of the work.
+
+        `stamps` holds the times at which steps were called, for the hops of a chain.
+        """
 
     @abstractmethod
     def close(self) -> None:
@@ -125,9 +119,9 @@ class BasePeer(ABC):
 class Router:
     """The graph of a workload, walked in memory: the first messages, and those that follow."""
 
-    def __init__(self, workload: Workload) -> None:
+    def __init__(self, workload: Workload, stamps: list[float]) -> None:
         self.workload, self.total, self.finished = workload, workload.tasks, 0
-        self.stamps: list[float] = []
+        self.stamps = stamps
         self.done = threading.Event()
         self.ended: float | None = None
         steps = {step.slug: step for step in workload.steps}
@@ -165,32 +159,7 @@ class Router:
 
 
 class QueuePeer(BasePeer):
-    """A queue without a graph."""
-
-    @abstractmethod
-    def enqueue(self, messages: list[Message]) -> None:
-        """Put messages into the queue."""
-
-    @abstractmethod
-    def work(self, router: Router) -> None:
-        """Run a worker until the router is done; stopping it may take its time."""
-
-    def run(self, workload: Workload) -> Timing:
-        """Enqueue the first messages, then work."""
-        router = Router(workload)
-        first = router.first()
-        began = time.perf_counter()
-        for start in range(0, len(first), 1000):
-            self.enqueue(first[start : start + 1000])
-        enqueued = time.perf_counter()
-        self.work(router)
-        if router.ended is None:
-            raise RuntimeError(f"its worker ended after {router.finished} of {router.total} tasks")
-        return Timing(router.ended - enqueued, enqueued - began, router.stamps)
-
-
-class AsyncQueuePeer(QueuePeer):
-    """A queue with an asyncio interface; each job calls `finish`."""
+    """A queue without a graph: each job calls `finish`, which sends the jobs that follow."""
 
     router: Router
 
@@ -200,10 +169,10 @@ class AsyncQueuePeer(QueuePeer):
 
     @abstractmethod
     async def send(self, messages: list[Message]) -> None:
-        """Put messages into the queue."""
+        """Put at most a thousand messages into the queue, or all that follow one."""
 
     @abstractmethod
-    async def serve(self) -> None:
+    async def work(self) -> None:
         """Run the library's worker; it is cancelled at the end."""
 
     @abstractmethod
@@ -224,27 +193,31 @@ class AsyncQueuePeer(QueuePeer):
         self._loop = asyncio.new_event_loop()
         self._loop.run_until_complete(self.open())
 
-    def enqueue(self, messages: list[Message]) -> None:
-        """Send messages from outside the worker."""
-        self._loop.run_until_complete(self.send(messages))
-
-    def work(self, router: Router) -> None:
-        """Run the worker until the router is done or the worker has ended."""
-        self.router = router
-        self._loop.run_until_complete(self._work())
+    def run(self, workload: Workload) -> float:
+        """Send the first messages, then work until all messages are done."""
+        return self._loop.run_until_complete(self._run(workload))
 
     def close(self) -> None:
         """Disconnect."""
         self._loop.run_until_complete(self.disconnect())
+        self._loop.close()
 
-    async def _work(self) -> None:
-        worker = asyncio.create_task(self.serve())
+    async def _run(self, workload: Workload) -> float:
+        router = self.router = Router(workload, self.stamps)
+        first = router.first()
+        for start in range(0, len(first), 1000):
+            await self.send(first[start : start + 1000])
+        began = time.perf_counter()
+        worker = asyncio.create_task(self.work())
         # A coarse poll is enough: the router has stamped the end.
-        while not self.router.done.is_set() and not worker.done():  # noqa: ASYNC110 (or a thread)
+        while not router.done.is_set() and not worker.done():  # noqa: ASYNC110 (or a thread)
             await asyncio.sleep(0.005)
         await self.stop(worker)
         worker.cancel()
         await asyncio.gather(worker, return_exceptions=True)
+        if router.ended is None:
+            raise RuntimeError(f"its worker ended after {router.finished} of {router.total} tasks")
+        return router.ended - began
 
 
 def load_peer(path: Path) -> type[BasePeer]:
@@ -278,16 +251,10 @@ def main() -> None:
     peer.setup()
     print(json.dumps({"bench": "ready"}), flush=True)
     sys.stdin.readline()
-    timing = peer.run(workload)
-    result: dict[str, object] = {
-        "tasks": workload.tasks,
-        "seconds": timing.seconds,
-        "runs": workload.runs,
-        "enqueue_seconds": timing.enqueue_seconds,
-        "rss_mib": round(peak_rss_mib(), 1),
-    }
+    result = {"tasks": workload.tasks, "seconds": peer.run(workload)}
+    result["rss_mib"] = round(peak_rss_mib(), 1)
     if name == "chain":
-        hops = [later - earlier for earlier, later in pairwise(timing.stamps)]
+        hops = [later - earlier for earlier, later in pairwise(peer.stamps)]
         result["hop_ms_p50"] = 1000 * statistics.median(hops)
     print(json.dumps({"bench": "result", **result}), flush=True)
     sys.stdin.readline()

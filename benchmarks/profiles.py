@@ -97,7 +97,7 @@ def profile(server: Server, workload: Workload) -> None:
             begin = conn.execute("select pg_current_wal_insert_lsn()::text").fetchone() or ()
             sampler = Sampler()
             sampler.start()
-            timing = peer.run(workload)
+            seconds = peer.run(workload)
             sampler.over.set()
             sampler.join()
             log = conn.execute(LOG, [*begin, workload.tasks, workload.tasks]).fetchall()
@@ -108,7 +108,7 @@ def profile(server: Server, workload: Workload) -> None:
     finally:
         server.drop(database)
     title = f"{workload.name}={workload.size}: {workload.tasks:,} tasks"
-    print(f"{title} in {1000 * timing.seconds:,.0f} ms while profiled", flush=True)
+    print(f"{title} in {1000 * seconds:,.0f} ms while profiled", flush=True)
     _print("SQL function,calls,self (ms),with callees (ms)", functions)
     _print("relation,record,blocks,bytes/task,page images/task", log)
     _print("Python function (> its callee),% of samples by thread", sampler.shares())

@@ -10,7 +10,7 @@ import threading
 import time
 from typing import Any, ClassVar
 
-from peer import BasePeer, Timing, Workload
+from peer import BasePeer, Workload
 
 CONCURRENCY = 10
 POLL_SECONDS = 0.25
@@ -35,7 +35,6 @@ class Peer(BasePeer):
         self._conn.execute(absurdctl.BUNDLED_SCHEMA_SQL)
         self._sender = Absurd(self._conn, queue_name="bench")
         self._apps = {name: Absurd(self.dsn, queue_name=name) for name in ("bench", "children")}
-        self._stamps: list[float] = []
         self._left, self._done, self._lock = 0, threading.Event(), threading.Lock()
         for name, app in self._apps.items():
             app.create_queue(name)
@@ -55,7 +54,7 @@ class Peer(BasePeer):
         return task
 
     def _step(self, ctx: Any, name: str) -> None:
-        self._stamps.append(time.perf_counter())
+        self.stamps.append(time.perf_counter())
         ctx.step(name, lambda: {"ok": True})
 
     def _chain(self, n: int, ctx: Any) -> None:
@@ -76,25 +75,24 @@ class Peer(BasePeer):
     def _backlog(self, _: int, __: Any) -> None:
         """Do nothing: a task without a step."""
 
-    def run(self, workload: Workload) -> Timing:
+    def run(self, workload: Workload) -> float:
         self._left = workload.runs
-        began = time.perf_counter()
         with self._conn.transaction():
             for i in range(workload.runs):
                 self._sender.spawn(workload.name, {"n": workload.size, "i": i}, queue="bench")
-        enqueued = time.perf_counter()
+        began = time.perf_counter()
         work = {"concurrency": CONCURRENCY, "poll_interval": POLL_SECONDS}
         apps = self._apps.values()
         threads = [threading.Thread(target=app.start_worker, kwargs=work) for app in apps]
         for thread in threads:
             thread.start()
         self._done.wait()
-        seconds = time.perf_counter() - enqueued
+        seconds = time.perf_counter() - began
         for app in apps:
             app.stop_worker()
         for thread in threads:
             thread.join()
-        return Timing(seconds, enqueued - began, self._stamps)
+        return seconds
 
     def close(self) -> None:
         self._conn.close()

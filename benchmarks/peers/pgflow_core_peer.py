@@ -12,7 +12,7 @@ import time
 import uuid
 from typing import Any, ClassVar
 
-from peer import BasePeer, Timing, Workload
+from peer import BasePeer, Workload
 
 BATCH = 10
 CONNECTIONS = 4
@@ -62,24 +62,23 @@ class Peer(BasePeer):
     def close(self) -> None:
         self._conn.close()
 
-    def run(self, workload: Workload) -> Timing:
+    def run(self, workload: Workload) -> float:
         self._conn.execute("select pgflow.create_flow('bench')")
         add = "select pgflow.add_step('bench', %s, %s::text[], step_type => %s)"
         for step in workload.steps:
             kind = "single" if step.items is None else "map"
             self._conn.execute(add, [step.slug, list(step.after), kind])
-        self._width, self._stamps = workload.size, list[float]()
-        began = time.perf_counter()
+        self._width = workload.size
         with self._conn.cursor() as cursor, self._conn.transaction():
             start = "select pgflow.start_flow('bench', %s)"
             cursor.executemany(start, [[self._json({"run": i})] for i in range(workload.runs)])
-        enqueued = time.perf_counter()
+        began = time.perf_counter()
         asyncio.run(self._drain(workload.tasks))
-        seconds = time.perf_counter() - enqueued
+        seconds = time.perf_counter() - began
         left = "select 1 from pgflow.runs where status <> 'completed' limit 1"
         if self._conn.execute(left).fetchone() is not None:
             raise RuntimeError("a run of pgflow is not completed")
-        return Timing(seconds, enqueued - began, self._stamps)
+        return seconds
 
     async def _drain(self, total: int) -> None:
         self._pool: asyncio.Queue[Any] = asyncio.Queue()
@@ -109,7 +108,7 @@ class Peer(BasePeer):
 
     async def _complete(self, task: tuple[Any, ...]) -> None:
         run_id, slug, index = task
-        self._stamps.append(time.perf_counter())
+        self.stamps.append(time.perf_counter())
         output = self._json(list(range(self._width)) if slug == "root" else {"ok": True})
         sql = "select 1 from pgflow.complete_task(%s, %s, %s, %s)"
         await self._query(sql, [run_id, slug, index, output])

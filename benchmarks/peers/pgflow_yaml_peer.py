@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from peer import BasePeer, Timing, Workload
+from peer import BasePeer, Workload
 
 from pgflow_yaml import Client, Worker, load
 from pgflow_yaml.database import migrate
@@ -27,10 +27,9 @@ FLOW = "bench"
 class Handlers:
     """The handlers of all steps: they count their calls and keep the times."""
 
-    workload: ClassVar[Workload]
     done = threading.Event()
-    stamps: ClassVar[list[float]] = []
-    tasks = 0
+    stamps: ClassVar[list[float]]
+    size = tasks = 0
 
     @classmethod
     def step(cls, _: Json) -> Json:
@@ -44,7 +43,7 @@ class Handlers:
     def root(cls, value: Json) -> Json:
         """Return the items of a fan-out."""
         cls.step(value)
-        return list(range(cls.workload.size))
+        return list(range(cls.size))
 
 
 class Peer(BasePeer):
@@ -59,25 +58,25 @@ class Peer(BasePeer):
     def close(self) -> None:
         self._client.close()
 
-    def run(self, workload: Workload) -> Timing:
-        Handlers.workload, Handlers.tasks = workload, workload.tasks
+    def run(self, workload: Workload) -> float:
+        Handlers.size, Handlers.tasks = workload.size, workload.tasks
+        Handlers.stamps = self.stamps
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "bench.yaml"
             file.write_text(flow_text(workload))
             self._client.deploy(load(file))
-        began = time.perf_counter()
         self._client.start_many(FLOW, [{}] * workload.runs)
-        enqueued = time.perf_counter()
+        began = time.perf_counter()
         worker = Worker(self.dsn, app_dir=HERE.parent)
         thread = threading.Thread(target=worker.run)
         thread.start()
         Handlers.done.wait()
         while self._completed() < workload.runs:
             time.sleep(0.001)
-        seconds = time.perf_counter() - enqueued
+        seconds = time.perf_counter() - began
         worker.stop()
         thread.join()
-        return Timing(seconds, enqueued - began, Handlers.stamps)
+        return seconds
 
     def _completed(self) -> int:
         return int(self._client.list_flows()[0]["runs"]["completed"])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 
 import psycopg
-from peer import Message, QueuePeer, Router
+from peer import Message, QueuePeer
 from psycopg.types.json import Jsonb
 
 QUEUE = "bench"
@@ -30,27 +30,24 @@ class Peer(QueuePeer):
     NAME = "pgmq"
     PGMQ = True
 
-    def setup(self) -> None:
+    async def open(self) -> None:
         self._conn = psycopg.connect(self.dsn, autocommit=True)
         self._conn.execute("select pgmq.create(%s)", [QUEUE])
 
-    def close(self) -> None:
+    async def disconnect(self) -> None:
         self._conn.close()
 
-    def enqueue(self, messages: list[Message]) -> None:
+    async def send(self, messages: list[Message]) -> None:
         self._conn.execute(SEND, [QUEUE, [Jsonb(message) for message in messages]])
 
-    def work(self, router: Router) -> None:
-        while not router.done.is_set():
+    async def work(self) -> None:
+        while not self.router.done.is_set():
             rows = self._conn.execute(READ, [QUEUE, BATCH]).fetchall()
-            if not rows:
-                time.sleep(0.001)
-                continue
             ids = [msg_id for msg_id, _ in rows]
             # Finish in memory first: the messages that follow go in the same commit.
-            following = [Jsonb(after) for _, message in rows for after in router.finish(message)]
+            following = [Jsonb(m) for _, message in rows for m in self.router.finish(message)]
             if following:
                 self._conn.execute(FORWARD, [QUEUE, ids, QUEUE, following])
             else:
                 self._conn.execute(ARCHIVE, [QUEUE, ids])
-        router.ended = time.perf_counter()
+        self.router.ended = time.perf_counter()

@@ -6,13 +6,13 @@ import asyncio
 import json
 from typing import Any
 
-from peer import AsyncQueuePeer, Message
+from peer import Message, QueuePeer
 
 BATCH = 10
 """The library's default."""
 
 
-class Peer(AsyncQueuePeer):
+class Peer(QueuePeer):
     """One worker, one connection for it and one for what it sends."""
 
     NAME = "pgqueuer"
@@ -37,7 +37,7 @@ class Peer(AsyncQueuePeer):
         payloads = [json.dumps(message).encode() for message in messages]
         await self._queries.enqueue(["bench"] * len(messages), payloads, [0] * len(messages))
 
-    async def serve(self) -> None:
+    async def work(self) -> None:
         await self._queue.run(batch_size=BATCH)
 
     async def stop(self, worker: asyncio.Task[None]) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from peer import AsyncQueuePeer, Message
+from peer import Message, QueuePeer
 
 CONCURRENCY = 10
 
 
-class Peer(AsyncQueuePeer):
+class Peer(QueuePeer):
     """One worker over a pool of at most ten connections."""
 
     NAME = "procrastinate"
@@ -31,7 +31,7 @@ class Peer(AsyncQueuePeer):
             chunk = messages[start : start + 1000]
             await self._task.batch_defer_async(*({"message": message} for message in chunk))
 
-    async def serve(self) -> None:
+    async def work(self) -> None:
         await self._app.run_worker_async(concurrency=CONCURRENCY, install_signal_handlers=False)
 
     async def disconnect(self) -> None:

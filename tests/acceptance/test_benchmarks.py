@@ -247,23 +247,24 @@ def test_a_queue_whose_worker_gives_up_has_no_figure(modules: dict[str, ModuleTy
     """A worker that ends early would otherwise look like a fast one: it did not do all tasks."""
 
     class Lazy(modules["peer"].QueuePeer):  # type: ignore[misc]  # known at run time
-        def setup(self) -> None:
+        async def open(self) -> None:
             self.sent: list[Any] = []
 
-        def close(self) -> None:
+        async def disconnect(self) -> None:
             self.sent.clear()
 
-        def enqueue(self, messages: list[Any]) -> None:
+        async def send(self, messages: list[Any]) -> None:
             self.sent += messages
 
-        def work(self, router: Any) -> None:
-            router.finish(self.sent[0])
+        async def work(self) -> None:
+            await self.finish(self.sent[0])
 
     peer = Lazy("nowhere")
     peer.setup()
 
     with pytest.raises(RuntimeError, match="its worker ended after 1 of 3 tasks"):
         peer.run(modules["peer"].Workload("backlog", 3))
+    peer.close()
 
 
 def test_a_page_without_its_marks_is_refused(modules: dict[str, ModuleType]) -> None:
