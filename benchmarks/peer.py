@@ -18,7 +18,6 @@ import sys
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -125,11 +124,12 @@ class Router:
         self.done = threading.Event()
         self.ended: float | None = None
         steps = {step.slug: step for step in workload.steps}
-        self._after = {slug: [s for s in steps.values() if slug in s.after] for slug in steps}
-        self._needs = {
-            step.slug: sum(steps[slug].tasks for slug in step.after) for step in steps.values()
+        needs = {slug: sum(steps[s].tasks for s in step.after) for slug, step in steps.items()}
+        self._after = {
+            slug: [(s.slug, s.tasks, needs[s.slug]) for s in steps.values() if slug in s.after]
+            for slug in steps
         }
-        self._ended_before: Counter[tuple[int, str]] = Counter()
+        self._left: dict[tuple[int, str], int] = {}
         self._lock = threading.Lock()
 
     def first(self) -> list[Message]:
@@ -151,10 +151,10 @@ class Router:
 
     def _following(self, run: int, slug: str) -> list[Message]:
         messages: list[Message] = []
-        for step in self._after[slug]:
-            self._ended_before[run, step.slug] += 1
-            if self._ended_before[run, step.slug] == self._needs[step.slug]:
-                messages += [{"run": run, "step": step.slug, "i": i} for i in range(step.tasks)]
+        for after, tasks, needs in self._after[slug]:
+            left = self._left[run, after] = self._left.get((run, after), needs) - 1
+            if left == 0:
+                messages += [{"run": run, "step": after, "i": i} for i in range(tasks)]
         return messages
 
 

@@ -153,7 +153,7 @@ def sections(server: Server, names: Iterable[str], sizes: Sizes) -> tuple[list[T
 
 
 def tables(report: dict[str, Any]) -> tuple[str, str]:
-    """Format what was asked of us, and all peers side by side."""
+    """Format the targets, and all peers side by side."""
     targets = target_table(map(Target.from_row, report["targets"]))
     peers = [f"- {name}: {', '.join(versions)}" for name, versions in report["versions"].items()]
     peers += [f"- {name}: left out, {reason}" for name, reason in report["left_out"].items()]
@@ -173,7 +173,7 @@ def page(report: dict[str, Any], text: str) -> str:
         "medians, in brackets the lowest and the highest round."
     )
     targets, peers = tables(report)
-    parts = [BEGIN, head, "### Asked of us", targets, "### Side by side", peers, END]
+    parts = [BEGIN, head, "### Targets", targets, "### Side by side", peers, END]
     before, after = text.partition(BEGIN)[0], text.partition(END)[2]
     return before + "\n\n".join(parts) + after
 
