@@ -49,27 +49,12 @@ left join pg_class parent on parent.oid = i.indrelid
 group by 1, 2 order by sum(bytes) desc limit 25"""
 
 
-class Sampler(threading.Thread):
-    """Samples of all other threads: the innermost function of the package in each."""
-
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self.functions: Counter[str] = Counter()
-        self.samples = 0
-        self.over = threading.Event()
-
-    def run(self) -> None:
-        """Sample until it is over."""
-        while not self.over.wait(PAUSE):
-            self.samples += 1
-            for ident, frame in sys._current_frames().items():  # noqa: SLF001 (its documented use)
-                name = _function(frame) if ident != self.ident else None
-                if name is not None:
-                    self.functions[name] += 1
-
-    def shares(self) -> list[tuple[str, float]]:
-        """Return the percentage of samples with each function, the largest first."""
-        return [(name, 100 * n / self.samples) for name, n in self.functions.most_common(15)]
+def sample(over: threading.Event, functions: Counter[str]) -> None:
+    """Count the samples, and in each the innermost function of every thread, until it is over."""
+    while not over.wait(PAUSE):
+        functions["samples"] += 1
+        for frame in sys._current_frames().values():  # noqa: SLF001 (its documented use)
+            functions.update(filter(None, [_function(frame)]))
 
 
 def _function(frame: FrameType | None) -> str | None:
@@ -95,10 +80,11 @@ def profile(server: Server, workload: Workload) -> None:
             # A slot keeps the log until it has been read.
             conn.execute("select pg_create_physical_replication_slot('bench', true)")
             begin = conn.execute("select pg_current_wal_insert_lsn()::text").fetchone() or ()
-            sampler = Sampler()
+            over, samples = threading.Event(), Counter[str]()
+            sampler = threading.Thread(target=sample, args=(over, samples), daemon=True)
             sampler.start()
             seconds = peer.run(workload)
-            sampler.over.set()
+            over.set()
             sampler.join()
             log = conn.execute(LOG, [*begin, workload.tasks, workload.tasks]).fetchall()
             conn.execute("select pg_drop_replication_slot('bench')")
@@ -111,7 +97,9 @@ def profile(server: Server, workload: Workload) -> None:
     print(f"{title} in {1000 * seconds:,.0f} ms while profiled", flush=True)
     _print("SQL function,calls,self (ms),with callees (ms)", functions)
     _print("relation,record,blocks,bytes/task,page images/task", log)
-    _print("Python function (> its callee),% of samples by thread", sampler.shares())
+    total = samples.pop("samples", 1)
+    shares = [(name, 100 * count / total) for name, count in samples.most_common(15)]
+    _print("Python function (> its callee),% of samples by thread", shares)
 
 
 def _print(head: str, rows: Iterable[tuple[Any, ...]]) -> None:

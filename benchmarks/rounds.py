@@ -67,13 +67,13 @@ def measure(server: Server, entry: Entry, workload: Workload, *, timeout: float)
         row = child.expect("result")
         wal = server.counters(name)[1] - wal
         child.send("close")
-        child.end()
+        child.end(grace=10)
         server.until_left(name)
         commits = server.counters(name)[0] - commits
     except (RuntimeError, BrokenPipeError) as error:
         return {"error": str(error)}
     finally:
-        child.kill()
+        child.end()
         server.drop(name)
     row["tasks_per_s"] = round(row["tasks"] / row["seconds"], 1)
     row["commits_per_task"] = round(commits / row["tasks"], 4)
@@ -85,7 +85,7 @@ class Child:
     """The process of one measured run, killed when its time is up."""
 
     def __init__(self, command: list[str], timeout: float) -> None:
-        pipe, self._errors = subprocess.PIPE, tempfile.TemporaryFile("w+")  # noqa: SIM115 (kill closes it)
+        pipe, self._errors = subprocess.PIPE, tempfile.TemporaryFile("w+")  # noqa: SIM115 (end closes it)
         self._process = subprocess.Popen(
             command, stdin=pipe, stdout=pipe, stderr=self._errors, text=True
         )
@@ -111,14 +111,10 @@ class Child:
         self._process.stdin.write(f"{word}\n")
         self._process.stdin.flush()
 
-    def end(self) -> None:
-        """Wait ten seconds for it to end by itself, then kill it."""
+    def end(self, *, grace: float = 0) -> None:
+        """Let it end by itself for some seconds, then kill it."""
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(10)
-        self.kill()
-
-    def kill(self) -> None:
-        """End it in any case."""
+            self._process.wait(grace)
         self._timer.cancel()
         self._process.kill()
         self._process.wait()
