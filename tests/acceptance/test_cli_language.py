@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from pgflow_yaml.language.explanations import EXPLANATIONS
+from pgflow_yaml.language.codes import codes, explanation
 from tests.acceptance.shell import COMMAND, Shell
 
 ROOT = Path(__file__).parents[2]
@@ -49,7 +48,7 @@ def test_a_code_is_explained_however_it_is_written(shell: Shell, written: str) -
     """The title, then what is wrong and what is right."""
     out = shell("explain", written).out
 
-    assert out.startswith(f"PF203  {EXPLANATIONS['PF203'].title}\n")
+    assert out.startswith(f"PF203  {explanation('PF203').title}\n")
     assert out.index("wrong:\n") < out.index("right:\n")
 
 
@@ -75,22 +74,41 @@ def test_all_codes_are_listed(shell: Shell) -> None:
     """Without a code: one line each, in order."""
     lines = shell("explain").out.splitlines()[1:]
 
-    assert [line.split()[0] for line in lines] == sorted(EXPLANATIONS)
-    assert [row["code"] for row in shell("explain", "--json").json] == sorted(EXPLANATIONS)
+    assert [line.split()[0] for line in lines] == codes()
+    assert [row["code"] for row in shell("explain", "--json").json] == codes()
 
 
-def test_every_code_in_the_program_is_explained() -> None:
-    """A finding whose code `explain` does not know would be a dead end, and so would its ghost."""
-    sources = [
-        file.read_text(encoding="utf-8")
-        for file in (ROOT / "pgflow_yaml").rglob("*.py")
-        if "explanations" not in file.as_posix()
-    ]
-    used = {code for text in sources for code in re.findall(r'"(PF\d{3})"', text)}
+@pytest.mark.parametrize("code", ["PF301", "PF302"])
+def test_the_examples_about_handlers_behave_as_shown(shell: Shell, code: str) -> None:
+    """The wrong one has this finding when its handler is imported, the right one has none."""
+    entry = explanation(code)
+    shell.write("app/__init__.py", "def greet(name): ...\n")
+    shell.write("app/tasks.py", "def a(value): ...\n")
+    shell.write("bad.yaml", f"flow: bad\n{entry.bad}")
+    shell.write("good.yaml", f"flow: good\n{entry.good}")
 
-    # PF0xx of the store are states of SQL, not findings in a file.
-    used -= {f"PF00{number}" for number in range(1, 10)}
-    assert used == set(EXPLANATIONS)
+    refused = shell("validate", "--import", "--allow", "app", "bad.yaml", expect=1)
+
+    assert f"error[{code}]" in refused.err
+    shell("validate", "--import", "--allow", "app", "good.yaml")
+
+
+@pytest.mark.parametrize("code", ["PF508", "PF509", "PF520", "PF521"])
+def test_the_examples_about_played_cases_behave_as_shown(shell: Shell, code: str) -> None:
+    """The wrong one has this finding when it is played, the right one passes."""
+    entry = explanation(code)
+    fields = "input: {order_id: {type: integer}}\n" if code == "PF508" else ""
+    order = f"flow: order\n{fields}steps: {{charge: {{handler: shop.charge}}}}\n"
+    shell.write("order.flow.yaml", order)
+    shell.write("release.flow.yaml", "flow: release\nsteps: {approve: {wait: {event: approval}}}\n")
+    shell.write("bad.test.yaml", entry.bad)
+    shell.write("good.test.yaml", entry.good)
+
+    played = shell("test", "bad.test.yaml", "good.test.yaml", "--json", expect=1).json
+
+    bad, good = (file["cases"][0] for file in played["files"])
+    assert {finding["code"] for finding in bad["diagnostics"]} >= {code}
+    assert good["diagnostics"] == []
 
 
 @pytest.mark.parametrize("words", [["schema"], ["schema", "--json"], ["explain"], ["--version"]])

@@ -42,7 +42,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_a_wheel_made_from_the_sdist_has_all_files(built: Path) -> None:
-    """The folders reached by symlinks are in both, with every file; so is what `init` writes."""
+    """The folders reached by symlinks are in both, with every file; so are templates and texts."""
     (sdist,), (wheel,) = built.glob("*.tar.gz"), built.glob("*.whl")
     wanted = {
         f"pgflow_yaml/{file.relative_to(ROOT)}"
@@ -52,7 +52,8 @@ def test_a_wheel_made_from_the_sdist_has_all_files(built: Path) -> None:
     }
     wanted |= {
         str(file.relative_to(ROOT))
-        for file in (ROOT / "pgflow_yaml" / "templates").rglob("*.*")
+        for folder in ("templates", "language")
+        for file in (ROOT / "pgflow_yaml" / folder).rglob("*.*")
         if file.is_file() and "__pycache__" not in file.parts
     }
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pgflow_yaml.language.explanations import EXPLANATIONS
+from pgflow_yaml.language.codes import codes
 from pgflow_yaml.language.expressions import (
     ExpressionError,
     InvalidExpression,
@@ -170,7 +170,7 @@ def test_every_code_of_a_finding_is_explained_and_used() -> None:
     limits = {"PF220"}
     used = {code for _, rows in FINDINGS for _, code, _ in rows} | templates | limits
 
-    assert used == {code for code in EXPLANATIONS if "PF210" <= code < "PF230"}
+    assert used == {code for code in codes() if "PF210" <= code < "PF230"}
 
 
 def test_every_finding_is_one_sentence_with_a_fix() -> None:

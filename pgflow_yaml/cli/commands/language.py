@@ -13,7 +13,7 @@ from pgflow_yaml.cli.options import Options, command, pass_options
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pgflow_yaml.language.explanations import Explanation
+    from pgflow_yaml.language.codes import Explanation
 
 
 @command("schema", example="pgflow-yaml schema -o .pgflow/workflow.schema.json")
@@ -48,9 +48,9 @@ def schema_command(options: Options, *, output: Path | None, tests: bool) -> Non
 
 def _codes(_ctx: click.Context, _param: click.Parameter, begun: str) -> list[str]:
     """Complete a code in the shell."""
-    from pgflow_yaml.language.explanations import EXPLANATIONS
+    from pgflow_yaml.language.codes import codes
 
-    return [code for code in EXPLANATIONS if code.startswith(begun.upper())]
+    return [code for code in codes() if code.startswith(begun.upper())]
 
 
 @command("explain", example="pgflow-yaml explain PF203")
@@ -59,23 +59,23 @@ def _codes(_ctx: click.Context, _param: click.Parameter, begun: str) -> list[str
 def explain_command(options: Options, *, code: str | None) -> None:
     """Say what the code of a finding means, with an example; without CODE, list all codes."""
     from pgflow_yaml.cli.output import Column, write_json, write_lines, write_list
-    from pgflow_yaml.language.explanations import EXPLANATIONS
+    from pgflow_yaml.language.codes import codes, explanation
 
     if code is None:
-        listed = [{"code": each, "title": known.title} for each, known in EXPLANATIONS.items()]
+        listed = [{"code": name, "title": explanation(name).title} for name in codes()]
         columns = [
             (Column("CODE"), lambda row: row["code"]),
             (Column("MEANING", flexible=True), lambda row: row["title"]),
         ]
         write_list(listed, columns, options)
         return
-    name = _known(code, list(EXPLANATIONS))
-    found = EXPLANATIONS[name]
+    name = _known(code, codes())
+    entry = explanation(name)
     if options.json:
-        parts = {"title": found.title, "text": found.text, "bad": found.bad, "good": found.good}
+        parts = {"title": entry.title, "text": entry.text, "bad": entry.bad, "good": entry.good}
         write_json({"code": name, **parts})
         return
-    write_lines(_page(name, found), sys.stdout, options)
+    write_lines(_page(name, entry), sys.stdout, options)
 
 
 def _known(code: str, codes: list[str]) -> str:
@@ -92,18 +92,17 @@ def _known(code: str, codes: list[str]) -> str:
     return name
 
 
-def _page(code: str, found: Explanation) -> Iterator[list[tuple[str, str]]]:
+def _page(code: str, entry: Explanation) -> Iterator[list[tuple[str, str]]]:
     import shutil
 
     from pgflow_yaml.text import wrapped
 
     width = min(shutil.get_terminal_size().columns, 100) if sys.stdout.isatty() else 100
-    yield from ([(line, "bold")] for line in wrapped(f"{code}  {found.title}", width))
-    for paragraph in found.text.strip().split("\n\n") if found.text else []:
+    yield from ([(line, "bold")] for line in wrapped(f"{code}  {entry.title}", width))
+    for paragraph in entry.text.split("\n\n"):
         yield [("", "")]
-        yield from ([(line, "")] for line in wrapped(" ".join(paragraph.split()), width))
-    for label, example, color in (("wrong", found.bad, "red"), ("right", found.good, "green")):
-        if example:
-            yield [("", "")]
-            yield [(f"{label}:", color)]
-            yield from ([(f"  {line}", "")] for line in example.rstrip("\n").split("\n"))
+        yield from ([(line, "")] for line in wrapped(paragraph, width))
+    for label, example, color in (("wrong", entry.bad, "red"), ("right", entry.good, "green")):
+        yield [("", "")]
+        yield [(f"{label}:", color)]
+        yield from ([(f"  {line}", "")] for line in example.rstrip("\n").split("\n"))
