@@ -48,7 +48,7 @@ def report_unknown_key(
         what, fix = hook
         report.add("PF105", f"step key {quoted(word)} is {what} here", key, fix=fix)
         return None, False
-    meant = closest(word, [*known, *vocabulary.LATER.get(level, ())])
+    meant = closest(word, [*known, *vocabulary.later_keys(level)])
     hint = f'; did you mean "{meant}"?' if meant else ""
     fix = f"write {meant}" if meant else f"known keys: {', '.join(known)}"
     if meant is not None and vocabulary.later(level, meant) is not None:
