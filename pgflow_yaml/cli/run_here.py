@@ -153,7 +153,7 @@ def _deploy(store: Store, loaded: Sequence[Loaded], *, place: Database, options:
         options.note(said(deploy(store, definition, file=file, activate=activate)))
     first = loaded[0]
     assert first.definition is not None
-    from pgflow_yaml.language.validation.places import step_places
+    from pgflow_yaml.language.validation.positions import step_positions
 
     from .flow_files.diagnostics import error_frame
 
@@ -161,7 +161,7 @@ def _deploy(store: Store, loaded: Sequence[Loaded], *, place: Database, options:
         name=first.definition.name,
         version=first.definition.version,
         definition=first.definition.body,
-        places=partial(step_places, first.file, first.source),
+        places=partial(step_positions, first.file, first.source),
         picture=partial(error_frame, first.file, first.source),
     )
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pgflow_yaml.language.source import MappingNode
 from pgflow_yaml.language.suggestions import closest
-from pgflow_yaml.language.validation.report import Report
+from pgflow_yaml.language.validation.findings import Report
 from pgflow_yaml.testing.flows import children
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pgflow_yaml.language.source import Node
-    from pgflow_yaml.language.validation.report import Report
+    from pgflow_yaml.language.validation.findings import Report
 
     Entries = dict[str, tuple[ScalarNode, Node]]
 

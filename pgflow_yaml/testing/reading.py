@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pgflow_yaml.language import source
 from pgflow_yaml.language.source import MappingNode, ScalarNode, SequenceNode
-from pgflow_yaml.language.validation.report import Report
+from pgflow_yaml.language.validation.findings import Report
 from pgflow_yaml.testing.mock_reading import read_mocks
 from pgflow_yaml.testing.model import Case, Suite
 from pgflow_yaml.testing.nodes import Nodes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pgflow_yaml.language import frames
-from pgflow_yaml.language.validation.error_places import error_finding
+from pgflow_yaml.language.validation.error_positions import error_finding
 
 FLOW = """\
 flow: order

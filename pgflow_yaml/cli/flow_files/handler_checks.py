@@ -101,7 +101,7 @@ def _placed(found: Sequence[_Finding], source: str) -> list[Diagnostic]:
 
 def _place(document: Document, slug: str, key: str, *, argument: str | None = None) -> Span | None:
     from pgflow_yaml.language.source import MappingNode
-    from pgflow_yaml.language.validation.places import step_node
+    from pgflow_yaml.language.validation.positions import step_node
 
     step = step_node(document.root, slug)
     node = step.get(key) if isinstance(step, MappingNode) else None

@@ -15,12 +15,17 @@ from pgflow_yaml.language import source
 from pgflow_yaml.language.model import Defaults, Flow
 from pgflow_yaml.language.source import Document, MappingNode
 from pgflow_yaml.language.validation.children import check_flows, children_of, is_given
-from pgflow_yaml.language.validation.error_places import error_finding
+from pgflow_yaml.language.validation.error_positions import error_finding
 from pgflow_yaml.language.validation.fields import build_input, build_input_schema, fields_of
+from pgflow_yaml.language.validation.findings import Report
 from pgflow_yaml.language.validation.formulas import Formulas
-from pgflow_yaml.language.validation.knobs import boolean, check_timeouts, duration, read_retry
-from pgflow_yaml.language.validation.report import Report
 from pgflow_yaml.language.validation.shape import Shape
+from pgflow_yaml.language.validation.step_options import (
+    boolean,
+    check_timeouts,
+    duration,
+    read_retry,
+)
 from pgflow_yaml.language.validation.steps import Known, build_steps, known_names
 
 if TYPE_CHECKING:

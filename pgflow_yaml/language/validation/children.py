@@ -14,7 +14,7 @@ from pgflow_yaml.language.model import SECTIONS
 from pgflow_yaml.language.source import MappingNode, Node
 from pgflow_yaml.language.suggestions import did_you_mean
 from pgflow_yaml.language.validation.constants import constant
-from pgflow_yaml.language.validation.places import step_node
+from pgflow_yaml.language.validation.positions import step_node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -8,8 +8,8 @@ from pgflow_yaml.language.graph import cycles
 from pgflow_yaml.language.model import Edge
 from pgflow_yaml.language.source import MappingNode, Node, ScalarNode, SequenceNode
 from pgflow_yaml.language.suggestions import did_you_mean
-from pgflow_yaml.language.validation.report import Report, quoted
-from pgflow_yaml.language.validation.sentences import nearest_step
+from pgflow_yaml.language.validation.findings import Report, quoted
+from pgflow_yaml.language.validation.messages import nearest_step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

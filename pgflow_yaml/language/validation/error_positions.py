@@ -9,7 +9,7 @@ from pgflow_yaml.errors import Diagnostic
 from pgflow_yaml.language import expressions, source
 from pgflow_yaml.language.source import Document, MappingNode, Node, ScalarNode, SequenceNode
 from pgflow_yaml.language.validation.names import ROOTS
-from pgflow_yaml.language.validation.places import step_node
+from pgflow_yaml.language.validation.positions import step_node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pgflow_yaml.language.inputs import check_value
 from pgflow_yaml.language.source import MappingNode, ScalarNode, SequenceNode
-from pgflow_yaml.language.validation.report import Path, Report, describe
+from pgflow_yaml.language.validation.findings import Path, Report, describe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

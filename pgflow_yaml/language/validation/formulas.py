@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pgflow_yaml.errors import Span
-    from pgflow_yaml.language.validation.report import Report
+    from pgflow_yaml.language.validation.findings import Report
 
 _KNOWN_WORD = re.compile(r"\b(?:input|steps|run)\b")
 _IN_TEMPLATE = re.compile(r"""["']?\$\{\{\s*([^{}]*?)\s*\}\}["']?""")

@@ -10,8 +10,8 @@ from pgflow_yaml.language import durations
 from pgflow_yaml.language.source import MappingNode, Node, ScalarNode
 from pgflow_yaml.language.source.scalars import kind_of
 from pgflow_yaml.language.suggestions import closest, did_you_mean
-from pgflow_yaml.language.validation.fixes import DOTTED, fix_by_place
-from pgflow_yaml.language.validation.report import Path, Report, describe, quoted
+from pgflow_yaml.language.validation.findings import Path, Report, describe, quoted
+from pgflow_yaml.language.validation.suggested_fixes import DOTTED, fix_by_place
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

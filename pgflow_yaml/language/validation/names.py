@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pgflow_yaml.language.source import Document, MappingNode, Node, SequenceNode
 from pgflow_yaml.language.suggestions import did_you_mean
-from pgflow_yaml.language.validation.report import quoted
-from pgflow_yaml.language.validation.sentences import nearest_step
+from pgflow_yaml.language.validation.findings import quoted
+from pgflow_yaml.language.validation.messages import nearest_step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

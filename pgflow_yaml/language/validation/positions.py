@@ -18,7 +18,7 @@ def step_node(root: Node | None, slug: str) -> Node | None:
     return next((node for node in found if node is not None), None)
 
 
-def step_places(file: str, text: str) -> dict[str, str]:
+def step_positions(file: str, text: str) -> dict[str, str]:
     """Say file:line:column of each step of a flow file."""
     document = source.parse(text)
     places = {}

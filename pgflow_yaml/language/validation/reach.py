@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from pgflow_yaml.language.model import Edge, Step
     from pgflow_yaml.language.source import Node
-    from pgflow_yaml.language.validation.report import Report
+    from pgflow_yaml.language.validation.findings import Report
 
 
 @dataclass(slots=True)

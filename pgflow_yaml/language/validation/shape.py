@@ -13,11 +13,11 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from pgflow_yaml.language.source import MappingNode, Node, ScalarNode, SequenceNode
-from pgflow_yaml.language.validation import sentences
-from pgflow_yaml.language.validation.keys import report_unknown_key
+from pgflow_yaml.language.validation import messages
+from pgflow_yaml.language.validation.unknown_keys import report_unknown_key
 
 if TYPE_CHECKING:
-    from pgflow_yaml.language.validation.report import Path, Report
+    from pgflow_yaml.language.validation.findings import Path, Report
 
 Schema = Mapping[str, Any]
 
@@ -50,7 +50,7 @@ class Shape:
         if id(node) in self.report.document.broken:
             return False
         if not self._has_type(node, schema):
-            return self._refuse(node, sentences.wrong_type(node, schema, path))
+            return self._refuse(node, messages.wrong_type(node, schema, path))
         for part in schema.get("allOf", ()):
             if not self.check(node, part, path, name=name):
                 return False
@@ -68,18 +68,18 @@ class Shape:
 
     def _scalar(self, node: ScalarNode, schema: Schema, path: Path, name: str) -> bool:
         value = node.value
-        found: sentences.Sentence | None = None
+        found: messages.Sentence | None = None
         if "then" in schema and isinstance(value, str):
             return self.check(node, schema["then"], path)
         if "enum" in schema and value not in schema["enum"]:
-            found = sentences.wrong_choice(node, schema["enum"], path)
+            found = messages.wrong_choice(node, schema["enum"], path)
         elif isinstance(value, str) and not self._text_fits(value, schema):
-            found = sentences.wrong_text(node, schema, path, name=name)
+            found = messages.wrong_text(node, schema, path, name=name)
         elif isinstance(value, int | float) and not isinstance(value, bool):
-            found = sentences.wrong_number(value, schema, path, name=name)
+            found = messages.wrong_number(value, schema, path, name=name)
         banned = schema.get("not", {}).get("enum", ())
         if found is None and value in banned and not isinstance(value, bool):
-            found = sentences.forbidden(node, path, name=name)
+            found = messages.forbidden(node, path, name=name)
         return found is None or self._refuse(node, found)
 
     def _text_fits(self, text: str, schema: Schema) -> bool:
@@ -92,7 +92,7 @@ class Shape:
 
     def _sequence(self, node: SequenceNode, schema: Schema, path: Path) -> bool:
         if len(node.items) < schema.get("minItems", 0):
-            return self._refuse(node, sentences.empty(path))
+            return self._refuse(node, messages.empty(path))
         fits = True
         if "items" in schema:
             checks = [self.check(item, schema["items"], (*path, "item")) for item in node.items]
@@ -109,7 +109,7 @@ class Shape:
         for item in node.items:
             text = item.text if isinstance(item, ScalarNode) else ""
             if text in seen:
-                message, fix = sentences.twice(text, path)
+                message, fix = messages.twice(text, path)
                 self.report.add("PF103", message, item, fix=fix)
                 fits = False
             seen.add(text)
@@ -118,9 +118,9 @@ class Shape:
     def _mapping(self, node: MappingNode, schema: Schema, path: Path) -> bool:
         fits = True
         if len(node.entries) < schema.get("minProperties", 0):
-            return self._refuse(node, sentences.empty(path))
+            return self._refuse(node, messages.empty(path))
         if len(node.entries) > schema.get("maxProperties", len(node.entries)):
-            return self._refuse(node, sentences.too_many(len(node.entries), schema, path))
+            return self._refuse(node, messages.too_many(len(node.entries), schema, path))
         properties: Schema = schema.get("properties", {})
         for key, (key_node, value) in node.entries.items():
             if key in properties:
@@ -130,7 +130,7 @@ class Shape:
         for key in schema.get("required", ()):
             if not self.report.has(node, key):
                 fits = False
-                sentences.report_missing(self.report, node, key, path)
+                messages.report_missing(self.report, node, key, path)
         if not fits:
             self.report.unfit.add(id(node))
         return fits
@@ -155,7 +155,7 @@ class Shape:
             fits &= self.check(value, others, (*path, key_node.text))
         return fits
 
-    def _refuse(self, node: Node, found: sentences.Sentence) -> bool:
+    def _refuse(self, node: Node, found: messages.Sentence) -> bool:
         self.report.bad.add(id(node))
         self.report.add(found.code, found.message, node, fix=found.fix, label=found.label)
         return False

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pgflow_yaml.language.model import ACTIONS
 from pgflow_yaml.language.source import MappingNode, ScalarNode
-from pgflow_yaml.language.validation.report import Report, quoted
+from pgflow_yaml.language.validation.findings import Report, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -18,7 +18,7 @@ from pgflow_yaml.language.model import (
 )
 from pgflow_yaml.language.source import MappingNode, Node, ScalarNode
 from pgflow_yaml.language.validation.constants import constant
-from pgflow_yaml.language.validation.report import Report, quoted
+from pgflow_yaml.language.validation.findings import Report, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

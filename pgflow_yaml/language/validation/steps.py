@@ -10,8 +10,10 @@ from pgflow_yaml.language.model import Formula, Json, Step, WhenExhausted, WhenU
 from pgflow_yaml.language.source import MappingNode, Node, ScalarNode, SequenceNode
 from pgflow_yaml.language.validation.edges import read_edges
 from pgflow_yaml.language.validation.formulas import Formulas
-from pgflow_yaml.language.validation.kinds import check_action, check_company
-from pgflow_yaml.language.validation.knobs import (
+from pgflow_yaml.language.validation.names import Scope
+from pgflow_yaml.language.validation.reach import check_reach
+from pgflow_yaml.language.validation.step_kinds import check_action, check_company
+from pgflow_yaml.language.validation.step_options import (
     boolean,
     duration,
     integer,
@@ -20,14 +22,12 @@ from pgflow_yaml.language.validation.knobs import (
     read_tolerate,
     read_wait,
 )
-from pgflow_yaml.language.validation.names import Scope
-from pgflow_yaml.language.validation.reach import check_reach
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pgflow_yaml.language.model import Edge
-    from pgflow_yaml.language.validation.report import Report
+    from pgflow_yaml.language.validation.findings import Report
 
 MAX_STEPS = 2_000  # S-19
 

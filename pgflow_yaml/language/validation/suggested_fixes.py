@@ -9,7 +9,7 @@ from pgflow_yaml.language import durations
 from pgflow_yaml.language.source import MappingNode, Node, ScalarNode, SequenceNode
 
 if TYPE_CHECKING:
-    from pgflow_yaml.language.validation.report import Path
+    from pgflow_yaml.language.validation.findings import Path
 
 DOTTED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+")
 

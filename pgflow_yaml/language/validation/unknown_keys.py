@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from pgflow_yaml.language.source import Node, ScalarNode, SequenceNode
 from pgflow_yaml.language.suggestions import closest
 from pgflow_yaml.language.validation import vocabulary
-from pgflow_yaml.language.validation.fixes import DOTTED
-from pgflow_yaml.language.validation.report import Path, Report, describe, quoted
+from pgflow_yaml.language.validation.findings import Path, Report, describe, quoted
+from pgflow_yaml.language.validation.suggested_fixes import DOTTED
 
 if TYPE_CHECKING:
     from collections.abc import Collection
