@@ -1,4 +1,4 @@
-"""A flow file into a `Flow`, or every mistake in it at once.
+"""Check of a flow file: a `Flow`, or every mistake in the file at once.
 
 Three layers: YAML (`source`), shape (the JSON Schema), meaning (names, order, expressions). Only
 broken YAML stops; the other two report together.
@@ -36,7 +36,7 @@ __all__ = ["Checked", "check", "check_flows", "children_of", "error_finding", "i
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """The outcome of checking one file: the flow, unless something is wrong, and all findings."""
+    """Result of checking one file: the flow, unless the file is invalid, and all findings."""
 
     file: str
     source: str
@@ -45,11 +45,11 @@ class Checked:
 
     @property
     def errors(self) -> tuple[Diagnostic, ...]:
-        """The findings that make the file invalid."""
+        """Return the findings that make the file invalid."""
         return tuple(finding for finding in self.diagnostics if finding.severity == "error")
 
     def require(self) -> Flow:
-        """Return the flow; raises InvalidFlow when there is none."""
+        """Return the flow; raises InvalidFlow if the file is invalid."""
         if self.flow is None:
             raise InvalidFlow(self.file, self.source, self.diagnostics)
         return self.flow
@@ -64,17 +64,17 @@ def check(content: str | bytes, *, file: str, schema: Mapping[str, Any]) -> Chec
     if undecodable is not None:
         return Checked(file=file, source=text, flow=None, diagnostics=(undecodable,))
     document = source.parse(text)
-    found = list(document.diagnostics)
+    diagnostics = list(document.diagnostics)
     flow = None
     if document.root is not None:
         flow, more = _check_document(document, schema)
-        found += more
-    elif not found:
-        found.append(_nothing(document))
-    found.sort(key=attrgetter("place"))
-    if any(finding.severity == "error" for finding in found):
+        diagnostics += more
+    elif not diagnostics:
+        diagnostics.append(_empty_file(document))
+    diagnostics.sort(key=attrgetter("place"))
+    if any(finding.severity == "error" for finding in diagnostics):
         flow = None
-    return Checked(file=file, source=text, flow=flow, diagnostics=tuple(found))
+    return Checked(file=file, source=text, flow=flow, diagnostics=tuple(diagnostics))
 
 
 def _check_document(
@@ -84,11 +84,11 @@ def _check_document(
     report = Report(document, step_keys=step_keys)
     root = document.root
     if root is None or (isinstance(root, source.ScalarNode) and root.value is None):
-        return None, [_nothing(document)]
+        return None, [_empty_file(document)]
     Shape(schema, report).check(root, schema, ())
     if not isinstance(root, MappingNode):
-        return None, list(report.found.values())
-    return _build(report, root), list(report.found.values())
+        return None, report.diagnostics
+    return _build(report, root), report.diagnostics
 
 
 def _build(report: Report, root: MappingNode) -> Flow:
@@ -134,7 +134,7 @@ def _labels(report: Report, root: MappingNode) -> dict[str, str]:
     return {name: text for name in node.entries if (text := report.text(node, name)) is not None}
 
 
-def _nothing(document: Document) -> Diagnostic:
+def _empty_file(document: Document) -> Diagnostic:
     return Diagnostic(
         code="PF101",
         message="the file is empty",

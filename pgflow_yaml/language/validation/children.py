@@ -1,4 +1,4 @@
-"""Flows that run others: each child exists, no circle of them, and what a child is given fits."""
+"""Child flows: each exists, none runs itself in the end, and each accepts its input."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from pgflow_yaml.errors import Diagnostic
-from pgflow_yaml.language import source
-from pgflow_yaml.language.graph import cycles
+from pgflow_yaml.language import graph, source
 from pgflow_yaml.language.inputs import check_value, type_name
 from pgflow_yaml.language.model import SECTIONS
 from pgflow_yaml.language.source import MappingNode, Node
@@ -27,12 +26,12 @@ Body = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Finding:
-    """A finding about a flow step, before its place in the text is looked for."""
+    """Finding about a flow step; its position in the text is not resolved yet."""
 
     code: str
     message: str
     fix: str
-    at: tuple[str, ...]
+    path: tuple[str, ...]
     at_key: bool = False
     severity: Severity = "error"
 
@@ -42,72 +41,72 @@ def check_flows(
 ) -> list[list[Diagnostic]]:
     """Return the findings between flows, a list for each definition.
 
-    A child is looked for among the definitions, then in `stored`: bodies by the child as it is
-    written, None where there is none. Without `stored` nobody has looked: that is a warning.
+    A child is looked up among the definitions, then in `stored`: bodies by the child's name as
+    written, None for an unknown flow. Without `stored` an unknown child is only a warning.
     """
     family = _Family(definitions, stored)
     return [
-        _placed([*family.unknown(each), *family.circles(each), *family.misfits(each)], each)
-        for each in definitions
+        _located([*family.unknown(flow), *family.cycles(flow), *family.refused(flow)], flow)
+        for flow in definitions
     ]
 
 
 def children_of(body: Body) -> list[str]:
-    """Name the children of a flow as its steps write them: `name`, or `name@version`."""
+    """Return the children of a flow as its steps write them: `name`, or `name@version`."""
     return sorted({step["flow"] for _, step in _flow_steps(body)})
 
 
 def is_given(child: str, definitions: Sequence[Definition]) -> bool:
-    """Tell whether a child is among these definitions, in the version it asks for."""
-    return _given(child, definitions) is not None
+    """Return true if a child is among these definitions, in the version that it names."""
+    return _body_among(child, definitions) is not None
 
 
 class _Family:
-    """The given flows, and what is known of those that they run."""
+    """Definitions, and the bodies of the flows that they run."""
 
     def __init__(
         self, definitions: Sequence[Definition], stored: Mapping[str, Body | None] | None
     ) -> None:
         self.definitions = definitions
         self.stored = stored
-        self.on_circles = self._circles()
+        self.all_cycles = self._find_cycles()
 
     def body(self, child: str) -> Body | None:
-        """Return what is known of a child."""
-        given = _given(child, self.definitions)
-        return given if given is not None else (self.stored or {}).get(child)
+        """Return the body of a child, or None if it is unknown."""
+        body = _body_among(child, self.definitions)
+        return body if body is not None else (self.stored or {}).get(child)
 
     def unknown(self, flow: Definition) -> Iterator[_Finding]:
-        """Find children that are nowhere."""
+        """Find children that do not exist."""
         for slug, step in _flow_steps(flow.body):
             child = step["flow"]
             if self.body(child) is not None:
                 continue
             name, _, version = child.partition("@")
-            names = [each.name for each in self.definitions if each.name != flow.name]
+            names = [other.name for other in self.definitions if other.name != flow.name]
             if self.stored is None:
-                what = f'flow "{child}" is in none of these files'
+                message = f'flow "{child}" is in none of these files'
                 fix = "give its file, too; `compile` and `run` look for it in the database as well"
                 yield _Finding(
-                    code="PF240", message=what, fix=fix, at=(slug, "flow"), severity="warning"
+                    code="PF240", message=message, fix=fix, path=(slug, "flow"), severity="warning"
                 )
                 continue
-            known = any(each.name == name for each in self.definitions)
+            known = any(other.name == name for other in self.definitions)
             if version and known:
-                what = f'flow "{name}" has no version {version}'
+                message = f'flow "{name}" has no version {version}'
                 fix = f"write `flow: {name}`, or a version that `pgflow-yaml versions {name}` lists"
             else:
-                what = f'there is no flow "{child}"{did_you_mean(name, names)}'
+                message = f'there is no flow "{child}"{did_you_mean(name, names)}'
                 fix = "give its file, too, or compile it first"
-            yield _Finding(code="PF240", message=what, fix=fix, at=(slug, "flow"))
+            yield _Finding(code="PF240", message=message, fix=fix, path=(slug, "flow"))
 
-    def circles(self, flow: Definition) -> Iterator[_Finding]:
-        """Find the steps by which a flow runs itself in the end."""
-        circle = next((each for each in self.on_circles if flow.name in each), None)
-        if circle is None:
+    def cycles(self, flow: Definition) -> Iterator[_Finding]:
+        """Find the steps through which a flow runs itself, directly or through others."""
+        cycle = next((names for names in self.all_cycles if flow.name in names), None)
+        if cycle is None:
             return
-        at = circle.index(flow.name)
-        walk = [*circle[at:], *circle[:at], flow.name]
+        start = cycle.index(flow.name)
+        walk = [*cycle[start:], *cycle[:start], flow.name]
         for slug, step in _flow_steps(flow.body):
             if step["flow"].partition("@")[0] == walk[1]:
                 shown = " → ".join(walk)
@@ -117,18 +116,18 @@ class _Family:
                     else f"these flows run each other without end: {shown}"
                 )
                 fix = "let one of them do its part in a step with a handler"
-                yield _Finding(code="PF241", message=message, fix=fix, at=(slug, "flow"))
+                yield _Finding(code="PF241", message=message, fix=fix, path=(slug, "flow"))
 
-    def misfits(self, flow: Definition) -> Iterator[_Finding]:
-        """Find what a step gives to its child, or does not give, and the child refuses."""
+    def refused(self, flow: Definition) -> Iterator[_Finding]:
+        """Find input that a step passes to its child, or omits, and that the child refuses."""
         for slug, step in _flow_steps(flow.body):
             child = self.body(step["flow"])
             if child is not None:
-                yield from _Gift(slug, step, flow.body, child).findings()
+                yield from _ChildInput(slug, step, flow.body, child).findings()
 
-    def _circles(self) -> list[list[str]]:
+    def _find_cycles(self) -> list[list[str]]:
         edges: dict[str, set[str]] = {}
-        pending = [each.body for each in self.definitions]
+        pending = [flow.body for flow in self.definitions]
         while pending:
             body = pending.pop()
             name = str(body["flow"])
@@ -137,12 +136,12 @@ class _Family:
             children = children_of(body)
             edges[name] = {child.partition("@")[0] for child in children}
             pending += [known for child in children if (known := self.body(child)) is not None]
-        known = {name: [each for each in found if each in edges] for name, found in edges.items()}
-        return cycles(known)
+        known = {name: [to for to in children if to in edges] for name, children in edges.items()}
+        return graph.cycles(known)
 
 
-class _Gift:
-    """What one step gives to its child flow."""
+class _ChildInput:
+    """Input that one step passes to its child flow."""
 
     def __init__(self, slug: str, step: Body, parent: Body, child: Body) -> None:
         self.slug, self.step, self.parent, self.child = slug, step, parent, child
@@ -153,44 +152,46 @@ class _Gift:
         if "input_schema" in self.child:
             yield from self._whole(ast)
         elif ast is not None and ast[0] == "dict":
-            given = dict(zip(ast[1::2], ast[2::2], strict=True))
-            yield from self._names(given, where="with")
-            for name, value in given.items():
+            values = dict(zip(ast[1::2], ast[2::2], strict=True))
+            yield from self._names(values, origin="with")
+            for name, value in values.items():
                 yield from self._value(name, value)
         elif ast is not None:
             if ast[0] in ("lit", "list", "text"):
                 kind = type_name(ast[1]) if ast[0] == "lit" else _KINDS[ast[0]]
-                message = f"{self._child()} takes an object, and `with` gives it {_SAID[kind]}"
+                message = f"{self._child()} takes an object, and `with` gives it {_NOUNS[kind]}"
                 fields = ", ".join(f"{name}: …" for name in self.fields)
                 yield self._finding(message, f"write `with: {{{fields}}}`", "with")
         elif "map" in self.step:
             yield from self._items()
         elif self.step["depends_on"]:
-            yield from self._names(self.step["depends_on"], where="depends_on")
+            yield from self._names(self.step["depends_on"], origin="depends_on")
         elif "input_schema" not in self.parent:
-            yield from self._names(self.parent.get("input") or {}, where="flow")
+            yield from self._names(self.parent.get("input") or {}, origin="flow")
 
-    def _names(self, given: Mapping[str, Any], *, where: str) -> Iterator[_Finding]:
-        """Compare names: what is missing, and what the child does not know."""
-        source_of = {
+    def _names(self, passed: Mapping[str, Any], *, origin: str) -> Iterator[_Finding]:
+        """Compare names: missing fields, and fields that the child does not have."""
+        explanation = {
             "with": "",
             "depends_on": "; without `with` it is given the outputs of its dependencies",
             "flow": "; without `with` it is given this flow's own input",
-        }[where]
+        }[origin]
         for name, field in self.fields.items():
-            if name not in given and "default" not in field:
+            if name not in passed and "default" not in field:
                 message = (
-                    f'{self._child()} needs "{name}", which this step does not give{source_of}'
+                    f'{self._child()} needs "{name}", which this step does not give{explanation}'
                 )
-                fix = f"add {name} to `with`" if where == "with" else f"write `with: {{{name}: …}}`"
-                yield self._finding(message, fix, where)
-        for name in given:
+                fix = (
+                    f"add {name} to `with`" if origin == "with" else f"write `with: {{{name}: …}}`"
+                )
+                yield self._finding(message, fix, origin)
+        for name in passed:
             if name not in self.fields:
-                meant = did_you_mean(name, self.fields)
-                message = f'{self._child()} has no input "{name}"{meant}{source_of}'
+                hint = did_you_mean(name, self.fields)
+                message = f'{self._child()} has no input "{name}"{hint}{explanation}'
                 known = ", ".join(self.fields) or "none"
-                fix = f"its inputs are {known}" if where == "with" else "write `with: {…}`"
-                yield replace(self._finding(message, fix, where, name), at_key=True)
+                fix = f"its inputs are {known}" if origin == "with" else "write `with: {…}`"
+                yield replace(self._finding(message, fix, origin, name), at_key=True)
 
     def _value(self, name: str, ast: Any) -> Iterator[_Finding]:
         field = self.fields.get(name)
@@ -216,7 +217,7 @@ class _Gift:
                 )
 
     def _items(self) -> Iterator[_Finding]:
-        """Hold literal items of a map against the child's input; others are not known yet."""
+        """Check literal items of a map with the child's input; other items are unknown."""
         ast = self.step["map"]["ast"]
         if ast[0] != "lit" or not isinstance(ast[1], list):
             return
@@ -230,18 +231,18 @@ class _Gift:
         known = None if ast is None else constant(ast)
         if known is not None:
             for problem in check_value(self.child["input_schema"], known[0], path=""):
-                at = f"{problem['path']} " if problem["path"] else "the input "
-                message = f"{self._child()} refuses this: {at}{problem['message']}"
+                subject = f"{problem['path']} " if problem["path"] else "the input "
+                message = f"{self._child()} refuses this: {subject}{problem['message']}"
                 yield self._finding(message, "change the value, or the input of that flow", "with")
 
     def _child(self) -> str:
         return f'flow "{self.step["flow"]}"'
 
-    def _finding(self, message: str, fix: str, *at: str) -> _Finding:
-        return _Finding(code="PF242", message=message, fix=fix, at=(self.slug, *at))
+    def _finding(self, message: str, fix: str, *path: str) -> _Finding:
+        return _Finding(code="PF242", message=message, fix=fix, path=(self.slug, *path))
 
 
-_SAID = {
+_NOUNS = {
     "string": "a text",
     "array": "a list",
     "number": "a number",
@@ -259,43 +260,43 @@ def _flow_steps(body: Body) -> Iterator[tuple[str, Body]]:
                 yield slug, step
 
 
-def _given(child: str, definitions: Sequence[Definition]) -> Body | None:
+def _body_among(child: str, definitions: Sequence[Definition]) -> Body | None:
     name, _, version = child.partition("@")
-    for each in definitions:
-        if each.name == name and version in ("", each.version):
-            return each.body
+    for definition in definitions:
+        if definition.name == name and version in ("", definition.version):
+            return definition.body
     return None
 
 
-def _placed(findings: Sequence[_Finding], flow: Definition) -> list[Diagnostic]:
-    """Give findings their places; the text is read again only if there are any."""
+def _located(findings: Sequence[_Finding], flow: Definition) -> list[Diagnostic]:
+    """Resolve the positions of findings; parse the text again only if there are any."""
     if not findings:
         return []
     document = source.parse(flow.source)
-    placed = []
-    for found in findings:
-        node = _node(document.root, found.at, key=found.at_key)
-        placed.append(
+    located = []
+    for finding in findings:
+        node = _node(document.root, finding.path, key=finding.at_key)
+        located.append(
             Diagnostic(
-                code=found.code,
-                message=found.message,
+                code=finding.code,
+                message=finding.message,
                 span=document.span(node) if node else None,
-                help=found.fix,
-                severity=found.severity,
+                help=finding.fix,
+                severity=finding.severity,
             )
         )
-    return sorted(placed, key=attrgetter("place"))
+    return sorted(located, key=attrgetter("place"))
 
 
-def _node(root: Node | None, at: Sequence[str], *, key: bool) -> Node | None:
-    """Follow a path into the step as far as it leads: to the last value, or to the last key."""
-    slug, *rest = at
+def _node(root: Node | None, path: Sequence[str], *, key: bool) -> Node | None:
+    """Follow a path into the step as far as it exists: to the last value, or to the last key."""
+    slug, *rest = path
     step = step_node(root, slug)
-    found: Node | None = step.get("flow") if isinstance(step, MappingNode) else None
+    node: Node | None = step.get("flow") if isinstance(step, MappingNode) else None
     for number, name in enumerate(rest, 1):
         entry = step.entries.get(name) if isinstance(step, MappingNode) else None
         if entry is None:
             break
         step = entry[1]
-        found = entry[0] if key and number == len(rest) else step
-    return found
+        node = entry[0] if key and number == len(rest) else step
+    return node

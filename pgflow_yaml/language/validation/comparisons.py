@@ -1,4 +1,4 @@
-"""What is known of a name before any run, held against the literal or the use beside it."""
+"""Comparisons and maps that contradict the known type or values of a name."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _RUN_STATUS: dict[str, Json] = {"enum": ["completed", "failed", "cancelled"]}
 _SKIP_REASON: dict[str, Json] = {
     "enum": ["condition_unmet", "handler_failed", "dependency_skipped", None]
 }
-# What other tools call our statuses.
+# Statuses of other tools, and ours for them.
 _OTHER_WORDS = {
     "success": "completed",
     "succeeded": "completed",
@@ -35,7 +35,7 @@ _ORDERS = ("<", "<=", ">", ">=")
 
 
 class Misfit(NamedTuple):
-    """Why a comparison says nothing."""
+    """Finding about a comparison or map that cannot mean what it says."""
 
     code: str
     message: str
@@ -43,7 +43,7 @@ class Misfit(NamedTuple):
 
 
 def misfit(comparison: Comparison, fields: Mapping[str, Json] | None) -> Misfit | None:
-    """Return what is wrong with a comparison; None when it can come out either way."""
+    """Return the problem of a comparison; None if its result can be true or false."""
     symbol, left, right = comparison.symbol, comparison.left, comparison.right
     if _is(right, "path") and _is(left, "lit") and "in" not in symbol:
         left, right = right, left
@@ -58,11 +58,13 @@ def misfit(comparison: Comparison, fields: Mapping[str, Json] | None) -> Misfit 
     values = value if "in" in symbol else [value]
     if not isinstance(values, list):
         return None
-    return next((found for each in values if (found := _never(str(path), schema, each))), None)
+    return next((never for item in values if (never := _never(str(path), schema, item))), None)
 
 
-def no_list(ast: Any, fields: Mapping[str, Json] | None, *, input_is_object: bool) -> Misfit | None:
-    """Return why a tree never gives a list to map over; None when it may."""
+def not_a_list(
+    ast: Any, fields: Mapping[str, Json] | None, *, input_is_object: bool
+) -> Misfit | None:
+    """Return the reason why a tree is never a list to map over; None if it may be one."""
     if ast == ["path", "input"] and input_is_object:
         fix = "name the field that holds the list: `map: input.NAME`"
         return Misfit("PF255", "`map` needs a list, and `input` is an object", fix)
@@ -103,10 +105,10 @@ def _fix(path: str, schema: Mapping[str, Json], value: Json) -> str:
     kind = schema.get("type")
     if isinstance(value, str) and kind in ("integer", "number", "boolean"):
         try:
-            meant: Json = json.loads(value)
+            parsed: Json = json.loads(value)
         except ValueError:
-            meant = None
-        if has_type(meant, str(kind)):
+            parsed = None
+        if has_type(parsed, str(kind)):
             return f"write {value} without quotes"
     if isinstance(value, int | float) and kind == "string":
         return f'write "{json.dumps(value)}"'
@@ -116,20 +118,20 @@ def _fix(path: str, schema: Mapping[str, Json], value: Json) -> str:
 
 
 def _order(path: str, symbol: str, schema: Mapping[str, Json], value: Json) -> Misfit | None:
-    """Find an order between a number and a text, which is an error in every run."""
+    """Return the problem of an order between a number and a text: every run would fail."""
     types = schema.get("type")
     kinds = {"integer": "number", "number": "number", "string": "string"}
     if not isinstance(types, str) or types not in kinds or value is None:
         return None
     if type_name(value) == kinds[types]:
         return None
-    said = {"number": "a number", "string": "a text"}[kinds[types]]
-    message = f"`{symbol}` cannot compare {path}, {said}, with {json.dumps(value)}"
+    noun = {"number": "a number", "string": "a text"}[kinds[types]]
+    message = f"`{symbol}` cannot compare {path}, {noun}, with {json.dumps(value)}"
     return Misfit("PF251", message, _fix(path, schema, value))
 
 
 def _schema_of(path: str, fields: Mapping[str, Json] | None) -> Mapping[str, Json] | None:
-    """Return what is known of the values of a path."""
+    """Return the schema of the values of a path; None if it is unknown."""
     match path.split("."):
         case ["input", *keys] if keys and fields is not None:
             schema: Json = {"properties": dict(fields)}

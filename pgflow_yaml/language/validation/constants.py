@@ -1,4 +1,4 @@
-"""Expressions whose value, or whose truth, is known before any run."""
+"""Expressions whose value, or whose truth value, is known before any run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pgflow_yaml.language.expressions import ExpressionError, evaluate
 if TYPE_CHECKING:
     from pgflow_yaml.language.model import Json
 
-# What can grow without end stays unevaluated: checking a file takes milliseconds (S-2).
+# Functions with unbounded results are not evaluated: checking a file takes milliseconds (S-2).
 _COSTLY = frozenset({"range", "product", "replace", "join"})
 
 
@@ -18,7 +18,7 @@ class _Unknown(Exception):
 
 
 def constant(ast: Any) -> tuple[Json] | None:
-    """Return the value of a tree that no run changes; None for others, and where there is none."""
+    """Return the value of a constant tree in a tuple; None if it depends on the run or fails."""
     try:
         return (_value_of(ast),)
     except (_Unknown, ExpressionError):
@@ -26,7 +26,7 @@ def constant(ast: Any) -> tuple[Json] | None:
 
 
 def truth_of(ast: Any) -> bool | None:
-    """Tell whether a tree is always true, or always false; None when that depends on the run."""
+    """Return the truth value of a tree; None if it depends on the run."""
     try:
         return bool(_value_of(ast))
     except _Unknown:
@@ -36,20 +36,20 @@ def truth_of(ast: Any) -> bool | None:
 
 
 def error_of(ast: Any) -> str | None:
-    """Return why a part of a tree never has a value, or None."""
+    """Return the reason why a part of a tree never has a value, or None."""
     if not isinstance(ast, list) or not ast or ast[0] == "lit":
         return None
     try:
         _value_of(ast)
     except _Unknown:
-        return next((found for part in ast[1:] if (found := error_of(part)) is not None), None)
+        return next((error for part in ast[1:] if (error := error_of(part)) is not None), None)
     except ExpressionError as error:
         return str(error)
     return None
 
 
 def _value_of(ast: Any) -> Json:
-    """Evaluate a tree that names nothing; raises _Unknown for others, ExpressionError as a run."""
+    """Evaluate a tree without names; raises _Unknown for others, ExpressionError as a run would."""
     if not _is_closed(ast):
         raise _Unknown
     return evaluate(ast, {})
@@ -79,11 +79,11 @@ def _truth(ast: Any) -> bool | None:
 
 
 def _joined(parts: list[Any], *, stop: bool) -> bool | None:
-    """Join truths: one part that stops decides; else all must be known."""
-    found = {truth_of(part) for part in parts}
-    if stop in found:
+    """Join truth values: one part equal to `stop` decides; otherwise all must be known."""
+    values = {truth_of(part) for part in parts}
+    if stop in values:
         return stop
-    return None if None in found else not stop
+    return None if None in values else not stop
 
 
 def _is_closed(ast: Any) -> bool:

@@ -1,4 +1,4 @@
-"""After which steps each step runs: unknown ones, those of the other section, cycles, limits."""
+"""Dependencies of the steps: unknown steps, steps of the other section, cycles, limits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 MAX_EDGES = 20_000  # S-19
 Edges = dict[str, dict[str, Edge]]
-Places = dict[tuple[str, str], Node]
+EdgeNodes = dict[tuple[str, str], Node]
 
 
 def read_edges(
@@ -26,13 +26,13 @@ def read_edges(
     *,
     final: bool,
     counted: int = 0,
-) -> tuple[Edges, Places]:
-    """Read every `depends_on` of one section, with the node of each edge by both its ends.
+) -> tuple[Edges, EdgeNodes]:
+    """Read every `depends_on` of one section, with the node of each edge.
 
-    `others` are the steps of the other section; `counted` edges were read in it before.
+    `others` are the steps of the other section, where `counted` edges were read before.
     """
     edges: Edges = {name: {} for name in steps}
-    places: Places = {}
+    nodes: EdgeNodes = {}
     for name, step in steps.items():
         if not isinstance(step, MappingNode):
             continue
@@ -43,17 +43,17 @@ def read_edges(
             elif parent not in steps:
                 message = f"there is no step {quoted(parent)}{did_you_mean(parent, steps)}"
                 report.add("PF202", message, item, fix=nearest_step(parent, steps))
-            elif (name, parent) not in places:
+            elif (name, parent) not in nodes:
                 edges[name][parent] = edge
-                places[name, parent] = item
+                nodes[name, parent] = item
     for cycle in cycles(edges):
-        _report_cycle(report, cycle, places)
-    total = counted + len(places)
+        _report_cycle(report, cycle, nodes)
+    total = counted + len(nodes)
     if counted <= MAX_EDGES < total:
-        last = list(places.values())[MAX_EDGES - counted]
+        last = list(nodes.values())[MAX_EDGES - counted]
         message = f"the flow has {total:,} dependencies, more than {MAX_EDGES:,}"
         report.add("PF209", message, last, fix="split the flow, or let fewer steps join")
-    return edges, places
+    return edges, nodes
 
 
 def _dependencies(report: Report, step: MappingNode) -> list[tuple[ScalarNode, Edge]]:
@@ -84,17 +84,17 @@ def _report_other_section(report: Report, item: ScalarNode, *, final: bool) -> N
     report.add("PF236", message, item, fix=fix)
 
 
-def _report_cycle(report: Report, cycle: list[str], places: Mapping[tuple[str, str], Node]) -> None:
+def _report_cycle(report: Report, cycle: list[str], nodes: Mapping[tuple[str, str], Node]) -> None:
     if len(cycle) == 1:
         name = cycle[0]
         fix = f'remove "{name}" from its own depends_on'
-        report.add("PF201", f'step "{name}" depends on itself', places[name, name], fix=fix)
+        report.add("PF201", f'step "{name}" depends on itself', nodes[name, name], fix=fix)
         return
     edges = list(zip(cycle, [*cycle[1:], cycle[0]], strict=True))
-    last = min(edges, key=lambda edge: places[edge].start)
+    last = min(edges, key=lambda edge: nodes[edge].start)
     at = cycle.index(last[0])
     walk = [*cycle[at:], *cycle[:at], cycle[at]]
     shown = walk if len(walk) <= 12 else [*walk[:6], "…", *walk[-5:]]
     message = f"these steps wait for each other: {' → '.join(shown)}"
     fix = f'remove one of these dependencies, such as "{last[1]}" here'
-    report.add("PF201", message, places[last], fix=fix, label="each depends on the next")
+    report.add("PF201", message, nodes[last], fix=fix, label="each depends on the next")

@@ -1,4 +1,4 @@
-"""Where in a flow's text the expression stands that had no value in a run."""
+"""Position in a flow's text of the expression that failed in a run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pgflow_yaml.errors import Span
 
-_PLACE = re.compile(
+_LOCATION = re.compile(
     r"(if|map|with|output|repeat\.until|retry\.if|wait\.for|wait\.until)(?:: |(?= needs ))"
 )
 _CULPRIT = re.compile(r"`([^`]+)`|\b([a-z_]+)\(\)")
@@ -26,30 +26,30 @@ _TEMPLATE = re.compile(r"\$\{\{")
 def error_finding(text: str, *, step: str | None, message: str) -> Diagnostic | None:
     """Turn an ExpressionError of a run into a finding in the text of its flow.
 
-    `step` is None for the flow's own `output`. The operator or function that the message names
-    tells one expression of several apart; else the caret is under all of them.
+    `step` is None for the flow's own `output`. Where a value has several expressions, the operator
+    or function that the message names selects one; otherwise the caret marks the whole value.
     """
-    found = _PLACE.match(message)
-    keys = found[1].split(".") if found else ["with"]
+    location = _LOCATION.match(message)
+    keys = location[1].split(".") if location else ["with"]
     document = source.parse(text)
     node = _node(document.root, step, keys)
     if node is None:
         return None
     candidates = list(_expressions(document, node))
     culprits = _culprits(message)
-    named = [span for span, words in candidates if not culprits or culprits & words]
-    span = named[0] if len(named) == 1 else document.span(node)
+    matching = [span for span, words in candidates if not culprits or culprits & words]
+    span = matching[0] if len(matching) == 1 else document.span(node)
     owner = f'step "{step}"' if step is not None else "output"
-    said = message[found.end() :] if found else message
-    return Diagnostic(code="ExpressionError", message=f"{owner}: {said}", span=span)
+    reason = message[location.end() :] if location else message
+    return Diagnostic(code="ExpressionError", message=f"{owner}: {reason}", span=span)
 
 
 def _culprits(message: str) -> set[str]:
-    """Name the operators or the function that the message speaks of."""
+    """Return the operators or the function that the message names."""
     if "division by zero" in message:
         return {"/", "%"}
-    found = _CULPRIT.search(message)
-    return {found[1] or found[2]} if found else set()
+    culprit = _CULPRIT.search(message)
+    return {culprit[1] or culprit[2]} if culprit else set()
 
 
 def _node(root: Node | None, step: str | None, keys: list[str]) -> Node | None:
@@ -66,7 +66,7 @@ def _node(root: Node | None, step: str | None, keys: list[str]) -> Node | None:
 
 
 def _expressions(document: Document, node: Node) -> Iterator[tuple[Span, set[str]]]:
-    """Give each expression below a node: its place, and the operators and functions in it."""
+    """Yield each expression below a node: its span, and the operators and functions in it."""
     if isinstance(node, MappingNode):
         for _, value in node.entries.values():
             yield from _expressions(document, value)
@@ -79,7 +79,7 @@ def _expressions(document: Document, node: Node) -> Iterator[tuple[Span, set[str
 
 def _in_text(document: Document, node: ScalarNode) -> Iterator[tuple[Span, set[str]]]:
     text = node.text
-    starts = [found.start() for found in _TEMPLATE.finditer(text)]
+    starts = [opening.start() for opening in _TEMPLATE.finditer(text)]
     if not starts:
         yield document.part(node, 0, len(text)), _words(text)
     for start, following in zip(starts, [*starts[1:], len(text)], strict=False):

@@ -1,4 +1,4 @@
-"""Meaning of `input`: keywords that fit a field's type, defaults that the field would take."""
+"""Meaning of `input`: keywords that fit the type of a field, and defaults that it accepts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from pgflow_yaml.language.model import Json
 
-# Which keywords say something about which type, and what says it for another one.
+# For each keyword: its types, and the keyword with the same purpose for other types.
 _KEYWORDS: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
     "minimum": (("integer", "number"), {"string": "minLength", "array": "minItems"}),
     "maximum": (("integer", "number"), {"string": "maxLength", "array": "maxItems"}),
@@ -35,7 +35,7 @@ _KEYWORDS: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
 
 
 def build_input(report: Report, root: MappingNode) -> dict[str, Json] | None:
-    """Return the fields of the run input; None when the flow declares none, or cannot be read."""
+    """Return the fields of the run input; None if the flow declares none or is unreadable."""
     node = report.written(root, "input")
     if not isinstance(node, MappingNode):
         return None
@@ -50,7 +50,7 @@ def build_input(report: Report, root: MappingNode) -> dict[str, Json] | None:
 
 
 def build_input_schema(report: Report, root: MappingNode) -> Json:
-    """Return the schema of an input that is no mapping of fields; None when there is none."""
+    """Return the schema of an input that is not a mapping of fields, or None."""
     node = report.value(root, "input_schema")
     if node is None:
         return None
@@ -67,7 +67,7 @@ def build_input_schema(report: Report, root: MappingNode) -> Json:
 
 
 def fields_of(fields: dict[str, Json] | None, schema: Json) -> dict[str, Json] | None:
-    """Return the fields that `input.NAME` can name, or None when they are not told."""
+    """Return the fields that `input.NAME` can name; None if they are unknown."""
     if fields is not None or not isinstance(schema, dict):
         return fields
     named = schema.get("properties")
@@ -79,17 +79,17 @@ def fields_of(fields: dict[str, Json] | None, schema: Json) -> dict[str, Json] |
 def _check_field(report: Report, node: MappingNode, path: Path) -> None:
     types = _types(report, node)
     for keyword, (key, value) in node.entries.items():
-        fits, instead = _KEYWORDS.get(keyword, ((), {}))
+        fitting, equivalents = _KEYWORDS.get(keyword, ((), {}))
         if not report.usable(value):
             continue
-        if types and fits and not set(types) & set(fits):
+        if types and fitting and not set(types) & set(fitting):
             kind = " or ".join(types)
-            other = next((instead[name] for name in types if name in instead), None)
+            other = next((equivalents[name] for name in types if name in equivalents), None)
             message = f'"{keyword}" says nothing about the type {kind} of {describe(path)}'
             if keyword == "required":
                 fix = "remove it: a field without `default` is required"
             else:
-                fix = f"write {other}" if other else f"remove it, or write type: {fits[0]}"
+                fix = f"write {other}" if other else f"remove it, or write type: {fitting[0]}"
             report.add("PF205", message, key, fix=fix)
     _check_values(report, node, path)
     for keyword in ("items", "additionalProperties"):
@@ -104,15 +104,15 @@ def _check_field(report: Report, node: MappingNode, path: Path) -> None:
 
 
 def _check_values(report: Report, node: MappingNode, path: Path) -> None:
-    """Hold `default` and the values of `enum` against the field's own keywords."""
-    if id(node) in report.unfit:
+    """Check `default` and the values of `enum` with the field's own keywords."""
+    if id(node) in report.partly_malformed:
         return
     schema = {key: value.data() for key, (_, value) in node.entries.items()}
     default = node.get("default")
     if default is not None:
         for problem in check_value(schema, default.data(), path=""):
-            where = f" at {problem['path'].lstrip('.')}" if problem["path"] else ""
-            message = f"the default of {describe(path)}{where} {problem['message']}"
+            location = f" at {problem['path'].lstrip('.')}" if problem["path"] else ""
+            message = f"the default of {describe(path)}{location} {problem['message']}"
             fix = "change the default, or what the field takes"
             report.add("PF208", message, default, fix=fix)
     options = node.get("enum")

@@ -1,4 +1,4 @@
-"""Where the findings of all layers come together."""
+"""Collection of the findings of all layers."""
 
 from __future__ import annotations
 
@@ -12,25 +12,30 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Path = tuple[str, ...]
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
 @dataclass(slots=True)
 class Report:
-    """Collects findings; what an alias repeats is reported once."""
+    """Collection of findings; a finding that an alias repeats is kept once."""
 
     document: Document
     step_keys: frozenset[str] = frozenset()
     """The keys that a step can have at all."""
-    found: dict[tuple[str, str, Span], Diagnostic] = field(default_factory=dict)
-    bad: set[int] = field(default_factory=set)
-    """Ids of nodes whose shape is wrong: the meaning layer does not look into them."""
-    unfit: set[int] = field(default_factory=set)
-    """Ids of mappings in which, however deep, some shape is wrong."""
-    once: dict[tuple[int | str, str], Any] = field(default_factory=dict)
-    """What was found out about a node (by id) or a text, by purpose: what comes again is free."""
-    meant: dict[int, dict[str, Node]] = field(default_factory=dict)
+    malformed: set[int] = field(default_factory=set)
+    """Ids of nodes whose shape is wrong: the meaning layer skips them."""
+    partly_malformed: set[int] = field(default_factory=set)
+    """Ids of mappings that contain, at any depth, a node whose shape is wrong."""
+    intended: dict[int, dict[str, Node]] = field(default_factory=dict)
     """For a mapping (by id): our keys that a foreign or mistyped key stands for."""
+    _findings: dict[tuple[str, str, Span], Diagnostic] = field(default_factory=dict)
+    _results: dict[tuple[int | str, str], Any] = field(default_factory=dict)
+    """Results about a node (by id) or a text, by purpose; see `once`."""
+
+    @property
+    def diagnostics(self) -> list[Diagnostic]:
+        """Return the findings in the order in which they were added."""
+        return list(self._findings.values())
 
     def add(
         self,
@@ -47,15 +52,15 @@ class Report:
         finding = Diagnostic(
             code=code, message=message, span=span, help=fix, label=label, severity=severity
         )
-        self.found.setdefault((code, message, span), finding)
+        self._findings.setdefault((code, message, span), finding)
 
-    def found_once(self, what: Node | str, purpose: str, find: Callable[[], Found]) -> Found:
-        """Find something out, unless that was done: an alias is the same node once more."""
-        key = (what if isinstance(what, str) else id(what), purpose)
-        if key not in self.once:
-            self.once[key] = find()
-        found: Found = self.once[key]
-        return found
+    def once(self, subject: Node | str, purpose: str, compute: Callable[[], Result]) -> Result:
+        """Compute a result once for each node or text: an alias repeats the same node."""
+        key = (subject if isinstance(subject, str) else id(subject), purpose)
+        if key not in self._results:
+            self._results[key] = compute()
+        result: Result = self._results[key]
+        return result
 
     def value(self, mapping: MappingNode, key: str) -> Node | None:
         """Return the value of a key whose shape is right, or None."""
@@ -66,7 +71,7 @@ class Report:
 
     def written(self, mapping: MappingNode, key: str) -> Node | None:
         """Return the value of a key, or of a word that stands for it, whatever its shape."""
-        return mapping.get(key) or self.meant.get(id(mapping), {}).get(key)
+        return mapping.get(key) or self.intended.get(id(mapping), {}).get(key)
 
     def text(self, mapping: MappingNode, key: str) -> str | None:
         """Return the text of a key, or None when it is absent, null or wrong."""
@@ -74,16 +79,16 @@ class Report:
         return node.value if isinstance(node, ScalarNode) and isinstance(node.value, str) else None
 
     def usable(self, node: Node) -> bool:
-        """Tell whether nothing was said against a node yet."""
-        return id(node) not in self.bad and id(node) not in self.document.broken
+        """Return true if no finding concerns the node so far."""
+        return id(node) not in self.malformed and id(node) not in self.document.broken
 
     def has(self, mapping: MappingNode, key: str) -> bool:
-        """Tell whether a key, or a word that stands for it, was written."""
-        return key in mapping.entries or key in self.meant.get(id(mapping), {})
+        """Return true if the mapping has a key, or a word that stands for it."""
+        return key in mapping.entries or key in self.intended.get(id(mapping), {})
 
 
 def describe(path: Path) -> str:
-    """Name the place in the flow that a path of keys leads to."""
+    """Describe the part of the flow that a path of keys leads to."""
     match path:
         case ():
             return "the flow"
@@ -102,5 +107,5 @@ def describe(path: Path) -> str:
 
 
 def quoted(text: str) -> str:
-    """Quote a text of the file for a message, cut when it is long."""
+    """Quote a text of the file for a message; shorten it when it is long."""
     return f'"{text if len(text) <= 60 else text[:60] + "…"}"'

@@ -1,4 +1,4 @@
-"""Expressions and templates of a flow: parsed, and every name in them looked up."""
+"""Expressions and templates of a flow: parsed, with every name resolved."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from pgflow_yaml.language import expressions
 from pgflow_yaml.language.model import Formula, Json
 from pgflow_yaml.language.source import MappingNode, Node, ScalarNode, SequenceNode
-from pgflow_yaml.language.validation.comparisons import misfit, no_list
+from pgflow_yaml.language.validation.comparisons import misfit, not_a_list
 from pgflow_yaml.language.validation.constants import error_of, truth_of
 from pgflow_yaml.language.validation.names import (
     CONDITIONS,
     EVERYWHERE,
     ROOTS,
-    Place,
+    Context,
     Problem,
     Scope,
 )
@@ -27,38 +27,38 @@ if TYPE_CHECKING:
 
 _KNOWN_WORD = re.compile(r"\b(?:input|steps|run)\b")
 _IN_TEMPLATE = re.compile(r"""["']?\$\{\{\s*([^{}]*?)\s*\}\}["']?""")
-_SEEN = 1_000  # so many characters behind a value are looked at for a comment
+_LOOKAHEAD = 1_000  # characters after a value that are searched for a comment
 _MUSTACHE = re.compile(r"(?<!\$)\{\{[^{}]*\}\}")
 
 
 class Formulas:
-    """Turns the texts of one step, or of the flow, into formulas; reports what is wrong."""
+    """Compiler from the texts of one step, or of the flow, to formulas; mistakes are reported."""
 
     def __init__(self, report: Report, scope: Scope) -> None:
-        """Expressions are read in one scope."""
+        """Take the scope that all expressions share."""
         self.report = report
         self.scope = scope
-        self._problems: dict[tuple[str, Place], Problem | None] = {}
+        self._problems: dict[tuple[str, Context], Problem | None] = {}
 
-    def expression(self, node: Node | None, place: Place) -> Formula | None:
+    def expression(self, node: Node | None, context: Context) -> Formula | None:
         """Compile an expression; a boolean or number is a literal."""
         if not isinstance(node, ScalarNode) or node.value is None:
             return None
         if not isinstance(node.value, str):
             return Formula(ast=["lit", node.value])
-        found = self.report.found_once(node.text, "expression", lambda: _expression(node.text))
-        if isinstance(found, expressions.InvalidExpression):
-            self._report_findings(node, found, place)
+        parsed = self.report.once(node.text, "expression", lambda: _expression(node.text))
+        if isinstance(parsed, expressions.InvalidExpression):
+            self._report_findings(node, parsed, context)
             return None
-        if not self._names_are_known(node, found.references, place):
+        if not self._names_are_known(node, parsed.references, context):
             return None
-        self.report.found_once(node, place, lambda: self._check_meaning(node, found, place))
-        return Formula(ast=found.ast, paths=tuple(found.paths))
+        self.report.once(node, context, lambda: self._check_meaning(node, parsed, context))
+        return Formula(ast=parsed.ast, paths=tuple(parsed.paths))
 
     def literal_list(self, node: SequenceNode) -> Formula | None:
-        """Compile a `map` that is a list; an expression in list's clothes is reported."""
+        """Compile a `map` that is a list; report an expression that YAML read as a list."""
         raw = self.report.document.text[node.start : node.end]
-        if self.report.found_once(node, "texts", lambda: self._holds_expressions(node, raw)):
+        if self.report.once(node, "texts", lambda: self._holds_expressions(node, raw)):
             bare = _IN_TEMPLATE.sub(r"\1", raw)
             fix = (
                 f"write map: {_quote(bare)}" if "\n" not in raw else 'write map: "[…]" in one line'
@@ -72,46 +72,46 @@ class Formulas:
         texts = (i.text for i in node.items if isinstance(i, ScalarNode) and i.value == i.text)
         return any(self._is_expression(text) for text in (raw, *texts))
 
-    def template(self, node: Node | None, place: Place) -> Formula | None:
+    def template(self, node: Node | None, context: Context) -> Formula | None:
         """Compile `with` or `output` as a whole into one formula."""
         if node is None:
             return None
         paths: set[str] = set()
-        ast = self._template(node, paths, place)
+        ast = self._template(node, paths, context)
         return None if ast is None else Formula(ast=ast, paths=tuple(sorted(paths)))
 
-    def _template(self, node: Node, paths: set[str], place: Place) -> list[Json] | None:
+    def _template(self, node: Node, paths: set[str], context: Context) -> list[Json] | None:
         if id(node) in self.report.document.broken:
             return None
         if isinstance(node, MappingNode):
             ast: list[Json] = ["dict"]
-            # The order of keys means nothing, so it is none of the version (§7).
+            # The order of keys has no meaning, so it does not change the version (§7).
             for key, (_, value) in sorted(node.entries.items()):
-                inner = self._template(value, paths, place)
+                inner = self._template(value, paths, context)
                 ast += [key, inner]
             return ast
         if isinstance(node, SequenceNode):
-            return ["list", *(self._template(item, paths, place) for item in node.items)]
+            return ["list", *(self._template(item, paths, context) for item in node.items)]
         if not isinstance(node.value, str):
             return ["lit", node.value]
-        return self._text(node, paths, place)
+        return self._text(node, paths, context)
 
-    def _text(self, node: ScalarNode, paths: set[str], place: Place) -> list[Json] | None:
+    def _text(self, node: ScalarNode, paths: set[str], context: Context) -> list[Json] | None:
         if "{{" not in node.text:
             return ["lit", node.text]
-        self.report.found_once(node, "dollar", lambda: self._warn_of_missing_dollar(node))
-        found = self.report.found_once(node.text, "template", lambda: _template(node.text))
-        if isinstance(found, expressions.InvalidExpression):
-            self._report_findings(node, found, place)
+        self.report.once(node, "dollar", lambda: self._warn_of_missing_dollar(node))
+        parsed = self.report.once(node.text, "template", lambda: _template(node.text))
+        if isinstance(parsed, expressions.InvalidExpression):
+            self._report_findings(node, parsed, context)
             return None
-        if found is None:
+        if parsed is None:
             return ["lit", expressions.unescape(node.text)]
-        if not self._names_are_known(node, found.references, place):
+        if not self._names_are_known(node, parsed.references, context):
             return None
-        whole = found
-        self.report.found_once(node, place, lambda: self._check_meaning(node, whole, place))
-        paths.update(found.paths)
-        return found.ast if isinstance(found.ast, list) else None
+        whole = parsed
+        self.report.once(node, context, lambda: self._check_meaning(node, whole, context))
+        paths.update(parsed.paths)
+        return parsed.ast if isinstance(parsed.ast, list) else None
 
     def _is_expression(self, text: str) -> bool:
         if "${{" in text:
@@ -119,106 +119,110 @@ class Formulas:
         if not _KNOWN_WORD.search(text):
             return False
         try:
-            found = expressions.parse_expression(text, roots=EVERYWHERE)
+            parsed = expressions.parse_expression(text, roots=EVERYWHERE)
         except expressions.InvalidExpression:
             return False
-        return bool(found.references)
+        return bool(parsed.references)
 
     def _warn_of_missing_dollar(self, node: ScalarNode) -> None:
-        for found in _MUSTACHE.finditer(node.text):
+        for match in _MUSTACHE.finditer(node.text):
             self.report.add(
                 "PF021",
                 "`{{ … }}` without `$` stays as it is; it is no template",
-                self.report.document.part(node, found.start(), found.end()),
-                fix=f"write ${found.group()}",
+                self.report.document.part(node, match.start(), match.end()),
+                fix=f"write ${match.group()}",
                 severity="warning",
             )
 
     def _report_findings(
-        self, node: ScalarNode, error: expressions.InvalidExpression, place: Place
+        self, node: ScalarNode, error: expressions.InvalidExpression, context: Context
     ) -> None:
-        self._names_are_known(node, error.references, place)
-        self.report.found_once(node, place, lambda: self._report_once(node, error, place))
+        self._names_are_known(node, error.references, context)
+        self.report.once(node, context, lambda: self._report_once(node, error, context))
 
     def _report_once(
-        self, node: ScalarNode, error: expressions.InvalidExpression, place: Place
+        self, node: ScalarNode, error: expressions.InvalidExpression, context: Context
     ) -> None:
         document = self.report.document
-        line = document.text[node.end : node.end + _SEEN].split("\n", 1)[0]
+        line = document.text[node.end : node.end + _LOOKAHEAD].split("\n", 1)[0]
         if not node.style and re.match(r"\s+#", line):
             cut = node.text + line.rstrip()
             self.report.add(
                 "PF023",
                 "YAML takes everything from ` #` on as a comment, so the expression ends before it",
                 node,
-                fix=f"write {_key(place)}{_quote(cut)}",
+                fix=f"write {_key(context)}{_quote(cut)}",
             )
             return
         for finding in error.findings:
             part = document.part(node, finding.start, finding.end)
             self.report.add(finding.code, finding.message, part, fix=finding.help)
 
-    def _check_meaning(self, node: ScalarNode, found: expressions.Expression, place: Place) -> None:
-        """Report what has no value in any run, comparisons that never hold, and the like."""
-        error = error_of(found.ast)
+    def _check_meaning(
+        self, node: ScalarNode, parsed: expressions.Expression, context: Context
+    ) -> None:
+        """Report expressions without a value, comparisons that never hold, and the like."""
+        error = error_of(parsed.ast)
         if error is not None:
             fix = "correct it, or write the value itself"
             self.report.add(
                 "PF253", f"this never has a value: {error}", self._inside(node), fix=fix
             )
-        for comparison in found.comparisons:
-            wrong = misfit(comparison, self.scope.fields)
-            if wrong is not None:
+        for comparison in parsed.comparisons:
+            problem = misfit(comparison, self.scope.fields)
+            if problem is not None:
                 part = self.report.document.part(node, comparison.start, comparison.end)
-                self.report.add(wrong.code, wrong.message, part, fix=wrong.fix)
-        if place in CONDITIONS:
-            self._check_condition(node, found, place)
-        if place == "map":
-            self._check_list(node, found)
+                self.report.add(problem.code, problem.message, part, fix=problem.fix)
+        if context in CONDITIONS:
+            self._check_condition(node, parsed, context)
+        if context == "map":
+            self._check_list(node, parsed)
 
-    def _check_list(self, node: ScalarNode, found: expressions.Expression) -> None:
-        """Report a `map` over what is no list."""
+    def _check_list(self, node: ScalarNode, parsed: expressions.Expression) -> None:
+        """Report a `map` over a value that is not a list."""
         scope = self.scope
         is_object = scope.fields is not None or not scope.fields_are_unreadable
-        wrong = no_list(found.ast, scope.fields, input_is_object=is_object)
-        if wrong is not None:
-            self.report.add(wrong.code, wrong.message, self._inside(node), fix=wrong.fix)
+        problem = not_a_list(parsed.ast, scope.fields, input_is_object=is_object)
+        if problem is not None:
+            self.report.add(problem.code, problem.message, self._inside(node), fix=problem.fix)
 
     def _check_condition(
-        self, node: ScalarNode, found: expressions.Expression, place: Place
+        self, node: ScalarNode, parsed: expressions.Expression, context: Context
     ) -> None:
-        """Warn of a condition that no run can change; `true` and `false` alone are meant so."""
-        known = None if found.ast in (["lit", True], ["lit", False]) else truth_of(found.ast)
+        """Warn of a condition that no run can change, except a plain `true` or `false`."""
+        known = None if parsed.ast in (["lit", True], ["lit", False]) else truth_of(parsed.ast)
         if known is not None:
             shown = "true" if known else "false"
             message = f"this condition is always {shown}"
             fix = f"read something that differs between runs, or write {shown}"
             self.report.add("PF252", message, self._inside(node), fix=fix, severity="warning")
-        roots = {path.partition(".")[0] for path in found.paths}
-        if place == "repeat.until" and roots and not roots & {"output", "iteration"}:
+        roots = {path.partition(".")[0] for path in parsed.paths}
+        if context == "repeat.until" and roots and not roots & {"output", "iteration"}:
             message = "this reads neither `output` nor `iteration`, so no call can change it"
             fix = "read what the handler returned: `until: output.ready`"
             self.report.add("PF252", message, self._inside(node), fix=fix, severity="warning")
 
     def _inside(self, node: ScalarNode) -> Span:
-        """Return the place of a text without its quotes."""
+        """Return the span of a text without its quotes."""
         return self.report.document.part(node, 0, len(node.text))
 
     def _names_are_known(
-        self, node: ScalarNode, references: Sequence[expressions.Reference], place: Place
+        self, node: ScalarNode, references: Sequence[expressions.Reference], context: Context
     ) -> bool:
-        """Look up every path, and report what cannot be read here."""
+        """Resolve every path; report the paths that cannot be read here."""
         known = True
         for reference in references:
             words = reference.path.split(".")
-            key = (reference.path, place)
+            key = (reference.path, context)
             if key not in self._problems:
-                self._problems[key] = self.scope.problem(words[0], words[1:], place=place)
-            found = self._problems[key]
-            if found is not None:
-                end = reference.start + len(".".join(words[: found.words]))
+                self._problems[key] = self.scope.problem(words[0], words[1:], context=context)
+            problem = self._problems[key]
+            if problem is not None:
+                end = reference.start + len(".".join(words[: problem.words]))
                 part = self.report.document.part(node, reference.start, min(end, reference.end))
-                self.report.add(found.code, found.message, part, fix=found.fix, label=found.label)
+                self.report.add(
+                    problem.code, problem.message, part, fix=problem.fix, label=problem.label
+                )
                 known = False
         return known
 
@@ -237,9 +241,9 @@ def _template(text: str) -> expressions.Expression | expressions.InvalidExpressi
         return error
 
 
-def _key(place: Place) -> str:
-    """Return what stands before an expression; a template's own key is not known here."""
-    return "" if place in ("with", "output") else f"{place.split('.')[-1]}: "
+def _key(context: Context) -> str:
+    """Return the key before an expression; empty for a template, whose own key is unknown here."""
+    return "" if context in ("with", "output") else f"{context.split('.')[-1]}: "
 
 
 def _quote(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What the schema layer says: a sentence and the fix for each way a shape can be wrong."""
+"""Messages of the schema layer: one with its fix for each way a shape can be wrong."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pgflow_yaml.language.source import MappingNode, Node, ScalarNode
 from pgflow_yaml.language.source.scalars import kind_of
 from pgflow_yaml.language.suggestions import closest, did_you_mean
 from pgflow_yaml.language.validation.findings import Path, Report, describe, quoted
-from pgflow_yaml.language.validation.suggested_fixes import DOTTED, fix_by_place
+from pgflow_yaml.language.validation.suggested_fixes import DOTTED, fix_by_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -27,7 +27,7 @@ _TYPE_WORDS = {
 }
 _SINGLE = "lower-case letters, digits and single underscores"
 _PLAIN = "only letters, digits and underscores"
-# What a name of the schema is, of which characters, and the key before it in a fix.
+# For each kind of name: the refusal, the allowed characters, and the key before it in a fix.
 _NAMES = {
     "flowName": ("is not a flow name", _SINGLE, "flow: "),
     "queue": ("is not a queue name", _SINGLE, "queue: "),
@@ -39,8 +39,8 @@ _NAMES = {
 _LOWER_CASE = ("flowName", "queue")
 
 
-class Sentence(NamedTuple):
-    """A finding without its place."""
+class Message(NamedTuple):
+    """Finding without its position."""
 
     code: str
     message: str
@@ -48,13 +48,11 @@ class Sentence(NamedTuple):
     label: str | None = None
 
 
-def wrong_type(node: Node, schema: Mapping[str, Any], path: Path) -> Sentence:
-    """Say which type is expected, and how to write what was probably meant."""
+def wrong_type(node: Node, schema: Mapping[str, Any], path: Path) -> Message:
+    """Name the expected type, and suggest how to write the probable intention."""
     if isinstance(node, MappingNode) and path[-1:] == ("flow",) and len(path) > 1:
         message = f"{describe(path)} written inline is not supported yet"
-        return Sentence(
-            "PF110", message, "write it as a file of its own, and name it: `flow: NAME`"
-        )
+        return Message("PF110", message, "write it as a file of its own, and name it: `flow: NAME`")
     types = schema["type"]
     wanted = [types] if isinstance(types, str) else types
     if path[-1:] == ("until",):
@@ -63,12 +61,12 @@ def wrong_type(node: Node, schema: Mapping[str, Any], path: Path) -> Sentence:
         expected = "a duration"
     else:
         expected = " or ".join(_TYPE_WORDS[name] for name in wanted if name != "null")
-    got = kind_of(node.value if isinstance(node, ScalarNode) else node.data())
-    if isinstance(node, ScalarNode) and got == "a number":
-        got = f"the number {node.text}"
+    actual = kind_of(node.value if isinstance(node, ScalarNode) else node.data())
+    if isinstance(node, ScalarNode) and actual == "a number":
+        actual = f"the number {node.text}"
     empty = isinstance(node, ScalarNode) and not node.text and not node.style
-    message = f"{_subject(path)} must be {expected}, {'but is empty' if empty else f'not {got}'}"
-    return Sentence("PF103", message, fix_by_place(node, path) or _fix_by_type(node, wanted))
+    message = f"{_subject(path)} must be {expected}, {'but is empty' if empty else f'not {actual}'}"
+    return Message("PF103", message, fix_by_path(node, path) or _fix_by_type(node, wanted))
 
 
 def _fix_by_type(node: Node, wanted: Sequence[str]) -> str:
@@ -88,53 +86,53 @@ def _fix_by_type(node: Node, wanted: Sequence[str]) -> str:
     return f"write {' or '.join(_TYPE_WORDS[name] for name in wanted if name != 'null')}"
 
 
-def wrong_choice(node: ScalarNode, choices: Sequence[str], path: Path) -> Sentence:
-    """Say that a value is none of those allowed."""
-    meant = did_you_mean(node.text, choices)
-    message = f"{_subject(path)} cannot be {quoted(node.text)}{meant}"
-    return Sentence("PF104", message, f"one of {', '.join(choices)}")
+def wrong_choice(node: ScalarNode, choices: Sequence[str], path: Path) -> Message:
+    """Refuse a value that is not one of the choices."""
+    hint = did_you_mean(node.text, choices)
+    message = f"{_subject(path)} cannot be {quoted(node.text)}{hint}"
+    return Message("PF104", message, f"one of {', '.join(choices)}")
 
 
-def wrong_text(node: ScalarNode, schema: Mapping[str, Any], path: Path, *, name: str) -> Sentence:
-    """Say what is wrong with a name, a duration or a handler path."""
+def wrong_text(node: ScalarNode, schema: Mapping[str, Any], path: Path, *, name: str) -> Message:
+    """Explain what is wrong with a name, a duration or a handler path."""
     text = node.text
     if name in _NAMES:
         return _wrong_name(text, name, schema["maxLength"])
     match name:
         case "childFlow":
             message = f"{_subject(path)} is {quoted(text)}, which names no flow"
-            return Sentence("PF107", message, "write NAME, or NAME@VERSION with its 12 hex digits")
+            return Message("PF107", message, "write NAME, or NAME@VERSION with its 12 hex digits")
         case "tolerate":
             message = f"{_subject(path)} is {quoted(text)}, which is no share of the items"
-            return Sentence("PF106", message, _share_fix(text))
+            return Message("PF106", message, _share_fix(text))
         case "duration":
             fix = durations.suggestion(text)
             message = f"{_subject(path)} is {quoted(text)}, which is not a duration"
-            return Sentence("PF106", message, f"write {fix}" if fix else f"write {UNITS}: 30s")
+            return Message("PF106", message, f"write {fix}" if fix else f"write {UNITS}: 30s")
         case "handler":
             message = (
                 f"{_subject(path)} is {quoted(text)}, which is not a dotted path to a function"
             )
-            return Sentence("PF206", message, _handler_fix(text))
+            return Message("PF206", message, _handler_fix(text))
         case _:
-            most = schema["maxLength"]
-            message = f"{describe(path)} has {len(text):,} characters, more than {most:,}"
-            return Sentence("PF109", message, "shorten it: labels are for finding runs")
+            limit = schema["maxLength"]
+            message = f"{describe(path)} has {len(text):,} characters, more than {limit:,}"
+            return Message("PF109", message, "shorten it: labels are for finding runs")
 
 
-def _wrong_name(text: str, name: str, most: int) -> Sentence:
-    refused, rule, key = _NAMES[name]
-    slug = _slug(text.lower() if name in _LOWER_CASE else text)[:most]
-    label = f"at most {most} characters" if len(text) > most else None
+def _wrong_name(text: str, name: str, limit: int) -> Message:
+    refusal, rule, key = _NAMES[name]
+    slug = _slug(text.lower() if name in _LOWER_CASE else text)[:limit]
+    label = f"at most {limit} characters" if len(text) > limit else None
     fix = f"write {key}{slug}" if slug else "begin with a letter"
-    return Sentence("PF107", f"{quoted(text)} {refused}: {rule}", fix, label)
+    return Message("PF107", f"{quoted(text)} {refusal}: {rule}", fix, label)
 
 
 def wrong_number(
     value: float, schema: Mapping[str, Any], path: Path, *, name: str
-) -> Sentence | None:
-    """Say that a number is out of bounds; None when it fits."""
-    # The time of a wait may be an expression as well, so it is no `duration` of the schema.
+) -> Message | None:
+    """Refuse a number that is out of range; None when it is in range."""
+    # The time of a wait may be an expression as well, so the schema does not call it `duration`.
     is_time = name == "duration" or path[-2:] == ("wait", "for")
     fix = None
     if value < schema.get("minimum", value):
@@ -149,42 +147,43 @@ def wrong_number(
         return None
     if path[-1] in ("retry", "max_attempts") and value < 1:
         fix = "write 1 for a single try: attempts count the first one"
-    return Sentence("PF109", f"{_subject(path)} must be {bound}, not {value}", fix)
+    return Message("PF109", f"{_subject(path)} must be {bound}, not {value}", fix)
 
 
-def forbidden(node: ScalarNode, path: Path, *, name: str) -> Sentence:
-    """Say why a value that has the right form cannot be used."""
+def forbidden(node: ScalarNode, path: Path, *, name: str) -> Message:
+    """Refuse a value that has the right form but cannot be used."""
     if name == "timeout":
-        return Sentence(
+        return Message(
             "PF109", f"{_subject(path)} must be more than 0", "write 60s, or leave it out"
         )
     message = f"a step cannot be named {quoted(node.text)}: expressions use that word"
-    return Sentence("PF108", message, f"write {node.text}_step")
+    return Message("PF108", message, f"write {node.text}_step")
 
 
-def empty(path: Path) -> Sentence:
-    """Say that something holds nothing."""
+def empty(path: Path) -> Message:
+    """Refuse an empty mapping or list."""
     if path == ("steps",):
         fix = "write `NAME: {handler: package.module.function}` under it"
-        return Sentence("PF111", "a flow needs at least one step", fix)
-    return Sentence("PF111", f"{_subject(path)} must not be empty", "remove it, or fill it")
+        return Message("PF111", "a flow needs at least one step", fix)
+    return Message("PF111", f"{_subject(path)} must not be empty", "remove it, or fill it")
 
 
-def too_many(count: int, schema: Mapping[str, Any], path: Path) -> Sentence:
-    """Say that a limit is passed (S-19)."""
-    most = schema["maxProperties"]
-    return Sentence(
-        "PF209", f"{describe(path)} has {count:,} entries, more than {most:,}", "split the flow"
+def too_many(count: int, schema: Mapping[str, Any], path: Path) -> Message:
+    """Refuse more entries than the limit (S-19)."""
+    limit = schema["maxProperties"]
+    return Message(
+        "PF209", f"{describe(path)} has {count:,} entries, more than {limit:,}", "split the flow"
     )
 
 
-def twice(text: str, path: Path) -> tuple[str, str]:
-    """Say that a list has an entry twice."""
-    return f"{quoted(text)} stands twice in {describe(path)}", "keep one of the two"
+def duplicate(text: str, path: Path) -> Message:
+    """Refuse an item that a list has twice."""
+    message = f"{quoted(text)} stands twice in {describe(path)}"
+    return Message("PF103", message, "keep one of the two")
 
 
 def report_missing(report: Report, node: MappingNode, key: str, path: Path) -> None:
-    """Report a key that a mapping must have."""
+    """Report a missing key that the mapping requires."""
     fix = {
         "until": "write when to stop: `until: output.ready`",
         "flow": "write `flow: my_flow`: lower-case letters, digits and underscores",
@@ -196,10 +195,10 @@ def report_missing(report: Report, node: MappingNode, key: str, path: Path) -> N
 
 
 def nearest_step(name: str, steps: Iterable[str]) -> str:
-    """Return the fix for the name of a step that does not exist."""
-    found = closest(name, steps)
-    if found:
-        return f"write {found}"
+    """Suggest a fix for the name of a step that does not exist."""
+    similar = closest(name, steps)
+    if similar:
+        return f"write {similar}"
     names = list(steps)
     shown = ", ".join(names[:10]) + (", …" if len(names) > 10 else "")
     return f"the steps of this flow are {shown}"

@@ -1,4 +1,4 @@
-"""The names that an expression may read, place by place (`workflow-language` §3.4)."""
+"""Names that an expression may read, by context (`workflow-language` §3.4)."""
 
 from __future__ import annotations
 
@@ -16,15 +16,17 @@ if TYPE_CHECKING:
     from pgflow_yaml.language.graph import Ancestors
     from pgflow_yaml.language.model import Json
 
-Place = Literal["if", "map", "with", "output", "repeat.until", "retry.if", "wait.for", "wait.until"]
-CONDITIONS: tuple[Place, ...] = ("if", "repeat.until", "retry.if")
+Context = Literal[
+    "if", "map", "with", "output", "repeat.until", "retry.if", "wait.for", "wait.until"
+]
+CONDITIONS: tuple[Context, ...] = ("if", "repeat.until", "retry.if")
 
-# Every name of the language, also those of other places: they are refused by name, not as unknown.
+# Every name of the language. A name of another context is refused as such, not as unknown.
 ROOTS = frozenset(
     {"input", "steps", "run", "item", "index", "secrets", "output", "iteration", "error", "attempt"}
 )
 EVERYWHERE = frozenset({"input", "steps", "run"})
-_HOME: dict[str, Place] = {
+_HOME: dict[str, Context] = {
     "output": "repeat.until",
     "iteration": "repeat.until",
     "error": "retry.if",
@@ -37,7 +39,7 @@ _ERROR = ("type", "message", "attempts")
 
 
 class Problem(NamedTuple):
-    """Why a path cannot be read: a finding, and how many words of the path it marks."""
+    """Finding about a path that cannot be read; it marks the first `words` of the path."""
 
     code: str
     words: int
@@ -48,11 +50,11 @@ class Problem(NamedTuple):
 
 @dataclass(slots=True, kw_only=True)
 class Scope:
-    """What the expressions of one step, or of the flow itself, may name."""
+    """Names available to the expressions of one step, or of the flow itself."""
 
     document: Document
     owner: str
-    """`step "a"`, or the key of the flow in which the expression stands."""
+    """`step "a"`, or the key of the flow that holds the expression."""
     step: str | None = None
     final: bool = False
     kind: str | None = None
@@ -65,8 +67,8 @@ class Scope:
     item: bool = False
     index: bool = False
 
-    def problem(self, root: str, rest: Sequence[str], *, place: Place) -> Problem | None:
-        """Return why a path cannot be read in a place, or None when it can."""
+    def problem(self, root: str, rest: Sequence[str], *, context: Context) -> Problem | None:
+        """Return the reason why a path cannot be read in a context, or None."""
         if root == "input":
             return self._input(rest)
         if root == "steps":
@@ -74,10 +76,10 @@ class Scope:
         if root == "run":
             return self._run(rest)
         if root in ("item", "index"):
-            return self._item(root, place=place)
+            return self._item(root, context=context)
         if root == "secrets":
-            return self._secret(place=place)
-        if _HOME[root] != place:
+            return self._secret(context=context)
+        if _HOME[root] != context:
             fix = "read steps.NAME.output or steps.NAME.error of an ancestor"
             return Problem("PF230", 1, f"`{root}` is only known in `{_HOME[root]}`", fix)
         if root == "error" and rest and rest[0] not in _ERROR[:2]:
@@ -97,8 +99,8 @@ class Scope:
             )
         shown = ", ".join(list(self.fields)[:10]) + (", …" if len(self.fields) > 10 else "")
         fix = f"the input has {shown}; or declare {name} under `input`"
-        meant = did_you_mean(name, self.fields)
-        return Problem("PF207", 2, f"{quoted(name)} is no field of the input{meant}", fix)
+        hint = did_you_mean(name, self.fields)
+        return Problem("PF207", 2, f"{quoted(name)} is no field of the input{hint}", fix)
 
     def _run(self, rest: Sequence[str]) -> Problem | None:
         if not rest or (self.final and rest[0] in _RUN_AT_ITS_END):
@@ -159,12 +161,12 @@ class Scope:
             return f'add "{more}" to depends_on in line {line}:  depends_on: {whole}'
         return f'add "{more}" to depends_on in line {line}'
 
-    def _item(self, root: str, *, place: Place) -> Problem | None:
-        if place in ("if", "map"):
-            why = "`if` and `map` are decided before there are tasks"
-            message = f"`{root}` is only known in `with`: {why}"
+    def _item(self, root: str, *, context: Context) -> Problem | None:
+        if context in ("if", "map"):
+            reason = "`if` and `map` are decided before there are tasks"
+            message = f"`{root}` is only known in `with`: {reason}"
             return Problem("PF230", 1, message, "read the list itself, as `map` does")
-        if place != "with":
+        if context != "with":
             message = f"`{root}` is only known in `with`"
             return Problem("PF230", 1, message, "read the list itself, as `map` does")
         if root == "index" and not self.index:
@@ -180,14 +182,14 @@ class Scope:
             return Problem("PF230", 1, message, fix)
         return None
 
-    def _secret(self, *, place: Place) -> Problem | None:
-        """A secret is known to the worker alone: what the database evaluates cannot read it."""
-        if place == "with" and self.kind == "flow":
+    def _secret(self, *, context: Context) -> Problem | None:
+        """Refuse secrets outside of `with`: the worker alone knows them, not the database."""
+        if context == "with" and self.kind == "flow":
             message = "`secrets` cannot go to a child flow: it would be stored as the child's input"
             return Problem(
                 "PF230", 1, message, "name the secret in the step of the child that needs it"
             )
-        if place != "with":
+        if context != "with":
             message = "`secrets` is only known in `with` of a step with a `handler`"
             fix = 'give it to the handler that needs it: `with: {key: "${{ secrets.KEY }}"}`'
             return Problem("PF230", 1, message, fix)

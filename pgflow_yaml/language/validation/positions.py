@@ -1,4 +1,4 @@
-"""Where the steps of a flow stand in its text."""
+"""Positions of the steps of a flow in its text."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ if TYPE_CHECKING:
 
 
 def step_node(root: Node | None, slug: str) -> Node | None:
-    """Return what the file says of a step, whichever section it is in."""
-    found = (section.get(slug) for section in _sections(root))
-    return next((node for node in found if node is not None), None)
+    """Return the node of a step in either section, or None."""
+    nodes = (section.get(slug) for section in _sections(root))
+    return next((node for node in nodes if node is not None), None)
 
 
 def step_positions(file: str, text: str) -> dict[str, str]:
-    """Say file:line:column of each step of a flow file."""
+    """Return file:line:column of each step of a flow file."""
     document = source.parse(text)
-    places = {}
+    positions = {}
     for section in _sections(document.root):
         for slug, (key, _) in section.entries.items():
             line, column = document.lines.position(key.start)
-            places[slug] = f"{file}:{line}:{column}"
-    return places
+            positions[slug] = f"{file}:{line}:{column}"
+    return positions
 
 
 def _sections(root: Node | None) -> Iterator[MappingNode]:

@@ -1,4 +1,4 @@
-"""Steps that can never run: what their edges ask for cannot all come true."""
+"""Steps that can never run, because their edges cannot all be satisfied."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class _Reached:
-    """What must have happened above a step for it to be looked at: a bit for each step."""
+class _Requirements:
+    """Outcomes that a step requires of its ancestors, as one bit per ancestor."""
 
     failed: int = 0
     passed: int = 0
@@ -26,57 +26,59 @@ class _Reached:
 
 
 def check_reach(
-    report: Report, steps: Mapping[str, Step], places: Mapping[tuple[str, str], Node]
+    report: Report, steps: Mapping[str, Step], nodes: Mapping[tuple[str, str], Node]
 ) -> None:
-    """Report the first cause of each step that can never run; what follows from it is silent."""
+    """Report each step that can never run, but not the steps that depend on it."""
     edges = {name: step.depends_on for name, step in steps.items()}
     bits = {name: 1 << number for number, name in enumerate(steps)}
-    reached: dict[str, _Reached] = {}
+    reached: dict[str, _Requirements] = {}
     for level in levels({n: [p for p in e if p in steps] for n, e in edges.items()}):
         for name in level:
-            reached[name] = _look(report, name, steps, bits=bits, reached=reached, places=places)
+            reached[name] = _check_step(
+                report, name, steps, bits=bits, reached=reached, nodes=nodes
+            )
 
 
-def _look(
+def _check_step(
     report: Report,
     name: str,
     steps: Mapping[str, Step],
     *,
     bits: Mapping[str, int],
-    reached: Mapping[str, _Reached],
-    places: Mapping[tuple[str, str], Node],
-) -> _Reached:
-    here = _Reached()
+    reached: Mapping[str, _Requirements],
+    nodes: Mapping[tuple[str, str], Node],
+) -> _Requirements:
+    required = _Requirements()
     for parent, edge in steps[name].depends_on.items():
         if edge == "any" or parent not in reached:
             continue
         above = reached[parent]
-        why = _impossible(parent, steps[parent], edge)
-        if above.never or why is not None:
-            here.never = True
-            if why is not None and not above.never:
-                message, fix = why
+        impossible = _impossible_outcome(parent, steps[parent], edge)
+        if above.never or impossible is not None:
+            required.never = True
+            if impossible is not None and not above.never:
+                message, fix = impossible
                 message = f'step "{name}" never runs: {message}'
-                at = places[name, parent]
+                at = nodes[name, parent]
                 report.add("PF260", message, at, fix=fix, severity="warning")
             continue
-        here.failed |= above.failed | (bits[parent] if edge == "failure" else 0)
-        here.passed |= above.passed | (bits[parent] if edge == "success" else 0)
-        both = here.failed & here.passed
-        if both and not here.never:
-            here.never = True
-            _report_conflict(report, name, list(steps)[both.bit_length() - 1], places[name, parent])
-    return here
+        required.failed |= above.failed | (bits[parent] if edge == "failure" else 0)
+        required.passed |= above.passed | (bits[parent] if edge == "success" else 0)
+        both = required.failed & required.passed
+        if both and not required.never:
+            required.never = True
+            _report_conflict(report, name, list(steps)[both.bit_length() - 1], nodes[name, parent])
+    return required
 
 
-def _report_conflict(report: Report, name: str, torn: str, at: Node) -> None:
-    message = f'step "{name}" never runs: it needs "{torn}" to fail, and not to fail'
+def _report_conflict(report: Report, name: str, ancestor: str, at: Node) -> None:
+    message = f'step "{name}" never runs: it needs "{ancestor}" to fail, and not to fail'
     fix = "use an edge `any` where the outcome does not matter"
-    report.add("PF261", message, at, fix=fix, label=f'"{torn}" cannot do both')
+    report.add("PF261", message, at, fix=fix, label=f'"{ancestor}" cannot do both')
 
 
-def _impossible(name: str, step: Step, edge: Edge) -> tuple[str, str] | None:
-    """Return why a step never has the outcome that an edge asks for, and what to do; or None."""
+def _impossible_outcome(name: str, step: Step, edge: Edge) -> tuple[str, str] | None:
+    """Return the reason why a step never has the outcome of an edge, and a fix; or None."""
     condition = None if step.if_ is None else truth_of(step.if_.ast)
     if edge == "failure":
         if condition is False and step.when_unmet != "fail":

@@ -1,8 +1,8 @@
-"""The schema layer: walks the tree along the JSON Schema and says in our words what does not fit.
+"""Schema layer: compare the tree with the JSON Schema and describe each mismatch in plain words.
 
-Only the keywords that our schema uses are known here; a test holds this walk and the jsonschema
-library to the same verdicts. So the schema stays the one source of the shape, and a valid file of a
-thousand steps does not wait for the library's import.
+It knows only the keywords that our schema uses; a test compares its verdicts with those of the
+jsonschema library. The schema stays the one source of the shape, and a valid file of a thousand
+steps does not wait for the library's import.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ _pattern = lru_cache(maxsize=64)(re.compile)
 
 
 class Shape:
-    """Checks nodes against a schema and reports what is wrong."""
+    """Check of nodes against a schema; mismatches are reported."""
 
     def __init__(self, schema: Schema, report: Report) -> None:
-        """Take the whole schema; its definitions are found in it."""
+        """Take the whole schema, including its definitions."""
         self.schema = schema
         self.report = report
         self.definitions: Schema = schema["definitions"]
 
     def check(self, node: Node, schema: Schema, path: Path, *, name: str = "") -> bool:
-        """Check one node; `name` is the definition that its schema comes from. False: reported."""
+        """Check one node; return false after a report. `name` is the definition of its schema."""
         if "$ref" in schema:
             name = schema["$ref"].removeprefix("#/definitions/")
             return self.check(node, self.definitions[name], path, name=name)
@@ -68,19 +68,19 @@ class Shape:
 
     def _scalar(self, node: ScalarNode, schema: Schema, path: Path, name: str) -> bool:
         value = node.value
-        found: messages.Sentence | None = None
+        problem: messages.Message | None = None
         if "then" in schema and isinstance(value, str):
             return self.check(node, schema["then"], path)
         if "enum" in schema and value not in schema["enum"]:
-            found = messages.wrong_choice(node, schema["enum"], path)
+            problem = messages.wrong_choice(node, schema["enum"], path)
         elif isinstance(value, str) and not self._text_fits(value, schema):
-            found = messages.wrong_text(node, schema, path, name=name)
+            problem = messages.wrong_text(node, schema, path, name=name)
         elif isinstance(value, int | float) and not isinstance(value, bool):
-            found = messages.wrong_number(value, schema, path, name=name)
+            problem = messages.wrong_number(value, schema, path, name=name)
         banned = schema.get("not", {}).get("enum", ())
-        if found is None and value in banned and not isinstance(value, bool):
-            found = messages.forbidden(node, path, name=name)
-        return found is None or self._refuse(node, found)
+        if problem is None and value in banned and not isinstance(value, bool):
+            problem = messages.forbidden(node, path, name=name)
+        return problem is None or self._refuse(node, problem)
 
     def _text_fits(self, text: str, schema: Schema) -> bool:
         if len(text) > schema.get("maxLength", len(text)):
@@ -100,7 +100,7 @@ class Shape:
         if fits and schema.get("uniqueItems"):
             fits = self._unique(node, path)
         if not fits:
-            self.report.bad.add(id(node))
+            self.report.malformed.add(id(node))
         return fits
 
     def _unique(self, node: SequenceNode, path: Path) -> bool:
@@ -109,8 +109,8 @@ class Shape:
         for item in node.items:
             text = item.text if isinstance(item, ScalarNode) else ""
             if text in seen:
-                message, fix = messages.twice(text, path)
-                self.report.add("PF103", message, item, fix=fix)
+                duplicate = messages.duplicate(text, path)
+                self.report.add(duplicate.code, duplicate.message, item, fix=duplicate.fix)
                 fits = False
             seen.add(text)
         return fits
@@ -132,7 +132,7 @@ class Shape:
                 fits = False
                 messages.report_missing(self.report, node, key, path)
         if not fits:
-            self.report.unfit.add(id(node))
+            self.report.partly_malformed.add(id(node))
         return fits
 
     def _other_key(
@@ -145,19 +145,19 @@ class Shape:
             fits = self.check(key_node, schema["propertyNames"], path)
         if others is False:
             properties = schema["properties"]
-            ours, alike = report_unknown_key(self.report, entry, path, list(properties))
+            ours, same_shape = report_unknown_key(self.report, entry, path, list(properties))
             if ours is not None:
-                self.report.meant.setdefault(id(node), {}).setdefault(ours, value)
-            if alike and ours is not None and ours not in node.entries:
+                self.report.intended.setdefault(id(node), {}).setdefault(ours, value)
+            if same_shape and ours is not None and ours not in node.entries:
                 self.check(value, properties[ours], (*path, ours), name=ours)
             return False
         if others is not True:
             fits &= self.check(value, others, (*path, key_node.text))
         return fits
 
-    def _refuse(self, node: Node, found: messages.Sentence) -> bool:
-        self.report.bad.add(id(node))
-        self.report.add(found.code, found.message, node, fix=found.fix, label=found.label)
+    def _refuse(self, node: Node, problem: messages.Message) -> bool:
+        self.report.malformed.add(id(node))
+        self.report.add(problem.code, problem.message, node, fix=problem.fix, label=problem.label)
         return False
 
 

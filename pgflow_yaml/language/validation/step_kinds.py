@@ -1,4 +1,4 @@
-"""What a step does, and which keys belong to that: to a handler, a child flow or a wait."""
+"""Kinds of steps: handler, child flow or wait, and the keys that each kind takes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pgflow_yaml.language.validation.findings import Report, quoted
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_WAIT_TAKES = ("depends_on", "if", "when_unmet", "when_exhausted", "description")
-# What to do with a key on a step of another kind.
+_KEYS_OF_A_WAIT = ("depends_on", "if", "when_unmet", "when_exhausted", "description")
+# Advice for a key of another kind of step.
 _INSTEAD_OF_WAITING = {
     "timeout": "write it inside of `wait`, beside the event",
     "start_delay": "write `wait: {for: …}`, or make them two steps",
@@ -24,12 +24,12 @@ _INSTEAD_OF_A_CHILD = {
     "queue": "write it in the steps of the child flow",
     "repeat": "repeat a step of the child flow",
 }
-# Keys that say nothing of a step with one task.
+# Keys without effect in a step with one task.
 _NEED_MAP = ("max_parallel", "fail_fast", "tolerate")
 
 
 def check_action(report: Report, key: ScalarNode, step: MappingNode) -> str | None:
-    """Require exactly one of handler, flow and wait; return which, or None when it is not clear."""
+    """Require exactly one of handler, flow and wait; return it, or None after a report."""
     name = key.text
     written = [action for action in ACTIONS if action in step.entries]
     if len(written) > 1:
@@ -38,30 +38,30 @@ def check_action(report: Report, key: ScalarNode, step: MappingNode) -> str | No
         message = f'step "{name}" has {both}; a step does exactly one thing'
         report.add("PF204", message, second, fix="keep one, or make it two steps with depends_on")
         return None
-    meant = [action for action in ACTIONS if report.has(step, action)]
-    if not meant:
+    actions = [action for action in ACTIONS if report.has(step, action)]
+    if not actions:
         message = f'step "{name}" does nothing: it has no handler, flow or wait'
         report.add("PF204", message, key, fix="write `handler: package.module.function` under it")
         return None
     _check_handler(report, name, step)
     _check_wait(report, name, step)
-    kind = meant[0] if len(meant) == 1 else None
+    kind = actions[0] if len(actions) == 1 else None
     if kind is not None:
         _check_keys(report, name, step, kind)
     return kind
 
 
-def check_company(report: Report, name: str, step: MappingNode, *, kind: str | None) -> None:
-    """Report keys that exclude or need each other."""
+def check_combinations(report: Report, name: str, step: MappingNode, *, kind: str | None) -> None:
+    """Report keys that exclude or require each other."""
     entries = step.entries
     if "when_unmet" in entries and not report.has(step, "if"):
         message = f'when_unmet of step "{name}" has no effect without "if"'
         report.add("PF205", message, entries["when_unmet"][0], fix="add `if:`, or remove it")
-    if kind == "wait":  # it takes none of the keys below, which was said
+    if kind == "wait":  # it takes none of the keys below: _check_keys reports them
         return
     if "map" in entries and "initial_tasks" in entries:
-        why = "each decides how many tasks there are"
-        message = f'step "{name}" has both "map" and "initial_tasks"; {why}'
+        reason = "each decides how many tasks there are"
+        message = f'step "{name}" has both "map" and "initial_tasks"; {reason}'
         report.add("PF205", message, entries["initial_tasks"][0], fix="keep one of the two")
     if not report.has(step, "map") and not report.has(step, "initial_tasks"):
         for key in _NEED_MAP:
@@ -71,14 +71,14 @@ def check_company(report: Report, name: str, step: MappingNode, *, kind: str | N
 
 
 def _check_keys(report: Report, name: str, step: MappingNode, kind: str) -> None:
-    """Report the keys that a step of this kind does not take."""
+    """Report keys that this kind of step does not take."""
     for key, (node, _) in step.entries.items():
         if key in ACTIONS or key not in report.step_keys:
             continue
-        if kind == "wait" and key not in _WAIT_TAKES:
+        if kind == "wait" and key not in _KEYS_OF_A_WAIT:
             message = f'"{key}" does not belong to step "{name}", which only waits'
-            others = "remove it, or write it in a step with a handler"
-            report.add("PF237", message, node, fix=_INSTEAD_OF_WAITING.get(key, others))
+            fix = _INSTEAD_OF_WAITING.get(key, "remove it, or write it in a step with a handler")
+            report.add("PF237", message, node, fix=fix)
         elif kind == "flow" and key in _INSTEAD_OF_A_CHILD:
             message = f'"{key}" does not belong to step "{name}", which runs another flow'
             report.add("PF237", message, node, fix=_INSTEAD_OF_A_CHILD[key])

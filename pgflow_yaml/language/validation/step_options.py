@@ -1,4 +1,4 @@
-"""Knobs of a step and of the flow, read into the model: durations, retry, repeat, wait, shares."""
+"""Options of steps and of the flow: durations, retry, repeat, wait, tolerated failures."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9:.]+(Z|[+-][0-9:]+)?)?")
 
 
 def read_retry(report: Report, mapping: MappingNode, formulas: Formulas) -> Retry | None:
-    """Read `retry`; an int is `max_attempts` alone."""
+    """Read `retry`; an integer is `max_attempts` alone."""
     node = report.value(mapping, "retry")
     if isinstance(node, ScalarNode):
         return Retry(max_attempts=integer(node))
@@ -52,22 +52,22 @@ def read_retry(report: Report, mapping: MappingNode, formulas: Formulas) -> Retr
 
 
 def _check_retry(report: Report, node: MappingNode, retry: Retry) -> None:
-    """Warn of knobs that change nothing."""
+    """Warn of options without effect."""
     if retry.max_attempts == 1:
         for key in ("base_delay", "max_delay", "backoff", "jitter", "if"):
             if key in node.entries:
                 message = f'"{key}" has no effect with max_attempts: 1'
                 fix = "remove it, or allow more attempts: the first one counts"
                 report.add("PF254", message, node.entries[key][0], fix=fix, severity="warning")
-    base, most = retry.base_delay, retry.max_delay
-    if base is not None and most is not None and most < base:
+    base, longest = retry.base_delay, retry.max_delay
+    if base is not None and longest is not None and longest < base:
         message = "max_delay is shorter than base_delay, so every delay is max_delay"
         fix = "write `backoff: fixed` and one delay, or a longer max_delay"
         report.add("PF254", message, node.entries["max_delay"][1], fix=fix, severity="warning")
 
 
 def read_repeat(report: Report, mapping: MappingNode, formulas: Formulas) -> Repeat | None:
-    """Read `repeat`; a written `max: null` means that there is no limit."""
+    """Read `repeat`; `max: null` means no limit."""
     node = report.value(mapping, "repeat")
     if not isinstance(node, MappingNode):
         return None
@@ -96,16 +96,16 @@ def read_wait(report: Report, mapping: MappingNode, formulas: Formulas) -> Wait 
 
 
 def _wait_for(report: Report, wait: MappingNode, formulas: Formulas) -> int | Formula | None:
-    """Read a duration, or an expression that gives one; a misspelt duration is no expression."""
+    """Read a duration or an expression; report a misspelt duration, which is neither."""
     node = report.value(wait, "for")
     if not isinstance(node, ScalarNode):
         return None
     if not isinstance(node.value, str) or durations.milliseconds(node.text) is not None:
         return duration(report, wait, "for")
-    meant = durations.suggestion(node.text)
-    if meant is not None:
+    suggestion = durations.suggestion(node.text)
+    if suggestion is not None:
         message = f"a wait for {quoted(node.text)} is neither a duration nor an expression"
-        report.add("PF106", message, node, fix=f"write {meant}")
+        report.add("PF106", message, node, fix=f"write {suggestion}")
         return None
     formula = formulas.expression(node, "wait.for")
     known = _known(formula)
@@ -135,13 +135,13 @@ def _wait_until(report: Report, wait: MappingNode, formulas: Formulas) -> Formul
 
 
 def _known(formula: Formula | None) -> Json:
-    """Return the value of a formula that reads nothing; None for others."""
-    found = None if formula is None else constant(formula.ast)
-    return None if found is None else found[0]
+    """Return the value of a constant formula; None for others."""
+    value = None if formula is None else constant(formula.ast)
+    return None if value is None else value[0]
 
 
 def read_tolerate(report: Report, mapping: MappingNode) -> int | Percent:
-    """Read how many items may fail: a number, or a share."""
+    """Read the number or the share of items that may fail."""
     node = report.value(mapping, "tolerate")
     if not isinstance(node, ScalarNode):
         return 0
@@ -156,22 +156,22 @@ def duration(report: Report, mapping: MappingNode, key: str) -> int | None:
     node = report.value(mapping, key)
     if not isinstance(node, ScalarNode) or not isinstance(node.value, str | int | float):
         return None
-    found = durations.milliseconds(node.value)
-    if found is None:
+    length = durations.milliseconds(node.value)
+    if length is None:
         return None
-    if found > durations.MAX_MILLISECONDS:
+    if length > durations.MAX_MILLISECONDS:
         message = f"a {key} of {quoted(node.text)} is longer than 365 days"
         report.add("PF109", message, node, fix="write 365d or less")
-    elif key == "timeout" and found < 1:
+    elif key == "timeout" and length < 1:
         message = f"a timeout of {quoted(node.text)} is less than a millisecond"
         report.add("PF109", message, node, fix="write 60s, or leave it out")
-    return found
+    return length
 
 
 def check_timeouts(
     report: Report, root: MappingNode, steps: Mapping[str, Step], timeout: int | None
 ) -> None:
-    """Warn of steps that may take longer than the run they belong to."""
+    """Warn of step timeouts longer than the timeout of the flow."""
     section = root.entries.get("steps")
     for name, step in steps.items():
         if timeout is None or step.timeout is None or step.timeout <= timeout:
@@ -180,8 +180,8 @@ def check_timeouts(
         if isinstance(node, MappingNode):
             message = f'timeout of step "{name}" is longer than that of the whole flow'
             fix = "shorten it, or give the flow more time"
-            at = node.entries["timeout"][1]
-            report.add("PF254", message, at, fix=fix, severity="warning")
+            value = node.entries["timeout"][1]
+            report.add("PF254", message, value, fix=fix, severity="warning")
 
 
 def integer(node: Node | None) -> int | None:

@@ -1,4 +1,4 @@
-"""Meaning of steps: what each does, after which others, and which keys belong together."""
+"""Meaning of steps: their actions, their order, and the keys that belong together."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pgflow_yaml.language.validation.edges import read_edges
 from pgflow_yaml.language.validation.formulas import Formulas
 from pgflow_yaml.language.validation.names import Scope
 from pgflow_yaml.language.validation.reach import check_reach
-from pgflow_yaml.language.validation.step_kinds import check_action, check_company
+from pgflow_yaml.language.validation.step_kinds import check_action, check_combinations
 from pgflow_yaml.language.validation.step_options import (
     boolean,
     duration,
@@ -34,7 +34,7 @@ MAX_STEPS = 2_000  # S-19
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """What every expression of a flow may know: its input, and its steps by section."""
+    """Names that every expression of a flow may use: the input, and the steps by section."""
 
     fields: Mapping[str, Json] | None
     fields_are_unreadable: bool
@@ -54,7 +54,7 @@ class Known:
 
 
 def known_names(report: Report, root: MappingNode, fields: Mapping[str, Json] | None) -> Known:
-    """Collect the names; a step that stands in both sections, and too many steps, are reported."""
+    """Collect the names; report a step in both sections, and too many steps."""
     steps = report.written(root, "steps")
     finals = report.written(root, "finally")
     known = Known(
@@ -79,28 +79,28 @@ def known_names(report: Report, root: MappingNode, fields: Mapping[str, Json] | 
 def build_steps(
     report: Report, known: Known, *, final: bool = False, before: Mapping[str, Step] | None = None
 ) -> dict[str, Step]:
-    """Return the steps of a section; those that cannot be understood were reported.
+    """Return the steps of a section without those that are unreadable and reported.
 
-    `before` are the steps of the other section, where it was built already.
+    `before` are the steps of the other section, if they were built before.
     """
     section, others = (known.finals, known.steps) if final else (known.steps, known.finals)
     nodes = {name: node for name, (_, node) in section.items()}
     counted = sum(len(step.depends_on) for step in (before or {}).values())
-    edges, places = read_edges(report, nodes, others, final=final, counted=counted)
+    edges, edge_nodes = read_edges(report, nodes, others, final=final, counted=counted)
     ancestors = Ancestors(edges)
     result: dict[str, Step] = {}
     for name, (key, step) in section.items():
         if not isinstance(step, MappingNode):
             continue
         kind = check_action(report, key, step)
-        check_company(report, name, step, kind=kind)
+        check_combinations(report, name, step, kind=kind)
         scope = known.scope(report, f'step "{name}"')
         scope.step, scope.final, scope.kind = name, final, kind
         scope.ancestors, scope.depends_on = ancestors, step.get("depends_on")
         scope.item = report.has(step, "map")
         scope.index = scope.item or report.has(step, "initial_tasks")
         result[name] = _build(report, step, Formulas(report, scope), edges[name])
-    check_reach(report, result, places)
+    check_reach(report, result, edge_nodes)
     return result
 
 

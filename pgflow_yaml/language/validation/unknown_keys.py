@@ -1,4 +1,4 @@
-"""Keys that the language does not have: typos, words of other tools, words of later releases."""
+"""Keys that the language does not have: typos, keys of other tools, keys of later releases."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _STEP_KEYS = ("handler", "depends_on", "with", "if", "map", "timeout", "retry")
 def report_unknown_key(
     report: Report, entry: tuple[ScalarNode, Node], path: Path, known: Collection[str]
 ) -> tuple[str | None, bool]:
-    """Report a key; return ours that it stands for, and whether its value has that shape."""
+    """Report a key; return our key for it, and true if its value has the same shape."""
     key, value = entry
     level = _level(path)
     word = key.text
@@ -32,7 +32,7 @@ def report_unknown_key(
     foreign = vocabulary.foreign(level, word)
     if foreign is not None:
         ours, fix = foreign
-        return _report_foreign(report, key, path, (ours, _written(report, ours, value) or fix))
+        return _report_foreign(report, key, path, (ours, _rewritten(report, ours, value) or fix))
     advice = vocabulary.field_advice(word) if level == "field" else None
     if advice is not None:
         message = f"{quoted(word)} is not supported in {describe(path)}"
@@ -45,16 +45,16 @@ def report_unknown_key(
         return None, False
     hook = vocabulary.hook_advice(level, word)
     if hook is not None:
-        what, fix = hook
-        report.add("PF105", f"step key {quoted(word)} is {what} here", key, fix=fix)
+        equivalent, fix = hook
+        report.add("PF105", f"step key {quoted(word)} is {equivalent} here", key, fix=fix)
         return None, False
-    meant = closest(word, [*known, *vocabulary.later_keys(level)])
-    hint = f'; did you mean "{meant}"?' if meant else ""
-    fix = f"write {meant}" if meant else f"known keys: {', '.join(known)}"
-    if meant is not None and vocabulary.later(level, meant) is not None:
-        fix = f"{meant} is not supported yet: {vocabulary.later(level, meant)}"
+    similar = closest(word, [*known, *vocabulary.later_keys(level)])
+    hint = f'; did you mean "{similar}"?' if similar else ""
+    fix = f"write {similar}" if similar else f"known keys: {', '.join(known)}"
+    if similar is not None and vocabulary.later(level, similar) is not None:
+        fix = f"{similar} is not supported yet: {vocabulary.later(level, similar)}"
     report.add("PF102", f"unknown key {quoted(word)} in {describe(path)}{hint}", key, fix=fix)
-    return meant, meant in known
+    return similar, similar in known
 
 
 def _report_foreign(
@@ -62,16 +62,16 @@ def _report_foreign(
 ) -> tuple[str, bool]:
     ours, fix = foreign
     level = _level(path)
-    alike = vocabulary.has_our_shape(level, key.text)
+    same_shape = vocabulary.has_our_shape(level, key.text)
     word = quoted(key.text)
     today = vocabulary.later(level, ours)
     if today is not None:
         message = f'{level} key {word} is called "{ours}" here, and is not supported yet'
         report.add("PF110", message, key, fix=today)
     else:
-        fix = f"write `{ours}:`" if alike else fix
+        fix = f"write `{ours}:`" if same_shape else fix
         report.add("PF105", f'{level} key {word} is called "{ours}" here', key, fix=fix)
-    return ours, alike
+    return ours, same_shape
 
 
 def _level(path: Path) -> vocabulary.Level:
@@ -92,8 +92,8 @@ def _level(path: Path) -> vocabulary.Level:
             return "flow"
 
 
-def _written(report: Report, ours: str, value: Node) -> str | None:
-    """Return how the value at hand is written with our key, when it can stay as it is."""
+def _rewritten(report: Report, ours: str, value: Node) -> str | None:
+    """Suggest our key with the value as it is, where the value fits; else None."""
     raw = report.document.text[value.start : value.end]
     if len(raw) > 60 or "\n" in raw:
         return None

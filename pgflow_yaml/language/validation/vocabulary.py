@@ -1,4 +1,4 @@
-"""Keys of other tools and of later releases: what we call them, and how to write that.
+"""Keys of other tools and of later releases: our own keys for them, and advice.
 
 The words are data in `vocabulary.yaml`, read when the first unknown key turns up.
 """
@@ -57,12 +57,12 @@ def later_keys(level: Level) -> tuple[str, ...]:
 
 
 def later(level: Level, key: str) -> str | None:
-    """Return what to do today about a key of a later release, or None."""
+    """Return the advice for a key of a later release, or None."""
     return _vocabulary().later.get(level, {}).get(key)
 
 
 def foreign(level: Level, key: str) -> tuple[str, str] | None:
-    """Return our key for a word of another tool, and how to write it; None for other words."""
+    """Return our key for a word of another tool, and advice; None for other words."""
     ours = _vocabulary().foreign.get((level, bare(key)))
     if ours is None or ours == key:
         return None
@@ -70,7 +70,7 @@ def foreign(level: Level, key: str) -> tuple[str, str] | None:
 
 
 def has_our_shape(level: Level, key: str) -> bool:
-    """Tell whether the value of a foreign word is worth checking as that of our key."""
+    """Return true if the value of a foreign word can be checked as the value of our key."""
     word = key.lower()
     return level == "flow" and (
         _vocabulary().foreign.get((level, word)) == "steps"
@@ -79,10 +79,10 @@ def has_our_shape(level: Level, key: str) -> bool:
 
 
 def hook_advice(level: Level, key: str) -> tuple[str, str] | None:
-    """Return what a hook of another tool is here, and how to write it; None for other words."""
+    """Return our equivalent of a hook of another tool, and advice; None for other words."""
     return _vocabulary().hooks.get(bare(key)) if level == "step" else None
 
 
 def field_advice(key: str) -> str | None:
-    """Return what to write instead of a keyword that an input field cannot have, or None."""
+    """Return the advice for a keyword that an input field cannot have, or None."""
     return _vocabulary().keywords.get(key)
