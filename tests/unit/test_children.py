@@ -125,7 +125,7 @@ def test_a_child_that_is_nowhere_is_an_error_with_a_guess() -> None:
         ),
         (
             "{flow: child, map: [eu, us]}",
-            'flow "child" takes an object, and an item of this map is none',
+            'flow "child" takes an object, and an item of this map is not one',
             "[eu, us]",
         ),
     ],

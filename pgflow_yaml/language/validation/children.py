@@ -223,7 +223,7 @@ class _ChildInput:
             return
         wrong = next((item for item in ast[1] if not isinstance(item, dict)), None)
         if wrong is not None:
-            message = f"{self._child()} takes an object, and an item of this map is none"
+            message = f"{self._child()} takes an object, and an item of this map is not one"
             fix = 'write `with: {NAME: "${{ item }}"}`'
             yield self._finding(message, fix, "map")
 

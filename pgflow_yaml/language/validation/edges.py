@@ -76,7 +76,7 @@ def _edge(report: Report, node: Node) -> Edge:
 
 def _report_other_section(report: Report, item: ScalarNode, *, final: bool) -> None:
     if final:
-        message = f"{quoted(item.text)} is no finally step; those depend on each other only"
+        message = f"{quoted(item.text)} is not a finally step; those depend on each other only"
         fix = "remove it: they begin when all other steps are over"
     else:
         message = f"{quoted(item.text)} is a finally step, which runs after all others"

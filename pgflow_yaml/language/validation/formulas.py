@@ -128,7 +128,7 @@ class Formulas:
         for match in _MUSTACHE.finditer(node.text):
             self.report.add(
                 "PF021",
-                "`{{ … }}` without `$` stays as it is; it is no template",
+                "`{{ … }}` without `$` stays as it is; it is not a template",
                 self.report.document.part(node, match.start(), match.end()),
                 fix=f"write ${match.group()}",
                 severity="warning",

@@ -103,7 +103,7 @@ def wrong_text(node: ScalarNode, schema: Mapping[str, Any], path: Path, *, name:
             message = f"{_subject(path)} is {quoted(text)}, which names no flow"
             return Message("PF107", message, "write NAME, or NAME@VERSION with its 12 hex digits")
         case "tolerate":
-            message = f"{_subject(path)} is {quoted(text)}, which is no share of the items"
+            message = f"{_subject(path)} is {quoted(text)}, which is not a share of the items"
             return Message("PF106", message, _share_fix(text))
         case "duration":
             fix = durations.suggestion(text)

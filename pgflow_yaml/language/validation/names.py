@@ -100,7 +100,7 @@ class Scope:
         shown = ", ".join(list(self.fields)[:10]) + (", …" if len(self.fields) > 10 else "")
         fix = f"the input has {shown}; or declare {name} under `input`"
         hint = did_you_mean(name, self.fields)
-        return Problem("PF207", 2, f"{quoted(name)} is no field of the input{hint}", fix)
+        return Problem("PF207", 2, f"{quoted(name)} is not a field of the input{hint}", fix)
 
     def _run(self, rest: Sequence[str]) -> Problem | None:
         if not rest or (self.final and rest[0] in _RUN_AT_ITS_END):
