@@ -1,4 +1,4 @@
-"""Flows that run others: looked for, held against each other, and never in a circle."""
+"""Child flows: looked up, compared with their parents, and never in a cycle."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def a_parent(step: str, *, head: str = "") -> Definition:
     return a_definition(f"flow: parent\n{head}{steps}")
 
 
-def found(*definitions: Definition, stored: Any = None) -> list[tuple[str, str, str]]:
+def findings(*definitions: Definition, stored: Any = None) -> list[tuple[str, str, str]]:
     """Every finding as code, message and the text under its caret."""
     result = []
     for definition, findings in zip(
@@ -71,9 +71,9 @@ def test_a_child_is_found_among_the_files_or_in_the_database() -> None:
     assert children_of(parent.body) == ["child"]
     assert is_given("child", [child])
     assert not is_given("child@0123456789ab", [child])
-    assert found(parent, child) == []
-    assert found(pinned, child) == []
-    assert found(parent, stored={"child": child.body}) == []
+    assert findings(parent, child) == []
+    assert findings(pinned, child) == []
+    assert findings(parent, stored={"child": child.body}) == []
 
 
 def test_a_child_that_is_nowhere_is_an_error_with_a_guess() -> None:
@@ -82,10 +82,10 @@ def test_a_child_that_is_nowhere_is_an_error_with_a_guess() -> None:
     typo = a_parent("{flow: chlid}")
     other = a_parent("{flow: child@0123456789ab}")
 
-    assert found(typo, child, stored={"chlid": None}) == [
+    assert findings(typo, child, stored={"chlid": None}) == [
         ("PF240", 'there is no flow "chlid"; did you mean "child"?', "chlid")
     ]
-    assert found(other, child, stored={"child@0123456789ab": None}) == [
+    assert findings(other, child, stored={"child@0123456789ab": None}) == [
         ("PF240", 'flow "child" has no version 0123456789ab', "child@0123456789ab")
     ]
 
@@ -132,7 +132,7 @@ def test_a_child_that_is_nowhere_is_an_error_with_a_guess() -> None:
 )
 def test_what_a_child_would_refuse_is_found_before(step: str, message: str, marked: str) -> None:
     """Missing fields, unknown ones, and literals of the wrong type."""
-    assert found(a_parent(step), a_definition(CHILD)) == [("PF242", message, marked)]
+    assert findings(a_parent(step), a_definition(CHILD)) == [("PF242", message, marked)]
 
 
 def test_without_with_a_child_is_given_outputs_or_the_own_input() -> None:
@@ -142,9 +142,9 @@ def test_without_with_a_child_is_given_outputs_or_the_own_input() -> None:
     by_input = a_parent("{flow: child}", head="input: {region: {enum: [eu]}}\n")
     empty = a_parent("{flow: child}")
 
-    assert found(by_edge, child) == []
-    assert found(by_input, child) == []
-    ((_, message, _),) = found(empty, child)
+    assert findings(by_edge, child) == []
+    assert findings(by_input, child) == []
+    ((_, message, _),) = findings(empty, child)
     assert message == (
         'flow "child" needs "region", which this step does not give; '
         "without `with` it is given this flow's own input"
@@ -157,11 +157,11 @@ def test_a_child_with_a_schema_takes_a_literal_of_that_schema() -> None:
         "flow: child\ninput_schema: {type: array}\nsteps: {a: {handler: x.a, map: input}}\n"
     )
 
-    assert found(a_parent("{flow: child, with: 5}"), child) == [
+    assert findings(a_parent("{flow: child, with: 5}"), child) == [
         ("PF242", 'flow "child" refuses this: the input must be array, not the number 5', "5")
     ]
     assert (
-        found(
+        findings(
             a_parent("{flow: child, with: '${{ steps.region.output }}', depends_on: [region]}"),
             child,
         )
@@ -175,10 +175,10 @@ def test_flows_that_run_each_other_are_a_circle() -> None:
     b = a_definition("flow: b\nsteps: {s: {flow: a}}\n")
     alone = a_definition("flow: a\nsteps: {s: {flow: a}}\n")
 
-    circle = "these flows run each other without end: "
-    assert found(a, b) == [
-        ("PF241", circle + "a → b → a", "b"),
-        ("PF241", circle + "b → a → b", "a"),
+    cycle = "these flows run each other without end: "
+    assert findings(a, b) == [
+        ("PF241", cycle + "a → b → a", "b"),
+        ("PF241", cycle + "b → a → b", "a"),
     ]
-    assert found(a, stored={"b": b.body}) == [("PF241", circle + "a → b → a", "b")]
-    assert found(alone) == [("PF241", 'flow "a" runs itself', "a")]
+    assert findings(a, stored={"b": b.body}) == [("PF241", cycle + "a → b → a", "b")]
+    assert findings(alone) == [("PF241", 'flow "a" runs itself', "a")]

@@ -92,7 +92,7 @@ def test_every_code_of_the_program_has_a_file_and_every_file_a_code() -> None:
 
 
 def test_every_code_of_a_flow_file_has_an_example_with_its_frame() -> None:
-    """tests/examples/invalid shows each message as people see it."""
+    """tests/examples/invalid shows every message with its frame."""
     frames = [path.read_text() for path in (ROOT / "tests/examples/invalid").rglob("*expected.txt")]
     shown = {code for text in frames for code in re.findall(r"\[(PF\d{3})\]", text)}
 
@@ -100,7 +100,7 @@ def test_every_code_of_a_flow_file_has_an_example_with_its_frame() -> None:
 
 
 def test_every_static_code_of_a_test_file_has_an_example_with_its_frame() -> None:
-    """tests/examples/tests/invalid shows each message as people see it."""
+    """tests/examples/tests/invalid shows every message with its frame."""
     folder = ROOT / "tests/examples/tests/invalid"
     frames = [path.read_text() for path in folder.glob("*expected.txt")]
 

@@ -210,11 +210,11 @@ def reworded(draw: st.DrawFn) -> bytes:
 @settings(max_examples=examples(400), deadline=None)
 @given(mutations() | reworded())
 def test_mutated_flows_give_findings_with_places_inside_the_file(content: bytes) -> None:
-    """No traceback, 100 ms, 50 MB; every finding has a place that exists, and a fix."""
+    """No traceback, 100 ms, 50 MB; every finding has a position in the file, and a fix."""
     tracemalloc.start()
     start = time.process_time()
     checked = check(content)
-    found = [*checked.diagnostics, *_between(checked)]
+    diagnostics = [*checked.diagnostics, *_between(checked)]
     took = time.process_time() - start
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -223,7 +223,7 @@ def test_mutated_flows_give_findings_with_places_inside_the_file(content: bytes)
     assert took < 2 * 3 * 0.1
     assert most < 50 * 1024 * 1024
     lines = checked.source.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    for finding in found:
+    for finding in diagnostics:
         span = finding.span
         assert span is not None
         assert 1 <= span.line <= span.end_line <= len(lines)

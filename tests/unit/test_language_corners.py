@@ -126,7 +126,7 @@ def test_steps_and_finally_together_keep_the_limit() -> None:
 
 
 def chained(prefix: str, count: int) -> str:
-    """Steps that each depend on all before them: as many edges as so few steps can have."""
+    """Steps that depend on all steps before them: the most edges for their number."""
     names = [f"{prefix}{n}" for n in range(count)]
     return "".join(
         f"  {name}: {{handler: x.a, depends_on: [{', '.join(names[:n])}]}}\n"
@@ -145,7 +145,7 @@ def test_the_edges_of_steps_and_finally_together_keep_the_limit() -> None:
 
 
 def test_a_label_of_the_flow_is_known_to_expressions() -> None:
-    """`run.labels.NAME` is whatever the start said over the file: any name may be there."""
+    """`run.labels.NAME` may be any name: the start can add labels to those of the file."""
     assert (
         codes(a_flow("a: {handler: x.a, if: run.labels.team == 'ml'}", "labels: {team: x}")) == []
     )

@@ -67,7 +67,7 @@ def test_the_schema_is_draft_7() -> None:
 def test_the_keys_of_the_schema_are_the_fields_of_the_model(
     kind: Any, properties: dict[str, Any]
 ) -> None:
-    """A key added in one place only is found here."""
+    """A key that only one of them has fails here."""
     assert {field.name.rstrip("_") for field in fields(kind)} == set(properties)
 
 
@@ -87,7 +87,7 @@ def test_no_step_key_hides_behind_one_of() -> None:
 
 
 def filled(snippet: Any) -> Any:
-    """Fill the places of a snippet with what they suggest."""
+    """Fill the placeholders of a snippet with their suggestions."""
     return json.loads(re.sub(r"\$\{\d+:([^}]*)\}", r"\1", json.dumps(snippet)))
 
 
@@ -98,7 +98,9 @@ SNIPPETS = [
 ]
 
 
-@pytest.mark.parametrize(("path", "snippet"), SNIPPETS, ids=[each["label"] for _, each in SNIPPETS])
+@pytest.mark.parametrize(
+    ("path", "snippet"), SNIPPETS, ids=[entry["label"] for _, entry in SNIPPETS]
+)
 def test_what_an_editor_inserts_has_the_shape(path: str, snippet: dict[str, Any]) -> None:
     """A snippet, taken as it is offered, is right."""
     body = filled(snippet["body"])
@@ -239,22 +241,22 @@ STRANGE: list[Any] = [
 ]
 
 
-def places(data: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """List every place in the data."""
+def paths(data: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """List every path in the data."""
     yield path
     if isinstance(data, dict):
         for key in data:
-            yield from places(data[key], (*path, key))
+            yield from paths(data[key], (*path, key))
     if isinstance(data, list):
         for index in range(len(data)):
-            yield from places(data[index], (*path, index))
+            yield from paths(data[index], (*path, index))
 
 
-PLACES = [path for path in places(FULL) if path]
+PATHS = [path for path in paths(FULL) if path]
 
 
 def changed(path: tuple[Any, ...], value: Any) -> Any:
-    """Return the full flow with one place changed."""
+    """Return the full flow with one value changed."""
     data = copy.deepcopy(FULL)
     inner = data
     for key in path[:-1]:
@@ -269,7 +271,7 @@ def test_a_flow_with_every_key_has_the_shape() -> None:
     assert our_verdict(FULL)
 
 
-@pytest.mark.parametrize("path", PLACES, ids=lambda path: ".".join(map(str, path)))
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: ".".join(map(str, path)))
 def test_our_walk_and_the_library_agree_on_every_changed_place(path: tuple[Any, ...]) -> None:
     """The schema is the one source of the shape: nothing is stricter or laxer in our reading."""
     for value in STRANGE:
@@ -288,11 +290,11 @@ SOME = st.recursive(
 
 
 @settings(max_examples=300)
-@given(st.sampled_from(PLACES), SOME, KEYS)
+@given(st.sampled_from(PATHS), SOME, KEYS)
 def test_our_walk_and_the_library_agree_on_random_changes(
     path: tuple[Any, ...], value: Any, key: str
 ) -> None:
-    """Also with new keys and nested values at any place."""
+    """Also with new keys and nested values at any path."""
     data = changed(path, value)
     inner = data
     for part in path[:-1]:

@@ -1,4 +1,4 @@
-"""What is known before any run: it is said when it is certain, and never otherwise."""
+"""Findings about values before any run: reported when certain, and never otherwise."""
 
 from __future__ import annotations
 
@@ -65,10 +65,10 @@ def test_the_truth_of_an_expression_is_told_when_no_run_can_change_it(
 )
 def test_a_part_that_never_has_a_value_is_found(text: str, error: str | None) -> None:
     """Wherever it stands, unless it is never looked at."""
-    found = error_of(ast_of(text))
+    reason = error_of(ast_of(text))
 
-    assert (found is None) == (error is None)
-    assert error is None or error in str(found)
+    assert (reason is None) == (error is None)
+    assert error is None or error in str(reason)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_a_comparison_that_never_holds_is_reported_once(condition: str, code: st
 def test_a_step_that_can_never_run_is_reported_at_its_first_cause(
     steps: str, code: str | None
 ) -> None:
-    """What follows from it is silent; what may happen is never reported."""
+    """Its dependents cause no finding, and neither does a step that may run."""
     assert codes(a_flow(f"a: {{handler: x.a}}, {steps}")) == ([code] if code else [])
 
 

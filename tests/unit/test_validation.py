@@ -11,7 +11,7 @@ from tests.unit.flows import a_flow, check, codes
 
 
 def test_a_valid_file_gives_a_flow() -> None:
-    """What was checked is what is returned."""
+    """The checked flow is the returned one."""
     flow = check(
         a_flow("a: {handler: x.a, if: true}, b: {handler: x.b, depends_on: [a]}")
     ).require()
@@ -24,7 +24,7 @@ def test_a_valid_file_gives_a_flow() -> None:
 
 
 def test_an_invalid_file_raises_with_every_finding_and_the_first_in_the_message() -> None:
-    """Whoever uses the library gets the place in the message and all findings as data."""
+    """The message has the position, and the exception all findings as data."""
     checked = check(a_flow("a: {handler: x}, b: {handler: x.b, depends_on: [c]}"))
 
     with pytest.raises(InvalidFlow) as caught:
@@ -63,7 +63,7 @@ def test_an_empty_file_says_how_to_begin(text: str) -> None:
 
 
 def test_findings_come_in_reading_order() -> None:
-    """Both layers are merged by place."""
+    """Both layers are merged by position."""
     spans = [
         (finding.span.line, finding.span.column)
         for finding in check(
@@ -93,7 +93,7 @@ def test_findings_come_in_reading_order() -> None:
     ],
 )
 def test_a_wrong_key_causes_no_second_finding(steps: str) -> None:
-    """What a mistyped or foreign key stands for is understood, so its absence is no news."""
+    """A mistyped or foreign key stands for ours, so ours is not reported as missing."""
     assert len(codes(a_flow(steps))) == 1
 
 
@@ -116,11 +116,11 @@ def test_what_an_alias_repeats_is_reported_once() -> None:
         f"  s{n}: {{handler: x.a, retry: *r}}\n" for n in range(3)
     )
 
-    found = check(text).diagnostics
+    diagnostics = check(text).diagnostics
 
-    assert [finding.code for finding in found] == ["PF105"]
-    assert found[0].span is not None
-    assert found[0].span.line == 2
+    assert [finding.code for finding in diagnostics] == ["PF105"]
+    assert diagnostics[0].span is not None
+    assert diagnostics[0].span.line == 2
 
 
 def test_a_foreign_word_for_steps_or_input_is_read_on() -> None:
@@ -131,7 +131,7 @@ def test_a_foreign_word_for_steps_or_input_is_read_on() -> None:
 
 
 def test_an_input_that_cannot_be_read_makes_no_field_unknown() -> None:
-    """What the fields are is not known, so nothing is said about them."""
+    """Unknown fields cause no finding."""
     assert codes(a_flow("a: {handler: x.a, if: input.n}", "input: [n]")) == ["PF103"]
 
 
