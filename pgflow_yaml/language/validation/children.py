@@ -201,9 +201,7 @@ class _ChildInput:
         if known is not None:
             for problem in check_value(field, known[0], path=name):
                 message = f"{self._child()} refuses this: {problem['path']} {problem['message']}"
-                yield self._finding(
-                    message, "change the value, or the input of that flow", "with", name
-                )
+                yield self._finding(message, _CHANGE, "with", name)
         elif ast[0] in _KINDS:
             wanted = field.get("type")
             types = [wanted] if isinstance(wanted, str) else wanted or [_KINDS[ast[0]]]
@@ -212,9 +210,7 @@ class _ChildInput:
                 message = (
                     f"{self._child()} refuses this: {name} must be {kinds}, not {_KINDS[ast[0]]}"
                 )
-                yield self._finding(
-                    message, "change the value, or the input of that flow", "with", name
-                )
+                yield self._finding(message, _CHANGE, "with", name)
 
     def _items(self) -> Iterator[_Finding]:
         """Check literal items of a map with the child's input; other items are unknown."""
@@ -233,7 +229,7 @@ class _ChildInput:
             for problem in check_value(self.child["input_schema"], known[0], path=""):
                 subject = f"{problem['path']} " if problem["path"] else "the input "
                 message = f"{self._child()} refuses this: {subject}{problem['message']}"
-                yield self._finding(message, "change the value, or the input of that flow", "with")
+                yield self._finding(message, _CHANGE, "with")
 
     def _child(self) -> str:
         return f'flow "{self.step["flow"]}"'
@@ -250,6 +246,7 @@ _NOUNS = {
     "null": "null",
     "object": "an object",
 }
+_CHANGE = "change the value, or the input of that flow"
 _KINDS = {"text": "string", "list": "array", "dict": "object"}
 
 
