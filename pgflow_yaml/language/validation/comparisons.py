@@ -34,7 +34,7 @@ _OTHER_WORDS = {
 _ORDERS = ("<", "<=", ">", ">=")
 
 
-class Misfit(NamedTuple):
+class Mismatch(NamedTuple):
     """Finding about a comparison or map that cannot mean what it says."""
 
     code: str
@@ -42,7 +42,7 @@ class Misfit(NamedTuple):
     fix: str
 
 
-def misfit(comparison: Comparison, fields: Mapping[str, Json] | None) -> Misfit | None:
+def mismatch(comparison: Comparison, fields: Mapping[str, Json] | None) -> Mismatch | None:
     """Return the problem of a comparison; None if its result can be true or false."""
     symbol, left, right = comparison.symbol, comparison.left, comparison.right
     if _is(right, "path") and _is(left, "lit") and "in" not in symbol:
@@ -63,11 +63,11 @@ def misfit(comparison: Comparison, fields: Mapping[str, Json] | None) -> Misfit 
 
 def not_a_list(
     ast: Any, fields: Mapping[str, Json] | None, *, input_is_object: bool
-) -> Misfit | None:
+) -> Mismatch | None:
     """Return the reason why a tree is never a list to map over; None if it may be one."""
     if ast == ["path", "input"] and input_is_object:
         fix = "name the field that holds the list: `map: input.NAME`"
-        return Misfit("PF255", "`map` needs a list, and `input` is an object", fix)
+        return Mismatch("PF255", "`map` needs a list, and `input` is an object", fix)
     if _is(ast, "path"):
         schema = _schema_of(ast[1], fields)
         types = schema.get("type") if schema is not None else None
@@ -75,15 +75,17 @@ def not_a_list(
         if not isinstance(kinds, list) or "array" in kinds:
             return None
         message = f"`map` needs a list, and {ast[1]} is {' or '.join(map(str, kinds))}"
-        return Misfit("PF255", message, "map over a list, or change the field under `input`")
+        return Mismatch("PF255", message, "map over a list, or change the field under `input`")
     known = constant(ast)
     if known is None or isinstance(known[0], list):
         return None
     message = f"`map` needs a list, and this is {json.dumps(known[0], ensure_ascii=False)[:40]}"
-    return Misfit("PF255", message, "write a list: `map: [1, 2]`, or an expression that gives one")
+    return Mismatch(
+        "PF255", message, "write a list: `map: [1, 2]`, or an expression that gives one"
+    )
 
 
-def _never(path: str, schema: Mapping[str, Json], value: Json) -> Misfit | None:
+def _never(path: str, schema: Mapping[str, Json], value: Json) -> Mismatch | None:
     if path.count(".") > 1 and value is None and path.startswith("input."):
         return None  # a key that may be missing gives null
     problems = check_value(dict(schema), value, path="")
@@ -91,7 +93,7 @@ def _never(path: str, schema: Mapping[str, Json], value: Json) -> Misfit | None:
         return None
     shown = json.dumps(value, ensure_ascii=False)
     message = f"{path} is never {shown}: it {problems[0]['message']}"
-    return Misfit("PF250", message, _fix(path, schema, value))
+    return Mismatch("PF250", message, _fix(path, schema, value))
 
 
 def _fix(path: str, schema: Mapping[str, Json], value: Json) -> str:
@@ -117,7 +119,7 @@ def _fix(path: str, schema: Mapping[str, Json], value: Json) -> str:
     return "compare with one of these"
 
 
-def _order(path: str, symbol: str, schema: Mapping[str, Json], value: Json) -> Misfit | None:
+def _order(path: str, symbol: str, schema: Mapping[str, Json], value: Json) -> Mismatch | None:
     """Return the problem of an order between a number and a text: every run would fail."""
     types = schema.get("type")
     kinds = {"integer": "number", "number": "number", "string": "string"}
@@ -127,7 +129,7 @@ def _order(path: str, symbol: str, schema: Mapping[str, Json], value: Json) -> M
         return None
     noun = {"number": "a number", "string": "a text"}[kinds[types]]
     message = f"`{symbol}` cannot compare {path}, {noun}, with {json.dumps(value)}"
-    return Misfit("PF251", message, _fix(path, schema, value))
+    return Mismatch("PF251", message, _fix(path, schema, value))
 
 
 def _schema_of(path: str, fields: Mapping[str, Json] | None) -> Mapping[str, Json] | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pgflow_yaml.language import expressions
 from pgflow_yaml.language.model import Formula, Json
 from pgflow_yaml.language.source import MappingNode, Node, ScalarNode, SequenceNode
-from pgflow_yaml.language.validation.comparisons import misfit, not_a_list
+from pgflow_yaml.language.validation.comparisons import mismatch, not_a_list
 from pgflow_yaml.language.validation.constants import error_of, truth_of
 from pgflow_yaml.language.validation.names import (
     CONDITIONS,
@@ -169,7 +169,7 @@ class Formulas:
                 "PF253", f"this never has a value: {error}", self._inside(node), fix=fix
             )
         for comparison in parsed.comparisons:
-            problem = misfit(comparison, self.scope.fields)
+            problem = mismatch(comparison, self.scope.fields)
             if problem is not None:
                 part = self.report.document.part(node, comparison.start, comparison.end)
                 self.report.add(problem.code, problem.message, part, fix=problem.fix)
