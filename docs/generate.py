@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pgflow_yaml.cli.app import app
-from pgflow_yaml.language.explanations import EXPLANATIONS
+from pgflow_yaml.language.codes import codes, explanation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -163,8 +163,8 @@ def _meaning(schema: dict[str, Any]) -> str:
 
 def codes_page() -> str:
     """Return the page that lists all codes."""
-    rows = [(f"[{code}](codes/{code}.md)", known.title) for code, known in EXPLANATIONS.items()]
-    tree = "\n".join(f"codes/{code}" for code in EXPLANATIONS)
+    rows = [(f"[{code}](codes/{code}.md)", explanation(code).title) for code in codes()]
+    tree = "\n".join(f"codes/{code}" for code in codes())
     return (
         "# Codes of findings\n\nEach mistake that `pgflow-yaml validate` reports has a code; "
         "`pgflow-yaml explain CODE` prints its page.\n\n"
@@ -173,14 +173,9 @@ def codes_page() -> str:
 
 
 def code_pages() -> dict[str, str]:
-    """Return one page for each code, by its name."""
-    pages = {}
-    for code, known in EXPLANATIONS.items():
-        parts = [f"# {code}: {escaped(known.title)}", escaped(known.text)]
-        for label, example in (("Wrong", known.bad), ("Right", known.good)):
-            parts += [f"{label}:", f"```text\n{example.rstrip()}\n```"] if example else []
-        pages[code] = "\n\n".join(part for part in parts if part) + "\n"
-    return pages
+    """Return one page for each code, by its name: the file that `explain` reads."""
+    folder = ROOT / "pgflow_yaml" / "language" / "codes"
+    return {code: (folder / f"{code}.md").read_text(encoding="utf-8") for code in codes()}
 
 
 if __name__ == "__main__":
