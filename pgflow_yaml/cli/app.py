@@ -18,42 +18,42 @@ from .options import Options, global_options, version_option
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-# Section -> command -> (module, what it does): with the texts here, `--help` imports no command.
-SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
+# Section -> command -> its short help: with the texts here, `--help` imports no command.
+SECTIONS: dict[str, dict[str, str]] = {
     "Write": {
-        "init": ("init", "Write an example flow with handlers and tests; overwrites nothing."),
-        "validate": ("validate", "Check flow files and show every mistake with its place."),
-        "graph": ("graph", "Draw a flow, or a run with the status of each step."),
-        "plan": ("plan", "Say what a run would do, and what deploying would change."),
-        "schema": ("language", "Print the JSON Schema of flow files, for editors."),
-        "explain": ("language", "Say what the code of a finding means, with an example."),
-        "test": ("test", "Play the cases of test files in virtual time."),
+        "init": "Write an example flow with handlers and tests; overwrites nothing.",
+        "validate": "Check flow files and show every mistake with its place.",
+        "graph": "Draw a flow, or a run with the status of each step.",
+        "plan": "Say what a run would do, and what deploying would change.",
+        "schema": "Print the JSON Schema of flow files, for editors.",
+        "explain": "Say what the code of a finding means, with an example.",
+        "test": "Play the cases of test files in virtual time.",
     },
     "Deploy": {
-        "migrate": ("deploy", "Install or update the tables and functions in the database."),
-        "compile": ("deploy", "Check flow files and make their versions the active ones."),
-        "diff": ("diff", "Say what a flow file changes in the active version."),
-        "flows": ("deploy", "List the flows in the database."),
-        "versions": ("deploy", "List the versions of a flow."),
-        "activate": ("deploy", "Make a stored version of a flow the active one."),
+        "migrate": "Install or update the tables and functions in the database.",
+        "compile": "Check flow files and make their versions the active ones.",
+        "diff": "Say what a flow file changes in the active version.",
+        "flows": "List the flows in the database.",
+        "versions": "List the versions of a flow.",
+        "activate": "Make a stored version of a flow the active one.",
     },
     "Run": {
-        "run": ("run", "Run a flow here and follow it to its end."),
-        "start": ("run", "Start a run for workers elsewhere and print its id."),
-        "worker": ("run", "Process tasks until told to stop."),
+        "run": "Run a flow here and follow it to its end.",
+        "start": "Start a run for workers elsewhere and print its id.",
+        "worker": "Process tasks until told to stop.",
     },
     "Watch and repair": {
-        "runs": ("watch", "List runs, the newest first."),
-        "show": ("watch", "Show one run: steps, outputs, attempts, errors."),
-        "watch": ("watch", "Follow a run to its end."),
-        "cancel": ("watch", "Cancel runs."),
-        "send": ("say", "Send an event to a run that waits for it."),
-        "approve": ("say", "Approve a step that waits for an event."),
-        "reject": ("say", "Reject a step that waits for an event: it fails."),
+        "runs": "List runs, the newest first.",
+        "show": "Show one run: steps, outputs, attempts, errors.",
+        "watch": "Follow a run to its end.",
+        "cancel": "Cancel runs.",
+        "send": "Send an event to a run that waits for it.",
+        "approve": "Approve a step that waits for an event.",
+        "reject": "Reject a step that waits for an event: it fails.",
     },
 }
 
-_MODULES = {name: entry[0] for section in SECTIONS.values() for name, entry in section.items()}
+_COMMANDS = [name for section in SECTIONS.values() for name in section]
 
 
 class _NobodyReads(Exception):
@@ -74,7 +74,7 @@ class Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's)
         """Name the commands in the order of the help."""
-        return list(_MODULES)
+        return _COMMANDS
 
     def get_command(
         self,
@@ -82,11 +82,11 @@ class Commands(click.Group):
         cmd_name: str,
     ) -> click.Command | None:
         """Import one command."""
-        if cmd_name not in _MODULES:
+        if cmd_name not in _COMMANDS:
             return None
         from importlib import import_module
 
-        module = import_module(f"{__package__}.commands.{_MODULES[cmd_name]}")
+        module = import_module(f"{__package__}.commands.{cmd_name}")
         command: click.Command = getattr(module, f"{cmd_name}_command")
         return command
 
@@ -94,8 +94,8 @@ class Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Answer an unknown command with the nearest known one."""
-        if args and args[0] not in _MODULES and not args[0].startswith("-"):
-            hint = did_you_mean(args[0], list(_MODULES))
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            hint = did_you_mean(args[0], _COMMANDS)
             raise click.UsageError(f'there is no command "{args[0]}"{hint}', ctx)
         return super().resolve_command(ctx, args)
 
@@ -120,12 +120,10 @@ class Commands(click.Group):
         formatter: click.HelpFormatter,
     ) -> None:
         """Write the commands in their sections."""
-        width = max(map(len, _MODULES))
+        width = max(map(len, _COMMANDS))
         for heading, commands in SECTIONS.items():
             with formatter.section(heading):
-                formatter.write_dl(
-                    [(name.ljust(width), text) for name, (_, text) in commands.items()]
-                )
+                formatter.write_dl([(name.ljust(width), text) for name, text in commands.items()])
 
 
 @click.pass_context

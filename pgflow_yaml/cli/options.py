@@ -123,6 +123,17 @@ def worker_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return concurrency(lease(notify(secrets(import_options(function)))))
 
 
+def input_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the option for a run's input."""
+    return click.option(
+        "--input",
+        "inputs",
+        metavar="INPUT",
+        multiple=True,
+        help="JSON, @file, or name=value (repeated).",
+    )(function)
+
+
 def label_option(*names: str, text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Make the option for labels, `name=value`, which may be repeated."""
     return click.option(

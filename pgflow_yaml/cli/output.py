@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
@@ -14,7 +16,7 @@ import click
 from pgflow_yaml.text import cells, fit, moment, one_line, roughly, utc
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from .options import Options
@@ -170,3 +172,28 @@ def _styled(text: str, style: str) -> str:
     names = style.split()
     color = next((name for name in names if name not in {"bold", "dim"}), None)
     return click.style(text, fg=color, bold="bold" in names or None, dim="dim" in names or None)
+
+
+def run_counts(runs: Mapping[str, int]) -> str:
+    """Count runs by status, without the statuses that none has: `2 running, 1 failed`."""
+    parts = [
+        f"{runs[status]:,} {'running' if status == 'started' else status}"
+        for status in ("started", "completed", "failed", "cancelled")
+        if runs[status]
+    ]
+    return ", ".join(parts) or "none"
+
+
+@contextmanager
+def result_stream() -> Iterator[IO[str]]:
+    """Keep stdout for the result: what handlers and their children print goes to stderr."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with os.fdopen(os.dup(kept), "w", encoding=sys.stdout.encoding, errors="replace") as out:
+            yield out
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)

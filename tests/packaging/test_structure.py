@@ -9,7 +9,10 @@ import time
 import tomllib
 from pathlib import Path
 
+import click
 import pytest
+
+from pgflow_yaml.cli.app import app
 
 ROOT = Path(__file__).parents[2]
 SOURCES = [
@@ -37,6 +40,21 @@ def test_every_module_has_its_layer() -> None:
     modules |= {folder.parent.name for folder in package.glob("*/__init__.py")}
 
     assert named == modules - {"__init__", *contract["exhaustive_ignores"]}
+
+
+def test_each_command_has_the_module_of_its_name() -> None:
+    """The name of a command leads to its file: `cli/commands/<name>.py`, one command in each."""
+    commands = {
+        name: app.get_command(click.Context(app), name)
+        for name in app.list_commands(click.Context(app))
+    }
+    modules = {file.stem for file in (ROOT / "pgflow_yaml/cli/commands").glob("*.py")}
+
+    assert modules - {"__init__"} == set(commands)
+    for name, command in commands.items():
+        assert command is not None
+        assert command.callback is not None
+        assert command.callback.__module__ == f"pgflow_yaml.cli.commands.{name}"
 
 
 def test_tests_wait_for_conditions() -> None:

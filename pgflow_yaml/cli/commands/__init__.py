@@ -1,1 +1,1 @@
-"""The commands: a module holds one or a few, and is imported when one of them runs."""
+"""The commands, one per module of its name; a module is imported when its command runs."""

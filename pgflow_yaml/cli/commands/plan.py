@@ -1,22 +1,32 @@
-"""What would happen: `plan`."""
+"""`plan`: the steps of a run to come, and what deploying the file would change."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import shutil
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from pgflow_yaml.cli.options import Options, command, pass_options
-
-from .run import INPUT_HELP
+from pgflow_yaml.cli import comparing
+from pgflow_yaml.cli.options import Options, command, input_option, pass_options
+from pgflow_yaml.cli.output import write_lines
+from pgflow_yaml.errors import SchemaMismatch, Unavailable
+from pgflow_yaml.language import durations
+from pgflow_yaml.text import cells, one_line, plural, wrapped
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+
+    from pgflow_yaml.cli.comparing import Comparison
+    from pgflow_yaml.language.model import Definition
+    from pgflow_yaml.language.plan import Plan, PlannedStep
 
 
 @command("plan", example="pgflow-yaml plan hello.flow.yaml --input name=Ada")
 @click.argument("file", metavar="FILE", type=click.Path())
-@click.option("--input", "inputs", metavar="INPUT", multiple=True, help=INPUT_HELP)
+@input_option
 @pass_options
 def plan_command(options: Options, *, file: str, inputs: Sequence[str]) -> None:
     """Say what a run of a file would do, and what deploying it would change.
@@ -24,7 +34,6 @@ def plan_command(options: Options, *, file: str, inputs: Sequence[str]) -> None:
     Levels, the longest chain, and which steps an input would skip, as far as that is certain
     before the run. No handler is called, and no database is started.
     """
-    from pgflow_yaml.cli import comparing, planning
     from pgflow_yaml.cli.output import write_json
     from pgflow_yaml.cli.run_input import read_input
     from pgflow_yaml.language.plan import UNKNOWN, plan
@@ -32,8 +41,137 @@ def plan_command(options: Options, *, file: str, inputs: Sequence[str]) -> None:
     definition = comparing.read(file, options)
     given = read_input(inputs, definition.body) if inputs else UNKNOWN
     planned = plan(definition, given)
-    deployed = planning.deploying(definition, file, options)
+    deployed = _compare_with_active(definition, file, options)
     if options.json:
-        write_json(planning.shape(definition, planned, deployed))
+        write_json(_shape(definition, planned, deployed))
     else:
-        planning.write(definition, planned, deployed, options)
+        _write(definition, planned, deployed, options)
+
+
+Line = list[tuple[str, str]]
+_STYLES = {"runs": "", "skipped": "dim", "fails": "red", "open": "yellow", "on_failure": "dim"}
+_PIPE_WIDTH = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deploying:
+    """What deploying would change; without a database nobody knows, and `reason` says why."""
+
+    found: Comparison | None
+    reason: str | None = None
+
+
+def _compare_with_active(definition: Definition, file: str, options: Options) -> Deploying:
+    """Compare with the active version, if a database can be reached; none is started anew."""
+    from pgflow_yaml.database.embedded import files
+
+    from pgflow_yaml.cli.database import database, named_database, project_dir
+
+    if named_database(options) is None and not files.has_data(project_dir()):
+        return Deploying(found=None, reason="this project has no database yet")
+    try:
+        with database(options) as place, place.store() as store:
+            return Deploying(found=comparing.with_active(store, definition, file))
+    except (Unavailable, SchemaMismatch) as error:
+        return Deploying(found=None, reason=error.message)
+
+
+def _shape(definition: Definition, planned: Plan, deployed: Deploying) -> dict[str, Any]:
+    """Make the JSON; its field names are API."""
+    found = deployed.found
+    return {
+        "flow": definition.name,
+        "version": definition.version,
+        "levels": [list(level) for level in planned.levels],
+        "finally": [list(level) for level in planned.final_levels],
+        "critical_path": list(planned.critical_path),
+        "skipped": list(planned.skipped),
+        "steps": [
+            {
+                "slug": step.slug,
+                "outcome": step.outcome,
+                "reason": step.reason,
+                "tasks": step.tasks,
+            }
+            for step in planned.steps.values()
+        ],
+        "active": found.before.version if found else None,
+        "changes": [comparing.change_shape(each) for each in found.changes] if found else None,
+    }
+
+
+def _write(definition: Definition, planned: Plan, deployed: Deploying, options: Options) -> None:
+    """Write the plan for a person."""
+    terminal = sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns if terminal else _PIPE_WIDTH
+    count = plural(len(planned.steps), "step")
+    head = f"{definition.name} {definition.version}: {count} on {plural(_height(planned), 'level')}"
+    lines: list[Line] = [*([(line, "bold")] for line in wrapped(head, width)), []]
+    lines += _steps(planned, planned.levels, width)
+    if planned.final_levels:
+        lines += [[], [("finally", "bold")], *_steps(planned, planned.final_levels, width)]
+    lines += [[], *_path(planned, width), *_changes(deployed, width if terminal else 0)]
+    write_lines(lines, sys.stdout, options)
+
+
+def _height(planned: Plan) -> int:
+    return len(planned.levels) + len(planned.final_levels)
+
+
+def _steps(planned: Plan, by_level: Sequence[Sequence[str]], width: int) -> Iterator[Line]:
+    """Number the levels; say of each step what is certain of it."""
+    digits = len(str(len(by_level)))
+    names = max((len(slug) for level in by_level for slug in level), default=0)
+    names = min(names, max(width // 2 - digits, 8))
+    for number, level in enumerate(by_level, 1):
+        for slug in level:
+            step = planned.steps[slug]
+            shown = f" {number:>{digits}}  " if slug == level[0] else " " * (digits + 3)
+            words = wrapped(_words(step), max(width - digits - names - 5, 16))
+            style = _STYLES[step.outcome]
+            yield [(shown, "dim"), (f"{slug:<{names}}", style), (f"  {words[0]}", style)]
+            blank = " " * (digits + names + 5)
+            yield from ([(blank + line, style)] for line in words[1:])
+
+
+def _words(step: PlannedStep) -> str:
+    tasks = "" if step.tasks is None else plural(step.tasks, "task")
+    if step.outcome == "runs":
+        return tasks
+    reason = one_line(step.reason or "")
+    if step.outcome in ("open", "on_failure"):
+        return f"{reason}; then {tasks}" if tasks else reason
+    return f"{step.outcome}: {reason}"
+
+
+def _path(planned: Plan, width: int) -> Iterator[Line]:
+    """Say the longest chain; a long one with its middle left out."""
+    path = list(planned.critical_path)
+    waits = f", waits {durations.as_text(planned.waiting)}" if planned.waiting else ""
+    head = f"longest chain: {plural(len(path), 'step')}{waits}"
+    if not path:
+        yield [("longest chain: no step runs", "")]
+        return
+    shown = " → ".join(path)
+    while cells(shown) + 4 > width and len(path) > 2:
+        del path[len(path) // 2]
+        middle = (len(path) + 1) // 2
+        shown = " → ".join([*path[:middle], "…", *path[middle:]])
+    yield [(head, "")]
+    yield [(f"    {shown}", "")]
+
+
+def _changes(deployed: Deploying, width: int) -> Iterator[Line]:
+    found = deployed.found
+    if found is None:
+        said = f"deploying: no database was asked what would change ({deployed.reason})"
+        yield from ([(line, "dim")] for line in wrapped(one_line(said), width))
+    elif not found.changes:
+        said = f"deploying: nothing changes, {found.before.version} is the active version"
+        yield from ([(line, "")] for line in wrapped(said, width))
+    else:
+        what = plural(len(found.changes), "change")
+        said = f"deploying: {what} in {found.before.name} {found.before.version or ''}"
+        yield from ([(line, "")] for line in wrapped(said.rstrip(), width))
+        for change in found.changes:
+            yield from comparing.change_lines(change, width)

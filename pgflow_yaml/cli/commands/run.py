@@ -1,35 +1,57 @@
-"""Commands of the section Run: `run`, `start`, `worker`."""
+"""`run`: deploy, start, work and follow, all in this process."""
 
 from __future__ import annotations
 
-import sys
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from pgflow_yaml.cli.database import database
+from pgflow_yaml.cli.flow_files.deploying import (
+    children_first,
+    deploy,
+    require_children,
+    require_valid,
+    said,
+)
+from pgflow_yaml.cli.flow_files.loading import Loaded, is_file, load, with_handlers, worker_settings
+from pgflow_yaml.cli.live.follow import Followed, to_its_end
+from pgflow_yaml.cli.live.views import view_for
+from pgflow_yaml.cli.logs import set_up_logs
+from pgflow_yaml.cli.lookup import active
 from pgflow_yaml.cli.options import (
     Options,
     command,
+    input_option,
     label_option,
     optional_seconds,
     pass_options,
     worker_options,
 )
+from pgflow_yaml.cli.output import result_stream
+from pgflow_yaml.cli.run_input import as_text, read_input
+from pgflow_yaml.cli.worker_thread import sigterm_as_interrupt, worker_for, working
+from pgflow_yaml.errors import InvalidFlow, PgflowError
+from pgflow_yaml.runs.snapshot import SAID
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from pgflow_yaml.cli.database import Database
-
-INPUT_HELP = "JSON, @file, or name=value (repeated)."
-LABEL_HELP = "For finding the run again: `runs --label` (repeated)."
+    from pgflow_yaml.cli.live.end_screen import Picture
+    from pgflow_yaml.database.store import Store
+    from pgflow_yaml.project.settings import Settings
+    from pgflow_yaml.worker import Worker
 
 
 @command("run", example="pgflow-yaml run hello.flow.yaml --input name=Ada")
 @click.argument("flows", metavar="FILE... or FLOW", nargs=-1, required=True, type=click.Path())
-@click.option("--input", "inputs", metavar="INPUT", multiple=True, help=INPUT_HELP)
+@input_option
 @click.option("--key", help="Start once: the same key again is the same run.")
-@label_option("--label", text=LABEL_HELP)
+@label_option("--label", text="For finding the run again: `runs --label` (repeated).")
 @click.option("--detach", is_flag=True, help="Start it for other workers, print its id.")
 @click.option("--timeout", metavar="TIME", help="Stop following after 30s, 5m: exit 124.")
 @worker_options
@@ -41,128 +63,157 @@ def run_command(options: Options, /, **given: Any) -> int:
     command while it lasts, for this flow and the flows that its steps run. The exit code says
     how the run ended.
     """
-    from pgflow_yaml.cli.run_here import Request, run_here
-
-    return run_here(Request(**given), options)
+    return _run(Request(**given), options)
 
 
-@command("start", example="pgflow-yaml start hello --input name=Ada --key first")
-@click.argument("flow")
-@click.option("--input", "inputs", metavar="INPUT", multiple=True, help=INPUT_HELP)
-@click.option("--key", help="Start once: the same key again is the same run.")
-@label_option("--label", text=LABEL_HELP)
-@pass_options
-def start_command(
-    options: Options,
-    *,
-    flow: str,
-    inputs: Sequence[str],
-    key: str | None,
-    labels: Mapping[str, str],
-) -> None:
-    """Start a run for workers elsewhere and print its id."""
-    from pgflow_yaml.cli.database import connected
-    from pgflow_yaml.cli.flow_files.loading import worker_settings
-    from pgflow_yaml.cli.lookup import active
-    from pgflow_yaml.cli.output import write_json
-    from pgflow_yaml.cli.run_input import as_text, read_input
-    from pgflow_yaml.runs.snapshot import SAID
-
-    with connected(options) as store:
-        definition = active(store, flow)["definition"]
-        given = as_text(read_input(inputs, definition))
-        started = store.start_run(flow, given, key=key, labels=labels)
-        if worker_settings().notify:
-            store.wake()
-    if options.json:
-        write_json(started)
-        return
-    if not started["created"]:
-        options.note(f"this key was used before: its run {SAID[started['status']]}")
-    sys.stdout.write(started["run_id"] + "\n")
+HINT = "Ctrl-C stops the worker in here; the run is kept"
 
 
-@command("worker", example="pgflow-yaml worker --burst")
-@click.option(
-    "--queue",
-    "queues",
-    metavar="NAME",
-    multiple=True,
-    help="Only this queue: a flow's, or one that steps name; may be repeated.",
-)
-@click.option(
-    "--burst",
-    is_flag=True,
-    help="Stop when nothing can be done now; later retries and timers stay.",
-)
-@click.option(
-    "--poll-interval-ms",
-    metavar="N",
-    type=click.FloatRange(1),
-    default=50,
-    show_default=True,
-    help="Pause after work.",
-)
-@click.option(
-    "--max-poll-seconds",
-    metavar="N",
-    type=click.FloatRange(0.001),
-    default=1.0,
-    show_default=True,
-    help="Pause when idle.",
-)
-@worker_options
-@pass_options
-def worker_command(
-    options: Options,
-    /,
-    *,
-    queues: Sequence[str],
-    burst: bool,
-    poll_interval_ms: float,
-    max_poll_seconds: float,
-    lease: str | None,
-    **given: Any,
-) -> int:
-    """Process tasks until told to stop.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What was asked for on the command line of `run`."""
 
-    SIGTERM or Ctrl-C: what has begun may finish, exit 0. A second one: at once, exit 1.
-    """
-    import logging
+    flows: Sequence[str]
+    inputs: Sequence[str]
+    key: str | None
+    labels: Mapping[str, str]
+    detach: bool
+    timeout: str | None
+    concurrency: int | None
+    app_dir: Path | None
+    allow: Sequence[str]
+    lease: str | None
+    notify: bool | None
+    secrets: Path | None
 
-    from pgflow_yaml.cli.database import database
-    from pgflow_yaml.cli.flow_files.loading import worker_settings
-    from pgflow_yaml.cli.logs import set_up_logs
-    from pgflow_yaml.cli.output import write_json
-    from pgflow_yaml.cli.worker_thread import serve, worker_for
-
-    log = logging.getLogger("pgflow_yaml.cli")
-    said = "stopping: what has begun may finish; a second signal gives it back at once"
-    settings = worker_settings(lease=optional_seconds(lease, "--lease"), **given)
-    with database(options) as place:
-        set_up_logs(options, level=logging.INFO)
-        for name, near in _unknown(queues, place):
-            log.warning('no flow in this database uses the queue "%s" yet%s', name, near)
-        worker = worker_for(
-            place,
-            settings,
-            queues=list(queues) or None,
-            burst=burst,
-            poll_interval_ms=poll_interval_ms,
-            max_poll_seconds=max_poll_seconds,
+    def settings(self) -> Settings:
+        """Lay the options over the project's settings."""
+        return worker_settings(
+            app_dir=self.app_dir,
+            allow=self.allow,
+            concurrency=self.concurrency,
+            notify=self.notify,
+            secrets=self.secrets,
+            lease=optional_seconds(self.lease, "--lease"),
         )
-        code = serve(worker, lambda: log.info(said, extra={"action": "stop"}))
-    if options.json:
-        write_json({"worker": worker.id, "exit_code": code})
-    return code
 
 
-def _unknown(queues: Sequence[str], place: Database) -> list[tuple[str, str]]:
-    """Find queues that no flow uses: one may come, or they are typing mistakes."""
-    from pgflow_yaml.language.suggestions import did_you_mean
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """The version to run, and where its steps stand if they are in a file."""
 
-    if not queues:
+    name: str
+    version: str
+    definition: Mapping[str, Any]
+    places: Callable[[], Mapping[str, str]]
+    picture: Picture
+
+
+def _run(request: Request, options: Options) -> int:
+    """Do what `run` says and return the exit code of the outcome."""
+    timeout = optional_seconds(request.timeout, "--timeout")
+    settings = request.settings()
+    loaded = _load(request.flows, settings)
+    definitions = require_valid(loaded, options)
+    # A wrong input is told before anything is stored or started.
+    given = read_input(request.inputs, definitions[0].body) if definitions else None
+    with database(options) as place, place.store() as store, result_stream() as out:
+        if given is not None:
+            chosen = _deploy(store, loaded, place=place, options=options)
+        else:
+            chosen = _active(store, request.flows[0], settings)
+            given = read_input(request.inputs, chosen.definition)
+        started = store.start_run(
+            chosen.name,
+            as_text(given),
+            key=request.key,
+            version=chosen.version,
+            labels=request.labels,
+        )
+        run_id = str(started["run_id"])
+        if not started["created"]:
+            options.note(f"this key was used before: run {run_id[:8]} {SAID[started['status']]}")
+        if request.detach:
+            if settings.notify:
+                store.wake()
+            out.write(_detached(started, options))
+            return 0
+        view = view_for(options, out, hint=HINT)
+        followed = Followed(
+            run_id=run_id,
+            view=view,
+            out=out,
+            timeout=timeout,
+            places=chosen.places,
+            picture=chosen.picture,
+        )
+        set_up_logs(options, shown_elsewhere=("failed", "timeout", "stop"))
+        queues = store.queues_of(chosen.name, str(started["version"]))
+        worker = worker_for(place, settings, queues=queues)
+        with place.patient_store() as follower:
+            return _work_and_follow(follower, worker, followed, options=options)
+
+
+def _work_and_follow(store: Store, worker: Worker, followed: Followed, *, options: Options) -> int:
+    try:
+        with sigterm_as_interrupt(), working(worker, options.note) as beside:
+            return to_its_end(store, followed, options, check=beside.check)
+    except (KeyboardInterrupt, PgflowError):
+        options.note(f"run is kept: pgflow-yaml watch {followed.run_id[:8]}")
+        raise
+
+
+def _load(flows: Sequence[str], settings: Settings) -> list[Loaded]:
+    """Read what are files; one single name that is none is a flow in the database."""
+    files = [each for each in flows if is_file(each)]
+    if not files and len(flows) == 1:
         return []
-    with place.store() as store:
-        known = store.served_queues()
-    return [(queue, did_you_mean(queue, known)) for queue in queues if queue not in known]
+    if len(files) < len(flows):
+        other = next(each for each in flows if each not in files)
+        raise click.UsageError(f'"{other}" is no file; `run` takes files, or the name of one flow')
+    return [with_handlers(each, settings) for each in load(files)]
+
+
+def _deploy(store: Store, loaded: Sequence[Loaded], *, place: Database, options: Options) -> Chosen:
+    """Store what changed; engine.md §2 says when `run` also makes it the active version."""
+    require_children(loaded, store)
+    for file, definition in children_first(loaded):
+        activate = place.embedded or store.get_definition(definition.name) is None
+        options.note(said(deploy(store, definition, file=file, activate=activate)))
+    first = loaded[0]
+    assert first.definition is not None
+    from pgflow_yaml.language.validation.positions import step_positions
+
+    from pgflow_yaml.cli.flow_files.diagnostics import error_frame
+
+    return Chosen(
+        name=first.definition.name,
+        version=first.definition.version,
+        definition=first.definition.body,
+        places=partial(step_positions, first.file, first.source),
+        picture=partial(error_frame, first.file, first.source),
+    )
+
+
+def _active(store: Store, name: str, settings: Settings) -> Chosen:
+    """Take the active version of a flow, if its handlers can be called from here."""
+    from pgflow_yaml.cli.flow_files.diagnostics import error_frame
+    from pgflow_yaml.cli.flow_files.handler_checks import handler_findings
+
+    found = active(store, name)
+    wrong = handler_findings(found["source"], found["definition"], settings)
+    if wrong:
+        raise InvalidFlow(f"{name}@{found['version']}", found["source"], wrong)
+    return Chosen(
+        name=name,
+        version=found["version"],
+        definition=found["definition"],
+        places=dict,
+        picture=partial(error_frame, f"{name}@{found['version']}", found["source"]),
+    )
+
+
+def _detached(started: Mapping[str, Any], options: Options) -> str:
+    import json
+
+    return (json.dumps(started) if options.json else str(started["run_id"])) + "\n"

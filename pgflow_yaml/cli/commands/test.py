@@ -1,16 +1,39 @@
-"""`test`: play the cases of `*.test.yaml` files."""
+"""`test`: play the cases of test files in virtual time."""
 
 from __future__ import annotations
 
+import sys
+import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from pgflow_yaml.cli.database import project_dir
+from pgflow_yaml.cli.failures import BAD
+from pgflow_yaml.cli.flow_files.diagnostics import (
+    diagnostic_shape,
+    frame,
+    in_github,
+    of_error,
+    write_github,
+    write_text,
+)
+from pgflow_yaml.cli.flow_files.loading import Loaded, worker_settings
+from pgflow_yaml.cli.live.symbols import look_for
+from pgflow_yaml.cli.logs import set_up_logs
 from pgflow_yaml.cli.options import Options, command, import_options, pass_options
+from pgflow_yaml.cli.output import result_stream, write_file, write_json
+from pgflow_yaml.testing.running import Player, find_tests, prepare
+from pgflow_yaml.text import duration, one_line, plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from pgflow_yaml.errors import Diagnostic
+    from pgflow_yaml.testing.model import Case
+    from pgflow_yaml.testing.running import Result, TestedFile
 
 
 @command("test", example="pgflow-yaml test")
@@ -39,10 +62,8 @@ def test_command(
     paths = paths or (".",)
     if watch:
         _watch(paths, app_dir or Path(), options)
-    from pgflow_yaml.cli.testing import Request, test_here
-
     request = Request(paths=paths, expression=expression, junit=junit, app_dir=app_dir, allow=allow)
-    return test_here(request, options)
+    return _test(request, options)
 
 
 def _watch(paths: Sequence[str], app_dir: Path, options: Options) -> NoReturn:
@@ -54,3 +75,142 @@ def _watch(paths: Sequence[str], app_dir: Path, options: Options) -> NoReturn:
     folders = [path if path.is_dir() else path.parent for path in map(Path, paths)]
     with project_databases(project_dir()):
         rerun_on_change([*folders, app_dir], options)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What was asked for on the command line of `test`."""
+
+    paths: Sequence[str]
+    expression: str | None
+    junit: Path | None
+    app_dir: Path | None
+    allow: Sequence[str]
+
+
+def _test(request: Request, options: Options) -> int:
+    """Do what `test` says and return the exit code."""
+    from pgflow_yaml.testing.choosing import chooser
+
+    chosen = chooser(request.expression)
+    paths = find_tests(request.paths)
+    if not paths:
+        where = ", ".join("this folder" if path == "." else path for path in request.paths)
+        raise click.UsageError(f"there is no *.test.yaml in {one_line(where)}")
+    set_up_logs(options)
+    began = time.monotonic()
+    tested = [prepare(path) for path in paths]
+    results = _play_all(tested, request, options, chosen=chosen)
+    seconds = time.monotonic() - began
+    if request.junit is not None:
+        from pgflow_yaml.testing.junit import junit_xml
+
+        write_file(request.junit, junit_xml(results, seconds))
+    if options.json:
+        write_json({"files": [_shape(each, found) for each, found in results]})
+    else:
+        _sum_up(results, seconds)
+    return BAD if any(_is_bad(each, found) for each, found in results) else 0
+
+
+def _play_all(
+    tested: Sequence[TestedFile], request: Request, options: Options, *, chosen: Any
+) -> list[tuple[TestedFile, list[Result]]]:
+    settings = worker_settings(app_dir=request.app_dir, allow=request.allow)
+    plans: list[tuple[TestedFile, list[Case]]] = [
+        (each, [case for case in each.suite.cases if chosen(each.file, case.name)])
+        if each.suite
+        else (each, [])
+        for each in tested
+    ]
+    if not any(cases for _, cases in plans):
+        for each, _ in plans:
+            _tell_file(each, options)
+        return [(each, []) for each, _ in plans]
+    from pgflow_yaml.testing.databases import project_databases
+
+    results = []
+    with project_databases(project_dir()) as databases:
+        for each, cases in plans:
+            _tell_file(each, options)
+            found: list[Result] = []
+            if cases:
+                with Player(each, databases, settings) as player:
+                    for case in cases:
+                        with result_stream():  # what handlers print goes to stderr
+                            found.append(player.play(case))
+                        _tell(each, found[-1], options)
+            results.append((each, found))
+    return results
+
+
+def _tell_file(tested: TestedFile, options: Options) -> None:
+    """Show what is wrong with a test file, or with its flow."""
+    if options.json:
+        return
+    files = list(of_error(tested.flow_error)) if tested.flow_error else []
+    if tested.diagnostics:
+        files.append(_loaded(tested, tested.diagnostics))
+    if files and in_github():
+        write_github(files, sys.stderr)
+    elif files:
+        write_text(files, options)
+
+
+def _tell(tested: TestedFile, result: Result, options: Options) -> None:
+    if options.json or (options.quiet and result.passed):
+        return
+    look = look_for(sys.stdout.encoding)
+    colored = options.colored(sys.stdout)
+    sign = look.symbols["completed" if result.passed else "failed"]
+    if colored:
+        sign = click.style(sign, fg="green" if result.passed else "red", bold=True)
+    name = one_line(f"{tested.file} {result.name}")
+    sys.stdout.write(f"{sign} {name}  {duration(result.seconds)}\n")
+    if not result.passed and in_github():
+        write_github([_loaded(tested, result.diagnostics)], sys.stdout)
+    for finding in () if result.passed else result.diagnostics:
+        text = frame(finding, _loaded(tested, ()), sys.stdout, options=options)
+        sys.stdout.write("".join(f"  {line}".rstrip() + "\n" for line in text.split("\n")) + "\n")
+    sys.stdout.flush()
+
+
+def _sum_up(results: Sequence[tuple[TestedFile, Sequence[Result]]], seconds: float) -> None:
+    every = [result for _, found in results for result in found]
+    failed = sum(not result.passed for result in every)
+    broken = sum(bool(each.diagnostics or each.flow_error) for each, _ in results)
+    parts = [f"{len(every) - failed} passed"]
+    parts += [f"{failed} failed"] if failed else []
+    parts += [f"{plural(broken, 'file')} with mistakes"] if broken else []
+    sys.stdout.write(f"{', '.join(parts)} in {duration(seconds)}\n")
+
+
+def _is_bad(tested: TestedFile, results: Sequence[Result]) -> bool:
+    return bool(
+        tested.diagnostics or tested.flow_error or any(not result.passed for result in results)
+    )
+
+
+def _loaded(tested: TestedFile, found: Sequence[Diagnostic]) -> Loaded:
+    return Loaded(file=tested.file, source=tested.source, diagnostics=found, definition=None)
+
+
+def _shape(tested: TestedFile, results: Sequence[Result]) -> dict[str, Any]:
+    found = [{"file": tested.file, **diagnostic_shape(each)} for each in tested.diagnostics]
+    if tested.flow_error is not None:
+        error = tested.flow_error
+        found += [{"file": error.file, **diagnostic_shape(each)} for each in error.diagnostics]
+    return {
+        "file": tested.file,
+        "flow": tested.flow.definition.name if tested.flow else None,
+        "diagnostics": found,
+        "cases": [
+            {
+                "name": result.name,
+                "status": "passed" if result.passed else "failed",
+                "seconds": round(result.seconds, 4),
+                "diagnostics": [diagnostic_shape(each) for each in result.diagnostics],
+            }
+            for result in results
+        ],
+    }

@@ -1,0 +1,27 @@
+"""`approve`: approve a step that waits for an event."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from pgflow_yaml.cli.decisions import by_option, decide
+from pgflow_yaml.cli.options import Options, command, pass_options
+
+
+@command("approve", example='pgflow-yaml approve last go_live --comment "tests are green"')
+@click.argument("run")
+@click.argument("step")
+@click.option("--comment", metavar="TEXT", help="Kept with the decision.")
+@by_option
+@pass_options
+def approve_command(options: Options, /, **given: Any) -> int:
+    """Approve a step that waits for an event: it completes, now or when it comes to wait.
+
+    RUN is an id, the beginning of one, a key, or "last". The first decision stands: exit 1 if it
+    was another.
+    """
+    from pgflow_yaml.database.store import Store
+
+    return decide(options, Store.approve_step, "approved", **given)

@@ -1,0 +1,48 @@
+"""`cancel`: cancel runs."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pgflow_yaml.cli.options import Options, command, pass_options
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+@command("cancel", example='pgflow-yaml cancel last --reason "wrong order"')
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True)
+@click.option("--reason", help="Kept with the run.")
+@pass_options
+def cancel_command(options: Options, *, runs: Sequence[str], reason: str | None) -> None:
+    """Cancel runs; one that has ended stays as it is.
+
+    A run with `finally` steps is stopped, and ends when these have run; cancelled again, it ends
+    at once.
+
+    RUN is an id, the beginning of one, a key, or "last".
+    """
+    from pgflow_yaml.cli.database import connected
+    from pgflow_yaml.cli.lookup import run_id
+    from pgflow_yaml.cli.output import write_json
+
+    with connected(options) as store:
+        # All are found before any is cancelled: a typing mistake cancels nothing.
+        chosen = list(dict.fromkeys(run_id(store, each) for each in runs))
+        results = [store.cancel_run(each, reason) for each in chosen]
+    if options.json:
+        write_json(results)
+        return
+    for result in results:
+        sys.stdout.write(f"{result['run_id']}  {_said_of_cancel(result)}\n")
+
+
+def _said_of_cancel(result: Mapping[str, Any]) -> str:
+    if not result["cancelled"]:
+        return f"had ended already: {result['status']}"
+    if result["status"] == "started":
+        return "stopping: its finally steps run now; cancel it again to end it at once"
+    return "cancelled" if result["status"] == "cancelled" else f"ended: {result['status']}"

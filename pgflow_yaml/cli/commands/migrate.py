@@ -1,0 +1,48 @@
+"""`migrate`: install or update the tables and functions in the database."""
+
+from __future__ import annotations
+
+import sys
+from operator import itemgetter
+
+import click
+
+from pgflow_yaml.cli.options import Options, command, pass_options
+
+
+@command("migrate", example="pgflow-yaml migrate --status")
+@click.option("--dry-run", is_flag=True, help="Print the SQL, run nothing.")
+@click.option("--status", is_flag=True, help="List the files and whether they are applied.")
+@pass_options
+def migrate_command(options: Options, *, dry_run: bool, status: bool) -> None:
+    """Install or update the tables and functions in the database.
+
+    Everything happens in one transaction, or nothing does. Without a named database, --dry-run
+    prints the SQL for an empty one.
+    """
+    from pgflow_yaml.cli.database import database, named_database
+    from pgflow_yaml.cli.output import Column, write_json, write_list
+    from pgflow_yaml.database import migrate
+    from pgflow_yaml.text import plural
+
+    if dry_run:
+        sql = migrate.dry_run_sql(named_database(options))
+        write_json({"sql": sql}) if options.json else sys.stdout.write(sql)
+        return
+    with database(options, checked=False) as place:
+        if status:
+            files = [
+                {"name": each.name, "state": each.state} for each in migrate.status(place.conninfo)
+            ]
+            columns = [
+                (Column("FILE"), itemgetter("name")),
+                (Column("STATE"), itemgetter("state")),
+            ]
+            write_list(files, columns, options)
+        else:
+            applied = migrate.apply(place.conninfo)
+            if options.json:
+                write_json({"applied": applied})
+            else:
+                said = f"applied {plural(len(applied), 'file')}" if applied else "up to date"
+                sys.stdout.write(f"{said}\n")

@@ -1,0 +1,92 @@
+"""`runs`: list runs."""
+
+from __future__ import annotations
+
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pgflow_yaml.cli.options import Options, command, label_option, pass_options
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pgflow_yaml.cli.output import CellsOf
+
+STATUSES = ("started", "completed", "failed", "cancelled")
+RUNS_SHOWN = 20
+
+
+@command("runs", example="pgflow-yaml runs --status completed --since 2h")
+@click.option("--flow", metavar="NAME", help="Only runs of this flow.")
+@click.option("--status", type=click.Choice(STATUSES), help="Only runs with this status.")
+@label_option("-l", "--label", text="Only runs with this label (repeated: all of them).")
+@click.option("--since", metavar="TIME", help="Only runs created in the last 30m, 2h, 7d.")
+@click.option(
+    "-n",
+    "limit",
+    type=click.IntRange(1, 10_000),
+    default=RUNS_SHOWN,
+    show_default=True,
+    help="At most so many.",
+)
+@pass_options
+def runs_command(
+    options: Options,
+    *,
+    flow: str | None,
+    status: str | None,
+    labels: Mapping[str, str],
+    since: str | None,
+    limit: int,
+) -> None:
+    """List runs, the newest first."""
+    from pgflow_yaml.cli.database import connected
+    from pgflow_yaml.cli.lookup import must_be_flow
+    from pgflow_yaml.cli.options import optional_seconds
+    from pgflow_yaml.cli.output import write_list
+
+    age = optional_seconds(since, "--since")
+    with connected(options) as store:
+        found = store.list_runs(flow=flow, status=status, since=age, limit=limit, labels=labels)
+        if flow is not None and not found:
+            must_be_flow(store.list_flows(), flow)
+    write_list(found, _run_columns(), options)
+
+
+def _run_columns() -> list[CellsOf]:
+    from pgflow_yaml.cli.output import Column, when
+    from pgflow_yaml.text import labels_text
+
+    return [
+        (Column("RUN"), lambda run: run["id"][:8]),
+        (Column("FLOW", flexible=True), itemgetter("flow")),
+        (Column("STATUS"), _status_of_run),
+        (Column("STEPS", right=True), lambda run: "{completed}/{total}".format(**run["steps"])),
+        (Column("CREATED"), lambda run: when(run["created_at"])),
+        (Column("TOOK", right=True), _took),
+        (Column("KEY", flexible=True), lambda run: run["key"] or ""),
+        (Column("PARENT"), lambda run: run["parent"]["id"][:8] if run["parent"] else ""),
+        (Column("LABELS", flexible=True), lambda run: labels_text(run["labels"])),
+        (Column("ERROR", flexible=True), _error),
+    ]
+
+
+def _status_of_run(run: Mapping[str, Any]) -> str:
+    """Say how a run is; one whose outcome is known before its end is being stopped."""
+    return "stopping" if run["status"] == "started" and run["outcome"] else str(run["status"])
+
+
+def _error(run: Mapping[str, Any]) -> str:
+    from pgflow_yaml.runs.events import run_error
+
+    return run_error({"status": run["outcome"] or run["status"], "error": run["error"]})
+
+
+def _took(run: Mapping[str, Any]) -> str:
+    from pgflow_yaml.text import duration, moment
+
+    if not run["ended_at"]:
+        return ""
+    return duration((moment(run["ended_at"]) - moment(run["created_at"])).total_seconds())

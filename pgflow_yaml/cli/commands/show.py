@@ -1,0 +1,153 @@
+"""`show`: one run, or one of its steps."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from pgflow_yaml.cli.options import Options, command, pass_options
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pgflow_yaml.cli.live.end_screen import Picture
+    from pgflow_yaml.database.store import Store
+    from pgflow_yaml.runs.snapshot import Snapshot
+
+LINES_OF_A_VALUE = 40
+# More rows than any run has: nothing folds.
+ENDLESS = 10_000
+
+
+@command("show", example="pgflow-yaml show last --step greet")
+@click.argument("run")
+@click.option("--step", metavar="STEP", help="Everything about one step.")
+@click.option("--why", is_flag=True, help="What each unfinished step waits for.")
+@click.option("--items", is_flag=True, help="The items of maps by status, too.")
+@pass_options
+def show_command(options: Options, *, run: str, step: str | None, why: bool, items: bool) -> None:
+    """Show one run: steps, input, output, attempts, errors.
+
+    RUN is an id, the beginning of one, a key, or "last".
+    """
+    from pgflow_yaml.cli import lookup, show_page
+    from pgflow_yaml.cli.database import connected
+    from pgflow_yaml.cli.live.end_screen import expression
+    from pgflow_yaml.cli.output import write_json, write_lines
+
+    with connected(options) as store:
+        snapshot = lookup.snapshot(store, lookup.run_id(store, run), items=items)
+        workers = store.run_workers(snapshot["run"]["id"]) if why else {}
+        picture = _picture_of_errors(store, snapshot)
+    if step is not None:
+        lookup.step(snapshot, step)
+    if why:
+        _write_why(snapshot, step, workers, options=options)
+        return
+    if options.json:
+        write_json(_only(snapshot, step))
+        return
+    chosen = _only(snapshot, step)["steps"]
+    most = LINES_OF_A_VALUE if sys.stdout.isatty() else None
+    if step is None:
+        if sys.stdout.isatty():
+            _write_picture(snapshot, options)
+            write_lines([[], *show_page.about_run(snapshot, most=most)], sys.stdout, options)
+        else:
+            _write_plain(snapshot, options)
+        chosen = [
+            each for each in chosen if each["status"] == "failed" or (items and "items" in each)
+        ]
+    for each in chosen:
+        errors = [error for error in snapshot["errors"] if error["step"] == each["slug"]]
+        about = show_page.about_step(each, errors, items=items, most=most)
+        about += expression(each["slug"], each["error"], picture)
+        write_lines([[], *about] if step is None else about, sys.stdout, options)
+
+
+def _picture_of_errors(store: Store, snapshot: Snapshot) -> Picture:
+    """Show expressions without a value in the stored text; it is read only if there are any."""
+    from functools import partial
+
+    from pgflow_yaml.cli.flow_files.diagnostics import error_frame
+    from pgflow_yaml.cli.live.end_screen import no_picture
+
+    run = snapshot["run"]
+    errors = [step["error"] for step in snapshot["steps"]]
+    if not any(error and error["type"] == "ExpressionError" for error in errors):
+        return no_picture
+    found = store.get_definition(run["flow"], run["version"])
+    return (
+        partial(error_frame, f"{run['flow']}@{run['version']}", found["source"])
+        if found
+        else no_picture
+    )
+
+
+def _write_why(
+    snapshot: Snapshot, step: str | None, workers: Mapping[str, int], *, options: Options
+) -> None:
+    from pgflow_yaml.cli import why_page
+    from pgflow_yaml.cli.output import write_json, write_lines
+    from pgflow_yaml.runs.why import reasons
+
+    found = reasons(snapshot, workers)
+    if options.json:
+        shown = _only(snapshot, step)
+        told = [{**each, "why": found.get(each["slug"])} for each in shown["steps"]]
+        write_json({**shown, "steps": told})
+        return
+    if step is not None:
+        found = {slug: text for slug, text in found.items() if slug == step}
+    write_lines(why_page.lines(snapshot, found), sys.stdout, options)
+
+
+def _only(snapshot: Snapshot, step: str | None) -> Snapshot:
+    """Leave one step of a snapshot."""
+    if step is None:
+        return snapshot
+    return {
+        **snapshot,
+        "steps": [each for each in snapshot["steps"] if each["slug"] == step],
+        "errors": [each for each in snapshot["errors"] if each["step"] == step],
+    }
+
+
+def _write_plain(snapshot: Snapshot, options: Options) -> None:
+    """Write a run for a pipe: no bars, no clock, nothing cut."""
+    from pgflow_yaml.cli import show_page
+    from pgflow_yaml.cli.output import Column, write_lines, write_table
+
+    titles = ("STEP", "STATUS", "ATTEMPTS", "STARTED", "ENDED", "REMARK")
+    columns = [Column(title) for title in titles]
+    about = [*show_page.head(snapshot), *show_page.about_run(snapshot), []]
+    write_lines(about, sys.stdout, options)
+    write_table(columns, show_page.step_rows(snapshot), options)
+
+
+def _write_picture(snapshot: Snapshot, options: Options) -> None:
+    from rich.console import Console
+
+    from pgflow_yaml.cli.live.frame import render_run
+    from pgflow_yaml.cli.live.symbols import Frame, look_for
+    from pgflow_yaml.text import moment
+
+    width = shutil.get_terminal_size().columns
+    console = Console(
+        file=sys.stdout,
+        width=width,
+        height=ENDLESS,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        color_system="standard" if options.colored(sys.stdout) else None,
+        force_terminal=options.colored(sys.stdout),
+    )
+    frame = Frame(
+        width=width, height=ENDLESS, now=moment(snapshot["now"]), look=look_for(sys.stdout.encoding)
+    )
+    errors = {error["step"]: error for error in snapshot["errors"]}
+    console.print(render_run(snapshot, frame, errors=errors), end="\n", soft_wrap=True)

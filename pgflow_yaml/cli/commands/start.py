@@ -1,0 +1,55 @@
+"""`start`: start a run for workers elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from pgflow_yaml.cli.options import (
+    Options,
+    command,
+    input_option,
+    label_option,
+    pass_options,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+@command("start", example="pgflow-yaml start hello --input name=Ada --key first")
+@click.argument("flow")
+@input_option
+@click.option("--key", help="Start once: the same key again is the same run.")
+@label_option("--label", text="For finding the run again: `runs --label` (repeated).")
+@pass_options
+def start_command(
+    options: Options,
+    *,
+    flow: str,
+    inputs: Sequence[str],
+    key: str | None,
+    labels: Mapping[str, str],
+) -> None:
+    """Start a run for workers elsewhere and print its id."""
+    from pgflow_yaml.cli.database import connected
+    from pgflow_yaml.cli.flow_files.loading import worker_settings
+    from pgflow_yaml.cli.lookup import active
+    from pgflow_yaml.cli.output import write_json
+    from pgflow_yaml.cli.run_input import as_text, read_input
+    from pgflow_yaml.runs.snapshot import SAID
+
+    with connected(options) as store:
+        definition = active(store, flow)["definition"]
+        given = as_text(read_input(inputs, definition))
+        started = store.start_run(flow, given, key=key, labels=labels)
+        if worker_settings().notify:
+            store.wake()
+    if options.json:
+        write_json(started)
+        return
+    if not started["created"]:
+        options.note(f"this key was used before: its run {SAID[started['status']]}")
+    sys.stdout.write(started["run_id"] + "\n")

@@ -1,0 +1,53 @@
+"""`versions`: list the versions of a flow."""
+
+from __future__ import annotations
+
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pgflow_yaml.cli.options import Options, command, pass_options
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pgflow_yaml.cli.output import CellsOf
+
+
+@command("versions", example="pgflow-yaml versions hello")
+@click.argument("flow")
+@pass_options
+def versions_command(options: Options, *, flow: str) -> None:
+    """List the versions of a flow, the newest first.
+
+    COMMIT is the one that git had out when the version was compiled, with a + if the files were
+    changed since; AUTHOR wrote that commit.
+    """
+    from pgflow_yaml.cli.database import connected
+    from pgflow_yaml.cli.lookup import must_be_flow
+    from pgflow_yaml.cli.output import Column, run_counts, when, write_list
+
+    with connected(options) as store:
+        must_be_flow(store.list_flows(), flow)
+        found = store.list_versions(flow)
+    columns: list[CellsOf] = [
+        (Column("VERSION"), itemgetter("version")),
+        (Column("ACTIVE"), lambda version: "active" if version["active"] else ""),
+        (Column("RUNS", flexible=True), lambda version: run_counts(version["runs"])),
+        (Column("CREATED"), lambda version: when(version["created_at"])),
+        (Column("COMMIT", flexible=True), lambda version: _commit(version["git"])),
+        (Column("AUTHOR", flexible=True), lambda version: (version["git"] or {}).get("author", "")),
+        (Column("BY", flexible=True), lambda version: version["created_by"] or ""),
+    ]
+    write_list(found, columns, options)
+
+
+def _commit(git: Mapping[str, Any] | None) -> str:
+    """Say the commit and its branch: `1f0c2a9b+ main`."""
+    if not git:
+        return ""
+    # Compiled in no branch, git calls that HEAD.
+    branch = git.get("branch") or ""
+    words = f"{git['commit'][:8]}{'+' * bool(git.get('dirty'))} {branch}"
+    return words.removesuffix(" HEAD").rstrip()

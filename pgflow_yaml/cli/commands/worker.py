@@ -1,0 +1,106 @@
+"""`worker`: process tasks until told to stop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pgflow_yaml.cli.options import (
+    Options,
+    command,
+    optional_seconds,
+    pass_options,
+    worker_options,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pgflow_yaml.cli.database import Database
+
+
+@command("worker", example="pgflow-yaml worker --burst")
+@click.option(
+    "--queue",
+    "queues",
+    metavar="NAME",
+    multiple=True,
+    help="Only this queue: a flow's, or one that steps name; may be repeated.",
+)
+@click.option(
+    "--burst",
+    is_flag=True,
+    help="Stop when nothing can be done now; later retries and timers stay.",
+)
+@click.option(
+    "--poll-interval-ms",
+    metavar="N",
+    type=click.FloatRange(1),
+    default=50,
+    show_default=True,
+    help="Pause after work.",
+)
+@click.option(
+    "--max-poll-seconds",
+    metavar="N",
+    type=click.FloatRange(0.001),
+    default=1.0,
+    show_default=True,
+    help="Pause when idle.",
+)
+@worker_options
+@pass_options
+def worker_command(
+    options: Options,
+    /,
+    *,
+    queues: Sequence[str],
+    burst: bool,
+    poll_interval_ms: float,
+    max_poll_seconds: float,
+    lease: str | None,
+    **given: Any,
+) -> int:
+    """Process tasks until told to stop.
+
+    SIGTERM or Ctrl-C: what has begun may finish, exit 0. A second one: at once, exit 1.
+    """
+    import logging
+
+    from pgflow_yaml.cli.database import database
+    from pgflow_yaml.cli.flow_files.loading import worker_settings
+    from pgflow_yaml.cli.logs import set_up_logs
+    from pgflow_yaml.cli.output import write_json
+    from pgflow_yaml.cli.worker_thread import serve, worker_for
+
+    log = logging.getLogger("pgflow_yaml.cli")
+    said = "stopping: what has begun may finish; a second signal gives it back at once"
+    settings = worker_settings(lease=optional_seconds(lease, "--lease"), **given)
+    with database(options) as place:
+        set_up_logs(options, level=logging.INFO)
+        for name, near in _unknown(queues, place):
+            log.warning('no flow in this database uses the queue "%s" yet%s', name, near)
+        worker = worker_for(
+            place,
+            settings,
+            queues=list(queues) or None,
+            burst=burst,
+            poll_interval_ms=poll_interval_ms,
+            max_poll_seconds=max_poll_seconds,
+        )
+        code = serve(worker, lambda: log.info(said, extra={"action": "stop"}))
+    if options.json:
+        write_json({"worker": worker.id, "exit_code": code})
+    return code
+
+
+def _unknown(queues: Sequence[str], place: Database) -> list[tuple[str, str]]:
+    """Find queues that no flow uses: one may come, or they are typing mistakes."""
+    from pgflow_yaml.language.suggestions import did_you_mean
+
+    if not queues:
+        return []
+    with place.store() as store:
+        known = store.served_queues()
+    return [(queue, did_you_mean(queue, known)) for queue in queues if queue not in known]
