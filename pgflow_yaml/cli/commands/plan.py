@@ -63,9 +63,8 @@ class Deploying:
 
 def _compare_with_active(definition: Definition, file: str, options: Options) -> Deploying:
     """Compare with the active version, if a database can be reached; none is started anew."""
-    from pgflow_yaml.database.embedded import files
-
     from pgflow_yaml.cli.database import database, named_database, project_dir
+    from pgflow_yaml.database.embedded import files
 
     if named_database(options) is None and not files.has_data(project_dir()):
         return Deploying(found=None, reason="this project has no database yet")

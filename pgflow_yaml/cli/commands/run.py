@@ -182,9 +182,8 @@ def _deploy(store: Store, loaded: Sequence[Loaded], *, place: Database, options:
         options.note(said(deploy(store, definition, file=file, activate=activate)))
     first = loaded[0]
     assert first.definition is not None
-    from pgflow_yaml.language.validation.positions import step_positions
-
     from pgflow_yaml.cli.flow_files.diagnostics import error_frame
+    from pgflow_yaml.language.validation.positions import step_positions
 
     return Chosen(
         name=first.definition.name,
