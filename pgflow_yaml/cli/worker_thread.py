@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import signal
-import sys
-import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TextIO, cast
+from typing import TYPE_CHECKING, Any
 
-from pgflow_yaml.errors import Unavailable
-from pgflow_yaml.worker.calls import masks
+from pgflow_yaml.worker.background import BackgroundWorker, masked_streams
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from pgflow_yaml.project.settings import Settings
     from pgflow_yaml.worker import Worker
@@ -45,101 +42,32 @@ def worker_for(
     )
 
 
-class Beside:
-    """Runs a worker in a thread and keeps what became of it."""
-
-    def __init__(self, worker: Worker) -> None:
-        self.worker = worker
-        self.exit_code: int | None = None
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
-
-    def start(self) -> None:
-        """Begin to work."""
-        self._thread.start()
-
-    def join(self, seconds: float | None = None) -> bool:
-        """Wait for the end of the worker; tell whether it has come."""
-        self._thread.join(seconds)
-        return not self._thread.is_alive()
-
-    def check(self) -> None:
-        """Raise what ended the worker; it must not end before it is told to."""
-        if self._error is not None:
-            raise self._error
-        if not self._thread.is_alive():
-            raise Unavailable(f"the worker in this command has given up: {self.worker.gave_up}")
-
-    def outcome(self) -> int:
-        """Return the worker's exit code, or raise what ended it."""
-        if self._error is not None:
-            raise self._error
-        return self.exit_code or 0
-
-    def _run(self) -> None:
-        try:
-            self.exit_code = self.worker.run()
-        except BaseException as error:  # noqa: BLE001 (raised again in the main thread)
-            self._error = error
-
-
-class _Masked:
-    """A stream on which handlers may print: without the secrets that they were given (S-11)."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        """Write it, masked."""
-        self._stream.write(masks.text(text))
-        return len(text)
-
-    def writelines(self, lines: Iterable[str]) -> None:
-        """Write them, masked."""
-        self._stream.writelines(map(masks.text, lines))
-
-    def __getattr__(self, name: str) -> Any:
-        """Everything else is the stream's."""
-        return getattr(self._stream, name)
-
-
 @contextmanager
-def masked_streams() -> Iterator[None]:
-    """Mask what this process writes to stdout and stderr while the block lasts."""
-    before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = (cast("TextIO", _Masked(stream)) for stream in before)
-    try:
-        yield
-    finally:
-        sys.stdout, sys.stderr = before
-
-
-@contextmanager
-def working(worker: Worker, note: Callable[[str], None]) -> Iterator[Beside]:
+def working(worker: Worker, note: Callable[[str], None]) -> Iterator[BackgroundWorker]:
     """Work while the block lasts; Ctrl-C lets running handlers finish, a second one does not."""
-    beside = Beside(worker)
-    beside.start()
+    background = BackgroundWorker(worker)
+    background.start()
     try:
         with masked_streams():
-            yield beside
+            yield background
     except KeyboardInterrupt:
         worker.stop()
         note("stopping: what has begun may finish (again: at once)")
-        _finish(beside)
+        _finish(background)
         raise
     finally:
         worker.stop()
-        if not beside.join(PATIENCE):
+        if not background.join(PATIENCE):
             worker.stop(now=True)
-            beside.join(PATIENCE)
+            background.join(PATIENCE)
 
 
-def _finish(beside: Beside) -> None:
+def _finish(background: BackgroundWorker) -> None:
     try:
-        while not beside.join(1.0):
+        while not background.join(1.0):
             continue
     except KeyboardInterrupt:
-        beside.worker.stop(now=True)
+        background.worker.stop(now=True)
 
 
 @contextmanager
@@ -161,7 +89,7 @@ def serve(worker: Worker, stopping: Callable[[], None]) -> int:
 
     The handlers of both only ring bells: the worker itself runs in another thread.
     """
-    beside = Beside(worker)
+    background = BackgroundWorker(worker)
     signals = 0
 
     def stop(_number: int, _frame: Any) -> None:
@@ -174,7 +102,7 @@ def serve(worker: Worker, stopping: Callable[[], None]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     with masked_streams():
-        beside.start()
-        while not beside.join(1.0):
+        background.start()
+        while not background.join(1.0):
             continue
-    return beside.outcome()
+    return background.outcome()

@@ -1,0 +1,85 @@
+"""A worker in a thread, which leaves the main thread free for signals and for the screen."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TextIO, cast
+
+from pgflow_yaml.errors import Unavailable
+from pgflow_yaml.worker.calls import masks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pgflow_yaml.worker import Worker
+
+
+class BackgroundWorker:
+    """Run a worker in a thread and keep its exit code or its error."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+        self.exit_code: int | None = None
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
+
+    def start(self) -> None:
+        """Begin to work."""
+        self._thread.start()
+
+    def join(self, seconds: float | None = None) -> bool:
+        """Wait for the worker to end; return False if it still runs after `seconds`."""
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def check(self) -> None:
+        """Raise the error that ended the worker; it must not end before it is told to."""
+        if self._error is not None:
+            raise self._error
+        if not self._thread.is_alive():
+            raise Unavailable(f"the worker in this command has given up: {self.worker.gave_up}")
+
+    def outcome(self) -> int:
+        """Return the worker's exit code, or raise the error that ended it."""
+        if self._error is not None:
+            raise self._error
+        return self.exit_code or 0
+
+    def _run(self) -> None:
+        try:
+            self.exit_code = self.worker.run()
+        except BaseException as error:  # noqa: BLE001 (raised again in the main thread)
+            self._error = error
+
+
+class _MaskedStream:
+    """A stream for the prints of handlers, which masks the secrets they were given (S-11)."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write the text, masked."""
+        self._stream.write(masks.text(text))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write the lines, masked."""
+        self._stream.writelines(map(masks.text, lines))
+
+    def __getattr__(self, name: str) -> Any:
+        """Leave everything else to the stream."""
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def masked_streams() -> Iterator[None]:
+    """Mask secrets in what this process writes to stdout and stderr within the block."""
+    streams = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (cast("TextIO", _MaskedStream(stream)) for stream in streams)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = streams
