@@ -26,7 +26,7 @@ def worker_for(
 ) -> Worker:
     """Make a worker for a database, as the project and the command line want it."""
     from pgflow_yaml.worker import Worker
-    from pgflow_yaml.worker.loop import CONCURRENCY
+    from pgflow_yaml.worker.worker import CONCURRENCY
 
     return Worker(
         place.conninfo,

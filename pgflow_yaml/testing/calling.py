@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from pgflow_yaml.errors import PgflowError
 from pgflow_yaml.testing.flows import STAND_IN
-from pgflow_yaml.worker import execution
+from pgflow_yaml.worker import attempt
 from pgflow_yaml.worker.calls import HandlerUnavailable, to_json_text
-from pgflow_yaml.worker.tasks import Outcome, timed_out
+from pgflow_yaml.worker.task import Outcome, timed_out
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pgflow_yaml.language.model import Json
     from pgflow_yaml.testing.model import Mock, Play, Raised
     from pgflow_yaml.worker.calls import Handlers
-    from pgflow_yaml.worker.tasks import Task
+    from pgflow_yaml.worker.task import Task
 
 
 class NoHandler(PgflowError):
@@ -49,7 +49,7 @@ class Caller:
         try:
             self._note(task, noted_as, strict=True)
         except Exception as error:  # noqa: BLE001 (what a worker would report as well)
-            task.outcome = execution.failure(error, began=0.0)
+            task.outcome = attempt.failure(error, began=0.0)
             return 0
         limit = int(task.call.timeout * 1000)
         if play.sleep >= limit:
@@ -78,8 +78,8 @@ class Caller:
             raise NoHandler(task.step, f"has no mock, and its {error.message}") from error
         task.begin()
         if handler.is_async:
-            return asyncio.run(_within(task, execution.run_async(task, handler, _no_beat)))
-        return execution.run(task, handler, _no_beat)
+            return asyncio.run(_within(task, attempt.run_async(task, handler, _no_beat)))
+        return attempt.run(task, handler, _no_beat)
 
 
 def _no_beat() -> None:

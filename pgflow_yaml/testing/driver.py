@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from pgflow_yaml.testing.calling import Caller
 from pgflow_yaml.testing.waiting import Waits, why_stuck
-from pgflow_yaml.worker.tasks import Sources, StepCall, unpack
+from pgflow_yaml.worker.task import Sources, StepCall, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pgflow_yaml.language.model import Json
     from pgflow_yaml.testing.model import Case, Mock
     from pgflow_yaml.worker.calls import Handlers
-    from pgflow_yaml.worker.tasks import Task
+    from pgflow_yaml.worker.task import Task
 
 _QUANTITY = 1_000
 _LEASE = 100 * 365 * 86_400.0  # nobody else works here: no lease ever passes

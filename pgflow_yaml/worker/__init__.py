@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from pgflow_yaml.worker.loop import Worker
+from pgflow_yaml.worker.worker import Worker
 
 __all__ = ["Worker"]

@@ -20,14 +20,14 @@ from pgflow_yaml.worker.calls import (
     to_json_text,
 )
 from pgflow_yaml.worker.failpoints import failpoint
-from pgflow_yaml.worker.tasks import RELEASED, Outcome
+from pgflow_yaml.worker.task import RELEASED, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pgflow_yaml.language.model import Json
     from pgflow_yaml.worker.calls import Handler
-    from pgflow_yaml.worker.tasks import Task
+    from pgflow_yaml.worker.task import Task
 
 _OWN_FILES = frozenset({__file__, invoke.__code__.co_filename})
 _LONGEST_DELAY_MS = 10 * 365 * 86_400_000

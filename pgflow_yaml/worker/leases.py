@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from pgflow_yaml.database.store import Store
-    from pgflow_yaml.worker.pool import Pool
-    from pgflow_yaml.worker.tasks import Key, Task
+    from pgflow_yaml.worker.executors.threads import Pool
+    from pgflow_yaml.worker.task import Key, Task
 
 log = logging.getLogger(__name__)
 

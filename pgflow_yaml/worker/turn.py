@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 from pgflow_yaml.database.store import Refused
 from pgflow_yaml.errors import NotFound
 from pgflow_yaml.worker.calls import clean
-from pgflow_yaml.worker.tasks import Outcome, StepCall, unpack
+from pgflow_yaml.worker.task import Outcome, StepCall, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pgflow_yaml.database.store import Store, TurnReply
     from pgflow_yaml.language.model import Json
-    from pgflow_yaml.worker.heartbeat import Leases
-    from pgflow_yaml.worker.tasks import Sources, Task
+    from pgflow_yaml.worker.leases import Leases
+    from pgflow_yaml.worker.task import Sources, Task
 
 log = logging.getLogger(__name__)
 

@@ -15,20 +15,20 @@ from uuid import uuid4
 
 from pgflow_yaml.database.store import MOST_CHARACTERS, Refused, Store
 from pgflow_yaml.worker.calls import Handlers, Secrets
-from pgflow_yaml.worker.exchange import Exchange
+from pgflow_yaml.worker.executors.threads import Pool
 from pgflow_yaml.worker.failpoints import failpoint
-from pgflow_yaml.worker.heartbeat import Closed, Heartbeat, Leases, Watch
+from pgflow_yaml.worker.leases import Closed, Heartbeat, Leases, Watch
 from pgflow_yaml.worker.listener import Listener
 from pgflow_yaml.worker.pace import Pace
-from pgflow_yaml.worker.pool import Pool
-from pgflow_yaml.worker.tasks import RELEASED, Sources
+from pgflow_yaml.worker.task import RELEASED, Sources
+from pgflow_yaml.worker.turn import Exchange
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pgflow_yaml.language.model import Json
     from pgflow_yaml.worker.calls import SecretProvider
-    from pgflow_yaml.worker.tasks import Task
+    from pgflow_yaml.worker.task import Task
 
 log = logging.getLogger(__name__)
 

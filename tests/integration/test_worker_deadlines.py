@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pgflow_yaml.worker import coroutines
+from pgflow_yaml.worker.executors import event_loop
 from tests.fixtures.waiting import eventually
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def test_a_blocked_event_loop_is_named_and_replaced(
     works: Works, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Others that wait for the loop go on with another one when the handler's time is up (F9)."""
-    monkeypatch.setattr(coroutines, "_STUCK_SECONDS", 0.1)
+    monkeypatch.setattr(event_loop, "_STUCK_SECONDS", 0.1)
     works.app.write(
         "shop.py",
         """

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pgflow_yaml.worker.pool import Pool
+from pgflow_yaml.worker.executors.threads import Pool
 from tests.fixtures.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pgflow_yaml import Worker
-    from pgflow_yaml.worker.tasks import Task
+    from pgflow_yaml.worker.task import Task
     from tests.fixtures.working import Works
 
 TWO = """

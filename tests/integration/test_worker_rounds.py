@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pgflow_yaml.database.store import Store
-from pgflow_yaml.worker.exchange import Exchange
-from pgflow_yaml.worker.heartbeat import Leases
-from pgflow_yaml.worker.tasks import RunContext, Sources, StepCall, Task
+from pgflow_yaml.worker.leases import Leases
+from pgflow_yaml.worker.task import RunContext, Sources, StepCall, Task
+from pgflow_yaml.worker.turn import Exchange
 
 if TYPE_CHECKING:
     from tests.fixtures.working import Works

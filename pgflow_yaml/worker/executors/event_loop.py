@@ -14,17 +14,17 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from pgflow_yaml.worker.attempt import run_async
 from pgflow_yaml.worker.calls import error_record, summary
-from pgflow_yaml.worker.execution import run_async
-from pgflow_yaml.worker.tasks import ON_LOOP, RELEASED, Outcome
+from pgflow_yaml.worker.task import ON_LOOP, RELEASED, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from pgflow_yaml.language.model import Json
     from pgflow_yaml.worker.calls import Handler
-    from pgflow_yaml.worker.pool import Pool
-    from pgflow_yaml.worker.tasks import Task
+    from pgflow_yaml.worker.executors.threads import Pool
+    from pgflow_yaml.worker.task import Task
 
 log = logging.getLogger(__name__)
 

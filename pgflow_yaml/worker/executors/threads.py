@@ -14,16 +14,16 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
+from pgflow_yaml.worker.attempt import run
 from pgflow_yaml.worker.calls import HandlerUnavailable, error_record
-from pgflow_yaml.worker.coroutines import Coroutines
-from pgflow_yaml.worker.execution import run
-from pgflow_yaml.worker.tasks import ON_THREAD, RELEASED, Outcome, timed_out
+from pgflow_yaml.worker.executors.event_loop import Coroutines
+from pgflow_yaml.worker.task import ON_THREAD, RELEASED, Outcome, timed_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pgflow_yaml.worker.calls import Handler, Handlers
-    from pgflow_yaml.worker.tasks import Task
+    from pgflow_yaml.worker.task import Task
 
 log = logging.getLogger(__name__)
 
