@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 import math
 import time
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 from pgflow_yaml.errors import PermanentError, RetryLater
 from pgflow_yaml.worker.calls import (
     Context,
+    HandlerUnavailable,
     SecretMissing,
     Unserialisable,
     clean,
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from pgflow_yaml.language.model import Json
     from pgflow_yaml.worker.calls import Handler
     from pgflow_yaml.worker.task import Task
+
+log = logging.getLogger(__name__)
 
 _OWN_FILES = frozenset({__file__, invoke.__code__.co_filename})
 _LONGEST_DELAY_MS = 10 * 365 * 86_400_000
@@ -65,7 +69,7 @@ async def run_async(task: Task, handler: Handler, beat: Callable[[], None]) -> O
         failpoint("after_handler")
         return Outcome("completed", output=masks.json_text(to_json_text(output)), began=began)
     except BaseException as error:  # noqa: BLE001 (R-5: SystemExit and its kin fail the attempt only)
-        # What was told to stop has stopped: a run that is ending waits for that word (engine §4.3).
+        # A cancelled handler has stopped: a run that is ending waits for this report (engine §4.3).
         return RELEASED if task.cancelled else failure(error, began=began)
 
 
@@ -88,6 +92,15 @@ def failure(error: BaseException, *, began: float) -> Outcome:
     elif isinstance(error, PermanentError) or _is_mistake(error, record):
         kind = "fatal"
     return Outcome(kind, error=record, delay_ms=delay_ms, began=began)
+
+
+def call_failure(task: Task, error: BaseException) -> Outcome:
+    """Return the outcome of an error that the handler did not raise."""
+    if isinstance(error, HandlerUnavailable):  # R-6: released, and refused from now on
+        task.refused = error.reason
+        return RELEASED
+    log.error("a call went wrong in the worker itself", exc_info=error, extra=task.fields("failed"))
+    return Outcome("failed", error=error_record(error))
 
 
 def _is_mistake(error: BaseException, record: dict[str, Json]) -> bool:

@@ -1,4 +1,4 @@
-"""Keeps the leases of a worker's tasks, on a connection that no busy handler can starve (R-2)."""
+"""The leases of a worker's tasks, kept on a connection that no busy handler can starve (R-2)."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pgflow_yaml.errors import PgflowError
 from pgflow_yaml.worker.failpoints import failpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from pgflow_yaml.database.store import Store
-    from pgflow_yaml.worker.executors.threads import Pool
+    from pgflow_yaml.worker.executors import Pool
     from pgflow_yaml.worker.task import Key, Task
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ _LEAST_BETWEEN = 1.0
 
 
 class Leases:
-    """The tasks that this worker holds, and the beat that keeps them."""
+    """The tasks that this worker holds, and the heartbeat that keeps them."""
 
     def __init__(self, worker: str, lease: float) -> None:
         self.held: dict[Key, Task] = {}
@@ -33,27 +33,27 @@ class Leases:
         self._lease = lease
 
     def beat(self, store: Store, pool: Pool) -> None:
-        """Prolong all leases; handlers of tasks that are no longer ours are told."""
-        # One look at a dict that another thread changes; `list` does not let go in the middle.
+        """Extend all leases, and cancel the handlers of tasks that this worker has lost."""
+        # Another thread changes the dict; `list` copies it in one step.
         tasks = list(self.held.values())
         reply = store.heartbeat(self._worker, self._lease, [task.reference() for task in tasks])
-        self._tell(reply["lost"], "lost to another worker", pool)
-        self._tell(reply["stop"], "stopped: its run or step has ended", pool)
+        self._cancel(reply["lost"], "lost to another worker", pool)
+        self._cancel(reply["stop"], "stopped: its run or step has ended", pool)
 
-    def _tell(self, references: Iterable[Mapping[str, object]], what: str, pool: Pool) -> None:
+    def _cancel(self, references: Iterable[Mapping[str, object]], reason: str, pool: Pool) -> None:
         for reference in references:
             key = (str(reference["run"]), str(reference["step"]), int(str(reference["index"])))
             task = self.held.get(key)
-            # Settled meanwhile, or claimed anew: then this answer is about the past.
+            # Settled meanwhile, or claimed anew: then the answer is out of date.
             if task is None or task.outcome is not None or task.attempt != reference["attempt"]:
                 continue
             if not task.cancelled:
-                log.warning("attempt %s", what, extra=task.fields("cancel"))
+                log.warning("attempt %s", reason, extra=task.fields("cancel"))
                 pool.cancel(task)
 
 
 class Heartbeat(threading.Thread):
-    """Beats at a third of the lease, sweeps now and then (R-3), until closed."""
+    """Beat every third of the lease and sweep every 30 s (R-3), until closed."""
 
     def __init__(self, store: Store, leases: Leases, pool: Pool, *, lease: float) -> None:
         super().__init__(name="pgflow-heartbeat", daemon=True)
@@ -66,7 +66,7 @@ class Heartbeat(threading.Thread):
         self._last = time.monotonic()
 
     def ask(self) -> None:
-        """Beat now rather than when it is time; once a second at most."""
+        """Beat now rather than at the next interval; once a second at most."""
         if time.monotonic() - self._last > _LEAST_BETWEEN:
             self._asked.set()
 
@@ -78,7 +78,7 @@ class Heartbeat(threading.Thread):
         self.join(1)
 
     def pause(self, seconds: float) -> None:
-        """Wait between attempts to reach the database; ends them when the worker stops."""
+        """Wait between attempts to reach the database; raise Closed when the worker stops."""
         if not self._closing.is_set():
             self._asked.wait(seconds)
         if self._closing.is_set():
@@ -108,30 +108,4 @@ class Heartbeat(threading.Thread):
 
 
 class Closed(Exception):
-    """The worker stops: nobody waits for the database any more."""
-
-
-class Watch(threading.Thread):
-    """Looks at the clock: handlers whose time is up, statements that hang."""
-
-    def __init__(self, look: Callable[[], None], pool: Pool) -> None:
-        super().__init__(name="pgflow-watch", daemon=True)
-        self._look = look
-        self._pool = pool
-        self._closed = threading.Event()
-
-    def close(self) -> None:
-        """End the thread."""
-        self._closed.set()
-        self.join(1)
-
-    def run(self) -> None:
-        """Look every 50 ms while handlers run, else four times a second."""
-        while not self._closed.wait(0.05 if self._pool.running else 0.25):
-            now = time.monotonic()
-            for task in list(self._pool.running):
-                if 0 < task.deadline < now:
-                    log.warning("attempt timed out", extra=task.fields("timeout"))
-                    self._pool.expire(task)
-            self._pool.nudge()
-            self._look()
+    """The worker stops, and waits for the database no longer."""

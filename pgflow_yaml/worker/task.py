@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from pgflow_yaml.database.store import TurnReply
     from pgflow_yaml.language.model import Json
+    from pgflow_yaml.worker.calls import Handler
 
 log = logging.getLogger(__name__)
 
@@ -115,8 +116,6 @@ def timed_out(task: Task, what: str = "the handler did not return") -> Outcome:
     return Outcome("failed", error=error, began=task.started or None)
 
 
-ON_THREAD, ON_LOOP = 1, 2
-"""Where a handler runs."""
 RELEASED = Outcome("released")
 
 
@@ -129,7 +128,7 @@ class Task:
         "cancelled",
         "context",
         "deadline",
-        "found",
+        "handler",
         "index",
         "item",
         "iteration",
@@ -152,7 +151,8 @@ class Task:
         self.context = context
         self.received = time.monotonic()
         self.started = self.deadline = 0.0
-        self.cancelled = self.found = False
+        self.cancelled = False
+        self.handler: Handler | None = None  # once an executor has looked it up
         self.outcome: Outcome | None = None
         self.refused: str | None = None
 

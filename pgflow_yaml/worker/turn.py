@@ -1,4 +1,4 @@
-"""One turn with the database: results out, verdicts and tasks in; no bad result stops the rest."""
+"""A turn: report results, get verdicts and new tasks; one bad result does not stop the rest."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _REFUSED_SECONDS = 10.0
 _LARGE_CHARACTERS = 256 * 1024
 
 
-class Exchange:
-    """Speaks `turn` for one worker; one thread uses it."""
+class TurnClient:
+    """Call `turn` for one worker; one thread uses it."""
 
     def __init__(
         self, worker: str, store: Store, leases: Leases, *, lease: float, sources: Sources
@@ -43,40 +43,40 @@ class Exchange:
         self._queues: deque[str] = deque()
         self._queues_seen = self._queues_until = 0.0
         self._refused: dict[str, float] = {}
-        self._left_alone: dict[str, float] = {}
+        self._paused_queues: dict[str, float] = {}
 
     def choose_queues(self, named: Sequence[str] | None) -> None:
-        """Serve these queues, or all that there are now; another one first each time."""
+        """Serve these queues, or all of the database; each turn begins with another one."""
         now = time.monotonic()
         if now >= self._queues_until:
             try:
-                fresh = list(named) if named is not None else self._store.served_queues()
+                queues = list(named) if named is not None else self._store.served_queues()
             except Refused as error:
-                log.error("the queues are not known: %s", error, extra={"action": "turn"})  # noqa: TRY400
-                fresh = list(self._queues)
-            if set(fresh) != set(self._queues):
-                self._queues = deque(fresh)
+                log.error("cannot list the queues: %s", error, extra={"action": "turn"})  # noqa: TRY400
+                queues = list(self._queues)
+            if set(queues) != set(self._queues):
+                self._queues = deque(queues)
             self._queues_seen, self._queues_until = now, now + _QUEUES_SECONDS
         self._queues.rotate(-1)
 
     def look_for_queues(self) -> None:
-        """See at the next turn which queues there are: a new flow may have been started."""
+        """List the queues again at the next turn: a new flow may have been started."""
         self._queues_until = min(self._queues_until, self._queues_seen + _QUEUES_AT_LEAST_SECONDS)
 
     def turn(self, results: list[Task], room: int) -> list[Task]:
-        """Report these results, claim up to `room` tasks; the new ones, to be run."""
+        """Report results, claim up to `room` tasks, and return the new ones."""
         for task in results:
             self._refuse_handler(task)
         reply = self._ask(results, room)
         for task in results:
             self._forget(task)
         for task, verdict in zip(results, reply["verdicts"], strict=True):
-            self._note(task, verdict)
+            self._log(task, verdict)
         return [task for task in unpack(reply, self._calls, self._sources) if self._keep(task)]
 
     def _ask(self, results: list[Task], room: int) -> TurnReply:
         now = time.monotonic()
-        queues = [name for name in self._queues if self._left_alone.get(name, now) <= now]
+        queues = [name for name in self._queues if self._paused_queues.get(name, now) <= now]
         try:
             return self._send(results, room, queues)
         except Refused as error:
@@ -98,27 +98,27 @@ class Exchange:
         )
 
     def _claim_apart(self, queues: Sequence[str], room: int) -> TurnReply:
-        """Claim from each queue by itself: one that the database fails at holds up no other."""
-        found: TurnReply = {"verdicts": [], "tasks": [], "contexts": {}, "specs": {}}
+        """Claim from each queue alone: one that fails in the database must not hold up the rest."""
+        claimed: TurnReply = {"verdicts": [], "tasks": [], "contexts": {}, "specs": {}}
         for queue in queues:
-            if (left := room - len(found["tasks"])) <= 0:
+            if (left := room - len(claimed["tasks"])) <= 0:
                 break
             try:
                 reply = self._send([], left, [queue])
             except Refused as error:
-                self._left_alone[queue] = time.monotonic() + _REFUSED_SECONDS
+                self._paused_queues[queue] = time.monotonic() + _REFUSED_SECONDS
                 log.error(  # noqa: TRY400
-                    "queue %s is left alone for %g s, the database refuses to give its tasks: %s",
+                    "queue %s is paused for %g s, the database refuses to give its tasks: %s",
                     queue,
                     _REFUSED_SECONDS,
                     error,
                     extra={"action": "turn"},
                 )
                 continue
-            found["tasks"] += reply["tasks"]
-            found["contexts"].update(reply["contexts"])
-            found["specs"].update(reply["specs"])
-        return found
+            claimed["tasks"] += reply["tasks"]
+            claimed["contexts"].update(reply["contexts"])
+            claimed["specs"].update(reply["specs"])
+        return claimed
 
     def _send_apart(self, results: list[Task]) -> list[str]:
         verdicts: list[str] = []
@@ -131,7 +131,7 @@ class Exchange:
         return verdicts
 
     def _replace(self, task: Task, error: Refused) -> str:
-        """Report a failure in place of a result that the database does not take."""
+        """Report a failure in place of a result that the database refuses."""
         message = clean(f"the database refused the result: {error}")
         record: dict[str, Json] = {"type": "ResultRefused", "message": message}
         task.outcome = Outcome("fatal", error=record)
@@ -141,13 +141,13 @@ class Exchange:
             return self._fail_run(task, record)
 
     def _fail_run(self, task: Task, record: dict[str, Json]) -> str:
-        """End the run whose result cannot even fail; the last resort."""
+        """Fail the run of a task whose failure cannot be reported; the last resort."""
         try:
             self._store.fail_run(task.run_id, {**record, "step": task.step})
         except (Refused, NotFound) as error:
-            # Its lease will pass, and crashes are bounded (R-4): no row may end a worker (S-20).
+            # Its lease will expire, and crashes are bounded (R-4): no row may end a worker (S-20).
             log.error(  # noqa: TRY400
-                "the run cannot be failed either, its task is left: %s",
+                "the run cannot be failed either, its task is left until its lease expires: %s",
                 error,
                 extra=task.fields("turn"),
             )
@@ -155,13 +155,13 @@ class Exchange:
         return "run_terminal"
 
     def _keep(self, task: Task) -> bool:
-        """Hold a claimed task; False when its handler runs here already and takes it over."""
+        """Hold a claimed task; return False if its handler runs here already and takes it over."""
         known = self._leases.held.get(task.key)
         if known is not None and not known.cancelled:
             if known.iteration == task.iteration:
                 known.attempt = task.attempt
                 return False
-            known.cancelled = True  # another worker has done its round: this is the next one
+            known.cancelled = True  # another worker has done its iteration: this is the next one
         self._leases.held[task.key] = task
         return True
 
@@ -169,7 +169,7 @@ class Exchange:
         if self._leases.held.get(task.key) is task:
             del self._leases.held[task.key]
 
-    def _note(self, task: Task, verdict: str) -> None:
+    def _log(self, task: Task, verdict: str) -> None:
         outcome = task.outcome
         if outcome is None or outcome.kind == "released":
             return
@@ -194,7 +194,7 @@ class Exchange:
                 extra=task.fields("failed"),
             )
 
-    # Handlers that are not here
+    # Handlers that this worker does not have
 
     def _refuse_handler(self, task: Task) -> None:
         path = task.call.handler
@@ -210,6 +210,6 @@ class Exchange:
         self._refused[path] = time.monotonic() + _REFUSED_SECONDS
 
     def _refused_now(self) -> list[str]:
-        """The handlers not to be given; each is tried again now and then."""
+        """Return the handlers to refuse now; each is tried again after 10 s."""
         now = time.monotonic()
         return [path for path, until in self._refused.items() if now < until]

@@ -1,11 +1,9 @@
-"""The loop over `turn`: bring results, take tasks, one commit each time (engine.md §4)."""
+"""The worker's loop: each turn reports results and claims tasks in one commit (engine.md §4)."""
 
 from __future__ import annotations
 
 import logging
 import os
-import socket
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -15,31 +13,32 @@ from uuid import uuid4
 
 from pgflow_yaml.database.store import MOST_CHARACTERS, Refused, Store
 from pgflow_yaml.worker.calls import Handlers, Secrets
-from pgflow_yaml.worker.executors.threads import Pool
+from pgflow_yaml.worker.executors import EXECUTORS, Pool
+from pgflow_yaml.worker.facts import process_facts
 from pgflow_yaml.worker.failpoints import failpoint
-from pgflow_yaml.worker.leases import Closed, Heartbeat, Leases, Watch
+from pgflow_yaml.worker.leases import Closed, Heartbeat, Leases
 from pgflow_yaml.worker.listener import Listener
 from pgflow_yaml.worker.pace import Pace
 from pgflow_yaml.worker.task import RELEASED, Sources
-from pgflow_yaml.worker.turn import Exchange
+from pgflow_yaml.worker.turn import TurnClient
+from pgflow_yaml.worker.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pgflow_yaml.language.model import Json
     from pgflow_yaml.worker.calls import SecretProvider
     from pgflow_yaml.worker.task import Task
 
 log = logging.getLogger(__name__)
 
 CONCURRENCY = 8
-_STATEMENT_SECONDS = 45.0  # the database ends a statement after 30; then it does not answer at all
-_LAST_WORDS_SECONDS = 2.0
-_TRANSIT_SECONDS = 0.5  # longer than a task is ever on its way between two threads
+_STATEMENT_SECONDS = 45.0  # the database ends a statement after 30, unless it is dead
+_LAST_REPORT_SECONDS = 2.0
+_TRANSIT_SECONDS = 0.5  # more than a task needs to change from one thread to another
 
 
 class Worker:
-    """Runs the tasks of flows until it is told to stop."""
+    """Run the tasks of flows until told to stop."""
 
     def __init__(  # noqa: PLR0913 (the settings of a worker)
         self,
@@ -57,17 +56,21 @@ class Worker:
         notify: bool = True,
         secrets: str | Path | SecretProvider | None = None,
         on_lost: Callable[[], None] | None = None,
+        executor: str = "thread",
     ) -> None:
-        """`queues` are names of flows, None is all; `burst` ends when nothing is to be had.
+        """`queues` are names of flows, None is all; `burst` ends when no task is left.
 
-        With `notify`, clients wake it when it is idle; it looks by itself, too. `secrets` is a
+        With `notify`, clients wake the worker when it is idle; it polls as well. `secrets` is a
         folder with a file for each, a file of `NAME=value` lines, or a function from a name to its
-        value or None; what it does not have is looked for in PGFLOW_YAML_SECRET_NAME.
+        value or None; a secret missing there is looked up in PGFLOW_YAML_SECRET_NAME. `executor` is
+        a key of EXECUTORS.
         """
         if concurrency < 1 or lease_seconds <= 0:
             raise ValueError("a worker needs a concurrency of at least 1 and a positive lease")
+        if executor not in EXECUTORS:
+            raise ValueError(f'there is no executor "{executor}", only {", ".join(EXECUTORS)}')
         self.id = str(uuid4())
-        self.gave_up = ""  # why it ended although nobody told it to
+        self.gave_up = ""  # why it ended without being told to stop
         self._burst, self._grace = burst, grace_seconds
         self._queues = queues
         self._store = Store(
@@ -80,7 +83,7 @@ class Worker:
         self._reader = Store(conninfo, name="pgflow-yaml inputs", on_lost=on_lost)
         self._leases = Leases(self.id, lease_seconds)
         self._handlers = Handlers(app_dir or Path.cwd(), allow)
-        self._pool = Pool(concurrency, self._handlers, beat=self._beat)
+        self._pool = Pool(concurrency, self._handlers, EXECUTORS[executor], beat=self._beat)
         self._heartbeat = Heartbeat(
             Store(
                 conninfo,
@@ -101,7 +104,7 @@ class Worker:
             poll=poll_interval_ms / 1000,
             longest_poll=max_poll_seconds,
         )
-        self._exchange = Exchange(
+        self._turns = TurnClient(
             self.id,
             self._store,
             self._leases,
@@ -116,7 +119,7 @@ class Worker:
         self._exit_code = 0
 
     def stop(self, *, now: bool = False) -> None:
-        """Take no new tasks, wait for those that run, return; `now`: give them back at once.
+        """Claim no new tasks, and end when the running ones have; `now`: give them back at once.
 
         Safe in a signal handler: it takes no lock that the interrupted code may hold.
         """
@@ -126,19 +129,20 @@ class Worker:
             self._forced = True
             self._leave_by = min(self._leave_by, time.monotonic())
         self._stop_bell.put(None)
-        self._pool.ring()
+        self._pool.results.ring()
 
     def run(self) -> int:
-        """Work until stopped; 0 after a clean stop, 1 when tasks had to be given up."""
-        watch = Watch(self._look, self._pool)
+        """Work until stopped; return 0 after a clean stop, 1 if tasks had to be given up."""
+        watch = Watch(self._pool, self._check_statement)
+        threads: list[Watch | Heartbeat | Listener] = [watch, self._heartbeat]
+        if self._listener is not None:
+            threads.append(self._listener)
         self._store.on_reconnect = self._keep_leases
         try:
-            self._store.register_worker(self.id, self._queues, _facts(self._pool.size))
+            self._store.register_worker(self.id, self._queues, process_facts(self._pool.size))
             log.info("worker started", extra={"action": "start", "worker": self.id})
-            self._heartbeat.start()
-            watch.start()
-            if self._listener is not None:
-                self._listener.start()
+            for thread in threads:
+                thread.start()
             while self._goes_on():
                 self._step()
             with suppress(Refused):
@@ -146,12 +150,9 @@ class Worker:
         except Closed:
             log.warning("stopped without the database", extra={"action": "stop"})
         finally:
-            if watch.is_alive():
-                watch.close()
-            if self._heartbeat.is_alive():
-                self._heartbeat.close()
-            if self._listener is not None and self._listener.is_alive():
-                self._listener.close()
+            for thread in threads:
+                if thread.is_alive():
+                    thread.close()
             self._pool.close()
             self._store.close()
             self._reader.close()
@@ -159,14 +160,14 @@ class Worker:
         return 1 if self._forced else self._exit_code
 
     def _step(self) -> None:
-        """One look at what has finished and what could be claimed, and a turn if it is worth it."""
+        """Take a turn if results are there or tasks can be claimed, else wait."""
         if queued := self._pool.queued():
             self._pool.release(self._pace.excess(queued, busy=self._pool.busy_seconds()))
         if self._woken:
             self._woken = False
             self._next_poll = 0.0
             self._pace.woken()
-            self._exchange.look_for_queues()
+            self._turns.look_for_queues()
         results = self._next_results()
         room = self._room(len(results))
         due = room > 0 and time.monotonic() >= self._next_poll
@@ -177,10 +178,10 @@ class Worker:
 
     def _turn(self, results: list[Task], room: int) -> None:
         began = time.monotonic()
-        self._exchange.choose_queues(self._queues)
+        self._turns.choose_queues(self._queues)
         if results:
             failpoint("before_commit")
-        tasks = self._exchange.turn(results, room)
+        tasks = self._turns.turn(results, room)
         now = time.monotonic()
         if results:
             failpoint("after_commit")
@@ -190,14 +191,14 @@ class Worker:
             failpoint("after_claim")
             self._pool.submit(tasks)
         worked = bool(results or tasks)
-        full = 0 < room <= len(tasks)
-        self._next_poll = now if full else now + self._pace.next_poll(worked=worked)
+        is_full = 0 < room <= len(tasks)
+        self._next_poll = now if is_full else now + self._pace.next_poll(worked=worked)
         if self._burst and not worked and room and not self._leases.held:
             self.stop()
 
     def _next_results(self) -> list[Task]:
-        """What has finished, as much as one statement should carry."""
-        self._pending.extend(self._pool.take())
+        """Return the finished tasks, as many as one statement should carry."""
+        self._pending.extend(self._pool.results.take())
         count = size = 0
         for task in self._pending:
             size += len(task.outcome.output) if task.outcome else 0
@@ -214,26 +215,26 @@ class Worker:
         return self._pace.room(len(self._leases.held) - settled, busy=busy)
 
     def _wait(self, room: int) -> None:
-        """Sleep until something has finished or it is time to ask again."""
+        """Sleep until a task has finished or the next poll is due."""
         until = self._next_poll - time.monotonic() if room else 1.0
-        self._pool.wait(1, until if self._leave_by is None else min(until, 0.1))
-        if self._pool.has_results() and self._pool.queued():
-            self._pool.wait(self._pace.batch(len(self._leases.held)), self._pace.linger())
+        self._pool.results.wait(1, until if self._leave_by is None else min(until, 0.1))
+        if self._pool.results and self._pool.queued():
+            self._pool.results.wait(self._pace.batch(len(self._leases.held)), self._pace.linger())
 
     def _wake_up(self) -> None:
         """Cut the idle pause short; another thread calls this."""
         self._woken = True
-        self._pool.ring()
+        self._pool.results.ring()
 
     # Stopping
 
     def _goes_on(self) -> bool:
-        """Whether there is anything left to do; releases what a stopping worker gives back."""
+        """Return False when all is done; release what a stopping worker gives back."""
         if self._pool.abandoned > self._pool.size and self._leave_by is None:
             self._exit_code = 1
             self.gave_up = (
                 "more handlers than --concurrency ignore their timeout, "
-                f'the last in step "{self._exchange.last_timeout}"'
+                f'the last in step "{self._turns.last_timeout}"'
             )
             log.error(
                 "%s; this worker ends so that a new one can take over",
@@ -254,7 +255,7 @@ class Worker:
         return bool(self._leases.held)
 
     def _give_back_the_rest(self) -> None:
-        """Release what is held although nobody speaks for it: no task may keep a worker alive."""
+        """Release tasks that no executor holds: no lost task may keep a worker alive."""
         for task in list(self._leases.held.values()):
             if task.outcome is None:
                 log.error("task was lost in this worker", extra=task.fields("released"))
@@ -268,13 +269,13 @@ class Worker:
             self._stop_bell.get(timeout=min(seconds, 0.2) if stopping else seconds)
         if self._leave_by is None:
             return
-        # What is held is to be reported yet, or is being reported by the statement that failed.
+        # Tasks still held are yet to be reported, perhaps by the statement that failed.
         idle = not self._leases.held
-        if idle or time.monotonic() > self._leave_by + _LAST_WORDS_SECONDS:
+        if idle or time.monotonic() > self._leave_by + _LAST_REPORT_SECONDS:
             raise Closed
 
     def _keep_leases(self) -> None:
-        """Before anything else on a new connection: nobody shall take what we still run (§4.2)."""
+        """Extend the leases first on a new connection: no other worker may claim them (§4.2)."""
         try:
             self._leases.beat(self._store, self._pool)
         except Refused as error:
@@ -286,25 +287,13 @@ class Worker:
     def _pause_heartbeat(self, seconds: float) -> None:
         self._heartbeat.pause(seconds)
 
-    def _look(self) -> None:
-        """Cut a statement that hangs: the database, or the way to it, is dead (R-7)."""
+    def _check_statement(self) -> None:
+        """Cut a statement that hangs: the database or the network is dead (R-7)."""
         since = self._store.busy_since
         if since is None:
             return
         now = time.monotonic()
-        late = self._leave_by is not None and now > self._leave_by + _LAST_WORDS_SECONDS
-        # A worker that was slow to stop has its last words, too: those that have just begun go on.
-        if now - since > (_LAST_WORDS_SECONDS / 2 if late else _STATEMENT_SECONDS):
+        late = self._leave_by is not None and now > self._leave_by + _LAST_REPORT_SECONDS
+        # Even a late worker reports once more: a statement that has just begun goes on.
+        if now - since > (_LAST_REPORT_SECONDS / 2 if late else _STATEMENT_SECONDS):
             self._store.interrupt()
-
-
-def _facts(concurrency: int) -> dict[str, Json]:
-    from importlib.metadata import version
-
-    return {
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
-        "python": sys.version.split()[0],
-        "release": version("pgflow-yaml"),
-        "concurrency": concurrency,
-    }

@@ -58,7 +58,7 @@ def test_a_blocked_event_loop_is_named_and_replaced(
     works: Works, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Others that wait for the loop go on with another one when the handler's time is up (F9)."""
-    monkeypatch.setattr(event_loop, "_STUCK_SECONDS", 0.1)
+    monkeypatch.setattr(event_loop, "_BLOCKED_SECONDS", 0.1)
     works.app.write(
         "shop.py",
         """

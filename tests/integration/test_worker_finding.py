@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pgflow_yaml.worker.executors.threads import Pool
+from pgflow_yaml.worker.executors import Pool
 from tests.fixtures.waiting import eventually
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pgflow_yaml.database.store import Store
 from pgflow_yaml.worker.leases import Leases
 from pgflow_yaml.worker.task import RunContext, Sources, StepCall, Task
-from pgflow_yaml.worker.turn import Exchange
+from pgflow_yaml.worker.turn import TurnClient
 
 if TYPE_CHECKING:
     from tests.fixtures.working import Works
@@ -51,7 +51,7 @@ def test_a_late_round_is_not_taken_for_the_next_one() -> None:
     """
     leases = Leases("w", 30)
     sources = Sources(run_input=lambda _: None, secret=str)
-    exchange = Exchange("w", Store(""), leases, lease=30, sources=sources)
+    turns = TurnClient("w", Store(""), leases, lease=30, sources=sources)
 
     def task(attempt: int, iteration: int) -> Task:
         call = StepCall({"handler": "shop.look", "timeout_ms": 1000})
@@ -60,7 +60,7 @@ def test_a_late_round_is_not_taken_for_the_next_one() -> None:
         return Task(row, call, context)
 
     late, current, again = task(1, 0), task(3, 1), task(4, 1)
-    kept = [exchange._keep(late), exchange._keep(current), exchange._keep(again)]
+    kept = [turns._keep(late), turns._keep(current), turns._keep(again)]
 
     assert kept == [True, True, False]
     assert (late.cancelled, current.cancelled) == (True, False)

@@ -57,10 +57,10 @@ def test_a_queue_that_cannot_be_claimed_from_is_left_alone(
     assert works.ended(good).status == "completed"
     for _ in range(5):
         assert works.ended(works.client.start("good").id, seconds=3).status == "completed"
-    alone = [each for each in caplog.messages if "left alone" in each]
-    assert len(alone) == 1
-    assert alone[0].startswith("queue bad")
-    assert "injected" in alone[0]
+    paused = [message for message in caplog.messages if "is paused" in message]
+    assert len(paused) == 1
+    assert paused[0].startswith("queue bad")
+    assert "injected" in paused[0]
     db.execute("drop trigger fault on pgflow.step_tasks")
 
     assert works.ended(bad).status == "completed"

@@ -33,9 +33,9 @@ class HandlerUnavailable(PgflowError):
         super().__init__(f'handler "{path}": {reason}')
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Handler:
-    """A callable and the shape of its parameters."""
+    """A callable and the shape of its parameters; equal to itself only, and so a fast key."""
 
     path: str
     function: Callable[..., object]

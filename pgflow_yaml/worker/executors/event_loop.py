@@ -1,7 +1,7 @@
-"""The one event loop on which `async def` handlers run, in a thread of its own.
+"""The event loop on which handlers written as `async def` run, in a thread of its own.
 
-A handler that blocks the loop blocks all others on it: that is said with the step's name, and when
-its time is up, the others go on with another loop (F9).
+A handler that blocks the loop blocks all others on it: a warning names its step, and when its time
+is up, the others go on with another loop (F9).
 """
 
 from __future__ import annotations
@@ -14,61 +14,70 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from pgflow_yaml.worker.attempt import run_async
-from pgflow_yaml.worker.calls import error_record, summary
-from pgflow_yaml.worker.task import ON_LOOP, RELEASED, Outcome
+from pgflow_yaml.worker.attempt import call_failure, run_async
+from pgflow_yaml.worker.calls import summary
+from pgflow_yaml.worker.task import RELEASED, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
 
     from pgflow_yaml.language.model import Json
     from pgflow_yaml.worker.calls import Handler
-    from pgflow_yaml.worker.executors.threads import Pool
+    from pgflow_yaml.worker.executors.pool import Pool
     from pgflow_yaml.worker.task import Task
 
 log = logging.getLogger(__name__)
 
-_STUCK_SECONDS = 2.0
-_ENDED = "the event loop that the handler ran on has ended: another handler broke it"
+_BLOCKED_SECONDS = 2.0
+_LOOP_ENDED = "the event loop that the handler ran on has ended: another handler broke it"
 
 
-class Coroutines:
-    """The pool's half for `async def`: as many handlers at once as the pool has threads."""
+class EventLoop:
+    """Up to as many handlers at once as the pool has slots, all on one loop."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._waiting: deque[tuple[Task, Handler]] = deque()
+        self._queue: deque[Task] = deque()
         self._lock = threading.Lock()
         self._loop: _Loop | None = None
 
-    def submit(self, task: Task, handler: Handler) -> None:
-        """Await a handler as soon as there is room."""
-        self._waiting.append((task, handler))
-        self._current().call(self._feed)
+    def takes(self, handler: Handler) -> bool:
+        """Return True for handlers written as `async def`."""
+        return handler.is_async
 
-    def waiting(self) -> int:
-        """How many tasks have not begun."""
-        return len(self._waiting)
+    def submit(self, tasks: Sequence[Task]) -> None:
+        """Queue tasks; each is awaited as soon as there is a slot."""
+        self._queue.extend(tasks)
+        self._current_loop().call(self._feed)
+
+    def queued(self) -> int:
+        """Return the number of tasks whose handler has not begun."""
+        return len(self._queue)
 
     def withdraw(self, count: int) -> list[Task]:
-        """Take back up to so many of those that have not begun."""
-        taken: list[Task] = []
-        while len(taken) < count:
+        """Remove up to `count` queued tasks and return them, the last ones first."""
+        tasks: list[Task] = []
+        while len(tasks) < count:
             try:
-                taken.append(self._waiting.pop()[0])
+                tasks.append(self._queue.pop())
             except IndexError:
                 break
-        return taken
+        return tasks
 
-    def cancel(self, task: Task) -> bool:
-        """Cancel the handler; False if it is not one of these."""
+    def cancel(self, task: Task) -> None:
+        """Cancel the coroutine of a task."""
         loop = self._loop
-        return loop is not None and loop.cancel(task)
+        if loop is not None:
+            loop.cancel(task)
+
+    def give_up(self, task: Task) -> None:
+        """Cancel the coroutine of a task; `check` replaces the loop if it blocks."""
+        self.cancel(task)
 
     def check(self) -> None:
         """Ask the loop for a sign of life; replace a dead one, or one that a handler blocks.
 
-        What is awaited on a dead one fails; what else is awaited on a blocked one goes back to the
+        Handlers awaited on a dead loop fail; the other handlers of a blocked one go back to the
         database.
         """
         loop = self._loop
@@ -86,10 +95,10 @@ class Coroutines:
             extra={"action": "failed"},
         )
         while loop.awaited:
-            # Its coroutine wakes once more when it is forgotten: then all is said already.
+            # Its coroutine wakes once more when it is garbage collected, and is ignored then.
             task, _ = loop.awaited.popitem()
             task.cancelled = True
-            error: dict[str, Json] = {"type": "EventLoopEnded", "message": _ENDED}
+            error: dict[str, Json] = {"type": "EventLoopEnded", "message": _LOOP_ENDED}
             self._pool.finish(task, Outcome("failed", error=error))
         self._replace()
 
@@ -110,53 +119,51 @@ class Coroutines:
     def _replace(self) -> None:
         with self._lock:
             self._loop = None
-        if self._waiting:
-            self._current().call(self._feed)
+        if self._queue:
+            self._current_loop().call(self._feed)
 
     def close(self) -> None:
         """Cancel what is awaited and end the loop; waits a second at most."""
         if self._loop is not None:
             self._loop.close()
 
-    def _current(self) -> _Loop:
+    def _current_loop(self) -> _Loop:
         with self._lock:
             if self._loop is None:
                 self._loop = _Loop()
             return self._loop
 
     def _feed(self, loop: _Loop) -> None:
-        """Begin as many as there is room for; runs in the loop's thread."""
+        """Begin as many tasks as there is room for; runs in the loop's thread."""
         while loop is self._loop and len(loop.awaited) < self._pool.size:
             try:
-                task, handler = self._waiting.popleft()
+                task = self._queue.popleft()
             except IndexError:
                 return
-            task.begin()
-            self._pool.running[task] = ON_LOOP
+            self._pool.begin(task, self)
             if task.cancelled:
                 self._pool.finish(task, RELEASED)
             else:
-                loop.begin(task, self._run(loop, task, handler))
+                loop.begin(task, self._run(loop, task))
 
-    async def _run(self, loop: _Loop, task: Task, handler: Handler) -> None:
+    async def _run(self, loop: _Loop, task: Task) -> None:
         try:
-            outcome = await run_async(task, handler, self._pool.beat)
-        except BaseException as error:  # the last resort: no task may get lost
-            log.exception("a call went wrong in the worker itself", extra=task.fields("failed"))
-            outcome = Outcome("failed", error=error_record(error))
+            outcome = await run_async(task, self._pool.handler_of(task), self._pool.beat)
+        except BaseException as error:  # noqa: BLE001 (no task may get lost)
+            outcome = call_failure(task, error)
         if loop.awaited.pop(task, None) is not None:
             self._pool.finish(task, outcome)
             self._feed(loop)
 
 
 class _Loop:
-    """An event loop in a thread; a handler that stops the loop stops nothing."""
+    """An event loop in a thread; it goes on when a handler stops it."""
 
     def __init__(self) -> None:
         self.awaited: dict[Task, asyncio.Task[None]] = {}
         self.broken_by = "closed"
         self._ready = threading.Event()
-        self._called = False
+        self._feed_called = False
         self._asked_at: float | None = None
         self._warned = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -167,7 +174,7 @@ class _Loop:
 
     @property
     def dead(self) -> bool:
-        """Whether the loop will call nothing any more."""
+        """Return True if the loop will call nothing any more."""
         return not self._thread.is_alive()
 
     def _serve(self) -> None:
@@ -178,7 +185,7 @@ class _Loop:
                 while not self._retired:
                     self._run_until_stopped(loop)
         except BaseException as error:  # noqa: BLE001 (R-5: another one takes its place)
-            self.broken_by = summary(error)  # no more of it: a traceback would keep the loop
+            self.broken_by = summary(error)  # text only: a traceback would keep the loop alive
         finally:
             self._ready.set()
 
@@ -198,49 +205,47 @@ class _Loop:
         return " or ".join(steps) or "that has ended"
 
     def call(self, feed: Callable[[_Loop], None]) -> None:
-        """Have `feed` called in the loop's thread; once for any number of calls until then."""
-        if not self._called:
-            self._called = True
-            self._tell(self._feed, feed)
+        """Call `feed` in the loop's thread, once for all calls until it runs there."""
+        if not self._feed_called:
+            self._feed_called = True
+            self._call_soon(self._feed, feed)
 
     def _feed(self, feed: Callable[[_Loop], None]) -> None:
-        self._called = False
+        self._feed_called = False
         feed(self)
 
     def begin(self, task: Task, coroutine: Coroutine[None, None, None]) -> None:
         """Await a handler; in the loop's thread."""
         self.awaited[task] = asyncio.get_running_loop().create_task(coroutine)
 
-    def cancel(self, task: Task) -> bool:
-        """Cancel a handler; False if it is not awaited here."""
+    def cancel(self, task: Task) -> None:
+        """Cancel a handler if it is awaited here."""
         awaited = self.awaited.get(task)
-        if awaited is None:
-            return False
-        self._tell(awaited.cancel)
-        return True
+        if awaited is not None:
+            self._call_soon(awaited.cancel)
 
     def answers(self) -> bool:
-        """Whether the loop has answered the last question in time; asks the next one."""
+        """Return False if the loop is late to answer the last call; else call it again."""
         now = time.monotonic()
         if self._asked_at is None:
             self._asked_at, self._warned = now, False
-            self._tell(self._answer)
+            self._call_soon(self._answer)
             return True
-        if now - self._asked_at < _STUCK_SECONDS:
+        if now - self._asked_at < _BLOCKED_SECONDS:
             return True
         if not self._warned:
             self._warned = True
             log.warning(
                 "the event loop is blocked for more than %g s by step %s: use `await`, or `def`",
-                _STUCK_SECONDS,
+                _BLOCKED_SECONDS,
                 self._steps(),
                 extra={"action": "blocked"},
             )
         return False
 
-    def _tell(self, callback: Callable[..., object], *args: object) -> None:
+    def _call_soon(self, callback: Callable[..., object], *args: object) -> None:
         if self._loop is not None:
-            with suppress(RuntimeError):  # the loop has ended: nobody needs to know
+            with suppress(RuntimeError):  # the loop has ended
                 self._loop.call_soon_threadsafe(callback, *args)
 
     def _answer(self) -> None:
@@ -249,7 +254,7 @@ class _Loop:
     def retire(self) -> None:
         """End the loop as soon as it can; what is awaited is cancelled."""
         self._retired = True
-        self._tell(lambda: asyncio.get_running_loop().stop())
+        self._call_soon(lambda: asyncio.get_running_loop().stop())
 
     def close(self) -> None:
         """End the loop and wait a second at most."""

@@ -1,246 +1,156 @@
-"""The threads that run handlers.
+"""The executors of a worker and the tasks that run in them.
 
-A task is handed over without a lock: `deque.popleft` takes it, and one `dict.pop` of the running
-tasks decides who speaks for it, the thread that ran its handler or who gave it up before.
+A task changes hands without a lock: one `dict.pop` of the running tasks decides who reports its
+outcome, the executor that ran its handler or the thread that gave it up before.
 """
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
-from collections import deque
-from contextlib import suppress
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
-from pgflow_yaml.worker.attempt import run
-from pgflow_yaml.worker.calls import HandlerUnavailable, error_record
-from pgflow_yaml.worker.executors.event_loop import Coroutines
-from pgflow_yaml.worker.task import ON_THREAD, RELEASED, Outcome, timed_out
+from pgflow_yaml.worker.executors.results import Results
+from pgflow_yaml.worker.task import RELEASED, timed_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import TypeAlias
 
     from pgflow_yaml.worker.calls import Handler, Handlers
-    from pgflow_yaml.worker.task import Task
+    from pgflow_yaml.worker.executors.executor import Executor
+    from pgflow_yaml.worker.task import Outcome, Task
 
-log = logging.getLogger(__name__)
-
-# Below this a handler is done before another thread has woken up to help.
-_TINY_SECONDS = 0.0005
+    ExecutorFactory: TypeAlias = Callable[["Pool"], Executor]
 
 
 class Pool:
-    """Runs tasks on `size` threads and one event loop; results come back in lists."""
+    """Run up to `size` tasks at once in each executor; results come back in lists.
 
-    def __init__(self, size: int, handlers: Handlers, *, beat: Callable[[], None]) -> None:
+    The executors are asked in their order whether they take a handler. The last one is the default:
+    it gets every task first, finds the handler, and passes it on if another one takes it.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        handlers: Handlers,
+        executors: Sequence[ExecutorFactory],
+        *,
+        beat: Callable[[], None],
+    ) -> None:
         self.size = size
-        self.running: dict[Task, int] = {}
+        self.beat = beat
+        self.running: dict[Task, Executor] = {}
         self.abandoned = 0
         self._handlers = handlers
-        self.beat = beat
-        self._queue: deque[Task] = deque()
-        self._results: deque[Task] = deque()
-        self._bell: SimpleQueue[None] = SimpleQueue()
-        self._wanted = 0  # ring when so many results are there; 0: nobody waits
-        self._lock = threading.Condition()
-        self._threads = self._idle = 0
-        self._closed = False
-        self._seen = self._finished = 0
-        self._coroutines = Coroutines(self)
+        self._routes: dict[Handler, Executor] = {}
+        self._lock = threading.Lock()
+        self._executors = [executor(self) for executor in executors]
+        self._default = self._executors[-1]
+        self.results = Results(lambda: self._default.queued() > 0)
 
-    # Used by the worker's own thread
+    # Used by the worker's own threads
 
     def submit(self, tasks: Sequence[Task]) -> None:
-        """Queue tasks and wake whom they need."""
-        self._queue.extend(tasks)
-        self._wake(len(tasks) if _is_slow(tasks[0]) else 1)
+        """Queue tasks."""
+        self._default.submit(tasks)
 
     def queued(self) -> int:
-        """How many tasks wait for their handler to begin."""
-        return len(self._queue) + self._coroutines.waiting()
-
-    def withdraw(self, count: int) -> list[Task]:
-        """Take back up to so many waiting tasks, the last ones first."""
-        taken: list[Task] = []
-        while len(taken) < count:
-            try:
-                taken.append(self._queue.pop())
-            except IndexError:
-                return taken + self._coroutines.withdraw(count - len(taken))
-        return taken
+        """Return the number of tasks whose handler has not begun."""
+        return sum(executor.queued() for executor in self._executors)
 
     def busy_seconds(self) -> float:
-        """For how long every slot has been busy with the same handlers; 0 if one is free."""
+        """Return how long every slot has been busy with the same handlers; 0 if one is free."""
         running = list(self.running)
         return time.monotonic() - running[-1].started if len(running) >= self.size else 0.0
 
     def release(self, count: int) -> None:
-        """Give back up to so many tasks whose handler has not begun."""
-        for task in self.withdraw(count):
-            self._hand_in(task, RELEASED)
-
-    def take(self) -> list[Task]:
-        """The finished tasks since last time."""
-        # Not a swap of lists: a thread may be about to append to the one it has looked up.
-        return [self._results.popleft() for _ in range(len(self._results))]
-
-    def wait(self, count: int, seconds: float) -> None:
-        """Return when there are `count` results, or any and nothing waits, or the bell rang."""
-        self._wanted = count
-        if not self._ready(count):
-            with suppress(Empty):
-                self._bell.get(timeout=max(seconds, 0))
-        self._wanted = 0
-        while not self._bell.empty():
-            self._bell.get()
-
-    def has_results(self) -> bool:
-        """Whether a task has finished since the last `take`."""
-        return bool(self._results)
-
-    def close(self) -> None:
-        """End idle threads; those that run a handler end after it."""
-        with self._lock:
-            self._closed = True
-            self._lock.notify_all()
-        self._coroutines.close()
-
-    # Used by others
-
-    def ring(self) -> None:
-        """Wake the worker's own thread; safe in a signal handler."""
-        self._bell.put(None)
-
-    def finish(self, task: Task, outcome: Outcome) -> bool:
-        """Hand in a result; False if the task was given up before: then nobody wants it."""
-        wanted = self._let_go(task)
-        if wanted:
-            self._hand_in(task, outcome)
-        return wanted
-
-    def expire(self, task: Task) -> None:
-        """Give up on a handler whose time is up: report it, go on with another thread (§4.3)."""
-        self.give_up(
-            task, timed_out(task) if task.found else timed_out(task, "its module was not imported")
-        )
-
-    def give_up(self, task: Task, outcome: Outcome) -> None:
-        """Speak for a running handler before it returns; what it returns later is dropped."""
-        task.cancelled = True
-        place = self.running.pop(task, None)
-        if place is None:
-            return
-        with self._lock:
-            self.abandoned += 1
-            if place == ON_THREAD:
-                self._threads -= 1
-        self._coroutines.cancel(task)
-        self._hand_in(task, outcome)
-        self._wake(1)
+        """Give back up to `count` tasks whose handler has not begun."""
+        for executor in reversed(self._executors):
+            tasks = executor.withdraw(count)
+            for task in tasks:
+                self.hand_in(task, RELEASED)
+            count -= len(tasks)
 
     def cancel(self, task: Task) -> None:
         """Tell a handler that its result is no longer wanted."""
         task.cancelled = True
-        self._coroutines.cancel(task)
+        executor = self.running.get(task)
+        if executor is not None:
+            executor.cancel(task)
 
-    def nudge(self) -> None:
-        """Wake all threads if tasks wait although none has finished since the last nudge."""
-        self._coroutines.check()
-        if self._queue and self._seen == self._finished:
-            self._wake(len(self._queue))
-        self._seen = self._finished
+    def expire(self, task: Task) -> None:
+        """Give up a handler whose time is up, and report the timeout (§4.3)."""
+        reason = "the handler did not return" if task.handler else "its module was not imported"
+        self.give_up(task, timed_out(task, reason))
 
-    # The threads
-
-    def _wake(self, count: int) -> None:
+    def give_up(self, task: Task, outcome: Outcome) -> None:
+        """Report an outcome for a handler that still runs; its own result will be dropped."""
+        task.cancelled = True
+        executor = self.running.pop(task, None)
+        if executor is None:
+            return
         with self._lock:
-            woken = min(count, self._idle)
-            if woken:
-                self._lock.notify(woken)
-            missing = min(count - woken, self.size - self._threads)
-            self._threads += max(0, missing)
-        for _ in range(missing):
-            threading.Thread(target=self._work, name="pgflow-handler", daemon=True).start()
+            self.abandoned += 1
+        executor.give_up(task)
+        self.hand_in(task, outcome)
 
-    def _work(self) -> None:
-        while True:
-            try:
-                task = self._queue.popleft()
-            except IndexError:
-                if self._sleep():
-                    continue
-                return
-            may_help = self._idle or self._threads < self.size
-            if may_help and self._queue and _is_slow(task):
-                self._wake(1)
-            if not self._run(task):
-                return
+    def check(self) -> None:
+        """Let each executor repair what is stuck."""
+        for executor in self._executors:
+            executor.check()
 
-    def _sleep(self) -> bool:
-        """Wait for tasks; False when there will be none."""
-        with self._lock:
-            self._idle += 1
-            while not self._queue and not self._closed:
-                self._lock.wait()
-            self._idle -= 1
-            if self._closed:
-                self._threads -= 1
-            return not self._closed
+    def close(self) -> None:
+        """End what is idle; threads that run a handler end after it."""
+        for executor in reversed(self._executors):
+            executor.close()
 
-    def _run(self, task: Task) -> bool:
-        """Run one task; False if this thread was given up meanwhile."""
-        if task.cancelled:
-            self._hand_in(task, RELEASED)
-            return True
-        task.begin()  # before the handler is known: its module may hang when it is imported
-        self.running[task] = ON_THREAD
-        try:
-            handler = self._handlers.get(task.call.handler)
-            task.found = True
-            if handler.is_async:
-                return self._pass_on(task, handler)
-            outcome = run(task, handler, self.beat)
-        except HandlerUnavailable as error:  # R-6: released, and refused from now on
-            task.refused = error.reason
-            outcome = RELEASED
-        except BaseException as error:  # the last resort: no task may get lost with its thread
-            log.exception("a call went wrong in the worker itself", extra=task.fields("failed"))
-            outcome = Outcome("failed", error=error_record(error))
-        return self.finish(task, outcome)
+    # Used by the executors
 
-    def _pass_on(self, task: Task, handler: Handler) -> bool:
-        """Leave a coroutine to the event loop; False if this thread was given up meanwhile."""
+    def begin(self, task: Task, executor: Executor) -> None:
+        """Start the clock of a task, in the executor that runs it."""
+        task.begin()
+        self.running[task] = executor
+
+    def handler_of(self, task: Task) -> Handler:
+        """Return the handler of a task; the first call may import its module."""
+        if task.handler is None:
+            task.handler = self._handlers.get(task.call.handler)
+        return task.handler
+
+    def executor_for(self, handler: Handler) -> Executor:
+        """Return the executor that a handler must run in."""
+        executor = self._routes.get(handler)
+        if executor is None:
+            takers = (executor for executor in self._executors if executor.takes(handler))
+            executor = self._routes[handler] = next(takers, self._default)
+        return executor
+
+    def pass_on(self, task: Task, executor: Executor) -> bool:
+        """Leave a running task to another executor; False if it was given up before."""
         wanted = self._let_go(task)
         if wanted:
-            self._coroutines.submit(task, handler)
+            executor.submit([task])
         return wanted
 
+    def finish(self, task: Task, outcome: Outcome) -> bool:
+        """Report the outcome of a running task; False if it was given up before."""
+        wanted = self._let_go(task)
+        if wanted:
+            self.hand_in(task, outcome)
+        return wanted
+
+    def hand_in(self, task: Task, outcome: Outcome) -> None:
+        """Report the outcome of a task that does not run."""
+        task.outcome = outcome
+        if outcome.elapsed:
+            task.call.observe(outcome.elapsed)
+        self.results.add(task)
+
     def _let_go(self, task: Task) -> bool:
-        """End a task's stay in its thread or loop; False if it was given up before."""
         if self.running.pop(task, None) is not None:
             return True
         with self._lock:
             self.abandoned -= 1
         return False
-
-    def _hand_in(self, task: Task, outcome: Outcome) -> None:
-        task.outcome = outcome
-        if outcome.elapsed:
-            task.call.observe(outcome.elapsed)
-        self._finished += 1
-        self._results.append(task)
-        wanted = self._wanted
-        if wanted and self._ready(wanted):
-            self._wanted = 0
-            self._bell.put(None)
-
-    def _ready(self, count: int) -> bool:
-        results = len(self._results)
-        return results >= count or (results > 0 and not self._queue)
-
-
-def _is_slow(task: Task) -> bool:
-    seconds = task.call.seconds
-    return seconds is None or seconds > _TINY_SECONDS

@@ -1,0 +1,53 @@
+"""The protocol between the pool of a worker and the executors in which handlers run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pgflow_yaml.worker.calls import Handler
+    from pgflow_yaml.worker.task import Task
+
+
+class Executor(Protocol):
+    """A place where handlers run: threads, an event loop, processes, a cluster.
+
+    Tasks come from the pool by `submit`. The executor calls `pool.begin` when a handler begins and
+    `pool.finish` when it has ended, in any thread; when `finish` returns False, the task was given
+    up before. Whatever happens, each submitted task is finished or withdrawn (R-5). No method may
+    block: the worker's own thread calls them, or the thread that watches deadlines.
+    """
+
+    def takes(self, handler: Handler) -> bool:
+        """Return True for a handler that must run in this executor."""
+        ...
+
+    def submit(self, tasks: Sequence[Task]) -> None:
+        """Queue tasks, at least one; each begins as soon as there is a slot."""
+        ...
+
+    def queued(self) -> int:
+        """Return the number of tasks whose handler has not begun."""
+        ...
+
+    def withdraw(self, count: int) -> list[Task]:
+        """Remove up to `count` queued tasks and return them, the last ones first."""
+        ...
+
+    def cancel(self, task: Task) -> None:
+        """Ask a running handler to stop; `task.cancelled` is set already."""
+        ...
+
+    def give_up(self, task: Task) -> None:
+        """Free the slot of a running handler; its result is no longer wanted."""
+        ...
+
+    def check(self) -> None:
+        """Repair what is stuck; called several times a second."""
+        ...
+
+    def close(self) -> None:
+        """Stop when idle; handlers that run may end after it."""
+        ...

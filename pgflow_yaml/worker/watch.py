@@ -1,0 +1,41 @@
+"""The thread that watches deadlines of handlers and statements that hang."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pgflow_yaml.worker.executors import Pool
+
+log = logging.getLogger(__name__)
+
+
+class Watch(threading.Thread):
+    """Give up handlers whose time is up; check the executors and the worker's statement."""
+
+    def __init__(self, pool: Pool, check: Callable[[], None]) -> None:
+        super().__init__(name="pgflow-watch", daemon=True)
+        self._pool = pool
+        self._check = check
+        self._closed = threading.Event()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._closed.set()
+        self.join(1)
+
+    def run(self) -> None:
+        """Check every 50 ms while handlers run, else four times a second."""
+        while not self._closed.wait(0.05 if self._pool.running else 0.25):
+            now = time.monotonic()
+            for task in list(self._pool.running):
+                if 0 < task.deadline < now:
+                    log.warning("attempt timed out", extra=task.fields("timeout"))
+                    self._pool.expire(task)
+            self._pool.check()
+            self._check()
