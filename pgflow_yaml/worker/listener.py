@@ -8,7 +8,7 @@ import random
 import threading
 from typing import TYPE_CHECKING
 
-from pgflow_yaml.database.store import Ear, WakeUpsUnsupported
+from pgflow_yaml.database.store import Listener, WakeUpsUnsupported
 from pgflow_yaml.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -20,12 +20,12 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 _LISTEN_SECONDS = 60.0
 
 
-class Listener(threading.Thread):
+class ListenerThread(threading.Thread):
     """Calls `wake` when a client has something to do, and after each gap in which one may have."""
 
     def __init__(self, conninfo: str, wake: Callable[[], None]) -> None:
         super().__init__(name="pgflow-listener", daemon=True)
-        self._ear = Ear(conninfo, name=f"pgflow-yaml listener {os.getpid()}")
+        self._listener = Listener(conninfo, name=f"pgflow-yaml listener {os.getpid()}")
         self._wake = wake
         self._closing = threading.Event()
         self._lost = False
@@ -33,7 +33,7 @@ class Listener(threading.Thread):
     def close(self) -> None:
         """End the thread; waits a moment, never for the database."""
         self._closing.set()
-        self._ear.interrupt()
+        self._listener.interrupt()
         self.join(1)
 
     def run(self) -> None:
@@ -41,9 +41,9 @@ class Listener(threading.Thread):
         pause = _FIRST_PAUSE
         while not self._closing.is_set():
             try:
-                self._ear.open()
+                self._listener.open()
                 pause = _FIRST_PAUSE
-                self._say_back()
+                self._log_back()
                 self._listen()
             except WakeUpsUnsupported as error:
                 log.warning(
@@ -53,25 +53,25 @@ class Listener(threading.Thread):
                 )
                 break
             except Unavailable as error:
-                self._say_lost(error)
-            self._ear.close()
+                self._log_lost(error)
+            self._listener.close()
             self._closing.wait(random.uniform(0, pause))  # noqa: S311 (jitter is no secret)
             pause = min(pause * 2, _LONGEST_PAUSE)
-        self._ear.close()
+        self._listener.close()
 
     def _listen(self) -> None:
         self._wake()  # whatever was said before somebody listened
         while not self._closing.is_set():
-            if self._ear.hears(_LISTEN_SECONDS):
+            if self._listener.hears(_LISTEN_SECONDS):
                 self._wake()
 
-    def _say_lost(self, error: Unavailable) -> None:
+    def _log_lost(self, error: Unavailable) -> None:
         """Say it once; the worker's own connection tells more about a database that is away."""
         if not self._lost and not self._closing.is_set():
             log.info("no wake-ups for now, only polls: %s", error, extra={"action": "listen"})
         self._lost = True
 
-    def _say_back(self) -> None:
+    def _log_back(self) -> None:
         if self._lost:
             log.info("wake-ups arrive again", extra={"action": "listen"})
         self._lost = False

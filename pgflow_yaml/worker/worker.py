@@ -17,7 +17,7 @@ from pgflow_yaml.worker.executors import EXECUTORS, Pool
 from pgflow_yaml.worker.facts import process_facts
 from pgflow_yaml.worker.failpoints import failpoint
 from pgflow_yaml.worker.leases import Closed, Heartbeat, Leases
-from pgflow_yaml.worker.listener import Listener
+from pgflow_yaml.worker.listener import ListenerThread
 from pgflow_yaml.worker.pace import Pace
 from pgflow_yaml.worker.task import RELEASED, Sources
 from pgflow_yaml.worker.turn import TurnClient
@@ -96,7 +96,7 @@ class Worker:
             self._pool,
             lease=lease_seconds,
         )
-        self._listener = Listener(conninfo, self._wake_up) if notify and not burst else None
+        self._listener = ListenerThread(conninfo, self._wake_up) if notify and not burst else None
         self._woken = False
         self._pace = Pace(
             slots=concurrency,
@@ -134,7 +134,7 @@ class Worker:
     def run(self) -> int:
         """Work until stopped; return 0 after a clean stop, 1 if tasks had to be given up."""
         watch = Watch(self._pool, self._check_statement)
-        threads: list[Watch | Heartbeat | Listener] = [watch, self._heartbeat]
+        threads: list[Watch | Heartbeat | ListenerThread] = [watch, self._heartbeat]
         if self._listener is not None:
             threads.append(self._listener)
         self._store.on_reconnect = self._keep_leases

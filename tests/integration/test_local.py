@@ -48,7 +48,7 @@ def test_a_server_runs_in_any_folder_and_keeps_its_data(open_folder: Path, name:
             row = connection.execute("select number, upper('ä') from kept").fetchone()
 
         assert row == (7, "Ä")
-        assert len(str(held.places.socket / ".s.PGSQL.5432")) < 100
+        assert len(str(held.paths.socket / ".s.PGSQL.5432")) < 100
     finally:
         embedded.discard(project)
 
@@ -174,7 +174,7 @@ def test_without_the_extra_the_message_says_what_to_install(tmp_path: Path) -> N
 def test_others_see_neither_data_nor_log(project: Path) -> None:
     """The log quotes statements with what is in them: it is as private as the data."""
     with embedded.open_server(project) as held:
-        closed = [held.places.data, held.places.socket, held.places.home / "server.log"]
+        closed = [held.paths.data, held.paths.socket, held.paths.home / "server.log"]
 
         assert [path.name for path in closed if path.stat().st_mode & 0o077] == []
 
@@ -212,7 +212,7 @@ def test_settings_of_the_caller_do_not_reach_the_server(
 def test_data_of_another_release_of_postgresql_are_left_alone(project: Path) -> None:
     """An upgrade of the wheel says what to do instead of failing in a log."""
     with embedded.open_server(project) as held:
-        data = held.places.data
+        data = held.paths.data
     until_stopped(held)
     version = (data / "PG_VERSION").read_text()
     (data / "PG_VERSION").write_text("9\n")

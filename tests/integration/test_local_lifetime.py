@@ -123,7 +123,7 @@ def test_a_server_that_a_new_keeper_is_stopping_is_not_joined(project: Path) -> 
     thread.start()
     try:
         eventually(lambda: _has_pending(orphan, signal.SIGINT), what="the new keeper stops it")
-        taken_for_ours = server._answers(first.places)
+        taken_for_ours = server._answers(first.paths)
     finally:
         os.kill(orphan, signal.SIGCONT)
         thread.join(60)
@@ -137,13 +137,13 @@ def test_a_server_that_a_new_keeper_is_stopping_is_not_joined(project: Path) -> 
 def test_a_pid_file_from_before_a_reboot_does_not_stop_the_start(project: Path) -> None:
     """Its number belongs to another process of the same user by now."""
     with embedded.open_server(project) as held:
-        left_over = (held.places.data / "postmaster.pid").read_text()
+        left_over = (held.paths.data / "postmaster.pid").read_text()
     until_stopped(held)
-    user = held.places.uid if os.geteuid() == 0 else None
+    user = held.paths.uid if os.geteuid() == 0 else None
     sleeper = subprocess.Popen(["sleep", "300"], user=user)
-    pid_file = held.places.data / "postmaster.pid"
+    pid_file = held.paths.data / "postmaster.pid"
     pid_file.write_text("\n".join([str(sleeper.pid), *left_over.split("\n")[1:]]))
-    os.chown(pid_file, held.places.uid, -1)
+    os.chown(pid_file, held.paths.uid, -1)
 
     try:
         with (

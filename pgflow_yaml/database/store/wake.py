@@ -52,7 +52,7 @@ wake_ups = Debounce(BETWEEN_SECONDS)
 """Those that this process sends, by conninfo."""
 
 
-class Ear:
+class Listener:
     """A connection of its own that hears wake-ups; used by one thread, closed by another."""
 
     def __init__(self, conninfo: str, *, name: str) -> None:

@@ -28,7 +28,7 @@ class NotAllowed(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class HandlerLocation:
     """A module that may be imported, its file, and the names to follow inside it."""
 
     module: str
@@ -48,7 +48,7 @@ class AllowList:
         if self._app_dir not in map(os.path.realpath, sys.path):
             sys.path.append(self._app_dir)
 
-    def locate(self, path: str) -> Place:
+    def locate(self, path: str) -> HandlerLocation:
         """Find the module of a dotted path without importing any; raises NotAllowed."""
         parts = path.split(".")
         _check_words(parts)
@@ -61,13 +61,15 @@ class AllowList:
                 f'"{".".join(names)}" goes too deep into module "{name}": '
                 "a handler is MODULE.FUNCTION or MODULE.CLASS.METHOD"
             )
-        return Place(module=name, file=os.path.realpath(spec.origin), names=names)
+        return HandlerLocation(module=name, file=os.path.realpath(spec.origin), names=names)
 
-    def confirm(self, place: Place, module: types.ModuleType) -> None:
+    def confirm(self, location: HandlerLocation, module: types.ModuleType) -> None:
         """Refuse a module that turned out to come from another file than the one looked at."""
         origin = module.__spec__.origin if module.__spec__ else None
-        if origin is None or os.path.realpath(origin) != place.file:
-            raise NotAllowed(f'"{place.module}" was imported from {origin}, not from {place.file}')
+        if origin is None or os.path.realpath(origin) != location.file:
+            raise NotAllowed(
+                f'"{location.module}" was imported from {origin}, not from {location.file}'
+            )
 
     def check_defined_in(self, module: str | None) -> None:
         """Refuse what a permitted module only imported from a place that is not."""

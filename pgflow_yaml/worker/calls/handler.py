@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from pgflow_yaml.worker.calls.allowed import Place
+    from pgflow_yaml.worker.calls.allowed import HandlerLocation
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
@@ -67,20 +67,20 @@ class Handlers:
 
     def _load(self, path: str) -> Handler:
         importlib.invalidate_caches()  # a file may have come since the last look
-        place = self._allowed.locate(path)
+        location = self._allowed.locate(path)
         # A lock for each module: one that hangs when it is imported holds up no other.
-        with self._locks.setdefault(place.module, threading.RLock()):
+        with self._locks.setdefault(location.module, threading.RLock()):
             if (known := self._known.get(path)) is not None:
                 return known
-            module = _imported(place)
-            self._allowed.confirm(place, module)
-            handler = _described(path, self._follow(module, place))
+            module = _imported(location)
+            self._allowed.confirm(location, module)
+            handler = _described(path, self._follow(module, location))
             self._known[path] = handler
         return handler
 
-    def _follow(self, module: types.ModuleType, place: Place) -> Callable[..., object]:
+    def _follow(self, module: types.ModuleType, location: HandlerLocation) -> Callable[..., object]:
         """Walk from the module to the callable: at most through one class or object."""
-        first, *rest = place.names
+        first, *rest = location.names
         found = _attribute(module, first, of=f'module "{module.__name__}"')
         if inspect.ismodule(found):
             raise NotAllowed(f'"{first}" is a module that "{module.__name__}" imported')
@@ -95,7 +95,7 @@ class Handlers:
                 raise NotAllowed(f'class "{first}" has no method __call__')
             found = _made(found)
         if not callable(found):
-            raise NotAllowed(f'"{".".join(place.names)}" cannot be called')
+            raise NotAllowed(f'"{".".join(location.names)}" cannot be called')
         self._check_origin(found)
         return found
 
@@ -111,11 +111,11 @@ class Handlers:
         self._allowed.check_defined_in(module)
 
 
-def _imported(place: Place) -> types.ModuleType:
+def _imported(location: HandlerLocation) -> types.ModuleType:
     try:
-        return importlib.import_module(place.module)
+        return importlib.import_module(location.module)
     except BaseException as error:  # R-6
-        raise NotAllowed(f"importing {place.module} failed: {summary(error)}") from error
+        raise NotAllowed(f"importing {location.module} failed: {summary(error)}") from error
 
 
 def _attribute(owner: object, name: str, of: str) -> object:
