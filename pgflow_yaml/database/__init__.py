@@ -1,1 +1,1 @@
-"""PostgreSQL: the store's calls, migrations, and the embedded server."""
+"""PostgreSQL: the store, the migrations, and the embedded server."""

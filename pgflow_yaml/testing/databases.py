@@ -42,7 +42,7 @@ class Databases:
 @contextmanager
 def project_databases(project_dir: Path) -> Iterator[Databases]:
     """Start or join the server for the tests of a project."""
-    folder = files.places(project_dir).home / "tests"
+    folder = files.server_paths(project_dir).home / "tests"
     folder.mkdir(exist_ok=True)
     folder.chmod(0o755)
     with embedded.open_server(folder, settings=_SETTINGS) as server:

@@ -1,4 +1,4 @@
-"""The worker: executes tasks and reports them, in a loop over one SQL function."""
+"""The worker: claims tasks, runs their handlers, and reports the outcomes."""
 
 from __future__ import annotations
 

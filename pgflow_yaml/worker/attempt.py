@@ -1,4 +1,4 @@
-"""One attempt: the arguments, the call, and its outcome. No exception of a handler leaves here."""
+"""One attempt: its arguments, the call, and the outcome; catches every exception of a handler."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _LONGEST_DELAY_MS = 10 * 365 * 86_400_000
 
 
 def run(task: Task, handler: Handler, beat: Callable[[], None]) -> Outcome:
-    """Call a synchronous handler in this thread, if anybody still wants its result."""
+    """Call a synchronous handler in this thread, unless its task is cancelled."""
     if task.cancelled:
         return RELEASED
     began = time.monotonic()
@@ -52,7 +52,7 @@ def run(task: Task, handler: Handler, beat: Callable[[], None]) -> Outcome:
             output.close()
             raise PermanentError(_HIDDEN_COROUTINE)  # noqa: TRY301 (noted like every failure)
         return Outcome("completed", output=masks.json_text(to_json_text(output)), began=began)
-    except BaseException as error:  # noqa: BLE001 (R-5: SystemExit and its kin fail the attempt only)
+    except BaseException as error:  # noqa: BLE001 (R-5: even SystemExit fails the attempt only)
         return failure(error, began=began)
 
 
@@ -61,14 +61,14 @@ async def run_async(task: Task, handler: Handler, beat: Callable[[], None]) -> O
     began = time.monotonic()
     try:
         failpoint("before_handler")
-        # A provider of secrets may wait for something: not on the loop of all the others.
+        # A provider of secrets may block, and must not block the loop.
         value = await asyncio.to_thread(task.arguments) if task.call.secrets else task.arguments()
         ctx = _context(task, beat) if handler.takes_ctx else None
-        made = invoke(handler, value, ctx, named=task.call.by_name)
-        output = await made if inspect.isawaitable(made) else made
+        result = invoke(handler, value, ctx, named=task.call.by_name)
+        output = await result if inspect.isawaitable(result) else result
         failpoint("after_handler")
         return Outcome("completed", output=masks.json_text(to_json_text(output)), began=began)
-    except BaseException as error:  # noqa: BLE001 (R-5: SystemExit and its kin fail the attempt only)
+    except BaseException as error:  # noqa: BLE001 (R-5: even SystemExit fails the attempt only)
         # A cancelled handler has stopped: a run that is ending waits for this report (engine §4.3).
         return RELEASED if task.cancelled else failure(error, began=began)
 
@@ -79,7 +79,7 @@ _HIDDEN_COROUTINE = (
 
 
 def failure(error: BaseException, *, began: float) -> Outcome:
-    """What an exception means for the attempt."""
+    """Return the outcome of an attempt that an exception ended."""
     kind, delay_ms = "failed", None
     record: dict[str, Json]
     if isinstance(error, Unserialisable):
@@ -104,7 +104,7 @@ def call_failure(task: Task, error: BaseException) -> Outcome:
 
 
 def _is_mistake(error: BaseException, record: dict[str, Json]) -> bool:
-    """Whether another attempt would end the same: it does not fit, or `with` has no value."""
+    """Return True if each attempt would fail: wrong arguments, or `with` has no value."""
     from pgflow_yaml.language.expressions import ExpressionError
 
     return isinstance(error, ExpressionError | SecretMissing) or (

@@ -1,6 +1,6 @@
-"""Places where a fault can be injected from outside; they do nothing unless a variable is set.
+"""Points where a test can inject a fault; they do nothing unless a variable is set.
 
-PGFLOW_YAML_FAILPOINTS lists what happens where: `before_commit=kill,after_claim=sleep:2`. Actions:
+PGFLOW_YAML_FAILPOINTS maps points to actions: `before_commit=kill,after_claim=sleep:2`. Actions:
 `kill` (as kill -9), `sleep:SECONDS`, `pause` (stops the process as SIGSTOP does), `raise`. `@N` at
 the end means the Nth time only: `before_commit=kill@3`.
 """
@@ -33,15 +33,15 @@ class Injected(Exception):
 
 
 def parse(text: str) -> dict[str, tuple[str, int]]:
-    """The points of a setting: name -> (action, which time it happens; 0 = each time)."""
-    found: dict[str, tuple[str, int]] = {}
+    """Return the points of a setting: name -> (action, number of the time; 0 = each time)."""
+    points: dict[str, tuple[str, int]] = {}
     for entry in filter(None, (part.strip() for part in text.split(","))):
         name, equals, rest = entry.partition("=")
         action, _, count = rest.partition("@")
         if not equals or name not in POINTS or (count and not count.isdecimal()):
             raise ValueError(f'{VARIABLE}: "{entry}" is not POINT=ACTION of {", ".join(POINTS)}')
-        found[name] = (action, int(count or 0))
-    return found
+        points[name] = (action, int(count or 0))
+    return points
 
 
 def _act(action: str, name: str) -> None:
@@ -61,9 +61,9 @@ def _armed(points: dict[str, tuple[str, int]]) -> Callable[[str], None]:
 
     def reached(name: str) -> None:
         if name in points:
-            action, which = points[name]
+            action, number = points[name]
             hits[name] = hits.get(name, 0) + 1
-            if which in (0, hits[name]):
+            if number in (0, hits[name]):
                 _act(action, name)
 
     return reached

@@ -1,4 +1,4 @@
-"""Hears the wake-ups of clients; while it cannot, the worker's polls go on as ever (R-8)."""
+"""The thread that hears the wake-ups of clients; without it the worker polls as ever (R-8)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LISTEN_SECONDS = 60.0
 
 
 class ListenerThread(threading.Thread):
-    """Calls `wake` when a client has something to do, and after each gap in which one may have."""
+    """Call `wake` when a client sends a wake-up, and after each gap in which one may be lost."""
 
     def __init__(self, conninfo: str, wake: Callable[[], None]) -> None:
         super().__init__(name="pgflow-listener", daemon=True)
@@ -37,7 +37,7 @@ class ListenerThread(threading.Thread):
         self.join(1)
 
     def run(self) -> None:
-        """Listen until closed; give up where nothing can be heard."""
+        """Listen until closed, or until the database proves to send no wake-ups."""
         pause = _FIRST_PAUSE
         while not self._closing.is_set():
             try:
@@ -47,7 +47,7 @@ class ListenerThread(threading.Thread):
                 self._listen()
             except WakeUpsUnsupported as error:
                 log.warning(
-                    "no wake-ups here: %s; polling alone (--no-notify says so)",
+                    "no wake-ups here: %s; only polling (--no-notify avoids this warning)",
                     error,
                     extra={"action": "listen"},
                 )
@@ -60,15 +60,15 @@ class ListenerThread(threading.Thread):
         self._listener.close()
 
     def _listen(self) -> None:
-        self._wake()  # whatever was said before somebody listened
+        self._wake()  # a wake-up may have come before we listened
         while not self._closing.is_set():
             if self._listener.hears(_LISTEN_SECONDS):
                 self._wake()
 
     def _log_lost(self, error: Unavailable) -> None:
-        """Say it once; the worker's own connection tells more about a database that is away."""
+        """Log it once; the worker's own connection logs more about a database that is away."""
         if not self._lost and not self._closing.is_set():
-            log.info("no wake-ups for now, only polls: %s", error, extra={"action": "listen"})
+            log.info("no wake-ups for now, only polling: %s", error, extra={"action": "listen"})
         self._lost = True
 
     def _log_back(self) -> None:

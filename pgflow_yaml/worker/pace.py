@@ -1,4 +1,4 @@
-"""How much a worker claims at once and how often it asks, from what it saw so far (R-8, R-15)."""
+"""The number of tasks a worker claims and the pauses between its polls, as measured (R-8, R-15)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ALERT_SECONDS = 0.15  # clients notify once in 100 ms
 
 
 class Pace:
-    """Measures turns and handlers; one thread uses it."""
+    """Measurements of turns and handlers, and the pace they allow; one thread uses it."""
 
     def __init__(self, *, slots: int, lease: float, poll: float, longest_poll: float) -> None:
         self._slots = slots
@@ -28,26 +28,27 @@ class Pace:
         self._allowed = slots
 
     def saw_turn(self, seconds: float) -> None:
-        """Learn how long a turn takes."""
+        """Learn from the duration of a turn."""
         self._turn_seconds += (seconds - self._turn_seconds) * 0.2
 
     def saw_tasks(self, elapsed: Iterable[float]) -> None:
-        """Learn how long handlers take: slower at once, faster slowly."""
-        seconds = [each for each in elapsed if each > 0]  # a released task says nothing
+        """Learn from the durations of handlers: slower ones at once, faster ones gradually."""
+        seconds = [duration for duration in elapsed if duration > 0]  # 0: released, not measured
         if not seconds:
             return
         mean = max(sum(seconds) / len(seconds), 1e-6)
-        known = self._task_seconds
-        if known is None or mean > known:
+        previous = self._task_seconds
+        if previous is None or mean > previous:
             self._task_seconds = mean
         else:
-            self._task_seconds = known + (mean - known) * min(1.0, 0.2 + len(seconds) / 100)
+            weight = min(1.0, 0.2 + len(seconds) / 100)
+            self._task_seconds = previous + (mean - previous) * weight
 
     def room(self, held: int, *, busy: float = 0.0) -> int:
-        """How many tasks to claim now; `busy` is for how long all slots have been busy.
+        """Return the number of tasks to claim now; `busy`: seconds that all slots have been busy.
 
         Enough to keep the slots busy for one turn, never more than can start within a quarter of
-        the lease; eight times as many as last time at most.
+        the lease, and at most eight times as many as last time.
         """
         seconds = self._task_seconds
         if seconds is None:
@@ -59,25 +60,25 @@ class Pace:
         return max(0, wanted - held)
 
     def excess(self, queued: int, *, busy: float = 0.0) -> int:
-        """How many of the waiting tasks cannot start within a quarter of the lease after all."""
+        """Return the number of queued tasks that cannot start within a quarter of the lease."""
         seconds = max(self._task_seconds or 0.0, busy, 1e-6)
         return max(0, queued - int(self._lease / 4 * self._slots / seconds) - 1)
 
     def batch(self, held: int) -> int:
-        """How many results are worth a turn while others still come."""
+        """Return the number of results that are worth a turn while more will come."""
         return max(1, min(held, self._allowed) // 2)
 
     def linger(self) -> float:
-        """How long the first result may wait for others while more tasks wait for a slot."""
+        """Return the seconds that a first result may wait for others while tasks are queued."""
         return min(self._turn_seconds, _LONGEST_LINGER)
 
     def woken(self) -> None:
-        """Pause shortly for a moment: clients say nothing more just after they have woken us."""
+        """Poll often for a moment: clients send no second wake-up just after the first."""
         self._pause = self._poll
         self._alert_until = time.monotonic() + _ALERT_SECONDS
 
     def next_poll(self, *, worked: bool) -> float:
-        """How long to wait before asking again: short after work, then longer and longer."""
+        """Return the seconds until the next poll: short after work, then longer and longer."""
         self._pause = self._poll if worked else min(self._pause * 1.5, self._longest_poll)
         alert = time.monotonic() < self._alert_until
         pause = min(self._pause, _ALERT_SECONDS / 3) if alert else self._pause

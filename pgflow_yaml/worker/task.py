@@ -1,4 +1,4 @@
-"""What a turn gives out and gets back: tasks, the call that each step makes, and their outcome."""
+"""Tasks as a turn hands them out, the call that each step makes, and the outcome of an attempt."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# What a task may wait here before its handler begins, beside its timeout: the database allows 5 s.
+# The time a task may wait here for its handler, beside its timeout: the database allows 5 s.
 _QUEUE_SECONDS = 3.0
 
 Key = tuple[str, str, int]
 
 
 class StepCall:
-    """What is the same for all tasks of a step of a flow version."""
+    """The call that all tasks of a step of a flow version share."""
 
     __slots__ = (
         "by_name",
@@ -52,24 +52,24 @@ class StepCall:
         paths = _own_paths(self.with_)
         self.secrets = sorted(path for path in paths if path.startswith("secrets."))
         self.own_paths = sorted(paths.difference(self.secrets))
-        self.seconds: float | None = None  # how long its handler takes, roughly
+        self.seconds: float | None = None  # a moving average of its handler's time
 
     def observe(self, seconds: float) -> None:
-        """Learn from one call."""
-        known = self.seconds
-        self.seconds = seconds if known is None else known + (seconds - known) * 0.1
+        """Learn from the duration of one call."""
+        mean = self.seconds
+        self.seconds = seconds if mean is None else mean + (seconds - mean) * 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """Where a task gets what a reply does not hold."""
+    """Functions that fetch the data of a task that a reply does not hold."""
 
     run_input: Callable[[str], Json]
     secret: Callable[[str], str]
 
 
 class RunContext:
-    """What the tasks of one step of one run share in a reply."""
+    """The data that the tasks of one step of one run share in a reply."""
 
     __slots__ = ("args", "env", "run_input", "secret", "uses")
 
@@ -88,7 +88,7 @@ class RunContext:
 
 
 class Outcome:
-    """What came of an attempt."""
+    """The outcome of an attempt."""
 
     __slots__ = ("delay_ms", "elapsed", "error", "kind", "output")
 
@@ -109,9 +109,9 @@ class Outcome:
         self.elapsed = 0.0 if began is None else time.monotonic() - began
 
 
-def timed_out(task: Task, what: str = "the handler did not return") -> Outcome:
-    """The outcome of a task whose time is up."""
-    message = f"{what} within {task.call.timeout:g} s"
+def timed_out(task: Task, reason: str = "the handler did not return") -> Outcome:
+    """Return the outcome of a task whose time is up."""
+    message = f"{reason} within {task.call.timeout:g} s"
     error: dict[str, Json] = {"type": "Timeout", "message": message}
     return Outcome("failed", error=error, began=task.started or None)
 
@@ -158,16 +158,16 @@ class Task:
 
     @property
     def key(self) -> Key:
-        """Which task this is an attempt of."""
+        """The identity of the task, the same for all its attempts."""
         return (self.run_id, self.step, self.index)
 
     def begin(self) -> None:
-        """Note that the call starts now, and until when it may last."""
+        """Start the call's clock and set its deadline."""
         self.started = now = time.monotonic()
         self.deadline = min(now, self.received + _QUEUE_SECONDS) + self.call.timeout
 
     def arguments(self) -> Json:
-        """What the handler is called with; raises ExpressionError."""
+        """Return the argument of the handler; raise ExpressionError if `with` has no value."""
         call, context = self.call, self.context
         if call.with_ is not None:
             value = self._evaluated()
@@ -175,7 +175,7 @@ class Task:
             return self.item
         else:
             value = context.args if call.has_deps else context.run_input()
-        # What several tasks share each gets for itself: handlers may change what they are given.
+        # Each task gets a copy of shared data: handlers may change their arguments.
         if context.uses > 1 and _may_be_shared(value, fresh=call.by_name):
             value = marshal.loads(marshal.dumps(value))  # noqa: S302 (made here, read here)
         return value
@@ -199,7 +199,7 @@ class Task:
         return value
 
     def report(self) -> str:
-        """The JSON text of the result, as `turn` takes it."""
+        """Return the JSON text of the result, as `turn` takes it."""
         outcome = self.outcome
         assert outcome is not None
         if outcome.kind == "completed":
@@ -207,11 +207,11 @@ class Task:
                 f'{{"run":"{self.run_id}","step":"{self.step}","index":{self.index},'
                 f'"attempt":{self.attempt},"outcome":"completed","output":{outcome.output}}}'
             )
-        more = {"outcome": outcome.kind, "error": outcome.error, "delay_ms": outcome.delay_ms}
-        return json.dumps({**self.reference(), **more})
+        failure = {"outcome": outcome.kind, "error": outcome.error, "delay_ms": outcome.delay_ms}
+        return json.dumps({**self.reference(), **failure})
 
     def reference(self) -> dict[str, Json]:
-        """Which attempt this is, as `heartbeat` takes it."""
+        """Return the identity of the attempt, as `heartbeat` takes it."""
         return {
             "run": self.run_id,
             "step": self.step,
@@ -220,7 +220,7 @@ class Task:
         }
 
     def fields(self, action: str) -> dict[str, object]:
-        """The extra fields of a log record."""
+        """Return the extra fields of a log record."""
         return {
             "run_id": self.run_id,
             "step": self.step,
@@ -231,10 +231,10 @@ class Task:
 
 
 def unpack(reply: TurnReply, calls: dict[str, StepCall], sources: Sources) -> Iterator[Task]:
-    """The tasks of a reply; `calls` remembers steps from reply to reply.
+    """Yield the tasks of a reply; `calls` keeps the steps from one reply to the next.
 
-    What cannot be read is left out: once its lease has passed it counts as crashed, which is
-    bounded (T21).
+    A task that cannot be read is left out: when its lease expires it counts as crashed, and crashes
+    are bounded (T21).
     """
     contexts = {
         name: RunContext(
@@ -246,11 +246,11 @@ def unpack(reply: TurnReply, calls: dict[str, StepCall], sources: Sources) -> It
     }
     for name, spec in reply["specs"].items():
         if name not in calls:
-            with _left_out(f"step {name}"):
+            with _skip_unreadable(f"step {name}"):
                 calls[name] = StepCall(spec)
     for row in reply["tasks"]:
         task: Task | None = None
-        with _left_out(f"task {row.get('run')}/{row.get('step')}/{row.get('index')}"):
+        with _skip_unreadable(f"task {row.get('run')}/{row.get('step')}/{row.get('index')}"):
             context = contexts[f"{row['run']}/{row['step']}"]
             task = Task(row, calls[f"{row['flow']}/{row['step']}"], context)
             context.uses += 1
@@ -259,31 +259,35 @@ def unpack(reply: TurnReply, calls: dict[str, StepCall], sources: Sources) -> It
 
 
 @contextmanager
-def _left_out(what: str) -> Iterator[None]:
+def _skip_unreadable(subject: str) -> Iterator[None]:
     try:
         yield
     except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
-        log.error(  # noqa: TRY400 (the place in our code says nothing about the row)
-            "%s cannot be read: %s: %s", what, type(error).__name__, error, extra={"action": "turn"}
+        log.error(  # noqa: TRY400 (a trace of our own code does not explain the row)
+            "%s cannot be read: %s: %s",
+            subject,
+            type(error).__name__,
+            error,
+            extra={"action": "turn"},
         )
 
 
 def _input_of(
     name: str, context: dict[str, Any], fetch: Callable[[str], Json]
 ) -> Callable[[], Json]:
-    """The run's input: as sent along, or fetched for the first handler that asks for it."""
-    known: list[Json] = [context["run_input"]] if "run_input" in context else []
+    """Return a function for the run's input: in the reply, or fetched when first asked for."""
+    values: list[Json] = [context["run_input"]] if "run_input" in context else []
 
     def run_input() -> Json:
-        if not known:
-            known.append(fetch(name.partition("/")[0]))
-        return known[0]
+        if not values:
+            values.append(fetch(name.partition("/")[0]))
+        return values[0]
 
     return run_input
 
 
 def _own_paths(ast: Json) -> set[str]:
-    """The paths of an expression that only the task itself knows."""
+    """Return the paths of an expression that differ from task to task."""
     if not isinstance(ast, list) or not ast or ast[0] == "lit":
         return set()
     if ast[0] == "path":
@@ -293,7 +297,7 @@ def _own_paths(ast: Json) -> set[str]:
 
 
 def _may_be_shared(value: Json, *, fresh: bool) -> bool:
-    """Whether a handler could change what another one gets; `fresh`: not in the outer mapping."""
+    """Return True if a handler could change another's argument; `fresh`: the outer dict is new."""
     if fresh and isinstance(value, dict):
         return any(isinstance(inner, dict | list) for inner in value.values())
     return isinstance(value, dict | list)

@@ -101,10 +101,10 @@ class TurnClient:
         """Claim from each queue alone: one that fails in the database must not hold up the rest."""
         claimed: TurnReply = {"verdicts": [], "tasks": [], "contexts": {}, "specs": {}}
         for queue in queues:
-            if (left := room - len(claimed["tasks"])) <= 0:
+            if (remaining := room - len(claimed["tasks"])) <= 0:
                 break
             try:
-                reply = self._send([], left, [queue])
+                reply = self._send([], remaining, [queue])
             except Refused as error:
                 self._paused_queues[queue] = time.monotonic() + _REFUSED_SECONDS
                 log.error(  # noqa: TRY400
@@ -156,12 +156,12 @@ class TurnClient:
 
     def _keep(self, task: Task) -> bool:
         """Hold a claimed task; return False if its handler runs here already and takes it over."""
-        known = self._leases.held.get(task.key)
-        if known is not None and not known.cancelled:
-            if known.iteration == task.iteration:
-                known.attempt = task.attempt
+        running = self._leases.held.get(task.key)
+        if running is not None and not running.cancelled:
+            if running.iteration == task.iteration:
+                running.attempt = task.attempt
                 return False
-            known.cancelled = True  # another worker has done its iteration: this is the next one
+            running.cancelled = True  # another worker has done its iteration: this is the next one
         self._leases.held[task.key] = task
         return True
 

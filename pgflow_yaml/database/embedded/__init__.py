@@ -1,5 +1,5 @@
-"""The PostgreSQL of a project that names none: `server` starts and joins it, `files` knows its
-folders, `keeper` is the program that stops it after its last user.
+"""The embedded PostgreSQL of a project: `server` starts and joins it, `files` holds its folders,
+`keeper` is the program that stops it after its last user.
 """
 
 from __future__ import annotations

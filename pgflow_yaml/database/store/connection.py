@@ -1,4 +1,4 @@
-"""One connection to PostgreSQL: bounded waits, made again when it broke, errors as ours (R-7).
+"""A connection to PostgreSQL: bounded waits, reconnection, and this package's errors (R-7).
 
 With pgflow_yaml.database.migrate, the only module that imports the driver.
 """
@@ -30,7 +30,7 @@ JoinedConnection: TypeAlias = psycopg.Connection[Any]
 
 log = logging.getLogger(__name__)
 
-# R-7 allows 30 s; but five seconds after the database is back all shall be at work again (G5).
+# R-7 allows 30 s, but five seconds after the database is back all must work again (G5).
 _FIRST_PAUSE, _LONGEST_PAUSE, _GROWTH = 0.1, 4.0, 1.5
 _TCP = {  # a half-open connection is noticed within 15 s
     "connect_timeout": "10",
@@ -63,7 +63,7 @@ _ERRORS: Mapping[str, type[PgflowError]] = {
 
 
 class Refused(PgflowError):
-    """The database refused a statement, and would again."""
+    """The database refused a statement and would refuse it failure."""
 
     def __init__(self, message: str, *, sqlstate: str | None) -> None:
         self.sqlstate = sqlstate
@@ -71,7 +71,7 @@ class Refused(PgflowError):
 
 
 class Connection:
-    """One connection, made when it is first needed and again when it broke."""
+    """A connection, opened when first needed and again when it breaks."""
 
     def __init__(
         self,
@@ -91,12 +91,12 @@ class Connection:
         self._on_lost = on_lost
         self._pause = pause
         self._connection: psycopg.Connection[Any] | None = None
-        self._met = False
-        self._said = 0.0
+        self._was_connected = False
+        self._logged_at = 0.0
         self._lock = threading.RLock()
 
     def close(self) -> None:
-        """Disconnect; another call would connect again."""
+        """Disconnect; another call would connect failure."""
         with self._lock, suppress(psycopg.Error):
             if self._connection is not None:
                 self._connection.close()
@@ -107,36 +107,36 @@ class Connection:
         cut(self._connection)
 
     def hint(self, query: LiteralString, params: Sequence[object]) -> None:
-        """Send what nobody waits for: once, over the connection that is there, errors ignored."""
+        """Send a statement once on the open connection, if there is one; ignore errors."""
         with self._lock:
             if self._connection is None or self._connection.closed:
                 return
             try:
                 self._run(query, params)
-            except (_Again, PgflowError) as error:
+            except (_Repeatable, PgflowError) as error:
                 log.debug("not sent: %s", error)
 
     def ask(
         self, query: LiteralString, params: Sequence[object], *, repeatable: bool = True
     ) -> Any:
-        """The one value that a statement gives, over as many connections as it takes."""
+        """Return the one value of a statement; reconnect and repeat it as needed."""
         with self._lock:
             began, tries, slow = time.monotonic(), 0, 0
             while True:
                 try:
                     return self._run(query, params)
-                except _Again as again:
-                    if again.sent and not repeatable:
+                except _Repeatable as failure:
+                    if failure.sent and not repeatable:
                         raise Unavailable(
                             "the connection broke while a run was being started: it may or may not "
                             "have been; starting with a key (--key) can be repeated safely"
-                        ) from again.cause
+                        ) from failure.cause
                     waited = time.monotonic() - began
-                    if again.hopeless or self._gives_up(waited):
-                        raise Unavailable(again.sentence) from again.cause
-                    if again.state == _TIMED_OUT and (slow := slow + 1) >= _MOST_TIMEOUTS:
-                        raise Refused(again.sentence, sqlstate=_TIMED_OUT) from again.cause
-                    self._rest(tries, waited, again)
+                    if failure.hopeless or self._gives_up(waited):
+                        raise Unavailable(failure.sentence) from failure.cause
+                    if failure.state == _TIMED_OUT and (slow := slow + 1) >= _MOST_TIMEOUTS:
+                        raise Refused(failure.sentence, sqlstate=_TIMED_OUT) from failure.cause
+                    self._rest(tries, waited, failure)
                     tries += 1
 
     def _run(self, query: LiteralString, params: Sequence[object]) -> Any:
@@ -144,8 +144,8 @@ class Connection:
         self.busy_since = time.monotonic()
         try:
             return _execute(connection, query, params)
-        except _Again as again:
-            if connection.broken or connection.closed or again.state == _READ_ONLY:
+        except _Repeatable as failure:
+            if connection.broken or connection.closed or failure.state == _READ_ONLY:
                 connection.close()
                 self._connection = None
             raise
@@ -156,8 +156,8 @@ class Connection:
         if self._connection is not None and not self._connection.closed:
             return self._connection
         self._connection = self._connect()
-        again, self._met = self._met, True
-        if again:
+        is_again, self._was_connected = self._was_connected, True
+        if is_again:
             log.info("connected to the database again", extra={"action": "reconnect"})
             if self.on_reconnect is not None:
                 self.on_reconnect()
@@ -171,7 +171,7 @@ class Connection:
             row = connection.execute("select pg_catalog.pg_is_in_recovery()").fetchone()
         except psycopg.Error as error:
             reason = mask(sentence(error))
-            raise _Again(
+            raise _Repeatable(
                 f"cannot connect to the database: {reason}",
                 error,
                 sent=False,
@@ -180,19 +180,21 @@ class Connection:
             ) from error
         if row and row[0]:
             connection.close()
-            raise _Again("this server only reads (a standby): use the primary", None, sent=False)
+            raise _Repeatable(
+                "this server only reads (a standby): use the primary", None, sent=False
+            )
         return connection
 
     def _gives_up(self, waited: float) -> bool:
         return self._patience is not None and waited >= self._patience
 
-    def _rest(self, tries: int, waited: float, again: _Again) -> None:
-        """Wait, with full jitter; say at most every 10 s that the database is away."""
+    def _rest(self, tries: int, waited: float, failure: _Repeatable) -> None:
+        """Wait, with full jitter; log at most every 10 s that the database is away."""
         now = time.monotonic()
-        if self._patience is None and now - self._said > 10:
-            self._said = now
+        if self._patience is None and now - self._logged_at > 10:
+            self._logged_at = now
             log.warning(
-                "%s; trying again", again.sentence, extra={"action": "reconnect", "tries": tries}
+                "%s; trying again", failure.sentence, extra={"action": "reconnect", "tries": tries}
             )
         longest = min(_LONGEST_PAUSE, _FIRST_PAUSE * _GROWTH ** min(tries, 30))
         if self._patience is not None:
@@ -204,15 +206,15 @@ class Connection:
 
 
 def ask_within(connection: JoinedConnection, query: LiteralString, params: Sequence[object]) -> Any:
-    """The one value that a statement gives in the caller's own transaction."""
+    """Return the one value of a statement in the caller's own transaction."""
     try:
         return _execute(connection, query, params)
-    except _Again as again:
-        raise Unavailable(again.sentence) from again.cause
+    except _Repeatable as failure:
+        raise Unavailable(failure.sentence) from failure.cause
 
 
-class _Again(Exception):
-    """The statement may be sent again; `sent` means that it may have been carried out."""
+class _Repeatable(Exception):
+    """The statement may be sent again; with `sent`, it may have been executed."""
 
     def __init__(
         self,
@@ -231,19 +233,19 @@ class _Again(Exception):
 
 
 def mask(text: str) -> str:
-    """The text without passwords of connection strings (S-12)."""
+    """Return the text with the passwords of connection strings masked (S-12)."""
     return _SECRETS.sub("***", text)
 
 
 def open_connection(conninfo: str, name: str) -> psycopg.Connection[Any]:
-    """Connect with bounded waits; raises what the driver raises."""
-    given = conninfo_to_dict(conninfo)
-    limits = f"{given['options']} {_LIMITS}" if given.get("options") else _LIMITS
-    settings = {"application_name": name, **_TCP, **given}
+    """Connect with bounded waits; raise the driver's errors."""
+    user_settings = conninfo_to_dict(conninfo)
+    limits = f"{user_settings['options']} {_LIMITS}" if user_settings.get("options") else _LIMITS
+    settings = {"application_name": name, **_TCP, **user_settings}
     try:
         return _dial(make_conninfo("", **{**settings, "options": limits}))
     except psycopg.OperationalError as error:
-        # pgbouncer knows no `options`; the limits are then left to whoever watches `busy_since`.
+        # pgbouncer knows no `options`; the limits are then enforced by the watch of `busy_since`.
         if _NO_SUCH_OPTION not in str(error):
             raise
         return _dial(make_conninfo("", **settings))
@@ -258,13 +260,13 @@ def _execute(
     connection: psycopg.Connection[Any], query: LiteralString, params: Sequence[object]
 ) -> Any:
     try:
-        # Not `connection.execute`: a caller's own connection may make rows of another kind.
+        # Not `connection.execute`: a caller's own connection may have another row factory.
         row = connection.cursor(row_factory=tuple_row).execute(query, params).fetchone()
     except psycopg.Error as error:
         broken = connection.broken or connection.closed
         state = error.sqlstate
         if broken or (state is not None and _REPEATABLE.match(state)):
-            raise _Again(
+            raise _Repeatable(
                 f"the database did not answer: {mask(sentence(error))}", error, sent=broken
             ) from error
         raise _translated(error) from error
@@ -272,7 +274,7 @@ def _execute(
 
 
 def _translated(error: psycopg.Error) -> PgflowError:
-    """The exception of ours for an error of the database's."""
+    """Return our exception for an error of the database."""
     state = error.sqlstate
     message = sentence(error)
     kind = _ERRORS.get(state or "")
@@ -290,7 +292,7 @@ def _translated(error: psycopg.Error) -> PgflowError:
 
 
 def cut(connection: psycopg.Connection[Any] | None) -> None:
-    """End a connection from another thread than the one that uses it."""
+    """Cut a connection that another thread uses."""
     if connection is None or connection.closed:
         return
     with (
@@ -301,7 +303,7 @@ def cut(connection: psycopg.Connection[Any] | None) -> None:
 
 
 def sentence(error: psycopg.Error) -> str:
-    """What went wrong, without the context and the questions that follow it."""
+    """Return the message of an error in one line, without its context and hints."""
     if error.diag.message_primary:
         return error.diag.message_primary
     lines = str(error).removeprefix("connection failed: ").strip().splitlines()

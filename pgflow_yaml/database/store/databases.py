@@ -1,4 +1,4 @@
-"""Databases as a whole, for tests of flows: made from a template, thrown away."""
+"""Databases for tests of flows: copied from a template and dropped."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def ensure_template(admin: str, name: str, fill: Callable[[], object]) -> None:
-    """Make the database `name` unless there is one that `fill` has completed.
+    """Create the database `name` unless it exists and `fill` has completed.
 
-    `admin` is the conninfo of another database of the server. The caller keeps others away.
+    `admin` is the conninfo of another database of the server. The caller holds a lock.
     """
     with _connected(admin) as connection:
         query = "select datistemplate from pg_catalog.pg_database where datname = %s"
@@ -32,14 +32,14 @@ def ensure_template(admin: str, name: str, fill: Callable[[], object]) -> None:
 
 
 def copy_database(admin: str, template: str, name: str) -> None:
-    """Make a database that is a copy of another one."""
+    """Create a database as a copy of another one."""
     with _connected(admin) as connection:
         query = sql.SQL("create database {} template {} strategy file_copy")
         connection.execute(query.format(sql.Identifier(name), sql.Identifier(template)))
 
 
 def drop_database(admin: str, name: str) -> None:
-    """Delete a database, whoever is connected to it."""
+    """Drop a database, and end all connections to it."""
     with _connected(admin) as connection:
         query = sql.SQL("drop database if exists {} with (force)")
         connection.execute(query.format(sql.Identifier(name)))

@@ -1,8 +1,8 @@
 """Wake-ups: a NOTIFY after a start, heard by idle workers. All is correct without them (R-8).
 
 NOTIFY takes a lock over all commits of a cluster, so it is sent in a transaction of its own, which
-writes nothing else, and by a process at most once in 100 ms a database. What is started in between
-is found by whom the first one woke: they look again a few times in short order.
+writes nothing else, and at most once in 100 ms by each process to each database. The workers that
+it wakes poll a few times in quick succession, and find what is started in between.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _PROBE_SECONDS = 5.0
 
 
 class WakeUpsUnsupported(PgflowError):
-    """Nothing that is notified arrives on this way to the database."""
+    """No notification arrives on this route to the database."""
 
 
 class Debounce:
-    """Lets one call a key through in so many seconds, over all threads of this process."""
+    """A limit of one call per key and interval, over all threads of this process."""
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._seconds = seconds
@@ -39,7 +39,7 @@ class Debounce:
         self._lock = threading.Lock()
 
     def passes(self, key: str) -> bool:
-        """Whether this call may go on."""
+        """Return True if this call may go on."""
         with self._lock:
             now = self._clock()
             if now < self._next.get(key, now):
@@ -49,11 +49,11 @@ class Debounce:
 
 
 wake_ups = Debounce(BETWEEN_SECONDS)
-"""Those that this process sends, by conninfo."""
+"""The wake-ups that this process sends, by conninfo."""
 
 
 class Listener:
-    """A connection of its own that hears wake-ups; used by one thread, closed by another."""
+    """A separate connection that receives wake-ups; used by one thread, closed by another."""
 
     def __init__(self, conninfo: str, *, name: str) -> None:
         self._conninfo = conninfo
@@ -61,9 +61,9 @@ class Listener:
         self._connection: psycopg.Connection[Any] | None = None
 
     def open(self) -> None:
-        """Connect, listen, and prove that what others notify arrives here.
+        """Connect, listen, and verify that the notifications of others arrive.
 
-        Raises Unavailable, or WakeUpsUnsupported where trying again would not help.
+        Raise Unavailable, or WakeUpsUnsupported if another attempt would not help.
         """
         try:
             self._connection = open_connection(self._conninfo, self._name)
@@ -78,11 +78,11 @@ class Listener:
         self._call()
         if not self.hears(_PROBE_SECONDS):
             raise WakeUpsUnsupported(
-                "what is notified does not arrive here (a connection pooler in between?)"
+                "a notification does not arrive here (a connection pooler in between?)"
             )
 
     def hears(self, seconds: float) -> bool:
-        """Wait for a wake-up; raises Unavailable when the connection is lost."""
+        """Wait for a wake-up; raise Unavailable if the connection is lost."""
         assert self._connection is not None
         try:
             return any(True for _ in self._connection.notifies(timeout=seconds, stop_after=1))
@@ -90,7 +90,7 @@ class Listener:
             raise Unavailable(mask(sentence(error))) from error
 
     def interrupt(self) -> None:
-        """Cut the connection from another thread: whoever waits fails at once."""
+        """Cut the connection from another thread: a pending wait fails at once."""
         cut(self._connection)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""From a dotted path in the database to a Python call and back: finding, calling, results."""
+"""Calls of Python handlers: their lookup, arguments and context, and the text of their results."""
 
 from __future__ import annotations
 

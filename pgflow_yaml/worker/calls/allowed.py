@@ -1,7 +1,7 @@
-"""Which dotted paths may be handlers; decided by looking for files, before anything is imported.
+"""The dotted paths that may be handlers, decided by their files before anything is imported.
 
 S-7: modules whose file lies under the app dir, or below a prefix that the worker was started with;
-never the standard library. S-8: nothing that comes from the database takes part in the decision.
+never the standard library. S-8: no data of the database takes part in the decision.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LIBRARY_FOLDERS = frozenset({"site-packages", "dist-packages"})
 
 
 class NotAllowed(Exception):
-    """The path is no handler here; the message says why and what would help."""
+    """The path is not a handler here; the message gives the reason and the fix."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ class AllowList:
             sys.path.append(self._app_dir)
 
     def locate(self, path: str) -> HandlerLocation:
-        """Find the module of a dotted path without importing any; raises NotAllowed."""
+        """Find the module of a dotted path without importing any; raise NotAllowed."""
         parts = path.split(".")
         _check_words(parts)
         name, spec = self._last_module(parts)
@@ -64,7 +64,7 @@ class AllowList:
         return HandlerLocation(module=name, file=os.path.realpath(spec.origin), names=names)
 
     def confirm(self, location: HandlerLocation, module: types.ModuleType) -> None:
-        """Refuse a module that turned out to come from another file than the one looked at."""
+        """Refuse a module that was imported from another file than the one located."""
         origin = module.__spec__.origin if module.__spec__ else None
         if origin is None or os.path.realpath(origin) != location.file:
             raise NotAllowed(
@@ -72,7 +72,7 @@ class AllowList:
             )
 
     def check_defined_in(self, module: str | None) -> None:
-        """Refuse what a permitted module only imported from a place that is not."""
+        """Refuse a function that a permitted module imported from one that is not permitted."""
         root = (module or "builtins").partition(".")[0]
         if root in sys.stdlib_module_names:
             raise NotAllowed(f'it is defined in "{root}": the standard library is never a handler')
@@ -82,9 +82,9 @@ class AllowList:
             self._check(module, spec)
 
     def _last_module(self, parts: Sequence[str]) -> tuple[str, ModuleSpec]:
-        """The longest beginning of the path that is a module; every file on the way is checked."""
+        """Return the longest prefix of the path that is a module; check every file on the way."""
         name = ""
-        found: ModuleSpec | None = None
+        last: ModuleSpec | None = None
         search: Sequence[str] = [*sys.path, self._app_dir]
         for part in parts[:-1]:
             deeper = f"{name}.{part}" if name else part
@@ -92,15 +92,15 @@ class AllowList:
             if spec is None:
                 break
             self._check(deeper, spec)
-            name, found = deeper, spec
+            name, last = deeper, spec
             if spec.submodule_search_locations is None:
                 break
             search = list(spec.submodule_search_locations)
-        if found is None:
+        if last is None:
             raise NotAllowed(f'there is no module "{parts[0]}" in {self._app_dir} or installed')
-        if not self._permits(name, found):
+        if not self._permits(name, last):
             raise NotAllowed(f'"{name}" is not below {", ".join(self._prefixes)}')
-        return name, found
+        return name, last
 
     def _check(self, name: str, spec: ModuleSpec) -> None:
         """Raise unless this module may be imported on the way to a handler."""
@@ -108,9 +108,9 @@ class AllowList:
         leads_on = any(f"{prefix}.".startswith(f"{name}.") for prefix in (*self._prefixes, STOCK))
         if leads_on or self._permits(name, spec):
             return
-        where = spec.origin or "a package without a file"
+        origin = spec.origin or "a package without a file"
         raise NotAllowed(
-            f'module "{name}" is {where}, outside of the app dir {self._app_dir}: '
+            f'module "{name}" is {origin}, outside of the app dir {self._app_dir}: '
             f"only `--allow {name}` lets it hold handlers"
         )
 
@@ -147,7 +147,7 @@ def _check_not_own(module: str) -> None:
 
 
 def _find(name: str, search: Sequence[str]) -> ModuleSpec | None:
-    """What `import` would find: like importlib, but without importing the parents."""
+    """Find a module as `import` would, but without importing its parents."""
     if (loaded := sys.modules.get(name)) is not None:
         return loaded.__spec__ or ModuleSpec(name, None, origin=None)
     portions: list[str] = []
@@ -167,7 +167,7 @@ def _find(name: str, search: Sequence[str]) -> ModuleSpec | None:
 
 
 def _installed_elsewhere(name: str) -> ModuleSpec | None:
-    """Packages that an installer made importable by a finder of its own (`pip install -e`)."""
+    """Find a package that an installer made importable by its own finder (`pip install -e`)."""
     for finder in sys.meta_path:
         if finder in (BuiltinImporter, FrozenImporter, PathFinder):
             continue

@@ -1,4 +1,4 @@
-"""How a handler is called: by name where the step's `with` is a mapping, else with one value."""
+"""The call of a handler: by name if the step's `with` is a mapping, else with one value."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def by_name(with_: Json) -> bool:
-    """Whether the arguments of this compiled `with` are keyword arguments."""
+    """Return True if the arguments of this compiled `with` are keyword arguments."""
     return isinstance(with_, list) and with_[:1] == ["dict"]
 
 
 def invoke(handler: Handler, value: Json, ctx: Context | None, *, named: bool) -> object:
-    """Call it; `ctx` is given when the handler takes one. An async handler gives a coroutine."""
+    """Call a handler, with `ctx` unless it is None; an async handler returns a coroutine."""
     function = handler.function
     if named:
         assert isinstance(value, dict)
@@ -34,7 +34,7 @@ def invoke(handler: Handler, value: Json, ctx: Context | None, *, named: bool) -
 
 
 def signature_problems(handler: Handler, with_: Json = None) -> list[str]:
-    """What is wrong between a handler and the `with` of its step, a sentence each."""
+    """Return the mismatches between a handler and the `with` of its step, a sentence each."""
     try:
         signature = inspect.signature(handler.function)
     except (TypeError, ValueError):  # built in C, without a signature
@@ -47,7 +47,7 @@ def signature_problems(handler: Handler, with_: Json = None) -> list[str]:
 
 
 def _problems_by_name(
-    path: str, parameters: list[inspect.Parameter], given: list[str]
+    path: str, parameters: list[inspect.Parameter], arguments: list[str]
 ) -> list[str]:
     takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
     names = [
@@ -57,10 +57,10 @@ def _problems_by_name(
     ]
     problems = [
         f'{path}() has no parameter "{name}"{did_you_mean(name, names)}'
-        for name in given
+        for name in arguments
         if name not in names and (not takes_any or name == "ctx")
     ]
-    missing = [p.name for p in parameters if _required(p) and p.name not in given]
+    missing = [p.name for p in parameters if _required(p) and p.name not in arguments]
     problems += [f'{path}() needs "{name}", which `with` does not give' for name in missing]
     return problems
 
@@ -71,12 +71,12 @@ def _problems_of_one(path: str, parameters: list[inspect.Parameter], *, written:
         for p in parameters
         if p.kind not in (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD)
     ]
-    what = "the one value of `with`" if written else "one argument, as the step has no `with`"
+    argument = "the one value of `with`" if written else "one argument, as the step has no `with`"
     if written and not positional:
         return [f"{path}() takes no argument, but `with` gives one"]
     unmet = [p.name for p in parameters if _required(p) and p not in positional[:1]]
     if unmet:
-        return [f"{path}() is called with {what}, but also needs {', '.join(unmet)}"]
+        return [f"{path}() is called with {argument}, but also needs {', '.join(unmet)}"]
     return []
 
 

@@ -1,7 +1,7 @@
-"""Where Python values become JSON text, and exceptions become error records (R-9).
+"""Conversion of Python values to JSON text and of exceptions to error records (R-9).
 
-Everything a handler returns passes here before the database sees it: what PostgreSQL or a reader
-would refuse or change in silence is refused here, with its place.
+Every output of a handler passes here on its way to the database: a value that PostgreSQL or a
+reader would refuse or silently change is refused here, with its path.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _ONCE_NO_TEXT = re.compile(r'":(?:(?<=[0-9]":)|(?<=(?:null|true|alse)":))')
 
 
 class Unserialisable(Exception):
-    """A value that has no JSON text: `path` says where in it, `reason` what is wrong."""
+    """A value without a JSON text: the `path` of the fault in it, and the `reason`."""
 
     def __init__(self, path: str, reason: str) -> None:
         self.path = path
@@ -43,7 +43,7 @@ class Unserialisable(Exception):
 
 
 def to_json_text(value: object, *, limit: int = MAX_BYTES) -> str:
-    """The JSON text of a value that PostgreSQL stores and gives back unchanged."""
+    """Return a value's JSON text, which PostgreSQL stores and returns unchanged."""
     try:
         text = _encode(value)
     except (TypeError, ValueError, RecursionError, OverflowError) as error:
@@ -57,8 +57,8 @@ def to_json_text(value: object, *, limit: int = MAX_BYTES) -> str:
             raise _explained(value) from error
     # An escaped backslash before u0000 looks the same: only the slow search can tell.
     doubtful = "\\u0000" in text or (_ONCE_NO_TEXT.search(text) and _has_other_keys(value))
-    if doubtful and (found := _first_problem(value)) is not None:
-        raise found
+    if doubtful and (problem := _first_problem(value)) is not None:
+        raise problem
     if size > limit:
         raise Unserialisable(
             "$", f"{_megabytes(size)} of JSON; the limit is {_megabytes(limit)}: return a reference"
@@ -69,9 +69,9 @@ def to_json_text(value: object, *, limit: int = MAX_BYTES) -> str:
 
 
 def error_record(error: BaseException, *, own: Container[str] = ()) -> dict[str, Json]:
-    """What is stored of an exception: {type, message, trace}; never raises itself.
+    """Return the record of an exception: {type, message, trace}; never raise.
 
-    The trace begins where the files in `own` end: at the handler's first line.
+    The trace begins at the handler's first line, after the files in `own`.
     """
     return {
         "type": clean(type(error).__name__, limit=200),
@@ -81,7 +81,7 @@ def error_record(error: BaseException, *, own: Container[str] = ()) -> dict[str,
 
 
 def clean(text: str, *, limit: int = MESSAGE_CHARACTERS) -> str:
-    """The text cut to `limit`, without secrets, with U+FFFD for what PostgreSQL cannot store."""
+    """Return the text cut to `limit`, secrets masked, U+FFFD for what PostgreSQL cannot store."""
     text = masks.text(text)  # before the cut: half a secret would not be known as one
     if len(text) > limit:
         text = text[: limit - 1] + "…"
@@ -89,7 +89,7 @@ def clean(text: str, *, limit: int = MESSAGE_CHARACTERS) -> str:
 
 
 def summary(error: BaseException) -> str:
-    """An exception in half a line: its type and what it says; never raises itself."""
+    """Return an exception in half a line, its type and message; never raise."""
     message = _message(error)
     name = type(error).__name__
     return clean(f"{name}: {message}" if message else name, limit=500)
@@ -102,13 +102,13 @@ def _message(error: BaseException) -> str:
         return f"its message cannot be shown: {type(second).__name__}"
 
 
-def _trace(found: TracebackType | None, own: Container[str]) -> str:
-    while found is not None and found.tb_frame.f_code.co_filename in own:
-        found = found.tb_next
-    if found is None:
+def _trace(trace: TracebackType | None, own: Container[str]) -> str:
+    while trace is not None and trace.tb_frame.f_code.co_filename in own:
+        trace = trace.tb_next
+    if trace is None:
         return ""
     frames = traceback.StackSummary.extract(
-        traceback.walk_tb(found), limit=-TRACE_FRAMES, capture_locals=False
+        traceback.walk_tb(trace), limit=-TRACE_FRAMES, capture_locals=False
     )
     return "".join(frames.format())
 
@@ -118,7 +118,7 @@ def _explained(value: object) -> Unserialisable:
 
 
 def _first_problem(value: object) -> Unserialisable | None:
-    """The first thing, in reading order, that cannot be stored."""
+    """Return the first fault in reading order, or None."""
     waiting: list[Iterator[tuple[str, object]]] = [iter([("$", value)])]
     while waiting:
         entry = next(waiting[-1], None)
@@ -146,17 +146,17 @@ def _inside(
     for key, inner in value.items():
         text = key if isinstance(key, str) else str(key)
         name = f".{text}" if _NAME.fullmatch(text) else f"[{clean(repr(text), limit=80)}]"
-        place = f"{path}{name}"
+        inner_path = f"{path}{name}"
         if not _key_is_fine(key):
-            yield place, _BadKey(key)
+            yield inner_path, _BadKey(key)
             continue
         text = _key_text(key)
-        yield place, _BadKey(key, twin=True) if text in texts else inner
+        yield inner_path, _BadKey(key, twin=True) if text in texts else inner
         texts.add(text)
 
 
 class _BadKey:
-    """Stands for a value whose key cannot be stored; `twin`: beside another one."""
+    """A value whose key cannot be stored; `twin`: another key has the same JSON text."""
 
     def __init__(self, key: object, *, twin: bool = False) -> None:
         self.key = key
@@ -164,7 +164,7 @@ class _BadKey:
 
 
 def _key_text(key: object) -> str:
-    """What a key is called in JSON."""
+    """Return the text of a key in JSON."""
     return key if isinstance(key, str) else _encode({key: 0})[2:-4]
 
 
@@ -175,7 +175,7 @@ def _key_is_fine(key: object) -> bool:
 
 
 def _reason(value: object) -> str | None:
-    """Why this value by itself has no JSON, or None."""
+    """Return the reason why this value itself has no JSON text, or None."""
     reason: str | None = None
     match value:
         case None | bool() | dict() | list() | tuple():
@@ -198,12 +198,12 @@ def _reason(value: object) -> str | None:
 
 
 def _reason_of_text(text: str) -> str | None:
-    found = _UNSTORABLE.search(text)
-    if found is None:
+    match = _UNSTORABLE.search(text)
+    if match is None:
         return None
-    if found.group() == "\x00":
-        return f"U+0000 at character {found.start()} (PostgreSQL stores no NUL)"
-    return f"half of a surrogate pair (U+{ord(found.group()):04X}) at character {found.start()}"
+    if match.group() == "\x00":
+        return f"U+0000 at character {match.start()} (PostgreSQL stores no NUL)"
+    return f"half of a surrogate pair (U+{ord(match.group()):04X}) at character {match.start()}"
 
 
 def _reason_of_int(number: int) -> str | None:
@@ -220,7 +220,7 @@ def _kind(value: object) -> str:
 
 
 def _has_other_keys(value: object) -> bool:
-    """Whether there is a key in it that is no text yet."""
+    """Return True if any dict in a value has a key that is not a string."""
     level: list[object] = [value]
     while level:
         if any(set(map(type, outer)) - {str} for outer in level if isinstance(outer, dict)):

@@ -1,4 +1,4 @@
-"""What a handler gets when it asks for it: a parameter named `ctx`."""
+"""The context of an attempt, for handlers with a parameter named `ctx`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _handler_log.addFilter(MaskingFilter())
 
 
 class Attempt(Protocol):
-    """What the worker knows of a task it runs; the attempt may grow while it does."""
+    """A running task as the worker knows it; its attempt may grow meanwhile."""
 
     run_id: str
     step: str
@@ -45,7 +45,7 @@ class Context:
         self._run_input = run_input
         self._beat = beat
         self.deadline = datetime.now(UTC) + timedelta(seconds=timeout)
-        """When this attempt times out, by the clock of this machine."""
+        """The time at which this attempt times out, by the clock of this machine."""
         self.log: logging.LoggerAdapter[logging.Logger] = _Log(_handler_log, _fields(attempt))
         """A logger whose lines carry run_id, step, index and attempt."""
 
@@ -61,22 +61,22 @@ class Context:
 
     @property
     def index(self) -> int:
-        """Which task of the step this is; 0 where there is one."""
+        """The index of the task in its step; 0 if there is only one."""
         return self._attempt.index
 
     @property
     def attempt(self) -> int:
-        """The number of this attempt; it grows with each, whatever ended the one before."""
+        """The number of this attempt; it grows with each, however the last one ended."""
         return self._attempt.attempt
 
     @property
     def iteration(self) -> int:
-        """Which round of a step with `repeat` this is; 0 is the first."""
+        """The iteration of a step with `repeat`; the first is 0."""
         return self._attempt.iteration
 
     @property
     def idempotency_key(self) -> str:
-        """The same for all attempts of a task, and for no other task or round."""
+        """A key that all attempts of a task share, unique to its task and iteration."""
         return f"{self.run_id}/{self.step}/{self.index}/{self.iteration}"
 
     @property
@@ -86,11 +86,11 @@ class Context:
 
     @property
     def cancelled(self) -> bool:
-        """Whether the result is no longer wanted: run ended, time is up, or lease lost."""
+        """True if the result is no longer wanted: run ended, time is up, or lease lost."""
         return self._attempt.cancelled
 
     def heartbeat(self) -> bool:
-        """Prolong the lease now rather than soon; False when the result is no longer wanted."""
+        """Extend the lease now; return False if the result is no longer wanted."""
         self._beat()
         return not self.cancelled
 

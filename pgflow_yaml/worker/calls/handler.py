@@ -1,4 +1,4 @@
-"""A dotted path becomes a callable, and what it can be called with is looked at once."""
+"""Handlers by dotted path: the callable and the shape of its parameters."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_O
 
 
 class HandlerUnavailable(PgflowError):
-    """This process has no such handler."""
+    """This process does not have the handler."""
 
     def __init__(self, path: str, reason: str) -> None:
-        """`reason` says why: not allowed here, not there, or not a handler."""
+        """`reason` completes the message: not allowed here, missing, or not a handler."""
         self.path = path
         self.reason = reason
         super().__init__(f'handler "{path}": {reason}')
@@ -46,58 +46,57 @@ class Handler:
 
 
 class Handlers:
-    """The handlers of this process, by dotted path; each is looked up once."""
+    """The handlers of this process, by dotted path; each is loaded once."""
 
     def __init__(self, app_dir: Path, allow: Iterable[str] = ()) -> None:
         self._allowed = AllowList(app_dir, allow)
         self._allowed.extend_path()
-        self._known: dict[str, Handler] = {}
+        self._loaded: dict[str, Handler] = {}
         self._locks: dict[str, threading.RLock] = {}
 
     def get(self, path: str) -> Handler:
-        """The handler of this path; raises HandlerUnavailable with the reason, nothing else."""
-        if (known := self._known.get(path)) is not None:
-            return known
+        """Return the handler of this path; raise only HandlerUnavailable."""
+        if (handler := self._loaded.get(path)) is not None:
+            return handler
         try:
             return self._load(path)
         except NotAllowed as error:
             raise HandlerUnavailable(path, str(error)) from error
-        except BaseException as error:  # R-6: whatever a module does when it is looked at
+        except BaseException as error:  # R-6: a module may raise anything when it is inspected
             raise HandlerUnavailable(path, f"looking it up failed: {summary(error)}") from error
 
     def _load(self, path: str) -> Handler:
-        importlib.invalidate_caches()  # a file may have come since the last look
+        importlib.invalidate_caches()  # the file may be new
         location = self._allowed.locate(path)
         # A lock for each module: one that hangs when it is imported holds up no other.
         with self._locks.setdefault(location.module, threading.RLock()):
-            if (known := self._known.get(path)) is not None:
-                return known
-            module = _imported(location)
+            if (loaded := self._loaded.get(path)) is not None:
+                return loaded
+            module = _import(location)
             self._allowed.confirm(location, module)
-            handler = _described(path, self._follow(module, location))
-            self._known[path] = handler
+            handler = _describe(path, self._follow(module, location))
+            self._loaded[path] = handler
         return handler
 
     def _follow(self, module: types.ModuleType, location: HandlerLocation) -> Callable[..., object]:
         """Walk from the module to the callable: at most through one class or object."""
         first, *rest = location.names
-        found = _attribute(module, first, of=f'module "{module.__name__}"')
-        if inspect.ismodule(found):
+        target = _attribute(module, first, of=f'module "{module.__name__}"')
+        if inspect.ismodule(target):
             raise NotAllowed(f'"{first}" is a module that "{module.__name__}" imported')
         if rest:
-            self._check_origin(found)
-            found = _attribute(
-                _made(found) if _needs_self(found, rest[0]) else found, rest[0], first
-            )
-        elif inspect.isclass(found):
-            self._check_origin(found)
-            if "__call__" not in _own_names(found):
+            self._check_origin(target)
+            owner = _instance(target) if _needs_self(target, rest[0]) else target
+            target = _attribute(owner, rest[0], first)
+        elif inspect.isclass(target):
+            self._check_origin(target)
+            if "__call__" not in _own_names(target):
                 raise NotAllowed(f'class "{first}" has no method __call__')
-            found = _made(found)
-        if not callable(found):
+            target = _instance(target)
+        if not callable(target):
             raise NotAllowed(f'"{".".join(location.names)}" cannot be called')
-        self._check_origin(found)
-        return found
+        self._check_origin(target)
+        return target
 
     def _check_origin(self, target: object) -> None:
         while isinstance(target, functools.partial):
@@ -111,7 +110,7 @@ class Handlers:
         self._allowed.check_defined_in(module)
 
 
-def _imported(location: HandlerLocation) -> types.ModuleType:
+def _import(location: HandlerLocation) -> types.ModuleType:
     try:
         return importlib.import_module(location.module)
     except BaseException as error:  # R-6
@@ -124,19 +123,19 @@ def _attribute(owner: object, name: str, of: str) -> object:
     except AttributeError:
         from pgflow_yaml.language.suggestions import did_you_mean
 
-        known = [known for known in dir(owner) if not known.startswith("_")]
-        raise NotAllowed(f'there is no "{name}" in {of}{did_you_mean(name, known)}') from None
+        names = [known for known in dir(owner) if not known.startswith("_")]
+        raise NotAllowed(f'there is no "{name}" in {of}{did_you_mean(name, names)}') from None
 
 
-def _needs_self(found: object, name: str) -> bool:
-    return inspect.isclass(found) and inspect.isfunction(inspect.getattr_static(found, name, None))
+def _needs_self(owner: object, name: str) -> bool:
+    return inspect.isclass(owner) and inspect.isfunction(inspect.getattr_static(owner, name, None))
 
 
 def _own_names(cls: type) -> set[str]:
     return {name for base in cls.__mro__ if base is not object for name in vars(base)}
 
 
-def _made(cls: object) -> object:
+def _instance(cls: object) -> object:
     assert isinstance(cls, type)
     try:
         return cls()
@@ -146,7 +145,7 @@ def _made(cls: object) -> object:
         ) from error
 
 
-def _described(path: str, target: Callable[..., object]) -> Handler:
+def _describe(path: str, target: Callable[..., object]) -> Handler:
     inner: object = target
     while isinstance(inner, functools.partial):
         inner = inner.func
@@ -175,8 +174,5 @@ def _described(path: str, target: Callable[..., object]) -> Handler:
 def _parameters(target: Callable[..., object]) -> list[inspect.Parameter]:
     try:
         return list(inspect.signature(target).parameters.values())
-    except (
-        TypeError,
-        ValueError,
-    ):  # built in C, without a signature: takes what every handler is given
+    except (TypeError, ValueError):  # built in C, without a signature: takes one value
         return [inspect.Parameter("value", inspect.Parameter.POSITIONAL_ONLY)]

@@ -1,7 +1,7 @@
-"""What must not be seen: the values of secrets, put out of texts before they are stored (S-11).
+"""Masks for the values of secrets, replaced in texts before they are stored (S-11).
 
-One memory for the process, since a handler may keep a secret and show it in another task. A value
-is looked for as it is, in JSON, in Python's quotes, in base64 at any offset, and in URLs.
+One set for the process, since a handler may keep a secret and show it in another task. A value
+is searched for as it is, in JSON, in Python's quotes, in base64 at any offset, and in URLs.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 MASK = "***"
 LEAST_CHARACTERS = 8
-"""What is shorter is in too many texts by chance."""
+"""A shorter value occurs in too many texts by chance."""
 MOST_VALUES = 256
-"""A provider may give a new value each time: the ones not seen for longest are forgotten."""
+"""A provider may give a new value each time: the least recently used ones are forgotten."""
 
 
 class Masks:
-    """The secrets that this process has resolved; used by all of its threads."""
+    """The secrets that this process has resolved; all of its threads use it."""
 
     def __init__(self) -> None:
         self._forms: tuple[str, ...] = ()
@@ -42,29 +42,29 @@ class Masks:
             self._values[value] = tuple(_forms(value))
             while len(self._values) > MOST_VALUES:
                 self._values.popitem(last=False)
-            found = {form for forms in self._values.values() for form in forms}
+            every = {form for forms in self._values.values() for form in forms}
             # A form may be a part of another one: the longest goes first.
-            self._forms = tuple(sorted(found, key=lambda form: (-len(form), form)))
-            self._in_json = tuple({_escaped(form) for form in found})
+            self._forms = tuple(sorted(every, key=lambda form: (-len(form), form)))
+            self._in_json = tuple({_escaped(form) for form in every})
 
     def text(self, text: str) -> str:
-        """The text without them."""
+        """Return the text with all secrets masked."""
         for form in self._forms:
             if form in text:
                 text = text.replace(form, MASK)
         return text
 
     def json_text(self, text: str) -> str:
-        """The JSON text without them; a number that shows one becomes a text."""
+        """Return the JSON text with secrets masked; a number that shows one becomes a string."""
         if not any(form in text for form in self._in_json):
             return text
-        return json.dumps(self._inside(json.loads(text)), ensure_ascii=False, separators=(",", ":"))
+        return json.dumps(self._masked(json.loads(text)), ensure_ascii=False, separators=(",", ":"))
 
-    def _inside(self, value: Json) -> Json:
+    def _masked(self, value: Json) -> Json:
         if isinstance(value, dict):
-            return {self.text(key): self._inside(inner) for key, inner in value.items()}
+            return {self.text(key): self._masked(inner) for key, inner in value.items()}
         if isinstance(value, list):
-            return [self._inside(inner) for inner in value]
+            return [self._masked(inner) for inner in value]
         if isinstance(value, str):
             return self.text(value)
         shown = json.dumps(value)
@@ -73,17 +73,17 @@ class Masks:
 
 
 masks = Masks()
-"""Those of this process."""
+"""The masks of this process."""
 
 
 class MaskingFilter(logging.Filter):
-    """Masks log records, with what they say of exceptions."""
+    """A filter that masks log records and their tracebacks."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Change the record where it shows a secret; let all pass."""
+        """Mask the record, and let it pass."""
         try:
             message = record.getMessage()
-        except Exception:  # noqa: BLE001 (arguments that do not fit: logging tells it in its way)
+        except Exception:  # noqa: BLE001 (arguments that do not fit: logging reports them itself)
             return True
         masked = masks.text(message)
         if masked != message:
@@ -96,9 +96,9 @@ class MaskingFilter(logging.Filter):
 
 
 def _forms(value: str) -> set[str]:
-    """How a value may look in a text; none for one that is too short."""
+    """Return the forms that a value may take in a text; none for one that is too short."""
     lines = [line.strip() for line in value.splitlines()]
-    # A line of a key may be shown by itself; its first and last line say nothing.
+    # A line of a key may be shown alone; its first and last lines are no secret.
     parts = {line for line in lines if not line.startswith("-----")} if len(lines) > 1 else set()
     forms: set[str] = set()
     for part in {value, value.strip(), *parts}:
@@ -116,22 +116,22 @@ def _forms(value: str) -> set[str]:
 
 
 def _escaped(text: str) -> str:
-    """The text as it stands between the quotes of JSON."""
+    """Return the text as it stands between the quotes of JSON."""
     return json.dumps(text, ensure_ascii=False)[1:-1]
 
 
 def _low(quoted: str) -> str:
-    """Percent signs with small digits."""
+    """Return the quoted text with lower-case percent escapes."""
     head, *rest = quoted.split("%")
-    return "%".join([head, *(each[:2].lower() + each[2:] for each in rest)])
+    return "%".join([head, *(part[:2].lower() + part[2:] for part in rest)])
 
 
 def _in_base64(data: bytes) -> set[str]:
-    """What is the same of the encoded value whatever stands around it."""
-    found = set()
+    """Return the encodings of a value at each offset, without characters that depend on others."""
+    forms = set()
     for offset in range(3):
         first, last = -(-offset * 8 // 6), (offset + len(data)) * 8 // 6
         for altchars in (b"+/", b"-_"):
             text = b64encode(b"\0" * offset + data + b"\0\0", altchars).decode()
-            found.add(text[first:last])
-    return found
+            forms.add(text[first:last])
+    return forms

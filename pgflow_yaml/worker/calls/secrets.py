@@ -1,7 +1,6 @@
-"""Where the values of `${{ secrets.NAME }}` come from: looked up for each call, never kept (S-11).
+"""The sources of `${{ secrets.NAME }}`: each value is looked up at each call and not kept (S-11).
 
-A handler gets ordinary text: what it does with it is its own affair, what it returns, raises and
-logs is masked.
+A handler gets ordinary text. Its output, its exceptions and its logs are masked.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from pgflow_yaml.worker.calls.masks import masks
 PREFIX = "PGFLOW_YAML_SECRET_"
 
 SecretProvider: TypeAlias = Callable[[str], str | None]
-"""Gives the value of a name, or None; called in any thread, for each call of a handler."""
+"""A function from a name to its value or None; called in any thread, at each call of a handler."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LINE = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)")
@@ -30,10 +29,10 @@ class SecretMissing(PgflowError):
 
 
 class Secrets:
-    """The secrets of a worker: those of a folder, a file or a provider, then the environment's."""
+    """The secrets of a worker: from a folder, a file or a provider, then from the environment."""
 
     def __init__(self, source: str | Path | SecretProvider | None = None) -> None:
-        """A text is the path of a file or folder."""
+        """Take a text as the path of a file or folder."""
         self._sources: list[SecretProvider] = []
         self._fix = f"set {PREFIX}{{}} where the worker runs"
         if isinstance(source, str | Path):
@@ -48,10 +47,10 @@ class Secrets:
         self._sources.append(lambda name: os.environ.get(PREFIX + name))
 
     def get(self, name: str) -> str:
-        """The value, which is masked from now on; raises SecretMissing."""
+        """Return a value, which is masked from now on; raise SecretMissing."""
         # S-8: the name comes from the database; as part of a path it must not lead elsewhere.
-        known = _NAME.fullmatch(name) is not None
-        for source in self._sources if known else ():
+        is_name = _NAME.fullmatch(name) is not None
+        for source in self._sources if is_name else ():
             value = source(name)
             if value is not None and not isinstance(value, str):
                 raise SecretMissing(
@@ -64,12 +63,12 @@ class Secrets:
 
 
 def _in_folder(folder: Path) -> SecretProvider:
-    """A file for each secret, as Docker and Kubernetes mount them; a newline at its end is none."""
+    """Read a file for each secret, as Docker and Kubernetes mount them, without a final newline."""
     return lambda name: _read(folder / name, name).removesuffix("\n")
 
 
 def _in_file(file: Path) -> SecretProvider:
-    """A line `NAME=value` for each secret; quotes round a value are not part of it."""
+    """Read a line `NAME=value` for each secret; quotes round a value are not part of it."""
     return lambda name: parse_lines(_read(file, name)).get(name)
 
 
@@ -85,12 +84,12 @@ def _read(file: Path, name: str) -> str:
 
 
 def parse_lines(text: str) -> Mapping[str, str]:
-    """The values of a file of `NAME=value` lines; other lines say nothing."""
-    found: dict[str, str] = {}
+    """Return the values of a file of `NAME=value` lines; ignore other lines."""
+    values: dict[str, str] = {}
     for line in text.splitlines():
         match = _LINE.fullmatch(line.strip())
         if match is not None:
             value = match[2].strip()
             quoted = _QUOTED.fullmatch(value)
-            found[match[1]] = quoted[2] if quoted else value
-    return found
+            values[match[1]] = quoted[2] if quoted else value
+    return values

@@ -1,4 +1,4 @@
-"""Where handlers run.
+"""The executors, which run handlers.
 
 To add an executor, write a module with a class as `Executor` describes, and enter it here.
 """

@@ -74,7 +74,7 @@ class Pool:
             count -= len(tasks)
 
     def cancel(self, task: Task) -> None:
-        """Tell a handler that its result is no longer wanted."""
+        """Cancel a task, and its handler if it runs."""
         task.cancelled = True
         executor = self.running.get(task)
         if executor is not None:
