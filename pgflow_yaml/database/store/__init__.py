@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, LiteralString, Self, TypedDict
 
-from pgflow_yaml.database.store.connection import Connection, Refused, ask_within, mask
+from pgflow_yaml.database.store.connection import Connection, ask_within
+from pgflow_yaml.database.store.errors import Refused, mask
 from pgflow_yaml.database.store.wake import CHANNEL, Listener, WakeUpsUnsupported, wake_ups
 
 if TYPE_CHECKING:

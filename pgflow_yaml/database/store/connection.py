@@ -1,11 +1,7 @@
-"""A connection to PostgreSQL: bounded waits, reconnection, and this package's errors (R-7).
-
-With pgflow_yaml.database.migrate, the only module that imports the driver.
-"""
+"""A connection to PostgreSQL: bounded waits, reconnection, and this package's errors (R-7)."""
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import random
@@ -20,10 +16,11 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import tuple_row
 
-from pgflow_yaml.errors import InvalidInput, NotFound, PgflowError, SchemaMismatch, Unavailable
+from pgflow_yaml.database.store.errors import Refused, mask, message_of, translated
+from pgflow_yaml.errors import PgflowError, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
 JoinedConnection: TypeAlias = psycopg.Connection[Any]
 """A caller's own connection, whose transaction a start joins."""
@@ -48,26 +45,6 @@ _HOPELESS = re.compile(
 _READ_ONLY = "25006"  # no longer the primary: another connection may find it
 _TIMED_OUT, _MOST_TIMEOUTS = "57014", 3  # a statement that is always too slow must not go on
 _NO_SUCH_OPTION = "unsupported startup parameter"
-_SECRETS = re.compile(r"(?<=:)[^:@/\s]+(?=@)|(?<=password=)('[^']*'|[^\s&]+)", re.IGNORECASE)
-
-_ERRORS: Mapping[str, type[PgflowError]] = {
-    "PF001": NotFound,
-    "PF002": InvalidInput,
-    "PF003": PgflowError,
-    "PF004": PgflowError,
-    "PF005": PgflowError,
-    "3F000": SchemaMismatch,  # no schema pgflow
-    "42883": SchemaMismatch,  # no such function
-    "42P01": SchemaMismatch,  # no such table
-}
-
-
-class Refused(PgflowError):
-    """The database refused a statement and would refuse it failure."""
-
-    def __init__(self, message: str, *, sqlstate: str | None) -> None:
-        self.sqlstate = sqlstate
-        super().__init__(message)
 
 
 class Connection:
@@ -133,9 +110,9 @@ class Connection:
                         ) from failure.cause
                     waited = time.monotonic() - began
                     if failure.hopeless or self._gives_up(waited):
-                        raise Unavailable(failure.sentence) from failure.cause
+                        raise Unavailable(failure.message) from failure.cause
                     if failure.state == _TIMED_OUT and (slow := slow + 1) >= _MOST_TIMEOUTS:
-                        raise Refused(failure.sentence, sqlstate=_TIMED_OUT) from failure.cause
+                        raise Refused(failure.message, sqlstate=_TIMED_OUT) from failure.cause
                     self._rest(tries, waited, failure)
                     tries += 1
 
@@ -170,7 +147,7 @@ class Connection:
             connection = open_connection(self.conninfo, self._name)
             row = connection.execute("select pg_catalog.pg_is_in_recovery()").fetchone()
         except psycopg.Error as error:
-            reason = mask(sentence(error))
+            reason = mask(message_of(error))
             raise _Repeatable(
                 f"cannot connect to the database: {reason}",
                 error,
@@ -194,7 +171,7 @@ class Connection:
         if self._patience is None and now - self._logged_at > 10:
             self._logged_at = now
             log.warning(
-                "%s; trying again", failure.sentence, extra={"action": "reconnect", "tries": tries}
+                "%s; trying again", failure.message, extra={"action": "reconnect", "tries": tries}
             )
         longest = min(_LONGEST_PAUSE, _FIRST_PAUSE * _GROWTH ** min(tries, 30))
         if self._patience is not None:
@@ -210,7 +187,7 @@ def ask_within(connection: JoinedConnection, query: LiteralString, params: Seque
     try:
         return _execute(connection, query, params)
     except _Repeatable as failure:
-        raise Unavailable(failure.sentence) from failure.cause
+        raise Unavailable(failure.message) from failure.cause
 
 
 class _Repeatable(Exception):
@@ -218,23 +195,18 @@ class _Repeatable(Exception):
 
     def __init__(
         self,
-        sentence: str,
+        message: str,
         cause: Exception | None,
         *,
         sent: bool,
         hopeless: bool = False,
     ) -> None:
-        self.sentence = sentence
+        self.message = message
         self.cause = cause
         self.sent = sent
         self.hopeless = hopeless
         self.state = getattr(cause, "sqlstate", None)
-        super().__init__(sentence)
-
-
-def mask(text: str) -> str:
-    """Return the text with the passwords of connection strings masked (S-12)."""
-    return _SECRETS.sub("***", text)
+        super().__init__(message)
 
 
 def open_connection(conninfo: str, name: str) -> psycopg.Connection[Any]:
@@ -267,28 +239,10 @@ def _execute(
         state = error.sqlstate
         if broken or (state is not None and _REPEATABLE.match(state)):
             raise _Repeatable(
-                f"the database did not answer: {mask(sentence(error))}", error, sent=broken
+                f"the database did not answer: {mask(message_of(error))}", error, sent=broken
             ) from error
-        raise _translated(error) from error
+        raise translated(error) from error
     return row[0] if row else None
-
-
-def _translated(error: psycopg.Error) -> PgflowError:
-    """Return our exception for an error of the database."""
-    state = error.sqlstate
-    message = sentence(error)
-    kind = _ERRORS.get(state or "")
-    if kind is InvalidInput:
-        with suppress(ValueError):
-            return InvalidInput(problems=json.loads(error.diag.message_detail or ""))
-        return InvalidInput(message)
-    if kind is SchemaMismatch:
-        return SchemaMismatch(
-            f"{message}: the database does not fit this release; run `pgflow-yaml migrate`"
-        )
-    if kind is not None:
-        return kind(message)
-    return Refused(mask(message), sqlstate=state)
 
 
 def cut(connection: psycopg.Connection[Any] | None) -> None:
@@ -300,11 +254,3 @@ def cut(connection: psycopg.Connection[Any] | None) -> None:
         socket.socket(fileno=os.dup(connection.pgconn.socket)) as twin,
     ):
         twin.shutdown(socket.SHUT_RDWR)
-
-
-def sentence(error: psycopg.Error) -> str:
-    """Return the message of an error in one line, without its context and hints."""
-    if error.diag.message_primary:
-        return error.diag.message_primary
-    lines = str(error).removeprefix("connection failed: ").strip().splitlines()
-    return lines[0].strip() if lines else type(error).__name__

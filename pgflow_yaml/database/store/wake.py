@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from pgflow_yaml.database.store.connection import cut, mask, open_connection, sentence
+from pgflow_yaml.database.store.connection import cut, open_connection
+from pgflow_yaml.database.store.errors import mask, message_of
 from pgflow_yaml.errors import PgflowError, Unavailable
 
 if TYPE_CHECKING:
@@ -68,13 +69,13 @@ class Listener:
         try:
             self._connection = open_connection(self._conninfo, self._name)
         except psycopg.Error as error:
-            raise Unavailable(mask(sentence(error))) from error
+            raise Unavailable(mask(message_of(error))) from error
         try:
             self._connection.execute(f"listen {CHANNEL}")
         except psycopg.Error as error:
             if self._connection.closed:
-                raise Unavailable(mask(sentence(error))) from error
-            raise WakeUpsUnsupported(f"LISTEN is refused: {sentence(error)}") from error
+                raise Unavailable(mask(message_of(error))) from error
+            raise WakeUpsUnsupported(f"LISTEN is refused: {message_of(error)}") from error
         self._call()
         if not self.hears(_PROBE_SECONDS):
             raise WakeUpsUnsupported(
@@ -87,7 +88,7 @@ class Listener:
         try:
             return any(True for _ in self._connection.notifies(timeout=seconds, stop_after=1))
         except psycopg.Error as error:
-            raise Unavailable(mask(sentence(error))) from error
+            raise Unavailable(mask(message_of(error))) from error
 
     def interrupt(self) -> None:
         """Cut the connection from another thread: a pending wait fails at once."""
@@ -105,4 +106,4 @@ class Listener:
             with open_connection(self._conninfo, self._name) as other:
                 other.execute("select pg_catalog.pg_notify(%s, '')", [CHANNEL])
         except psycopg.Error as error:
-            raise Unavailable(mask(sentence(error))) from error
+            raise Unavailable(mask(message_of(error))) from error

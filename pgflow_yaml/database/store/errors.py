@@ -1,0 +1,67 @@
+"""Errors of the driver as this package's exceptions, and their messages without passwords."""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from pgflow_yaml.errors import InvalidInput, NotFound, PgflowError, SchemaMismatch
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import psycopg
+
+_SECRETS = re.compile(r"(?<=:)[^:@/\s]+(?=@)|(?<=password=)('[^']*'|[^\s&]+)", re.IGNORECASE)
+
+_ERRORS: Mapping[str, type[PgflowError]] = {
+    "PF001": NotFound,
+    "PF002": InvalidInput,
+    "PF003": PgflowError,
+    "PF004": PgflowError,
+    "PF005": PgflowError,
+    "3F000": SchemaMismatch,  # no schema pgflow
+    "42883": SchemaMismatch,  # no such function
+    "42P01": SchemaMismatch,  # no such table
+}
+
+
+class Refused(PgflowError):
+    """The database refused a statement and would refuse it failure."""
+
+    def __init__(self, message: str, *, sqlstate: str | None) -> None:
+        self.sqlstate = sqlstate
+        super().__init__(message)
+
+
+def mask(text: str) -> str:
+    """Return the text with the passwords of connection strings masked (S-12)."""
+    return _SECRETS.sub("***", text)
+
+
+def translated(error: psycopg.Error) -> PgflowError:
+    """Return our exception for an error of the database."""
+    state = error.sqlstate
+    message = message_of(error)
+    kind = _ERRORS.get(state or "")
+    if kind is InvalidInput:
+        with suppress(ValueError):
+            return InvalidInput(problems=json.loads(error.diag.message_detail or ""))
+        return InvalidInput(message)
+    if kind is SchemaMismatch:
+        return SchemaMismatch(
+            f"{message}: the database does not fit this release; run `pgflow-yaml migrate`"
+        )
+    if kind is not None:
+        return kind(message)
+    return Refused(mask(message), sqlstate=state)
+
+
+def message_of(error: psycopg.Error) -> str:
+    """Return the message of an error in one line, without its context and hints."""
+    if error.diag.message_primary:
+        return error.diag.message_primary
+    lines = str(error).removeprefix("connection failed: ").strip().splitlines()
+    return lines[0].strip() if lines else type(error).__name__
