@@ -37,18 +37,24 @@ def modes(folder: Path) -> dict[Path, int]:
 
 @pytest.mark.parametrize("name", NAMES, ids=range(len(NAMES)))
 def test_a_server_runs_in_any_folder_and_keeps_its_data(open_folder: Path, name: str) -> None:
-    """What was written is there after the server was stopped and started again."""
+    """Data is there after the server was stopped and started again."""
     project = open_folder / name
     project.mkdir()
     try:
-        with embedded.open_server(project) as held, psycopg.connect(held.conninfo()) as connection:
+        with (
+            embedded.open_server(project) as server,
+            psycopg.connect(server.conninfo()) as connection,
+        ):
             connection.execute("create table kept as select 7 as number")
 
-        with embedded.open_server(project) as held, psycopg.connect(held.conninfo()) as connection:
+        with (
+            embedded.open_server(project) as server,
+            psycopg.connect(server.conninfo()) as connection,
+        ):
             row = connection.execute("select number, upper('ä') from kept").fetchone()
 
         assert row == (7, "Ä")
-        assert len(str(held.paths.socket / ".s.PGSQL.5432")) < 100
+        assert len(str(server.paths.socket / ".s.PGSQL.5432")) < 100
     finally:
         embedded.discard(project)
 
@@ -69,7 +75,10 @@ def test_a_closed_folder_stays_closed(open_folder: Path) -> None:
     before = modes(project)
 
     try:
-        with embedded.open_server(project) as held, psycopg.connect(held.conninfo()) as connection:
+        with (
+            embedded.open_server(project) as server,
+            psycopg.connect(server.conninfo()) as connection,
+        ):
             connection.execute("select 1")
 
         assert modes(project) == before
@@ -98,7 +107,7 @@ def test_programs_in_a_closed_folder_with_a_bad_name_run_as_a_copy(
 def test_an_ordinary_user_has_a_server_too(
     open_folder: Path, ordinary_python: str, holder: Callable[..., Holder]
 ) -> None:
-    """Nothing about the embedded server needs root."""
+    """The embedded server does not need root."""
     nobody = pwd.getpwnam("nobody").pw_uid
     copy_wheel(open_folder / "site")
     copy_package(open_folder / "site")
@@ -117,7 +126,7 @@ def test_an_ordinary_user_has_a_server_too(
 
 
 @as_root
-def test_a_folder_that_somebody_else_prepared_is_refused(
+def test_a_folder_of_another_user_is_refused(
     open_folder: Path, ordinary_python: str, holder: Callable[..., Holder]
 ) -> None:
     """In the world-writable /var/tmp only a folder of our own is trusted."""
@@ -137,7 +146,7 @@ def test_a_folder_that_somebody_else_prepared_is_refused(
 
 
 def test_a_folder_is_given_to_one_process_only(tmp_path: Path) -> None:
-    """Whoever makes it a moment later cannot put another one in its place, and gets the first."""
+    """A process that creates it a moment later does not replace it, and uses the first."""
     ours = files._own_folder(tmp_path / "server")
     theirs = tmp_path / "made.meanwhile"
     theirs.mkdir()
@@ -172,15 +181,15 @@ def test_without_the_extra_the_message_says_what_to_install(tmp_path: Path) -> N
 
 
 def test_others_see_neither_data_nor_log(project: Path) -> None:
-    """The log quotes statements with what is in them: it is as private as the data."""
-    with embedded.open_server(project) as held:
-        closed = [held.paths.data, held.paths.socket, held.paths.home / "server.log"]
+    """The log quotes statements with their data: it is as private as the data."""
+    with embedded.open_server(project) as server:
+        closed = [server.paths.data, server.paths.socket, server.paths.home / "server.log"]
 
         assert [path.name for path in closed if path.stat().st_mode & 0o077] == []
 
 
 def test_ending_with_a_running_server_is_silent(project: Path) -> None:
-    """A program that ends with warnings as errors says nothing about the process it leaves."""
+    """A program that ends with warnings as errors does not warn of the process it leaves."""
     code = (
         "import pathlib; from pgflow_yaml.database import embedded;"
         " s = embedded.open_server(pathlib.Path('.'))"
@@ -200,7 +209,7 @@ def test_settings_of_the_caller_do_not_reach_the_server(
     for name, value in {"PGDATA": "/nowhere", "PGPORT": "1", "LC_ALL": "xx_XX"}.items():
         monkeypatch.setenv(name, value)
 
-    with embedded.open_server(project) as held, psycopg.connect(held.conninfo()) as connection:
+    with embedded.open_server(project) as server, psycopg.connect(server.conninfo()) as connection:
         shown = [
             connection.execute(f"show {name}".encode()).fetchone()
             for name in ("fsync", "synchronous_commit", "listen_addresses")
@@ -210,10 +219,10 @@ def test_settings_of_the_caller_do_not_reach_the_server(
 
 
 def test_data_of_another_release_of_postgresql_are_left_alone(project: Path) -> None:
-    """An upgrade of the wheel says what to do instead of failing in a log."""
-    with embedded.open_server(project) as held:
-        data = held.paths.data
-    until_stopped(held)
+    """After an upgrade of the wheel the message names the fix."""
+    with embedded.open_server(project) as server:
+        data = server.paths.data
+    until_stopped(server)
     version = (data / "PG_VERSION").read_text()
     (data / "PG_VERSION").write_text("9\n")
 

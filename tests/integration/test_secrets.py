@@ -1,4 +1,4 @@
-"""`${{ secrets.NAME }}`: known to the handler, and to nobody and nothing else (S-11, T10)."""
+"""`${{ secrets.NAME }}`: known to the handler alone (S-11, T10)."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ FAILING = ("fail", "odd", "later", "chained", "no_json", "thread")
 
 
 def leaky() -> str:
-    """A flow in which handlers show their secret in every way that there is."""
+    """Start a flow whose handlers show their secret in every possible way."""
     more = (
         f"  {name}: {{handler: shop.{name}, with: {{token: '${{{{ secrets.CANARY }}}}'}},"
         " when_exhausted: skip}\n"
@@ -116,7 +116,7 @@ def leaky() -> str:
 
 
 def whole_database(db: psycopg.Connection) -> str:
-    """Every row of every table, as text."""
+    """Return every row of every table, as text."""
     tables = db.execute(
         "select table_schema, table_name from information_schema.tables"
         " where table_schema in ('pgflow', 'pgmq', 'public') and table_type = 'BASE TABLE'"
@@ -126,7 +126,7 @@ def whole_database(db: psycopg.Connection) -> str:
         db.execute(sql.SQL("select t::text from {} t").format(sql.Identifier(*table))).fetchall()
         for table in tables
     ]
-    return "\n".join(text for found in rows for (text,) in found)
+    return "\n".join(text for row in rows for (text,) in row)
 
 
 def test_a_secret_is_nowhere_but_in_the_handler(
@@ -156,15 +156,15 @@ def test_a_secret_is_nowhere_but_in_the_handler(
     assert isinstance(output["show"], list)
     assert output["show"][1] == [{"deep": {"in": "a *** b"}}]
     assert (output["bearer"], output["kept"]) == ({"sent": "Bearer ***"}, ["***"])
-    said = {step.slug: step.error for step in works.client.get(run.id).steps if step.error}
-    assert set(said) >= {"fail", "odd", "later", "chained", "no_json"}
+    errors = {step.slug: step.error for step in works.client.get(run.id).steps if step.error}
+    assert set(errors) >= {"fail", "odd", "later", "chained", "no_json"}
     for line in ("ctx.log has ***", "own logger has ***", "stderr has", "Exception in thread"):
         assert line in worker.stderr
     assert "print has ***" in worker.stdout
 
 
 def test_a_missing_secret_fails_the_attempt_for_good(works: Works) -> None:
-    """One sentence that says where to put it; a worker that has it gets the next run."""
+    """The message says where to put it; a worker that has it gets the next run."""
     works.app.write("shop.py", "def go(token): return len(token)\n")
     works.deploy(
         "flow: one\nsteps:\n  go: {handler: shop.go, with: {token: '${{ secrets.API_KEY }}'}}\n"
@@ -270,7 +270,7 @@ def test_a_failing_provider_is_asked_again(works: Works) -> None:
 def test_secrets_come_from_a_folder_a_file_or_a_function_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What these do not have is looked for in the environment, at every call anew."""
+    """A secret missing there is looked up in the environment, at every call."""
     monkeypatch.setenv(PREFIX + "A", "from the environment")
     monkeypatch.setenv(PREFIX + "B", "b of the environment")
     folder = tmp_path / "secrets"
@@ -279,14 +279,14 @@ def test_secrets_come_from_a_folder_a_file_or_a_function_first(
     file = tmp_path / "secrets.env"
     file.write_text("# mine\nexport A = 'from a file'\nEMPTY=\n")
 
-    for source, found in [
+    for source, value in [
         (None, "from the environment"),
         (folder, "from a folder"),
         (str(file), "from a file"),
         ({"A": "from a function"}.get, "from a function"),
     ]:
         secrets = Secrets(source)
-        assert (secrets.get("A"), secrets.get("B")) == (found, "b of the environment")
+        assert (secrets.get("A"), secrets.get("B")) == (value, "b of the environment")
     (folder / "A").write_text("renewed\n")
     assert Secrets(folder).get("A") == "renewed"
 
@@ -301,8 +301,8 @@ def test_a_name_from_the_database_leads_nowhere_else(tmp_path: Path, name: str) 
         Secrets(tmp_path / "inside").get(name)
 
 
-def test_what_is_no_text_is_no_secret(tmp_path: Path) -> None:
-    """A sentence for bytes, for a number from a provider, for an empty value, for no folder."""
+def test_a_secret_must_be_text(tmp_path: Path) -> None:
+    """A message for bytes, for a number from a provider, for an empty value, for no folder."""
     (tmp_path / "BYTES").write_bytes(b"\xff\xfe")
     (tmp_path / "EMPTY").write_text("\n")
 

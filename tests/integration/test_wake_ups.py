@@ -22,7 +22,7 @@ LISTENERS = (
     "select pid from pg_stat_activity where application_name like 'pgflow-yaml listener%' {}"
 )
 HALF_A_MINUTE: dict[str, Any] = {"poll_interval_ms": 30_000, "max_poll_seconds": 30}
-"""A worker that finds nothing by itself as long as a test lasts."""
+"""Settings of a worker that does not poll as long as a test lasts."""
 
 
 @pytest.fixture
@@ -33,8 +33,8 @@ def ear(db: psycopg.Connection) -> psycopg.Connection:
 
 
 def heard(ear: psycopg.Connection, *, seconds: float = 0.3) -> list[str]:
-    """The payloads that arrived."""
-    return [each.payload for each in ear.notifies(timeout=seconds)]
+    """Return the payloads that arrived."""
+    return [notification.payload for notification in ear.notifies(timeout=seconds)]
 
 
 def listener(db: psycopg.Connection, *, but: int = 0) -> int:
@@ -66,7 +66,7 @@ def start_many(client: Client) -> str:
 def test_an_idle_worker_begins_soon_after_a_start(
     works: Works, db: psycopg.Connection, start: Callable[[Client], str]
 ) -> None:
-    """It would look by itself after half a minute; the second start says nothing, but is found."""
+    """It would poll after half a minute; the second start sends no wake-up, but is found."""
     idle(works, **HALF_A_MINUTE)
     listener(db)
     at_rest(db)
@@ -78,7 +78,7 @@ def test_an_idle_worker_begins_soon_after_a_start(
 
 
 def test_a_new_flow_is_served_at_its_first_start(works: Works, db: psycopg.Connection) -> None:
-    """A wake-up also makes the worker look which queues there are."""
+    """A wake-up also makes the worker list the queues again."""
     idle(works, **HALF_A_MINUTE)
     listener(db)
     at_rest(db)
@@ -105,17 +105,17 @@ def test_a_lost_listener_comes_back(works: Works, db: psycopg.Connection) -> Non
 
 @pytest.fixture
 def proxy(database: str) -> Iterator[Proxy]:
-    """A way to the database on which statements can be changed."""
-    found = Proxy(database)
-    yield found
-    found.close()
+    """A proxy of the database that can change statements."""
+    proxy = Proxy(database)
+    yield proxy
+    proxy.close()
 
 
 @pytest.mark.parametrize(
     ("instead", "reason"),
     [(b"lizten pgflow_wake", "LISTEN is refused"), (b"select 1 as nobody", "does not arrive")],
 )
-def test_where_nothing_can_be_heard_the_worker_polls(
+def test_without_notifications_the_worker_polls(
     works: Works,
     proxy: Proxy,
     instead: bytes,
@@ -132,7 +132,7 @@ def test_where_nothing_can_be_heard_the_worker_polls(
     for _ in range(3):
         assert works.ended(works.client.start("idle").id).status == "completed"
 
-    (warning,) = [each for each in caplog.messages if "wake-ups" in each]
+    (warning,) = [message for message in caplog.messages if "wake-ups" in message]
     assert reason in warning
 
 
@@ -160,7 +160,7 @@ def test_a_burst_of_starts_notifies_a_few_times(works: Works, ear: psycopg.Conne
     assert set(payloads) == {""}
 
 
-def test_a_joined_start_notifies_when_its_caller_says_so(
+def test_a_joined_start_notifies_when_its_caller_asks_for_it(
     works: Works, ear: psycopg.Connection
 ) -> None:
     """NOTIFY inside the caller's transaction would make its commit wait for all others' (R-8)."""

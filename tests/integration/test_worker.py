@@ -1,4 +1,4 @@
-"""Client and worker on a real database: what handlers get, and what comes of what they do."""
+"""Client and worker on a real database: the arguments of handlers and their outcomes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def outcome(works: Works, body: str, step: str = "{handler: shop.go}", **input_: Any) -> Any:
-    """The only step of a flow whose handler has this body, once nothing more happens to it."""
+    """Return the snapshot of a run whose only handler has this body, once the worker is idle."""
     works.app.write("shop.py", f"import math, sys, datetime\n{body}\n")
     works.deploy(f"flow: one\ninput: {{x: {{default: 7}}}}\nsteps:\n  go: {step}\n")
     run = works.client.start("one", input_)
@@ -67,8 +67,8 @@ def test_data_flows_as_the_language_says(works: Works) -> None:
     }
 
 
-def test_the_context_says_which_attempt_this_is(works: Works) -> None:
-    """Attempts grow, the idempotency key stays, the run input is at hand."""
+def test_the_context_names_the_attempt(works: Works) -> None:
+    """Attempts grow, the idempotency key stays, the run input is available."""
     body = """
 def go(input, ctx):
     facts = [ctx.run_id, ctx.attempt, ctx.idempotency_key, ctx.run_input, ctx.cancelled]
@@ -76,13 +76,13 @@ def go(input, ctx):
         raise ValueError("again")
     return facts
 """
-    found = outcome(works, body, "{handler: shop.go, retry: {max_attempts: 2, base_delay: 0s}}")
+    snapshot = outcome(works, body, "{handler: shop.go, retry: {max_attempts: 2, base_delay: 0s}}")
 
-    if found["run"]["status"] == "started":  # the back-off was still going on
+    if snapshot["run"]["status"] == "started":  # the back-off was still going on
         works.drain()
-        found = works.client.run_snapshot(found["run"]["id"])
-    run_id = found["run"]["id"]
-    assert found["steps"][0]["output"] == [run_id, 2, f"{run_id}/go/0/0", {"x": 7}, False]
+        snapshot = works.client.run_snapshot(snapshot["run"]["id"])
+    run_id = snapshot["run"]["id"]
+    assert snapshot["steps"][0]["output"] == [run_id, 2, f"{run_id}/go/0/0", {"x": 7}, False]
 
 
 @pytest.mark.parametrize(
@@ -99,14 +99,14 @@ def go(input, ctx):
         ("def go(x): raise ValueError('a\\0b')", "ValueError", "a�b"),
     ],
 )
-def test_whatever_a_handler_raises_fails_its_attempt_only(
+def test_any_exception_of_a_handler_fails_its_attempt_only(
     works: Works, body: str, type_: str, message: str
 ) -> None:
-    """The worker survives and says what happened, with the place (R-5, F20, F22)."""
-    found = outcome(works, body, "{handler: shop.go, retry: 1}")
+    """The worker survives and reports the exception with its trace (R-5, F20, F22)."""
+    snapshot = outcome(works, body, "{handler: shop.go, retry: 1}")
 
-    assert found["run"]["status"] == "failed"
-    error = found["errors"][0]
+    assert snapshot["run"]["status"] == "failed"
+    error = snapshot["errors"][0]
     assert error["type"] == type_
     assert message in error["message"]
     assert "shop.py" in error["trace"]
@@ -129,13 +129,13 @@ def test_whatever_a_handler_raises_fails_its_attempt_only(
         ("(i for i in [])", "$"),
     ],
 )
-def test_an_output_without_json_fails_at_once_with_its_place(
+def test_an_output_without_json_fails_at_once_with_its_path(
     works: Works, expression: str, path: str
 ) -> None:
     """No second attempt: the same code would return the same (R-9, F20)."""
-    found = outcome(works, f"def go(y):\n    x = []\n    return {expression}\n")
+    snapshot = outcome(works, f"def go(y):\n    x = []\n    return {expression}\n")
 
-    (error,) = found["errors"]
+    (error,) = snapshot["errors"]
     assert (error["type"], error["attempt"], error["final"]) == ("UnserialisableOutput", 1, True)
     assert error["message"].startswith(f"output {path}")
 
@@ -167,34 +167,32 @@ def test_the_neighbours_of_a_bad_output_complete(works: Works) -> None:
          "PermanentError"),
     ],
 )  # fmt: skip
-def test_what_another_attempt_cannot_heal_is_not_tried_again(
-    works: Works, body: str, type_: str
-) -> None:
+def test_a_permanent_failure_is_not_retried(works: Works, body: str, type_: str) -> None:
     """PermanentError and a call that does not fit end the task at its first attempt."""
     (error,) = outcome(works, body)["errors"]
 
     assert (error["type"], error["final"]) == (type_, True)
 
 
-def test_retry_later_waits_as_long_as_it_says(works: Works) -> None:
+def test_retry_later_waits_for_its_delay(works: Works) -> None:
     """The handler's delay replaces the back-off, and counts as an attempt."""
     body = """
 from pgflow_yaml import RetryLater
 def go(x): raise RetryLater(3600)
 """
-    found = outcome(works, body)
+    snapshot = outcome(works, body)
 
-    (error,) = found["errors"]
+    (error,) = snapshot["errors"]
     assert (error["type"], error["final"]) == ("RetryLater", False)
-    assert found["steps"][0]["status"] == "started"
-    assert found["steps"][0]["retry_at"] > found["now"]
+    assert snapshot["steps"][0]["status"] == "started"
+    assert snapshot["steps"][0]["retry_at"] > snapshot["now"]
 
 
 def test_an_async_function_behind_a_plain_one_is_explained(works: Works) -> None:
-    """A coroutine is no output; the sentence says what to do."""
-    found = outcome(works, "async def inner(x): return x\ndef go(x): return inner(x)\n")
+    """A coroutine is not an output; the message names the fix."""
+    snapshot = outcome(works, "async def inner(x): return x\ndef go(x): return inner(x)\n")
 
-    (error,) = found["errors"]
+    (error,) = snapshot["errors"]
     assert "`async def`" in error["message"]
 
 
@@ -219,13 +217,13 @@ def test_a_missing_handler_is_left_to_others(
     works.app.write("elsewhere.py", "def there(x): return 2\n")
     works.start()
 
-    found = works.ended(run.id)
-    assert found.output == {"here": 1, "there": 2}
-    assert [step.attempts for step in found.steps] == [1, 1]
+    ended = works.ended(run.id)
+    assert ended.output == {"here": 1, "there": 2}
+    assert [step.attempts for step in ended.steps] == [1, 1]
 
 
 def test_a_forged_handler_is_never_imported(works: Works, db: psycopg.Connection) -> None:
-    """What the database says about handlers does not matter (S-8)."""
+    """No data of the database makes a handler (S-8)."""
     works.app.write("shop.py", "def go(x): return 1\n")
     works.deploy("flow: forged\nsteps:\n  go: {handler: shop.go}\n")
     db.execute("update pgflow.steps set handler = 'os.getpid'")
@@ -238,7 +236,7 @@ def test_a_forged_handler_is_never_imported(works: Works, db: psycopg.Connection
 
 
 def test_many_threads_share_the_work(works: Works) -> None:
-    """As many handlers run at once as `concurrency` says, no more."""
+    """Exactly `concurrency` handlers run at once."""
     works.app.write(
         "shop.py",
         """
@@ -267,13 +265,13 @@ def test_many_threads_share_the_work(works: Works) -> None:
     assert len(set(map(str, output))) == 4
 
 
-def test_a_large_output_is_pointed_out(works: Works, caplog: pytest.LogCaptureFixture) -> None:
-    """From 256 KB on there is a warning; it completes all the same (R-9)."""
-    found = outcome(works, "def go(x): return 'x' * 300_000")
+def test_a_large_output_is_warned_of(works: Works, caplog: pytest.LogCaptureFixture) -> None:
+    """Above 256 KB there is a warning, and the task completes (R-9)."""
+    snapshot = outcome(works, "def go(x): return 'x' * 300_000")
 
-    assert found["run"]["status"] == "completed"
-    (warned,) = [each for each in caplog.records if each.__dict__.get("action") == "large"]
-    assert warned.__dict__["step"] == "go"
+    assert snapshot["run"]["status"] == "completed"
+    (warning,) = [record for record in caplog.records if record.__dict__.get("action") == "large"]
+    assert warning.__dict__["step"] == "go"
 
 
 def test_the_worker_thread_count_is_bounded(works: Works) -> None:

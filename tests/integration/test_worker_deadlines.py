@@ -1,4 +1,4 @@
-"""Handlers whose time is up or whose result nobody wants any more."""
+"""Handlers whose time is up or whose result is no longer wanted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def test_an_attempt_ends_at_its_timeout(works: Works) -> None:
-    """The handler is told, its late result is dropped, the worker goes on with another thread."""
+    """The handler is cancelled, its late result dropped; another thread takes its place."""
     works.app.write(
         "shop.py",
         """
@@ -47,7 +47,10 @@ def test_an_attempt_ends_at_its_timeout(works: Works) -> None:
 
     assert works.ended(run.id).status == "completed"
     errors = works.client.run_snapshot(run.id)["errors"]
-    assert {(each["type"], each["step"]) for each in errors} == {("Timeout", "a"), ("Timeout", "b")}
+    assert {(error["type"], error["step"]) for error in errors} == {
+        ("Timeout", "a"),
+        ("Timeout", "b"),
+    }
     import shop  # type: ignore[import-not-found]
 
     assert shop.told.wait(5)
@@ -81,11 +84,11 @@ def test_a_blocked_event_loop_is_named_and_replaced(
 
     works.start()
 
-    found = works.ended(run.id)
+    ended = works.ended(run.id)
     import shop
 
     shop.release.set()
-    assert (found.status, [step.status for step in found.steps]) == (
+    assert (ended.status, [step.status for step in ended.steps]) == (
         "completed",
         ["skipped", "completed", "completed"],
     )
@@ -126,7 +129,7 @@ def test_too_many_handlers_that_ignore_their_timeout_end_the_worker(
 
 
 def test_late_handlers_that_return_after_all_do_not_add_up(works: Works) -> None:
-    """Only those that are still away count: one after the other, they end no worker."""
+    """Only those that still run count: one after the other, they do not end the worker."""
     works.app.write(
         "shop.py",
         """
@@ -147,7 +150,7 @@ def test_late_handlers_that_return_after_all_do_not_add_up(works: Works) -> None
     assert works.ended(works.client.start("quick").id, seconds=10).status == "completed"
 
 
-def test_a_run_that_is_cancelled_tells_its_handler(works: Works) -> None:
+def test_a_cancelled_run_cancels_its_handler(works: Works) -> None:
     """The next heartbeat sets `ctx.cancelled`; the result is dropped (F32)."""
     works.app.write(
         "shop.py",
@@ -173,5 +176,5 @@ def test_a_run_that_is_cancelled_tells_its_handler(works: Works) -> None:
     import shop
 
     assert shop.told.wait(10)
-    found = works.client.get(run.id)
-    assert (found.status, found.output) == ("cancelled", None)
+    ended = works.client.get(run.id)
+    assert (ended.status, ended.output) == ("cancelled", None)

@@ -60,21 +60,21 @@ def _garbage(works: Works) -> Iterator[None]:
     ],
 )
 def test_a_handler_cannot_end_the_event_loop(works: Works, harm: str) -> None:
-    """What is awaited goes on, what comes later runs, the handler itself ends as it would."""
+    """Awaited handlers go on, later ones run, and the handler itself ends as it would."""
     works.app.write("shop.py", HANDLERS.replace("{harm}", harm))
     works.deploy(FLOW)
     run = works.client.start("shared")
 
     works.start()
 
-    found = works.ended(run.id)
-    assert found.output == {"later": "later"}
+    ended = works.ended(run.id)
+    assert ended.output == {"later": "later"}
     assert works.client.run_snapshot(run.id)["errors"] == []
-    assert [step.attempts for step in found.steps] == [1, 1, 1]
+    assert [step.attempts for step in ended.steps] == [1, 1, 1]
 
 
 def test_a_broken_event_loop_is_replaced(works: Works, caplog: pytest.LogCaptureFixture) -> None:
-    """What was awaited on it fails with a sentence; what comes later runs on another one."""
+    """Handlers awaited on it fail with a message; later ones run on another loop."""
     harm = "loop._run_once = lambda: 1 / 0"
     works.app.write("shop.py", HANDLERS.replace("{harm}", harm))
     works.deploy(
@@ -86,9 +86,9 @@ def test_a_broken_event_loop_is_replaced(works: Works, caplog: pytest.LogCapture
 
     works.start()
 
-    found = works.ended(run.id)
-    assert [step.status for step in found.steps] == ["skipped", "skipped", "completed"]
+    ended = works.ended(run.id)
+    assert [step.status for step in ended.steps] == ["skipped", "skipped", "completed"]
     errors = works.client.run_snapshot(run.id)["errors"]
-    assert {each["type"] for each in errors} == {"EventLoopEnded"}
+    assert {error["type"] for error in errors} == {"EventLoopEnded"}
     assert "another handler broke it" in errors[0]["message"]
     assert "going on with another one" in caplog.text

@@ -72,7 +72,7 @@ def raise_in_settle(db: psycopg.Connection, sqlstate: str, when: str, *, times: 
 
 
 @pytest.mark.parametrize("sqlstate", ["40P01", "40001", "53100", "55P03", "57014"])
-def test_a_passing_error_of_the_database_is_sat_out(
+def test_a_temporary_error_of_the_database_is_repeated(
     works: Works, db: psycopg.Connection, sqlstate: str
 ) -> None:
     """The same results are sent again, nothing fails (F15, F16). A sequence is not rolled back."""
@@ -87,7 +87,7 @@ def test_a_passing_error_of_the_database_is_sat_out(
 
 
 def test_one_bad_result_does_not_hold_up_the_others(works: Works, db: psycopg.Connection) -> None:
-    """The culprit is found by halving and fails by itself (engine §4.1)."""
+    """Halving finds the bad one, which fails alone (engine §4.1)."""
     run_id = start_map(works, 40, more=", when_exhausted: skip")
     raise_in_settle(db, "22000", "new.status = 'completed' and new.task_index = 23")
 
@@ -138,7 +138,7 @@ def test_cut_connections_are_made_again(works: Works, db: psycopg.Connection) ->
 def test_a_lost_reply_is_asked_for_again(
     works: Works, db: psycopg.Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The results were committed, nobody heard it: sent again, they change nothing (F3)."""
+    """The results were committed but the reply was lost: sent again, they change nothing (F3)."""
     proxy = Proxy(works.database)
     run_id = start_map(works, 3)
     proxy.swallow_reply_to(b'"outcome":"completed"')
@@ -157,7 +157,7 @@ def test_a_lost_reply_is_asked_for_again(
 
 
 def test_a_handler_that_outlives_its_lease_runs_once(works: Works, db: psycopg.Connection) -> None:
-    """The heartbeat prolongs the lease for as long as the handler runs (F10)."""
+    """The heartbeat extends the lease for as long as the handler runs (F10)."""
     run_id = start_map(works, 1, handler="held")
     works.start(lease_seconds=0.5)
     works.start(lease_seconds=0.5)
@@ -181,7 +181,7 @@ def test_a_handler_that_outlives_its_lease_runs_once(works: Works, db: psycopg.C
 
 
 def test_a_task_that_comes_again_is_adopted(works: Works, db: psycopg.Connection) -> None:
-    """A message delivered twice to the worker that runs it: one call, the new attempt (F11)."""
+    """A message delivered again to the worker that runs its task: one call, a new attempt (F11)."""
     run_id = start_map(works, 1, handler="held")
     works.start(lease_seconds=30)
     eventually(lambda: started(db) == 1)
@@ -200,7 +200,7 @@ def test_a_task_that_comes_again_is_adopted(works: Works, db: psycopg.Connection
 def test_a_worker_waits_for_its_handlers_no_longer_than_its_grace(
     works: Works, db: psycopg.Connection
 ) -> None:
-    """What still runs then is given back, its attempt not counted; exit code 0 (R-14, F13)."""
+    """Running tasks are given back, their attempts not counted; exit code 0 (R-14, F13)."""
     run_id = start_map(works, 2, handler="held")
     worker = works.worker(grace_seconds=0.2)
     codes: list[int] = []
@@ -264,7 +264,7 @@ def test_a_worker_holds_what_it_can_start_soon(works: Works, db: psycopg.Connect
 
 
 def test_tasks_behind_slow_ones_are_given_back(works: Works, db: psycopg.Connection) -> None:
-    """Handlers that turn slow: what waits for them goes to others, no attempt is used (R-15)."""
+    """Handlers that turn slow: queued tasks go to others, no attempt is used (R-15)."""
     works.app.write(
         "shop.py",
         """

@@ -43,7 +43,7 @@ def begin(works: Works, odd: str, flow: str = TWO) -> str:
 
 
 def in_thread(worker: Worker) -> tuple[threading.Thread, list[int]]:
-    """The worker at work, and where its exit code will be."""
+    """Run a worker in a thread; return it with a list for the exit code."""
     codes: list[int] = []
     thread = threading.Thread(target=lambda: codes.append(worker.run()), daemon=True)
     thread.start()
@@ -94,7 +94,7 @@ def test_a_module_that_hangs_is_a_timeout(works: Works) -> None:
 
 
 def test_a_handler_whose_time_was_up_in_the_import_is_not_called(works: Works) -> None:
-    """The thread that comes back from it has nobody to work for, and ends."""
+    """The thread that returns from the import has been replaced, and ends."""
     run_id = begin(works, HANGING)
     before = threads()
     works.start(concurrency=1)
@@ -111,13 +111,13 @@ def test_a_handler_whose_time_was_up_in_the_import_is_not_called(works: Works) -
 
 
 def threads() -> int:
-    """How many threads for handlers there are."""
+    """Return the number of threads for handlers."""
     return sum(thread.name == "pgflow-handler" for thread in threading.enumerate())
 
 
 @pytest.mark.parametrize("now", [False, True])
 def test_a_worker_leaves_a_module_that_hangs(works: Works, now: bool) -> None:  # noqa: FBT001
-    """When its grace is over, or at once; the task is given back, no attempt used (R-14)."""
+    """After its grace period, or at once; the task is given back, no attempt used (R-14)."""
     run_id = begin(works, HANGING, TWO.replace("300ms", "60s"))
     worker = works.worker(grace_seconds=20 if now else 0.1)
     thread, codes = in_thread(worker)
@@ -135,10 +135,10 @@ def test_a_worker_leaves_a_module_that_hangs(works: Works, now: bool) -> None:  
     assert (step.tasks["queued"], step.attempts, step.crashes) == (1, 0, 0)
 
 
-def test_a_task_that_nobody_speaks_for_keeps_no_worker(
+def test_a_lost_task_does_not_keep_a_worker_alive(
     works: Works, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever is still held when the grace is over goes back to the database (R-14)."""
+    """Tasks still held after the grace period go back to the database (R-14)."""
     lost: list[Task] = []
 
     def lose(_pool: Pool, tasks: Sequence[Task]) -> None:

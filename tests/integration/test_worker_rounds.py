@@ -1,4 +1,4 @@
-"""Steps with `repeat`: each round is a call of its own, with its number and its key."""
+"""Steps with `repeat`: each iteration is a separate call, with its number and its key."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def look(input, ctx):
 """
 
 
-def test_each_round_knows_its_number(works: Works) -> None:
-    """The idempotency key tells the rounds apart; no attempt is used up."""
+def test_each_iteration_knows_its_number(works: Works) -> None:
+    """The idempotency key differs between iterations; no attempt is used."""
     works.app.write("shop.py", LOOK)
     works.deploy(POLL.format(every="0s"))
     run_id = works.client.start("poll").id
@@ -41,13 +41,13 @@ def test_each_round_knows_its_number(works: Works) -> None:
     import shop  # type: ignore[import-not-found]
 
     keys = [f"{run_id}/ready/0/{number}" for number in range(3)]
-    assert [(round_, key) for round_, _, key in shop.calls] == list(enumerate(keys))
+    assert [(iteration, key) for iteration, _, key in shop.calls] == list(enumerate(keys))
 
 
-def test_a_late_round_is_not_taken_for_the_next_one() -> None:
-    """Round 0 was lost to another worker and round 1 comes here: it runs, round 0 is told to stop.
+def test_a_late_iteration_is_not_mistaken_for_the_next() -> None:
+    """Iteration 0 was lost to another worker and 1 comes here: 1 runs, 0 is cancelled.
 
-    A task that comes again within its round is the one that runs already.
+    A task that comes again within its iteration is the one that runs already.
     """
     leases = Leases("w", 30)
     sources = Sources(run_input=lambda _: None, secret=str)

@@ -1,4 +1,4 @@
-"""Runs that are ending: what still runs is told to stop, says so, and `finally` begins."""
+"""Runs that are ending: running handlers are cancelled, report it, and `finally` begins."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("handler", ["wait_until_told", "wait_for_ever"])
-def test_finally_begins_when_what_was_told_to_stop_has_stopped(
+def test_finally_begins_when_cancelled_handlers_have_stopped(
     works: Works, handler: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Not at once, and not only when a lease ends: when the worker says so; it is no failure."""
+    """Neither at once nor when a lease ends, but when the worker reports it; that is no failure."""
     works.app.write(
         "shop.py",
         """
@@ -60,15 +60,13 @@ def test_finally_begins_when_what_was_told_to_stop_has_stopped(
     import shop  # type: ignore[import-not-found]
 
     assert shop.log == ["stopped", "audit"]
-    assert [each for each in caplog.messages if each.startswith("attempt failed")] == [
+    assert [message for message in caplog.messages if message.startswith("attempt failed")] == [
         "attempt failed: ValueError: no"
     ]
 
 
-def test_what_is_given_back_is_said_again_when_the_database_refuses_once(
-    works: Works, db: psycopg.Connection
-) -> None:
-    """A deadlock at a worker's last words: the task is queued, not left to its lease (R-14)."""
+def test_a_refused_release_is_repeated(works: Works, db: psycopg.Connection) -> None:
+    """A deadlock at a worker's last report: the task is queued, not left to its lease (R-14)."""
     works.app.write(
         "shop.py", "import threading\ngate = threading.Event()\ndef go(input): gate.wait(20)\n"
     )

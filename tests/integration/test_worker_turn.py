@@ -17,7 +17,7 @@ ONE = "flow: {name}\nsteps:\n  go: {{handler: shop.go}}\n"
 
 
 def begin(works: Works) -> tuple[str, str]:
-    """A run of a flow that will be fine, and one of a flow that will not."""
+    """Start a run of a flow that will complete, and one of a flow that will not."""
     works.app.write("shop.py", "def go(input): return 1\n")
     good, bad = (works.client.start(works.deploy(ONE.format(name=n))).id for n in ("good", "bad"))
     return good, bad
@@ -42,13 +42,13 @@ def refuse_claims(db: psycopg.Connection, flow: str) -> None:
     )
 
 
-def test_a_queue_that_cannot_be_claimed_from_is_left_alone(
+def test_a_queue_that_cannot_be_claimed_from_is_paused(
     works: Works,
     db: psycopg.Connection,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Others are served at once, again and again; it is said once, and tried again later."""
+    """Others are served at once, again and again; it is logged once, and tried again later."""
     monkeypatch.setattr(turn, "_REFUSED_SECONDS", 4.0)
     good, bad = begin(works)
     refuse_claims(db, "bad")
@@ -69,7 +69,7 @@ def test_a_queue_that_cannot_be_claimed_from_is_left_alone(
 def test_a_task_without_its_step_does_not_end_the_worker(
     works: Works, db: psycopg.Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is left out and pointed out; the worker goes on with the others."""
+    """It is left out and logged; the worker goes on with the others."""
     good, _ = begin(works)
     db.execute("alter function pgflow._contexts(pgflow._step[]) rename to _contexts_whole")
     db.execute(
@@ -93,7 +93,7 @@ def test_a_task_without_its_step_does_not_end_the_worker(
 def test_a_run_that_cannot_even_be_failed_ends_no_worker(
     works: Works, db: psycopg.Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is said; the worker goes on with the others (R-5, S-20)."""
+    """It is logged; the worker goes on with the others (R-5, S-20)."""
     good, bad = begin(works)
     db.execute(
         """

@@ -1,4 +1,4 @@
-"""Which dotted paths may be handlers (S-7, S-8, S-9)."""
+"""The dotted paths that may be handlers (S-7, S-8, S-9)."""
 
 from __future__ import annotations
 
@@ -284,7 +284,7 @@ def test_site_packages_inside_the_app_dir_are_outside(app: App) -> None:
 
 
 def test_a_link_out_of_the_app_dir_is_outside(app: App, tmp_path: Path) -> None:
-    """Where the file really lies decides."""
+    """The real location of the file decides."""
     outside = app_at(tmp_path / "elsewhere")
     outside.write("lent.py", "def go(x): return x\n")
     (app.folder / "lent.py").symlink_to(outside.folder / "lent.py")
@@ -341,9 +341,7 @@ def test_a_module_that_breaks_is_named_with_its_error(app: App) -> None:
          'class "go" has no method __call__'),
     ],
 )  # fmt: skip
-def test_whatever_happens_in_looking_a_handler_up_is_a_refusal(
-    app: App, body: str, reason: str
-) -> None:
+def test_any_exception_of_a_lookup_is_a_refusal(app: App, body: str, reason: str) -> None:
     """No exception of any kind leaves but the refusal, which says what happened (R-6, F21)."""
     app.write("odd.py", body + "\n")
 
@@ -376,7 +374,7 @@ def test_a_module_that_hangs_holds_up_no_other(app: App) -> None:
 
         quick = threads.submit(handlers.get, "quick.go").result(10)
 
-        assert not any(each.done() for each in slow)
+        assert not any(call.done() for call in slow)
         gate.open.set()
         assert slow[0].result(10) is slow[1].result(10)
     assert quick.takes_value
@@ -394,7 +392,7 @@ def test_a_handler_that_comes_later_is_found(app: App) -> None:
 
 
 def test_a_misspelt_function_is_answered_with_the_nearest(app: App) -> None:
-    """The sentence says which name was probably meant."""
+    """The message suggests the nearest name."""
     app.write("shop.py", SHOP)
 
     with pytest.raises(HandlerUnavailable, match='did you mean "charge"'):

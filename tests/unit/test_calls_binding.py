@@ -1,4 +1,4 @@
-"""How handlers are called, and what is said before they are (workflow-language §3.5)."""
+"""The call of handlers, and the checks before it (workflow-language §3.5)."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ CALLABLES = """
 
 
 class Attempt:
-    """What a context is made from."""
+    """The attempt of a context."""
 
     run_id, step, index, attempt, iteration, cancelled = "r", "s", 3, 2, 0, False
 
@@ -113,7 +113,7 @@ def test_async_functions_and_callables_are_known_as_such(app: App) -> None:
 
 
 @pytest.mark.parametrize("name", ["stream"])
-def test_a_generator_is_refused_with_a_sentence(app: App, name: str) -> None:
+def test_a_generator_is_refused(app: App, name: str) -> None:
     """A generator has no output."""
     with pytest.raises(HandlerUnavailable, match="it is a generator"):
         handler(app, name)

@@ -52,7 +52,7 @@ def test_json_comes_back_as_it_was(value: Any) -> None:
         (["\0", {1}], "$[0]", "U+0000"),
     ],
 )
-def test_what_the_database_would_refuse_is_named_with_its_place(
+def test_a_value_the_database_would_refuse_is_named_with_its_path(
     value: Any, path: str, reason: str
 ) -> None:
     """The first offender in reading order, as a JSON path, and why."""
@@ -180,7 +180,7 @@ def raised(error: BaseException) -> BaseException:
     return caught.value
 
 
-def test_an_error_record_has_type_message_and_place() -> None:
+def test_an_error_record_has_type_message_and_trace() -> None:
     """The trace names file, line and code of the last frames, and holds no local value."""
     secret = "hunter2"
     record = error_record(raised(ValueError(f"no {len(secret)}")))

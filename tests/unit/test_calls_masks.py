@@ -1,4 +1,4 @@
-"""Secrets in every dress: found and put out, with nothing else touched (S-11)."""
+"""Secrets in every form: masked, with nothing else changed (S-11)."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ PEM = "-----BEGIN KEY-----\nMIIEvQIBADANBgkq\nhkiG9w0BAQEFAASC\n-----END KEY----
 
 
 def masking(*values: str) -> Masks:
-    found = Masks()
+    own_masks = Masks()
     for value in values:
-        found.add(value)
-    return found
+        own_masks.add(value)
+    return own_masks
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def masking(*values: str) -> Masks:
         urllib.parse.quote(SECRET, safe=""),
         urllib.parse.quote_plus(SECRET),
         urllib.parse.urlencode({"token": SECRET}),
-        re.sub("%..", lambda found: found[0].lower(), urllib.parse.quote(SECRET, safe="")),
+        re.sub("%..", lambda match: match[0].lower(), urllib.parse.quote(SECRET, safe="")),
         base64.b64encode(SECRET.encode()).decode(),
         base64.b64encode(f"ab:{SECRET}".encode()).decode(),
         base64.b64encode(f"user:{SECRET}".encode()).decode(),
@@ -60,7 +60,7 @@ def test_a_secret_is_masked_however_it_is_written(shown: str) -> None:
 @settings(deadline=None)
 @given(prefix=st.binary(max_size=5), suffix=st.binary(max_size=5), value=st.text(min_size=8))
 def test_base64_is_known_at_any_offset(prefix: bytes, suffix: bytes, value: str) -> None:
-    """What remains beside the mask are the neighbours and less than one character of the value."""
+    """Only the neighbours and less than one character of the value remain beside the mask."""
     try:
         data = value.encode()
     except UnicodeEncodeError:
@@ -77,46 +77,46 @@ def test_base64_is_known_at_any_offset(prefix: bytes, suffix: bytes, value: str)
 
 def test_json_stays_json() -> None:
     """Texts, keys and numbers that show a secret change, their neighbours do not."""
-    found = masking("12345678", SECRET)
+    own_masks = masking("12345678", SECRET)
     value = {"n": [112345678, 5, 1.5, None, True], SECRET: {"deep": f"a {SECRET}"}, "big": 10**30}
     for text in (SECRET, repr(SECRET), json.dumps({"a": SECRET}), urllib.parse.quote(SECRET)):
-        assert "***" in found.json_text(json.dumps([text], ensure_ascii=False))
+        assert "***" in own_masks.json_text(json.dumps([text], ensure_ascii=False))
 
-    masked = found.json_text(json.dumps(value, ensure_ascii=False))
+    masked = own_masks.json_text(json.dumps(value, ensure_ascii=False))
 
     expected = {"n": ["1***", 5, 1.5, None, True], "***": {"deep": "a ***"}, "big": 10**30}
     assert json.loads(masked) == expected
-    assert found.json_text('{"a":1.50}') == '{"a":1.50}'
+    assert own_masks.json_text('{"a":1.50}') == '{"a":1.50}'
 
 
 def test_each_line_of_a_long_key_is_masked() -> None:
     """But for the lines that every such key begins and ends with."""
-    found = masking(PEM)
+    own_masks = masking(PEM)
 
-    assert found.text(PEM) == "***"
-    assert found.text("line MIIEvQIBADANBgkq here") == "line *** here"
-    assert found.text("-----BEGIN KEY-----") == "-----BEGIN KEY-----"
+    assert own_masks.text(PEM) == "***"
+    assert own_masks.text("line MIIEvQIBADANBgkq here") == "line *** here"
+    assert own_masks.text("-----BEGIN KEY-----") == "-----BEGIN KEY-----"
 
 
 def test_a_short_value_is_left_alone() -> None:
-    """It would be found in texts that have nothing to do with it."""
+    """It occurs by chance in texts without secrets."""
     assert masking("1234567", "", "yes").text("yes, 1234567") == "yes, 1234567"
 
 
 def test_a_secret_inside_another_leaves_nothing_of_the_longer_one() -> None:
-    """The longest is looked for first."""
+    """The longest is searched for first."""
     assert masking("abcdefgh", "abcdefgh-more-of-it").text("x abcdefgh-more-of-it") == "x ***"
 
 
 def test_the_oldest_values_are_forgotten() -> None:
     """A provider that gives a new value each time does not slow the worker down for ever."""
-    found = masking(*(f"value-{number:06}" for number in range(MOST_VALUES + 1)))
+    own_masks = masking(*(f"value-{number:06}" for number in range(MOST_VALUES + 1)))
 
-    assert found.text("value-000000") == "value-000000"
-    assert found.text(f"value-{MOST_VALUES:06}") == "***"
-    found.add("value-000001")
-    found.add("another-value")
-    assert found.text("value-000001 value-000002") == "*** value-000002"
+    assert own_masks.text("value-000000") == "value-000000"
+    assert own_masks.text(f"value-{MOST_VALUES:06}") == "***"
+    own_masks.add("value-000001")
+    own_masks.add("another-value")
+    assert own_masks.text("value-000001 value-000002") == "*** value-000002"
 
 
 def test_a_message_is_masked_before_it_is_cut() -> None:

@@ -14,9 +14,9 @@ from pgflow_yaml.worker import failpoints
 
 def test_the_setting_names_points_actions_and_times() -> None:
     """`name=action`, with `@N` for the Nth time only."""
-    found = failpoints.parse("before_commit=kill@3, heartbeat=sleep:0.5,")
+    points = failpoints.parse("before_commit=kill@3, heartbeat=sleep:0.5,")
 
-    assert found == {"before_commit": ("kill", 3), "heartbeat": ("sleep:0.5", 0)}
+    assert points == {"before_commit": ("kill", 3), "heartbeat": ("sleep:0.5", 0)}
 
 
 @pytest.mark.parametrize("text", ["nowhere=kill", "before_commit", "before_commit=kill@x"])

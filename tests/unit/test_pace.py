@@ -1,4 +1,4 @@
-"""How much a worker claims and how often it asks."""
+"""The number of tasks a worker claims and the pauses between its polls."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_slower_handler_counts_at_once_a_quicker_one_slowly() -> None:
     assert pace.room(0) == 8
 
 
-def test_released_tasks_say_nothing() -> None:
+def test_released_tasks_are_not_measured() -> None:
     """They took no time because they did not run."""
     pace = a_pace()
     pace.saw_tasks([0.0] * 50)
@@ -87,6 +87,6 @@ def test_idle_polls_are_further_and_further_apart() -> None:
     after_work = [pace.next_poll(worked=True) for _ in range(50)]
     idle = [pace.next_poll(worked=False) for _ in range(50)]
 
-    assert all(0.025 <= each <= 0.075 for each in after_work)
-    assert all(0.5 <= each <= 1.5 for each in idle[20:])
+    assert all(0.025 <= pause <= 0.075 for pause in after_work)
+    assert all(0.5 <= pause <= 1.5 for pause in idle[20:])
     assert len(set(idle)) == 50
