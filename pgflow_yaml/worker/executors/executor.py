@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 class Executor(Protocol):
     """A place where handlers run: threads, an event loop, processes, a cluster.
 
-    Tasks come from the pool by `submit`. The executor calls `pool.begin` when a handler begins and
-    `pool.finish` when it has ended, in any thread; when `finish` returns False, the task was given
-    up before. Whatever happens, each submitted task is finished or withdrawn (R-5). No method may
-    block: the worker's own thread calls them, or the thread that watches deadlines.
+    The pool hands tasks over by `submit`. The executor calls `pool.begin` when a handler begins and
+    `pool.finish` when it has ended, in any thread, even if the task was given up meanwhile:
+    `finish` then returns False. Each submitted task is finished or withdrawn, whatever its handler
+    does (R-5). No method may block: the worker's own thread and the watch of deadlines call them.
     """
 
     def takes(self, handler: Handler) -> bool:
