@@ -278,4 +278,4 @@ def test_the_first_executor_that_takes_a_handler_runs_it(app: App) -> None:
         value: task.outcome.output for value, task in bench.results(2).items() if task.outcome
     }
     bench.pool.close()
-    assert outputs == {1: '"pgflow-handler"', 2: '"pgflow-coroutines"'}
+    assert outputs == {1: '"pgflow-handler"', 2: '"pgflow-event-loop"'}

@@ -73,7 +73,7 @@ class Connection:
         self._lock = threading.RLock()
 
     def close(self) -> None:
-        """Disconnect; another call would connect failure."""
+        """Disconnect; another call connects again."""
         with self._lock, suppress(psycopg.Error):
             if self._connection is not None:
                 self._connection.close()

@@ -168,7 +168,7 @@ class _Loop:
         self._warned = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._retired = False
-        self._thread = threading.Thread(target=self._serve, name="pgflow-coroutines", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name="pgflow-event-loop", daemon=True)
         self._thread.start()
         self._ready.wait()
 
