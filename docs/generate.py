@@ -1,4 +1,4 @@
-"""Write the reference pages that the program itself knows: commands, keys, codes of findings.
+"""Write the reference pages that the program itself knows: commands, keys, codes, Python names.
 
 The site's configuration calls this before each build. The pages are not committed; nothing in
 them is written by hand, so they cannot fall behind.
@@ -6,21 +6,25 @@ them is written by hand, so they cannot fall behind.
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+import pgflow_yaml
 from pgflow_yaml.cli.app import app
 from pgflow_yaml.language.codes import codes, explanation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "docs" / "reference" / "generated"
+LONGEST_LINE = 80
 SCHEMA: dict[str, Any] = json.loads((ROOT / "schemas" / "workflow.schema.json").read_text())
 
 
@@ -32,6 +36,7 @@ def main(folder: Path = FOLDER) -> None:
         "commands.md": commands_page(),
         "keys.md": keys_page(),
         "codes.md": codes_page(),
+        "python.md": python_page(),
         **{f"codes/{code}.md": text for code, text in code_pages().items()},
     }
     for name, text in pages.items():
@@ -176,6 +181,48 @@ def code_pages() -> dict[str, str]:
     """Return one page for each code, by its name: the file that `explain` reads."""
     folder = ROOT / "pgflow_yaml" / "language" / "codes"
     return {code: (folder / f"{code}.md").read_text(encoding="utf-8") for code in codes()}
+
+
+# Public Python names
+
+
+def python_page() -> str:
+    """Return the page of all public names of the package, with their signatures."""
+    intro = (
+        "# Python interface\n\nThese names can be imported from `pgflow_yaml`; everything else may "
+        "change. [Use it from Python](../../how-to/python.md) has examples.\n"
+    )
+    parts = [intro]
+    for name in pgflow_yaml.__all__:
+        value = getattr(pgflow_yaml, name)
+        parts.append(_python_entry("##", name, value))
+        parts += [
+            _python_entry("###", f"{name}.{method}", function)
+            for method, function in vars(value).items()
+            if inspect.isfunction(function) and not method.startswith("_")
+        ]
+    return "\n".join(parts)
+
+
+def _python_entry(level: str, name: str, value: object) -> str:
+    texts = [inspect.getdoc(value)]
+    if inspect.isclass(value) and "__init__" in vars(value):
+        texts.append(inspect.getdoc(vars(value)["__init__"]))
+    text = escaped("\n\n".join(filter(None, texts)))
+    if inspect.isclass(value) and issubclass(value, Exception):
+        return f"{level} {name}\n\n{text}\n"
+    assert callable(value), name
+    return f"{level} {name}\n\n```python\n{name}{_signature(value)}\n```\n\n{text}\n"
+
+
+def _signature(function: Callable[..., Any]) -> str:
+    signature = inspect.signature(function)
+    plain = re.sub(r"(: |-> )'([^']*)'", r"\1\2", str(signature))
+    plain = plain.replace("(self, ", "(").replace("(self)", "()")
+    if len(plain) < LONGEST_LINE:
+        return plain
+    arguments = re.split(r", (?=\*|\w+:)", plain[1 : plain.rindex(")")])
+    return "(\n" + "".join(f"    {a},\n" for a in arguments) + plain[plain.rindex(")") :]
 
 
 if __name__ == "__main__":

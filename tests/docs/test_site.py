@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+import pgflow_yaml
 from docs import generate
 from tests.docs.fenced import ROOT
 
@@ -63,3 +64,12 @@ def test_every_code_has_its_page() -> None:
     assert len(pages) > 50
     assert all(text.startswith(f"# {code}: ") for code, text in pages.items())
     assert all(f"codes/{code}.md" in generate.codes_page() for code in pages)
+
+
+def test_every_public_name_has_its_section() -> None:
+    """Names, methods and their docstrings, in the order of `__all__`."""
+    page = generate.python_page()
+
+    assert re.findall(r"^## (\w+)$", page, re.MULTILINE) == pgflow_yaml.__all__
+    assert "### Client.start_many" in page
+    assert not re.search(r"```\n\n(##|\Z)", page), "a name without a docstring"
