@@ -10,6 +10,7 @@ import inspect
 import json
 import re
 import shutil
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -168,7 +169,7 @@ def _meaning(schema: dict[str, Any]) -> str:
 
 def codes_page() -> str:
     """Return the page that lists all codes."""
-    rows = [(f"[{code}](codes/{code}.md)", explanation(code).title) for code in codes()]
+    rows = [(f"[{code}](codes/{code}.md)", escaped(explanation(code).title)) for code in codes()]
     tree = "\n".join(f"codes/{code}" for code in codes())
     return (
         "# Codes of findings\n\nEach mistake that `pgflow-yaml validate` reports has a code; "
@@ -178,8 +179,8 @@ def codes_page() -> str:
 
 
 def code_pages() -> dict[str, str]:
-    """Return one page for each code, by its name: the file that `explain` reads."""
-    folder = ROOT / "pgflow_yaml" / "language" / "codes"
+    """Return one page for each code, by its name: the files that `explain` reads."""
+    folder = files("pgflow_yaml.language.codes")
     return {code: (folder / f"{code}.md").read_text(encoding="utf-8") for code in codes()}
 
 

@@ -22,10 +22,14 @@ SCHEMA = json.loads((ROOT / "schemas" / "workflow.schema.json").read_text(encodi
 
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     """Each page is in the navigation; each internal link and anchor has a target."""
-    build = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-d", tmp_path / "trees"]
+    options = ["-q", "-W", "--keep-going", "-d", str(tmp_path / "trees")]
+    folders = [str(ROOT / "docs"), str(tmp_path / "site")]
 
     done = subprocess.run(
-        [*build, ROOT / "docs", tmp_path / "site"], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "sphinx", *options, *folders],
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
     assert done.returncode == 0, done.stderr
@@ -58,7 +62,7 @@ def test_every_key_has_its_row() -> None:
 
 
 def test_every_code_has_its_page() -> None:
-    """Title and text as `explain` prints them, and the code in the list."""
+    """The file that `explain` reads, and the code in the list."""
     pages = generate.code_pages()
 
     assert len(pages) > 50
