@@ -181,8 +181,9 @@ def test_the_modules_and_classes_have_the_terms_of_the_field() -> None:
 
 
 def test_the_documentation_is_plain() -> None:
-    """Prose, tables and examples of all pages."""
-    pages = [*PAGES, ROOT / "CHANGELOG.md"]
+    """Prose, tables and examples of all pages, and of those that `explain` prints."""
+    codes = sorted((PACKAGE / "language" / "codes").glob("*.md"))
+    pages = [*PAGES, *codes, ROOT / "CHANGELOG.md"]
     texts = {str(page.relative_to(ROOT)): page.read_text(encoding="utf-8") for page in pages}
 
     assert lines_with(whole(IN_PROSE), texts) == ""
