@@ -1,4 +1,4 @@
-"""How Sphinx builds the site: `make docs`, where each warning is an error."""
+"""Configuration of Sphinx for `make docs`, in which each warning is an error."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from docs import generate  # noqa: E402 (a folder without __init__.py, found by the line above)
+from docs import generate  # noqa: E402 (needs the path above)
 
 generate.main()
 

@@ -28,8 +28,8 @@ class Block:
     text: str
 
     @property
-    def place(self) -> str:
-        """Where it stands, for the name of a test."""
+    def position(self) -> str:
+        """Page and line, for the name of a test."""
         return f"{self.page.relative_to(ROOT)}:{self.line}"
 
 

@@ -12,13 +12,13 @@ NAMED = re.compile(r"# (\S+\.\w+)\n")
 
 
 def file_name(block: Block) -> str | None:
-    """The name with which a block begins, if it is a file."""
+    """Return the name with which a block begins, if the block is a file."""
     match = NAMED.match(block.text)
     return match[1] if match else None
 
 
 def write(files: dict[str, str], block: Block) -> str | None:
-    """Do to the files what a block says; return the name of the file that it is about."""
+    """Apply a block to the files; return the name of the changed file."""
     if block.language == "diff":
         return change(files, block)
     name = file_name(block)
@@ -28,11 +28,11 @@ def write(files: dict[str, str], block: Block) -> str | None:
 
 
 def change(files: dict[str, str], block: Block) -> str:
-    """Replace what a block shows without its `+` lines by what it shows without its `-` lines."""
+    """Replace the lines of a diff without `+` by those without `-`; return the name of the file."""
     lines = block.text.splitlines(keepends=True)
     before = "".join(line[1:] for line in lines if line[0] != "+")
     after = "".join(line[1:] for line in lines if line[0] != "-")
-    found = [name for name, text in files.items() if text.count(before) == 1]
-    assert len(found) == 1, f"{block.place}: its lines stand once in one file, not in {found}"
-    files[found[0]] = files[found[0]].replace(before, after)
-    return found[0]
+    names = [name for name, text in files.items() if text.count(before) == 1]
+    assert len(names) == 1, f"{block.position}: its lines occur once in one file, not in {names}"
+    files[names[0]] = files[names[0]].replace(before, after)
+    return names[0]

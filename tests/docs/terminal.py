@@ -1,4 +1,4 @@
-"""A shell on a terminal, and what then stands on its screen."""
+"""A shell on a terminal, and the lines of its screen."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 BIN = Path(sys.executable).parent
 TOKENS = re.compile(r"\x1b\[([0-9;?]*)([A-Za-z])|(\r)|(\n)|([^\x1b\r\n]+)")
-VARYING = (  # what is another one in each run
+VARYING = (  # different in each run
     (re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}\b"), "ID"),
     (re.compile(r"\b(?=[0-9a-f]*\d)(?:[0-9a-f]{12}|[0-9a-f]{8})\b"), "ID"),
     (re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+(Z|\+00:00)"), "MOMENT"),
@@ -27,7 +27,7 @@ VARYING = (  # what is another one in each run
 
 @dataclass(frozen=True, slots=True)
 class Typed:
-    """What stood on the screen after some lines, the shell's exit code, and its last folder."""
+    """The screen after some commands, the exit code of the shell, and its last folder."""
 
     screen: list[str]
     code: int
@@ -38,7 +38,7 @@ def type_into_shell(script: str, folder: Path, *, home: Path, width: int = 100) 
     """Type lines into a shell on a terminal; it stops at the first line that fails."""
     main, side = pty.openpty()
     fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 40, width, 0, 0))
-    kept = {
+    environment = {
         k: v
         for k, v in os.environ.items()
         if not k.startswith(("PG", "DATABASE_URL", "NO_", "COLUMNS", "LINES"))
@@ -48,7 +48,7 @@ def type_into_shell(script: str, folder: Path, *, home: Path, width: int = 100) 
     process = subprocess.Popen(
         ["bash", "-eu", "-c", f"trap 'pwd > {where}' EXIT\n{script}"],
         cwd=folder,
-        env=kept | {"PATH": path, "HOME": str(home), "TERM": "xterm-256color"},
+        env=environment | {"PATH": path, "HOME": str(home), "TERM": "xterm-256color"},
         stdin=side,
         stdout=side,
         stderr=side,
@@ -68,7 +68,7 @@ def type_into_shell(script: str, folder: Path, *, home: Path, width: int = 100) 
 
 
 def screen(written: str) -> list[str]:
-    """The lines that a terminal shows in the end: cursor movements and erasing are followed."""
+    """Return the final lines of a terminal, after all cursor movements and erasures."""
     lines, row, column = [""], 0, 0
     for number, command, home, newline, text in TOKENS.findall(written):
         if newline:
@@ -88,21 +88,21 @@ def screen(written: str) -> list[str]:
 
 
 def settled(line: str) -> str:
-    """A line without what is another one in each run: ids, moments, durations, bars."""
+    """Replace the varying parts of a line: ids, times, durations, bars."""
     for pattern, word in VARYING:
         line = pattern.sub(word, line)
     return line.strip()
 
 
 def missing(expected: str, shown: list[str]) -> list[str]:
-    """The first group of expected lines that the screen does not show; `…` stands for any lines."""
-    seen = [settled(line) for line in shown]
+    """Return the first missing group of expected lines; `…` separates groups."""
+    lines = [settled(line) for line in shown]
     begin = 0
     for part in re.split(r"^…\n", expected, flags=re.MULTILINE):
-        wanted = [settled(line) for line in part.rstrip("\n").split("\n")]
-        places = range(begin, len(seen) - len(wanted) + 1)
-        found = next((n for n in places if seen[n : n + len(wanted)] == wanted), None)
-        if found is None:
-            return wanted
-        begin = found + len(wanted)
+        group = [settled(line) for line in part.rstrip("\n").split("\n")]
+        starts = range(begin, len(lines) - len(group) + 1)
+        start = next((n for n in starts if lines[n : n + len(group)] == group), None)
+        if start is None:
+            return group
+        begin = start + len(group)
     return []

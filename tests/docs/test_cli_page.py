@@ -89,7 +89,7 @@ def test_the_json_shapes_are_those_of_the_page(database: str, tmp_path: Path) ->
         "flow: warned\nsteps:\n  one: {handler: app.one, with: {version: 3.10}}\n"
     )
 
-    def said(*words: str) -> Any:
+    def result(*words: str) -> Any:
         done = subprocess.run(
             [sys.executable, "-m", "pgflow_yaml", *words, "--json"],
             cwd=tmp_path,
@@ -100,31 +100,31 @@ def test_the_json_shapes_are_those_of_the_page(database: str, tmp_path: Path) ->
         )
         return json.loads(done.stdout)
 
-    compiled = said("compile", str(file))
+    compiled = result("compile", str(file))
     shapes = {
-        "init": said("init", "new"),
-        "migrate": said("migrate"),
-        "graph": said("graph", str(file)),
-        "plan": said("plan", str(file)),
-        "diff": said("diff", str(file)),
-        "explain": said("explain", "PF203"),
+        "init": result("init", "new"),
+        "migrate": result("migrate"),
+        "graph": result("graph", str(file)),
+        "plan": result("plan", str(file)),
+        "diff": result("diff", str(file)),
+        "explain": result("explain", "PF203"),
         "compile": compiled,
-        "activate": said("activate", "shapes", compiled[0]["version"]),
-        "start": said("start", "shapes"),
-        "approve": said("approve", "last", "one"),
-        "worker": said("worker", "--burst"),
-        "send": said("send", said("start", "shapes")["run_id"], "heard"),
-        "runs": said("runs"),
-        "flows": said("flows"),
-        "versions": said("versions", "shapes"),
+        "activate": result("activate", "shapes", compiled[0]["version"]),
+        "start": result("start", "shapes"),
+        "approve": result("approve", "last", "one"),
+        "worker": result("worker", "--burst"),
+        "send": result("send", result("start", "shapes")["run_id"], "heard"),
+        "runs": result("runs"),
+        "flows": result("flows"),
+        "versions": result("versions", "shapes"),
     }
-    shown = said("show", "last")
-    shapes["cancel"] = said("cancel", "last")
+    shown = result("show", "last")
+    shapes["cancel"] = result("cancel", "last")
 
     assert {name: names_of(shape) for name, shape in shapes.items()} == {
         name: documented(name) for name in shapes
     }
-    assert all_names_of(said("validate", "warned.yaml")) == documented("validate")
+    assert all_names_of(result("validate", "warned.yaml")) == documented("validate")
     example = json.loads(blocks("json", [ROOT / "docs" / "reference" / "cli.md"])[0].text)
     assert set(shown) == set(example)
     assert set(shown["run"]) == set(example["run"])

@@ -16,16 +16,16 @@ PAGE = FILE.read_text(encoding="utf-8")
 THEIRS = blocks("yml", [FILE]) + blocks("json", [FILE])
 
 
-@pytest.mark.parametrize("block", THEIRS, ids=[block.place for block in THEIRS])
+@pytest.mark.parametrize("block", THEIRS, ids=[block.position for block in THEIRS])
 def test_their_examples_are_well_formed(block: Block) -> None:
-    """What is printed as somebody's file can be read as one."""
+    """The files of other engines parse as YAML or JSON."""
     load = json.loads if block.language == "json" else yaml.safe_load
 
     assert load(block.text)
 
 
 def test_every_key_of_ours_exists() -> None:
-    """What the right-hand columns give as our key is one that the schema knows, and not refused."""
+    """The schema knows each of our keys in the right-hand columns, and none is reserved."""
     schema = json.loads((ROOT / "schemas" / "workflow.schema.json").read_text(encoding="utf-8"))
     definitions = schema["definitions"]
     known = {*schema["properties"], *definitions["step"]["properties"], "x-"}

@@ -30,20 +30,20 @@ FLOWS = [
 
 
 def rows(heading: str) -> list[list[str]]:
-    """The cells of the first table under a heading, without its head."""
+    """Return the cells of the first table under a heading, without its head."""
     text = re.split(r"^#+ ", PAGE.partition(f"\n{heading}\n")[2], flags=re.MULTILINE)[0]
-    found = [line.strip("|").split("|") for line in re.findall(r"^\|.*\|$", text, re.MULTILINE)]
-    assert len(found) > 2, heading
-    return found[2:]
+    lines = [line.strip("|").split("|") for line in re.findall(r"^\|.*\|$", text, re.MULTILINE)]
+    assert len(lines) > 2, heading
+    return lines[2:]
 
 
 def words(cells: list[str]) -> set[str]:
-    """What stands in code marks in some cells."""
+    """Return the text in code marks in some cells."""
     return {word for cell in cells for word in re.findall(r"`([^`]+)`", cell)}
 
 
 def first_words(heading: str) -> set[str]:
-    """What stands in code marks in the first column of a table."""
+    """Return the text in code marks in the first column of a table."""
     return words([row[0] for row in rows(heading)])
 
 
@@ -56,12 +56,10 @@ def test_what_when_exhausted_does_not_soften_is_told_on_the_page_and_in_editors(
         assert {"ExpressionError", "ConditionUnmet"} <= set(re.findall(r"[A-Z]\w+", text))
 
 
-@pytest.mark.parametrize("block", FLOWS, ids=[block.place for block in FLOWS])
+@pytest.mark.parametrize("block", FLOWS, ids=[block.position for block in FLOWS])
 def test_every_flow_in_the_docs_is_valid(block: Block) -> None:
-    """A YAML block is a whole flow, and there is nothing to say against it."""
-    found = check(block.text, file=block.place, schema=SCHEMA)
-
-    assert found.diagnostics == ()
+    """A YAML block is a complete flow without findings."""
+    assert check(block.text, file=block.position, schema=SCHEMA).diagnostics == ()
 
 
 def test_there_are_flows_in_the_docs() -> None:
@@ -80,7 +78,7 @@ def test_every_key_is_explained(owner: str) -> None:
 
 
 def test_the_table_of_kinds_has_every_step_key() -> None:
-    """Which keys belong to which kind of step is said of each, as the program has it."""
+    """The table agrees with the checks for each key and kind of step."""
     table = rows("### Which keys on which step")
 
     keys = set(SCHEMA["definitions"]["step"]["properties"])
@@ -91,8 +89,8 @@ def test_the_table_of_kinds_has_every_step_key() -> None:
             for key in words([cells[0]]):
                 step = {"handler": "a.b", "flow": "b", "wait": {"for": "1s"}}
                 text = f"flow: a\nsteps: {{s: {{{kind}: {json.dumps(step[kind])}, {key}: 1}}}}\n"
-                found = check(text, file="a.yaml", schema=SCHEMA).diagnostics
-                refused = "PF237" in {each.code for each in found}
+                diagnostics = check(text, file="a.yaml", schema=SCHEMA).diagnostics
+                refused = "PF237" in {diagnostic.code for diagnostic in diagnostics}
                 assert refused == (cell.strip() in ("no", "inside of `wait`")), (kind, key)
 
 

@@ -43,8 +43,8 @@ def statements() -> list[str]:
     return block.text.splitlines()
 
 
-def said(client: Client) -> tuple[int, str]:
-    """How many runs of bookkeeping there are, and how the waiting run stands."""
+def state(client: Client) -> tuple[int, str]:
+    """Return the number of runs of bookkeeping, and the status of the waiting run."""
     (order,) = client.list_runs(flow="orders")
     return len(client.list_runs(flow="bookkeeping")), order["status"]
 
@@ -55,12 +55,12 @@ def test_start_and_approval_are_part_of_the_transaction(client: Client, database
         connection.execute("create table invoices (order_id text, cents int)")
         for line in statements():
             connection.execute(line.replace("commit;", "rollback;"))
-        rolled_back = said(client)
+        rolled_back = state(client)
         for line in statements():
             connection.execute(line)
 
     assert rolled_back == (0, "started")
-    assert said(client) == (1, "completed")
+    assert state(client) == (1, "completed")
 
 
 def test_the_functions_give_what_the_page_says(client: Client, database: str) -> None:

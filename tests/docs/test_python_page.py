@@ -24,7 +24,7 @@ def test_the_programs_run_in_order(database: str, tmp_path: Path) -> None:
     """With the address of a real database: start, work, approve, and a start in a transaction."""
     files: dict[str, str] = {}
     for block in everything(PAGE):
-        assert write(files, block), block.place
+        assert write(files, block), block.position
     for name, text in files.items():
         (tmp_path / name).write_text(text.replace(EXAMPLE_URL, database), encoding="utf-8")
 

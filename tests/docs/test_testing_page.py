@@ -31,10 +31,10 @@ def test_the_example_passes_as_it_is_printed(tmp_path: Path) -> None:
     shell.write("payout.flow.yaml", flow)
     shell.write("payout.test.yaml", tests)
 
-    said = shell("test").out
+    output = shell("test").out
 
     shown = "✓" + PAGE.partition("\n```\n✓")[2].partition("```")[0]
-    assert TIME.sub("", said).partition(" in ")[0] == TIME.sub("", shown).partition(" in ")[0]
+    assert TIME.sub("", output).partition(" in ")[0] == TIME.sub("", shown).partition(" in ")[0]
 
 
 def test_every_key_is_in_its_table() -> None:

@@ -38,7 +38,7 @@ def files_at_the_end() -> dict[str, str]:
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_the_tutorial_works_as_typed(tmp_path: Path) -> None:
-    """Each command ends as the page says, and what it shows is what stands below it."""
+    """Each command exits as the page says and shows the output below it."""
     files: dict[str, str] = {}
     folder, commands, shown = tmp_path / "empty", "", []
     folder.mkdir()
@@ -51,12 +51,14 @@ def test_the_tutorial_works_as_typed(tmp_path: Path) -> None:
             typed = type_into_shell(commands, folder, home=tmp_path)
             expected = CODE.search(commands)
             screen = "\n".join(typed.screen)
-            assert typed.code == (int(expected[1]) if expected else 0), f"{block.place}\n{screen}"
+            assert typed.code == (int(expected[1]) if expected else 0), (
+                f"{block.position}\n{screen}"
+            )
             folder, shown = typed.folder, typed.screen
             continue
         elif commands:
             screen = "\n".join(shown)
-            assert missing(block.text, shown) == [], f"{block.place}, on the screen:\n{screen}"
+            assert missing(block.text, shown) == [], f"{block.position}, on the screen:\n{screen}"
         commands = ""
 
 
@@ -67,11 +69,13 @@ def test_every_state_of_the_flow_but_the_first_is_valid() -> None:
     for block in BLOCKS:
         name = write(files, block)
         if name and name.endswith(".flow.yaml"):
-            states.append((block.place, check(files[name], file=name, schema=schema()).diagnostics))
+            states.append(
+                (block.position, check(files[name], file=name, schema=schema()).diagnostics)
+            )
 
-    found = [place for place, diagnostics in states if diagnostics]
+    invalid = [position for position, diagnostics in states if diagnostics]
     assert len(states) > 5
-    assert found == [place for place, _ in states[:WRONG_ON_PURPOSE]]
+    assert invalid == [position for position, _ in states[:WRONG_ON_PURPOSE]]
 
 
 def test_the_program_starts_a_run(database: str, tmp_path: Path) -> None:

@@ -155,7 +155,7 @@ def test_the_help_of_all_commands_is_plain() -> None:
 
 
 def test_the_public_names_are_plain() -> None:
-    """What `__all__` lists, and the methods of `Client`."""
+    """The names in `__all__`, and the methods of `Client`."""
     methods = [name for name, _ in inspect.getmembers(Client) if not name.startswith("_")]
     old = whole({**IN_SQL_NAMES, **IN_CLASS_NAMES, **IN_MODULE_NAMES})
 
