@@ -19,6 +19,7 @@ release = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["versi
 extensions = ["myst_parser"]
 myst_heading_anchors = 3
 nitpicky = True
+smartquotes = False  # options begin with two hyphens
 exclude_patterns = ["_build"]
 
 html_theme = "furo"

@@ -100,7 +100,7 @@ def _options(command: click.Command, context: click.Context) -> str:
     records = (
         option.get_help_record(context)
         for option in command.get_params(context)
-        if isinstance(option, click.Option) and option.name != "help"
+        if isinstance(option, click.Option) and "--help" not in option.opts
     )
     rows = [(f"`{record[0]}`", escaped(record[1])) for record in records if record]
     return table(("Option", "Meaning"), rows) if rows else ""
