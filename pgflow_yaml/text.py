@@ -1,4 +1,4 @@
-"""Values as people read them: text without control characters, durations, times, widths."""
+"""Text for any screen: without control characters, of a known width; durations and times."""
 
 from __future__ import annotations
 
@@ -10,18 +10,29 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-# S-18: whole escape sequences first, or their visible remains would be left behind.
+TAB = "    "
+BOX = "\N{REPLACEMENT CHARACTER}"
+# S-18: what could move the cursor, ring, colour or reverse the reading direction. Tabs and line
+# ends are for the functions below.
+_UNSAFE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]"
+)
+# Whole escape sequences go first, or their visible remains would be left behind.
 _ESCAPES = re.compile(
     r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\|$)|(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b[ -/]*[0-~]"
 )
-_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 LINE = 80
 
 
 def clean(text: str) -> str:
     """Remove terminal escapes, control characters and text direction marks; keep line ends."""
-    return _UNSAFE.sub("", _ESCAPES.sub("", text.replace("\r\n", "\n"))).replace("\t", "    ")
+    return _UNSAFE.sub("", _ESCAPES.sub("", text.replace("\r\n", "\n"))).replace("\t", TAB)
+
+
+def safe(text: str) -> str:
+    """Show a box for each character that `clean` would remove, and for line ends."""
+    return _UNSAFE.sub(BOX, text.replace("\n", BOX))
 
 
 def one_line(text: str) -> str:
@@ -32,7 +43,7 @@ def one_line(text: str) -> str:
 def cells(text: str) -> int:
     """Count the columns that a text takes on a terminal."""
     if text.isascii():
-        return len(text)
+        return len(text)  # most text: rich is not even imported
     from rich.cells import cell_len
 
     return cell_len(text)

@@ -6,20 +6,16 @@ Colours are the command line's business; this is the plain text that they are pu
 from __future__ import annotations
 
 import re
-import unicodedata
 from typing import TYPE_CHECKING
+
+from pgflow_yaml.text import TAB, cells, safe
 
 if TYPE_CHECKING:
     from pgflow_yaml.errors import Diagnostic, Span
 
-TAB = "    "
 _CONTEXT_LINES = 3
 _LINE_NUMBER = re.compile(r"\bline ([0-9]{1,7})\b")
 _LINE_BREAK = re.compile(r"\r\n|\n|\r")
-# S-18: what could move the cursor, ring, colour or reverse the reading direction is shown as a box.
-_UNSAFE = re.compile(
-    "[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]"
-)
 
 
 def render(diagnostic: Diagnostic, *, file: str, source: str, width: int = 100) -> str:
@@ -38,22 +34,6 @@ def render(diagnostic: Diagnostic, *, file: str, source: str, width: int = 100) 
             lines.append(f"{indent}│")
         lines.append(f"{indent}= help: {safe(diagnostic.help)}")
     return "\n".join(lines)
-
-
-def safe(text: str) -> str:
-    """Replace characters that a terminal would act on."""
-    return _UNSAFE.sub("\N{REPLACEMENT CHARACTER}", text)
-
-
-def cells(text: str) -> int:
-    """Return how many columns of a terminal a text takes."""
-    total = 0
-    for character in text:
-        if character.isascii():
-            total += 1
-        elif unicodedata.category(character) not in ("Mn", "Me", "Cf"):
-            total += 2 if unicodedata.east_asian_width(character) in "WF" else 1
-    return total
 
 
 def _picture(diagnostic: Diagnostic, span: Span, *, source: str, width: int) -> list[str]:

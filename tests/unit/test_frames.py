@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgflow_yaml.errors import Diagnostic, Span
-from pgflow_yaml.language.frames import cells, render, safe
+from pgflow_yaml.language.frames import render
+from pgflow_yaml.text import cells, safe
 
 
 def a_frame(line: str, word: str, *, width: int = 100, above: str = "", fix: str = "x") -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from pgflow_yaml.language.frames import safe
 from pgflow_yaml.language.model import SECTIONS
+from pgflow_yaml.text import safe
 
 if TYPE_CHECKING:
     from pgflow_yaml.language.graph.drawing import Drawing, Edge, Node

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from pgflow_yaml.language.frames import cells, safe
 from pgflow_yaml.language.graph.formats import COLORS
 from pgflow_yaml.language.graph.layout import lay_out
+from pgflow_yaml.text import cells, safe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

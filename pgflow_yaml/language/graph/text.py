@@ -6,10 +6,10 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pgflow_yaml.language.frames import cells, safe
 from pgflow_yaml.language.graph.channels import route
 from pgflow_yaml.language.graph.layout import lay_out, staggered
 from pgflow_yaml.language.graph.order import levels
+from pgflow_yaml.text import cells, safe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
