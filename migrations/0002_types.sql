@@ -70,6 +70,18 @@ create type pgflow._ended as (
   kind text
 );
 
+-- One step that has not ended, the status it moves to, and what goes with that status. `message`
+-- is pgflow's error_message.
+create type pgflow._transition as (
+  run_id uuid,
+  step_slug text,
+  status text,
+  skip_reason text,
+  output jsonb,
+  error jsonb,
+  message text
+);
+
 -- One failed step, and the policy that decides about it: fail, skip, skip-cascade.
 create type pgflow._step_failure as (
   run_id uuid,

@@ -157,42 +157,37 @@ $$;
 -- is left of its tasks ends with it. The caller holds the runs. Returns the steps that ended (a failed one only where
 -- its run may go on), those whose failure ends the run at once, and the tasks whose messages are done with.
 create or replace function pgflow._fail_steps(
-  p_faults pgflow._step_failure[], out ended pgflow._ended[], out failures pgflow._run_failure[], out done pgflow._ended_task[]
+  p_failures pgflow._step_failure[], out ended pgflow._ended[], out failures pgflow._run_failure[], out done pgflow._ended_task[]
 )
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_now timestamptz := pgflow.now();
+  v_failures pgflow._step_failure[];
   v_cancel pgflow._ended[];
   v_skip pgflow._ended[];
 begin
-  with first_fault as (
-    select distinct on (u.run_id, u.step_slug) u.*, f.fails_at_once
-    from unnest(p_faults) u join pgflow.flows f on f.flow_slug = u.flow_slug
-    order by u.run_id, u.step_slug, u.task_index
-  ), states as (
-    update pgflow.step_states s
-    set status = case u.policy when 'fail' then 'failed' else 'skipped' end,
-        failed_at = case u.policy when 'fail' then greatest(v_now, s.started_at) end,
-        skipped_at = case u.policy when 'fail' then null else greatest(v_now, s.created_at) end,
-        skip_reason = case u.policy when 'fail' then null else 'handler_failed' end,
-        remaining_tasks = case u.policy when 'fail' then s.remaining_tasks end,
-        error_message = u.message,
-        error = u.error
-    from first_fault u
-    where s.run_id = u.run_id and s.step_slug = u.step_slug and s.status = 'started'
-    returning s.run_id, s.flow_slug, s.step_slug, u.policy, u.error, u.task_index, u.fails_at_once
-  )
+  v_failures := array(
+    select u.failure
+    from (select distinct on (x.run_id, x.step_slug) x as failure, x.run_id, x.step_slug
+          from unnest(p_failures) x order by x.run_id, x.step_slug, x.task_index) u
+    join pgflow.step_states s on s.run_id = u.run_id and s.step_slug = u.step_slug
+    where s.status = 'started');
+  perform pgflow._end_states(array(
+    select row(u.run_id, u.step_slug, case u.policy when 'fail' then 'failed' else 'skipped' end,
+               case u.policy when 'fail' then null else 'handler_failed' end,
+               null, u.error, u.message)::pgflow._transition
+    from unnest(v_failures) u));
   select
-    coalesce(array_agg(row(s.run_id, s.flow_slug, s.step_slug,
-        case s.policy when 'skip' then 'skipped' when 'fail' then 'failed' else 'upstream' end)::pgflow._ended)
-      filter (where s.policy <> 'fail' or not s.fails_at_once), '{}'),
-    coalesce(array_agg(row(s.run_id, s.step_slug,
-        s.error || jsonb_strip_nulls(jsonb_build_object('step', s.step_slug, 'index', s.task_index)))::pgflow._run_failure)
-      filter (where s.policy = 'fail' and s.fails_at_once), '{}')
+    coalesce(array_agg(row(u.run_id, u.flow_slug, u.step_slug, case u.policy
+        when 'skip' then 'skipped' when 'fail' then 'failed' else 'upstream' end)::pgflow._ended)
+      filter (where u.policy <> 'fail' or not f.fails_at_once), '{}'),
+    coalesce(array_agg(row(u.run_id, u.step_slug, u.error || jsonb_strip_nulls(
+        jsonb_build_object('step', u.step_slug, 'index', u.task_index)))::pgflow._run_failure)
+      filter (where u.policy = 'fail' and f.fails_at_once), '{}')
   into ended, failures
-  from states s;
+  from unnest(v_failures) u
+  join pgflow.flows f on f.flow_slug = u.flow_slug;
   v_skip := array(select e from unnest(ended) e where e.kind <> 'failed' order by e.run_id, e.step_slug);
   v_cancel := array(select e from unnest(ended) e where e.kind = 'failed' order by e.run_id, e.step_slug);
   done := '{}';

@@ -66,12 +66,11 @@ begin
     select x.task_index, x.type, x.message, x.attempt from pgflow.task_errors x
     where x.run_id = n.run_id and x.step_slug = n.step_slug and x.final order by x.id desc limit 1) e on n.fails;
 
-  update pgflow.step_states s
-  set status = 'completed', completed_at = greatest(pgflow.now(), s.started_at), output = (
-    select jsonb_agg(t.output order by t.task_index) from pgflow.step_tasks t
-    where t.run_id = s.run_id and t.step_slug = s.step_slug)
-  from unnest(v_completed) c
-  where s.run_id = c.run_id and s.step_slug = c.step_slug;
+  perform pgflow._end_states(array(
+    select row(c.run_id, c.step_slug, 'completed', null, (
+      select jsonb_agg(t.output order by t.task_index) from pgflow.step_tasks t
+      where t.run_id = c.run_id and t.step_slug = c.step_slug), null, null)::pgflow._transition
+    from unnest(v_completed) c));
   select f.ended, f.failures, f.done into ended, failures, done from pgflow._fail_steps(coalesce(v_faults, '{}')) f;
   ended := ended || coalesce(v_completed, '{}');
 end

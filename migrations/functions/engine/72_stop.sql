@@ -106,18 +106,21 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_counts record;
+  v_stopped pgflow._transition[];
 begin
-  with stopped as (
-    update pgflow.step_states s set status = 'cancelled', cancelled_at = pgflow.now(), timer_message_id = null
+  v_stopped := array(
+    select row(s.run_id, s.step_slug, 'cancelled', null, null, null, null)::pgflow._transition
+    from pgflow.step_states s
     where s.run_id = any(p_runs) and s.status in ('created', 'started')
-      and not (select d.is_finally from pgflow.steps d where d.flow_slug = s.flow_slug and d.step_slug = s.step_slug)
+      and not (select d.is_finally from pgflow.steps d
+               where d.flow_slug = s.flow_slug and d.step_slug = s.step_slug)
       and not exists (
         select 1 from pgflow.step_tasks t
-        where t.run_id = s.run_id and t.step_slug = s.step_slug and t.status in ('queued', 'started'))
-    returning s.run_id
-  )
+        where t.run_id = s.run_id and t.step_slug = s.step_slug
+          and t.status in ('queued', 'started')));
   select array_agg(c.run_id) as runs, array_agg(c.steps) as steps into v_counts
-  from (select x.run_id, count(*)::int as steps from stopped x group by 1) c;
+  from (select x.run_id, count(*)::int as steps
+        from unnest(pgflow._end_states(v_stopped)) x group by 1) c;
   if v_counts.runs is not null then
     perform pgflow._end_steps(v_counts.runs, v_counts.steps);
   end if;
@@ -135,11 +138,11 @@ declare
   v_now timestamptz := pgflow.now();
   v_done pgflow._ended_task[] := pgflow._end_tasks(p_runs, null, 'cancelled');
 begin
-  update pgflow.step_states s
-  set status = 'cancelled', cancelled_at = v_now
-  from pgflow.flows f
-  where s.run_id = any(p_runs) and s.status in ('created', 'started')
-    and f.flow_slug = s.flow_slug and f.origin = 'deploy';
+  perform pgflow._end_states(array(
+    select row(s.run_id, s.step_slug, 'cancelled', null, null, null, null)::pgflow._transition
+    from pgflow.step_states s
+    where s.run_id = any(p_runs) and s.status in ('created', 'started')
+      and (select f.origin from pgflow.flows f where f.flow_slug = s.flow_slug) = 'deploy'));
   update pgflow.runs r
   set status = o.status, error = o.error, outcome = o.status, output = null,
       failed_at = case o.status when 'failed' then greatest(v_now, r.started_at) end,

@@ -44,19 +44,19 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_timer_ids bigint[];
+  v_waiting pgflow._transition[];
   v_ended pgflow._ended[];
 begin
   v_timer_ids := array(
     select s.timer_message_id from pgflow.step_states s
     where s.run_id = p_run.run_id and s.step_slug = any(p_steps) and s.timer_message_id is not null);
-  with completed as (
-    update pgflow.step_states s
-    set status = 'completed', completed_at = greatest(pgflow.now(), s.started_at), output = p_output, timer_message_id = null
-    where s.run_id = p_run.run_id and s.step_slug = any(p_steps) and s.status = 'started'
-    returning s.run_id, s.flow_slug, s.step_slug
-  )
-  select coalesce(array_agg(row(c.run_id, c.flow_slug, c.step_slug, 'completed')::pgflow._ended order by c.step_slug), '{}')
-  into v_ended from completed c;
+  v_waiting := array(
+    select row(s.run_id, s.step_slug, 'completed', null, p_output, null, null)::pgflow._transition
+    from pgflow.step_states s
+    where s.run_id = p_run.run_id and s.step_slug = any(p_steps) and s.status = 'started');
+  v_ended := array(
+    select row(e.run_id, e.flow_slug, e.step_slug, 'completed')::pgflow._ended
+    from unnest(pgflow._end_states(v_waiting)) e);
   perform pgflow._queue_drop('pgflow__timers', v_timer_ids, false);
   perform pgflow._advance(v_ended, '{}');
   return array(select e.step_slug from unnest(v_ended) e);

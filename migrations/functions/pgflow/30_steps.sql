@@ -101,8 +101,7 @@ begin
       return false;
     end if;
     perform pgflow._skip_unmet(v_run.run_id, array(
-      select row(u.run_id, u.flow_slug, u.step_slug, 'skipped')::pgflow._ended
-      from unnest(v_unmet) u where u.kind = 'skip'));
+      select u.step_slug from unnest(v_unmet) u where u.kind = 'skip'));
     foreach v_cut in array array(select u.step_slug from unnest(v_unmet) u where u.kind = 'skip-cascade') loop
       perform pgflow._cascade_force_skip_steps(v_run.run_id, v_cut, 'condition_unmet');
     end loop;
@@ -118,26 +117,28 @@ as $$
 declare
   v_error jsonb := jsonb_build_object('type', 'ConditionUnmet', 'message', 'Condition not met', 'attempts', 0);
 begin
-  update pgflow.step_states s
-  set status = 'failed', failed_at = greatest(pgflow.now(), s.created_at), error = v_error,
-      error_message = v_error ->> 'message'
-  where s.run_id = p_run_id and s.step_slug = p_step_slug;
+  perform pgflow._end_states(array[row(p_run_id, p_step_slug, 'failed', null, null, v_error,
+                                       v_error ->> 'message')::pgflow._transition]);
   perform pgflow._fail_runs(array[
     row(p_run_id, p_step_slug, v_error || jsonb_build_object('step', p_step_slug))::pgflow._run_failure]);
 end
 $$;
 
 -- Skips steps whose condition is unmet; their dependents go on with the outputs there are. The caller holds the run.
-create or replace function pgflow._skip_unmet(p_run_id uuid, p_steps pgflow._ended[]) returns void
+create or replace function pgflow._skip_unmet(p_run_id uuid, p_steps text[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_skipped pgflow._step[];
 begin
-  update pgflow.step_states s
-  set status = 'skipped', skip_reason = 'condition_unmet', skipped_at = greatest(pgflow.now(), s.created_at)
-  from unnest(p_steps) u where s.run_id = u.run_id and s.step_slug = u.step_slug;
-  perform pgflow._emit_steps(p_run_id, array(select u.step_slug from unnest(p_steps) u));
-  perform pgflow._feed_dependents(p_run_id, p_steps);
+  v_skipped := pgflow._end_states(array(
+    select row(p_run_id, u.slug, 'skipped', 'condition_unmet', null, null, null)::pgflow._transition
+    from unnest(p_steps) u(slug)));
+  perform pgflow._emit_steps(p_run_id, p_steps);
+  perform pgflow._feed_dependents(p_run_id, array(
+    select row(u.run_id, u.flow_slug, u.step_slug, 'skipped')::pgflow._ended
+    from unnest(v_skipped) u));
 end
 $$;
 
@@ -150,24 +151,24 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_run_id uuid := pgflow._lock_pgflow_run(run_id);
-  v_now timestamptz := pgflow.now();
   v_count int := 0;
+  v_empty pgflow._transition[];
   v_wave pgflow._ended[];
 begin
   loop
-    with empty as (
-      update pgflow.step_states s
-      set status = 'completed', started_at = greatest(v_now, s.created_at), completed_at = greatest(v_now, s.created_at),
-          remaining_tasks = 0, output = case d.step_type when 'map' then '[]'::jsonb end
-      from pgflow.steps d, pgflow.runs r
-      where s.run_id = v_run_id and s.status = 'created' and s.remaining_deps = 0 and s.initial_tasks = 0
-        and d.flow_slug = s.flow_slug and d.step_slug = s.step_slug and r.run_id = v_run_id
+    v_empty := array(
+      select row(s.run_id, s.step_slug, 'completed', null,
+                 case d.step_type when 'map' then '[]'::jsonb end, null, null)::pgflow._transition
+      from pgflow.step_states s
+      join pgflow.steps d on d.flow_slug = s.flow_slug and d.step_slug = s.step_slug
+      join pgflow.runs r on r.run_id = s.run_id
+      where s.run_id = v_run_id and s.status = 'created' and s.remaining_deps = 0
+        and s.initial_tasks = 0
         and (d.required_input_pattern is null and d.forbidden_input_pattern is null
-             or (pgflow._condition(r, d) -> 'value')::boolean)
-      returning s.run_id, s.flow_slug, s.step_slug
-    )
-    select coalesce(array_agg(row(e.run_id, e.flow_slug, e.step_slug, 'completed')::pgflow._ended), '{}')
-    into v_wave from empty e;
+             or (pgflow._condition(r, d) -> 'value')::boolean));
+    v_wave := array(
+      select row(e.run_id, e.flow_slug, e.step_slug, 'completed')::pgflow._ended
+      from unnest(pgflow._end_states(v_empty)) e);
     if cardinality(v_wave) = 0 then
       return v_count;
     end if;
@@ -243,6 +244,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_run_id uuid := pgflow._lock_pgflow_run(run_id);
+  v_downstream pgflow._transition[];
   v_steps text[];
 begin
   with recursive downstream as (
@@ -251,16 +253,13 @@ begin
     union
     select d.flow_slug, d.step_slug
     from downstream u join pgflow.deps d on d.flow_slug = u.flow_slug and d.dep_slug = u.step_slug
-  ), skipped as (
-    update pgflow.step_states s
-    set status = 'skipped', skipped_at = greatest(pgflow.now(), s.created_at), remaining_tasks = null,
-        skip_reason = case when s.step_slug = _cascade_force_skip_steps.step_slug
-          then _cascade_force_skip_steps.skip_reason else 'dependency_skipped' end
-    from downstream u
-    where s.run_id = v_run_id and s.step_slug = u.step_slug and s.status in ('created', 'started')
-    returning s.step_slug
   )
-  select coalesce(array_agg(k.step_slug), '{}') into v_steps from skipped k;
+  select array_agg(row(v_run_id, u.step_slug, 'skipped',
+      case when u.step_slug = _cascade_force_skip_steps.step_slug
+        then _cascade_force_skip_steps.skip_reason else 'dependency_skipped' end,
+      null, null, null)::pgflow._transition)
+  into v_downstream from downstream u;
+  v_steps := array(select e.step_slug from unnest(pgflow._end_states(v_downstream)) e);
   if cardinality(v_steps) > 0 then
     perform pgflow._drop_messages(pgflow._end_tasks(array_fill(v_run_id, array[cardinality(v_steps)]), v_steps, 'skipped'));
     update pgflow.runs r set remaining_steps = greatest(r.remaining_steps - cardinality(v_steps), 0)

@@ -1,4 +1,48 @@
--- Ending live tasks that nobody will report, and messages. Called by somebody who holds the runs.
+-- The ends of steps, of live tasks that no worker will report, and of messages. The callers hold
+-- the runs.
+
+-- Ends steps: the one writer of final statuses off the hot path. (`_count_down_steps`,
+-- `_lower_dependents` and `_evaluate_ready` end steps as part of a larger update.) A step that has
+-- ended already stays as it is; a step without tasks is completed with the times of a started one.
+-- The message in the timer queue of a failed or skipped step is left to `_end_tasks`, which drops
+-- it. The caller holds the runs. Returns the steps that ended here.
+create or replace function pgflow._end_states(p_transitions pgflow._transition[])
+returns pgflow._step[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now timestamptz := pgflow.now();
+  v_steps pgflow._step[];
+begin
+  with ended as (
+    update pgflow.step_states s
+    set status = t.status,
+        skip_reason = t.skip_reason,
+        output = t.output,
+        error = t.error,
+        error_message = t.message,
+        remaining_tasks = case t.status
+          when 'completed' then 0 when 'skipped' then null else s.remaining_tasks end,
+        started_at = case t.status
+          when 'completed' then coalesce(s.started_at, greatest(v_now, s.created_at))
+          else s.started_at end,
+        completed_at = case t.status
+          when 'completed' then greatest(v_now, s.created_at, s.started_at) end,
+        failed_at = case t.status when 'failed' then greatest(v_now, s.created_at, s.started_at) end,
+        skipped_at = case t.status when 'skipped' then greatest(v_now, s.created_at) end,
+        cancelled_at = case t.status when 'cancelled' then v_now end,
+        timer_message_id = case when t.status in ('failed', 'skipped') then s.timer_message_id end
+    from unnest(p_transitions) t
+    where s.run_id = t.run_id and s.step_slug = t.step_slug and s.status in ('created', 'started')
+    returning s.run_id, s.flow_slug, s.step_slug
+  )
+  select coalesce(array_agg(row(e.run_id, e.flow_slug, e.step_slug)::pgflow._step
+                            order by e.run_id, e.step_slug), '{}')
+  into v_steps from ended e;
+  return v_steps;
+end
+$$;
 
 -- Ends the live tasks of these runs as cancelled or skipped; p_steps, parallel to p_runs, narrows each to one step,
 -- null means all of them. The caller holds the runs; claims hold tasks only briefly and never wait, so waiting for
