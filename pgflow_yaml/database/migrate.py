@@ -14,16 +14,18 @@ from dataclasses import dataclass
 from hashlib import sha256
 from importlib.metadata import version
 from importlib.resources import files
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.errors import InsufficientPrivilege
 
+from pgflow_yaml.database.embedded.files import EMBEDDED_NAME
 from pgflow_yaml.errors import SchemaMismatch, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 _LIMITS = """set local statement_timeout = '10min'; set local lock_timeout = '2min';
 set local search_path = pg_catalog, pg_temp"""
@@ -47,6 +49,11 @@ _LOOK = """select current_user, current_database(), current_setting('server_vers
     where nspname in ('pgflow', 'pgmq') and relname in ('flows', 'migrations', 'meta')),
   (select extversion from pg_extension where extname = 'pgmq'),
   (select array_agg(version) from pg_available_extension_versions where name = 'pgmq')"""
+_WHERE = """select current_database(), case current_setting('cluster_name')
+  when %s then current_setting('data_directory') end"""
+_ADDRESS = ("host", "hostaddr", "port", "user", "dbname", "sslmode")
+# The tables of this version may still change, and a database that it made cannot follow them.
+_UNRELEASED = "0.1.0"
 _OLDEST_PGMQ = (1, 4, 4)
 _FOLDERS = ("", "functions/expressions/", "functions/engine/", "functions/pgflow/", "functions/")
 # `create or replace` gives a new function to everybody and forgets its settings.
@@ -168,27 +175,53 @@ def _look(connection: psycopg.Connection) -> tuple[list[Migration], list[Migrati
 def _compare(connection: psycopg.Connection | None) -> list[Migration]:
     query = "select name, sha256, release from pgflow.migrations"
     rows = connection.execute(query).fetchall() if connection else []
-    release = version("pgflow-yaml")
     known = {migration.name: migration for migration in _read()}
-    for name, digest, of in rows:
-        if name in known and known[name].digest == digest:
-            continue
-        is_numbered = "/" not in name
-        if _numbers(of) > _numbers(release) or (is_numbered and name not in known):
-            raise SchemaMismatch(
-                f"the database is newer than this release ({name} came with {of}, this is "
-                f"{release}): install a newer pgflow-yaml"
-            )
-        if is_numbered:
-            raise SchemaMismatch(
-                f"{name} was edited after it had been applied: restore the file and put the "
-                "change into a new numbered one"
-            )
+    for name, digest, made_by in rows:
+        if connection and (name not in known or known[name].digest != digest):
+            _refuse_other_files(connection, name, made_by, known)
     applied = {name: digest for name, digest, _ in rows}
     return [
         Migration(name=name, sql=each.sql, state=_state(applied.get(name), each.digest))
         for name, each in known.items()
     ]
+
+
+def _refuse_other_files(
+    connection: psycopg.Connection, name: str, made_by: str, known: Mapping[str, Migration]
+) -> None:
+    """Raise SchemaMismatch unless what differs is a function that may be applied again."""
+    release = version("pgflow-yaml")
+    is_numbered = "/" not in name
+    newest = max(file for file in known if "/" not in file)
+    if _numbers(made_by) > _numbers(release) or (is_numbered and name > newest):
+        raise SchemaMismatch(
+            f"the database is newer than this release ({name} came with {made_by}, this is "
+            f"{release}): install a newer pgflow-yaml"
+        )
+    if is_numbered and made_by == _UNRELEASED:
+        raise SchemaMismatch(_how_to_recreate(connection))
+    if is_numbered:
+        raise SchemaMismatch(
+            f"{name} was edited after it had been applied: restore the file and put the "
+            "change into a new numbered one"
+        )
+
+
+def _how_to_recreate(connection: psycopg.Connection) -> str:
+    """Return the sentence for a database whose tables an unreleased version made."""
+    row = connection.execute(_WHERE, [EMBEDDED_NAME]).fetchone()
+    assert row is not None
+    database, data = row
+    reason = f'database "{database}" was made by an unreleased version of pgflow-yaml'
+    if data is not None:
+        return f"{reason}: delete it with its runs by `rm -rf {quote(data)}`, then try again"
+    parameters = connection.info.get_parameters()
+    parameters = {key: parameters[key] for key in _ADDRESS if key in parameters}
+    return (
+        f"{reason}: delete its tables with their runs by "
+        f"`psql {quote(make_conninfo(**parameters))} -c 'drop schema pgflow cascade'`, "
+        "then run `pgflow-yaml migrate`"
+    )
 
 
 def _state(applied: str | None, wanted: str) -> str:

@@ -80,7 +80,10 @@ def test_a_changed_function_is_applied_again(database: str, db: psycopg.Connecti
 
 def test_an_edited_numbered_file_is_refused(database: str, db: psycopg.Connection) -> None:
     """What was applied once stays as it is; the sentence says where the change belongs."""
-    db.execute("update pgflow.migrations set sha256 = 'old' where name = '0001_tables.sql'")
+    db.execute(
+        "update pgflow.migrations set sha256 = 'old', release = '0.0.9'"
+        " where name = '0001_tables.sql'"
+    )
 
     with pytest.raises(SchemaMismatch, match=r"0001_tables\.sql was edited .* numbered one"):
         migrate.apply(database)

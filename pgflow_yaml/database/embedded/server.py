@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Self
 
 from pgflow_yaml.database.embedded import keeper
 from pgflow_yaml.database.embedded.files import (
+    EMBEDDED_NAME,
     ServerPaths,
     environment,
     locked,
@@ -41,6 +42,7 @@ _SETTINGS = {
     "max_connections": "100",
     "shared_buffers": "128MB",
     "jit": "off",
+    "cluster_name": EMBEDDED_NAME,
     # The engine promises that acknowledged data survives a power cut, here too.
     "fsync": "on",
     "synchronous_commit": "on",
