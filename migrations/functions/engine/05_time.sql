@@ -1,4 +1,5 @@
--- Time. The engine reads no other clock: a test sets `pgflow.fake_now` and moves it (90_virtual_time).
+-- Time. The engine reads no other clock: a test sets `pgflow.fake_now` and moves it
+-- (90_virtual_time).
 --
 -- Every function of these folders sets its own search_path (S-14); planner settings are in
 -- 98_planner.sql.
@@ -16,5 +17,6 @@ create or replace function pgflow.clock() returns timestamptz
 language sql volatile
 set search_path = pg_catalog, pg_temp
 as $$
-  select coalesce(nullif(current_setting('pgflow.fake_now', true), '')::timestamptz, clock_timestamp())
+  select coalesce(nullif(current_setting('pgflow.fake_now', true), '')::timestamptz,
+    clock_timestamp())
 $$;

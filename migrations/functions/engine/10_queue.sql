@@ -1,13 +1,14 @@
 -- The queue: the only file that touches pgmq's tables.
 --
--- pgmq.read filters by a clock that no index can serve, so it walks every parked message; the engine reads with the
--- time in a variable instead (`vt <= $1 order by vt limit n`), which stays flat with a million parked messages.
--- A task's message has its id before it is sent: the id comes from the queue's own sequence when the task row is
--- made, so sending a wide map's next window inserts messages and touches no task.
--- Queue names are data, so everything here is EXECUTE with %I; a queue that somebody dropped is empty, not an error.
+-- pgmq.read filters by a clock that no index can serve, so it walks every parked message; the
+-- engine reads with the time in a variable instead (`vt <= $1 order by vt limit n`), which stays
+-- flat with a million parked messages. A task's message has its id before it is sent: the id comes
+-- from the queue's own sequence when the task row is made, so sending a wide map's next window
+-- inserts messages and touches no task. Queue names are data, so everything here is EXECUTE with
+-- %I; a queue that somebody dropped is empty, not an error.
 
--- Makes the queue where it is missing. One that somebody dropped goes on numbering where it was: two tasks must never
--- share a message. Called by define and by whoever needs the clock queue.
+-- Makes the queue where it is missing. One that somebody dropped goes on numbering where it was:
+-- two tasks must never share a message. Called by define and by whoever needs the clock queue.
 create or replace function pgflow._queue_ensure(p_queue text) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -42,9 +43,11 @@ as $$
   select pg_get_serial_sequence(format('pgmq.%I', 'q_' || lower(p_queue)), 'msg_id')::regclass
 $$;
 
--- Sends tasks' messages under ids they have already. Rows go in in the array's order, which callers of pgflow count
--- on; a message that is there already stays as it is. The caller holds the tasks' runs, or the tasks.
-create or replace function pgflow._queue_send(p_queue text, p_messages pgflow._message[]) returns void
+-- Sends tasks' messages under ids they have already. Rows go in in the array's order, which callers
+-- of pgflow count on; a message that is there already stays as it is. The caller holds the tasks'
+-- runs, or the tasks.
+create or replace function pgflow._queue_send(p_queue text, p_messages pgflow._message[])
+returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -52,7 +55,8 @@ begin
   execute format($sql$
     insert into pgmq.%I (msg_id, vt, message) overriding system value
     select m.id, m.vt, jsonb_build_object(
-      'flow_slug', m.flow_slug, 'run_id', m.run_id, 'step_slug', m.step_slug, 'task_index', m.task_index)
+      'flow_slug', m.flow_slug, 'run_id', m.run_id, 'step_slug', m.step_slug,
+      'task_index', m.task_index)
     from unnest($1) m
     on conflict (msg_id) do nothing
     $sql$, 'q_' || lower(p_queue))
@@ -61,7 +65,8 @@ end
 $$;
 
 -- Sends one message of another kind (the clock's); returns its id.
-create or replace function pgflow._queue_send_timer(p_queue text, p_vt timestamptz, p_message jsonb) returns bigint
+create or replace function pgflow._queue_send_timer(p_queue text, p_vt timestamptz, p_message jsonb)
+returns bigint
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -69,15 +74,18 @@ declare
   v_id bigint;
 begin
   perform pgflow._queue_ensure(p_queue);
-  execute format('insert into pgmq.%I (vt, message) values ($1, $2) returning msg_id', 'q_' || lower(p_queue))
+  execute format('insert into pgmq.%I (vt, message) values ($1, $2) returning msg_id',
+    'q_' || lower(p_queue))
   into v_id using p_vt, p_message;
   return v_id;
 end
 $$;
 
--- Takes up to p_limit visible messages, oldest first, and hides them until p_until. Never waits: rows that somebody
--- holds are skipped. Returns their ids in the order taken.
-create or replace function pgflow._queue_take(p_queue text, p_now timestamptz, p_until timestamptz, p_limit int)
+-- Takes up to p_limit visible messages, oldest first, and hides them until p_until. Never waits:
+-- rows that somebody holds are skipped. Returns their ids in the order taken.
+create or replace function pgflow._queue_take(
+  p_queue text, p_now timestamptz, p_until timestamptz, p_limit int
+)
 returns table (msg_id bigint, message jsonb)
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -100,8 +108,10 @@ begin
 end
 $$;
 
--- Sets the visibility of messages one by one. The caller holds the tasks' runs, or has taken the messages itself.
-create or replace function pgflow._queue_park(p_queue text, p_ids bigint[], p_vts timestamptz[]) returns void
+-- Sets the visibility of messages one by one. The caller holds the tasks' runs, or has taken the
+-- messages itself.
+create or replace function pgflow._queue_park(p_queue text, p_ids bigint[], p_vts timestamptz[])
+returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -124,22 +134,25 @@ declare
   v_due timestamptz;
 begin
   if to_regclass(format('pgmq.%I', 'q_' || lower(p_queue))) is not null then
-    execute format('select q.vt from pgmq.%I q where q.msg_id = $1', 'q_' || lower(p_queue)) into v_due using p_id;
+    execute format('select q.vt from pgmq.%I q where q.msg_id = $1', 'q_' || lower(p_queue))
+      into v_due using p_id;
   end if;
   return v_due;
 end
 $$;
 
--- Pushes leases on for a heartbeat: as _queue_park, but a row that somebody holds is left out, for a heartbeat
--- must not wait.
-create or replace function pgflow._queue_extend(p_queue text, p_ids bigint[], p_vts timestamptz[]) returns void
+-- Pushes leases on for a heartbeat: as _queue_park, but a row that somebody holds is left out, for
+-- a heartbeat must not wait.
+create or replace function pgflow._queue_extend(p_queue text, p_ids bigint[], p_vts timestamptz[])
+returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
   execute format($sql$
     with held as (
-      select q.msg_id from pgmq.%1$I q where q.msg_id = any($1) order by q.msg_id for update skip locked
+      select q.msg_id from pgmq.%1$I q where q.msg_id = any($1)
+      order by q.msg_id for update skip locked
     )
     update pgmq.%1$I q set vt = m.vt
     from unnest($1, $2) m(id, vt) where q.msg_id = m.id and m.id in (select h.msg_id from held h)
@@ -148,9 +161,11 @@ begin
 end
 $$;
 
--- Ends messages: deleted for deployed flows (their history is in the tables), archived for flows made by
--- create_flow, as pgflow does. The caller holds the tasks' runs, or has taken the messages itself.
-create or replace function pgflow._queue_drop(p_queue text, p_ids bigint[], p_archive boolean) returns void
+-- Ends messages: deleted for deployed flows (their history is in the tables), archived for flows
+-- made by create_flow, as pgflow does. The caller holds the tasks' runs, or has taken the messages
+-- itself.
+create or replace function pgflow._queue_drop(p_queue text, p_ids bigint[], p_archive boolean)
+returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -163,13 +178,14 @@ begin
     -- a turn that holds one of these looks at it again itself; waiting for it could be waited for
     perform pgflow._queue_drop_unlocked(p_queue, p_ids);
   else
-    execute format('delete from pgmq.%I where msg_id = any($1)', 'q_' || lower(p_queue)) using p_ids;
+    execute format('delete from pgmq.%I where msg_id = any($1)',
+      'q_' || lower(p_queue)) using p_ids;
   end if;
 end
 $$;
 
--- Deletes messages, but waits for none that somebody holds: who does finds nothing that it is for. Called for the
--- clock's messages, and for all those of a flow that is being deleted.
+-- Deletes messages, but waits for none that somebody holds: who does finds nothing that it is for.
+-- Called for the clock's messages, and for all those of a flow that is being deleted.
 create or replace function pgflow._queue_drop_unlocked(p_queue text, p_ids bigint[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -185,10 +201,12 @@ begin
 end
 $$;
 
--- Moves the visibility of messages to now and so many seconds, one offset each; an unknown queue is 42P01. Called by
--- set_vt_batch. Returns the rows as they now are. (The oldest pgmq served has no headers, hence the detour.)
+-- Moves the visibility of messages to now and so many seconds, one offset each; an unknown queue is
+-- 42P01. Called by set_vt_batch. Returns the rows as they now are. (The oldest pgmq served has no
+-- headers, hence the detour.)
 create or replace function pgflow._queue_delay(p_queue text, p_ids bigint[], p_seconds int[])
-returns table (msg_id bigint, read_ct int, enqueued_at timestamptz, vt timestamptz, message jsonb, headers jsonb)
+returns table (msg_id bigint, read_ct int, enqueued_at timestamptz, vt timestamptz, message jsonb,
+  headers jsonb)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -196,7 +214,8 @@ begin
   return query execute format($sql$
     update pgmq.%I q set vt = $3 + m.seconds * interval '1 second'
     from unnest($1, $2) m(id, seconds) where q.msg_id = m.id
-    returning q.msg_id, q.read_ct::int, q.enqueued_at, q.vt, q.message, nullif(to_jsonb(q) -> 'headers', 'null')
+    returning q.msg_id, q.read_ct::int, q.enqueued_at, q.vt, q.message,
+      nullif(to_jsonb(q) -> 'headers', 'null')
     $sql$, 'q_' || lower(p_queue))
   using p_ids, p_seconds, pgflow.clock();
 end
@@ -228,7 +247,8 @@ begin
     return p_ids;
   end if;
   execute format($sql$
-    select array_agg(m.id) from unnest($1) m(id) where not exists (select 1 from pgmq.%I q where q.msg_id = m.id)
+    select array_agg(m.id) from unnest($1) m(id)
+    where not exists (select 1 from pgmq.%I q where q.msg_id = m.id)
     $sql$, 'q_' || lower(p_queue))
   into v_missing using p_ids;
   return v_missing;
@@ -243,7 +263,8 @@ as $$
 declare
   v_next timestamptz;
 begin
-  execute format('select min(q.vt) from pgmq.%I q where q.vt < ''infinity''', 'q_' || lower(p_queue)) into v_next;
+  execute format('select min(q.vt) from pgmq.%I q where q.vt < ''infinity''',
+    'q_' || lower(p_queue)) into v_next;
   return v_next;
 end
 $$;
@@ -256,7 +277,8 @@ as $$
 declare
   v_ids bigint[];
 begin
-  execute format($sql$select array_agg(msg_id) from pgmq.%I where message ->> 'kind' is null$sql$, 'q_' || lower(p_queue))
+  execute format($sql$select array_agg(msg_id) from pgmq.%I
+    where message ->> 'kind' is null$sql$, 'q_' || lower(p_queue))
   into v_ids;
   return v_ids;
 end
@@ -271,7 +293,8 @@ as $$
 begin
   if to_regclass('pgmq.q_pgflow__timers') is not null then
     return query
-      select q.msg_id, (q.message ->> 'run_id')::uuid from pgmq.q_pgflow__timers q where q.message ->> 'kind' is not null;
+      select q.msg_id, (q.message ->> 'run_id')::uuid from pgmq.q_pgflow__timers q
+      where q.message ->> 'kind' is not null;
   end if;
 end
 $$;
@@ -283,7 +306,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   if to_regclass('pgmq.q_pgflow__timers') is not null then
-    return query select (q.message ->> 'child')::uuid from pgmq.q_pgflow__timers q where q.message ? 'child';
+    return query select (q.message ->> 'child')::uuid from pgmq.q_pgflow__timers q
+      where q.message ? 'child';
   end if;
 end
 $$;

@@ -1,8 +1,9 @@
 -- What a definition must not hold, whoever wrote it.
 
--- What is wrong with the shape of a definition: a sentence, or null. The compiler writes none of these; a caller from
--- SQL may, and a cycle, a width of 0 or an edge that nobody knows would leave runs that never end. Called by
--- _check_definition. (Joined by hash: nobody knows the number of steps when this is planned.)
+-- What is wrong with the shape of a definition: a sentence, or null. The compiler writes none of
+-- these; a caller from SQL may, and a cycle, a width of 0 or an edge that nobody knows would leave
+-- runs that never end. Called by _check_definition. (Joined by hash: nobody knows the number of
+-- steps when this is planned.)
 create or replace function pgflow._shape_problem(p_definition jsonb, p_order text[]) returns text
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -15,7 +16,8 @@ begin
   if jsonb_typeof(v_steps) is distinct from 'object' or jsonb_typeof(v_finally) <> 'object' then
     return '"steps" and "finally" must be objects of steps';
   end if;
-  select format('step "%s" must be an object with a valid name and an object as "depends_on"', s.key) into v_problem
+  select format('step "%s" must be an object with a valid name and an object as "depends_on"',
+    s.key) into v_problem
   from jsonb_each(v_steps || v_finally) s
   where not pgflow.is_valid_slug(s.key) or jsonb_typeof(s.value) <> 'object'
     or jsonb_typeof(coalesce(s.value -> 'depends_on', '{}')) <> 'object' limit 1;
@@ -24,34 +26,43 @@ begin
   end if;
   -- in an order in which each step comes behind what it depends on there is no cycle
   with places as materialized (
-    select u.slug, min(u.nr) as nr, v_finally ? u.slug as late from unnest(p_order) with ordinality u(slug, nr) group by u.slug
+    select u.slug, min(u.nr) as nr, v_finally ? u.slug as late
+    from unnest(p_order) with ordinality u(slug, nr) group by u.slug
   ), edges as materialized (
     select s.key as step, d.key as dep, d.value as edge
-    from jsonb_each(v_steps || v_finally) s cross join lateral jsonb_each_text(s.value -> 'depends_on') d
+    from jsonb_each(v_steps || v_finally) s
+    cross join lateral jsonb_each_text(s.value -> 'depends_on') d
   )
   select format('step "%s" cannot depend on "%s" as "%s": it must be a step of the same part that comes before it, and the edge success, failure or any',
                 e.step, e.dep, e.edge) into v_problem
   from edges e
   left join places a on a.slug = e.step
   left join places b on b.slug = e.dep
-  where e.edge is null or e.edge not in ('success', 'failure', 'any') or (b.nr < a.nr and a.late = b.late) is not true
+  where e.edge is null or e.edge not in ('success', 'failure', 'any')
+    or (b.nr < a.nr and a.late = b.late) is not true
   limit 1;
   if v_problem is not null then
     return v_problem;
   end if;
-  select format('step "%s": %s must be a whole number from %s to %s', s.key, array_to_string(n.path, '.'), n.low, n.high) into v_problem
+  select format('step "%s": %s must be a whole number from %s to %s', s.key,
+    array_to_string(n.path, '.'), n.low, n.high) into v_problem
   from jsonb_each(v_steps || v_finally) s
   cross join (values
-    (array['timeout'], 1, 2e12), (array['start_delay'], 0, 2e12), (array['initial_tasks'], 1, 100000),
-    (array['max_parallel'], 1, 2e9), (array['retry', 'max_attempts'], 1, 2e9), (array['retry', 'base_delay'], 0, 2e12),
-    (array['retry', 'max_delay'], 0, 2e12), (array['repeat', 'every'], 0, 2e12), (array['wait', 'timeout'], 0, 2e12)) n(path, low, high)
+    (array['timeout'], 1, 2e12), (array['start_delay'], 0, 2e12),
+    (array['initial_tasks'], 1, 100000), (array['max_parallel'], 1, 2e9),
+    (array['retry', 'max_attempts'], 1, 2e9), (array['retry', 'base_delay'], 0, 2e12),
+    (array['retry', 'max_delay'], 0, 2e12), (array['repeat', 'every'], 0, 2e12),
+    (array['wait', 'timeout'], 0, 2e12)) n(path, low, high)
   where case jsonb_typeof(s.value #> n.path)
-    when 'number' then (s.value #>> n.path)::numeric not between n.low and n.high or (s.value #>> n.path)::numeric % 1 <> 0
+    when 'number' then (s.value #>> n.path)::numeric not between n.low and n.high
+      or (s.value #>> n.path)::numeric % 1 <> 0
     else s.value #> n.path is not null end limit 1;
   if v_problem is null then
-    select format('step "%s": when_unmet and when_exhausted are fail, skip or skip-cascade', s.key) into v_problem
+    select format('step "%s": when_unmet and when_exhausted are fail, skip or skip-cascade', s.key)
+      into v_problem
     from jsonb_each(v_steps || v_finally) s
-    where not array[coalesce(s.value ->> 'when_unmet', 'skip'), coalesce(s.value ->> 'when_exhausted', 'skip')]
+    where not array[coalesce(s.value ->> 'when_unmet', 'skip'),
+      coalesce(s.value ->> 'when_exhausted', 'skip')]
       <@ array['fail', 'skip', 'skip-cascade'] limit 1;
   end if;
   return v_problem;
@@ -59,7 +70,9 @@ end
 $$;
 
 -- Refuses what a definition must not hold, whoever wrote it; S-13, S-19.
-create or replace function pgflow._check_definition(p_definition jsonb, p_version text, p_order text[]) returns void
+create or replace function pgflow._check_definition(
+  p_definition jsonb, p_version text, p_order text[]
+) returns void
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -69,43 +82,55 @@ declare
   v_steps jsonb;
 begin
   if v_name is null or v_name !~ '^[a-z_][a-z0-9_]{0,46}$' or position('__' in v_name) > 0 then
-    raise exception using errcode = 'PF004', message = format('flow name %s is not valid; use lower-case letters, digits and single underscores, 47 at most', coalesce(quote_literal(v_name), 'null'));
+    raise exception using errcode = 'PF004',
+      message = format(
+        'flow name %s is not valid; use lower-case letters, digits and single underscores, 47 at most', coalesce(quote_literal(v_name), 'null'));
   elsif p_version is null or p_version !~ '^[0-9a-f]{12}$' then
     raise exception using errcode = 'PF004', message = 'a version is twelve hexadecimal digits';
   elsif cardinality(p_order) > 2000 then
-    raise exception using errcode = 'PF004', message = format('flow "%s" has %s steps; 2000 at most', v_name, cardinality(p_order));
+    raise exception using errcode = 'PF004',
+      message = format('flow "%s" has %s steps; 2000 at most', v_name, cardinality(p_order));
   elsif v_problem is not null then
-    raise exception using errcode = 'PF004', message = format('flow "%s" is refused: ', v_name) || v_problem;
+    raise exception using errcode = 'PF004',
+      message = format('flow "%s" is refused: ', v_name) || v_problem;
   end if;
   v_steps := (p_definition -> 'steps') || coalesce(p_definition -> 'finally', '{}');
   if (select array_agg(k order by k) from jsonb_object_keys(v_steps) k)
     is distinct from (select array_agg(s order by s) from unnest(p_order) s)
   then
-    raise exception using errcode = 'PF004', message = format('the order given for flow "%s" does not name exactly its steps', v_name);
+    raise exception using errcode = 'PF004',
+      message = format('the order given for flow "%s" does not name exactly its steps', v_name);
   end if;
   select x.text into v_problem
   from (
     select format('unknown key "%s" of the flow', k) as text from jsonb_object_keys(p_definition) k
-    where k not in ('flow', 'input', 'input_schema', 'output', 'timeout', 'fail_fast', 'steps', 'finally')
+    where k not in ('flow', 'input', 'input_schema', 'output', 'timeout', 'fail_fast', 'steps',
+      'finally')
     union all
     select format('step "%s": unknown key "%s"', s.key, k)
     from jsonb_each(v_steps) s, jsonb_object_keys(s.value) k
-    where k not in ('handler', 'flow', 'wait', 'depends_on', 'with', 'if', 'when_unmet', 'map', 'initial_tasks',
-                    'max_parallel', 'fail_fast', 'tolerate', 'retry', 'repeat', 'queue', 'timeout', 'start_delay',
-                    'when_exhausted')
+    where k not in ('handler', 'flow', 'wait', 'depends_on', 'with', 'if', 'when_unmet', 'map',
+                    'initial_tasks', 'max_parallel', 'fail_fast', 'tolerate', 'retry', 'repeat',
+                    'queue', 'timeout', 'start_delay', 'when_exhausted')
   ) x limit 1;
   if v_problem is not null then
-    raise exception using errcode = 'PF004', message = v_problem || ' is not supported by this database''s release; run pgflow-yaml migrate';
+    raise exception using errcode = 'PF004',
+      message = v_problem
+        || ' is not supported by this database''s release; run pgflow-yaml migrate';
   end if;
   select s.key into v_problem from jsonb_each(v_steps) s
   where (s.value ? 'handler')::int + (s.value ? 'flow')::int + (s.value ? 'wait')::int <> 1 limit 1;
   if v_problem is not null then
-    raise exception using errcode = 'PF004', message = format('step "%s" must have exactly one of handler, flow and wait', v_problem);
+    raise exception using errcode = 'PF004',
+      message = format('step "%s" must have exactly one of handler, flow and wait', v_problem);
   end if;
-  select q.name into v_problem from (select s.value ->> 'queue' as name from jsonb_each(v_steps) s) q
+  select q.name into v_problem
+  from (select s.value ->> 'queue' as name from jsonb_each(v_steps) s) q
   where q.name !~ '^[a-z_][a-z0-9_]{0,46}$' or position('__' in q.name) > 0 limit 1;
   if v_problem is not null then
-    raise exception using errcode = 'PF004', message = format('queue name %s is not valid; use lower-case letters, digits and single underscores, 47 at most', quote_literal(v_problem));
+    raise exception using errcode = 'PF004',
+      message = format(
+        'queue name %s is not valid; use lower-case letters, digits and single underscores, 47 at most', quote_literal(v_problem));
   end if;
 end
 $$;
@@ -117,6 +142,7 @@ set search_path = pg_catalog, pg_temp
 as $$
   select case coalesce(jsonb_typeof(p_labels), 'null')
     when 'null' then true
-    when 'object' then not exists (select 1 from jsonb_each(p_labels) l where jsonb_typeof(l.value) <> 'string')
+    when 'object' then not exists (select 1 from jsonb_each(p_labels) l
+      where jsonb_typeof(l.value) <> 'string')
     else false end
 $$;

@@ -1,8 +1,8 @@
 -- Versions: definitions are stored under a name, one of them is active.
 
--- Stores a definition as a version of its name and, if asked, makes it the active one. One transaction under a lock
--- of its own for each name (R-12); what is there already is not written again. Returns name, version, flow_slug,
--- active, status: created | activated | unchanged.
+-- Stores a definition as a version of its name and, if asked, makes it the active one. One
+-- transaction under a lock of its own for each name (R-12); what is there already is not written
+-- again. Returns name, version, flow_slug, active, status: created | activated | unchanged.
 create or replace function pgflow.deploy(
   p_definition jsonb, p_version text, p_order text[], p_source text,
   p_description text default null, p_git jsonb default null, p_activate boolean default true,
@@ -21,17 +21,22 @@ begin
   perform pgflow._check_definition(p_definition, p_version, p_order);
   p_labels := nullif(p_labels, 'null');
   if not pgflow._are_labels(p_labels) then
-    raise exception using errcode = 'PF004', message = format('the labels of flow "%s" must be an object of texts', v_name);
+    raise exception using errcode = 'PF004',
+      message = format('the labels of flow "%s" must be an object of texts', v_name);
   end if;
   perform pg_advisory_xact_lock(hashtext('pgflow.deploy'), hashtext(v_name));
-  select d.* into v_stored from pgflow.definitions d where d.name = v_name and d.version = p_version;
+  select d.* into v_stored from pgflow.definitions d
+  where d.name = v_name and d.version = p_version;
   if not found then
     v_flow := pgflow._flow_row(v_slug, p_definition);
     v_flow.labels := p_labels;
     perform pgflow._define_flow(v_flow);
-    perform pgflow._define_steps(v_slug, (p_definition -> 'steps') || coalesce(p_definition -> 'finally', '{}'), p_order,
-                                 array(select jsonb_object_keys(p_definition -> 'finally')));
-    insert into pgflow.definitions (name, version, flow_slug, definition, source, description, git, created_at)
+    perform pgflow._define_steps(v_slug,
+                                 (p_definition -> 'steps')
+                                   || coalesce(p_definition -> 'finally', '{}'), p_order,
+                                   array(select jsonb_object_keys(p_definition -> 'finally')));
+    insert into pgflow.definitions (
+      name, version, flow_slug, definition, source, description, git, created_at)
     values (v_name, p_version, v_slug, p_definition, p_source, p_description, p_git, pgflow.now());
     v_status := 'created';
   else
@@ -39,7 +44,8 @@ begin
     update pgflow.definitions d set source = p_source, description = p_description
     where d.name = v_name and d.version = p_version
       and (d.source, d.description) is distinct from (p_source, p_description);
-    update pgflow.flows f set labels = p_labels where f.flow_slug = v_slug and f.labels is distinct from p_labels;
+    update pgflow.flows f set labels = p_labels
+    where f.flow_slug = v_slug and f.labels is distinct from p_labels;
   end if;
   if p_activate and not coalesce(v_stored.active, false) then
     perform pgflow._activate(v_name, p_version);
@@ -47,10 +53,11 @@ begin
   end if;
   if v_status <> 'unchanged' then
     insert into pgflow.audit (action, subject, details)
-    values ('deploy', v_name, jsonb_build_object('version', p_version, 'status', v_status, 'git', p_git));
+    values ('deploy', v_name,
+      jsonb_build_object('version', p_version, 'status', v_status, 'git', p_git));
   end if;
-  return jsonb_build_object('name', v_name, 'version', p_version, 'flow_slug', v_slug, 'status', v_status,
-    'active', p_activate or coalesce(v_stored.active, false));
+  return jsonb_build_object('name', v_name, 'version', p_version, 'flow_slug', v_slug,
+    'status', v_status, 'active', p_activate or coalesce(v_stored.active, false));
 end
 $$;
 
@@ -65,8 +72,10 @@ begin
 end
 $$;
 
--- A stored version by itself or by a unique beginning of it; null p_version is the active one. Raises PF001.
-create or replace function pgflow._find_definition(p_name text, p_version text) returns pgflow.definitions
+-- A stored version by itself or by a unique beginning of it; null p_version is the active one.
+-- Raises PF001.
+create or replace function pgflow._find_definition(p_name text, p_version text)
+returns pgflow.definitions
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -82,19 +91,23 @@ begin
     return v_found[1];
   elsif cardinality(v_found) = 2 then
     raise exception using errcode = 'PF001',
-      message = format('more than one version of flow "%s" begins with "%s"; give more digits', p_name, p_version);
+      message = format('more than one version of flow "%s" begins with "%s"; give more digits',
+        p_name, p_version);
   elsif not exists (select 1 from pgflow.definitions d where d.name = p_name) then
-    raise exception using errcode = 'PF001', message = format('there is no flow "%s" in this database', p_name);
+    raise exception using errcode = 'PF001',
+      message = format('there is no flow "%s" in this database', p_name);
   elsif p_version is null then
     raise exception using errcode = 'PF001',
-      message = format('flow "%s" has no active version; name one: pgflow-yaml activate %s VERSION', p_name, p_name);
+      message = format('flow "%s" has no active version; name one: pgflow-yaml activate %s VERSION',
+        p_name, p_name);
   end if;
-  raise exception using errcode = 'PF001', message = format('flow "%s" has no version "%s"', p_name, p_version);
+  raise exception using errcode = 'PF001',
+    message = format('flow "%s" has no version "%s"', p_name, p_version);
 end
 $$;
 
--- Goes back (or on) to a stored version. Same reply as deploy. Locks the name, as deploy does; a start does not wait
--- for it and takes the version that is active when it looks.
+-- Goes back (or on) to a stored version. Same reply as deploy. Locks the name, as deploy does; a
+-- start does not wait for it and takes the version that is active when it looks.
 create or replace function pgflow.activate(p_name text, p_version text) returns jsonb
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -109,13 +122,15 @@ begin
     insert into pgflow.audit (action, subject, details)
     values ('activate', p_name, jsonb_build_object('version', v_found.version));
   end if;
-  return jsonb_build_object('name', p_name, 'version', v_found.version, 'flow_slug', v_found.flow_slug,
+  return jsonb_build_object('name', p_name, 'version', v_found.version,
+    'flow_slug', v_found.flow_slug,
     'status', case when v_found.active then 'unchanged' else 'activated' end, 'active', true);
 end
 $$;
 
 -- A stored version as a client needs it to show or to compare; null when there is none.
-create or replace function pgflow.get_definition(p_name text, p_version text default null) returns jsonb
+create or replace function pgflow.get_definition(p_name text, p_version text default null)
+returns jsonb
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -123,8 +138,9 @@ declare
   v_found pgflow.definitions;
 begin
   v_found := pgflow._find_definition(p_name, p_version);
-  return jsonb_build_object('name', v_found.name, 'version', v_found.version, 'flow_slug', v_found.flow_slug,
-    'definition', v_found.definition, 'source', v_found.source, 'active', v_found.active,
+  return jsonb_build_object('name', v_found.name, 'version', v_found.version,
+    'flow_slug', v_found.flow_slug, 'definition', v_found.definition, 'source', v_found.source,
+    'active', v_found.active,
     'order', (select jsonb_agg(s.step_slug order by s.step_index) from pgflow.steps s
               where s.flow_slug = v_found.flow_slug));
 exception when sqlstate 'PF001' then

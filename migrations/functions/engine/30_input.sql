@@ -6,13 +6,14 @@ language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
   select case p_type
-    when 'integer' then jsonb_typeof(p_value) = 'number' and p_value = trunc(p_value::numeric)::text::jsonb
+    when 'integer' then jsonb_typeof(p_value) = 'number'
+      and p_value = trunc(p_value::numeric)::text::jsonb
     else jsonb_typeof(p_value) = p_type
   end
 $$;
 
--- What is wrong with one field of a run input: a sentence, or null. The keywords here are those that the compiler
--- lets through at the top of a field; what lies deeper is checked by the client.
+-- What is wrong with one field of a run input: a sentence, or null. The keywords here are those
+-- that the compiler lets through at the top of a field; what lies deeper is checked by the client.
 create or replace function pgflow._field_problem(p_value jsonb, p_schema jsonb) returns text
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -27,27 +28,37 @@ begin
   if v_types is not null and not exists (
     select 1 from jsonb_array_elements_text(v_types) t where pgflow._has_type(p_value, t))
   then
-    return format('must be %s, not %s', (select string_agg(t, ' or ') from jsonb_array_elements_text(v_types) t), v_kind);
-  elsif p_schema ? 'enum' and not exists (select 1 from jsonb_array_elements(p_schema -> 'enum') e where e = p_value) then
+    return format('must be %s, not %s',
+      (select string_agg(t, ' or ') from jsonb_array_elements_text(v_types) t), v_kind);
+  elsif p_schema ? 'enum'
+    and not exists (select 1 from jsonb_array_elements(p_schema -> 'enum') e where e = p_value) then
     return format('must be one of %s', p_schema -> 'enum');
   elsif p_schema ? 'const' and p_schema -> 'const' <> p_value then
     return format('must be %s', p_schema -> 'const');
   elsif v_kind = 'number' then
     return case
-      when (p_value::numeric) < (p_schema ->> 'minimum')::numeric then format('must be at least %s', p_schema ->> 'minimum')
-      when (p_value::numeric) > (p_schema ->> 'maximum')::numeric then format('must be at most %s', p_schema ->> 'maximum')
-      when (p_value::numeric) <= (p_schema ->> 'exclusiveMinimum')::numeric then format('must be more than %s', p_schema ->> 'exclusiveMinimum')
-      when (p_value::numeric) >= (p_schema ->> 'exclusiveMaximum')::numeric then format('must be less than %s', p_schema ->> 'exclusiveMaximum')
+      when (p_value::numeric) < (p_schema ->> 'minimum')::numeric
+        then format('must be at least %s', p_schema ->> 'minimum')
+      when (p_value::numeric) > (p_schema ->> 'maximum')::numeric
+        then format('must be at most %s', p_schema ->> 'maximum')
+      when (p_value::numeric) <= (p_schema ->> 'exclusiveMinimum')::numeric
+        then format('must be more than %s', p_schema ->> 'exclusiveMinimum')
+      when (p_value::numeric) >= (p_schema ->> 'exclusiveMaximum')::numeric
+        then format('must be less than %s', p_schema ->> 'exclusiveMaximum')
     end;
   elsif v_kind = 'string' then
     return case
-      when length(p_value #>> '{}') < (p_schema ->> 'minLength')::numeric then format('must have at least %s characters', p_schema ->> 'minLength')
-      when length(p_value #>> '{}') > (p_schema ->> 'maxLength')::numeric then format('must have at most %s characters', p_schema ->> 'maxLength')
+      when length(p_value #>> '{}') < (p_schema ->> 'minLength')::numeric
+        then format('must have at least %s characters', p_schema ->> 'minLength')
+      when length(p_value #>> '{}') > (p_schema ->> 'maxLength')::numeric
+        then format('must have at most %s characters', p_schema ->> 'maxLength')
     end;
   elsif v_kind = 'array' then
     return case
-      when jsonb_array_length(p_value) < (p_schema ->> 'minItems')::numeric then format('must have at least %s items', p_schema ->> 'minItems')
-      when jsonb_array_length(p_value) > (p_schema ->> 'maxItems')::numeric then format('must have at most %s items', p_schema ->> 'maxItems')
+      when jsonb_array_length(p_value) < (p_schema ->> 'minItems')::numeric
+        then format('must have at least %s items', p_schema ->> 'minItems')
+      when jsonb_array_length(p_value) > (p_schema ->> 'maxItems')::numeric
+        then format('must have at most %s items', p_schema ->> 'maxItems')
     end;
   end if;
   return null;
@@ -55,7 +66,8 @@ end
 $$;
 
 -- The run input with defaults put in; raises PF002 with every problem in the detail.
-create or replace function pgflow._checked_fields(p_name text, p_spec jsonb, p_input jsonb) returns jsonb
+create or replace function pgflow._checked_fields(p_name text, p_spec jsonb, p_input jsonb)
+returns jsonb
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -69,30 +81,36 @@ begin
       format('must be an object, not %s', coalesce(jsonb_typeof(v_input), 'nothing'))));
   else
     v_input := coalesce((
-      select jsonb_object_agg(f.key, f.value -> 'default') from jsonb_each(v_spec) f where f.value ? 'default'), '{}')
+      select jsonb_object_agg(f.key, f.value -> 'default') from jsonb_each(v_spec) f
+      where f.value ? 'default'), '{}')
       || v_input;
-    select jsonb_agg(jsonb_build_object('path', p.field, 'message', p.message) order by p.field) into v_problems
+    select jsonb_agg(jsonb_build_object('path', p.field, 'message', p.message)
+      order by p.field) into v_problems
     from (
-      select f.key as field, 'is required' as message from jsonb_each(v_spec) f where not v_input ? f.key
+      select f.key as field, 'is required' as message from jsonb_each(v_spec) f
+      where not v_input ? f.key
       union all
-      select i.key, format('is not an input of flow "%s"', p_name) from jsonb_each(v_input) i where not v_spec ? i.key
+      select i.key, format('is not an input of flow "%s"', p_name) from jsonb_each(v_input) i
+      where not v_spec ? i.key
       union all
-      select f.key, pgflow._field_problem(v_input -> f.key, f.value) from jsonb_each(v_spec) f where v_input ? f.key
+      select f.key, pgflow._field_problem(v_input -> f.key, f.value) from jsonb_each(v_spec) f
+      where v_input ? f.key
     ) p
     where p.message is not null;
   end if;
   if v_problems is not null then
-    raise exception using errcode = 'PF002', message = format('the input of flow "%s" is refused', p_name),
-      detail = v_problems::text;
+    raise exception using errcode = 'PF002',
+      message = format('the input of flow "%s" is refused', p_name), detail = v_problems::text;
   end if;
   return v_input;
 end
 $$;
 
--- The run input of a flow that has one schema as a whole, with the defaults of its fields put in: checked by the
--- keywords of the schema, then by those of its fields. What lies deeper is checked by the client. Raises PF002 as
--- _checked_fields does.
-create or replace function pgflow._checked_value(p_name text, p_schema jsonb, p_input jsonb) returns jsonb
+-- The run input of a flow that has one schema as a whole, with the defaults of its fields put in:
+-- checked by the keywords of the schema, then by those of its fields. What lies deeper is checked
+-- by the client. Raises PF002 as _checked_fields does.
+create or replace function pgflow._checked_value(p_name text, p_schema jsonb, p_input jsonb)
+returns jsonb
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -103,10 +121,12 @@ declare
 begin
   if jsonb_typeof(v_input) = 'object' then
     v_input := coalesce((
-      select jsonb_object_agg(f.key, f.value -> 'default') from jsonb_each(v_fields) f where f.value ? 'default'), '{}')
+      select jsonb_object_agg(f.key, f.value -> 'default') from jsonb_each(v_fields) f
+      where f.value ? 'default'), '{}')
       || v_input;
   end if;
-  select jsonb_agg(jsonb_build_object('path', p.field, 'message', p.message) order by p.field) into v_problems
+  select jsonb_agg(jsonb_build_object('path', p.field, 'message', p.message)
+    order by p.field) into v_problems
   from (
     select '' as field, pgflow._field_problem(v_input, p_schema) as message
     union all
@@ -122,34 +142,40 @@ begin
   ) p
   where p.message is not null;
   if v_problems is not null then
-    raise exception using errcode = 'PF002', message = format('the input of flow "%s" is refused', p_name),
-      detail = v_problems::text;
+    raise exception using errcode = 'PF002',
+      message = format('the input of flow "%s" is refused', p_name), detail = v_problems::text;
   end if;
   return v_input;
 end
 $$;
 
 -- The input of a run of this flow, checked, with defaults; raises PF002.
-create or replace function pgflow._checked_input(p_name text, p_flow pgflow.flows, p_input jsonb) returns jsonb
+create or replace function pgflow._checked_input(p_name text, p_flow pgflow.flows, p_input jsonb)
+returns jsonb
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
-  select case when p_flow.input_schema is null then pgflow._checked_fields(p_name, p_flow.input_spec, p_input)
+  select case when p_flow.input_schema is null
+    then pgflow._checked_fields(p_name, p_flow.input_spec, p_input)
               else pgflow._checked_value(p_name, p_flow.input_schema, p_input) end
 $$;
 
--- Refuses what may not stand beside a run's input: labels that are no texts, a key that no index can hold. Raises PF002.
+-- Refuses what may not stand beside a run's input: labels that are no texts, a key that no index
+-- can hold. Raises PF002.
 create or replace function pgflow._check_start(p_name text, p_key text, p_labels jsonb) returns void
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_path text := case when not pgflow._are_labels(p_labels) then 'labels' when octet_length(p_key) > 1000 then 'key' end;
+  v_path text := case when not pgflow._are_labels(p_labels) then 'labels'
+    when octet_length(p_key) > 1000 then 'key' end;
 begin
   if v_path is not null then
-    raise exception using errcode = 'PF002', message = format('the start of flow "%s" is refused', p_name),
-      detail = jsonb_build_array(jsonb_build_object('path', v_path, 'message',
-        case v_path when 'key' then 'must have at most 1000 bytes' else 'must be an object of texts' end))::text;
+    raise exception using errcode = 'PF002',
+      message = format('the start of flow "%s" is refused', p_name),
+        detail = jsonb_build_array(jsonb_build_object('path', v_path, 'message',
+        case v_path when 'key' then 'must have at most 1000 bytes'
+          else 'must be an object of texts' end))::text;
   end if;
 end
 $$;

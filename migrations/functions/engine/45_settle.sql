@@ -1,12 +1,13 @@
--- Settling: what workers report becomes the state of tasks, steps and runs, a whole batch over many runs at a time.
+-- Settling: what workers report becomes the state of tasks, steps and runs, a whole batch over many
+-- runs at a time.
 --
--- The run's row is the lock: whoever changes a step state or ends a task holds its run (`for no key update`, in run
--- id order, in a statement of its own, so that later statements see what was waited for). Then tasks, in order, then
--- queue rows (R-11). Step states need no lock of their own. R-1: a report changes nothing unless the task is started,
--- with that attempt, by that worker.
+-- The run's row is the lock: whoever changes a step state or ends a task holds its run (`for no key
+-- update`, in run id order, in a statement of its own, so that later statements see what was waited
+-- for). Then tasks, in order, then queue rows (R-11). Step states need no lock of their own. R-1: a
+-- report changes nothing unless the task is started, with that attempt, by that worker.
 
--- Settles reports and advances what they made possible. Locks runs, tasks, queue rows, in that order. Returns a
--- verdict for each report, in order: applied | lost | already_same | run_terminal.
+-- Settles reports and advances what they made possible. Locks runs, tasks, queue rows, in that
+-- order. Returns a verdict for each report, in order: applied | lost | already_same | run_terminal.
 create or replace function pgflow._settle(p_reports pgflow._report[]) returns text[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -29,35 +30,42 @@ begin
   where r.run_id = any(array(select distinct p.run_id from unnest(p_reports) p))
   order by r.run_id for no key update;
   perform 1 from unnest(p_reports) p
-  join pgflow.step_tasks t on (t.run_id, t.step_slug, t.task_index) = (p.run_id, p.step_slug, p.task_index)
+  join pgflow.step_tasks t
+    on (t.run_id, t.step_slug, t.task_index) = (p.run_id, p.step_slug, p.task_index)
   order by t.run_id, t.step_slug, t.task_index for no key update of t;
 
   with judged as (
     select p.*, f.origin = 'pgflow' as archive, r.outcome is not null as ending,
       case
         when p.outcome <> 'completed' or t.status <> 'started' then null
-        when f.origin = 'pgflow' then pgflow._type_violation(t.flow_slug, t.run_id, t.step_slug, p.output)
+        when f.origin = 'pgflow'
+          then pgflow._type_violation(t.flow_slug, t.run_id, t.step_slug, p.output)
         when f.repeats then pgflow._repeat_verdict(r, t, p.output)
       end as violation,
       case
         when t.run_id is null then 'lost'
-        when r.status <> 'started' and (f.origin = 'deploy' or r.status <> 'completed') then 'run_terminal'
+        when r.status <> 'started' and (f.origin = 'deploy' or r.status <> 'completed')
+          then 'run_terminal'
         when t.status = 'started'
           and t.attempts_count = coalesce(p.attempt, t.attempts_count)
           and t.last_worker_id is not distinct from coalesce(p.worker, t.last_worker_id)
-          and row_number() over (partition by p.run_id, p.step_slug, p.task_index, p.attempt order by p.nr) = 1
+          and row_number() over (partition by p.run_id, p.step_slug, p.task_index, p.attempt
+            order by p.nr) = 1
           then 'applied'
         when t.status = 'completed' and p.outcome = 'completed' and t.attempts_count = p.attempt
           and t.last_worker_id = p.worker and t.output = p.output then 'already_same'
         else 'lost'
       end as verdict
-    from unnest(p_reports) with ordinality p(run_id, step_slug, task_index, attempt, worker, outcome, output, error, delay_ms, nr)
-    left join pgflow.step_tasks t on (t.run_id, t.step_slug, t.task_index) = (p.run_id, p.step_slug, p.task_index)
+    from unnest(p_reports) with ordinality p(run_id, step_slug, task_index, attempt, worker,
+      outcome, output, error, delay_ms, nr)
+    left join pgflow.step_tasks t
+      on (t.run_id, t.step_slug, t.task_index) = (p.run_id, p.step_slug, p.task_index)
     left join pgflow.runs r on r.run_id = p.run_id
     left join pgflow.flows f on f.flow_slug = r.flow_slug
   ), done as (
     update pgflow.step_tasks t
-    set status = 'completed', output = j.output, completed_at = greatest(v_now, t.started_at), lease = null
+    set status = 'completed', output = j.output, completed_at = greatest(v_now, t.started_at),
+        lease = null
     from judged j
     where (t.run_id, t.step_slug, t.task_index) = (j.run_id, j.step_slug, j.task_index)
       and j.verdict = 'applied' and j.outcome = 'completed' and j.violation is null
@@ -67,19 +75,25 @@ begin
     (select array_agg(j.verdict order by j.nr) from judged j),
     (select coalesce(array_agg(
         row(j.run_id, j.step_slug, j.task_index, j.attempt, j.worker,
-            case when j.violation is null then j.outcome when j.violation ? 'again' then 'again' else 'fatal' end,
-            j.output, coalesce(j.violation, j.error), coalesce((j.violation ->> 'again')::bigint, j.delay_ms))::pgflow._report
+            case when j.violation is null then j.outcome when j.violation ? 'again' then 'again'
+              else 'fatal' end,
+            j.output, coalesce(j.violation, j.error),
+            coalesce((j.violation ->> 'again')::bigint, j.delay_ms))::pgflow._report
         order by j.nr), '{}')
-     from judged j where j.verdict = 'applied' and (j.outcome <> 'completed' or j.violation is not null)),
+     from judged j where j.verdict = 'applied'
+       and (j.outcome <> 'completed' or j.violation is not null)),
     (select coalesce(array_agg(
-        row(d.run_id, d.flow_slug, d.step_slug, d.queue_name, d.message_id, d.archive)::pgflow._ended_task), '{}') from done d),
+        row(d.run_id, d.flow_slug, d.step_slug, d.queue_name, d.message_id,
+          d.archive)::pgflow._ended_task), '{}') from done d),
     (select array_agg(distinct j.run_id) from judged j where j.archive and j.verdict = 'applied'),
     (select array_agg(distinct j.run_id) from judged j where j.ending and j.verdict = 'applied')
   into v_verdicts, v_failed, v_done, v_one_by_one, v_ending;
 
-  select c.ended, c.windowed, c.tolerant into v_ended, v_windowed, v_tolerant from pgflow._count_down_steps(v_done) c;
+  select c.ended, c.windowed, c.tolerant into v_ended, v_windowed, v_tolerant
+  from pgflow._count_down_steps(v_done) c;
   if cardinality(v_failed) > 0 then
-    select f.ended, f.failures, f.done, f.tolerant into v_more from pgflow._settle_failures(v_failed) f;
+    select f.ended, f.failures, f.done, f.tolerant into v_more
+    from pgflow._settle_failures(v_failed) f;
     v_ended := v_ended || v_more.ended;
     v_failures := v_more.failures;
     v_done := v_done || v_more.done;
@@ -96,9 +110,11 @@ begin
   if cardinality(v_failures) > 0 then
     perform pgflow._fail_runs(v_failures);
     v_ended := array(
-      select e from unnest(v_ended) e where e.run_id not in (select f.run_id from unnest(v_failures) f));
+      select e from unnest(v_ended) e
+      where e.run_id not in (select f.run_id from unnest(v_failures) f));
     v_windowed := array(
-      select w from unnest(v_windowed) w where w.run_id not in (select f.run_id from unnest(v_failures) f));
+      select w from unnest(v_windowed) w
+      where w.run_id not in (select f.run_id from unnest(v_failures) f));
   end if;
   if cardinality(v_windowed) > 0 then
     perform pgflow._send_more_tasks(v_windowed);
@@ -107,9 +123,11 @@ begin
     perform pgflow._advance(v_ended, '{}');
   else
     -- runs of create_flow go on one by one, from their rows as they stand
-    perform pgflow._advance(array(select e from unnest(v_ended) e where e.run_id <> all(v_one_by_one)), '{}');
+    perform pgflow._advance(array(select e from unnest(v_ended) e
+      where e.run_id <> all(v_one_by_one)), '{}');
     foreach v_run in array v_one_by_one loop
-      perform pgflow._advance_run(v_run, array(select e from unnest(v_ended) e where e.run_id = v_run));
+      perform pgflow._advance_run(v_run,
+        array(select e from unnest(v_ended) e where e.run_id = v_run));
     end loop;
   end if;
   if v_ending is not null then
@@ -119,29 +137,37 @@ begin
 end
 $$;
 
--- pgflow's rule for a single step on which a map hangs whose size nobody knows yet: it must give an array. Returns the
--- error of its task, with the step's own text beside it; null where all is well.
-create or replace function pgflow._type_violation(p_flow_slug text, p_run_id uuid, p_step_slug text, p_output jsonb)
+-- pgflow's rule for a single step on which a map hangs whose size nobody knows yet: it must give an
+-- array. Returns the error of its task, with the step's own text beside it; null where all is well.
+create or replace function pgflow._type_violation(
+  p_flow_slug text, p_run_id uuid, p_step_slug text, p_output jsonb
+)
 returns jsonb
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   select jsonb_build_object('type', 'TypeViolation',
     'message', format('[TYPE_VIOLATION] Produced %s instead of array', k.kind),
-    'step_message', format('[TYPE_VIOLATION] Map step %s expects array input but dependency %s produced %s',
+    'step_message', format(
+      '[TYPE_VIOLATION] Map step %s expects array input but dependency %s produced %s',
                            m.step_slug, p_step_slug, k.kind))
   from (select coalesce(jsonb_typeof(p_output), 'null') as kind) k
-  join pgflow.steps p on p.flow_slug = p_flow_slug and p.step_slug = p_step_slug and p.step_type = 'single'
+  join pgflow.steps p on p.flow_slug = p_flow_slug and p.step_slug = p_step_slug
+    and p.step_type = 'single'
   join pgflow.deps d on d.flow_slug = p_flow_slug and d.dep_slug = p_step_slug
-  join pgflow.steps m on m.flow_slug = p_flow_slug and m.step_slug = d.step_slug and m.step_type = 'map'
-  join pgflow.step_states s on s.run_id = p_run_id and s.step_slug = m.step_slug and s.initial_tasks is null
+  join pgflow.steps m on m.flow_slug = p_flow_slug and m.step_slug = d.step_slug
+    and m.step_type = 'map'
+  join pgflow.step_states s on s.run_id = p_run_id and s.step_slug = m.step_slug
+    and s.initial_tasks is null
   where k.kind <> 'array'
   order by m.step_index limit 1
 $$;
 
--- What an output of a repeated step means: null, it is the step's; {"again": ms until the next call}; or the error
--- that ends the step without another try. The first call is iteration 0.
-create or replace function pgflow._repeat_verdict(p_run pgflow.runs, p_task pgflow.step_tasks, p_output jsonb)
+-- What an output of a repeated step means: null, it is the step's; {"again": ms until the next
+-- call}; or the error that ends the step without another try. The first call is iteration 0.
+create or replace function pgflow._repeat_verdict(
+  p_run pgflow.runs, p_task pgflow.step_tasks, p_output jsonb
+)
 returns jsonb
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -155,11 +181,13 @@ begin
   if v_repeat is null then
     return null;
   end if;
-  v_result := pgflow._truth(v_repeat -> 'until', pgflow._environment(p_run, v_repeat -> 'until' -> 'paths',
+  v_result := pgflow._truth(v_repeat -> 'until', pgflow._environment(p_run,
+    v_repeat -> 'until' -> 'paths',
     jsonb_build_object('output', p_output, 'iteration', p_task.iteration)));
   return case
     when v_result ? 'error' then
-      jsonb_build_object('type', 'ExpressionError', 'message', 'repeat.until: ' || (v_result ->> 'error'))
+      jsonb_build_object('type', 'ExpressionError',
+        'message', 'repeat.until: ' || (v_result ->> 'error'))
     when (v_result -> 'value')::boolean then null
     when p_task.iteration + 1 >= (v_repeat ->> 'max')::bigint then
       jsonb_build_object('type', 'RepeatExhausted', 'message',
@@ -169,11 +197,13 @@ begin
 end
 $$;
 
--- Completed tasks lower their steps' counters; a step at 0 is completed, a map with its outputs in index order (I6).
--- The caller holds the runs, so the counter and the outputs read here cannot move. Returns the steps that ended, those
--- maps that have tasks not sent yet, and the tolerant maps at 0, which _settle_tolerant decides.
+-- Completed tasks lower their steps' counters; a step at 0 is completed, a map with its outputs in
+-- index order (I6). The caller holds the runs, so the counter and the outputs read here cannot
+-- move. Returns the steps that ended, those maps that have tasks not sent yet, and the tolerant
+-- maps at 0, which _settle_tolerant decides.
 create or replace function pgflow._count_down_steps(
-  p_done pgflow._ended_task[], out ended pgflow._ended[], out windowed pgflow._step[], out tolerant pgflow._step[]
+  p_done pgflow._ended_task[], out ended pgflow._ended[], out windowed pgflow._step[],
+  out tolerant pgflow._step[]
 )
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -183,13 +213,17 @@ declare
 begin
   with fresh as materialized (
     select x.*, d.step_type, d.tolerant
-    from (select u.run_id, u.flow_slug, u.step_slug, count(*)::int as tasks from unnest(p_done) u group by 1, 2, 3) x
+    from (select u.run_id, u.flow_slug, u.step_slug, count(*)::int as tasks from unnest(p_done) u
+      group by 1, 2, 3) x
     join pgflow.steps d on d.flow_slug = x.flow_slug and d.step_slug = x.step_slug
   ), counted as (
     update pgflow.step_states s
     set remaining_tasks = s.remaining_tasks - f.tasks,
-        status = case when s.remaining_tasks = f.tasks and not f.tolerant then 'completed' else s.status end,
-        completed_at = case when s.remaining_tasks = f.tasks and not f.tolerant then greatest(v_now, s.started_at) end,
+        status = case when s.remaining_tasks = f.tasks and not f.tolerant then 'completed'
+          else s.status end,
+        completed_at = case
+          when s.remaining_tasks = f.tasks and not f.tolerant
+            then greatest(v_now, s.started_at) end,
         output = case
           when (s.remaining_tasks = f.tasks and not f.tolerant) is not true then null
           when f.step_type = 'single' then (

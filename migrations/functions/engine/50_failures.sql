@@ -1,8 +1,10 @@
--- Settling, the other half: attempts that came to nothing. A failed task goes again while `retry` lets it; used up, it
--- ends its step by the step's policies: `tolerate` and `fail_fast` of a map (a tolerant one outlives failed items), then
--- `when_exhausted`. Called by _settle and by whatever else ends a step by a failure; the callers hold the runs.
+-- Settling, the other half: attempts that came to nothing. A failed task goes again while `retry`
+-- lets it; used up, it ends its step by the step's policies: `tolerate` and `fail_fast` of a map (a
+-- tolerant one outlives failed items), then `when_exhausted`. Called by _settle and by whatever
+-- else ends a step by a failure; the callers hold the runs.
 
--- Whether `retry.if` of a step lets it have another try: null, it does; else the error that is its last.
+-- Whether `retry.if` of a step lets it have another try: null, it does; else the error that is its
+-- last.
 create or replace function pgflow._retry_refusal(
   p_run pgflow.runs, p_retry_if jsonb, p_error jsonb, p_attempt int
 ) returns jsonb
@@ -15,37 +17,46 @@ declare
 begin
   return case
     when v_result ? 'error' then
-      jsonb_build_object('type', 'ExpressionError', 'message', 'retry.if: ' || (v_result ->> 'error'))
+      jsonb_build_object('type', 'ExpressionError',
+        'message', 'retry.if: ' || (v_result ->> 'error'))
     when (v_result -> 'value')::boolean then null
     else p_error
   end;
 end
 $$;
 
--- How long a task rests before its next attempt, in ms. pgflow's own flows: exact, no cap. Deployed: capped, full
--- jitter; p_counted is the number of failures that used up the budget, this one included.
-create or replace function pgflow._backoff_ms(p_spec jsonb, p_base_seconds int, p_attempts int, p_counted int)
+-- How long a task rests before its next attempt, in ms. pgflow's own flows: exact, no cap.
+-- Deployed: capped, full jitter; p_counted is the number of failures that used up the budget, this
+-- one included.
+create or replace function pgflow._backoff_ms(
+  p_spec jsonb, p_base_seconds int, p_attempts int, p_counted int
+)
 returns bigint
 language sql volatile
 set search_path = pg_catalog, pg_temp
 as $$
   select case
-    when p_spec is null then 1000 * least(floor(p_base_seconds * 2::float8 ^ least(p_attempts, 60)), 2147483647)::bigint
+    when p_spec is null
+      then 1000 * least(floor(p_base_seconds * 2::float8 ^ least(p_attempts, 60)),
+        2147483647)::bigint
     else ceil(
       least((p_spec ->> 'max_delay_ms')::float8,
             (p_spec ->> 'base_delay_ms')::float8
-              * case p_spec ->> 'backoff' when 'fixed' then 1 else 2::float8 ^ least(p_counted - 1, 60) end)
+              * case p_spec ->> 'backoff' when 'fixed' then 1
+                else 2::float8 ^ least(p_counted - 1, 60) end)
       * case when (p_spec ->> 'jitter')::boolean then random() else 1 end)::bigint
   end
 $$;
 
--- Failed, fatal, released and repeated attempts: the task rests and goes again, or it is used up and its step's policy
--- speaks. A task that was told to stop, for its run is ending, is cancelled whatever it came to. The caller holds runs
--- and tasks. Returns the steps that ended, those whose failure ends the run at once, the tasks whose messages are done
--- with, and the tolerant maps that lost items, which _settle_tolerant decides.
+-- Failed, fatal, released and repeated attempts: the task rests and goes again, or it is used up
+-- and its step's policy speaks. A task that was told to stop, for its run is ending, is cancelled
+-- whatever it came to. The caller holds runs and tasks. Returns the steps that ended, those whose
+-- failure ends the run at once, the tasks whose messages are done with, and the tolerant maps that
+-- lost items, which _settle_tolerant decides.
 create or replace function pgflow._settle_failures(
   p_reports pgflow._report[],
-  out ended pgflow._ended[], out failures pgflow._run_failure[], out done pgflow._ended_task[], out tolerant pgflow._step[]
+  out ended pgflow._ended[], out failures pgflow._run_failure[], out done pgflow._ended_task[],
+  out tolerant pgflow._step[]
 )
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -60,25 +71,30 @@ begin
   with reported as materialized (
     select p.*, t.flow_slug, t.attempts_count, t.uncounted, t.queue_name, t.message_id
     from unnest(p_reports) p
-    join pgflow.step_tasks t on (t.run_id, t.step_slug, t.task_index) = (p.run_id, p.step_slug, p.task_index)
+    join pgflow.step_tasks t
+      on (t.run_id, t.step_slug, t.task_index) = (p.run_id, p.step_slug, p.task_index)
   ), known as (
-    select p.run_id, p.step_slug, p.task_index, p.output, p.flow_slug, p.attempts_count, p.queue_name, p.message_id,
-      s.when_exhausted, s.tolerant, f.origin = 'pgflow' as archive, p.outcome = 'again' as repeated,
-      p.outcome in ('released', 'again') as released, r.outcome is not null and not s.is_finally as stopped,
-      coalesce(w.refused, p.error) as error,
-      p.outcome in ('failed', 'retry_later') and w.refused is null and p.attempts_count - p.uncounted
+    select p.run_id, p.step_slug, p.task_index, p.output, p.flow_slug, p.attempts_count,
+      p.queue_name, p.message_id, s.when_exhausted, s.tolerant, f.origin = 'pgflow' as archive,
+      p.outcome = 'again' as repeated, p.outcome in ('released', 'again') as released,
+      r.outcome is not null and not s.is_finally as stopped, coalesce(w.refused, p.error) as error,
+      p.outcome in ('failed', 'retry_later') and w.refused is null
+        and p.attempts_count - p.uncounted
         < greatest(coalesce(s.opt_max_attempts, f.opt_max_attempts), 1) as again,
       coalesce(p.delay_ms, case when p.outcome = 'released' then 0 else pgflow._backoff_ms(
-        s.spec, coalesce(s.opt_base_delay, f.opt_base_delay), p.attempts_count, p.attempts_count - p.uncounted) end) as rest
+        s.spec, coalesce(s.opt_base_delay, f.opt_base_delay), p.attempts_count,
+        p.attempts_count - p.uncounted) end) as rest
     from reported p
     join pgflow.steps s on s.flow_slug = p.flow_slug and s.step_slug = p.step_slug
     join pgflow.flows f on f.flow_slug = p.flow_slug
     join pgflow.runs r on r.run_id = p.run_id
     cross join lateral (
       select case when p.outcome = 'failed' and s.spec ? 'retry_if' then
-        pgflow._retry_refusal(r, s.spec -> 'retry_if', coalesce(p.error, '{}'), p.attempts_count - p.uncounted) end as refused) w
+        pgflow._retry_refusal(r, s.spec -> 'retry_if', coalesce(p.error, '{}'),
+          p.attempts_count - p.uncounted) end as refused) w
   ), decided as (
-    select k.*, (k.released or k.again) and not k.stopped as lives, v_clock + k.rest * interval '1 ms' as next_at
+    select k.*, (k.released or k.again)
+      and not k.stopped as lives, v_clock + k.rest * interval '1 ms' as next_at
     from known k
   ), tasks as (
     update pgflow.step_tasks t
@@ -88,7 +104,8 @@ begin
         cancelled_at = case when d.stopped then v_now end,
         uncounted = t.uncounted + d.released::int,
         iteration = t.iteration + (d.repeated and d.lives)::int,
-        crashes_count = case when d.repeated and d.lives then 0 else t.crashes_count end, -- a call that ended is no poison
+        -- a call that ended is no poison
+        crashes_count = case when d.repeated and d.lives then 0 else t.crashes_count end,
         child_run_id = case when d.lives then null else t.child_run_id end,
         output = case when d.error ->> 'type' = 'TypeViolation' then d.output else t.output end,
         error_message = case when d.released then t.error_message else d.error ->> 'message' end,
@@ -96,41 +113,49 @@ begin
     from decided d
     where (t.run_id, t.step_slug, t.task_index) = (d.run_id, d.step_slug, d.task_index)
   ), recorded as (
-    insert into pgflow.task_errors (run_id, step_slug, task_index, attempt, type, message, trace, final, retry_at, created_at)
-    select d.run_id, d.step_slug, d.task_index, d.attempts_count, coalesce(d.error ->> 'type', 'Error'),
-      coalesce(d.error ->> 'message', ''), d.error ->> 'trace', not d.lives, case when d.lives then d.next_at end, v_now
+    insert into pgflow.task_errors (
+      run_id, step_slug, task_index, attempt, type, message, trace, final, retry_at, created_at)
+    select d.run_id, d.step_slug, d.task_index, d.attempts_count,
+      coalesce(d.error ->> 'type', 'Error'), coalesce(d.error ->> 'message', ''),
+      d.error ->> 'trace', not d.lives, case when d.lives then d.next_at end, v_now
     from decided d where not d.released and not d.stopped
   )
   select jsonb_agg(to_jsonb(d) - 'output') into v_decided from decided d;
 
   for v_queue in
     select d.queue_name, array_agg(d.message_id) as ids, array_agg(d.next_at) as vts
-    from jsonb_to_recordset(v_decided) d(queue_name text, message_id bigint, next_at timestamptz, lives boolean)
+    from jsonb_to_recordset(v_decided) d(queue_name text, message_id bigint, next_at timestamptz,
+      lives boolean)
     where d.lives and d.message_id is not null group by 1
   loop
     perform pgflow._queue_park(v_queue.queue_name, v_queue.ids, v_queue.vts);
   end loop;
 
-  select coalesce(array_agg(row(d.run_id, d.flow_slug, d.step_slug, d.queue_name, d.message_id, d.archive)::pgflow._ended_task), '{}')
+  select coalesce(array_agg(
+    row(d.run_id, d.flow_slug, d.step_slug, d.queue_name, d.message_id,
+      d.archive)::pgflow._ended_task), '{}')
   into done
-  from jsonb_to_recordset(v_decided) d(run_id uuid, flow_slug text, step_slug text, queue_name text, message_id bigint,
-                                       archive boolean, lives boolean)
+  from jsonb_to_recordset(v_decided) d(run_id uuid, flow_slug text, step_slug text, queue_name text,
+                                       message_id bigint, archive boolean, lives boolean)
   where not d.lives;
   ended := '{}';
   failures := '{}';
   tolerant := '{}';
   if cardinality(done) > 0 then
     tolerant := pgflow._count_failed_items(v_decided);
-    select e.ended, e.failures, e.done into ended, failures, v_siblings from pgflow._exhaust_steps(v_decided) e;
+    select e.ended, e.failures, e.done into ended, failures, v_siblings
+    from pgflow._exhaust_steps(v_decided) e;
     done := done || v_siblings;
   end if;
 end
 $$;
 
--- Steps whose task is used up end by when_exhausted. An expression that went wrong, or a map that was given no array,
--- is a mistake in the flow: no policy softens it. The caller holds the runs. Returns as _fail_steps does.
+-- Steps whose task is used up end by when_exhausted. An expression that went wrong, or a map that
+-- was given no array, is a mistake in the flow: no policy softens it. The caller holds the runs.
+-- Returns as _fail_steps does.
 create or replace function pgflow._exhaust_steps(
-  p_decided jsonb, out ended pgflow._ended[], out failures pgflow._run_failure[], out done pgflow._ended_task[]
+  p_decided jsonb, out ended pgflow._ended[], out failures pgflow._run_failure[],
+  out done pgflow._ended_task[]
 )
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -139,25 +164,30 @@ declare
   v_faults pgflow._step_failure[];
 begin
   select coalesce(array_agg(row(d.run_id, d.flow_slug, d.step_slug, d.task_index,
-      case when d.error ->> 'type' in ('ExpressionError', 'TypeViolation') then 'fail' else d.when_exhausted end,
+      case when d.error ->> 'type' in ('ExpressionError', 'TypeViolation') then 'fail'
+        else d.when_exhausted end,
       jsonb_build_object('type', coalesce(d.error ->> 'type', 'Error'),
         'message', coalesce(d.error ->> 'step_message', d.error ->> 'message', ''),
         'attempts', d.attempts_count - t.uncounted),
       coalesce(d.error ->> 'step_message', d.error ->> 'message'))::pgflow._step_failure), '{}')
   into v_faults
-  from jsonb_to_recordset(p_decided) d(run_id uuid, flow_slug text, step_slug text, task_index int, error jsonb,
-    when_exhausted text, attempts_count int, lives boolean, tolerant boolean, stopped boolean)
-  join pgflow.step_tasks t on (t.run_id, t.step_slug, t.task_index) = (d.run_id, d.step_slug, d.task_index)
+  from jsonb_to_recordset(p_decided) d(run_id uuid, flow_slug text, step_slug text, task_index int,
+    error jsonb, when_exhausted text, attempts_count int, lives boolean, tolerant boolean,
+    stopped boolean)
+  join pgflow.step_tasks t
+    on (t.run_id, t.step_slug, t.task_index) = (d.run_id, d.step_slug, d.task_index)
   where not d.lives and not d.tolerant and not d.stopped;
   select f.ended, f.failures, f.done into ended, failures, done from pgflow._fail_steps(v_faults) f;
 end
 $$;
 
--- Ends started steps by a failure, each as its policy says; of several faults of one step the first index speaks. What
--- is left of its tasks ends with it. The caller holds the runs. Returns the steps that ended (a failed one only where
--- its run may go on), those whose failure ends the run at once, and the tasks whose messages are done with.
+-- Ends started steps by a failure, each as its policy says; of several faults of one step the first
+-- index speaks. What is left of its tasks ends with it. The caller holds the runs. Returns the
+-- steps that ended (a failed one only where its run may go on), those whose failure ends the run at
+-- once, and the tasks whose messages are done with.
 create or replace function pgflow._fail_steps(
-  p_failures pgflow._step_failure[], out ended pgflow._ended[], out failures pgflow._run_failure[], out done pgflow._ended_task[]
+  p_failures pgflow._step_failure[], out ended pgflow._ended[], out failures pgflow._run_failure[],
+  out done pgflow._ended_task[]
 )
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -188,15 +218,19 @@ begin
   into ended, failures
   from unnest(v_failures) u
   join pgflow.flows f on f.flow_slug = u.flow_slug;
-  v_skip := array(select e from unnest(ended) e where e.kind <> 'failed' order by e.run_id, e.step_slug);
-  v_cancel := array(select e from unnest(ended) e where e.kind = 'failed' order by e.run_id, e.step_slug);
+  v_skip := array(select e from unnest(ended) e where e.kind <> 'failed'
+    order by e.run_id, e.step_slug);
+  v_cancel := array(select e from unnest(ended) e where e.kind = 'failed'
+    order by e.run_id, e.step_slug);
   done := '{}';
   if cardinality(v_skip) > 0 then
-    done := pgflow._end_tasks(array(select e.run_id from unnest(v_skip) e), array(select e.step_slug from unnest(v_skip) e), 'skipped');
+    done := pgflow._end_tasks(array(select e.run_id from unnest(v_skip) e),
+      array(select e.step_slug from unnest(v_skip) e), 'skipped');
   end if;
   if cardinality(v_cancel) > 0 then
     done := done || pgflow._end_tasks(
-      array(select e.run_id from unnest(v_cancel) e), array(select e.step_slug from unnest(v_cancel) e), 'cancelled');
+      array(select e.run_id from unnest(v_cancel) e),
+      array(select e.step_slug from unnest(v_cancel) e), 'cancelled');
   end if;
 end
 $$;

@@ -1,6 +1,7 @@
 -- Maps that tolerate failed items: the failures are counted, and the last task decides.
 
--- Items of tolerant maps that have failed for good no longer remain. The caller holds the runs. Returns their steps.
+-- Items of tolerant maps that have failed for good no longer remain. The caller holds the runs.
+-- Returns their steps.
 create or replace function pgflow._count_failed_items(p_decided jsonb) returns pgflow._step[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -10,7 +11,8 @@ declare
 begin
   with lost as materialized (
     select d.run_id, d.step_slug, count(*)::int as items
-    from jsonb_to_recordset(p_decided) d(run_id uuid, step_slug text, tolerant boolean, lives boolean, stopped boolean)
+    from jsonb_to_recordset(p_decided) d(run_id uuid, step_slug text, tolerant boolean,
+      lives boolean, stopped boolean)
     where d.tolerant and not d.lives and not d.stopped group by 1, 2
   ), lowered as (
     update pgflow.step_states s
@@ -25,11 +27,13 @@ begin
 end
 $$;
 
--- Soft maps that lost items or have none left: more failed than may, and either nothing is left or the first one too
--- many is enough (`fail_fast`), so the step fails by its policy; nothing left, so it is completed, null for each failed
--- item; or it goes on. The caller holds the runs. Returns as _fail_steps does.
+-- Soft maps that lost items or have none left: more failed than may, and either nothing is left or
+-- the first one too many is enough (`fail_fast`), so the step fails by its policy; nothing left, so
+-- it is completed, null for each failed item; or it goes on. The caller holds the runs. Returns as
+-- _fail_steps does.
 create or replace function pgflow._settle_tolerant(
-  p_steps pgflow._step[], out ended pgflow._ended[], out failures pgflow._run_failure[], out done pgflow._ended_task[]
+  p_steps pgflow._step[], out ended pgflow._ended[], out failures pgflow._run_failure[],
+  out done pgflow._ended_task[]
 )
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -49,14 +53,18 @@ begin
     join pgflow.step_states s on s.run_id = p.run_id and s.step_slug = p.step_slug
     cross join lateral (select case jsonb_typeof(p.spec -> 'tolerate')
       when 'number' then (p.spec ->> 'tolerate')::int
-      when 'object' then floor((p.spec #>> '{tolerate,percent}')::numeric * s.initial_tasks / 100)::int
+      when 'object' then floor(
+        (p.spec #>> '{tolerate,percent}')::numeric * s.initial_tasks / 100)::int
       else 0 end as may) w
     where s.status = 'started'
   )
   select
-    array_agg(row(n.run_id, n.flow_slug, n.step_slug, e.task_index, n.when_exhausted, jsonb_build_object(
-        'type', e.type, 'attempts', e.attempt, 'message', case when n.may = 0 and n.failed_tasks = 1 then e.message
-          else format('%s of %s items failed (%s may), the last: %s', n.failed_tasks, n.initial_tasks, n.may, e.message)
+    array_agg(row(n.run_id, n.flow_slug, n.step_slug, e.task_index, n.when_exhausted,
+      jsonb_build_object(
+        'type', e.type, 'attempts', e.attempt,
+        'message', case when n.may = 0 and n.failed_tasks = 1 then e.message
+          else format('%s of %s items failed (%s may), the last: %s', n.failed_tasks,
+            n.initial_tasks, n.may, e.message)
           end), e.message)::pgflow._step_failure) filter (where n.fails),
     array_agg(row(n.run_id, n.flow_slug, n.step_slug, 'completed')::pgflow._ended)
       filter (where not n.fails and n.remaining_tasks = 0)
@@ -64,14 +72,16 @@ begin
   from numbers n
   left join lateral (
     select x.task_index, x.type, x.message, x.attempt from pgflow.task_errors x
-    where x.run_id = n.run_id and x.step_slug = n.step_slug and x.final order by x.id desc limit 1) e on n.fails;
+    where x.run_id = n.run_id and x.step_slug = n.step_slug and x.final
+      order by x.id desc limit 1) e on n.fails;
 
   perform pgflow._end_states(array(
     select row(c.run_id, c.step_slug, 'completed', null, (
       select jsonb_agg(t.output order by t.task_index) from pgflow.step_tasks t
       where t.run_id = c.run_id and t.step_slug = c.step_slug), null, null)::pgflow._transition
     from unnest(v_completed) c));
-  select f.ended, f.failures, f.done into ended, failures, done from pgflow._fail_steps(coalesce(v_faults, '{}')) f;
+  select f.ended, f.failures, f.done into ended, failures, done
+  from pgflow._fail_steps(coalesce(v_faults, '{}')) f;
   ended := ended || coalesce(v_completed, '{}');
 end
 $$;

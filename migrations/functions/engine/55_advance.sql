@@ -1,17 +1,21 @@
--- Advancing: what ended lets others begin, wave by wave, until nothing more happens inside SQL. (Runs of flows made by
--- create_flow go on in 97_pgflow_steps, with the same transitions.)
+-- Advancing: what ended lets others begin, wave by wave, until nothing more happens inside SQL.
+-- (Runs of flows made by create_flow go on in 97_pgflow_steps, with the same transitions.)
 --
--- Each wave is a few statements over all runs of the batch. A step whose dependencies are done begins at once when it
--- is plain (one task, no condition); only the others are looked at one by one. Every function here is called by
--- somebody who holds the runs' rows, which is what makes the counters safe.
+-- Each wave is a few statements over all runs of the batch. A step whose dependencies are done
+-- begins at once when it is plain (one task, no condition); only the others are looked at one by
+-- one. Every function here is called by somebody who holds the runs' rows, which is what makes the
+-- counters safe.
 --
--- How a step has ended (`kind` of _ended) says what its dependents do: completed and skipped (by its own condition or
--- policy), they go on where an edge `success` wants that; upstream, skipped with all that hangs on it by such edges;
--- failed, likewise, where the run may go on. Where steps are only named (to be sent, decided, claimed), it says nothing.
+-- How a step has ended (`kind` of _ended) says what its dependents do: completed and skipped (by
+-- its own condition or policy), they go on where an edge `success` wants that; upstream, skipped
+-- with all that hangs on it by such edges; failed, likewise, where the run may go on. Where steps
+-- are only named (to be sent, decided, claimed), it says nothing.
 
--- Feeds ended steps to their dependents and begins what is ready; then counts the runs down and ends those that are
--- done. p_ready are steps without dependencies that have to be looked at. The caller holds the runs.
-create or replace function pgflow._advance(p_ended pgflow._ended[], p_ready pgflow._start[]) returns void
+-- Feeds ended steps to their dependents and begins what is ready; then counts the runs down and
+-- ends those that are done. p_ready are steps without dependencies that have to be looked at. The
+-- caller holds the runs.
+create or replace function pgflow._advance(p_ended pgflow._ended[], p_ready pgflow._start[])
+returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -27,7 +31,8 @@ declare
 begin
   loop
     if cardinality(v_wave) > 0 then
-      select w.skipped, w.ready, v_begun || w.begun into v_wave, v_ready, v_begun from pgflow._lower_dependents(v_wave) w;
+      select w.skipped, w.ready, v_begun || w.begun into v_wave, v_ready, v_begun
+      from pgflow._lower_dependents(v_wave) w;
     end if;
     if cardinality(v_ready) > 0 then
       select l.starts, l.ended, l.failures into v_evaluated from pgflow._evaluate_ready(v_ready) l;
@@ -42,14 +47,19 @@ begin
 
   if cardinality(v_failures) > 0 then
     perform pgflow._fail_runs(v_failures);
-    v_begun := array(select s from unnest(v_begun) s where s.run_id not in (select f.run_id from unnest(v_failures) f));
-    v_starts := array(select s from unnest(v_starts) s where s.run_id not in (select f.run_id from unnest(v_failures) f));
-    v_ended := array(select e from unnest(v_ended) e where e.run_id not in (select f.run_id from unnest(v_failures) f));
+    v_begun := array(select s from unnest(v_begun) s
+      where s.run_id not in (select f.run_id from unnest(v_failures) f));
+    v_starts := array(select s from unnest(v_starts) s
+      where s.run_id not in (select f.run_id from unnest(v_failures) f));
+    v_ended := array(select e from unnest(v_ended) e
+      where e.run_id not in (select f.run_id from unnest(v_failures) f));
   end if;
   v_unhandled := pgflow._new_unhandled_failures(v_ended);
   if v_unhandled is not null then
-    v_begun := array(select s from unnest(v_begun) s where s.run_id not in (select f.run_id from unnest(v_unhandled) f));
-    v_starts := array(select s from unnest(v_starts) s where s.run_id not in (select f.run_id from unnest(v_unhandled) f));
+    v_begun := array(select s from unnest(v_begun) s
+      where s.run_id not in (select f.run_id from unnest(v_unhandled) f));
+    v_starts := array(select s from unnest(v_starts) s
+      where s.run_id not in (select f.run_id from unnest(v_unhandled) f));
   end if;
   if cardinality(v_starts) > 0 then
     perform pgflow._start_steps(v_starts);
@@ -67,10 +77,11 @@ begin
 end
 $$;
 
--- Failures that have just become unhandled in runs that `fail_fast`: no step that would take them can complete any
--- more. Null where there is none. A failed `finally` step decides the outcome of its run instead, and stops nothing.
--- The caller holds the runs.
-create or replace function pgflow._new_unhandled_failures(p_ended pgflow._ended[]) returns pgflow._run_failure[]
+-- Failures that have just become unhandled in runs that `fail_fast`: no step that would take them
+-- can complete any more. Null where there is none. A failed `finally` step decides the outcome of
+-- its run instead, and stops nothing. The caller holds the runs.
+create or replace function pgflow._new_unhandled_failures(p_ended pgflow._ended[])
+returns pgflow._run_failure[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -87,7 +98,8 @@ begin
   set outcome = 'failed', error = l.error || jsonb_build_object('step', l.step_slug)
   from (
     select distinct on (e.run_id) e.run_id, e.step_slug, (
-      select s.error from pgflow.step_states s where s.run_id = e.run_id and s.step_slug = e.step_slug) as error
+      select s.error from pgflow.step_states s
+      where s.run_id = e.run_id and s.step_slug = e.step_slug) as error
     from unnest(p_ended) e
     join pgflow.steps d on d.flow_slug = e.flow_slug and d.step_slug = e.step_slug and d.is_finally
     where e.kind = 'failed' order by e.run_id, d.step_index desc) l
@@ -97,22 +109,27 @@ begin
     from unnest(p_ended) e
     join pgflow.flows f on f.flow_slug = e.flow_slug and not f.fails_at_once and f.fail_fast
     where e.kind = 'failed' or exists (
-      select 1 from pgflow.deps d where d.flow_slug = e.flow_slug and d.step_slug = e.step_slug and d.edge <> 'success'));
+      select 1 from pgflow.deps d
+      where d.flow_slug = e.flow_slug and d.step_slug = e.step_slug and d.edge <> 'success'));
   v_runs := array(
-    select r.run_id from pgflow.runs r where r.run_id = any(v_runs) and r.outcome is null and r.status = 'started');
+    select r.run_id from pgflow.runs r
+    where r.run_id = any(v_runs) and r.outcome is null and r.status = 'started');
   return (select array_agg(u) from unnest(pgflow._unhandled_failures(v_runs)) u);
 end
 $$;
 
--- The failures in these runs that nobody has handled nor can any more: every dependent that would take it (an edge
--- `failure` or `any`) has ended, and none is completed. Latest first.
+-- The failures in these runs that nobody has handled nor can any more: every dependent that would
+-- take it (an edge `failure` or `any`) has ended, and none is completed. Latest first.
 create or replace function pgflow._unhandled_failures(p_runs uuid[]) returns pgflow._run_failure[]
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select coalesce(array_agg(row(s.run_id, s.step_slug, s.error || jsonb_build_object('step', s.step_slug))::pgflow._run_failure
+  select coalesce(array_agg(
+    row(s.run_id, s.step_slug,
+      s.error || jsonb_build_object('step', s.step_slug))::pgflow._run_failure
                             order by s.failed_at desc, d.step_index desc), '{}')
-  from (select x.* from pgflow.step_states x where x.run_id = any(p_runs) and x.status = 'failed' offset 0) s
+  from (select x.* from pgflow.step_states x
+    where x.run_id = any(p_runs) and x.status = 'failed' offset 0) s
   join pgflow.steps d on d.flow_slug = s.flow_slug and d.step_slug = s.step_slug
   where not d.is_finally
     and not exists (
@@ -122,14 +139,16 @@ as $$
         and x.status in ('created', 'started', 'completed'))
 $$;
 
--- One wave: the dependents of ended steps wait for fewer. One with an edge that cannot be met any more is skipped at
--- once: `success` wants a step that is completed or skipped by its own condition, `failure` a failed one, `any` any.
--- Returns those skipped (the next wave), those that wait for nothing more and have to be looked at, and those that
--- begin at once, with one task (plain steps of deployed flows): their states are started here already, for a row that is
--- updated twice in a transaction pays for its foreign keys again. After a skip all dependencies may have been skipped,
--- so its dependents are looked at.
+-- One wave: the dependents of ended steps wait for fewer. One with an edge that cannot be met any
+-- more is skipped at once: `success` wants a step that is completed or skipped by its own
+-- condition, `failure` a failed one, `any` any. Returns those skipped (the next wave), those that
+-- wait for nothing more and have to be looked at, and those that begin at once, with one task
+-- (plain steps of deployed flows): their states are started here already, for a row that is updated
+-- twice in a transaction pays for its foreign keys again. After a skip all dependencies may have
+-- been skipped, so its dependents are looked at.
 create or replace function pgflow._lower_dependents(
-  p_ended pgflow._ended[], out skipped pgflow._ended[], out ready pgflow._start[], out begun pgflow._start[]
+  p_ended pgflow._ended[], out skipped pgflow._ended[], out ready pgflow._start[],
+  out begun pgflow._start[]
 )
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -138,10 +157,12 @@ declare
   v_now timestamptz := pgflow.now();
 begin
   with hit as materialized (
-    select h.*, not h.unmet and not h.after_skip and s.starts_simply and s.spec is not null as begins
+    select h.*, not h.unmet and not h.after_skip and s.starts_simply
+      and s.spec is not null as begins
     from (
       select e.run_id, e.flow_slug, d.step_slug, count(*)::int as times,
-        bool_or(case d.edge when 'success' then e.kind in ('upstream', 'failed') when 'failure' then e.kind <> 'failed'
+        bool_or(case d.edge when 'success' then e.kind in ('upstream', 'failed') when 'failure'
+          then e.kind <> 'failed'
                 else false end) as unmet,
         bool_or(e.kind in ('skipped', 'upstream')) as after_skip
       from unnest(p_ended) e
@@ -151,7 +172,8 @@ begin
   ), lowered as (
     update pgflow.step_states s
     set remaining_deps = greatest(s.remaining_deps - h.times, 0),
-        (status, skip_reason, skipped_at, started_at, initial_tasks, remaining_tasks, made, sent) = (
+        (status, skip_reason, skipped_at, started_at, initial_tasks, remaining_tasks, made, sent) =
+          (
           select case when h.unmet then 'skipped' when k.begins then 'started' else s.status end,
                  case when h.unmet then 'dependency_skipped' end,
                  case when h.unmet then greatest(v_now, s.created_at) end,
@@ -166,9 +188,11 @@ begin
   select
     coalesce(array_agg(row(l.run_id, l.flow_slug, l.step_slug, 'upstream')::pgflow._ended)
              filter (where l.status = 'skipped'), '{}'),
-    coalesce(array_agg(row(l.run_id, l.flow_slug, l.step_slug, null, null)::pgflow._start order by l.run_id, l.step_slug)
+    coalesce(array_agg(row(l.run_id, l.flow_slug, l.step_slug, null, null)::pgflow._start
+      order by l.run_id, l.step_slug)
              filter (where l.status = 'created' and l.remaining_deps = 0), '{}'),
-    coalesce(array_agg(row(l.run_id, l.flow_slug, l.step_slug, 1, null)::pgflow._start order by l.run_id, l.step_slug)
+    coalesce(array_agg(row(l.run_id, l.flow_slug, l.step_slug, 1, null)::pgflow._start
+      order by l.run_id, l.step_slug)
              filter (where l.status = 'started'), '{}')
   into skipped, ready, begun
   from lowered l;

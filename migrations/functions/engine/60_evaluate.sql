@@ -1,9 +1,10 @@
--- Looking at steps: one whose dependencies have ended may start, be skipped, be empty, wait or fail. Expressions are
--- evaluated here, in the transaction that made the step ready, on the rows of its run. Called by _advance; the caller
--- holds the runs.
+-- Looking at steps: one whose dependencies have ended may start, be skipped, be empty, wait or
+-- fail. Expressions are evaluated here, in the transaction that made the step ready, on the rows of
+-- its run. Called by _advance; the caller holds the runs.
 
--- Steps that have to be looked at: conditions, sizes of maps, waits. Writes those that end here (skipped, empty, failed)
--- and those that begin to wait: their message in the clock queue is all that a wait holds.
+-- Steps that have to be looked at: conditions, sizes of maps, waits. Writes those that end here
+-- (skipped, empty, failed) and those that begin to wait: their message in the clock queue is all
+-- that a wait holds.
 create or replace function pgflow._evaluate_ready(
   p_ready pgflow._start[],
   out starts pgflow._start[], out ended pgflow._ended[], out failures pgflow._run_failure[]
@@ -15,7 +16,8 @@ declare
   v_now timestamptz := pgflow.now();
 begin
   with looked as (
-    select y.run_id, y.flow_slug, y.step_slug, v.verdict, v.tasks, v.items, v.error, v.output, v.due, f.fails_at_once
+    select y.run_id, y.flow_slug, y.step_slug, v.verdict, v.tasks, v.items, v.error, v.output,
+      v.due, f.fails_at_once
     from unnest(p_ready) y
     join pgflow.runs r on r.run_id = y.run_id
     join pgflow.steps d on d.flow_slug = y.flow_slug and d.step_slug = y.step_slug
@@ -25,44 +27,55 @@ begin
     update pgflow.step_states s
     set status = case l.verdict when 'completed' then 'completed' when 'failed' then 'failed'
                                 when 'wait' then 'started' else 'skipped' end,
-        initial_tasks = case when l.verdict in ('completed', 'wait') then 0 else s.initial_tasks end,
+        initial_tasks = case when l.verdict in ('completed', 'wait') then 0
+          else s.initial_tasks end,
         remaining_tasks = case when l.verdict in ('completed', 'wait') then 0 end,
         output = case l.verdict when 'completed' then coalesce(l.output, '[]') end,
         wakes_at = l.due,
-        timer_message_id = case when l.due is not null then pgflow._queue_send_timer('pgflow__timers', l.due,
+        timer_message_id = case
+          when l.due is not null then pgflow._queue_send_timer('pgflow__timers', l.due,
           jsonb_build_object('kind', 'wait', 'run_id', s.run_id, 'step_slug', s.step_slug)) end,
-        started_at = case when l.verdict in ('completed', 'failed', 'wait') then greatest(v_now, s.created_at) end,
+        started_at = case
+          when l.verdict in ('completed', 'failed', 'wait') then greatest(v_now, s.created_at) end,
         completed_at = case l.verdict when 'completed' then greatest(v_now, s.created_at) end,
         failed_at = case l.verdict when 'failed' then greatest(v_now, s.created_at) end,
-        skipped_at = case when l.verdict in ('skipped', 'cascade', 'upstream') then greatest(v_now, s.created_at) end,
+        skipped_at = case
+          when l.verdict in ('skipped', 'cascade', 'upstream')
+            then greatest(v_now, s.created_at) end,
         skip_reason = case when l.verdict in ('skipped', 'cascade') then 'condition_unmet'
                            when l.verdict = 'upstream' then 'dependency_skipped' end,
         error = l.error,
         error_message = l.error ->> 'message'
     from looked l
-    where s.run_id = l.run_id and s.step_slug = l.step_slug and s.status = 'created' and l.verdict <> 'start'
+    where s.run_id = l.run_id and s.step_slug = l.step_slug and s.status = 'created'
+      and l.verdict <> 'start'
     returning s.run_id, s.flow_slug, s.step_slug, l.verdict, l.error, l.fails_at_once
   )
   select
-    (select coalesce(array_agg(row(l.run_id, l.flow_slug, l.step_slug, l.tasks, l.items)::pgflow._start
+    (select coalesce(
+      array_agg(row(l.run_id, l.flow_slug, l.step_slug, l.tasks, l.items)::pgflow._start
                                order by l.run_id, l.step_slug), '{}')
      from looked l where l.verdict = 'start'),
     coalesce(array_agg(row(s.run_id, s.flow_slug, s.step_slug,
-        case when s.verdict in ('cascade', 'upstream') then 'upstream' else s.verdict end)::pgflow._ended)
+        case when s.verdict in ('cascade', 'upstream') then 'upstream'
+          else s.verdict end)::pgflow._ended)
       filter (where s.verdict <> 'wait' and not (s.verdict = 'failed' and s.fails_at_once)), '{}'),
-    coalesce(array_agg(row(s.run_id, s.step_slug, s.error || jsonb_build_object('step', s.step_slug))::pgflow._run_failure)
+    coalesce(array_agg(
+      row(s.run_id, s.step_slug,
+        s.error || jsonb_build_object('step', s.step_slug))::pgflow._run_failure)
       filter (where s.verdict = 'failed' and s.fails_at_once), '{}')
   into starts, ended, failures
   from states s;
 end
 $$;
 
--- One step whose dependencies are all done: does it start, and how wide? verdict: start | skipped | cascade (its
--- condition says so) | upstream (nothing it depends on ran) | completed (a map over nothing, a wait that is over) |
--- wait (until `due`, null: for an event alone) | failed.
+-- One step whose dependencies are all done: does it start, and how wide? verdict: start | skipped |
+-- cascade (its condition says so) | upstream (nothing it depends on ran) | completed (a map over
+-- nothing, a wait that is over) | wait (until `due`, null: for an event alone) | failed.
 create or replace function pgflow._evaluate_step(
   p_run pgflow.runs, p_step pgflow.steps,
-  out verdict text, out tasks int, out items jsonb, out error jsonb, out output jsonb, out due timestamptz
+  out verdict text, out tasks int, out items jsonb, out error jsonb, out output jsonb,
+  out due timestamptz
 )
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -83,18 +96,22 @@ begin
   v_result := pgflow._condition(p_run, p_step);
   if v_result ? 'error' then
     verdict := 'failed';
-    error := jsonb_build_object('type', 'ExpressionError', 'message', 'if: ' || (v_result ->> 'error'), 'attempts', 0);
+    error := jsonb_build_object('type', 'ExpressionError',
+      'message', 'if: ' || (v_result ->> 'error'), 'attempts', 0);
     return;
   elsif not (v_result -> 'value')::boolean then
-    verdict := case p_step.when_unmet when 'skip' then 'skipped' when 'skip-cascade' then 'cascade' else 'failed' end;
+    verdict := case p_step.when_unmet when 'skip' then 'skipped' when 'skip-cascade' then 'cascade'
+      else 'failed' end;
     if verdict = 'failed' then
-      error := jsonb_build_object('type', 'ConditionUnmet', 'message', 'the condition of the step does not hold', 'attempts', 0);
+      error := jsonb_build_object('type', 'ConditionUnmet',
+        'message', 'the condition of the step does not hold', 'attempts', 0);
     end if;
     return;
   end if;
 
   if p_step.action = 'wait' then
-    select w.verdict, w.error, w.output, w.due into verdict, error, output, due from pgflow._evaluate_wait(p_run, p_step) w;
+    select w.verdict, w.error, w.output, w.due into verdict, error, output, due
+    from pgflow._evaluate_wait(p_run, p_step) w;
     return;
   elsif p_step.step_type = 'single' then
     tasks := 1;
@@ -105,7 +122,8 @@ begin
     items := v_result -> 'value';
     if v_result ? 'error' then
       verdict := 'failed';
-      error := jsonb_build_object('type', 'ExpressionError', 'message', 'map: ' || (v_result ->> 'error'), 'attempts', 0);
+      error := jsonb_build_object('type', 'ExpressionError',
+        'message', 'map: ' || (v_result ->> 'error'), 'attempts', 0);
       return;
     end if;
     tasks := jsonb_array_length(items);
@@ -114,7 +132,8 @@ begin
 end
 $$;
 
--- Whether an expression holds, by the truth of Python's values: {"value": boolean} or {"error": text}.
+-- Whether an expression holds, by the truth of Python's values: {"value": boolean} or {"error":
+-- text}.
 create or replace function pgflow._truth(p_formula jsonb, p_env jsonb) returns jsonb
 language sql immutable
 set search_path = pg_catalog, pg_temp
@@ -124,8 +143,8 @@ as $$
   from (select pgflow.evaluate(jsonb_build_array('not', p_formula -> 'ast'), p_env) as result) e
 $$;
 
--- Whether the step's condition holds: {"value": boolean} or {"error": text}. A pattern is pgflow's: containment in
--- the run input (root) or in the object of the completed dependencies' outputs.
+-- Whether the step's condition holds: {"value": boolean} or {"error": text}. A pattern is pgflow's:
+-- containment in the run input (root) or in the object of the completed dependencies' outputs.
 create or replace function pgflow._condition(p_run pgflow.runs, p_step pgflow.steps) returns jsonb
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -136,7 +155,8 @@ begin
   if p_step.condition is not null then
     return pgflow._truth(p_step.condition, pgflow._environment(p_run, p_step.condition -> 'paths'));
   end if;
-  v_value := case when p_step.deps_count = 0 then p_run.input else pgflow._dependency_outputs(p_run.run_id, p_step) end;
+  v_value := case when p_step.deps_count = 0 then p_run.input
+    else pgflow._dependency_outputs(p_run.run_id, p_step) end;
   return jsonb_build_object('value',
     (p_step.required_input_pattern is null or v_value @> p_step.required_input_pattern)
     and (p_step.forbidden_input_pattern is null or not v_value @> p_step.forbidden_input_pattern));
@@ -150,7 +170,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_items jsonb;
-  v_result jsonb := pgflow.evaluate(p_step.map_items -> 'ast', pgflow._environment(p_run, p_step.map_items -> 'paths'));
+  v_result jsonb := pgflow.evaluate(p_step.map_items -> 'ast',
+    pgflow._environment(p_run, p_step.map_items -> 'paths'));
 begin
   if v_result ? 'error' then
     return v_result;
@@ -161,14 +182,16 @@ begin
   elsif jsonb_typeof(v_items) <> 'array' then
     return jsonb_build_object('error', format('a list is needed, not %s', jsonb_typeof(v_items)));
   elsif jsonb_array_length(v_items) > 100000 then
-    return jsonb_build_object('error', format('%s items; 100000 at most', jsonb_array_length(v_items)));
+    return jsonb_build_object(
+      'error', format('%s items; 100000 at most', jsonb_array_length(v_items)));
   end if;
   return jsonb_build_object('value', v_items);
 end
 $$;
 
 -- {dependency: output} of the completed dependencies of a step: what its handler receives.
-create or replace function pgflow._dependency_outputs(p_run_id uuid, p_step pgflow.steps) returns jsonb
+create or replace function pgflow._dependency_outputs(p_run_id uuid, p_step pgflow.steps)
+returns jsonb
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$

@@ -6,8 +6,10 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   select coalesce(jsonb_agg(s.step_slug order by d.step_index), '[]')
-  from (select x.* from pgflow.step_states x where x.run_id = p_run.run_id and x.status = p_status offset 0) s
-  join pgflow.steps d on d.flow_slug = s.flow_slug and d.step_slug = s.step_slug and not d.is_finally
+  from (select x.* from pgflow.step_states x
+    where x.run_id = p_run.run_id and x.status = p_status offset 0) s
+  join pgflow.steps d on d.flow_slug = s.flow_slug and d.step_slug = s.step_slug
+    and not d.is_finally
 $$;
 
 -- The items of a map that failed for good: [{index, type, message, attempts}]; null where none did.
@@ -15,12 +17,15 @@ create or replace function pgflow._item_errors(p_run_id uuid, p_step_slug text) 
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select jsonb_agg(jsonb_build_object('index', e.task_index, 'type', e.type, 'message', e.message, 'attempts', e.attempt)
+  select jsonb_agg(
+    jsonb_build_object('index', e.task_index, 'type', e.type, 'message', e.message,
+      'attempts', e.attempt)
                    order by e.task_index)
   from pgflow.task_errors e where e.run_id = p_run_id and e.step_slug = p_step_slug and e.final
 $$;
 
--- One name under `run`. status, failed, unhandled and skipped are for `finally`, where all other steps have ended.
+-- One name under `run`. status, failed, unhandled and skipped are for `finally`, where all other
+-- steps have ended.
 create or replace function pgflow._run_property(p_run pgflow.runs, p_parts text[]) returns jsonb
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -30,10 +35,12 @@ begin
     when 'id' then to_jsonb(p_run.run_id)
     when 'flow' then to_jsonb(coalesce(p_run.flow_name, p_run.flow_slug))
     when 'version' then to_jsonb(nullif(split_part(p_run.flow_slug, '__', 2), ''))
-    when 'started_at' then to_jsonb(to_char(p_run.started_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))
+    when 'started_at'
+      then to_jsonb(to_char(p_run.started_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))
     when 'labels' then coalesce(p_run.labels, '{}')
     when 'parent' then case when p_run.parent_run_id is not null then
-      jsonb_build_object('id', p_run.parent_run_id, 'step', p_run.parent_step, 'index', p_run.parent_index) end
+      jsonb_build_object('id', p_run.parent_run_id, 'step', p_run.parent_step,
+        'index', p_run.parent_index) end
     when 'status' then to_jsonb(p_run.outcome)
     when 'unhandled' then (
       select coalesce(jsonb_agg(u.step_slug order by d.step_index), '[]')
@@ -45,10 +52,13 @@ begin
 end
 $$;
 
--- What an expression may read: an object from each path it names ("steps.fetch.output.rows") to its value there.
--- Only the named parts leave their rows, so a condition on one field of a large output stays cheap. p_extra holds names
--- that the place of the expression adds (item, index, output, iteration, error, attempt). Secrets are the worker's.
-create or replace function pgflow._environment(p_run pgflow.runs, p_paths jsonb, p_extra jsonb default null) returns jsonb
+-- What an expression may read: an object from each path it names ("steps.fetch.output.rows") to its
+-- value there. Only the named parts leave their rows, so a condition on one field of a large output
+-- stays cheap. p_extra holds names that the place of the expression adds (item, index, output,
+-- iteration, error, attempt). Secrets are the worker's.
+create or replace function pgflow._environment(
+  p_run pgflow.runs, p_paths jsonb, p_extra jsonb default null
+) returns jsonb
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -67,6 +77,7 @@ as $$
     else p_extra #> p.parts
   end), '{}')
   from (
-    select t.path, string_to_array(t.path, '.') as parts from jsonb_array_elements_text(p_paths) t(path)
+    select t.path, string_to_array(t.path, '.') as parts
+    from jsonb_array_elements_text(p_paths) t(path)
     where not starts_with(t.path, 'secrets.')) p
 $$;

@@ -1,10 +1,12 @@
--- Ending runs: completed when no step is left, failed or cancelled with all that was live. A run with `finally` steps
--- has an outcome first: its other steps are stopped or done, then those of `finally` run, then it ends. Called by
--- somebody who holds the runs. A run that ends tells its parent by a message in the clock queue, which locks nothing.
+-- Ending runs: completed when no step is left, failed or cancelled with all that was live. A run
+-- with `finally` steps has an outcome first: its other steps are stopped or done, then those of
+-- `finally` run, then it ends. Called by somebody who holds the runs. A run that ends tells its
+-- parent by a message in the clock queue, which locks nothing.
 
--- Counts runs down by the steps that ended; those at 0 are completed, with the outputs of their leaf steps; those
--- with more to decide are looked at by _finish_runs. The caller holds the runs and knows that they have not ended (no
--- status in the `where`: a plan that finds the few runs it wants among all live ones grows with them). Arrays are parallel.
+-- Counts runs down by the steps that ended; those at 0 are completed, with the outputs of their
+-- leaf steps; those with more to decide are looked at by _finish_runs. The caller holds the runs
+-- and knows that they have not ended (no status in the `where`: a plan that finds the few runs it
+-- wants among all live ones grows with them). Arrays are parallel.
 create or replace function pgflow._end_steps(p_runs uuid[], p_steps int[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -20,11 +22,13 @@ begin
         (status, completed_at, output) = (
           select case when k.ends then 'completed' else r.status end,
                  case when k.ends then greatest(v_now, r.started_at) else r.completed_at end,
-                 case when k.ends then coalesce((  -- _leaf_outputs, written out: a call for each run costs as much as the rest
+                 -- _leaf_outputs, written out: a call for each run costs as much as the rest
+                 case when k.ends then coalesce((
                      select jsonb_object_agg(s.step_slug, s.output)
                      from pgflow.step_states s
                      where s.run_id = r.run_id and s.status = 'completed'
-                       and not exists (select 1 from pgflow.deps d where d.flow_slug = s.flow_slug and d.dep_slug = s.step_slug)),
+                       and not exists (select 1 from pgflow.deps d
+                         where d.flow_slug = s.flow_slug and d.dep_slug = s.step_slug)),
                    case k.origin when 'deploy' then '{}'::jsonb end)
                  else r.output end
           from (select r.remaining_steps = e.steps and f.ends_simply as ends, f.origin
@@ -48,8 +52,8 @@ begin
 end
 $$;
 
--- {leaf: output} of the completed leaf steps, those of `finally` left out: what a run returns that has no `output`.
--- Null for a run of pgflow's door without any.
+-- {leaf: output} of the completed leaf steps, those of `finally` left out: what a run returns that
+-- has no `output`. Null for a run of pgflow's door without any.
 create or replace function pgflow._leaf_outputs(p_run pgflow.runs) returns jsonb
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -58,15 +62,18 @@ as $$
       select jsonb_object_agg(s.step_slug, s.output)
       from pgflow.step_states s
       where s.run_id = p_run.run_id and s.status = 'completed'
-        and not exists (select 1 from pgflow.deps d where d.flow_slug = s.flow_slug and d.dep_slug = s.step_slug)
+        and not exists (select 1 from pgflow.deps d
+          where d.flow_slug = s.flow_slug and d.dep_slug = s.step_slug)
         and (f.finally_steps = 0 or not (
-          select d.is_finally from pgflow.steps d where d.flow_slug = s.flow_slug and d.step_slug = s.step_slug))),
+          select d.is_finally from pgflow.steps d
+          where d.flow_slug = s.flow_slug and d.step_slug = s.step_slug))),
     case f.origin when 'deploy' then '{}'::jsonb end)
   from pgflow.flows f where f.flow_slug = p_run.flow_slug
 $$;
 
--- Runs all of whose steps but those of `finally` have ended: the outcome is known now, then `finally` begins, and
--- where nothing is left the run ends. A cancelled run with a failure that nobody handled has failed. The caller holds them.
+-- Runs all of whose steps but those of `finally` have ended: the outcome is known now, then
+-- `finally` begins, and where nothing is left the run ends. A cancelled run with a failure that
+-- nobody handled has failed. The caller holds them.
 create or replace function pgflow._finish_runs(p_runs uuid[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -77,12 +84,15 @@ declare
   v_over uuid[];
 begin
   update pgflow.runs r
-  set outcome = case when o.error is null then 'completed' else 'failed' end, error = o.error, output = o.output
-  from (select x.run_id, v.error, v.output from pgflow.runs x cross join lateral pgflow._run_outcome(x) v
+  set outcome = case when o.error is null then 'completed' else 'failed' end, error = o.error,
+      output = o.output
+  from (select x.run_id, v.error, v.output from pgflow.runs x
+    cross join lateral pgflow._run_outcome(x) v
         where x.run_id = any(p_runs) and x.outcome is null) o
   where r.run_id = o.run_id;
   update pgflow.runs r set outcome = 'failed', error = u.error
-  from (select x.run_id, (pgflow._unhandled_failures(array[x.run_id]))[1].error as error from pgflow.runs x
+  from (select x.run_id, (pgflow._unhandled_failures(array[x.run_id]))[1].error as error
+    from pgflow.runs x
         where x.run_id = any(p_runs) and x.outcome = 'cancelled' offset 0) u
   where r.run_id = u.run_id and u.error is not null;
 
@@ -93,7 +103,8 @@ begin
       where d.flow_slug = s.flow_slug and d.step_slug = s.step_slug)
     returning s.run_id, s.flow_slug, s.step_slug
   )
-  select array_agg(row(t.run_id, t.flow_slug, t.step_slug, null, null)::pgflow._start) into v_roots from roots t;
+  select array_agg(row(t.run_id, t.flow_slug, t.step_slug, null, null)::pgflow._start) into v_roots
+  from roots t;
   if v_roots is not null then
     perform pgflow._advance('{}', v_roots);
   end if;
@@ -111,7 +122,8 @@ begin
 end
 $$;
 
--- What a run has come to whose steps have all ended by themselves: the last failure that nobody handled, or its output.
+-- What a run has come to whose steps have all ended by themselves: the last failure that nobody
+-- handled, or its output.
 create or replace function pgflow._run_outcome(p_run pgflow.runs, out error jsonb, out output jsonb)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -130,12 +142,14 @@ begin
   v_result := pgflow.evaluate(v_formula -> 'ast', pgflow._environment(p_run, v_formula -> 'paths'));
   output := v_result -> 'value';
   if v_result ? 'error' then
-    error := jsonb_build_object('type', 'ExpressionError', 'message', 'output: ' || (v_result ->> 'error'));
+    error := jsonb_build_object('type', 'ExpressionError',
+      'message', 'output: ' || (v_result ->> 'error'));
   end if;
 end
 $$;
 
--- Runs that have just ended leave nothing behind in the clock queue, and tell their parents. The caller holds them.
+-- Runs that have just ended leave nothing behind in the clock queue, and tell their parents. The
+-- caller holds them.
 create or replace function pgflow._release_timers(p_runs uuid[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -157,12 +171,14 @@ begin
 end
 $$;
 
--- Tells the parents of ended runs, by messages that the clock reads: a parent's run is another lock.
+-- Tells the parents of ended runs, by messages that the clock reads: a parent's run is another
+-- lock.
 create or replace function pgflow._notify_parents(p_runs uuid[]) returns void
 language sql volatile
 set search_path = pg_catalog, pg_temp
 as $$
-  select pgflow._queue_send_timer('pgflow__timers', pgflow.clock(), jsonb_build_object('kind', 'child', 'run_id',
+  select pgflow._queue_send_timer('pgflow__timers', pgflow.clock(),
+    jsonb_build_object('kind', 'child', 'run_id',
     r.parent_run_id, 'step_slug', r.parent_step, 'task_index', r.parent_index, 'child', r.run_id))
   from pgflow.runs r where r.run_id = any(p_runs)
 $$;
@@ -172,6 +188,7 @@ create or replace function pgflow._cancel_children(p_runs uuid[]) returns void
 language sql volatile
 set search_path = pg_catalog, pg_temp
 as $$
-  select pgflow._queue_send_timer('pgflow__timers', pgflow.clock(), jsonb_build_object('kind', 'cancel', 'run_id', c.id))
+  select pgflow._queue_send_timer('pgflow__timers', pgflow.clock(),
+    jsonb_build_object('kind', 'cancel', 'run_id', c.id))
   from unnest(p_runs) c(id)
 $$;

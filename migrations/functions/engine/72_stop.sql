@@ -1,7 +1,8 @@
--- Runs that fail or are cancelled: ended at once, or stopped first where `finally` steps are to come. Called by
--- functions that hold the runs.
+-- Runs that fail or are cancelled: ended at once, or stopped first where `finally` steps are to
+-- come. Called by functions that hold the runs.
 
--- Fails runs, each by the first of its failures: at once, or with `finally` steps to come. The caller holds them.
+-- Fails runs, each by the first of its failures: at once, or with `finally` steps to come. The
+-- caller holds them.
 create or replace function pgflow._fail_runs(p_failures pgflow._run_failure[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -11,7 +12,8 @@ declare
   v_errors jsonb[];
   v_wave pgflow._ended[];
 begin
-  -- what hangs on a failed step is skipped, as in a run that goes on; the rest of the run is cancelled
+  -- what hangs on a failed step is skipped, as in a run that goes on; the rest of the run is
+  -- cancelled
   v_wave := array(
     select row(u.run_id, r.flow_slug, u.step_slug, 'failed')::pgflow._ended
     from unnest(p_failures) u
@@ -22,16 +24,19 @@ begin
     v_wave := (pgflow._lower_dependents(v_wave)).skipped;
   end loop;
   select array_agg(f.run_id), array_agg(f.error) into v_runs, v_errors
-  from (select distinct on (u.run_id) u.* from unnest(p_failures) with ordinality u(run_id, step_slug, error, nr)
+  from (select distinct on (u.run_id) u.*
+    from unnest(p_failures) with ordinality u(run_id, step_slug, error, nr)
         order by u.run_id, u.nr) f;
   perform pgflow._end_or_stop_runs(v_runs, 'failed', v_errors);
   perform pgflow._emit_failures(p_failures);
 end
 $$;
 
--- Ends runs with this outcome; those with `finally` steps are stopped, and end when these have run. Runs that have
--- ended, or whose outcome is known, are left alone. The caller holds them; arrays are parallel.
-create or replace function pgflow._end_or_stop_runs(p_runs uuid[], p_outcome text, p_errors jsonb[]) returns void
+-- Ends runs with this outcome; those with `finally` steps are stopped, and end when these have run.
+-- Runs that have ended, or whose outcome is known, are left alone. The caller holds them; arrays
+-- are parallel.
+create or replace function pgflow._end_or_stop_runs(p_runs uuid[], p_outcome text, p_errors jsonb[])
+returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -55,9 +60,11 @@ begin
 end
 $$;
 
--- Stops runs that have `finally` steps: what is queued or waits is cancelled, what runs is told to stop (by the
--- heartbeat, children by the clock) and cancelled when its worker says so or its lease ends. The caller holds them.
-create or replace function pgflow._stop_runs(p_runs uuid[], p_outcome text, p_errors jsonb[]) returns void
+-- Stops runs that have `finally` steps: what is queued or waits is cancelled, what runs is told to
+-- stop (by the heartbeat, children by the clock) and cancelled when its worker says so or its lease
+-- ends. The caller holds them.
+create or replace function pgflow._stop_runs(p_runs uuid[], p_outcome text, p_errors jsonb[])
+returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -73,7 +80,8 @@ begin
     where t.run_id = any(p_runs) and t.status = 'queued'
     returning t.run_id, t.flow_slug, t.step_slug, t.queue_name, t.message_id
   )
-  select array_agg(row(c.run_id, c.flow_slug, c.step_slug, c.queue_name, c.message_id, false)::pgflow._ended_task)
+  select array_agg(
+    row(c.run_id, c.flow_slug, c.step_slug, c.queue_name, c.message_id, false)::pgflow._ended_task)
   into v_done from cancelled c;
   perform pgflow._drop_messages(v_done);
   perform pgflow._cancel_children(array(
@@ -98,8 +106,8 @@ as $$
   where r.run_id = p_run_id
 $$;
 
--- Steps of runs that are being stopped end as cancelled once none of their tasks is live; the last one lets `finally`
--- begin. The caller holds the runs.
+-- Steps of runs that are being stopped end as cancelled once none of their tasks is live; the last
+-- one lets `finally` begin. The caller holds the runs.
 create or replace function pgflow._cancel_stopped_steps(p_runs uuid[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -127,10 +135,12 @@ begin
 end
 $$;
 
--- Ends runs as failed or cancelled: live tasks are cancelled, their messages go, workers hear of it at their next
--- call. Steps of deployed flows that had not ended are cancelled too; those of pgflow's door stay as they are, as
--- there. A failure that nobody handled weighs more than a cancel. The caller holds the runs; arrays are parallel.
-create or replace function pgflow._end_runs(p_runs uuid[], p_status text, p_errors jsonb[]) returns void
+-- Ends runs as failed or cancelled: live tasks are cancelled, their messages go, workers hear of it
+-- at their next call. Steps of deployed flows that had not ended are cancelled too; those of
+-- pgflow's door stay as they are, as there. A failure that nobody handled weighs more than a
+-- cancel. The caller holds the runs; arrays are parallel.
+create or replace function pgflow._end_runs(p_runs uuid[], p_status text, p_errors jsonb[])
+returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -150,10 +160,13 @@ begin
       remaining_steps = (select count(*) from pgflow.step_states s
                          where s.run_id = r.run_id and s.status not in ('completed', 'skipped'))
   from (
-    select e.run_id, coalesce(u.error, e.error) as error, case when u.error is null then p_status else 'failed' end as status
+    select e.run_id, coalesce(u.error, e.error) as error,
+      case when u.error is null then p_status else 'failed' end as status
     from unnest(p_runs, p_errors) e(run_id, error)
     cross join lateral (
-      select case p_status when 'cancelled' then (pgflow._unhandled_failures(array[e.run_id]))[1].error end as error offset 0) u) o
+      select case p_status
+        when 'cancelled'
+          then (pgflow._unhandled_failures(array[e.run_id]))[1].error end as error offset 0) u) o
   where r.run_id = o.run_id;
   perform pgflow._drop_messages(v_done);
   perform pgflow._release_timers(p_runs);

@@ -29,7 +29,8 @@ begin
           else s.started_at end,
         completed_at = case t.status
           when 'completed' then greatest(v_now, s.created_at, s.started_at) end,
-        failed_at = case t.status when 'failed' then greatest(v_now, s.created_at, s.started_at) end,
+        failed_at = case t.status
+          when 'failed' then greatest(v_now, s.created_at, s.started_at) end,
         skipped_at = case t.status when 'skipped' then greatest(v_now, s.created_at) end,
         cancelled_at = case t.status when 'cancelled' then v_now end,
         timer_message_id = case when t.status in ('failed', 'skipped') then s.timer_message_id end
@@ -44,10 +45,11 @@ begin
 end
 $$;
 
--- Ends the live tasks of these runs as cancelled or skipped; p_steps, parallel to p_runs, narrows each to one step,
--- null means all of them. The caller holds the runs; claims hold tasks only briefly and never wait, so waiting for
--- them here is safe. Returns the tasks.
-create or replace function pgflow._end_tasks(p_runs uuid[], p_steps text[], p_status text) returns pgflow._ended_task[]
+-- Ends the live tasks of these runs as cancelled or skipped; p_steps, parallel to p_runs, narrows
+-- each to one step, null means all of them. The caller holds the runs; claims hold tasks only
+-- briefly and never wait, so waiting for them here is safe. Returns the tasks.
+create or replace function pgflow._end_tasks(p_runs uuid[], p_steps text[], p_status text)
+returns pgflow._ended_task[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -58,7 +60,8 @@ declare
 begin
   with ended as (
     update pgflow.step_tasks t
-    set status = p_status, lease = null, cancelled_at = case p_status when 'cancelled' then v_now end
+    set status = p_status, lease = null,
+        cancelled_at = case p_status when 'cancelled' then v_now end
     from unnest(p_runs, p_steps) x(run_id, step_slug)
     where t.run_id = x.run_id and (x.step_slug is null or t.step_slug = x.step_slug)
       and t.status in ('queued', 'started')
@@ -67,7 +70,8 @@ begin
     -- a wide map that was still being made, or a wait, leaves its message in the clock queue
     update pgflow.step_states s set timer_message_id = null
     from unnest(p_runs, p_steps) x(run_id, step_slug)
-    join pgflow.step_states old on old.run_id = x.run_id and (x.step_slug is null or old.step_slug = x.step_slug)
+    join pgflow.step_states old on old.run_id = x.run_id
+      and (x.step_slug is null or old.step_slug = x.step_slug)
     where old.timer_message_id is not null and (old.run_id, old.step_slug) = (s.run_id, s.step_slug)
     returning s.run_id, s.flow_slug, s.step_slug, old.timer_message_id
   )
@@ -76,7 +80,8 @@ begin
          array_agg(a.child_run_id) filter (where a.child_run_id is not null)
   into v_done, v_children
   from (select * from ended union all
-        select c.run_id, c.flow_slug, c.step_slug, 'pgflow__timers', c.timer_message_id, null from clock c) a
+        select c.run_id, c.flow_slug, c.step_slug, 'pgflow__timers', c.timer_message_id, null
+        from clock c) a
   join pgflow.flows f on f.flow_slug = a.flow_slug;
   if v_children is not null then
     perform pgflow._cancel_children(v_children);

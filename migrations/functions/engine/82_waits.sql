@@ -1,21 +1,23 @@
 -- The ends of waits, by time, by an event or by a decision. The caller holds the run.
 
--- A wait whose time has come: a timer is completed, an event that did not come is a failure, and so is a rejection that
--- came before the wait did. The caller holds the run.
+-- A wait whose time has come: a timer is completed, an event that did not come is a failure, and so
+-- is a rejection that came before the wait did. The caller holds the run.
 create or replace function pgflow._end_due_wait(p_run pgflow.runs, p_step_slug text) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_wait jsonb := (
-    select d.spec -> 'wait' from pgflow.steps d where d.flow_slug = p_run.flow_slug and d.step_slug = p_step_slug);
+    select d.spec -> 'wait' from pgflow.steps d
+    where d.flow_slug = p_run.flow_slug and d.step_slug = p_step_slug);
   v_signal pgflow.events := pgflow._find_signal(p_run.run_id, p_step_slug, v_wait ->> 'event');
 begin
   if v_signal.kind is not null then
     perform pgflow._apply_signal(p_run, p_step_slug, v_signal);
   elsif v_wait ? 'event' then
     perform pgflow._fail_wait(p_run, p_step_slug, 'WaitTimeout',
-      format('no event "%s" came within %s s', v_wait ->> 'event', ((v_wait ->> 'timeout')::numeric / 1000)::float8));
+      format('no event "%s" came within %s s', v_wait ->> 'event',
+        ((v_wait ->> 'timeout')::numeric / 1000)::float8));
   else
     perform pgflow._complete_waits(p_run, array[p_step_slug], 'null');
   end if;
@@ -23,14 +25,17 @@ end
 $$;
 
 -- Ends a waiting step by what was said to it. The caller holds the run.
-create or replace function pgflow._apply_signal(p_run pgflow.runs, p_step_slug text, p_signal pgflow.events) returns void
+create or replace function pgflow._apply_signal(
+  p_run pgflow.runs, p_step_slug text, p_signal pgflow.events
+) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
   if p_signal.kind = 'decision' and not (p_signal.data -> 'approved')::boolean then
     perform pgflow._fail_wait(p_run, p_step_slug, 'Rejected',
-      format('rejected by %s', p_signal.sent_by) || coalesce(': ' || (p_signal.data ->> 'comment'), ''));
+      format('rejected by %s', p_signal.sent_by)
+        || coalesce(': ' || (p_signal.data ->> 'comment'), ''));
   else
     perform pgflow._complete_waits(p_run, array[p_step_slug], pgflow._signal_output(p_signal));
   end if;
@@ -38,7 +43,8 @@ end
 $$;
 
 -- Completes those of these steps that wait, and goes on. The caller holds the run. Returns them.
-create or replace function pgflow._complete_waits(p_run pgflow.runs, p_steps text[], p_output jsonb) returns text[]
+create or replace function pgflow._complete_waits(p_run pgflow.runs, p_steps text[], p_output jsonb)
+returns text[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -49,7 +55,8 @@ declare
 begin
   v_timer_ids := array(
     select s.timer_message_id from pgflow.step_states s
-    where s.run_id = p_run.run_id and s.step_slug = any(p_steps) and s.timer_message_id is not null);
+    where s.run_id = p_run.run_id and s.step_slug = any(p_steps)
+      and s.timer_message_id is not null);
   v_waiting := array(
     select row(s.run_id, s.step_slug, 'completed', null, p_output, null, null)::pgflow._transition
     from pgflow.step_states s
@@ -63,9 +70,11 @@ begin
 end
 $$;
 
--- Fails a step that waits, by its policy, and goes on; its message in the clock queue goes with what is left of the step.
--- The caller holds the run.
-create or replace function pgflow._fail_wait(p_run pgflow.runs, p_step_slug text, p_type text, p_message text) returns void
+-- Fails a step that waits, by its policy, and goes on; its message in the clock queue goes with
+-- what is left of the step. The caller holds the run.
+create or replace function pgflow._fail_wait(
+  p_run pgflow.runs, p_step_slug text, p_type text, p_message text
+) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -74,8 +83,9 @@ declare
 begin
   select f.ended, f.failures, f.done into v_fault
   from pgflow.steps d
-  cross join lateral pgflow._fail_steps(array[row(p_run.run_id, d.flow_slug, d.step_slug, null, d.when_exhausted,
-    jsonb_build_object('type', p_type, 'message', p_message, 'attempts', 0), p_message)::pgflow._step_failure]) f
+  cross join lateral pgflow._fail_steps(array[row(p_run.run_id, d.flow_slug, d.step_slug, null,
+    d.when_exhausted, jsonb_build_object('type', p_type, 'message', p_message, 'attempts', 0),
+    p_message)::pgflow._step_failure]) f
   where d.flow_slug = p_run.flow_slug and d.step_slug = p_step_slug;
   perform pgflow._drop_messages(v_fault.done);
   if cardinality(v_fault.failures) > 0 then

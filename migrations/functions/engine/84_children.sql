@@ -1,8 +1,11 @@
 -- Steps that run a flow: their child runs start, end and fail. The caller holds the parent run.
 
--- The message of a task that runs a flow is visible: the child run starts; or, where it runs already, the step's
--- timeout has passed. The caller holds the run and the message. Returns whether the task still needs its message.
-create or replace function pgflow._run_child_task(p_run pgflow.runs, p_step_slug text, p_index int, p_id bigint)
+-- The message of a task that runs a flow is visible: the child run starts; or, where it runs
+-- already, the step's timeout has passed. The caller holds the run and the message. Returns whether
+-- the task still needs its message.
+create or replace function pgflow._run_child_task(
+  p_run pgflow.runs, p_step_slug text, p_index int, p_id bigint
+)
 returns boolean
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -13,15 +16,19 @@ declare
   v_error jsonb;
 begin
   select t.* into v_task from pgflow.step_tasks t
-  where t.run_id = p_run.run_id and t.step_slug = p_step_slug and t.task_index = p_index and t.message_id = p_id;
-  select d.* into v_step from pgflow.steps d where d.flow_slug = p_run.flow_slug and d.step_slug = p_step_slug;
+  where t.run_id = p_run.run_id and t.step_slug = p_step_slug and t.task_index = p_index
+    and t.message_id = p_id;
+  select d.* into v_step from pgflow.steps d
+  where d.flow_slug = p_run.flow_slug and d.step_slug = p_step_slug;
   if v_task.status is null or v_task.status not in ('queued', 'started') then
     return false;
   elsif v_task.status = 'started' then
     perform pgflow._cancel_children(array[v_task.child_run_id]);
     perform pgflow._settle(array[row(p_run.run_id, p_step_slug, p_index, null, null, 'failed', null,
-      jsonb_build_object('type', 'Timeout', 'message', format('the child run %s has not ended within %s s',
-        v_task.child_run_id, ((v_step.spec ->> 'timeout_ms')::numeric / 1000)::float8)), null)::pgflow._report]);
+      jsonb_build_object('type', 'Timeout',
+        'message', format('the child run %s has not ended within %s s',
+        v_task.child_run_id, ((v_step.spec ->> 'timeout_ms')::numeric / 1000)::float8)),
+        null)::pgflow._report]);
     return true;
   end if;
   v_error := pgflow._start_child(p_run, v_step, v_task);
@@ -32,10 +39,13 @@ begin
 end
 $$;
 
--- Starts the child run of a queued task, of the version that is active now or the one that the step names; its input
--- is what `with` says, or the item, or what a handler would get. The caller holds the run, the task and the message.
--- Returns the error of a child that cannot start; null when it did.
-create or replace function pgflow._start_child(p_run pgflow.runs, p_step pgflow.steps, p_task pgflow.step_tasks)
+-- Starts the child run of a queued task, of the version that is active now or the one that the step
+-- names; its input is what `with` says, or the item, or what a handler would get. The caller holds
+-- the run, the task and the message. Returns the error of a child that cannot start; null when it
+-- did.
+create or replace function pgflow._start_child(
+  p_run pgflow.runs, p_step pgflow.steps, p_task pgflow.step_tasks
+)
 returns jsonb
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -49,37 +59,48 @@ declare
   v_problems text;
 begin
   if v_input ? 'error' then
-    return jsonb_build_object('type', 'ExpressionError', 'message', 'with: ' || (v_input ->> 'error'));
+    return jsonb_build_object('type', 'ExpressionError',
+      'message', 'with: ' || (v_input ->> 'error'));
   elsif p_run.depth >= 16 then
-    return jsonb_build_object('type', 'ChildFailed', 'message', format('%s: 16 flows are nested already', v_name));
+    return jsonb_build_object('type', 'ChildFailed',
+      'message', format('%s: 16 flows are nested already', v_name));
   end if;
   begin
-    v_definition := pgflow._find_definition(v_name, nullif(split_part(p_step.spec ->> 'flow', '@', 2), ''));
+    v_definition := pgflow._find_definition(v_name,
+      nullif(split_part(p_step.spec ->> 'flow', '@', 2), ''));
     select f.* into v_flow from pgflow.flows f where f.flow_slug = v_definition.flow_slug;
     v_child.input := pgflow._checked_input(v_name, v_flow, v_input -> 'value');
   exception when sqlstate 'PF001' or sqlstate 'PF002' then
     get stacked diagnostics v_problems = pg_exception_detail;
-    return jsonb_build_object('type', 'ChildFailed', 'message', format('%s: %s', v_name, sqlerrm) || coalesce((
-      select string_agg(format('; %s %s', p.path, p.message), '') from jsonb_to_recordset(nullif(v_problems, '')::jsonb) p(path text, message text)), ''));
+    return jsonb_build_object('type', 'ChildFailed',
+      'message', format('%s: %s', v_name, sqlerrm) || coalesce((
+      select string_agg(format('; %s %s', p.path, p.message), '')
+      from jsonb_to_recordset(nullif(v_problems, '')::jsonb) p(path text, message text)), ''));
   end;
   v_child.labels := v_flow.labels;
   v_child.parent_run_id := p_run.run_id;
   v_child.parent_step := p_step.step_slug;
   v_child.parent_index := p_task.task_index;
   v_child.depth := p_run.depth + 1;
-  v_child.run_id := (pgflow._begin_runs(v_flow, array[v_child.input], array[null::uuid], v_name, null, v_child))[1];
+  v_child.run_id :=
+    (pgflow._begin_runs(v_flow, array[v_child.input], array[null::uuid], v_name, null, v_child))[1];
   update pgflow.step_tasks t
-  set status = 'started', started_at = greatest(pgflow.now(), t.queued_at), attempts_count = t.attempts_count + 1,
-      lease = 'infinity', last_worker_id = null, child_run_id = v_child.run_id
-  where t.run_id = p_run.run_id and t.step_slug = p_step.step_slug and t.task_index = p_task.task_index;
+  set status = 'started', started_at = greatest(pgflow.now(), t.queued_at),
+      attempts_count = t.attempts_count + 1, lease = 'infinity', last_worker_id = null,
+      child_run_id = v_child.run_id
+  where t.run_id = p_run.run_id and t.step_slug = p_step.step_slug
+    and t.task_index = p_task.task_index;
   perform pgflow._queue_park('pgflow__timers', array[p_task.message_id], array[
-    coalesce(pgflow.clock() + (p_step.spec ->> 'timeout_ms')::bigint * interval '1 ms', 'infinity')]);
+    coalesce(pgflow.clock() + (p_step.spec ->> 'timeout_ms')::bigint * interval '1 ms',
+      'infinity')]);
   return null;
 end
 $$;
 
 -- The input of a child run: {"value"} or {"error"}.
-create or replace function pgflow._child_input(p_run pgflow.runs, p_step pgflow.steps, p_task pgflow.step_tasks)
+create or replace function pgflow._child_input(
+  p_run pgflow.runs, p_step pgflow.steps, p_task pgflow.step_tasks
+)
 returns jsonb
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -94,9 +115,12 @@ as $$
       else pgflow._dependency_outputs(p_run.run_id, p_step) end) end
 $$;
 
--- A child run has ended: its output is the task's, its failure an attempt of the task, and so is its deletion. A
--- child that is no longer the task's changes nothing. The caller holds the parent's run.
-create or replace function pgflow._settle_child(p_run pgflow.runs, p_step_slug text, p_index int, p_child uuid) returns void
+-- A child run has ended: its output is the task's, its failure an attempt of the task, and so is
+-- its deletion. A child that is no longer the task's changes nothing. The caller holds the parent's
+-- run.
+create or replace function pgflow._settle_child(
+  p_run pgflow.runs, p_step_slug text, p_index int, p_child uuid
+) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -110,8 +134,10 @@ begin
       and t.status = 'started' and t.child_run_id = p_child)
   then
     perform pgflow._settle(array[row(p_run.run_id, p_step_slug, p_index, null, null,
-      case v_child.status when 'completed' then 'completed' else 'failed' end, coalesce(v_child.output, 'null'),
-      jsonb_build_object('type', 'ChildFailed', 'message', format('%s %s [%s]: %s', v_child.flow_name, p_child, p_index,
+      case v_child.status when 'completed' then 'completed' else 'failed' end,
+      coalesce(v_child.output, 'null'),
+      jsonb_build_object('type', 'ChildFailed',
+        'message', format('%s %s [%s]: %s', v_child.flow_name, p_child, p_index,
         case v_child.status when 'cancelled' then 'cancelled: ' else '' end
         || coalesce(v_child.error ->> 'message', v_child.status, 'the run was deleted'))),
       null)::pgflow._report]);

@@ -1,8 +1,9 @@
--- What is said to runs from outside: events by name, decisions by step. The first word of each stands, may come before
--- the step waits, and is kept with who said it and when. All of it can be part of the caller's own transaction.
+-- What is said to runs from outside: events by name, decisions by step. The first word of each
+-- stands, may come before the step waits, and is kept with who said it and when. All of it can be
+-- part of the caller's own transaction.
 
--- The run that a text means, an id or the key of its start, locked. An id is first that run's, whatever keys others have
--- given. Raises PF001.
+-- The run that a text means, an id or the key of its start, locked. An id is first that run's,
+-- whatever keys others have given. Raises PF001.
 create or replace function pgflow._lock_run_by_text(p_run text) returns pgflow.runs
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -15,24 +16,30 @@ begin
     v_runs := array(select r.run_id from pgflow.runs r where r.run_id = p_run::uuid);
   end if;
   if cardinality(v_runs) > 0 is not true then
-    v_runs := array(select r.run_id from pgflow.runs r where r.run_key = p_run order by r.run_id limit 2);
+    v_runs := array(select r.run_id from pgflow.runs r where r.run_key = p_run
+      order by r.run_id limit 2);
   end if;
   if cardinality(v_runs) = 2 then
-    raise exception using errcode = 'PF001', message = format('more than one run was started with the key "%s"; give an id', p_run);
+    raise exception using errcode = 'PF001',
+      message = format('more than one run was started with the key "%s"; give an id', p_run);
   end if;
   select r.* into v_run from pgflow.runs r where r.run_id = v_runs[1] for no key update;
   if not found then
-    raise exception using errcode = 'PF001', message = format('there is no run %s in this database', p_run);
+    raise exception using errcode = 'PF001',
+      message = format('there is no run %s in this database', p_run);
   end if;
   return v_run;
 end
 $$;
 
--- Sends an event to a run: completes each step that waits for it, now or later. Called by clients and from SQL. Locks
--- the run. Returns {run_id, event, steps: those it completed now, stored: nobody waits yet, already: an earlier event
--- of this name stands and nothing changed}. Raises PF001 for an unknown run, PF002 for data that is too large, PF005
--- for a name that is not valid and for a run that has ended.
-create or replace function pgflow.send_event(p_run text, p_event text, p_data jsonb default null, p_by text default null)
+-- Sends an event to a run: completes each step that waits for it, now or later. Called by clients
+-- and from SQL. Locks the run. Returns {run_id, event, steps: those it completed now, stored:
+-- nobody waits yet, already: an earlier event of this name stands and nothing changed}. Raises
+-- PF001 for an unknown run, PF002 for data that is too large, PF005 for a name that is not valid
+-- and for a run that has ended.
+create or replace function pgflow.send_event(
+  p_run text, p_event text, p_data jsonb default null, p_by text default null
+)
 returns jsonb
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -43,39 +50,49 @@ declare
   v_already boolean;
 begin
   if p_event is null or p_event !~ '^[A-Za-z_][A-Za-z0-9_.]{0,127}$' then
-    raise exception using errcode = 'PF005', message = format('event name %s is not valid; use letters, digits, underscores and dots, 128 at most', coalesce(quote_literal(left(p_event, 200)), 'null'));
+    raise exception using errcode = 'PF005',
+      message = format(
+        'event name %s is not valid; use letters, digits, underscores and dots, 128 at most',
+        coalesce(quote_literal(left(p_event, 200)), 'null'));
   elsif octet_length(p_data::text) > 2097152 then -- R-9
     raise exception using errcode = 'PF002', message = format('event "%s" is refused', p_event),
       detail = '[{"path": "data", "message": "must have at most 2 MiB"}]';
   end if;
   insert into pgflow.events (run_id, kind, name, data, sent_by, created_at)
-  select v_run.run_id, 'event', p_event, coalesce(p_data, 'null'), coalesce(p_by, session_user), pgflow.clock()
+  select v_run.run_id, 'event', p_event, coalesce(p_data, 'null'), coalesce(p_by, session_user),
+    pgflow.clock()
   where v_run.status = 'started'
   on conflict (run_id, kind, name) do nothing;
   v_already := not found;
   if v_already and not exists (
-    select 1 from pgflow.events e where (e.run_id, e.kind, e.name) = (v_run.run_id, 'event', p_event))
+    select 1 from pgflow.events e
+    where (e.run_id, e.kind, e.name) = (v_run.run_id, 'event', p_event))
   then
-    raise exception using errcode = 'PF005', message = format('run %s has ended: it is %s', v_run.run_id, v_run.status);
+    raise exception using errcode = 'PF005',
+      message = format('run %s has ended: it is %s', v_run.run_id, v_run.status);
   elsif not v_already then
     v_steps := pgflow._complete_waits(v_run, array(
       select d.step_slug from pgflow.steps d
-      where d.flow_slug = v_run.flow_slug and d.action = 'wait' and d.spec #>> '{wait,event}' = p_event), coalesce(p_data, 'null'));
+      where d.flow_slug = v_run.flow_slug and d.action = 'wait'
+        and d.spec #>> '{wait,event}' = p_event), coalesce(p_data, 'null'));
   end if;
-  return jsonb_build_object('run_id', v_run.run_id, 'event', p_event, 'steps', to_jsonb(v_steps), 'already', v_already,
-    'stored', not v_already and cardinality(v_steps) = 0);
+  return jsonb_build_object('run_id', v_run.run_id, 'event', p_event, 'steps', to_jsonb(v_steps),
+    'already', v_already, 'stored', not v_already and cardinality(v_steps) = 0);
 end
 $$;
 
 -- The inside of approve_step and reject_step. Locks the run before it looks at what stands.
-create or replace function pgflow._decide(p_run text, p_step text, p_approved boolean, p_comment text, p_by text) returns jsonb
+create or replace function pgflow._decide(
+  p_run text, p_step text, p_approved boolean, p_comment text, p_by text
+) returns jsonb
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_run pgflow.runs := pgflow._lock_run_by_text(p_run);
   v_status text := (
-    select s.status from pgflow.step_states s where s.run_id = v_run.run_id and s.step_slug = p_step);
+    select s.status from pgflow.step_states s
+    where s.run_id = v_run.run_id and s.step_slug = p_step);
   v_waits boolean := (
     select d.action = 'wait' and d.spec -> 'wait' ? 'event' from pgflow.steps d
     where d.flow_slug = v_run.flow_slug and d.step_slug = p_step);
@@ -83,18 +100,25 @@ declare
   v_applied boolean := false;
 begin
   if v_waits is null then
-    raise exception using errcode = 'PF001', message = format('run %s has no step "%s"', v_run.run_id, p_step);
+    raise exception using errcode = 'PF001',
+      message = format('run %s has no step "%s"', v_run.run_id, p_step);
   elsif not v_waits then
-    raise exception using errcode = 'PF005', message = format('step "%s" waits for no event, so there is nothing to approve or reject', p_step);
+    raise exception using errcode = 'PF005',
+      message = format('step "%s" waits for no event, so there is nothing to approve or reject',
+        p_step);
   end if;
-  select e.* into v_signal from pgflow.events e where (e.run_id, e.kind, e.name) = (v_run.run_id, 'decision', p_step);
+  select e.* into v_signal from pgflow.events e
+  where (e.run_id, e.kind, e.name) = (v_run.run_id, 'decision', p_step);
   if not found then
     if v_status not in ('created', 'started') or v_run.status <> 'started' then
-      raise exception using errcode = 'PF005', message = format('step "%s" of run %s waits no more: it is %s', p_step, v_run.run_id, v_status);
+      raise exception using errcode = 'PF005',
+        message = format('step "%s" of run %s waits no more: it is %s', p_step, v_run.run_id,
+          v_status);
     end if;
     v_applied := true;
     insert into pgflow.events (run_id, kind, name, data, sent_by, created_at)
-    values (v_run.run_id, 'decision', p_step, jsonb_build_object('approved', p_approved, 'comment', p_comment),
+    values (v_run.run_id, 'decision', p_step,
+            jsonb_build_object('approved', p_approved, 'comment', p_comment),
             coalesce(p_by, session_user), pgflow.clock())
     returning * into v_signal;
     insert into pgflow.audit (action, subject, details, who)
@@ -104,22 +128,29 @@ begin
       perform pgflow._apply_signal(v_run, p_step, v_signal);
     end if;
   end if;
-  return jsonb_build_object('run_id', v_run.run_id, 'step', p_step, 'applied', v_applied, 'by', v_signal.sent_by,
-    'at', v_signal.created_at, 'status', case when (v_signal.data -> 'approved')::boolean then 'approved' else 'rejected' end);
+  return jsonb_build_object('run_id', v_run.run_id, 'step', p_step, 'applied', v_applied,
+    'by', v_signal.sent_by, 'at', v_signal.created_at,
+    'status', case when (v_signal.data -> 'approved')::boolean then 'approved' else 'rejected' end);
 end
 $$;
 
--- Approves a step that waits for an event: completes it with {"by", "comment"}, now or when it is reached. Locks the run.
--- Returns {run_id, step, status: the decision that stands, applied: whether it is this one, by, at}. Raises PF001 for an
--- unknown run or step, PF005 where there is nothing to decide.
-create or replace function pgflow.approve_step(p_run text, p_step text, p_comment text default null, p_by text default null)
+-- Approves a step that waits for an event: completes it with {"by", "comment"}, now or when it is
+-- reached. Locks the run. Returns {run_id, step, status: the decision that stands, applied: whether
+-- it is this one, by, at}. Raises PF001 for an unknown run or step, PF005 where there is nothing to
+-- decide.
+create or replace function pgflow.approve_step(
+  p_run text, p_step text, p_comment text default null, p_by text default null
+)
 returns jsonb
 language sql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$ select pgflow._decide(p_run, p_step, true, p_comment, p_by) $$;
 
--- Rejects it: the step fails with the error type Rejected, without another try. Otherwise as approve_step.
-create or replace function pgflow.reject_step(p_run text, p_step text, p_comment text default null, p_by text default null)
+-- Rejects it: the step fails with the error type Rejected, without another try. Otherwise as
+-- approve_step.
+create or replace function pgflow.reject_step(
+  p_run text, p_step text, p_comment text default null, p_by text default null
+)
 returns jsonb
 language sql volatile security definer
 set search_path = pg_catalog, pg_temp

@@ -1,8 +1,9 @@
 -- The steps of a run as `run_snapshot` shows them. Nothing here locks.
 
--- The child runs of a run's steps: all their ids, what there is to say about one of them (one that goes on before one
--- that has failed before others; the newest), and the events that live runs below a step wait for, five at most.
--- (`offset 0` and `is not null`: children are found by the index of their parents, not among all live runs.)
+-- The child runs of a run's steps: all their ids, what there is to say about one of them (one that
+-- goes on before one that has failed before others; the newest), and the events that live runs
+-- below a step wait for, five at most. (`offset 0` and `is not null`: children are found by the
+-- index of their parents, not among all live runs.)
 create or replace function pgflow._child_snapshots(p_run_id uuid)
 returns table (parent_step text, ids jsonb, child jsonb, awaited jsonb)
 language sql stable
@@ -11,9 +12,10 @@ set timezone = 'UTC'
 as $$
   select k.parent_step, k.ids,
     (select jsonb_build_object('id', r.run_id, 'flow', coalesce(r.flow_name, r.flow_slug),
-       'version', nullif(split_part(r.flow_slug, '__', 2), ''), 'index', r.parent_index, 'status', r.status, 'outcome', r.outcome,
-       'error', r.error, 'steps', (
-         select jsonb_build_object('total', count(*), 'completed', count(*) filter (where s.status = 'completed'))
+       'version', nullif(split_part(r.flow_slug, '__', 2), ''), 'index', r.parent_index,
+       'status', r.status, 'outcome', r.outcome, 'error', r.error, 'steps', (
+         select jsonb_build_object('total', count(*),
+           'completed', count(*) filter (where s.status = 'completed'))
          from pgflow.step_states s where s.run_id = r.run_id))
      from pgflow.runs r where r.run_id = k.shown),
     (with recursive live as (
@@ -23,62 +25,83 @@ as $$
        select r.run_id, r.flow_slug, r.flow_name, r.started_at
        from live l
        cross join lateral (
-         select x.* from pgflow.runs x where x.parent_run_id = l.run_id and x.parent_run_id is not null offset 0) r
+         select x.* from pgflow.runs x
+         where x.parent_run_id = l.run_id and x.parent_run_id is not null offset 0) r
        where r.status = 'started'
      )
-     select coalesce(jsonb_agg(jsonb_build_object('run_id', w.run_id, 'flow', w.flow, 'step', w.step_slug, 'event', w.event,
+     select coalesce(jsonb_agg(jsonb_build_object('run_id', w.run_id, 'flow', w.flow,
+                                                  'step', w.step_slug, 'event', w.event,
                                                   'until', w.wakes_at)), '[]')
-     from (select l.run_id, coalesce(l.flow_name, l.flow_slug) as flow, s.step_slug, d.spec #>> '{wait,event}' as event, s.wakes_at
+     from (select l.run_id, coalesce(l.flow_name, l.flow_slug) as flow, s.step_slug,
+       d.spec #>> '{wait,event}' as event, s.wakes_at
            from (select x.* from live x limit 1000) l
-           join pgflow.steps d on d.flow_slug = l.flow_slug and d.action = 'wait' and d.spec -> 'wait' ? 'event'
-           join pgflow.step_states s on s.run_id = l.run_id and s.step_slug = d.step_slug and s.status = 'started'
+           join pgflow.steps d on d.flow_slug = l.flow_slug and d.action = 'wait'
+             and d.spec -> 'wait' ? 'event'
+           join pgflow.step_states s on s.run_id = l.run_id and s.step_slug = d.step_slug
+             and s.status = 'started'
            order by s.started_at, l.run_id, d.step_index limit 5) w)
   from (
-    select c.parent_step, jsonb_agg(c.run_id order by c.parent_index, c.started_at, c.run_id) as ids,
+    select c.parent_step,
+      jsonb_agg(c.run_id order by c.parent_index, c.started_at, c.run_id) as ids,
       array_agg(c.run_id) filter (where c.status = 'started') as live,
-      (array_agg(c.run_id order by c.status = 'started' desc, c.status = 'failed' desc, c.started_at desc, c.run_id))[1] as shown
-    from pgflow.runs c where c.parent_run_id = p_run_id and c.parent_run_id is not null group by c.parent_step
+      (array_agg(c.run_id
+        order by c.status = 'started' desc, c.status = 'failed' desc, c.started_at desc,
+          c.run_id))[1] as shown
+    from pgflow.runs c where c.parent_run_id = p_run_id and c.parent_run_id is not null
+    group by c.parent_step
   ) k
 $$;
 
--- Who ended a wait for an event, or has decided before it: the first word about the step, unless it came after the
--- wait had failed by itself.
-create or replace function pgflow._answer(p_run_id uuid, p_step text, p_event text, p_failed_at timestamptz) returns jsonb
+-- Who ended a wait for an event, or has decided before it: the first word about the step, unless it
+-- came after the wait had failed by itself.
+create or replace function pgflow._answer(
+  p_run_id uuid, p_step text, p_event text, p_failed_at timestamptz
+) returns jsonb
 language sql stable
 set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 as $$
-  select jsonb_build_object('kind', e.kind, 'approved', case e.kind when 'decision' then e.data -> 'approved' end,
-    'by', e.sent_by, 'at', e.created_at, 'comment', case e.kind when 'decision' then e.data -> 'comment' end)
+  select jsonb_build_object('kind', e.kind,
+    'approved', case e.kind when 'decision' then e.data -> 'approved' end, 'by', e.sent_by,
+    'at', e.created_at, 'comment', case e.kind when 'decision' then e.data -> 'comment' end)
   from pgflow._find_signal(p_run_id, p_step, p_event, p_failed_at) e where e.kind is not null
 $$;
 
--- The steps of a run as a snapshot shows them, in their order; each part is read once for the whole run and
--- joined by hash (nobody knows the size of the parts when this is planned). Tasks that a wide map has not made yet
--- count as queued.
-create or replace function pgflow._step_snapshots(p_run pgflow.runs, p_items boolean, p_outputs boolean) returns jsonb
+-- The steps of a run as a snapshot shows them, in their order; each part is read once for the whole
+-- run and joined by hash (nobody knows the size of the parts when this is planned). Tasks that a
+-- wide map has not made yet count as queued.
+create or replace function pgflow._step_snapshots(
+  p_run pgflow.runs, p_items boolean, p_outputs boolean
+) returns jsonb
 language sql stable
 set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 as $$
   with tasks as materialized (
-    select k.step_slug, max(k.attempts_count - k.uncounted) as attempts, sum(k.crashes_count) as crashes,
-      count(*) filter (where k.status = 'queued') as queued, count(*) filter (where k.status = 'started') as started,
-      count(*) filter (where k.status = 'completed') as completed, count(*) filter (where k.status = 'failed') as failed,
+    select k.step_slug, max(k.attempts_count - k.uncounted) as attempts,
+      sum(k.crashes_count) as crashes, count(*) filter (where k.status = 'queued') as queued,
+      count(*) filter (where k.status = 'started') as started,
+      count(*) filter (where k.status = 'completed') as completed,
+      count(*) filter (where k.status = 'failed') as failed,
       count(*) filter (where k.status in ('cancelled', 'skipped')) as cancelled,
-      case when p_items then jsonb_agg(k.status order by k.task_index) end as items, max(k.iteration) as iteration,
-      min(k.message_id) filter (where k.status = 'queued' and k.iteration > 0) as next_call, min(k.refused_at) as refused_at
+      case when p_items then jsonb_agg(k.status order by k.task_index) end as items,
+      max(k.iteration) as iteration,
+      min(k.message_id) filter (where k.status = 'queued' and k.iteration > 0) as next_call,
+      min(k.refused_at) as refused_at
     from pgflow.step_tasks k where k.run_id = p_run.run_id group by k.step_slug
   ), states as materialized (
-    select s.*, d.step_index, d.handler, d.step_type, d.when_exhausted, d.spec, d.action, d.is_finally, d.queue_name, d.max_parallel,
+    select s.*, d.step_index, d.handler, d.step_type, d.when_exhausted, d.spec, d.action,
+      d.is_finally, d.queue_name, d.max_parallel,
       greatest(coalesce(d.opt_max_attempts, f.opt_max_attempts), 1) as max_attempts
     from pgflow.flows f
     join pgflow.steps d on d.flow_slug = f.flow_slug
     join pgflow.step_states s on s.run_id = p_run.run_id and s.step_slug = d.step_slug
     where f.flow_slug = p_run.flow_slug
   ), edges as materialized (
-    select d.step_slug, jsonb_agg(d.dep_slug order by x.step_index) as depends_on, jsonb_object_agg(d.dep_slug, d.edge) as edges,
-      jsonb_agg(d.dep_slug order by x.step_index) filter (where x.status in ('created', 'started')) as waiting_for
+    select d.step_slug, jsonb_agg(d.dep_slug order by x.step_index) as depends_on,
+      jsonb_object_agg(d.dep_slug, d.edge) as edges,
+      jsonb_agg(d.dep_slug
+        order by x.step_index) filter (where x.status in ('created', 'started')) as waiting_for
     from pgflow.deps d join states x on x.step_slug = d.dep_slug
     where d.flow_slug = p_run.flow_slug group by d.step_slug
   ), latest as materialized (
@@ -89,26 +112,32 @@ as $$
     select c.* from pgflow._child_snapshots(p_run.run_id) c
   )
   select coalesce(jsonb_agg(jsonb_build_object(
-    'slug', s.step_slug, 'index', s.step_index, 'status', w.status, 'skip_reason', s.skip_reason, 'handler', s.handler,
-    'action', s.action, 'flow', s.spec -> 'flow', 'finally', s.is_finally, 'waits', w.waits,
-    'map', s.step_type = 'map', 'when_exhausted', s.when_exhausted, 'max_attempts', s.max_attempts,
-    'max_parallel', s.max_parallel, 'tolerate', s.spec -> 'tolerate', 'repeat', (s.spec -> 'repeat') - 'until',
+    'slug', s.step_slug, 'index', s.step_index, 'status', w.status, 'skip_reason', s.skip_reason,
+    'handler', s.handler, 'action', s.action, 'flow', s.spec -> 'flow', 'finally', s.is_finally,
+    'waits', w.waits, 'map', s.step_type = 'map', 'when_exhausted', s.when_exhausted,
+    'max_attempts', s.max_attempts, 'max_parallel', s.max_parallel,
+    'tolerate', s.spec -> 'tolerate', 'repeat', (s.spec -> 'repeat') - 'until',
     'queue', case s.action when 'handler' then s.queue_name end,
     'depends_on', coalesce(e.depends_on, '[]'), 'edges', coalesce(e.edges, '{}'),
     'waiting_for', case s.status when 'created' then coalesce(e.waiting_for, '[]') else '[]' end,
-    'attempts', coalesce(t.attempts, 0), 'crashes', coalesce(t.crashes, 0), 'iteration', coalesce(t.iteration, 0), 'started_at', s.started_at,
+    'attempts', coalesce(t.attempts, 0), 'crashes', coalesce(t.crashes, 0),
+    'iteration', coalesce(t.iteration, 0), 'started_at', s.started_at,
     'ended_at', coalesce(s.completed_at, s.failed_at, s.skipped_at, s.cancelled_at),
     'output', case when p_outputs then s.output end,
-    'error', coalesce(s.error, case s.status when 'started' then l.error end),
-    'retry_at', case when s.status = 'started' and t.queued > 0 then n.due_at end, 'refused_at', t.refused_at,
-    'tasks', jsonb_build_object('total', coalesce(s.initial_tasks, 0),
-      'queued', coalesce(t.queued, 0) + case s.status when 'started' then s.initial_tasks - s.made else 0 end,
-      'started', coalesce(t.started, 0), 'completed', coalesce(t.completed, 0), 'failed', coalesce(t.failed, 0),
+    'error', coalesce(s.error,
+      case s.status when 'started' then l.error end), 'retry_at',
+      case when s.status = 'started' and t.queued > 0 then n.due_at end, 'refused_at', t.refused_at,
+      'tasks', jsonb_build_object('total', coalesce(s.initial_tasks, 0),
+        'queued', coalesce(t.queued, 0) + case s.status when 'started' then s.initial_tasks - s.made
+          else 0 end, 'started', coalesce(t.started, 0), 'completed', coalesce(t.completed, 0),
+          'failed', coalesce(t.failed, 0),
       'cancelled', coalesce(t.cancelled, 0)),
     'answer', case when s.action = 'wait' then
-      pgflow._answer(s.run_id, s.step_slug, s.spec #>> '{wait,event}', coalesce(s.failed_at, s.skipped_at)) end,
+      pgflow._answer(s.run_id, s.step_slug, s.spec #>> '{wait,event}',
+        coalesce(s.failed_at, s.skipped_at)) end,
     'children', coalesce(c.ids, '[]'), 'child', c.child, 'awaited', coalesce(c.awaited, '[]'))
-    || case when p_items and s.step_type = 'map' then jsonb_build_object('items', coalesce(t.items, '[]')) else '{}' end
+    || case when p_items and s.step_type = 'map'
+      then jsonb_build_object('items', coalesce(t.items, '[]')) else '{}' end
     order by s.step_index), '[]')
   from states s
   left join tasks t on t.step_slug = s.step_slug
@@ -119,14 +148,18 @@ as $$
     select case when k.waits is null then s.status else 'waiting' end as status, k.waits
     from (select case
       when s.status <> 'started' then null
-      when s.action = 'wait' then jsonb_build_object('kind', case when s.spec -> 'wait' ? 'event' then 'event' else 'timer' end,
+      when s.action = 'wait'
+        then jsonb_build_object('kind', case when s.spec -> 'wait' ? 'event' then 'event'
+          else 'timer' end,
         'event', s.spec #> '{wait,event}', 'until', s.wakes_at)
-      when s.action = 'flow' and t.started > 0 then jsonb_build_object('kind', 'child', 'event', null, 'until', null)
+      when s.action = 'flow' and t.started > 0
+        then jsonb_build_object('kind', 'child', 'event', null, 'until', null)
     end as waits) k) w
   cross join lateral (
     select max(x.due_at) as due_at
     from (values (l.retry_at), (case when t.attempts = 0 then
             s.started_at + (s.spec ->> 'start_delay_ms')::bigint * interval '1 ms' end),
-            (case when t.next_call is not null then pgflow._queue_due(s.queue_name, t.next_call) end)) x(due_at)
+            (case when t.next_call is not null
+              then pgflow._queue_due(s.queue_name, t.next_call) end)) x(due_at)
     where x.due_at > pgflow.clock()) n
 $$;

@@ -1,57 +1,72 @@
 -- The invariants of the engine as queries: tests call them after each test, people when they doubt.
 
--- The invariants I1 to I8 that rows alone can show: one line for each violation, none when all is well.
-create or replace function pgflow.violations() returns table (invariant text, run_id uuid, step_slug text, details text)
+-- The invariants I1 to I8 that rows alone can show: one line for each violation, none when all is
+-- well.
+create or replace function pgflow.violations()
+returns table (invariant text, run_id uuid, step_slug text, details text)
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
-  select 'I1', t.run_id, t.step_slug, format('task %s is %s in a run that has ended', t.task_index, t.status)
+  select 'I1', t.run_id, t.step_slug,
+    format('task %s is %s in a run that has ended', t.task_index, t.status)
   from pgflow.step_tasks t join pgflow.runs r on r.run_id = t.run_id
   where r.status <> 'started' and t.status in ('queued', 'started')
   union all
   select 'I1', s.run_id, s.step_slug, format('step is %s in a run that has ended', s.status)
-  from pgflow.step_states s join pgflow.runs r on r.run_id = s.run_id join pgflow.flows f on f.flow_slug = r.flow_slug
+  from pgflow.step_states s join pgflow.runs r on r.run_id = s.run_id
+  join pgflow.flows f on f.flow_slug = r.flow_slug
   where r.status <> 'started' and f.origin = 'deploy' and s.status in ('created', 'started')
   union all
-  select 'I3', s.run_id, s.step_slug, format('remaining_tasks is %s, %s are open', s.remaining_tasks, o.open)
+  select 'I3', s.run_id, s.step_slug,
+    format('remaining_tasks is %s, %s are open', s.remaining_tasks, o.open)
   from pgflow.step_states s
   cross join lateral (
-    select s.initial_tasks - count(*) filter (where t.status = 'completed' or t.status = 'failed' and d.tolerant) as open
+    select s.initial_tasks - count(*)
+      filter (where t.status = 'completed' or t.status = 'failed' and d.tolerant) as open
     from pgflow.step_tasks t
     join pgflow.steps d on d.flow_slug = t.flow_slug and d.step_slug = t.step_slug
     where t.run_id = s.run_id and t.step_slug = s.step_slug) o
   where s.status in ('started', 'completed') and s.remaining_tasks <> o.open
   union all
-  select 'I3', s.run_id, s.step_slug, format('remaining_deps is %s, %s are open', s.remaining_deps, o.open)
+  select 'I3', s.run_id, s.step_slug,
+    format('remaining_deps is %s, %s are open', s.remaining_deps, o.open)
   from pgflow.step_states s
   cross join lateral (
-    select count(*) filter (where x.status not in ('completed', 'skipped', 'failed', 'cancelled')) as open
+    select count(*) filter (where x.status not in ('completed', 'skipped', 'failed',
+      'cancelled')) as open
     from pgflow.deps d join pgflow.step_states x on x.run_id = s.run_id and x.step_slug = d.dep_slug
     where d.flow_slug = s.flow_slug and d.step_slug = s.step_slug) o
   join pgflow.runs r on r.run_id = s.run_id and r.status = 'started'
   join pgflow.steps d on d.flow_slug = s.flow_slug and d.step_slug = s.step_slug
-  where s.status = 'created' and s.remaining_deps <> o.open + (d.is_finally and d.deps_count = 0)::int
+  where s.status = 'created'
+    and s.remaining_deps <> o.open + (d.is_finally and d.deps_count = 0)::int
   union all
-  select 'I3', r.run_id, null, format('remaining_steps is %s, %s are open', r.remaining_steps, o.open)
+  select 'I3', r.run_id, null,
+    format('remaining_steps is %s, %s are open', r.remaining_steps, o.open)
   from pgflow.runs r
   cross join lateral (
     select count(*) filter (where s.status in ('created', 'started')) as open
     from pgflow.step_states s where s.run_id = r.run_id) o
   where r.status in ('started', 'completed') and r.remaining_steps <> o.open
   union all
-  select 'I3', s.run_id, s.step_slug, 'started, but nothing of it is live, waits or is still to be made'
+  select 'I3', s.run_id, s.step_slug,
+    'started, but nothing of it is live, waits or is still to be made'
   from pgflow.step_states s
   join pgflow.runs r on r.run_id = s.run_id and r.status = 'started'
   join pgflow.flows f on f.flow_slug = r.flow_slug and f.origin = 'deploy'
-  join pgflow.steps d on d.flow_slug = s.flow_slug and d.step_slug = s.step_slug and d.action <> 'wait'
-  where s.status = 'started' and (s.made >= s.initial_tasks or r.outcome is not null and not d.is_finally)
+  join pgflow.steps d on d.flow_slug = s.flow_slug and d.step_slug = s.step_slug
+    and d.action <> 'wait'
+  where s.status = 'started'
+    and (s.made >= s.initial_tasks or r.outcome is not null and not d.is_finally)
     and not exists (select 1 from pgflow.step_tasks t
-                    where t.run_id = s.run_id and t.step_slug = s.step_slug and t.status in ('queued', 'started'))
+                    where t.run_id = s.run_id and t.step_slug = s.step_slug
+                      and t.status in ('queued', 'started'))
   union all
   select 'I3', r.run_id, null, 'goes on, but no step of it is started'
   from pgflow.runs r join pgflow.flows f on f.flow_slug = r.flow_slug and f.origin = 'deploy'
   where r.status = 'started'
-    and not exists (select 1 from pgflow.step_states s where s.run_id = r.run_id and s.status = 'started')
+    and not exists (select 1 from pgflow.step_states s
+      where s.run_id = r.run_id and s.status = 'started')
   union all
   select 'I5', s.run_id, s.step_slug, format('started before %s had ended', x.step_slug)
   from pgflow.step_states s
@@ -59,12 +74,17 @@ as $$
   join pgflow.step_states x on x.run_id = s.run_id and x.step_slug = d.dep_slug
   where s.status in ('started', 'completed', 'failed') and x.status in ('created', 'started')
   union all
-  select 'I6', s.run_id, s.step_slug, format('%s items, but another number of outputs', s.initial_tasks)
-  from pgflow.step_states s join pgflow.steps d on d.flow_slug = s.flow_slug and d.step_slug = s.step_slug
+  select 'I6', s.run_id, s.step_slug,
+    format('%s items, but another number of outputs', s.initial_tasks)
+  from pgflow.step_states s
+  join pgflow.steps d on d.flow_slug = s.flow_slug and d.step_slug = s.step_slug
   where s.status = 'completed' and d.step_type = 'map'
-    and case jsonb_typeof(s.output) when 'array' then jsonb_array_length(s.output) end is distinct from s.initial_tasks
+    and case jsonb_typeof(s.output)
+      when 'array' then jsonb_array_length(s.output) end is distinct from s.initial_tasks
   union all
-  select 'I7', t.run_id, t.step_slug, format('task %s: %s attempts counted, %s crashes', t.task_index, t.attempts_count - t.uncounted, t.crashes_count)
+  select 'I7', t.run_id, t.step_slug,
+    format('task %s: %s attempts counted, %s crashes', t.task_index, t.attempts_count - t.uncounted,
+      t.crashes_count)
   from pgflow.step_tasks t
   join pgflow.flows f on f.flow_slug = t.flow_slug and f.origin = 'deploy'
   join pgflow.steps d on d.flow_slug = t.flow_slug and d.step_slug = t.step_slug
@@ -72,7 +92,8 @@ as $$
 $$;
 
 -- I2 and I8, which need the queues: live tasks without their message, messages without a live task.
-create or replace function pgflow.queue_violations() returns table (invariant text, queue_name text, message_id bigint, details text)
+create or replace function pgflow.queue_violations()
+returns table (invariant text, queue_name text, message_id bigint, details text)
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -81,18 +102,21 @@ declare
   v_queue text;
 begin
   for v_queue in
-    select distinct d.queue_name from pgflow.flows f join pgflow.steps d on d.flow_slug = f.flow_slug where f.origin = 'deploy'
+    select distinct d.queue_name from pgflow.flows f
+    join pgflow.steps d on d.flow_slug = f.flow_slug where f.origin = 'deploy'
   loop
     return query
       select 'I2', v_queue, m.id, 'live task without a message'::text
       from unnest(pgflow._queue_missing(v_queue, array(
         select t.message_id from pgflow.step_tasks t
         join pgflow.step_states s on s.run_id = t.run_id and s.step_slug = t.step_slug
-        where t.queue_name = v_queue and t.status in ('queued', 'started') and t.task_index < s.sent))) m(id)
+        where t.queue_name = v_queue and t.status in ('queued', 'started')
+          and t.task_index < s.sent))) m(id)
       union all
       select 'I8', v_queue, m.id, 'message without a live task'::text
       from unnest(pgflow._queue_task_ids(v_queue)) m(id)
-      where not exists (select 1 from pgflow.step_tasks t where t.queue_name = v_queue and t.message_id = m.id
+      where not exists (select 1 from pgflow.step_tasks t
+        where t.queue_name = v_queue and t.message_id = m.id
                         and t.status in ('queued', 'started'));
   end loop;
   return query
@@ -100,10 +124,12 @@ begin
     from pgflow.step_tasks t
     join pgflow.runs p on p.run_id = t.run_id and p.status = 'started'
     left join pgflow.runs c on c.run_id = t.child_run_id
-    where t.queue_name = 'pgflow__timers' and t.status = 'started' and c.status is distinct from 'started'
+    where t.queue_name = 'pgflow__timers' and t.status = 'started'
+      and c.status is distinct from 'started'
       and t.child_run_id not in (select n from pgflow._queue_ended_children() n);
   return query
     select 'I8', 'pgflow__timers', n.msg_id, 'message of a run that is not there'::text
-    from pgflow._queue_timers() n where not exists (select 1 from pgflow.runs r where r.run_id = n.run_id);
+    from pgflow._queue_timers() n
+    where not exists (select 1 from pgflow.runs r where r.run_id = n.run_id);
 end
 $$;

@@ -1,7 +1,8 @@
--- JSON values as expressions see them: kinds, truth, equality, text. As pgflow_yaml/language/expressions/values.py.
+-- JSON values as expressions see them: kinds, truth, equality, text. As
+-- pgflow_yaml/language/expressions/values.py.
 --
--- There is one kind of number: an integer when it has no fraction, exact; else an IEEE double. So a number with a
--- scale passes through float8 first, as it does when Python reads it.
+-- There is one kind of number: an integer when it has no fraction, exact; else an IEEE double. So a
+-- number with a scale passes through float8 first, as it does when Python reads it.
 
 -- Name the kind of a value for a message.
 create or replace function pgflow.expression_kind(p_value jsonb) returns text
@@ -13,7 +14,8 @@ as $$
     when 'array' then 'a list' when 'object' then 'an object' else 'null' end
 $$;
 
--- Give the double nearest to a number. Below half of the smallest double is zero, where a cast would raise.
+-- Give the double nearest to a number. Below half of the smallest double is zero, where a cast
+-- would raise.
 create or replace function pgflow.expression_double(p_number numeric) returns float8
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -46,7 +48,8 @@ begin
     return p_double::text::numeric;
   end if;
   v_bits := ('x' || encode(float8send(abs(p_double)), 'hex'))::bit(64)::bigint;
-  return sign(p_double)::int * ((v_bits & v_mask) + v_mask + 1) * round(power(2::numeric, (v_bits >> 52) - 1075));
+  return sign(p_double)::int * ((v_bits & v_mask) + v_mask + 1) * round(power(2::numeric,
+    (v_bits >> 52) - 1075));
 end
 $$;
 
@@ -77,14 +80,17 @@ begin
     when 'number' then
       return to_jsonb(pgflow.expression_number(p_value));
     when 'array', 'object' then
-      -- A fraction that ends in 0, or 17 digits and more; the digits may stand in a text, which costs time only.
+      -- A fraction that ends in 0, or 17 digits and more; the digits may stand in a text, which
+      -- costs time only.
       if p_value::text !~ '\.\d*0(?!\d)|[\d.]{17}' then
         return p_value;
       elsif jsonb_typeof(p_value) = 'array' then
-        return (select coalesce(jsonb_agg(pgflow.expression_canonical(value) order by ordinality), '[]')
+        return (select coalesce(jsonb_agg(pgflow.expression_canonical(value) order by ordinality),
+          '[]')
                 from jsonb_array_elements(p_value) with ordinality);
       end if;
-      return (select coalesce(jsonb_object_agg(key, pgflow.expression_canonical(value)), '{}') from jsonb_each(p_value));
+      return (select coalesce(jsonb_object_agg(key, pgflow.expression_canonical(value)), '{}')
+        from jsonb_each(p_value));
     else
       return p_value;
   end case;
@@ -126,7 +132,8 @@ as $$
 begin
   if p_a = p_b then
     return true;
-  elsif jsonb_typeof(p_a) <> jsonb_typeof(p_b) or jsonb_typeof(p_a) in ('string', 'boolean', 'null') then
+  elsif jsonb_typeof(p_a) <> jsonb_typeof(p_b) or jsonb_typeof(p_a) in ('string', 'boolean', 'null')
+    then
     return false;
   elsif pg_column_size(p_a) + pg_column_size(p_b) >= 5000 then
     perform pgflow.expression_charge((pg_column_size(p_a) + pg_column_size(p_b)) / 5000);

@@ -1,7 +1,9 @@
--- What the operators of an expression do with values. As pgflow_yaml/language/expressions/operators.py.
+-- What the operators of an expression do with values. As
+-- pgflow_yaml/language/expressions/operators.py.
 
 -- Order two numbers or two texts (by code point); null is neither above nor below.
-create or replace function pgflow.expression_compare(p_symbol text, p_a jsonb, p_b jsonb) returns boolean
+create or replace function pgflow.expression_compare(p_symbol text, p_a jsonb, p_b jsonb)
+returns boolean
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -11,8 +13,10 @@ declare
   v_order int;
 begin
   if jsonb_typeof(p_a) = 'number' and jsonb_typeof(p_b) = 'number' then
-    v_a := case when scale(p_a::numeric) = 0 then p_a::numeric else pgflow.expression_number(p_a) end;
-    v_b := case when scale(p_b::numeric) = 0 then p_b::numeric else pgflow.expression_number(p_b) end;
+    v_a := case when scale(p_a::numeric) = 0 then p_a::numeric
+      else pgflow.expression_number(p_a) end;
+    v_b := case when scale(p_b::numeric) = 0 then p_b::numeric
+      else pgflow.expression_number(p_b) end;
     v_order := case when v_a < v_b then -1 when v_a = v_b then 0 else 1 end;
   elsif jsonb_typeof(p_a) = 'string' and jsonb_typeof(p_b) = 'string' then
     v_order := case when (p_a #>> '{}') collate "C" < (p_b #>> '{}') collate "C" then -1
@@ -29,7 +33,8 @@ end
 $$;
 
 -- Tell whether a list that has no number equal as a decimal has one that is the same double.
-create or replace function pgflow.expression_contains_number(p_needle jsonb, p_list jsonb) returns boolean
+create or replace function pgflow.expression_contains_number(p_needle jsonb, p_list jsonb)
+returns boolean
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -40,7 +45,8 @@ begin
   if (p_list::text || p_needle::text) !~ '[\d.]{17}' then
     return false;
   end if;
-  if abs(v_number) < 1e300 and pgflow.expression_from_double(pgflow.expression_double(v_number)) = v_number then
+  if abs(v_number) < 1e300
+    and pgflow.expression_from_double(pgflow.expression_double(v_number)) = v_number then
     v_double := pgflow.expression_double(v_number);
   end if;
   return exists (
@@ -65,7 +71,8 @@ begin
         perform pgflow.expression_charge(jsonb_array_length(p_hay) / 10);
       end if;
       if jsonb_typeof(p_needle) in ('array', 'object') then
-        return exists (select from jsonb_array_elements(p_hay) where pgflow.expression_equal(value, p_needle));
+        return exists (select from jsonb_array_elements(p_hay)
+          where pgflow.expression_equal(value, p_needle));
       end if;
       return p_hay @> p_needle
         or jsonb_typeof(p_needle) = 'number' and pgflow.expression_contains_number(p_needle, p_hay);
@@ -100,7 +107,8 @@ begin
     perform pgflow.expression_charge(length(p_holder #>> '{}') / 1000);
   end if;
   if jsonb_typeof(p_index) = 'string' then
-    return case jsonb_typeof(p_holder) when 'object' then coalesce(p_holder -> (p_index #>> '{}'), 'null') else 'null' end;
+    return case jsonb_typeof(p_holder)
+      when 'object' then coalesce(p_holder -> (p_index #>> '{}'), 'null') else 'null' end;
   elsif jsonb_typeof(p_index) <> 'number' then
     raise exception using errcode = 'PF010',
       message = 'an index is a number or a text, not ' || pgflow.expression_kind(p_index);
@@ -137,14 +145,17 @@ declare
   v_rest numeric;
 begin
   v_rest := mod(
-    ((v_a & v_mask) + case when v_a >> 52 > 0 then v_mask + 1 else 0 end) * power(2::numeric, v_exponent_a - v_base),
-    ((v_b & v_mask) + case when v_b >> 52 > 0 then v_mask + 1 else 0 end) * power(2::numeric, v_exponent_b - v_base));
+    ((v_a & v_mask) + case when v_a >> 52 > 0 then v_mask + 1 else 0 end) * power(2::numeric,
+      v_exponent_a - v_base),
+    ((v_b & v_mask) + case when v_b >> 52 > 0 then v_mask + 1 else 0 end) * power(2::numeric,
+      v_exponent_b - v_base));
   return sign(p_a) * (round(v_rest)::float8 * power(2::float8, v_base - 1075));
 end
 $$;
 
 -- Compute with doubles; what is too small becomes 0, what is too large is an error, as in Python.
-create or replace function pgflow.expression_float(p_symbol text, p_a float8, p_b float8) returns numeric
+create or replace function pgflow.expression_float(p_symbol text, p_a float8, p_b float8)
+returns numeric
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -172,7 +183,8 @@ end
 $$;
 
 -- Compute `a symbol b`; `+` joins two texts or two lists as well.
-create or replace function pgflow.expression_arithmetic(p_symbol text, p_a jsonb, p_b jsonb) returns jsonb
+create or replace function pgflow.expression_arithmetic(p_symbol text, p_a jsonb, p_b jsonb)
+returns jsonb
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -186,7 +198,8 @@ begin
     if v_b = 0 and p_symbol in ('/', '%') then
       raise exception using errcode = 'PF010', message = 'division by zero';
     elsif p_symbol = '/' or scale(v_a) > 0 or scale(v_b) > 0 then
-      v_a := pgflow.expression_float(p_symbol, pgflow.expression_double(v_a), pgflow.expression_double(v_b));
+      v_a := pgflow.expression_float(p_symbol, pgflow.expression_double(v_a),
+        pgflow.expression_double(v_b));
       return to_jsonb(v_a);
     end if;
     v_a := case p_symbol when '+' then v_a + v_b when '-' then v_a - v_b when '*' then v_a * v_b
@@ -207,7 +220,8 @@ end
 $$;
 
 -- The same for a text that an operator made: so many of its characters cost a visit.
-create or replace function pgflow.expression_charged_text(p_text text, p_characters int) returns jsonb
+create or replace function pgflow.expression_charged_text(p_text text, p_characters int)
+returns jsonb
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$

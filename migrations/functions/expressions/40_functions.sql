@@ -1,4 +1,5 @@
--- The functions of the expression language. As pgflow_yaml/language/expressions/functions.py, with the same table of signatures.
+-- The functions of the expression language. As pgflow_yaml/language/expressions/functions.py, with
+-- the same table of signatures.
 
 -- Call a function by its name, after checking the number and the kinds of its arguments.
 create or replace function pgflow.expression_call(p_name text, p_args jsonb[]) returns jsonb
@@ -10,16 +11,19 @@ declare
   v_value jsonb;
 begin
   for i in 1 .. cardinality(p_args) loop
-    v_kinds := v_kinds || case jsonb_typeof(p_args[i]) when 'string' then 't' when 'number' then 'n' when 'array' then 'l'
+    v_kinds := v_kinds || case jsonb_typeof(p_args[i]) when 'string' then 't' when 'number' then 'n'
+      when 'array' then 'l'
       when 'object' then 'o' when 'boolean' then 'b' else 'z' end;
   end loop;
   if v_kinds !~ pgflow.expression_signature(p_name) then
-    raise exception using errcode = 'PF010', message = pgflow.expression_misfit(p_name, p_args, v_kinds);
+    raise exception using errcode = 'PF010',
+      message = pgflow.expression_misfit(p_name, p_args, v_kinds);
   end if;
   v_value := case
     when p_name in ('len', 'str', 'int', 'float', 'abs', 'min', 'max', 'sum', 'default')
       then pgflow.expression_scalar_call(p_name, p_args)
-    when p_name in ('lower', 'upper', 'strip', 'split', 'join', 'replace', 'startswith', 'endswith', 'json', 'to_json')
+    when p_name in ('lower', 'upper', 'strip', 'split', 'join', 'replace', 'startswith', 'endswith',
+      'json', 'to_json')
       then pgflow.expression_text_call(p_name, p_args)
     else pgflow.expression_list_call(p_name, p_args)
   end;
@@ -30,8 +34,8 @@ begin
 end
 $$;
 
--- Charge what a function walked over and made: an item, or a hundred characters, a visit; less than ten are free
--- (ten need more than the 64 bytes above).
+-- Charge what a function walked over and made: an item, or a hundred characters, a visit; less than
+-- ten are free (ten need more than the 64 bytes above).
 create or replace function pgflow.expression_charge_call(p_values jsonb[]) returns void
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -63,20 +67,27 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return case p_name
-    when 'len' then '^[tlo]$' when 'default' then '^..$' when 'str' then '^.$' when 'int' then '^[ntb]$'
-    when 'float' then '^[nt]$' when 'abs' then '^[n]$' when 'min' then '^.{1,100}$' when 'max' then '^.{1,100}$'
+    when 'len' then '^[tlo]$' when 'default' then '^..$' when 'str' then '^.$' when 'int'
+      then '^[ntb]$'
+    when 'float' then '^[nt]$' when 'abs' then '^[n]$' when 'min' then '^.{1,100}$' when 'max'
+      then '^.{1,100}$'
     when 'sum' then '^[l]$' when 'any' then '^[l]$' when 'all' then '^[l]$' when 'keys' then '^[o]$'
-    when 'values' then '^[o]$' when 'items' then '^[o]$' when 'range' then '^[n]{1,3}$' when 'merge' then '^[o]{2,100}$'
-    when 'flatten' then '^[l]$' when 'chunk' then '^[l][n]$' when 'product' then '^[l][l]$' when 'lower' then '^[t]$'
-    when 'upper' then '^[t]$' when 'strip' then '^[t]$' when 'split' then '^[t][t]?$' when 'join' then '^[l][t]$'
-    when 'replace' then '^[t][t][t]$' when 'startswith' then '^[t][t]$' when 'endswith' then '^[t][t]$'
+    when 'values' then '^[o]$' when 'items' then '^[o]$' when 'range' then '^[n]{1,3}$' when 'merge'
+      then '^[o]{2,100}$'
+    when 'flatten' then '^[l]$' when 'chunk' then '^[l][n]$' when 'product' then '^[l][l]$'
+      when 'lower' then '^[t]$'
+    when 'upper' then '^[t]$' when 'strip' then '^[t]$' when 'split' then '^[t][t]?$' when 'join'
+      then '^[l][t]$'
+    when 'replace' then '^[t][t][t]$' when 'startswith' then '^[t][t]$' when 'endswith'
+      then '^[t][t]$'
     when 'sorted' then '^[l]$' when 'json' then '^[t]$' when 'to_json' then '^.$'
     else '(?!)' end;  -- matches nothing
 end
 $$;
 
 -- Say which argument does not fit its signature.
-create or replace function pgflow.expression_misfit(p_name text, p_args jsonb[], p_kinds text) returns text
+create or replace function pgflow.expression_misfit(p_name text, p_args jsonb[], p_kinds text)
+returns text
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -90,12 +101,15 @@ begin
   elsif p_kinds !~ regexp_replace(v_signature, '\[\w+\]', '.', 'g') then
     return format('%s() does not take %s arguments', p_name, length(p_kinds));
   end if;
-  v_allowed := array(select match[1] from regexp_matches(v_signature, '\[(\w+)\]', 'g') as matches (match));
+  v_allowed := array(select match[1]
+    from regexp_matches(v_signature, '\[(\w+)\]', 'g') as matches (match));
   for i in 1 .. length(p_kinds) loop
     v_letters := v_allowed[least(i, cardinality(v_allowed))];
     if position(substr(p_kinds, i, 1) in v_letters) = 0 then
-      return format('argument %s of %s() is %s, not %s', i, p_name, pgflow.expression_kind(p_args[i]),
-        (select string_agg(case letter when 'n' then 'a number' when 't' then 'a text' when 'l' then 'a list'
+      return format('argument %s of %s() is %s, not %s', i, p_name,
+        pgflow.expression_kind(p_args[i]),
+        (select string_agg(case letter when 'n' then 'a number' when 't' then 'a text' when 'l'
+          then 'a list'
            when 'o' then 'an object' else 'a boolean' end, ' or ' order by place)
          from string_to_table(v_letters, null) with ordinality as letters (letter, place)));
     end if;

@@ -9,21 +9,25 @@ declare
   v_number numeric := pgflow.expression_number(p_value);
 begin
   if v_number <> trunc(v_number) then
-    raise exception using errcode = 'PF010', message = format('%s() needs integers, not %s', p_name, v_number);
+    raise exception using errcode = 'PF010',
+      message = format('%s() needs integers, not %s', p_name, v_number);
   end if;
   return v_number;
 end
 $$;
 
 -- Refuse a list that is not all numbers or all texts: nothing else has an order.
-create or replace function pgflow.expression_check_comparable(p_name text, p_values jsonb) returns void
+create or replace function pgflow.expression_check_comparable(p_name text, p_values jsonb)
+returns void
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if (select count(distinct jsonb_typeof(value)) > 1 or bool_or(jsonb_typeof(value) not in ('number', 'string'))
+  if (select count(distinct jsonb_typeof(value)) > 1
+    or bool_or(jsonb_typeof(value) not in ('number', 'string'))
       from jsonb_array_elements(p_values)) then
-    raise exception using errcode = 'PF010', message = p_name || '() needs only numbers or only texts';
+    raise exception using errcode = 'PF010',
+      message = p_name || '() needs only numbers or only texts';
   end if;
 end
 $$;
@@ -40,7 +44,8 @@ declare
   v_best jsonb;
 begin
   if jsonb_typeof(v_values) <> 'array' then
-    raise exception using errcode = 'PF010', message = format('%1$s() is written %1$s(list) or %1$s(a, b)', p_name);
+    raise exception using errcode = 'PF010',
+      message = format('%1$s() is written %1$s(list) or %1$s(a, b)', p_name);
   end if;
   perform pgflow.expression_check_comparable(p_name, v_values);
   foreach v_value in array array(select jsonb_array_elements(v_values)) loop
@@ -62,7 +67,8 @@ declare
   v_total jsonb := '0';
   v_integer numeric;
 begin
-  select value into v_value from jsonb_array_elements(p_values) where jsonb_typeof(value) <> 'number' limit 1;
+  select value into v_value from jsonb_array_elements(p_values)
+  where jsonb_typeof(value) <> 'number' limit 1;
   if found then
     raise exception using errcode = 'PF010',
       message = 'sum() needs only numbers, not ' || pgflow.expression_kind(v_value);
@@ -94,7 +100,8 @@ begin
     return pgflow.expression_from_double(pgflow.expression_double(v_text::numeric));
   end if;
   raise exception using errcode = 'PF010', message = case p_name
-    when 'int' then 'int() needs the text of an integer' else 'float() needs the text of a number' end;
+    when 'int' then 'int() needs the text of an integer'
+      else 'float() needs the text of a number' end;
 end
 $$;
 
@@ -111,7 +118,8 @@ begin
       return case when v_arg = 'null' then p_args[2] else v_arg end;
     when 'len' then
       return to_jsonb(case jsonb_typeof(v_arg) when 'string' then length(v_arg #>> '{}')
-        when 'array' then jsonb_array_length(v_arg) else (select count(*) from jsonb_object_keys(v_arg)) end);
+        when 'array' then jsonb_array_length(v_arg)
+          else (select count(*) from jsonb_object_keys(v_arg)) end);
     when 'str' then
       return pgflow.expression_made_text(pgflow.expression_text(v_arg));
     when 'abs' then
@@ -129,7 +137,8 @@ begin
       if p_name = 'int' then
         return to_jsonb(trunc(pgflow.expression_number(v_arg)));
       end if;
-      return to_jsonb(pgflow.expression_from_double(pgflow.expression_double(pgflow.expression_number(v_arg))));
+      return to_jsonb(pgflow.expression_from_double(
+        pgflow.expression_double(pgflow.expression_number(v_arg))));
   end case;
 end
 $$;

@@ -1,6 +1,7 @@
 -- The functions of the expression language that read or make texts.
 
--- Functions of texts. Only ASCII has another case: what else it would be depends on a library's age.
+-- Functions of texts. Only ASCII has another case: what else it would be depends on a library's
+-- age.
 create or replace function pgflow.expression_text_call(p_name text, p_args jsonb[]) returns jsonb
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -23,7 +24,8 @@ begin
     when 'join' then return pgflow.expression_join(p_args[1], v_other);
     when 'replace' then return pgflow.expression_replace(v_text, v_other, p_args[3] #>> '{}');
     when 'json' then return pgflow.expression_read_json(v_text);
-    when 'to_json' then return pgflow.expression_made_text(pgflow.expression_canonical(p_args[1])::text);
+    when 'to_json' then return pgflow.expression_made_text(
+      pgflow.expression_canonical(p_args[1])::text);
   end case;
 end
 $$;
@@ -55,7 +57,8 @@ declare
   v_parts text[];
 begin
   v_parts := array(
-    select pgflow.expression_text(value) from jsonb_array_elements(p_list) with ordinality order by ordinality);
+    select pgflow.expression_text(value) from jsonb_array_elements(p_list) with ordinality
+    order by ordinality);
   if octet_length(p_separator)::bigint * (cardinality(v_parts) - 1) > 1048576 then
     raise exception using errcode = 'PF010', message = 'the value is larger than 1 MiB';
   end if;
@@ -64,7 +67,8 @@ end
 $$;
 
 -- Replace each part; the size is known before anything is made.
-create or replace function pgflow.expression_replace(p_text text, p_old text, p_new text) returns jsonb
+create or replace function pgflow.expression_replace(p_text text, p_old text, p_new text)
+returns jsonb
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -94,7 +98,8 @@ begin
   end;
   if jsonb_path_exists(v_value, 'strict $.**{101}') then
     raise exception using errcode = 'PF010', message = 'json() reads at most 100 levels';
-  elsif jsonb_path_exists(v_value, 'strict $.** ? (@.type() == "number" && (@ >= 1e4300 || @ <= -1e4300))') then
+  elsif jsonb_path_exists(v_value,
+    'strict $.** ? (@.type() == "number" && (@ >= 1e4300 || @ <= -1e4300))') then
     raise exception using errcode = 'PF010', message = 'json() needs the text of a JSON value';
   end if;
   return v_value;

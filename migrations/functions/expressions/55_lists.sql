@@ -14,9 +14,11 @@ begin
   end if;
   case p_name
     when 'any' then
-      return to_jsonb((select coalesce(bool_or(pgflow.expression_truth(value)), false) from jsonb_array_elements(v_arg)));
+      return to_jsonb((select coalesce(bool_or(pgflow.expression_truth(value)), false)
+        from jsonb_array_elements(v_arg)));
     when 'all' then
-      return to_jsonb((select coalesce(bool_and(pgflow.expression_truth(value)), true) from jsonb_array_elements(v_arg)));
+      return to_jsonb((select coalesce(bool_and(pgflow.expression_truth(value)), true)
+        from jsonb_array_elements(v_arg)));
     when 'keys' then
       return to_jsonb(array(select jsonb_object_keys(v_arg)));
     when 'values' then
@@ -33,7 +35,8 @@ begin
     when 'chunk' then
       return pgflow.expression_chunk(v_arg, pgflow.expression_integer(p_name, v_other));
     when 'product' then
-      perform pgflow.expression_check_items(jsonb_array_length(v_arg)::numeric * jsonb_array_length(v_other));
+      perform pgflow.expression_check_items(
+        jsonb_array_length(v_arg)::numeric * jsonb_array_length(v_other));
       return to_jsonb(array(
         select jsonb_build_array(a.value, b.value)
         from jsonb_array_elements(v_arg) with ordinality as a (value, place),
@@ -47,7 +50,8 @@ begin
           select value from jsonb_array_elements(v_arg) with ordinality
           order by pgflow.expression_number(value), ordinality));
       end if;
-      return to_jsonb(array(select value from jsonb_array_elements(v_arg) order by (value #>> '{}') collate "C"));
+      return to_jsonb(array(select value from jsonb_array_elements(v_arg)
+        order by (value #>> '{}') collate "C"));
   end case;
 end
 $$;
@@ -75,7 +79,8 @@ begin
   end if;
   v_count := greatest(0, div(v_stop - v_start + v_step - sign(v_step), v_step));
   perform pgflow.expression_check_items(v_count);
-  return to_jsonb(array(select v_start + place * v_step from generate_series(0, v_count::int - 1) as places (place)));
+  return to_jsonb(array(select v_start + place * v_step
+    from generate_series(0, v_count::int - 1) as places (place)));
 end
 $$;
 
@@ -87,12 +92,15 @@ as $$
 declare
   v_other jsonb;
 begin
-  select value into v_other from jsonb_array_elements(p_lists) where jsonb_typeof(value) <> 'array' limit 1;
+  select value into v_other from jsonb_array_elements(p_lists)
+  where jsonb_typeof(value) <> 'array' limit 1;
   if found then
     raise exception using errcode = 'PF010',
-      message = format('flatten() needs a list of lists, not %s in it', pgflow.expression_kind(v_other));
+      message = format('flatten() needs a list of lists, not %s in it',
+        pgflow.expression_kind(v_other));
   end if;
-  perform pgflow.expression_check_items((select coalesce(sum(jsonb_array_length(value)), 0) from jsonb_array_elements(p_lists)));
+  perform pgflow.expression_check_items((select coalesce(sum(jsonb_array_length(value)), 0)
+    from jsonb_array_elements(p_lists)));
   return to_jsonb(array(
     select inside.value
     from jsonb_array_elements(p_lists) with ordinality as outside (value, place),
@@ -112,7 +120,8 @@ begin
   end if;
   perform pgflow.expression_check_items(ceil(jsonb_array_length(p_list) / p_size));
   return (select coalesce(jsonb_agg(part order by number), '[]')
-          from (select jsonb_agg(value order by ordinality) as part, div(ordinality - 1, p_size) as number
+          from (select jsonb_agg(value order by ordinality) as part,
+            div(ordinality - 1, p_size) as number
                 from jsonb_array_elements(p_list) with ordinality group by 2) as parts);
 end
 $$;

@@ -1,20 +1,23 @@
--- pgflow's door, first part: definitions. The functions that its clients call, with their names, arguments, defaults
--- and results, over the internals of this engine. Nothing is looked up ahead with texts of our own but the rule for
--- maps: a mistake comes through as PostgreSQL's own error, with the constraint's name.
+-- pgflow's door, first part: definitions. The functions that its clients call, with their names,
+-- arguments, defaults and results, over the internals of this engine. Nothing is looked up ahead
+-- with texts of our own but the rule for maps: a mistake comes through as PostgreSQL's own error,
+-- with the constraint's name.
 
--- Seconds to the next try after so many claims: base * 2^claims, exact, neither capped nor jittered. For callers who
--- compare; takes no lock.
-create or replace function pgflow.calculate_retry_delay(base_delay numeric, attempts_count int) returns int
+-- Seconds to the next try after so many claims: base * 2^claims, exact, neither capped nor
+-- jittered. For callers who compare; takes no lock.
+create or replace function pgflow.calculate_retry_delay(base_delay numeric, attempts_count int)
+returns int
 language sql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
   select floor(base_delay * 2::numeric ^ attempts_count)::int
 $$;
 
--- Makes a flow with its queue; an existing one comes back unchanged. Null options mean 3 attempts, 5 s, 60 s. Called
--- by clients; locks the new row.
+-- Makes a flow with its queue; an existing one comes back unchanged. Null options mean 3 attempts,
+-- 5 s, 60 s. Called by clients; locks the new row.
 create or replace function pgflow.create_flow(
-  flow_slug text, max_attempts int default null, base_delay int default null, timeout int default null
+  flow_slug text, max_attempts int default null, base_delay int default null,
+  timeout int default null
 ) returns pgflow.flows
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -32,13 +35,14 @@ begin
 end
 $$;
 
--- Adds a step after the others; an existing one comes back unchanged, with the dependencies that are new. Called by
--- clients; locks the flow's row, so that two sessions do not take one index.
+-- Adds a step after the others; an existing one comes back unchanged, with the dependencies that
+-- are new. Called by clients; locks the flow's row, so that two sessions do not take one index.
 create or replace function pgflow.add_step(
   flow_slug text, step_slug text, deps_slugs text[] default '{}', max_attempts int default null,
-  base_delay int default null, timeout int default null, start_delay int default null, step_type text default 'single',
-  required_input_pattern jsonb default null, forbidden_input_pattern jsonb default null,
-  when_unmet text default 'skip', when_exhausted text default 'fail'
+  base_delay int default null, timeout int default null, start_delay int default null,
+  step_type text default 'single', required_input_pattern jsonb default null,
+  forbidden_input_pattern jsonb default null, when_unmet text default 'skip',
+  when_exhausted text default 'fail'
 ) returns pgflow.steps
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp

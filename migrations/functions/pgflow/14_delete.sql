@@ -1,9 +1,10 @@
 -- Deleting a flow with its runs.
 
--- Locks a flow with all that is its, so that nothing of it moves and none is added; p_queue too, where it is given. Runs
--- come first, as with everybody who works on one: a call holds its run when it adds rows that refer to the flow. Claims
--- go from the queue to the task or the other way round, so here nothing is waited for under the queue's lock: it is let
--- go, with the block, and tried again.
+-- Locks a flow with all that is its, so that nothing of it moves and none is added; p_queue too,
+-- where it is given. Runs come first, as with everybody who works on one: a call holds its run when
+-- it adds rows that refer to the flow. Claims go from the queue to the task or the other way round,
+-- so here nothing is waited for under the queue's lock: it is let go, with the block, and tried
+-- again.
 create or replace function pgflow._lock_flow(p_flow_slug text, p_queue text) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -25,9 +26,10 @@ begin
 end
 $$;
 
--- What a flow that is about to be deleted leaves elsewhere: messages in queues other than p_queue (each queue numbers its
--- own), parents that wait for its runs, child runs of its steps. Called by delete_flow_and_data, which holds it all; waits
--- for nothing, for a queue may be locked: a message that a claim holds goes with the next.
+-- What a flow that is about to be deleted leaves elsewhere: messages in queues other than p_queue
+-- (each queue numbers its own), parents that wait for its runs, child runs of its steps. Called by
+-- delete_flow_and_data, which holds it all; waits for nothing, for a queue may be locked: a message
+-- that a claim holds goes with the next.
 create or replace function pgflow._release_flow(p_flow_slug text, p_queue text) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -38,9 +40,11 @@ begin
     select t.queue_name, t.message_id from pgflow.step_tasks t
     where t.flow_slug = p_flow_slug and t.status in ('queued', 'started')
     union all
-    select 'pgflow__timers', s.timer_message_id from pgflow.step_states s where s.flow_slug = p_flow_slug
+    select 'pgflow__timers', s.timer_message_id from pgflow.step_states s
+    where s.flow_slug = p_flow_slug
     union all
-    select 'pgflow__timers', r.deadline_message_id from pgflow.runs r where r.flow_slug = p_flow_slug
+    select 'pgflow__timers', r.deadline_message_id from pgflow.runs r
+    where r.flow_slug = p_flow_slug
   ) m
   where m.message_id is not null and lower(m.queue_name) is distinct from lower(p_queue)
   group by m.queue_name;
@@ -53,10 +57,11 @@ begin
 end
 $$;
 
--- Deletes a flow with its runs and its queue; a queue that other flows share stays, without this flow's messages. A step
--- that waits for one of its runs fails, and runs that its steps have started are cancelled, both by the clock.
--- Called by clients and by ensure_flow_compiled. Locks the flow and all that is its: calls that are at work on it end
--- first, a handler that is running is not waited for.
+-- Deletes a flow with its runs and its queue; a queue that other flows share stays, without this
+-- flow's messages. A step that waits for one of its runs fails, and runs that its steps have
+-- started are cancelled, both by the clock. Called by clients and by ensure_flow_compiled. Locks
+-- the flow and all that is its: calls that are at work on it end first, a handler that is running
+-- is not waited for.
 create or replace function pgflow.delete_flow_and_data(p_flow_slug text) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -66,7 +71,8 @@ declare
     select coalesce(f.queue_name, f.flow_slug) from pgflow.flows f where f.flow_slug = p_flow_slug);
   v_shared boolean := exists (
     select 1 from pgflow.flows f
-    where f.flow_slug <> p_flow_slug and lower(coalesce(f.queue_name, f.flow_slug)) = lower(v_queue));
+    where f.flow_slug <> p_flow_slug
+      and lower(coalesce(f.queue_name, f.flow_slug)) = lower(v_queue));
 begin
   perform pgflow._lock_flow(p_flow_slug, case when not v_shared then v_queue end);
   perform pgflow._release_flow(p_flow_slug, case when not v_shared then v_queue end);

@@ -1,9 +1,11 @@
--- pgflow's door, second part: start, claim, completion and failure. They are unfenced, as there: nobody gives an
--- attempt. A task with a lease belongs to a worker of ours, and nothing here changes it. What a flow made by
--- create_flow does differently from a deployed one is in 97_pgflow_steps.
+-- pgflow's door, second part: start, claim, completion and failure. They are unfenced, as there:
+-- nobody gives an attempt. A task with a lease belongs to a worker of ours, and nothing here
+-- changes it. What a flow made by create_flow does differently from a deployed one is in
+-- 97_pgflow_steps.
 
--- Starts a run; the id given is the idempotency key (a used one is a primary key violation). Called by clients; locks
--- only rows it makes. Returns the run as it is when everything that could happen has happened.
+-- Starts a run; the id given is the idempotency key (a used one is a primary key violation). Called
+-- by clients; locks only rows it makes. Returns the run as it is when everything that could happen
+-- has happened.
 create or replace function pgflow.start_flow(flow_slug text, input jsonb, run_id uuid default null)
 returns setof pgflow.runs
 language plpgsql volatile
@@ -30,8 +32,8 @@ begin
 end
 $$;
 
--- {run, steps} as rows; null for a run that nobody knows. Locks nothing. (Volatile, like its caller: a stable function
--- would not see the run that the same statement has just started.)
+-- {run, steps} as rows; null for a run that nobody knows. Locks nothing. (Volatile, like its
+-- caller: a stable function would not see the run that the same statement has just started.)
 create or replace function pgflow.get_run_with_states(run_id uuid) returns jsonb
 language sql volatile security definer
 set search_path = pg_catalog, pg_temp
@@ -44,19 +46,24 @@ as $$
   from pgflow.runs r where r.run_id = get_run_with_states.run_id
 $$;
 
--- Starts a run and returns it with its steps, as get_run_with_states does. Called by clients that may do only this.
-create or replace function pgflow.start_flow_with_states(flow_slug text, input jsonb, run_id uuid default null)
+-- Starts a run and returns it with its steps, as get_run_with_states does. Called by clients that
+-- may do only this.
+create or replace function pgflow.start_flow_with_states(
+  flow_slug text, input jsonb, run_id uuid default null
+)
 returns jsonb
 language sql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
   select pgflow.get_run_with_states(r.run_id)
-  from pgflow.start_flow(start_flow_with_states.flow_slug, start_flow_with_states.input, start_flow_with_states.run_id) r
+  from pgflow.start_flow(start_flow_with_states.flow_slug, start_flow_with_states.input,
+    start_flow_with_states.run_id) r
 $$;
 
--- Claims the queued tasks of these messages and hands out their input; fewer rows than ids is normal. Called by
--- clients; locks the tasks it takes and their messages, whose visibility it moves to the step's timeout and two
--- seconds, and never a run. Returns one record a task, in the order of the messages.
+-- Claims the queued tasks of these messages and hands out their input; fewer rows than ids is
+-- normal. Called by clients; locks the tasks it takes and their messages, whose visibility it moves
+-- to the step's timeout and two seconds, and never a run. Returns one record a task, in the order
+-- of the messages.
 create or replace function pgflow.start_tasks(
   flow_slug text, msg_ids bigint[], worker_id uuid, queue_name text default null
 ) returns setof pgflow.step_task_record
@@ -65,7 +72,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_queue text := (
-    select coalesce(f.queue_name, f.flow_slug) from pgflow.flows f where f.flow_slug = start_tasks.flow_slug);
+    select coalesce(f.queue_name, f.flow_slug) from pgflow.flows f
+    where f.flow_slug = start_tasks.flow_slug);
   v_clock timestamptz := pgflow.clock();
   v_claimed bigint[];
   v_until timestamptz[];
@@ -79,12 +87,14 @@ begin
   perform pgflow._require_worker(start_tasks.worker_id);
   with taken as (
     update pgflow.step_tasks t
-    set status = 'started', started_at = greatest(pgflow.now(), t.queued_at), attempts_count = t.attempts_count + 1,
-        last_worker_id = start_tasks.worker_id, lease = null
-    where t.message_id = any(start_tasks.msg_ids) and t.queue_name = v_queue and t.flow_slug = start_tasks.flow_slug
+    set status = 'started', started_at = greatest(pgflow.now(), t.queued_at),
+        attempts_count = t.attempts_count + 1, last_worker_id = start_tasks.worker_id, lease = null
+    where t.message_id = any(start_tasks.msg_ids) and t.queue_name = v_queue
+      and t.flow_slug = start_tasks.flow_slug
       and t.status = 'queued'
       and (select r.status from pgflow.runs r where r.run_id = t.run_id) = 'started'
-      and (select s.status from pgflow.step_states s where s.run_id = t.run_id and s.step_slug = t.step_slug) = 'started'
+      and (select s.status from pgflow.step_states s
+        where s.run_id = t.run_id and s.step_slug = t.step_slug) = 'started'
     returning t.message_id, v_clock + interval '2 seconds' + interval '1 second' * (
       select coalesce(d.opt_timeout, f.opt_timeout)
       from pgflow.steps d join pgflow.flows f on f.flow_slug = d.flow_slug
@@ -97,7 +107,8 @@ begin
   perform pgflow._queue_park(v_queue, v_claimed, v_until);
   return query
     select t.flow_slug, t.run_id, t.step_slug,
-      case when k.map then coalesce(t.item, case when d.map_items is null then pgflow._map_source(r, d) -> t.task_index end)
+      case when k.map then coalesce(t.item,
+        case when d.map_items is null then pgflow._map_source(r, d) -> t.task_index end)
            when d.deps_count = 0 then '{}'::jsonb
            else pgflow._dependency_outputs(t.run_id, d) end,
       t.message_id, t.task_index,
@@ -111,24 +122,30 @@ begin
 end
 $$;
 
--- Completes a started task and starts what that makes possible. Called by clients; locks as _report_unfenced does.
--- Returns the task as it now is.
-create or replace function pgflow.complete_task(run_id uuid, step_slug text, task_index int, output jsonb)
+-- Completes a started task and starts what that makes possible. Called by clients; locks as
+-- _report_unfenced does. Returns the task as it now is.
+create or replace function pgflow.complete_task(
+  run_id uuid, step_slug text, task_index int, output jsonb
+)
 returns setof pgflow.step_tasks
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform pgflow._report_unfenced(
-    row(run_id, step_slug, task_index, null, null, 'completed', output, null, null)::pgflow._report);
+    row(run_id, step_slug, task_index, null, null, 'completed', output, null,
+      null)::pgflow._report);
   return query select t.* from pgflow.step_tasks t
-    where (t.run_id, t.step_slug, t.task_index) = (complete_task.run_id, complete_task.step_slug, complete_task.task_index);
+    where (t.run_id, t.step_slug, t.task_index) = (complete_task.run_id, complete_task.step_slug,
+      complete_task.task_index);
 end
 $$;
 
--- Fails a started task: it goes again after base_delay * 2^claims seconds, or its step's policy speaks. Called by
--- clients; locks as _report_unfenced does. Returns the task as it now is.
-create or replace function pgflow.fail_task(run_id uuid, step_slug text, task_index int, error_message text)
+-- Fails a started task: it goes again after base_delay * 2^claims seconds, or its step's policy
+-- speaks. Called by clients; locks as _report_unfenced does. Returns the task as it now is.
+create or replace function pgflow.fail_task(
+  run_id uuid, step_slug text, task_index int, error_message text
+)
 returns setof pgflow.step_tasks
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -138,13 +155,14 @@ begin
     row(run_id, step_slug, task_index, null, null, 'failed', null,
         jsonb_build_object('message', error_message), null)::pgflow._report);
   return query select t.* from pgflow.step_tasks t
-    where (t.run_id, t.step_slug, t.task_index) = (fail_task.run_id, fail_task.step_slug, fail_task.task_index);
+    where (t.run_id, t.step_slug, t.task_index) = (fail_task.run_id, fail_task.step_slug,
+      fail_task.task_index);
 end
 $$;
 
--- Takes a report that names no attempt. Where the run or the step has ended already, only what is left is tidied up;
--- else it is settled like any other. Locks the run, then the task (a claim of a worker of ours, which locks no run,
--- either is seen here as a lease or waits).
+-- Takes a report that names no attempt. Where the run or the step has ended already, only what is
+-- left is tidied up; else it is settled like any other. Locks the run, then the task (a claim of a
+-- worker of ours, which locks no run, either is seen here as a lease or waits).
 create or replace function pgflow._report_unfenced(p_report pgflow._report) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -159,7 +177,8 @@ begin
   from pgflow.runs r join pgflow.flows f on f.flow_slug = r.flow_slug
   where r.run_id = p_report.run_id for no key update of r;
   select t.* into v_task from pgflow.step_tasks t
-  where (t.run_id, t.step_slug, t.task_index) = (p_report.run_id, p_report.step_slug, p_report.task_index)
+  where (t.run_id, t.step_slug, t.task_index) = (p_report.run_id, p_report.step_slug,
+    p_report.task_index)
   for no key update;
   if not found or v_task.lease is not null then
     return;
@@ -167,7 +186,8 @@ begin
   select s.status into v_step_status from pgflow.step_states s
   where s.run_id = p_report.run_id and s.step_slug = p_report.step_slug;
 
-  if v_run_status in ('failed', 'cancelled') or v_run_status = 'completed' and p_report.outcome = 'failed' then
+  if v_run_status in ('failed', 'cancelled') or v_run_status = 'completed'
+    and p_report.outcome = 'failed' then
     if p_report.outcome = 'failed' then
       perform pgflow._fail_late(v_task, p_report.error ->> 'message', v_archive);
     end if;
@@ -182,16 +202,18 @@ begin
 end
 $$;
 
--- A failure reported after its run had ended: a task that was started ends as failed, also where the run's end had
--- cancelled it, and its message goes. The caller holds run and task.
-create or replace function pgflow._fail_late(p_task pgflow.step_tasks, p_message text, p_archive boolean) returns void
+-- A failure reported after its run had ended: a task that was started ends as failed, also where
+-- the run's end had cancelled it, and its message goes. The caller holds run and task.
+create or replace function pgflow._fail_late(
+  p_task pgflow.step_tasks, p_message text, p_archive boolean
+) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
   update pgflow.step_tasks t
-  set status = 'failed', failed_at = greatest(pgflow.now(), t.started_at, t.queued_at), error_message = p_message,
-      cancelled_at = null
+  set status = 'failed', failed_at = greatest(pgflow.now(), t.started_at, t.queued_at),
+      error_message = p_message, cancelled_at = null
   where (t.run_id, t.step_slug, t.task_index) = (p_task.run_id, p_task.step_slug, p_task.task_index)
     and (t.status = 'started' or t.status = 'cancelled' and t.started_at is not null);
   perform pgflow._queue_drop(p_task.queue_name, array[p_task.message_id], p_archive);

@@ -1,12 +1,13 @@
 -- pgflow's door, third part: how the steps of a run made by create_flow go on.
 --
--- Clients write these tables by hand and go on from there, so this way of advancing reads the rows as they stand, run by
--- run: conditions, then steps without tasks, then what is ready, then the run itself. Each of the four can be called
--- alone. The transitions are the engine's own (_lower_dependents, _start_steps, _end_steps, _fail_runs); deployed flows
--- advance in sets (50_advance), and the functions here leave their runs alone.
+-- Clients write these tables by hand and go on from there, so this way of advancing reads the rows
+-- as they stand, run by run: conditions, then steps without tasks, then what is ready, then the run
+-- itself. Each of the four can be called alone. The transitions are the engine's own
+-- (_lower_dependents, _start_steps, _end_steps, _fail_runs); deployed flows advance in sets
+-- (50_advance), and the functions here leave their runs alone.
 
--- Feeds steps that have just ended to their dependents, then lets the run go on. Called by _begin_runs and _settle; the
--- caller holds the run.
+-- Feeds steps that have just ended to their dependents, then lets the run go on. Called by
+-- _begin_runs and _settle; the caller holds the run.
 create or replace function pgflow._advance_run(p_run_id uuid, p_ended pgflow._ended[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -16,26 +17,31 @@ declare
 begin
   perform pgflow._emit_steps(p_run_id, array(select e.step_slug from unnest(p_ended) e));
   perform pgflow._feed_dependents(p_run_id, array(
-    select case e.kind when 'upstream' then row(e.run_id, e.flow_slug, null, e.kind)::pgflow._ended else e end
+    select case e.kind when 'upstream' then row(e.run_id, e.flow_slug, null, e.kind)::pgflow._ended
+      else e end
     from unnest(p_ended) e));
-  foreach v_cut in array array(select e.step_slug from unnest(p_ended) e where e.kind = 'upstream') loop
+  foreach v_cut in array array(select e.step_slug from unnest(p_ended) e
+    where e.kind = 'upstream') loop
     perform pgflow._cascade_force_skip_steps(p_run_id, v_cut, 'handler_failed');
   end loop;
   loop
     if not pgflow.cascade_resolve_conditions(p_run_id) then
       return;
     end if;
-    exit when pgflow.cascade_complete_taskless_steps(p_run_id) = 0; -- what they made ready may have conditions
+    -- what they made ready may have conditions
+    exit when pgflow.cascade_complete_taskless_steps(p_run_id) = 0;
   end loop;
   perform pgflow.start_ready_steps(p_run_id);
   perform pgflow.maybe_complete_run(p_run_id);
 end
 $$;
 
--- Lowers the counters that ended steps of one run stand in: the run's, and their dependents', where a map learns how
--- many tasks it will have (of an array its length, of a map its number of tasks, of a skipped step none). An ended
--- step without a slug is one whose dependents are cut off: it counts for the run only. The caller holds the run.
-create or replace function pgflow._feed_dependents(p_run_id uuid, p_ended pgflow._ended[]) returns void
+-- Lowers the counters that ended steps of one run stand in: the run's, and their dependents', where
+-- a map learns how many tasks it will have (of an array its length, of a map its number of tasks,
+-- of a skipped step none). An ended step without a slug is one whose dependents are cut off: it
+-- counts for the run only. The caller holds the run.
+create or replace function pgflow._feed_dependents(p_run_id uuid, p_ended pgflow._ended[])
+returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -48,7 +54,8 @@ begin
     from unnest(p_ended) e
     join pgflow.steps p on p.flow_slug = e.flow_slug and p.step_slug = e.step_slug
     join pgflow.deps d on d.flow_slug = e.flow_slug and d.dep_slug = e.step_slug
-    join pgflow.steps m on m.flow_slug = d.flow_slug and m.step_slug = d.step_slug and m.step_type = 'map'
+    join pgflow.steps m on m.flow_slug = d.flow_slug and m.step_slug = d.step_slug
+      and m.step_type = 'map'
   ), sized as materialized (
     select m.run_id, m.step_slug,
       case when m.kind <> 'completed' then 0
@@ -67,9 +74,9 @@ begin
 end
 $$;
 
--- Settles the conditions of a run's ready steps, round by round, until nothing changes: the first unmet one with
--- `fail` ends the run, the others are skipped, alone or with all that hangs on them. Called by _advance_run and by
--- clients; locks the run. Returns false where the run has failed.
+-- Settles the conditions of a run's ready steps, round by round, until nothing changes: the first
+-- unmet one with `fail` ends the run, the others are skipped, alone or with all that hangs on them.
+-- Called by _advance_run and by clients; locks the run. Returns false where the run has failed.
 create or replace function pgflow.cascade_resolve_conditions(run_id uuid) returns boolean
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -102,7 +109,8 @@ begin
     end if;
     perform pgflow._skip_unmet(v_run.run_id, array(
       select u.step_slug from unnest(v_unmet) u where u.kind = 'skip'));
-    foreach v_cut in array array(select u.step_slug from unnest(v_unmet) u where u.kind = 'skip-cascade') loop
+    foreach v_cut in array array(select u.step_slug from unnest(v_unmet) u
+      where u.kind = 'skip-cascade') loop
       perform pgflow._cascade_force_skip_steps(v_run.run_id, v_cut, 'condition_unmet');
     end loop;
   end loop;
@@ -115,16 +123,19 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_error jsonb := jsonb_build_object('type', 'ConditionUnmet', 'message', 'Condition not met', 'attempts', 0);
+  v_error jsonb := jsonb_build_object('type', 'ConditionUnmet', 'message', 'Condition not met',
+    'attempts', 0);
 begin
   perform pgflow._end_states(array[row(p_run_id, p_step_slug, 'failed', null, null, v_error,
                                        v_error ->> 'message')::pgflow._transition]);
   perform pgflow._fail_runs(array[
-    row(p_run_id, p_step_slug, v_error || jsonb_build_object('step', p_step_slug))::pgflow._run_failure]);
+    row(p_run_id, p_step_slug,
+      v_error || jsonb_build_object('step', p_step_slug))::pgflow._run_failure]);
 end
 $$;
 
--- Skips steps whose condition is unmet; their dependents go on with the outputs there are. The caller holds the run.
+-- Skips steps whose condition is unmet; their dependents go on with the outputs there are. The
+-- caller holds the run.
 create or replace function pgflow._skip_unmet(p_run_id uuid, p_steps text[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -142,9 +153,9 @@ begin
 end
 $$;
 
--- Completes steps that have no tasks, wave by wave: a map with [], a single step with null; those whose condition is
--- unmet are left to cascade_resolve_conditions. Called by _advance_run and by clients; locks the run. Returns the number
--- completed.
+-- Completes steps that have no tasks, wave by wave: a map with [], a single step with null; those
+-- whose condition is unmet are left to cascade_resolve_conditions. Called by _advance_run and by
+-- clients; locks the run. Returns the number completed.
 create or replace function pgflow.cascade_complete_taskless_steps(run_id uuid) returns int
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -179,8 +190,9 @@ begin
 end
 $$;
 
--- Starts every step that waits for nothing more and has tasks: its messages go out in the order of the slugs, then of
--- the tasks. Called by _advance_run and by clients, to whom it does no harm; locks the run.
+-- Starts every step that waits for nothing more and has tasks: its messages go out in the order of
+-- the slugs, then of the tasks. Called by _advance_run and by clients, to whom it does no harm;
+-- locks the run.
 create or replace function pgflow.start_ready_steps(run_id uuid) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -191,14 +203,17 @@ declare
 begin
   v_starts := array(
     select row(s.run_id, s.flow_slug, s.step_slug, s.initial_tasks,
-               case when jsonb_array_length(m.items) = s.initial_tasks then m.items end)::pgflow._start
+               case when jsonb_array_length(m.items) = s.initial_tasks
+                 then m.items end)::pgflow._start
     from pgflow.step_states s
     join pgflow.steps d on d.flow_slug = s.flow_slug and d.step_slug = s.step_slug
     join pgflow.runs r on r.run_id = s.run_id
     cross join lateral (
       select case when d.step_type = 'map' then pgflow._map_source(r, d) end as value) v
-    cross join lateral (select case when jsonb_typeof(v.value) = 'array' then v.value end as items) m
-    where s.run_id = v_run_id and s.status = 'created' and s.remaining_deps = 0 and s.initial_tasks > 0
+    cross join lateral (select case
+      when jsonb_typeof(v.value) = 'array' then v.value end as items) m
+    where s.run_id = v_run_id and s.status = 'created' and s.remaining_deps = 0
+      and s.initial_tasks > 0
     order by s.step_slug);
   if cardinality(v_starts) > 0 then
     perform pgflow._start_steps(v_starts);
@@ -219,8 +234,8 @@ as $$
     limit 1) end
 $$;
 
--- Completes a run that has no steps left, with the outputs of its leaves. Called by _advance_run and by clients, to
--- whom it does no harm; locks the run.
+-- Completes a run that has no steps left, with the outputs of its leaves. Called by _advance_run
+-- and by clients, to whom it does no harm; locks the run.
 create or replace function pgflow.maybe_complete_run(run_id uuid) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -235,10 +250,12 @@ begin
 end
 $$;
 
--- Skips a step, for the reason given, and everything downstream of it that has not ended: their tasks end, their
--- messages are archived, the run has so many steps less. Called for skip-cascade; locks the run. Returns the number
--- skipped.
-create or replace function pgflow._cascade_force_skip_steps(run_id uuid, step_slug text, skip_reason text) returns int
+-- Skips a step, for the reason given, and everything downstream of it that has not ended: their
+-- tasks end, their messages are archived, the run has so many steps less. Called for skip-cascade;
+-- locks the run. Returns the number skipped.
+create or replace function pgflow._cascade_force_skip_steps(
+  run_id uuid, step_slug text, skip_reason text
+) returns int
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
@@ -261,7 +278,8 @@ begin
   into v_downstream from downstream u;
   v_steps := array(select e.step_slug from unnest(pgflow._end_states(v_downstream)) e);
   if cardinality(v_steps) > 0 then
-    perform pgflow._drop_messages(pgflow._end_tasks(array_fill(v_run_id, array[cardinality(v_steps)]), v_steps, 'skipped'));
+    perform pgflow._drop_messages(
+      pgflow._end_tasks(array_fill(v_run_id, array[cardinality(v_steps)]), v_steps, 'skipped'));
     update pgflow.runs r set remaining_steps = greatest(r.remaining_steps - cardinality(v_steps), 0)
     where r.run_id = v_run_id;
     perform pgflow._emit_steps(v_run_id, v_steps);
@@ -271,13 +289,16 @@ end
 $$;
 
 -- Archives the message of one task, where there is one. Locks the queue's row.
-create or replace function pgflow._archive_task_message(p_run_id uuid, p_step_slug text, p_task_index int) returns void
+create or replace function pgflow._archive_task_message(
+  p_run_id uuid, p_step_slug text, p_task_index int
+) returns void
 language sql volatile
 set search_path = pg_catalog, pg_temp
 as $$
   select pgflow._queue_drop(t.queue_name, array[t.message_id], true)
   from pgflow.step_tasks t
-  where (t.run_id, t.step_slug, t.task_index) = (p_run_id, p_step_slug, p_task_index) and t.message_id is not null
+  where (t.run_id, t.step_slug, t.task_index) = (p_run_id, p_step_slug, p_task_index)
+    and t.message_id is not null
 $$;
 
 -- The run itself where it is one of create_flow and has not ended, else null. Locks it.

@@ -1,5 +1,6 @@
--- pgflow's events: one for each transition of a run or step of a flow made by create_flow, through realtime.send
--- where the database has that function. It may appear after our installation, so it is looked up when sending.
+-- pgflow's events: one for each transition of a run or step of a flow made by create_flow, through
+-- realtime.send where the database has that function. It may appear after our installation, so it
+-- is looked up when sending.
 
 -- Sends one event about a run; nothing where nobody listens.
 create or replace function pgflow._emit(p_run_id uuid, p_event text, p_payload jsonb) returns void
@@ -8,32 +9,39 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   if to_regprocedure('realtime.send(jsonb, text, text, boolean)') is not null then
-    execute 'select realtime.send($1, $2, $3, false)' using p_payload, p_event, 'pgflow:run:' || p_run_id;
+    execute 'select realtime.send($1, $2, $3, false)' using p_payload, p_event,
+      'pgflow:run:' || p_run_id;
   end if;
 end
 $$;
 
--- Tells what steps of a run have just become, in the order of the flow, those that start in the order of their slugs.
--- Called right after each transition; locks nothing.
+-- Tells what steps of a run have just become, in the order of the flow, those that start in the
+-- order of their slugs. Called right after each transition; locks nothing.
 create or replace function pgflow._emit_steps(p_run_id uuid, p_steps text[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if cardinality(p_steps) = 0 or to_regprocedure('realtime.send(jsonb, text, text, boolean)') is null then
+  if cardinality(p_steps) = 0
+    or to_regprocedure('realtime.send(jsonb, text, text, boolean)') is null then
     return;
   end if;
   perform pgflow._emit(p_run_id, format('step:%s:%s', s.step_slug, s.status), jsonb_build_object(
-      'event_type', 'step:' || s.status, 'run_id', s.run_id, 'step_slug', s.step_slug, 'status', s.status)
+      'event_type', 'step:' || s.status, 'run_id', s.run_id, 'step_slug', s.step_slug,
+      'status', s.status)
     || case s.status
-      when 'started' then jsonb_build_object('started_at', s.started_at, 'remaining_tasks', s.remaining_tasks,
-        'remaining_deps', s.remaining_deps)
+      when 'started' then jsonb_build_object('started_at', s.started_at,
+        'remaining_tasks', s.remaining_tasks, 'remaining_deps', s.remaining_deps)
       when 'completed' then jsonb_build_object('output', s.output, 'completed_at', s.completed_at)
-        || case s.initial_tasks when 0 then jsonb_build_object('started_at', s.started_at, 'remaining_tasks', 0,
+        || case s.initial_tasks
+          when 0 then jsonb_build_object('started_at', s.started_at, 'remaining_tasks', 0,
              'remaining_deps', 0) else '{}' end
-      when 'failed' then jsonb_build_object('error_message', s.error_message, 'failed_at', s.failed_at)
-      when 'skipped' then jsonb_build_object('skip_reason', s.skip_reason, 'skipped_at', s.skipped_at)
-        || case s.skip_reason when 'handler_failed' then jsonb_build_object('error_message', s.error_message)
+      when 'failed' then jsonb_build_object('error_message', s.error_message,
+        'failed_at', s.failed_at)
+      when 'skipped' then jsonb_build_object('skip_reason', s.skip_reason,
+        'skipped_at', s.skipped_at)
+        || case s.skip_reason
+          when 'handler_failed' then jsonb_build_object('error_message', s.error_message)
              else jsonb_build_object('flow_slug', s.flow_slug) end
     end)
   from (
@@ -55,7 +63,8 @@ begin
     return;
   end if;
   perform pgflow._emit(p_run_id, 'run:' || r.status, jsonb_build_object(
-      'event_type', 'run:' || r.status, 'run_id', r.run_id, 'flow_slug', r.flow_slug, 'status', r.status)
+      'event_type', 'run:' || r.status, 'run_id', r.run_id, 'flow_slug', r.flow_slug,
+      'status', r.status)
     || case r.status
       when 'started' then jsonb_build_object('input', r.input, 'remaining_steps', r.remaining_steps,
         'started_at', r.started_at)
@@ -68,8 +77,8 @@ begin
 end
 $$;
 
--- Tells the failures that have just ended runs: the step first, then the run; of a type violation the run first.
--- Called by _fail_runs; locks nothing.
+-- Tells the failures that have just ended runs: the step first, then the run; of a type violation
+-- the run first. Called by _fail_runs; locks nothing.
 create or replace function pgflow._emit_failures(p_failures pgflow._run_failure[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -78,7 +87,8 @@ declare
   v_failure record;
 begin
   for v_failure in
-    select distinct on (f.run_id) f.run_id, f.step_slug, f.error ->> 'type' = 'TypeViolation' as run_first
+    select distinct on (f.run_id) f.run_id, f.step_slug,
+      f.error ->> 'type' = 'TypeViolation' as run_first
     from unnest(p_failures) f
     join pgflow.runs r on r.run_id = f.run_id
     join pgflow.flows w on w.flow_slug = r.flow_slug and w.origin = 'pgflow'
