@@ -1,10 +1,10 @@
 -- Time. The engine reads no other clock: a test sets `pgflow.fake_now` and moves it
--- (90_virtual_time).
+-- (95_virtual_time).
 --
 -- Every function of these folders sets its own search_path (S-14); planner settings are in
 -- 98_planner.sql.
 
--- Transaction time, for stamps. Called by everything that stamps a row; takes no lock.
+-- Transaction time, for the columns that record when something happened. Takes no lock.
 create or replace function pgflow.now() returns timestamptz
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -12,7 +12,7 @@ as $$
   select coalesce(nullif(current_setting('pgflow.fake_now', true), '')::timestamptz, now())
 $$;
 
--- The real clock, for visibility: it moves on within a transaction.
+-- The current time, for visibility and leases: it moves on within a transaction.
 create or replace function pgflow.clock() returns timestamptz
 language sql volatile
 set search_path = pg_catalog, pg_temp

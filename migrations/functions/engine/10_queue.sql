@@ -1,14 +1,18 @@
 -- The queue: the only file that touches pgmq's tables.
 --
--- pgmq.read filters by a clock that no index can serve, so it walks every parked message; the
--- engine reads with the time in a variable instead (`vt <= $1 order by vt limit n`), which stays
--- flat with a million parked messages. A task's message has its id before it is sent: the id comes
--- from the queue's own sequence when the task row is made, so sending a wide map's next window
--- inserts messages and touches no task. Queue names are data, so everything here is EXECUTE with
--- %I; a queue that somebody dropped is empty, not an error.
+-- pgmq.read compares with a clock that no index can serve, so it walks every parked message. The
+-- engine reads with the time in a variable (`vt <= $1 order by vt limit n`), which costs the same
+-- beside a million parked messages.
+--
+-- A task's message has its id before it is sent: the id comes from the queue's own sequence when
+-- the task row is made. Sending the next window of a map therefore inserts messages and touches no
+-- task.
+--
+-- Queue names are data, so everything here is EXECUTE with %I. A queue that was dropped by hand
+-- counts as empty.
 
--- Makes the queue where it is missing. One that somebody dropped goes on numbering where it was:
--- two tasks must never share a message. Called by define and by whoever needs the clock queue.
+-- Makes the queue where it is missing. A queue that was dropped continues its numbers, for two
+-- tasks must never share a message. Called when steps are defined and before a timer is sent.
 create or replace function pgflow._queue_ensure(p_queue text) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -35,7 +39,7 @@ begin
 end
 $$;
 
--- The sequence that numbers the queue's messages.
+-- The sequence that numbers the messages of a queue.
 create or replace function pgflow._queue_sequence(p_queue text) returns regclass
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -43,9 +47,9 @@ as $$
   select pg_get_serial_sequence(format('pgmq.%I', 'q_' || lower(p_queue)), 'msg_id')::regclass
 $$;
 
--- Sends tasks' messages under ids they have already. Rows go in in the array's order, which callers
--- of pgflow count on; a message that is there already stays as it is. The caller holds the tasks'
--- runs, or the tasks.
+-- Sends the messages of tasks under the ids that the tasks have already. Rows are inserted in the
+-- order of the array, on which clients of pgflow rely; a message that exists stays as it is. The
+-- caller holds the runs of the tasks, or the tasks.
 create or replace function pgflow._queue_send(p_queue text, p_messages pgflow._message[])
 returns void
 language plpgsql
@@ -64,7 +68,7 @@ begin
 end
 $$;
 
--- Sends one message of another kind (the clock's); returns its id.
+-- Sends a message to the timer queue; returns its id.
 create or replace function pgflow._queue_send_timer(p_queue text, p_vt timestamptz, p_message jsonb)
 returns bigint
 language plpgsql
@@ -82,7 +86,7 @@ end
 $$;
 
 -- Takes up to p_limit visible messages, oldest first, and hides them until p_until. Never waits:
--- rows that somebody holds are skipped. Returns their ids in the order taken.
+-- locked rows are skipped. Returns them.
 create or replace function pgflow._queue_take(
   p_queue text, p_now timestamptz, p_until timestamptz, p_limit int
 )
@@ -108,8 +112,8 @@ begin
 end
 $$;
 
--- Sets the visibility of messages one by one. The caller holds the tasks' runs, or has taken the
--- messages itself.
+-- Sets the visibility of messages one by one. The caller holds the runs of the tasks, or has taken
+-- the messages itself.
 create or replace function pgflow._queue_park(p_queue text, p_ids bigint[], p_vts timestamptz[])
 returns void
 language plpgsql
@@ -125,7 +129,7 @@ begin
 end
 $$;
 
--- When a message becomes visible; null where it is gone.
+-- The time at which a message becomes visible; null where it is gone.
 create or replace function pgflow._queue_due(p_queue text, p_id bigint) returns timestamptz
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -135,14 +139,14 @@ declare
 begin
   if to_regclass(format('pgmq.%I', 'q_' || lower(p_queue))) is not null then
     execute format('select q.vt from pgmq.%I q where q.msg_id = $1', 'q_' || lower(p_queue))
-      into v_due using p_id;
+    into v_due using p_id;
   end if;
   return v_due;
 end
 $$;
 
--- Pushes leases on for a heartbeat: as _queue_park, but a row that somebody holds is left out, for
--- a heartbeat must not wait.
+-- Extends leases for a heartbeat: as _queue_park, but locked rows are skipped, for a heartbeat must
+-- not wait.
 create or replace function pgflow._queue_extend(p_queue text, p_ids bigint[], p_vts timestamptz[])
 returns void
 language plpgsql
@@ -162,8 +166,8 @@ end
 $$;
 
 -- Ends messages: deleted for deployed flows (their history is in the tables), archived for flows
--- made by create_flow, as pgflow does. The caller holds the tasks' runs, or has taken the messages
--- itself.
+-- made by create_flow, as pgflow does. The caller holds the runs of the tasks, or has taken the
+-- messages itself.
 create or replace function pgflow._queue_drop(p_queue text, p_ids bigint[], p_archive boolean)
 returns void
 language plpgsql
@@ -175,17 +179,17 @@ begin
   elsif p_archive then
     perform pgmq.archive(p_queue, p_ids);
   elsif p_queue = 'pgflow__timers' then
-    -- a turn that holds one of these looks at it again itself; waiting for it could be waited for
+    -- a turn that holds one of these decides about it itself; to wait here could deadlock
     perform pgflow._queue_drop_unlocked(p_queue, p_ids);
   else
-    execute format('delete from pgmq.%I where msg_id = any($1)',
-      'q_' || lower(p_queue)) using p_ids;
+    execute format('delete from pgmq.%I where msg_id = any($1)', 'q_' || lower(p_queue))
+    using p_ids;
   end if;
 end
 $$;
 
--- Deletes messages, but waits for none that somebody holds: who does finds nothing that it is for.
--- Called for the clock's messages, and for all those of a flow that is being deleted.
+-- Deletes messages, but waits for no locked one: its holder will find that there is nothing to do.
+-- Called for timers, and for all messages of a flow that is being deleted.
 create or replace function pgflow._queue_drop_unlocked(p_queue text, p_ids bigint[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -201,12 +205,13 @@ begin
 end
 $$;
 
--- Moves the visibility of messages to now and so many seconds, one offset each; an unknown queue is
--- 42P01. Called by set_vt_batch. Returns the rows as they now are. (The oldest pgmq served has no
--- headers, hence the detour.)
+-- Moves the visibility of messages to now plus a number of seconds each; an unknown queue is 42P01.
+-- Called by set_vt_batch. Returns the rows as they now are. (The oldest supported pgmq has no
+-- column headers, hence to_jsonb.)
 create or replace function pgflow._queue_delay(p_queue text, p_ids bigint[], p_seconds int[])
-returns table (msg_id bigint, read_ct int, enqueued_at timestamptz, vt timestamptz, message jsonb,
-  headers jsonb)
+returns table (
+  msg_id bigint, read_ct int, enqueued_at timestamptz, vt timestamptz, message jsonb, headers jsonb
+)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -221,7 +226,7 @@ begin
 end
 $$;
 
--- Locks a queue that is about to be dropped. Nothing for null, or where there is none.
+-- Locks a queue that is about to be dropped. Does nothing for null or a missing queue.
 create or replace function pgflow._queue_lock(p_queue text) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -235,7 +240,7 @@ begin
 end
 $$;
 
--- Which of these messages are not there; null: all are (repairs only).
+-- Those of these messages that do not exist; null: all exist. Called for repairs.
 create or replace function pgflow._queue_missing(p_queue text, p_ids bigint[]) returns bigint[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -255,7 +260,7 @@ begin
 end
 $$;
 
--- When the next message of a queue becomes visible; null: none ever will.
+-- The time at which the next message of a queue becomes visible; null: none ever will.
 create or replace function pgflow._queue_next(p_queue text) returns timestamptz
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -263,13 +268,15 @@ as $$
 declare
   v_next timestamptz;
 begin
-  execute format('select min(q.vt) from pgmq.%I q where q.vt < ''infinity''',
-    'q_' || lower(p_queue)) into v_next;
+  execute format($sql$
+    select min(q.vt) from pgmq.%I q where q.vt < 'infinity'
+    $sql$, 'q_' || lower(p_queue))
+  into v_next;
   return v_next;
 end
 $$;
 
--- The ids of a queue's messages of tasks (invariants only).
+-- The ids of the task messages of a queue. Called by queue_violations.
 create or replace function pgflow._queue_task_ids(p_queue text) returns bigint[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -277,14 +284,15 @@ as $$
 declare
   v_ids bigint[];
 begin
-  execute format($sql$select array_agg(msg_id) from pgmq.%I
-    where message ->> 'kind' is null$sql$, 'q_' || lower(p_queue))
+  execute format($sql$
+    select array_agg(q.msg_id) from pgmq.%I q where q.message ->> 'kind' is null
+    $sql$, 'q_' || lower(p_queue))
   into v_ids;
   return v_ids;
 end
 $$;
 
--- The clock's other messages, and the runs they are for (invariants only).
+-- The timers that are not tasks, and the runs they belong to. Called by queue_violations.
 create or replace function pgflow._queue_timers() returns table (msg_id bigint, run_id uuid)
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -299,15 +307,15 @@ begin
 end
 $$;
 
--- The child runs of whose end the clock's messages tell (invariants only).
+-- The child runs whose end is reported by a timer. Called by queue_violations.
 create or replace function pgflow._queue_ended_children() returns setof uuid
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
   if to_regclass('pgmq.q_pgflow__timers') is not null then
-    return query select (q.message ->> 'child')::uuid from pgmq.q_pgflow__timers q
-      where q.message ? 'child';
+    return query
+      select (q.message ->> 'child')::uuid from pgmq.q_pgflow__timers q where q.message ? 'child';
   end if;
 end
 $$;

@@ -1,9 +1,7 @@
--- What a definition must not hold, whoever wrote it.
+-- Checks of a definition. The compiler writes none that fails; a caller from SQL may.
 
--- What is wrong with the shape of a definition: a sentence, or null. The compiler writes none of
--- these; a caller from SQL may, and a cycle, a width of 0 or an edge that nobody knows would leave
--- runs that never end. Called by _check_definition. (Joined by hash: nobody knows the number of
--- steps when this is planned.)
+-- The first problem with the shape of a definition: a sentence, or null. A cycle, a map of width 0
+-- or an unknown edge would leave runs that never end. Called by _check_definition.
 create or replace function pgflow._shape_problem(p_definition jsonb, p_order text[]) returns text
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -16,16 +14,16 @@ begin
   if jsonb_typeof(v_steps) is distinct from 'object' or jsonb_typeof(v_finally) <> 'object' then
     return '"steps" and "finally" must be objects of steps';
   end if;
-  select format('step "%s" must be an object with a valid name and an object as "depends_on"',
-    s.key) into v_problem
+  select format('step "%s" must be an object with a valid name and an object as "depends_on"', s.key)
+  into v_problem
   from jsonb_each(v_steps || v_finally) s
   where not pgflow.is_valid_slug(s.key) or jsonb_typeof(s.value) <> 'object'
     or jsonb_typeof(coalesce(s.value -> 'depends_on', '{}')) <> 'object' limit 1;
   if v_problem is not null then
     return v_problem;
   end if;
-  -- in an order in which each step comes behind what it depends on there is no cycle
-  with places as materialized (
+  -- where each step comes after its dependencies there is no cycle
+  with positions as materialized (
     select u.slug, min(u.nr) as nr, v_finally ? u.slug as late
     from unnest(p_order) with ordinality u(slug, nr) group by u.slug
   ), edges as materialized (
@@ -33,19 +31,21 @@ begin
     from jsonb_each(v_steps || v_finally) s
     cross join lateral jsonb_each_text(s.value -> 'depends_on') d
   )
-  select format('step "%s" cannot depend on "%s" as "%s": it must be a step of the same part that comes before it, and the edge success, failure or any',
-                e.step, e.dep, e.edge) into v_problem
+  select format('step "%s" cannot depend on "%s" as "%s": it must be a step of the same part that '
+      || 'comes before it, and the edge success, failure or any', e.step, e.dep, e.edge)
+  into v_problem
   from edges e
-  left join places a on a.slug = e.step
-  left join places b on b.slug = e.dep
+  left join positions a on a.slug = e.step
+  left join positions b on b.slug = e.dep
   where e.edge is null or e.edge not in ('success', 'failure', 'any')
     or (b.nr < a.nr and a.late = b.late) is not true
   limit 1;
   if v_problem is not null then
     return v_problem;
   end if;
-  select format('step "%s": %s must be a whole number from %s to %s', s.key,
-    array_to_string(n.path, '.'), n.low, n.high) into v_problem
+  select format('step "%s": %s must be a whole number from %s to %s',
+                s.key, array_to_string(n.path, '.'), n.low, n.high)
+  into v_problem
   from jsonb_each(v_steps || v_finally) s
   cross join (values
     (array['timeout'], 1, 2e12), (array['start_delay'], 0, 2e12),
@@ -59,17 +59,17 @@ begin
     else s.value #> n.path is not null end limit 1;
   if v_problem is null then
     select format('step "%s": when_unmet and when_exhausted are fail, skip or skip-cascade', s.key)
-      into v_problem
+    into v_problem
     from jsonb_each(v_steps || v_finally) s
     where not array[coalesce(s.value ->> 'when_unmet', 'skip'),
-      coalesce(s.value ->> 'when_exhausted', 'skip')]
+                    coalesce(s.value ->> 'when_exhausted', 'skip')]
       <@ array['fail', 'skip', 'skip-cascade'] limit 1;
   end if;
   return v_problem;
 end
 $$;
 
--- Refuses what a definition must not hold, whoever wrote it; S-13, S-19.
+-- Raises PF004 for a definition that must not be stored (S-13, S-19). Called by deploy.
 create or replace function pgflow._check_definition(
   p_definition jsonb, p_version text, p_order text[]
 ) returns void
@@ -83,8 +83,8 @@ declare
 begin
   if v_name is null or v_name !~ '^[a-z_][a-z0-9_]{0,46}$' or position('__' in v_name) > 0 then
     raise exception using errcode = 'PF004',
-      message = format(
-        'flow name %s is not valid; use lower-case letters, digits and single underscores, 47 at most', coalesce(quote_literal(v_name), 'null'));
+      message = format('flow name %s is not valid; use lower-case letters, digits and single '
+        || 'underscores, 47 at most', coalesce(quote_literal(v_name), 'null'));
   elsif p_version is null or p_version !~ '^[0-9a-f]{12}$' then
     raise exception using errcode = 'PF004', message = 'a version is twelve hexadecimal digits';
   elsif cardinality(p_order) > 2000 then
@@ -105,7 +105,7 @@ begin
   from (
     select format('unknown key "%s" of the flow', k) as text from jsonb_object_keys(p_definition) k
     where k not in ('flow', 'input', 'input_schema', 'output', 'timeout', 'fail_fast', 'steps',
-      'finally')
+                    'finally')
     union all
     select format('step "%s": unknown key "%s"', s.key, k)
     from jsonb_each(v_steps) s, jsonb_object_keys(s.value) k
@@ -129,20 +129,20 @@ begin
   where q.name !~ '^[a-z_][a-z0-9_]{0,46}$' or position('__' in q.name) > 0 limit 1;
   if v_problem is not null then
     raise exception using errcode = 'PF004',
-      message = format(
-        'queue name %s is not valid; use lower-case letters, digits and single underscores, 47 at most', quote_literal(v_problem));
+      message = format('queue name %s is not valid; use lower-case letters, digits and single '
+        || 'underscores, 47 at most', quote_literal(v_problem));
   end if;
 end
 $$;
 
--- Whether these may be labels: an object of texts, or null.
+-- True for labels: an object of texts, or null.
 create or replace function pgflow._are_labels(p_labels jsonb) returns boolean
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
   select case coalesce(jsonb_typeof(p_labels), 'null')
     when 'null' then true
-    when 'object' then not exists (select 1 from jsonb_each(p_labels) l
-      where jsonb_typeof(l.value) <> 'string')
+    when 'object' then not exists (
+      select 1 from jsonb_each(p_labels) l where jsonb_typeof(l.value) <> 'string')
     else false end
 $$;

@@ -1,11 +1,10 @@
--- Definitions: flows, steps and deps rows, made once and never changed, and names with versions
--- above them.
+-- Definitions as rows of flows, steps and deps, made once and never changed.
 --
--- `_define_flow` is the inside of both doors; `_define_step` that of add_step, `_define_steps` that
--- of deploy.
+-- `_define_flow` serves both origins; `_define_step` serves add_step, `_define_steps` serves
+-- deploy.
 
--- One row of flows, and its queue. Idempotent: an existing flow is left as it is. Locks: the new
--- row.
+-- Inserts one row of flows and makes its queue. Idempotent: an existing flow stays as it is. Locks
+-- the new row.
 create or replace function pgflow._define_flow(p_flow pgflow.flows) returns pgflow.flows
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -32,9 +31,9 @@ begin
 end
 $$;
 
--- One row of steps with its edges, at the next index. Idempotent on (flow, step); new edges of an
--- existing step are added. R-12: steps of one flow are numbered under its row's lock, so two
--- sessions cannot take one index.
+-- Inserts one row of steps with its edges, at the next index. Idempotent on (flow, step); new edges
+-- of an existing step are added. R-12: steps of one flow are numbered under the lock of its row, so
+-- two sessions cannot take one index.
 create or replace function pgflow._define_step(p_step pgflow.steps, p_deps text[])
 returns pgflow.steps
 language plpgsql
@@ -74,8 +73,8 @@ begin
 end
 $$;
 
--- A definition as a row of flows. The flags say at deploy time which rare parts its runs must be
--- looked at for.
+-- A definition as a row of flows. Its flags are computed here, at deploy time, so that runs of
+-- simple flows skip the checks for rare features.
 create or replace function pgflow._flow_row(p_flow_slug text, p_definition jsonb)
 returns pgflow.flows
 language plpgsql stable
@@ -147,15 +146,15 @@ begin
   v_step.spec := v_step.spec || (
     select coalesce(jsonb_object_agg(k.key, k.value), '{}')
     from (select e.key, e.value from jsonb_each(p_body) e
-      where e.key in ('with', 'repeat', 'tolerate', 'flow', 'wait')
-          union all select 'retry_if', v_retry -> 'if' where v_retry ? 'if') k);
+          where e.key in ('with', 'repeat', 'tolerate', 'flow', 'wait')
+          union all
+          select 'retry_if', v_retry -> 'if' where v_retry ? 'if') k);
   return v_step;
 end
 $$;
 
--- All steps of a new flow with their edges, set by set: a flow of 1,000 steps is deployed while
--- somebody waits for it. p_steps holds those of `steps` and of `finally`, p_finally the slugs of
--- the latter.
+-- Inserts all steps of a new flow with their edges, as sets: a flow of 1,000 steps is deployed in
+-- one call. p_steps holds the steps of `steps` and of `finally`, p_finally the slugs of the latter.
 create or replace function pgflow._define_steps(
   p_flow_slug text, p_steps jsonb, p_order text[], p_finally text[]
 ) returns void
@@ -173,7 +172,7 @@ begin
     pgflow.now(), s.handler, s.condition, s.map_items, s.fixed_tasks, s.spec, s.queue_name,
     s.action, s.max_parallel, s.tolerant, o.slug = any(p_finally)
   from (select slug, nr, p_steps -> slug
-    from unnest(p_order) with ordinality u(slug, nr)) o(slug, nr, body)
+        from unnest(p_order) with ordinality u(slug, nr)) o(slug, nr, body)
   cross join lateral pgflow._step_row(p_flow_slug, o.slug, o.body) s
   order by o.nr;
   insert into pgflow.deps (flow_slug, dep_slug, step_slug, edge)

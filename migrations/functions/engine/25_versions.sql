@@ -1,8 +1,8 @@
--- Versions: definitions are stored under a name, one of them is active.
+-- Versions: definitions stored under a name, one of which is active.
 
--- Stores a definition as a version of its name and, if asked, makes it the active one. One
--- transaction under a lock of its own for each name (R-12); what is there already is not written
--- again. Returns name, version, flow_slug, active, status: created | activated | unchanged.
+-- Stores a definition as a version of its name and makes it the active one if asked. One
+-- transaction under a lock for each name (R-12); a version that exists is not written again.
+-- Returns name, version, flow_slug, active, status: created | activated | unchanged.
 create or replace function pgflow.deploy(
   p_definition jsonb, p_version text, p_order text[], p_source text,
   p_description text default null, p_git jsonb default null, p_activate boolean default true,
@@ -31,10 +31,9 @@ begin
     v_flow := pgflow._flow_row(v_slug, p_definition);
     v_flow.labels := p_labels;
     perform pgflow._define_flow(v_flow);
-    perform pgflow._define_steps(v_slug,
-                                 (p_definition -> 'steps')
-                                   || coalesce(p_definition -> 'finally', '{}'), p_order,
-                                   array(select jsonb_object_keys(p_definition -> 'finally')));
+    perform pgflow._define_steps(
+      v_slug, (p_definition -> 'steps') || coalesce(p_definition -> 'finally', '{}'), p_order,
+      array(select jsonb_object_keys(p_definition -> 'finally')));
     insert into pgflow.definitions (
       name, version, flow_slug, definition, source, description, git, created_at)
     values (v_name, p_version, v_slug, p_definition, p_source, p_description, p_git, pgflow.now());
@@ -61,7 +60,7 @@ begin
 end
 $$;
 
--- Moves the active mark. The caller holds the name's lock.
+-- Moves the active mark. The caller holds the lock of the name.
 create or replace function pgflow._activate(p_name text, p_version text) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -72,7 +71,7 @@ begin
 end
 $$;
 
--- A stored version by itself or by a unique beginning of it; null p_version is the active one.
+-- A stored version by its text or a unique beginning of it; the active one for a null p_version.
 -- Raises PF001.
 create or replace function pgflow._find_definition(p_name text, p_version text)
 returns pgflow.definitions
@@ -80,16 +79,16 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_found pgflow.definitions[];
+  v_definitions pgflow.definitions[];
 begin
-  v_found := array(
+  v_definitions := array(
     select d from pgflow.definitions d
     where d.name = p_name
       and case when p_version is null then d.active else starts_with(d.version, p_version) end
     limit 2);
-  if cardinality(v_found) = 1 then
-    return v_found[1];
-  elsif cardinality(v_found) = 2 then
+  if cardinality(v_definitions) = 1 then
+    return v_definitions[1];
+  elsif cardinality(v_definitions) = 2 then
     raise exception using errcode = 'PF001',
       message = format('more than one version of flow "%s" begins with "%s"; give more digits',
         p_name, p_version);
@@ -106,43 +105,43 @@ begin
 end
 $$;
 
--- Goes back (or on) to a stored version. Same reply as deploy. Locks the name, as deploy does; a
--- start does not wait for it and takes the version that is active when it looks.
+-- Activates a stored version. Same reply as deploy. Locks the name, as deploy does; a start does
+-- not wait for it and takes the version that is active when it reads.
 create or replace function pgflow.activate(p_name text, p_version text) returns jsonb
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_found pgflow.definitions;
+  v_definition pgflow.definitions;
 begin
   perform pg_advisory_xact_lock(hashtext('pgflow.deploy'), hashtext(p_name));
-  v_found := pgflow._find_definition(p_name, coalesce(p_version, ''));
-  if not v_found.active then
-    perform pgflow._activate(p_name, v_found.version);
+  v_definition := pgflow._find_definition(p_name, coalesce(p_version, ''));
+  if not v_definition.active then
+    perform pgflow._activate(p_name, v_definition.version);
     insert into pgflow.audit (action, subject, details)
-    values ('activate', p_name, jsonb_build_object('version', v_found.version));
+    values ('activate', p_name, jsonb_build_object('version', v_definition.version));
   end if;
-  return jsonb_build_object('name', p_name, 'version', v_found.version,
-    'flow_slug', v_found.flow_slug,
-    'status', case when v_found.active then 'unchanged' else 'activated' end, 'active', true);
+  return jsonb_build_object('name', p_name, 'version', v_definition.version,
+    'flow_slug', v_definition.flow_slug,
+    'status', case when v_definition.active then 'unchanged' else 'activated' end, 'active', true);
 end
 $$;
 
--- A stored version as a client needs it to show or to compare; null when there is none.
+-- A stored version as clients show and compare it; null when there is none.
 create or replace function pgflow.get_definition(p_name text, p_version text default null)
 returns jsonb
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_found pgflow.definitions;
+  v_definition pgflow.definitions;
 begin
-  v_found := pgflow._find_definition(p_name, p_version);
-  return jsonb_build_object('name', v_found.name, 'version', v_found.version,
-    'flow_slug', v_found.flow_slug, 'definition', v_found.definition, 'source', v_found.source,
-    'active', v_found.active,
+  v_definition := pgflow._find_definition(p_name, p_version);
+  return jsonb_build_object('name', v_definition.name, 'version', v_definition.version,
+    'flow_slug', v_definition.flow_slug, 'definition', v_definition.definition, 'source', v_definition.source,
+    'active', v_definition.active,
     'order', (select jsonb_agg(s.step_slug order by s.step_index) from pgflow.steps s
-              where s.flow_slug = v_found.flow_slug));
+              where s.flow_slug = v_definition.flow_slug));
 exception when sqlstate 'PF001' then
   return null;
 end

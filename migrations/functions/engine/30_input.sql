@@ -1,6 +1,6 @@
 -- The input of a run: checked against the flow, completed with defaults.
 
--- Whether a JSON value has a JSON Schema type; 1.0 is an integer, as in draft 7.
+-- True when a JSON value has this JSON Schema type; 1.0 is an integer, as in draft 7.
 create or replace function pgflow._has_type(p_value jsonb, p_type text) returns boolean
 language sql immutable
 set search_path = pg_catalog, pg_temp
@@ -12,8 +12,8 @@ as $$
   end
 $$;
 
--- What is wrong with one field of a run input: a sentence, or null. The keywords here are those
--- that the compiler lets through at the top of a field; what lies deeper is checked by the client.
+-- The first problem with one field of a run input: a sentence, or null. The keywords here are those
+-- that the compiler allows at the top of a field; the client checks the nested ones.
 create or replace function pgflow._field_problem(p_value jsonb, p_schema jsonb) returns text
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -65,7 +65,7 @@ begin
 end
 $$;
 
--- The run input with defaults put in; raises PF002 with every problem in the detail.
+-- The run input with defaults; raises PF002 with every problem in the detail.
 create or replace function pgflow._checked_fields(p_name text, p_spec jsonb, p_input jsonb)
 returns jsonb
 language plpgsql immutable
@@ -84,8 +84,8 @@ begin
       select jsonb_object_agg(f.key, f.value -> 'default') from jsonb_each(v_spec) f
       where f.value ? 'default'), '{}')
       || v_input;
-    select jsonb_agg(jsonb_build_object('path', p.field, 'message', p.message)
-      order by p.field) into v_problems
+    select jsonb_agg(jsonb_build_object('path', p.field, 'message', p.message) order by p.field)
+    into v_problems
     from (
       select f.key as field, 'is required' as message from jsonb_each(v_spec) f
       where not v_input ? f.key
@@ -106,9 +106,9 @@ begin
 end
 $$;
 
--- The run input of a flow that has one schema as a whole, with the defaults of its fields put in:
--- checked by the keywords of the schema, then by those of its fields. What lies deeper is checked
--- by the client. Raises PF002 as _checked_fields does.
+-- The run input, with defaults, of a flow that has one schema for the whole input: checked by the
+-- keywords of the schema, then by those of its fields. The client checks the nested ones. Raises
+-- PF002 as _checked_fields does.
 create or replace function pgflow._checked_value(p_name text, p_schema jsonb, p_input jsonb)
 returns jsonb
 language plpgsql immutable
@@ -125,8 +125,8 @@ begin
       where f.value ? 'default'), '{}')
       || v_input;
   end if;
-  select jsonb_agg(jsonb_build_object('path', p.field, 'message', p.message)
-    order by p.field) into v_problems
+  select jsonb_agg(jsonb_build_object('path', p.field, 'message', p.message) order by p.field)
+  into v_problems
   from (
     select '' as field, pgflow._field_problem(v_input, p_schema) as message
     union all
@@ -155,25 +155,26 @@ returns jsonb
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
-  select case when p_flow.input_schema is null
-    then pgflow._checked_fields(p_name, p_flow.input_spec, p_input)
-              else pgflow._checked_value(p_name, p_flow.input_schema, p_input) end
+  select case
+    when p_flow.input_schema is null
+      then pgflow._checked_fields(p_name, p_flow.input_spec, p_input)
+    else pgflow._checked_value(p_name, p_flow.input_schema, p_input) end
 $$;
 
--- Refuses what may not stand beside a run's input: labels that are no texts, a key that no index
--- can hold. Raises PF002.
+-- Raises PF002 for labels that are not texts and for a key that is too long for the index.
 create or replace function pgflow._check_start(p_name text, p_key text, p_labels jsonb) returns void
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_path text := case when not pgflow._are_labels(p_labels) then 'labels'
+  v_path text := case
+    when not pgflow._are_labels(p_labels) then 'labels'
     when octet_length(p_key) > 1000 then 'key' end;
 begin
   if v_path is not null then
     raise exception using errcode = 'PF002',
       message = format('the start of flow "%s" is refused', p_name),
-        detail = jsonb_build_array(jsonb_build_object('path', v_path, 'message',
+      detail = jsonb_build_array(jsonb_build_object('path', v_path, 'message',
         case v_path when 'key' then 'must have at most 1000 bytes'
           else 'must be an object of texts' end))::text;
   end if;

@@ -1,10 +1,11 @@
--- Starting runs: check the input, write the run and its step states, and let `advance` begin the
--- roots.
+-- Starting runs: the input is checked, the run and its step states are written, and the roots
+-- begin.
 
--- Begins runs of one flow. Writes them and their step states, then starts what has no dependency.
--- Arrays are parallel; p_run_ids may hold nulls. A run key that is taken gives no row. p_more: what
--- else the runs' rows say (labels, parent_run_id, parent_step, parent_index, depth). A root of
--- `finally` waits for one thing more than it depends on: all other steps. Locks only rows it makes.
+-- Writes runs of one flow with their step states, then starts the steps without dependencies.
+-- Arrays are parallel; p_run_ids may hold nulls. A run key that is in use gives no row. p_more
+-- holds further columns of the runs (labels, parent_run_id, parent_step, parent_index, depth). A
+-- root of `finally` waits for one thing more than its dependencies: all other steps. Locks only
+-- rows that it makes.
 create or replace function pgflow._begin_runs(
   p_flow pgflow.flows, p_inputs jsonb[], p_run_ids uuid[], p_name text default null,
   p_key text default null, p_more pgflow.runs default null
@@ -33,8 +34,8 @@ begin
   )
   select coalesce(array_agg(m.run_id), '{}') into v_runs from made m;
 
-  -- A plain root (no condition, no map) is written as started at once: no second version of its
-  -- row.
+  -- A simple root (no condition, no map) is written as started at once: its row needs no second
+  -- version.
   with states as (
     insert into pgflow.step_states (flow_slug, run_id, step_slug, status, remaining_deps,
                                     initial_tasks, remaining_tasks, started_at, created_at, made,
@@ -44,13 +45,13 @@ begin
            case when s.step_type = 'single' then 1
                 when p_flow.origin = 'pgflow' and s.deps_count = 0
                   then jsonb_array_length(p_inputs[r.nr]) end,
-           case when k.begins then 1 end, case when k.begins then v_now end, v_now, k.begins::int,
-           k.begins::int
+           case when k.begins then 1 end, case when k.begins then v_now end, v_now,
+           k.begins::int, k.begins::int
     from unnest(v_runs) with ordinality r(id, nr)
     cross join pgflow.steps s
     cross join lateral (
       select s.deps_count = 0 and s.starts_simply and p_flow.origin = 'deploy'
-        and not s.is_finally as begins,
+               and not s.is_finally as begins,
              s.deps_count = 0 and s.is_finally as late) k
     where s.flow_slug = p_flow.flow_slug
     order by r.nr, s.step_slug
@@ -88,8 +89,8 @@ begin
 end
 $$;
 
--- Starts a run of a flow's active version (or of the one named). With a key, a second start gives
--- the first run: the same input answers created = false, another input raises PF003.
+-- Starts a run of a flow's active version (or of p_version). With a key, a second start gives the
+-- first run: the same input answers created = false, another input raises PF003.
 create or replace function pgflow.start_run(
   p_name text, p_input jsonb default '{}', p_key text default null, p_version text default null,
   p_labels jsonb default null
@@ -109,8 +110,8 @@ begin
     perform pgflow._check_start(p_name, p_key, p_labels);
   end if;
   v_input := pgflow._checked_input(p_name, v_flow, p_input);
-  v_run.labels := nullif(coalesce(v_flow.labels, '{}') || coalesce(nullif(p_labels, 'null'), '{}'),
-    '{}');
+  v_run.labels := nullif(
+    coalesce(v_flow.labels, '{}') || coalesce(nullif(p_labels, 'null'), '{}'), '{}');
   v_made := pgflow._begin_runs(v_flow, array[v_input], array[null::uuid], p_name, p_key, v_run);
   if cardinality(v_made) = 1 then
     select r.* into v_run from pgflow.runs r where r.run_id = v_made[1];
@@ -118,8 +119,8 @@ begin
     select r.* into v_run from pgflow.runs r where r.flow_name = p_name and r.run_key = p_key;
     if v_run.input <> v_input then
       raise exception using errcode = 'PF003',
-        message = format('key "%s" belongs to run %s, which was started with another input', p_key,
-          v_run.run_id);
+        message = format('key "%s" belongs to run %s, which was started with another input',
+                         p_key, v_run.run_id);
     end if;
   end if;
   return jsonb_build_object('run_id', v_run.run_id, 'flow', p_name,
@@ -131,8 +132,7 @@ $$;
 -- Starts many runs of one flow in one commit; returns their ids in the order of the inputs.
 create or replace function pgflow.start_runs(
   p_name text, p_inputs jsonb[], p_version text default null
-)
-returns setof uuid
+) returns setof uuid
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$

@@ -1,8 +1,50 @@
--- The turn.
+-- The turn: the whole conversation of a worker with the database, one call and one commit. Read
+-- this file first; the others are its parts, in the order of their numbers.
+--
+--   turn --> settle -----------> advance ----------------------> timers -----> claim
+--            45 results          55 waves of dependents          80 deadlines  76 tasks
+--            50 failures         60, 62 conditions, maps, waits  82 waits      78 contexts
+--            52 tolerated items  66 steps begin, 70, 72 runs end 84 children
+--
+-- The life of a task:
+--
+--   its step     claim        settle
+--   begins         |            |
+--      |           v            v
+--      +--> queued --> started --+--> completed --> its step counts down, dependents advance
+--             ^        |  ^      +--> failed: no attempt is left --> the policies of its step
+--             |        |  |      +--> cancelled, skipped: its run or step has ended
+--             |        |  +-- the lease has ended: the next claim takes the task over
+--             +--------+-- failed, released or called again: parked until its next attempt
+--
+-- Who writes a status, and from where it is called (pgflow/ calls the same functions):
+--
+--   task  (none) -> queued           _make_tasks         _begin_runs, _advance, _start_steps
+--                                    _make_more_tasks    _run_timer: more tasks of a large map
+--         queued -> started          _claim_queue        turn > _claim
+--                                    _start_child        _run_timer: the task is a child run
+--         started -> started         _claim_queue        takeover, by _resolve_unusual_claims
+--         started -> completed       _settle             turn, _settle_child
+--         started -> queued, failed  _settle_failures    _settle
+--         live -> cancelled, skipped _end_tasks          _fail_steps, _end_runs
+--                                    _stop_runs          _end_or_stop_runs
+--   step  created -> started         _begin_runs         roots with one task and no condition
+--                                    _lower_dependents   _advance: such dependents
+--                                    _start_steps        _advance: all other steps
+--         created -> ended, waiting  _evaluate_ready     _advance: skipped, empty, failed, a wait
+--                                    _lower_dependents   _advance: an edge cannot be met any more
+--         started -> completed       _count_down_steps   _settle
+--         -> any other end           _end_states         _settle_tolerant, _fail_steps,
+--                                                        _complete_waits, _cancel_stopped_steps,
+--                                                        _end_runs
+--   run   started -> completed       _end_steps          _advance
+--         started -> its outcome     _finish_runs        _end_steps: flows with `finally`, `output`
+--         started -> failed,         _end_runs           _end_or_stop_runs, cancel_run, fail_run
+--                    cancelled
 
--- One call of a worker, one commit: settle what it brings, advance, claim what it has room for.
+-- One call of a worker, one commit: settle its results, advance, claim up to p_quantity tasks.
 -- p_results: [{run, step, index, attempt, outcome: completed | failed | fatal | retry_later |
--- released, output, error: {type, message, trace}, delay_ms}]. p_refused: handlers this worker
+-- released, output, error: {type, message, trace}, delay_ms}]. p_refused: handlers that this worker
 -- cannot call. Returns {verdicts, tasks, contexts, specs}.
 create or replace function pgflow.turn(
   p_worker uuid, p_results jsonb, p_queues text[], p_quantity int, p_lease interval,
@@ -19,7 +61,7 @@ begin
   if jsonb_array_length(p_results) > 0 then
     select array_agg(row(r.run, r.step, r.index, r.attempt, p_worker, r.outcome,
                          coalesce(r.output, 'null'), r.error, r.delay_ms)::pgflow._report
-                           order by nr)
+                     order by nr)
     into v_reports
     from rows from (jsonb_to_recordset(p_results) as (
       run uuid, step text, index int, attempt int, outcome text, output jsonb, error jsonb,
@@ -30,8 +72,8 @@ begin
   v_reply := jsonb_build_object('verdicts', to_jsonb(v_verdicts));
   if p_quantity > 0 then
     perform pgflow._run_timers();
-    return v_reply || pgflow._claim(p_worker, p_queues, p_quantity, p_lease,
-      coalesce(p_refused, '{}'));
+    return v_reply
+      || pgflow._claim(p_worker, p_queues, p_quantity, p_lease, coalesce(p_refused, '{}'));
   end if;
   return v_reply || '{"tasks": [], "contexts": {}, "specs": {}}';
 end

@@ -1,13 +1,14 @@
--- Settling: what workers report becomes the state of tasks, steps and runs, a whole batch over many
+-- Settling: reported results become the state of tasks, steps and runs, a whole batch over many
 -- runs at a time.
 --
--- The run's row is the lock: whoever changes a step state or ends a task holds its run (`for no key
--- update`, in run id order, in a statement of its own, so that later statements see what was waited
--- for). Then tasks, in order, then queue rows (R-11). Step states need no lock of their own. R-1: a
--- report changes nothing unless the task is started, with that attempt, by that worker.
+-- The row of a run is the lock. A function that changes a step state or ends a task holds the run
+-- (`for no key update`, in the order of the ids, in a statement of its own, so that later
+-- statements see the changes it waited for). Then come tasks, in order, then queue rows (R-11).
+-- Step states need no lock of their own. R-1: a report changes nothing unless the task is started,
+-- with that attempt, by that worker.
 
--- Settles reports and advances what they made possible. Locks runs, tasks, queue rows, in that
--- order. Returns a verdict for each report, in order: applied | lost | already_same | run_terminal.
+-- Settles reports and advances their runs. Locks runs, tasks, queue rows, in that order. Returns a
+-- verdict for each report, in order: applied | lost | already_same | run_terminal.
 create or replace function pgflow._settle(p_reports pgflow._report[]) returns text[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -49,15 +50,15 @@ begin
         when t.status = 'started'
           and t.attempts_count = coalesce(p.attempt, t.attempts_count)
           and t.last_worker_id is not distinct from coalesce(p.worker, t.last_worker_id)
-          and row_number() over (partition by p.run_id, p.step_slug, p.task_index, p.attempt
-            order by p.nr) = 1
+          and row_number() over (
+            partition by p.run_id, p.step_slug, p.task_index, p.attempt order by p.nr) = 1
           then 'applied'
         when t.status = 'completed' and p.outcome = 'completed' and t.attempts_count = p.attempt
           and t.last_worker_id = p.worker and t.output = p.output then 'already_same'
         else 'lost'
       end as verdict
-    from unnest(p_reports) with ordinality p(run_id, step_slug, task_index, attempt, worker,
-      outcome, output, error, delay_ms, nr)
+    from unnest(p_reports) with ordinality p(
+      run_id, step_slug, task_index, attempt, worker, outcome, output, error, delay_ms, nr)
     left join pgflow.step_tasks t
       on (t.run_id, t.step_slug, t.task_index) = (p.run_id, p.step_slug, p.task_index)
     left join pgflow.runs r on r.run_id = p.run_id
@@ -75,16 +76,17 @@ begin
     (select array_agg(j.verdict order by j.nr) from judged j),
     (select coalesce(array_agg(
         row(j.run_id, j.step_slug, j.task_index, j.attempt, j.worker,
-            case when j.violation is null then j.outcome when j.violation ? 'again' then 'again'
-              else 'fatal' end,
+            case when j.violation is null then j.outcome
+                 when j.violation ? 'again' then 'again' else 'fatal' end,
             j.output, coalesce(j.violation, j.error),
             coalesce((j.violation ->> 'again')::bigint, j.delay_ms))::pgflow._report
         order by j.nr), '{}')
-     from judged j where j.verdict = 'applied'
-       and (j.outcome <> 'completed' or j.violation is not null)),
+     from judged j
+     where j.verdict = 'applied' and (j.outcome <> 'completed' or j.violation is not null)),
     (select coalesce(array_agg(
-        row(d.run_id, d.flow_slug, d.step_slug, d.queue_name, d.message_id,
-          d.archive)::pgflow._ended_task), '{}') from done d),
+        row(d.run_id, d.flow_slug, d.step_slug, d.queue_name, d.message_id, d.archive
+        )::pgflow._ended_task), '{}')
+     from done d),
     (select array_agg(distinct j.run_id) from judged j where j.archive and j.verdict = 'applied'),
     (select array_agg(distinct j.run_id) from judged j where j.ending and j.verdict = 'applied')
   into v_verdicts, v_failed, v_done, v_one_by_one, v_ending;
@@ -123,8 +125,8 @@ begin
     perform pgflow._advance(v_ended, '{}');
   else
     -- runs of create_flow go on one by one, from their rows as they stand
-    perform pgflow._advance(array(select e from unnest(v_ended) e
-      where e.run_id <> all(v_one_by_one)), '{}');
+    perform pgflow._advance(
+      array(select e from unnest(v_ended) e where e.run_id <> all(v_one_by_one)), '{}');
     foreach v_run in array v_one_by_one loop
       perform pgflow._advance_run(v_run,
         array(select e from unnest(v_ended) e where e.run_id = v_run));
@@ -137,12 +139,12 @@ begin
 end
 $$;
 
--- pgflow's rule for a single step on which a map hangs whose size nobody knows yet: it must give an
--- array. Returns the error of its task, with the step's own text beside it; null where all is well.
+-- pgflow's rule for a single step with a dependent map of unknown size: its output must be an
+-- array. Returns the error of its task, with the text of the step beside it; null for a valid
+-- output.
 create or replace function pgflow._type_violation(
   p_flow_slug text, p_run_id uuid, p_step_slug text, p_output jsonb
-)
-returns jsonb
+) returns jsonb
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -150,7 +152,7 @@ as $$
     'message', format('[TYPE_VIOLATION] Produced %s instead of array', k.kind),
     'step_message', format(
       '[TYPE_VIOLATION] Map step %s expects array input but dependency %s produced %s',
-                           m.step_slug, p_step_slug, k.kind))
+      m.step_slug, p_step_slug, k.kind))
   from (select coalesce(jsonb_typeof(p_output), 'null') as kind) k
   join pgflow.steps p on p.flow_slug = p_flow_slug and p.step_slug = p_step_slug
     and p.step_type = 'single'
@@ -163,12 +165,12 @@ as $$
   order by m.step_index limit 1
 $$;
 
--- What an output of a repeated step means: null, it is the step's; {"again": ms until the next
--- call}; or the error that ends the step without another try. The first call is iteration 0.
+-- The meaning of an output of a repeated step: null, it is the output of the step; {"again": ms
+-- until the next call}; or the error that ends the step without another attempt. The first call is
+-- iteration 0.
 create or replace function pgflow._repeat_verdict(
   p_run pgflow.runs, p_task pgflow.step_tasks, p_output jsonb
-)
-returns jsonb
+) returns jsonb
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -181,8 +183,8 @@ begin
   if v_repeat is null then
     return null;
   end if;
-  v_result := pgflow._truth(v_repeat -> 'until', pgflow._environment(p_run,
-    v_repeat -> 'until' -> 'paths',
+  v_result := pgflow._truth(v_repeat -> 'until', pgflow._environment(
+    p_run, v_repeat -> 'until' -> 'paths',
     jsonb_build_object('output', p_output, 'iteration', p_task.iteration)));
   return case
     when v_result ? 'error' then
@@ -197,10 +199,10 @@ begin
 end
 $$;
 
--- Completed tasks lower their steps' counters; a step at 0 is completed, a map with its outputs in
--- index order (I6). The caller holds the runs, so the counter and the outputs read here cannot
--- move. Returns the steps that ended, those maps that have tasks not sent yet, and the tolerant
--- maps at 0, which _settle_tolerant decides.
+-- Lowers the counters of the steps of completed tasks. A step at 0 is completed, a map with its
+-- outputs in the order of their index (I6). The caller holds the runs, so the counter and the
+-- outputs read here cannot change. Returns the steps that ended, the maps with tasks that are not
+-- sent yet, and the tolerant maps at 0, which _settle_tolerant decides.
 create or replace function pgflow._count_down_steps(
   p_done pgflow._ended_task[], out ended pgflow._ended[], out windowed pgflow._step[],
   out tolerant pgflow._step[]
@@ -213,14 +215,14 @@ declare
 begin
   with fresh as materialized (
     select x.*, d.step_type, d.tolerant
-    from (select u.run_id, u.flow_slug, u.step_slug, count(*)::int as tasks from unnest(p_done) u
-      group by 1, 2, 3) x
+    from (select u.run_id, u.flow_slug, u.step_slug, count(*)::int as tasks
+          from unnest(p_done) u group by 1, 2, 3) x
     join pgflow.steps d on d.flow_slug = x.flow_slug and d.step_slug = x.step_slug
   ), counted as (
     update pgflow.step_states s
     set remaining_tasks = s.remaining_tasks - f.tasks,
-        status = case when s.remaining_tasks = f.tasks and not f.tolerant then 'completed'
-          else s.status end,
+        status = case
+          when s.remaining_tasks = f.tasks and not f.tolerant then 'completed' else s.status end,
         completed_at = case
           when s.remaining_tasks = f.tasks and not f.tolerant
             then greatest(v_now, s.started_at) end,

@@ -1,10 +1,10 @@
--- Settling, the other half: attempts that came to nothing. A failed task goes again while `retry`
--- lets it; used up, it ends its step by the step's policies: `tolerate` and `fail_fast` of a map (a
--- tolerant one outlives failed items), then `when_exhausted`. Called by _settle and by whatever
--- else ends a step by a failure; the callers hold the runs.
+-- Settling failed attempts. A failed task gets another attempt while `retry` allows it; without an
+-- attempt left, it ends its step by the policies of the step: `tolerate` and `fail_fast` of a map
+-- (a tolerant one outlives failed items), then `when_exhausted`. Called by _settle and by functions
+-- that end a step by a failure; the callers hold the runs.
 
--- Whether `retry.if` of a step lets it have another try: null, it does; else the error that is its
--- last.
+-- The result of `retry.if` after a failed attempt: null for another attempt, else the error that is
+-- the last one.
 create or replace function pgflow._retry_refusal(
   p_run pgflow.runs, p_retry_if jsonb, p_error jsonb, p_attempt int
 ) returns jsonb
@@ -25,20 +25,19 @@ begin
 end
 $$;
 
--- How long a task rests before its next attempt, in ms. pgflow's own flows: exact, no cap.
--- Deployed: capped, full jitter; p_counted is the number of failures that used up the budget, this
--- one included.
+-- The delay before the next attempt, in ms. Flows of create_flow: exact, no cap. Deployed flows:
+-- capped, full jitter; p_counted is the number of failures that used up the budget, this one
+-- included.
 create or replace function pgflow._backoff_ms(
   p_spec jsonb, p_base_seconds int, p_attempts int, p_counted int
-)
-returns bigint
+) returns bigint
 language sql volatile
 set search_path = pg_catalog, pg_temp
 as $$
   select case
     when p_spec is null
-      then 1000 * least(floor(p_base_seconds * 2::float8 ^ least(p_attempts, 60)),
-        2147483647)::bigint
+      then 1000 * least(
+        floor(p_base_seconds * 2::float8 ^ least(p_attempts, 60)), 2147483647)::bigint
     else ceil(
       least((p_spec ->> 'max_delay_ms')::float8,
             (p_spec ->> 'base_delay_ms')::float8
@@ -48,11 +47,11 @@ as $$
   end
 $$;
 
--- Failed, fatal, released and repeated attempts: the task rests and goes again, or it is used up
--- and its step's policy speaks. A task that was told to stop, for its run is ending, is cancelled
--- whatever it came to. The caller holds runs and tasks. Returns the steps that ended, those whose
--- failure ends the run at once, the tasks whose messages are done with, and the tolerant maps that
--- lost items, which _settle_tolerant decides.
+-- Settles failed, fatal, released and repeated attempts: the task is parked for its next attempt,
+-- or it has failed and the policy of its step decides. A task that was told to stop, since its run
+-- is ending, is cancelled whatever its outcome. The caller holds runs and tasks. Returns the steps
+-- that ended, those whose failure ends the run at once, the tasks whose messages are to be dropped,
+-- and the tolerant maps that lost items, which _settle_tolerant decides.
 create or replace function pgflow._settle_failures(
   p_reports pgflow._report[],
   out ended pgflow._ended[], out failures pgflow._run_failure[], out done pgflow._ended_task[],
@@ -93,8 +92,8 @@ begin
         pgflow._retry_refusal(r, s.spec -> 'retry_if', coalesce(p.error, '{}'),
           p.attempts_count - p.uncounted) end as refused) w
   ), decided as (
-    select k.*, (k.released or k.again)
-      and not k.stopped as lives, v_clock + k.rest * interval '1 ms' as next_at
+    select k.*, (k.released or k.again) and not k.stopped as lives,
+      v_clock + k.rest * interval '1 ms' as next_at
     from known k
   ), tasks as (
     update pgflow.step_tasks t
@@ -104,7 +103,7 @@ begin
         cancelled_at = case when d.stopped then v_now end,
         uncounted = t.uncounted + d.released::int,
         iteration = t.iteration + (d.repeated and d.lives)::int,
-        -- a call that ended is no poison
+        -- a repeated call that has ended did not crash its worker
         crashes_count = case when d.repeated and d.lives then 0 else t.crashes_count end,
         child_run_id = case when d.lives then null else t.child_run_id end,
         output = case when d.error ->> 'type' = 'TypeViolation' then d.output else t.output end,
@@ -124,19 +123,20 @@ begin
 
   for v_queue in
     select d.queue_name, array_agg(d.message_id) as ids, array_agg(d.next_at) as vts
-    from jsonb_to_recordset(v_decided) d(queue_name text, message_id bigint, next_at timestamptz,
-      lives boolean)
+    from jsonb_to_recordset(v_decided) d(
+      queue_name text, message_id bigint, next_at timestamptz, lives boolean)
     where d.lives and d.message_id is not null group by 1
   loop
     perform pgflow._queue_park(v_queue.queue_name, v_queue.ids, v_queue.vts);
   end loop;
 
   select coalesce(array_agg(
-    row(d.run_id, d.flow_slug, d.step_slug, d.queue_name, d.message_id,
-      d.archive)::pgflow._ended_task), '{}')
+    row(d.run_id, d.flow_slug, d.step_slug, d.queue_name, d.message_id, d.archive
+    )::pgflow._ended_task), '{}')
   into done
-  from jsonb_to_recordset(v_decided) d(run_id uuid, flow_slug text, step_slug text, queue_name text,
-                                       message_id bigint, archive boolean, lives boolean)
+  from jsonb_to_recordset(v_decided) d(
+    run_id uuid, flow_slug text, step_slug text, queue_name text, message_id bigint,
+    archive boolean, lives boolean)
   where not d.lives;
   ended := '{}';
   failures := '{}';
@@ -150,9 +150,9 @@ begin
 end
 $$;
 
--- Steps whose task is used up end by when_exhausted. An expression that went wrong, or a map that
--- was given no array, is a mistake in the flow: no policy softens it. The caller holds the runs.
--- Returns as _fail_steps does.
+-- Ends the steps of failed tasks by when_exhausted. An expression error, or a map that was given no
+-- array, is a mistake in the flow: no policy applies. The caller holds the runs. Returns as
+-- _fail_steps does.
 create or replace function pgflow._exhaust_steps(
   p_decided jsonb, out ended pgflow._ended[], out failures pgflow._run_failure[],
   out done pgflow._ended_task[]
@@ -161,7 +161,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_faults pgflow._step_failure[];
+  v_failures pgflow._step_failure[];
 begin
   select coalesce(array_agg(row(d.run_id, d.flow_slug, d.step_slug, d.task_index,
       case when d.error ->> 'type' in ('ExpressionError', 'TypeViolation') then 'fail'
@@ -170,21 +170,22 @@ begin
         'message', coalesce(d.error ->> 'step_message', d.error ->> 'message', ''),
         'attempts', d.attempts_count - t.uncounted),
       coalesce(d.error ->> 'step_message', d.error ->> 'message'))::pgflow._step_failure), '{}')
-  into v_faults
-  from jsonb_to_recordset(p_decided) d(run_id uuid, flow_slug text, step_slug text, task_index int,
-    error jsonb, when_exhausted text, attempts_count int, lives boolean, tolerant boolean,
-    stopped boolean)
+  into v_failures
+  from jsonb_to_recordset(p_decided) d(
+    run_id uuid, flow_slug text, step_slug text, task_index int, error jsonb,
+    when_exhausted text, attempts_count int, lives boolean, tolerant boolean, stopped boolean)
   join pgflow.step_tasks t
     on (t.run_id, t.step_slug, t.task_index) = (d.run_id, d.step_slug, d.task_index)
   where not d.lives and not d.tolerant and not d.stopped;
-  select f.ended, f.failures, f.done into ended, failures, done from pgflow._fail_steps(v_faults) f;
+  select f.ended, f.failures, f.done into ended, failures, done
+  from pgflow._fail_steps(v_failures) f;
 end
 $$;
 
--- Ends started steps by a failure, each as its policy says; of several faults of one step the first
--- index speaks. What is left of its tasks ends with it. The caller holds the runs. Returns the
+-- Ends started steps by a failure, each by its policy; of several failures of one step the one with
+-- the lowest index counts. Its other live tasks end with it. The caller holds the runs. Returns the
 -- steps that ended (a failed one only where its run may go on), those whose failure ends the run at
--- once, and the tasks whose messages are done with.
+-- once, and the tasks whose messages are to be dropped.
 create or replace function pgflow._fail_steps(
   p_failures pgflow._step_failure[], out ended pgflow._ended[], out failures pgflow._run_failure[],
   out done pgflow._ended_task[]
@@ -218,13 +219,14 @@ begin
   into ended, failures
   from unnest(v_failures) u
   join pgflow.flows f on f.flow_slug = u.flow_slug;
-  v_skip := array(select e from unnest(ended) e where e.kind <> 'failed'
-    order by e.run_id, e.step_slug);
-  v_cancel := array(select e from unnest(ended) e where e.kind = 'failed'
-    order by e.run_id, e.step_slug);
+  v_skip := array(
+    select e from unnest(ended) e where e.kind <> 'failed' order by e.run_id, e.step_slug);
+  v_cancel := array(
+    select e from unnest(ended) e where e.kind = 'failed' order by e.run_id, e.step_slug);
   done := '{}';
   if cardinality(v_skip) > 0 then
-    done := pgflow._end_tasks(array(select e.run_id from unnest(v_skip) e),
+    done := pgflow._end_tasks(
+      array(select e.run_id from unnest(v_skip) e),
       array(select e.step_slug from unnest(v_skip) e), 'skipped');
   end if;
   if cardinality(v_cancel) > 0 then

@@ -1,19 +1,17 @@
--- Advancing: what ended lets others begin, wave by wave, until nothing more happens inside SQL.
--- (Runs of flows made by create_flow go on in 97_pgflow_steps, with the same transitions.)
+-- Advancing: ended steps let their dependents begin, wave by wave, until the rest waits for a
+-- handler. (Runs of flows made by create_flow go on in pgflow/30_steps, with the same transitions.)
 --
--- Each wave is a few statements over all runs of the batch. A step whose dependencies are done
--- begins at once when it is plain (one task, no condition); only the others are looked at one by
--- one. Every function here is called by somebody who holds the runs' rows, which is what makes the
--- counters safe.
+-- Each wave is a few statements over all runs of the batch. A step whose dependencies have ended
+-- begins at once when it is simple (one task, no condition); only the others are evaluated one by
+-- one. The callers of all functions here hold the rows of the runs, which makes the counters safe.
 --
--- How a step has ended (`kind` of _ended) says what its dependents do: completed and skipped (by
--- its own condition or policy), they go on where an edge `success` wants that; upstream, skipped
--- with all that hangs on it by such edges; failed, likewise, where the run may go on. Where steps
--- are only named (to be sent, decided, claimed), it says nothing.
+-- The kind of an ended step (`_ended`) decides about its dependents. completed and skipped (by its
+-- own condition or policy): those with an edge `success` go on. upstream: skipped, and so is every
+-- dependent on such an edge. failed: likewise, where the run may go on.
 
--- Feeds ended steps to their dependents and begins what is ready; then counts the runs down and
--- ends those that are done. p_ready are steps without dependencies that have to be looked at. The
--- caller holds the runs.
+-- Feeds ended steps to their dependents and begins the ready ones; then counts the runs down and
+-- ends those without open steps. p_ready are steps without dependencies to be evaluated. The caller
+-- holds the runs.
 create or replace function pgflow._advance(p_ended pgflow._ended[], p_ready pgflow._start[])
 returns void
 language plpgsql
@@ -47,18 +45,23 @@ begin
 
   if cardinality(v_failures) > 0 then
     perform pgflow._fail_runs(v_failures);
-    v_begun := array(select s from unnest(v_begun) s
+    v_begun := array(
+      select s from unnest(v_begun) s
       where s.run_id not in (select f.run_id from unnest(v_failures) f));
-    v_starts := array(select s from unnest(v_starts) s
+    v_starts := array(
+      select s from unnest(v_starts) s
       where s.run_id not in (select f.run_id from unnest(v_failures) f));
-    v_ended := array(select e from unnest(v_ended) e
+    v_ended := array(
+      select e from unnest(v_ended) e
       where e.run_id not in (select f.run_id from unnest(v_failures) f));
   end if;
   v_unhandled := pgflow._new_unhandled_failures(v_ended);
   if v_unhandled is not null then
-    v_begun := array(select s from unnest(v_begun) s
+    v_begun := array(
+      select s from unnest(v_begun) s
       where s.run_id not in (select f.run_id from unnest(v_unhandled) f));
-    v_starts := array(select s from unnest(v_starts) s
+    v_starts := array(
+      select s from unnest(v_starts) s
       where s.run_id not in (select f.run_id from unnest(v_unhandled) f));
   end if;
   if cardinality(v_starts) > 0 then
@@ -77,9 +80,9 @@ begin
 end
 $$;
 
--- Failures that have just become unhandled in runs that `fail_fast`: no step that would take them
--- can complete any more. Null where there is none. A failed `finally` step decides the outcome of
--- its run instead, and stops nothing. The caller holds the runs.
+-- The failures that have just become unhandled in runs that `fail_fast`: no step that would handle
+-- them can complete any more. Null where there is none. A failed `finally` step decides the outcome
+-- of its run instead, and stops nothing. The caller holds the runs.
 create or replace function pgflow._new_unhandled_failures(p_ended pgflow._ended[])
 returns pgflow._run_failure[]
 language plpgsql
@@ -118,18 +121,17 @@ begin
 end
 $$;
 
--- The failures in these runs that nobody has handled nor can any more: every dependent that would
--- take it (an edge `failure` or `any`) has ended, and none is completed. Latest first.
+-- The failures in these runs that no step has handled or can still handle: every dependent on an
+-- edge `failure` or `any` has ended, and none is completed. Latest first.
 create or replace function pgflow._unhandled_failures(p_runs uuid[]) returns pgflow._run_failure[]
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   select coalesce(array_agg(
-    row(s.run_id, s.step_slug,
-      s.error || jsonb_build_object('step', s.step_slug))::pgflow._run_failure
-                            order by s.failed_at desc, d.step_index desc), '{}')
+    row(s.run_id, s.step_slug, s.error || jsonb_build_object('step', s.step_slug)
+    )::pgflow._run_failure order by s.failed_at desc, d.step_index desc), '{}')
   from (select x.* from pgflow.step_states x
-    where x.run_id = any(p_runs) and x.status = 'failed' offset 0) s
+        where x.run_id = any(p_runs) and x.status = 'failed' offset 0) s
   join pgflow.steps d on d.flow_slug = s.flow_slug and d.step_slug = s.step_slug
   where not d.is_finally
     and not exists (
@@ -139,13 +141,13 @@ as $$
         and x.status in ('created', 'started', 'completed'))
 $$;
 
--- One wave: the dependents of ended steps wait for fewer. One with an edge that cannot be met any
--- more is skipped at once: `success` wants a step that is completed or skipped by its own
--- condition, `failure` a failed one, `any` any. Returns those skipped (the next wave), those that
--- wait for nothing more and have to be looked at, and those that begin at once, with one task
--- (plain steps of deployed flows): their states are started here already, for a row that is updated
--- twice in a transaction pays for its foreign keys again. After a skip all dependencies may have
--- been skipped, so its dependents are looked at.
+-- One wave: the dependents of ended steps wait for fewer. A dependent with an edge that cannot be
+-- met any more is skipped at once: `success` needs a step that is completed or skipped by its own
+-- condition, `failure` a failed one, `any` any. Returns the skipped steps (the next wave), those
+-- that wait for nothing more and are to be evaluated, and those that begin at once, with one task
+-- (simple steps of deployed flows): their states are started here already, for a row that is
+-- updated twice in a transaction pays for its foreign keys again. After a skip all dependencies may
+-- have been skipped, so its dependents are evaluated.
 create or replace function pgflow._lower_dependents(
   p_ended pgflow._ended[], out skipped pgflow._ended[], out ready pgflow._start[],
   out begun pgflow._start[]
@@ -157,13 +159,14 @@ declare
   v_now timestamptz := pgflow.now();
 begin
   with hit as materialized (
-    select h.*, not h.unmet and not h.after_skip and s.starts_simply
-      and s.spec is not null as begins
+    select h.*,
+      not h.unmet and not h.after_skip and s.starts_simply and s.spec is not null as begins
     from (
       select e.run_id, e.flow_slug, d.step_slug, count(*)::int as times,
-        bool_or(case d.edge when 'success' then e.kind in ('upstream', 'failed') when 'failure'
-          then e.kind <> 'failed'
-                else false end) as unmet,
+        bool_or(case d.edge
+          when 'success' then e.kind in ('upstream', 'failed')
+          when 'failure' then e.kind <> 'failed'
+          else false end) as unmet,
         bool_or(e.kind in ('skipped', 'upstream')) as after_skip
       from unnest(p_ended) e
       join pgflow.deps d on d.flow_slug = e.flow_slug and d.dep_slug = e.step_slug
@@ -172,8 +175,8 @@ begin
   ), lowered as (
     update pgflow.step_states s
     set remaining_deps = greatest(s.remaining_deps - h.times, 0),
-        (status, skip_reason, skipped_at, started_at, initial_tasks, remaining_tasks, made, sent) =
-          (
+        (status, skip_reason, skipped_at, started_at, initial_tasks, remaining_tasks,
+         made, sent) = (
           select case when h.unmet then 'skipped' when k.begins then 'started' else s.status end,
                  case when h.unmet then 'dependency_skipped' end,
                  case when h.unmet then greatest(v_now, s.created_at) end,
@@ -189,10 +192,10 @@ begin
     coalesce(array_agg(row(l.run_id, l.flow_slug, l.step_slug, 'upstream')::pgflow._ended)
              filter (where l.status = 'skipped'), '{}'),
     coalesce(array_agg(row(l.run_id, l.flow_slug, l.step_slug, null, null)::pgflow._start
-      order by l.run_id, l.step_slug)
+                       order by l.run_id, l.step_slug)
              filter (where l.status = 'created' and l.remaining_deps = 0), '{}'),
     coalesce(array_agg(row(l.run_id, l.flow_slug, l.step_slug, 1, null)::pgflow._start
-      order by l.run_id, l.step_slug)
+                       order by l.run_id, l.step_slug)
              filter (where l.status = 'started'), '{}')
   into skipped, ready, begun
   from lowered l;

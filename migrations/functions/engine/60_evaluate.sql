@@ -1,10 +1,9 @@
--- Looking at steps: one whose dependencies have ended may start, be skipped, be empty, wait or
--- fail. Expressions are evaluated here, in the transaction that made the step ready, on the rows of
--- its run. Called by _advance; the caller holds the runs.
+-- Evaluating ready steps: a step whose dependencies have ended starts, is skipped, is empty, waits
+-- or fails. Expressions are evaluated here, in the transaction that made the step ready, on the
+-- rows of its run. Called by _advance; the caller holds the runs.
 
--- Steps that have to be looked at: conditions, sizes of maps, waits. Writes those that end here
--- (skipped, empty, failed) and those that begin to wait: their message in the clock queue is all
--- that a wait holds.
+-- Evaluates steps with a condition, a map or a wait. Writes those that end here (skipped, empty,
+-- failed) and those that begin to wait: a wait holds nothing but its message in the timer queue.
 create or replace function pgflow._evaluate_ready(
   p_ready pgflow._start[],
   out starts pgflow._start[], out ended pgflow._ended[], out failures pgflow._run_failure[]
@@ -15,7 +14,7 @@ as $$
 declare
   v_now timestamptz := pgflow.now();
 begin
-  with looked as (
+  with evaluated as (
     select y.run_id, y.flow_slug, y.step_slug, v.verdict, v.tasks, v.items, v.error, v.output,
       v.due, f.fails_at_once
     from unnest(p_ready) y
@@ -27,51 +26,49 @@ begin
     update pgflow.step_states s
     set status = case l.verdict when 'completed' then 'completed' when 'failed' then 'failed'
                                 when 'wait' then 'started' else 'skipped' end,
-        initial_tasks = case when l.verdict in ('completed', 'wait') then 0
-          else s.initial_tasks end,
+        initial_tasks = case
+          when l.verdict in ('completed', 'wait') then 0 else s.initial_tasks end,
         remaining_tasks = case when l.verdict in ('completed', 'wait') then 0 end,
         output = case l.verdict when 'completed' then coalesce(l.output, '[]') end,
         wakes_at = l.due,
-        timer_message_id = case
-          when l.due is not null then pgflow._queue_send_timer('pgflow__timers', l.due,
+        timer_message_id = case when l.due is not null then pgflow._queue_send_timer(
+          'pgflow__timers', l.due,
           jsonb_build_object('kind', 'wait', 'run_id', s.run_id, 'step_slug', s.step_slug)) end,
-        started_at = case
-          when l.verdict in ('completed', 'failed', 'wait') then greatest(v_now, s.created_at) end,
+        started_at = case when l.verdict in ('completed', 'failed', 'wait')
+                          then greatest(v_now, s.created_at) end,
         completed_at = case l.verdict when 'completed' then greatest(v_now, s.created_at) end,
         failed_at = case l.verdict when 'failed' then greatest(v_now, s.created_at) end,
-        skipped_at = case
-          when l.verdict in ('skipped', 'cascade', 'upstream')
-            then greatest(v_now, s.created_at) end,
+        skipped_at = case when l.verdict in ('skipped', 'cascade', 'upstream')
+                          then greatest(v_now, s.created_at) end,
         skip_reason = case when l.verdict in ('skipped', 'cascade') then 'condition_unmet'
                            when l.verdict = 'upstream' then 'dependency_skipped' end,
         error = l.error,
         error_message = l.error ->> 'message'
-    from looked l
+    from evaluated l
     where s.run_id = l.run_id and s.step_slug = l.step_slug and s.status = 'created'
       and l.verdict <> 'start'
     returning s.run_id, s.flow_slug, s.step_slug, l.verdict, l.error, l.fails_at_once
   )
   select
-    (select coalesce(
-      array_agg(row(l.run_id, l.flow_slug, l.step_slug, l.tasks, l.items)::pgflow._start
-                               order by l.run_id, l.step_slug), '{}')
-     from looked l where l.verdict = 'start'),
+    (select coalesce(array_agg(
+        row(l.run_id, l.flow_slug, l.step_slug, l.tasks, l.items)::pgflow._start
+        order by l.run_id, l.step_slug), '{}')
+     from evaluated l where l.verdict = 'start'),
     coalesce(array_agg(row(s.run_id, s.flow_slug, s.step_slug,
-        case when s.verdict in ('cascade', 'upstream') then 'upstream'
-          else s.verdict end)::pgflow._ended)
+        case when s.verdict in ('cascade', 'upstream') then 'upstream' else s.verdict end
+      )::pgflow._ended)
       filter (where s.verdict <> 'wait' and not (s.verdict = 'failed' and s.fails_at_once)), '{}'),
-    coalesce(array_agg(
-      row(s.run_id, s.step_slug,
-        s.error || jsonb_build_object('step', s.step_slug))::pgflow._run_failure)
+    coalesce(array_agg(row(s.run_id, s.step_slug, s.error || jsonb_build_object('step', s.step_slug)
+      )::pgflow._run_failure)
       filter (where s.verdict = 'failed' and s.fails_at_once), '{}')
   into starts, ended, failures
   from states s;
 end
 $$;
 
--- One step whose dependencies are all done: does it start, and how wide? verdict: start | skipped |
--- cascade (its condition says so) | upstream (nothing it depends on ran) | completed (a map over
--- nothing, a wait that is over) | wait (until `due`, null: for an event alone) | failed.
+-- Decides about one step whose dependencies have ended. verdict: start (with `tasks` and `items`) |
+-- skipped | cascade (by its condition) | upstream (none of its dependencies ran) | completed (an
+-- empty map, a wait that is over) | wait (until `due`; null: for an event alone) | failed.
 create or replace function pgflow._evaluate_step(
   p_run pgflow.runs, p_step pgflow.steps,
   out verdict text, out tasks int, out items jsonb, out error jsonb, out output jsonb,
@@ -100,8 +97,8 @@ begin
       'message', 'if: ' || (v_result ->> 'error'), 'attempts', 0);
     return;
   elsif not (v_result -> 'value')::boolean then
-    verdict := case p_step.when_unmet when 'skip' then 'skipped' when 'skip-cascade' then 'cascade'
-      else 'failed' end;
+    verdict := case p_step.when_unmet
+      when 'skip' then 'skipped' when 'skip-cascade' then 'cascade' else 'failed' end;
     if verdict = 'failed' then
       error := jsonb_build_object('type', 'ConditionUnmet',
         'message', 'the condition of the step does not hold', 'attempts', 0);
@@ -132,8 +129,7 @@ begin
 end
 $$;
 
--- Whether an expression holds, by the truth of Python's values: {"value": boolean} or {"error":
--- text}.
+-- The truth of an expression, as in Python: {"value": boolean} or {"error": text}.
 create or replace function pgflow._truth(p_formula jsonb, p_env jsonb) returns jsonb
 language sql immutable
 set search_path = pg_catalog, pg_temp
@@ -143,8 +139,9 @@ as $$
   from (select pgflow.evaluate(jsonb_build_array('not', p_formula -> 'ast'), p_env) as result) e
 $$;
 
--- Whether the step's condition holds: {"value": boolean} or {"error": text}. A pattern is pgflow's:
--- containment in the run input (root) or in the object of the completed dependencies' outputs.
+-- The result of the condition of a step: {"value": boolean} or {"error": text}. Patterns are
+-- pgflow's: containment in the run input (root) or in the object of the completed dependencies'
+-- outputs.
 create or replace function pgflow._condition(p_run pgflow.runs, p_step pgflow.steps) returns jsonb
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -163,7 +160,8 @@ begin
 end
 $$;
 
--- The items of a deployed map step: {"value": array} or {"error": text}; null is no items.
+-- The items of a deployed map step: {"value": array} or {"error": text}; null counts as an empty
+-- array.
 create or replace function pgflow._map_items(p_run pgflow.runs, p_step pgflow.steps) returns jsonb
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -189,7 +187,7 @@ begin
 end
 $$;
 
--- {dependency: output} of the completed dependencies of a step: what its handler receives.
+-- {dependency: output} of the completed dependencies of a step: the input of its handler.
 create or replace function pgflow._dependency_outputs(p_run_id uuid, p_step pgflow.steps)
 returns jsonb
 language sql stable

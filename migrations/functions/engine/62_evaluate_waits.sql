@@ -1,7 +1,8 @@
 -- Evaluating steps that wait: for an event, a decision or a time.
 
--- A wait that is reached: over already (its event came before it, its time has passed), or for how
--- long. A rejection that came before is left to the clock, which ends the step by its policy.
+-- Decides about a wait that is reached: it is over already (its event came before it, its time has
+-- passed), or lasts until `due`. A rejection that came before is left to the timers, which end the
+-- step by its policy.
 create or replace function pgflow._evaluate_wait(
   p_run pgflow.runs, p_step pgflow.steps, out verdict text, out error jsonb, out output jsonb,
   out due timestamptz
@@ -16,8 +17,9 @@ declare
   v_time jsonb;
 begin
   if v_signal.kind is not null then
-    verdict := case when v_signal.data -> 'approved' = 'false' and v_signal.kind = 'decision'
-      then 'wait' else 'completed' end;
+    verdict := case
+      when v_signal.data -> 'approved' = 'false' and v_signal.kind = 'decision' then 'wait'
+      else 'completed' end;
     due := case verdict when 'wait' then v_clock end;
     output := pgflow._signal_output(v_signal);
     return;
@@ -42,8 +44,8 @@ begin
 end
 $$;
 
--- When a timer ends: {"value": timestamp} or {"error": text}. `for` gives seconds or a duration
--- text, `until` RFC 3339 text with an offset or epoch seconds.
+-- The end of a timed wait: {"value": timestamp} or {"error": text}. `for` gives seconds or a
+-- duration text, `until` RFC 3339 text with an offset or epoch seconds.
 create or replace function pgflow._wait_end(p_run pgflow.runs, p_wait jsonb) returns jsonb
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -67,29 +69,30 @@ begin
       'value', pgflow.clock() + (v_result -> 'value')::float8 * interval '1 second');
   elsif v_key = 'for' and v_parts is not null then
     return jsonb_build_object('value', pgflow.clock() + v_parts[1]::float8 * case v_parts[2]
-      when 'ms' then interval '1 ms' when 's' then interval '1 second' when 'm'
-        then interval '1 minute'
-      when 'h' then interval '1 hour' else interval '24 hours' end);
+      when 'ms' then interval '1 ms' when 's' then interval '1 second'
+      when 'm' then interval '1 minute' when 'h' then interval '1 hour'
+      else interval '24 hours' end);
   elsif v_key = 'until' and jsonb_typeof(v_result -> 'value') = 'number' then
     return jsonb_build_object('value', to_timestamp((v_result -> 'value')::float8));
   elsif v_key = 'until'
     and v_result ->> 'value' ~* '^[0-9]{4}-[0-9]{2}-[0-9]{2}[t ][0-9:.]+(z|[+-][0-9]{2}:?[0-9]{2})$'
-      then
+  then
     return jsonb_build_object('value', (v_result ->> 'value')::timestamptz);
   end if;
   return jsonb_build_object('error', case v_key
     when 'for' then format('wait.for needs seconds or a duration such as "10m", not %s',
-      left((v_result -> 'value')::text, 200))
-    else format('wait.until needs a time with an offset such as "2026-12-24T18:00:00+01:00", or epoch seconds, not %s', left((v_result -> 'value')::text, 200)) end);
+                           left((v_result -> 'value')::text, 200))
+    else format('wait.until needs a time with an offset such as "2026-12-24T18:00:00+01:00", or '
+                || 'epoch seconds, not %s', left((v_result -> 'value')::text, 200)) end);
 exception when data_exception then
   return jsonb_build_object(
     'error', format('wait.%s: %s is no time', v_key, left((v_result -> 'value')::text, 200)));
 end
 $$;
 
--- What has been said, up to a time where one is given, to a step that waits for an event: the
--- decision about it, or the event, whichever was first; all null when nothing was, and for a timer,
--- to which nothing can be said. Reads only.
+-- The signal to a step that waits for an event, up to p_until if given: the decision about it, or
+-- the event, whichever came first. All columns are null when there is none, and for a timed wait,
+-- which takes no signal. Reads only.
 create or replace function pgflow._find_signal(
   p_run_id uuid, p_step_slug text, p_event text, p_until timestamptz default null
 ) returns pgflow.events
@@ -102,12 +105,12 @@ as $$
   order by e.created_at, e.kind limit 1
 $$;
 
--- The output of a step that something was said to.
+-- The output of a step that a signal completes.
 create or replace function pgflow._signal_output(p_signal pgflow.events) returns jsonb
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
-  select case p_signal.kind when 'event' then p_signal.data
-              else jsonb_build_object('by', p_signal.sent_by, 'comment', p_signal.data -> 'comment')
-                end
+  select case p_signal.kind
+    when 'event' then p_signal.data
+    else jsonb_build_object('by', p_signal.sent_by, 'comment', p_signal.data -> 'comment') end
 $$;

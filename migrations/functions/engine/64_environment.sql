@@ -1,31 +1,30 @@
--- What expressions may read of a run.
+-- The values of a run that expressions read.
 
--- The slugs of a run's steps in one status, without those of `finally`, in their order.
+-- The slugs of the steps of a run in one status, without those of `finally`, in their order.
 create or replace function pgflow._steps_with_status(p_run pgflow.runs, p_status text) returns jsonb
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   select coalesce(jsonb_agg(s.step_slug order by d.step_index), '[]')
   from (select x.* from pgflow.step_states x
-    where x.run_id = p_run.run_id and x.status = p_status offset 0) s
+        where x.run_id = p_run.run_id and x.status = p_status offset 0) s
   join pgflow.steps d on d.flow_slug = s.flow_slug and d.step_slug = s.step_slug
     and not d.is_finally
 $$;
 
--- The items of a map that failed for good: [{index, type, message, attempts}]; null where none did.
+-- The failed items of a map: [{index, type, message, attempts}]; null where there are none.
 create or replace function pgflow._item_errors(p_run_id uuid, p_step_slug text) returns jsonb
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select jsonb_agg(
-    jsonb_build_object('index', e.task_index, 'type', e.type, 'message', e.message,
-      'attempts', e.attempt)
-                   order by e.task_index)
+  select jsonb_agg(jsonb_build_object(
+    'index', e.task_index, 'type', e.type, 'message', e.message, 'attempts', e.attempt)
+    order by e.task_index)
   from pgflow.task_errors e where e.run_id = p_run_id and e.step_slug = p_step_slug and e.final
 $$;
 
--- One name under `run`. status, failed, unhandled and skipped are for `finally`, where all other
--- steps have ended.
+-- The value of a name under `run`. status, failed, unhandled and skipped are for `finally`, where
+-- all other steps have ended.
 create or replace function pgflow._run_property(p_run pgflow.runs, p_parts text[]) returns jsonb
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -52,10 +51,10 @@ begin
 end
 $$;
 
--- What an expression may read: an object from each path it names ("steps.fetch.output.rows") to its
--- value there. Only the named parts leave their rows, so a condition on one field of a large output
--- stays cheap. p_extra holds names that the place of the expression adds (item, index, output,
--- iteration, error, attempt). Secrets are the worker's.
+-- The environment of an expression: an object from each path it names ("steps.fetch.output.rows")
+-- to the value. Only the named parts leave their rows, so a condition on one field of a large
+-- output stays cheap. p_extra holds names that depend on where the expression stands (item, index,
+-- output, iteration, error, attempt). Secrets belong to the worker.
 create or replace function pgflow._environment(
   p_run pgflow.runs, p_paths jsonb, p_extra jsonb default null
 ) returns jsonb
