@@ -27,11 +27,11 @@ ALL_ENDED = "update pgflow.step_states set status = 'cancelled'"
         (ALL_ENDED, {("I3", "goes on, but no step of it is started")}),
         (
             "update pgflow.runs set status = 'cancelled' where depth = 1",
-            {("I2", "child run has ended, but nothing tells its step")},
+            {("I2", "child run has ended, but its step is not notified")},
         ),
         (
             NO_CHILD,
-            {("I2", "child run has ended, but nothing tells its step")},
+            {("I2", "child run has ended, but its step is not notified")},
         ),
     ],
     ids=["no task", "no step", "child ended", "child gone"],

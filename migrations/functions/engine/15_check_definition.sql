@@ -14,7 +14,8 @@ begin
   if jsonb_typeof(v_steps) is distinct from 'object' or jsonb_typeof(v_finally) <> 'object' then
     return '"steps" and "finally" must be objects of steps';
   end if;
-  select format('step "%s" must be an object with a valid name and an object as "depends_on"', s.key)
+  select format(
+    'step "%s" must be an object with a valid name and an object as "depends_on"', s.key)
   into v_problem
   from jsonb_each(v_steps || v_finally) s
   where not pgflow.is_valid_slug(s.key) or jsonb_typeof(s.value) <> 'object'

@@ -138,8 +138,8 @@ declare
 begin
   v_definition := pgflow._find_definition(p_name, p_version);
   return jsonb_build_object('name', v_definition.name, 'version', v_definition.version,
-    'flow_slug', v_definition.flow_slug, 'definition', v_definition.definition, 'source', v_definition.source,
-    'active', v_definition.active,
+    'flow_slug', v_definition.flow_slug, 'definition', v_definition.definition,
+    'source', v_definition.source, 'active', v_definition.active,
     'order', (select jsonb_agg(s.step_slug order by s.step_index) from pgflow.steps s
               where s.flow_slug = v_definition.flow_slug));
 exception when sqlstate 'PF001' then

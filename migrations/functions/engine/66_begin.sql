@@ -1,9 +1,8 @@
--- Beginning steps: states become started, tasks are made and sent. A wide map of a deployed flow is
--- made and sent in windows; two counters of its state (made, sent) say where it stands. Called by
--- somebody who holds the runs.
+-- Beginning steps: their states become started, tasks are made and sent. A large map of a deployed
+-- flow is made and sent in windows; two counters of its state (made, sent) record its progress. The
+-- callers hold the runs.
 
--- Begins steps: their states become started, their tasks are made and sent. The caller holds the
--- runs.
+-- Starts steps, makes their tasks and sends them. The caller holds the runs.
 create or replace function pgflow._start_steps(p_starts pgflow._start[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -20,7 +19,8 @@ begin
   set status = 'started', started_at = greatest(v_now, s.created_at), initial_tasks = k.tasks,
       remaining_tasks = k.tasks,
       made = case when k.deployed then least(k.tasks, pgflow._batch_size()) else k.tasks end,
-      sent = case when k.deployed then least(k.tasks, k.max_parallel, pgflow._window_size())
+      sent = case
+        when k.deployed then least(k.tasks, k.max_parallel, pgflow._window_size())
         else k.tasks end
   from known k
   where s.run_id = k.run_id and s.step_slug = k.step_slug;
@@ -28,29 +28,29 @@ begin
 end
 $$;
 
--- How many messages of one map are live at most, so that a wide one does not starve the runs behind
--- it; fewer where the step says max_parallel.
+-- Maximum number of live messages of one map, so that a large one does not starve the runs behind
+-- it; max_parallel of the step may lower it.
 create or replace function pgflow._window_size() returns int
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$ select 1000 $$;
 
--- How many tasks of one map are made in one transaction at most: 40,000 would hold the run's lock
+-- Maximum number of tasks of one map made in one transaction: 40,000 would hold the lock of the run
 -- for a second.
 create or replace function pgflow._batch_size() returns int
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$ select 5000 $$;
 
--- Messages come out by their time. Of deployed flows, that of a step with one task goes in as if it
--- had been sent this much earlier: it passes the windows of wide maps, which may hold 1,000 slow
--- tasks; and no map waits longer for it.
+-- Messages are read in the order of their time. In deployed flows the message of a step with one
+-- task is sent with a time that much earlier: it passes the windows of large maps, which may hold
+-- 1,000 slow tasks, and no map waits longer for it.
 create or replace function pgflow._head_start() returns interval
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$ select interval '1 minute' $$;
 
--- Makes the first tasks of steps that have just begun and sends those within the window. Of flows
+-- Makes the first tasks of steps that have just begun and sends those within the window. In flows
 -- made by create_flow all are made and sent at once, as pgflow does. The caller holds the runs.
 create or replace function pgflow._make_tasks(p_starts pgflow._start[]) returns void
 language plpgsql
@@ -60,11 +60,12 @@ declare
   v_now timestamptz := pgflow.now();
   v_clock timestamptz := pgflow.clock();
   v_batch record;
-  v_windowed pgflow._start;
+  v_large pgflow._start;
 begin
   for v_batch in
     with starting as materialized (
-      select u.*, d.queue_name, case when d.spec is not null then pgflow._batch_size() end as most,
+      select u.*, d.queue_name,
+        case when d.spec is not null then pgflow._batch_size() end as most,
         case when d.spec is not null then least(d.max_parallel, pgflow._window_size()) end as live,
         v_clock + case
           when k.delay = 0 and d.spec is not null and d.step_type = 'single'
@@ -73,13 +74,12 @@ begin
       from unnest(p_starts) with ordinality u(run_id, flow_slug, step_slug, tasks, items, nr)
       join pgflow.steps d on d.flow_slug = u.flow_slug and d.step_slug = u.step_slug
       cross join lateral (
-        select coalesce((d.spec ->> 'start_delay_ms')::bigint, d.opt_start_delay * 1000::bigint,
-          0) as delay) k
-    -- what the tasks of a step share: no look at the steps for each task
-    ), kinds as materialized (
-      select s.flow_slug, s.step_slug, min(s.live) as live, min(s.vt) as vt from starting s
-      group by 1, 2
-    ), queues as materialized (  -- once a queue, not once a task
+        select coalesce(
+          (d.spec ->> 'start_delay_ms')::bigint, d.opt_start_delay * 1000::bigint, 0) as delay) k
+    ), kinds as materialized ( -- once a step, not once a task
+      select s.flow_slug, s.step_slug, min(s.live) as live, min(s.vt) as vt
+      from starting s group by 1, 2
+    ), queues as materialized ( -- once a queue, not once a task
       select q.queue_name, pgflow._queue_sequence(q.queue_name) as seq
       from (select distinct s.queue_name from starting s) q
     ), wanted as (
@@ -103,9 +103,9 @@ begin
       returning flow_slug, run_id, step_slug, task_index, message_id, queue_name
     )
     select m.queue_name,
-      array_agg(row(m.message_id, k.vt, m.flow_slug, m.run_id, m.step_slug,
-        m.task_index)::pgflow._message
-                                   order by m.message_id) as messages
+      array_agg(
+        row(m.message_id, k.vt, m.flow_slug, m.run_id, m.step_slug, m.task_index)::pgflow._message
+        order by m.message_id) as messages
     from made m
     join kinds k on k.flow_slug = m.flow_slug and k.step_slug = m.step_slug
     where k.live is null or m.task_index < k.live
@@ -114,23 +114,23 @@ begin
     perform pgflow._queue_send(v_batch.queue_name, v_batch.messages);
   end loop;
 
-  for v_windowed in
+  for v_large in
     select b.* from unnest(p_starts) b
     join pgflow.flows f on f.flow_slug = b.flow_slug
     where f.origin = 'deploy' and b.tasks > pgflow._batch_size()
   loop
     update pgflow.step_states s
     set timer_message_id = pgflow._queue_send_timer('pgflow__timers', v_clock,
-      jsonb_build_object('kind', 'make', 'run_id', v_windowed.run_id,
-        'step_slug', v_windowed.step_slug))
-    where s.run_id = v_windowed.run_id and s.step_slug = v_windowed.step_slug;
+      jsonb_build_object('kind', 'make', 'run_id', v_large.run_id,
+        'step_slug', v_large.step_slug))
+    where s.run_id = v_large.run_id and s.step_slug = v_large.step_slug;
   end loop;
 end
 $$;
 
--- Makes the next tasks of a wide map; the clock queue's message calls for it. The map's expression
--- is pure and what it reads cannot change any more, so it is evaluated again. A run that is being
--- stopped gets no more. The caller holds the run. Returns whether more are to come.
+-- Makes the next tasks of a large map; called for its timer. The expression of the map is pure and
+-- its values cannot change any more, so it is evaluated again. A run that is being stopped gets no
+-- more tasks. The caller holds the run. Returns true while more tasks are to be made.
 create or replace function pgflow._make_more_tasks(p_run_id uuid, p_step_slug text) returns boolean
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -173,8 +173,8 @@ begin
 end
 $$;
 
--- Sends wide maps' next messages as slots of their windows come free. Two counters say where each
--- stands: live = sent - ended. The caller holds the runs.
+-- Sends the next messages of large maps as their windows have room: live = sent - ended. The caller
+-- holds the runs.
 create or replace function pgflow._send_more_tasks(p_steps pgflow._step[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -192,17 +192,17 @@ begin
       select s.run_id, s.step_slug, s.sent as first,
         least(s.made, w.width + s.initial_tasks - s.remaining_tasks) as next
       from windows w
-      join pgflow.step_states s on s.run_id = w.run_id and s.step_slug = w.step_slug
-        and s.status = 'started'
+      join pgflow.step_states s
+        on s.run_id = w.run_id and s.step_slug = w.step_slug and s.status = 'started'
     ), moved as (
       update pgflow.step_states s set sent = r.next from room r
       where s.run_id = r.run_id and s.step_slug = r.step_slug and r.next > s.sent
       returning s.run_id, s.step_slug, r.first, r.next
     )
     select t.queue_name,
-      array_agg(row(t.message_id, v_clock, t.flow_slug, t.run_id, t.step_slug,
-        t.task_index)::pgflow._message
-                                   order by t.message_id) as messages
+      array_agg(
+        row(t.message_id, v_clock, t.flow_slug, t.run_id, t.step_slug, t.task_index
+        )::pgflow._message order by t.message_id) as messages
     from moved m
     join pgflow.step_tasks t on t.run_id = m.run_id and t.step_slug = m.step_slug
       and t.task_index >= m.first and t.task_index < m.next

@@ -1,12 +1,12 @@
--- Ending runs: completed when no step is left, failed or cancelled with all that was live. A run
--- with `finally` steps has an outcome first: its other steps are stopped or done, then those of
--- `finally` run, then it ends. Called by somebody who holds the runs. A run that ends tells its
--- parent by a message in the clock queue, which locks nothing.
+-- Ending runs that have come to their end: completed when no step is left. A run with `finally`
+-- steps has an outcome first: its other steps are stopped or done, then those of `finally` run,
+-- then it ends. The callers hold the runs. A run that ends notifies its parent by a message in the
+-- timer queue, which locks nothing.
 
--- Counts runs down by the steps that ended; those at 0 are completed, with the outputs of their
--- leaf steps; those with more to decide are looked at by _finish_runs. The caller holds the runs
--- and knows that they have not ended (no status in the `where`: a plan that finds the few runs it
--- wants among all live ones grows with them). Arrays are parallel.
+-- Counts runs down by their ended steps. A run at 0 is completed, with the outputs of its leaf
+-- steps; _finish_runs decides about runs of flows with more to do. The caller holds the runs and
+-- knows that they have not ended (no status in the `where`: a plan that searches the few runs among
+-- all live ones grows with them). Arrays are parallel.
 create or replace function pgflow._end_steps(p_runs uuid[], p_steps int[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -27,7 +27,8 @@ begin
                      select jsonb_object_agg(s.step_slug, s.output)
                      from pgflow.step_states s
                      where s.run_id = r.run_id and s.status = 'completed'
-                       and not exists (select 1 from pgflow.deps d
+                       and not exists (
+                         select 1 from pgflow.deps d
                          where d.flow_slug = s.flow_slug and d.dep_slug = s.step_slug)),
                    case k.origin when 'deploy' then '{}'::jsonb end)
                  else r.output end
@@ -52,8 +53,8 @@ begin
 end
 $$;
 
--- {leaf: output} of the completed leaf steps, those of `finally` left out: what a run returns that
--- has no `output`. Null for a run of pgflow's door without any.
+-- {leaf: output} of the completed leaf steps, without those of `finally`: the output of a run whose
+-- flow has no `output`. Null for a run of create_flow without any.
 create or replace function pgflow._leaf_outputs(p_run pgflow.runs) returns jsonb
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -62,7 +63,8 @@ as $$
       select jsonb_object_agg(s.step_slug, s.output)
       from pgflow.step_states s
       where s.run_id = p_run.run_id and s.status = 'completed'
-        and not exists (select 1 from pgflow.deps d
+        and not exists (
+          select 1 from pgflow.deps d
           where d.flow_slug = s.flow_slug and d.dep_slug = s.step_slug)
         and (f.finally_steps = 0 or not (
           select d.is_finally from pgflow.steps d
@@ -71,9 +73,9 @@ as $$
   from pgflow.flows f where f.flow_slug = p_run.flow_slug
 $$;
 
--- Runs all of whose steps but those of `finally` have ended: the outcome is known now, then
--- `finally` begins, and where nothing is left the run ends. A cancelled run with a failure that
--- nobody handled has failed. The caller holds them.
+-- Finishes runs whose steps have ended, all but those of `finally`: the outcome is set, then
+-- `finally` begins, and a run without open steps ends. A cancelled run with an unhandled failure
+-- has failed. The caller holds the runs.
 create or replace function pgflow._finish_runs(p_runs uuid[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -81,18 +83,18 @@ as $$
 declare
   v_now timestamptz := pgflow.now();
   v_roots pgflow._start[];
-  v_over uuid[];
+  v_ended uuid[];
 begin
   update pgflow.runs r
   set outcome = case when o.error is null then 'completed' else 'failed' end, error = o.error,
       output = o.output
-  from (select x.run_id, v.error, v.output from pgflow.runs x
-    cross join lateral pgflow._run_outcome(x) v
+  from (select x.run_id, v.error, v.output
+        from pgflow.runs x cross join lateral pgflow._run_outcome(x) v
         where x.run_id = any(p_runs) and x.outcome is null) o
   where r.run_id = o.run_id;
   update pgflow.runs r set outcome = 'failed', error = u.error
   from (select x.run_id, (pgflow._unhandled_failures(array[x.run_id]))[1].error as error
-    from pgflow.runs x
+                    from pgflow.runs x
         where x.run_id = any(p_runs) and x.outcome = 'cancelled' offset 0) u
   where r.run_id = u.run_id and u.error is not null;
 
@@ -103,13 +105,13 @@ begin
       where d.flow_slug = s.flow_slug and d.step_slug = s.step_slug)
     returning s.run_id, s.flow_slug, s.step_slug
   )
-  select array_agg(row(t.run_id, t.flow_slug, t.step_slug, null, null)::pgflow._start) into v_roots
-  from roots t;
+  select array_agg(row(t.run_id, t.flow_slug, t.step_slug, null, null)::pgflow._start)
+  into v_roots from roots t;
   if v_roots is not null then
     perform pgflow._advance('{}', v_roots);
   end if;
 
-  v_over := array(
+  v_ended := array(
     select r.run_id from pgflow.runs r
     where r.run_id = any(p_runs) and r.status = 'started' and r.remaining_steps = 0);
   update pgflow.runs r
@@ -117,13 +119,13 @@ begin
       completed_at = case r.outcome when 'completed' then greatest(v_now, r.started_at) end,
       failed_at = case r.outcome when 'failed' then greatest(v_now, r.started_at) end,
       cancelled_at = case r.outcome when 'cancelled' then v_now end
-  where r.run_id = any(v_over);
-  perform pgflow._release_timers(v_over);
+  where r.run_id = any(v_ended);
+  perform pgflow._release_timers(v_ended);
 end
 $$;
 
--- What a run has come to whose steps have all ended by themselves: the last failure that nobody
--- handled, or its output.
+-- The outcome of a run whose steps have all ended by themselves: the last unhandled failure, or its
+-- output.
 create or replace function pgflow._run_outcome(p_run pgflow.runs, out error jsonb, out output jsonb)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -148,8 +150,8 @@ begin
 end
 $$;
 
--- Runs that have just ended leave nothing behind in the clock queue, and tell their parents. The
--- caller holds them.
+-- Drops what runs that have just ended have left in the timer queue, and notifies their parents.
+-- The caller holds the runs.
 create or replace function pgflow._release_timers(p_runs uuid[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -171,19 +173,19 @@ begin
 end
 $$;
 
--- Tells the parents of ended runs, by messages that the clock reads: a parent's run is another
+-- Notifies the parents of ended runs by messages in the timer queue: the run of a parent is another
 -- lock.
 create or replace function pgflow._notify_parents(p_runs uuid[]) returns void
 language sql volatile
 set search_path = pg_catalog, pg_temp
 as $$
   select pgflow._queue_send_timer('pgflow__timers', pgflow.clock(),
-    jsonb_build_object('kind', 'child', 'run_id',
-    r.parent_run_id, 'step_slug', r.parent_step, 'task_index', r.parent_index, 'child', r.run_id))
+    jsonb_build_object('kind', 'child', 'run_id', r.parent_run_id, 'step_slug', r.parent_step,
+      'task_index', r.parent_index, 'child', r.run_id))
   from pgflow.runs r where r.run_id = any(p_runs)
 $$;
 
--- Tells child runs to end, likewise.
+-- Asks child runs to end, likewise.
 create or replace function pgflow._cancel_children(p_runs uuid[]) returns void
 language sql volatile
 set search_path = pg_catalog, pg_temp

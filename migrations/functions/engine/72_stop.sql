@@ -1,8 +1,8 @@
 -- Runs that fail or are cancelled: ended at once, or stopped first where `finally` steps are to
--- come. Called by functions that hold the runs.
+-- come. The callers hold the runs.
 
 -- Fails runs, each by the first of its failures: at once, or with `finally` steps to come. The
--- caller holds them.
+-- caller holds the runs.
 create or replace function pgflow._fail_runs(p_failures pgflow._run_failure[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -12,8 +12,7 @@ declare
   v_errors jsonb[];
   v_wave pgflow._ended[];
 begin
-  -- what hangs on a failed step is skipped, as in a run that goes on; the rest of the run is
-  -- cancelled
+  -- dependents of a failed step are skipped, as in a run that goes on; other steps are cancelled
   v_wave := array(
     select row(u.run_id, r.flow_slug, u.step_slug, 'failed')::pgflow._ended
     from unnest(p_failures) u
@@ -25,7 +24,7 @@ begin
   end loop;
   select array_agg(f.run_id), array_agg(f.error) into v_runs, v_errors
   from (select distinct on (u.run_id) u.*
-    from unnest(p_failures) with ordinality u(run_id, step_slug, error, nr)
+        from unnest(p_failures) with ordinality u(run_id, step_slug, error, nr)
         order by u.run_id, u.nr) f;
   perform pgflow._end_or_stop_runs(v_runs, 'failed', v_errors);
   perform pgflow._emit_failures(p_failures);
@@ -33,17 +32,17 @@ end
 $$;
 
 -- Ends runs with this outcome; those with `finally` steps are stopped, and end when these have run.
--- Runs that have ended, or whose outcome is known, are left alone. The caller holds them; arrays
--- are parallel.
+-- Runs that have ended, or have an outcome, stay as they are. The caller holds the runs; arrays are
+-- parallel.
 create or replace function pgflow._end_or_stop_runs(p_runs uuid[], p_outcome text, p_errors jsonb[])
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_kind record;
+  v_group record;
 begin
-  for v_kind in
+  for v_group in
     select f.finally_steps > 0 as stop, array_agg(e.run_id) as runs, array_agg(e.error) as errors
     from unnest(p_runs, p_errors) e(run_id, error)
     join pgflow.runs r on r.run_id = e.run_id
@@ -51,18 +50,18 @@ begin
     where r.status = 'started' and r.outcome is null
     group by 1
   loop
-    if v_kind.stop then
-      perform pgflow._stop_runs(v_kind.runs, p_outcome, v_kind.errors);
+    if v_group.stop then
+      perform pgflow._stop_runs(v_group.runs, p_outcome, v_group.errors);
     else
-      perform pgflow._end_runs(v_kind.runs, p_outcome, v_kind.errors);
+      perform pgflow._end_runs(v_group.runs, p_outcome, v_group.errors);
     end if;
   end loop;
 end
 $$;
 
--- Stops runs that have `finally` steps: what is queued or waits is cancelled, what runs is told to
--- stop (by the heartbeat, children by the clock) and cancelled when its worker says so or its lease
--- ends. The caller holds them.
+-- Stops runs that have `finally` steps: queued and waiting steps are cancelled; running handlers
+-- are told to stop (by the heartbeat, child runs by a timer) and cancelled when they report or
+-- their lease ends. The caller holds the runs.
 create or replace function pgflow._stop_runs(p_runs uuid[], p_outcome text, p_errors jsonb[])
 returns void
 language plpgsql
@@ -95,7 +94,8 @@ begin
 end
 $$;
 
--- Whether a step is to stop, for its run has failed or was cancelled and only `finally` is to come.
+-- True for a step that is to stop: its run has failed or was cancelled and only `finally` is to
+-- come.
 create or replace function pgflow._is_stopping(p_run_id uuid, p_step_slug text) returns boolean
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -106,8 +106,8 @@ as $$
   where r.run_id = p_run_id
 $$;
 
--- Steps of runs that are being stopped end as cancelled once none of their tasks is live; the last
--- one lets `finally` begin. The caller holds the runs.
+-- Cancels the steps of stopping runs that have no live task; the last one lets `finally` begin. The
+-- caller holds the runs.
 create or replace function pgflow._cancel_stopped_steps(p_runs uuid[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -135,10 +135,10 @@ begin
 end
 $$;
 
--- Ends runs as failed or cancelled: live tasks are cancelled, their messages go, workers hear of it
--- at their next call. Steps of deployed flows that had not ended are cancelled too; those of
--- pgflow's door stay as they are, as there. A failure that nobody handled weighs more than a
--- cancel. The caller holds the runs; arrays are parallel.
+-- Ends runs as failed or cancelled: live tasks are cancelled, their messages are dropped, workers
+-- learn it at their next call. Open steps of deployed flows are cancelled too; those of create_flow
+-- stay as they are, as in pgflow. An unhandled failure turns a cancel into a failure. The caller
+-- holds the runs; arrays are parallel.
 create or replace function pgflow._end_runs(p_runs uuid[], p_status text, p_errors jsonb[])
 returns void
 language plpgsql
@@ -164,9 +164,8 @@ begin
       case when u.error is null then p_status else 'failed' end as status
     from unnest(p_runs, p_errors) e(run_id, error)
     cross join lateral (
-      select case p_status
-        when 'cancelled'
-          then (pgflow._unhandled_failures(array[e.run_id]))[1].error end as error offset 0) u) o
+      select case p_status when 'cancelled' then
+        (pgflow._unhandled_failures(array[e.run_id]))[1].error end as error offset 0) u) o
   where r.run_id = o.run_id;
   perform pgflow._drop_messages(v_done);
   perform pgflow._release_timers(p_runs);

@@ -46,8 +46,8 @@ end
 $$;
 
 -- Ends the live tasks of these runs as cancelled or skipped; p_steps, parallel to p_runs, narrows
--- each to one step, null means all of them. The caller holds the runs; claims hold tasks only
--- briefly and never wait, so waiting for them here is safe. Returns the tasks.
+-- each to one step, null means all steps. The caller holds the runs; claims hold tasks only briefly
+-- and never wait, so waiting for them here is safe. Returns the tasks.
 create or replace function pgflow._end_tasks(p_runs uuid[], p_steps text[], p_status text)
 returns pgflow._ended_task[]
 language plpgsql
@@ -66,8 +66,8 @@ begin
     where t.run_id = x.run_id and (x.step_slug is null or t.step_slug = x.step_slug)
       and t.status in ('queued', 'started')
     returning t.run_id, t.flow_slug, t.step_slug, t.queue_name, t.message_id, t.child_run_id
-  ), clock as (
-    -- a wide map that was still being made, or a wait, leaves its message in the clock queue
+  ), timers as (
+    -- a large map that was still being made, or a wait, has its message in the timer queue
     update pgflow.step_states s set timer_message_id = null
     from unnest(p_runs, p_steps) x(run_id, step_slug)
     join pgflow.step_states old on old.run_id = x.run_id
@@ -81,7 +81,7 @@ begin
   into v_done, v_children
   from (select * from ended union all
         select c.run_id, c.flow_slug, c.step_slug, 'pgflow__timers', c.timer_message_id, null
-        from clock c) a
+        from timers c) a
   join pgflow.flows f on f.flow_slug = a.flow_slug;
   if v_children is not null then
     perform pgflow._cancel_children(v_children);
@@ -90,7 +90,7 @@ begin
 end
 $$;
 
--- Ends messages, queue by queue. The caller holds the runs.
+-- Drops the messages of ended tasks, queue by queue. The caller holds the runs.
 create or replace function pgflow._drop_messages(p_done pgflow._ended_task[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp

@@ -1,8 +1,8 @@
--- The claim, and the turn: a worker's whole conversation with the database.
+-- The claim: tasks for a worker.
 --
--- The claim never waits for a lock: settling goes run -> task -> queue row, a claim comes from the
--- queue row, so whatever somebody holds is left alone and becomes visible again in 50 ms. A visible
--- message whose task is started is an expired lease by construction: its worker is dead, and who
+-- The claim never waits for a lock. Settling goes run -> task -> queue row, a claim comes from the
+-- queue row; so a locked row is left alone and becomes visible again in 50 ms. A visible message
+-- whose task is started is an expired lease by construction: its worker is dead, and the claim that
 -- reads it takes over (R-2).
 
 -- Claims up to p_quantity tasks, queue by queue in the order given: rows to started, attempt + 1,
@@ -38,7 +38,7 @@ begin
 end
 $$;
 
--- The claim of one queue; returns the tasks in claim order, and their steps once each (null: none).
+-- Claims tasks of one queue; returns them in claim order, and their steps once each (null: none).
 -- Locks queue rows, then tasks, never waiting.
 create or replace function pgflow._claim_queue(
   p_worker uuid, p_queue text, p_quantity int, p_lease interval, p_refused text[],
@@ -54,21 +54,22 @@ declare
   v_claimed bigint[];
   v_unusual jsonb;
 begin
-  v_ids := array(select t.msg_id
-    from pgflow._queue_take(p_queue, v_clock, v_clock + p_lease, p_quantity) t);
+  v_ids := array(
+    select t.msg_id from pgflow._queue_take(p_queue, v_clock, v_clock + p_lease, p_quantity) t);
   if cardinality(v_ids) = 0 then
     return;
   end if;
-  -- Only locks here: a statement sees what was there when it began, so what is locked is read in
-  -- the next one.
+  -- Only locks here: a statement sees the rows as they were when it began, so locked rows are read
+  -- by the next one.
   v_claimed := array(
     select t.message_id from pgflow.step_tasks t
     where t.message_id = any(v_ids) and t.queue_name = p_queue
     for no key update of t skip locked);
   select array_agg(t.message_id)
-    filter (where t.status = 'queued' and not s.handler = any(p_refused) is true),
-         jsonb_agg(jsonb_build_object('id', t.message_id, 'run_id', t.run_id, 'step', t.step_slug,
-            'index', t.task_index, 'status', t.status, 'leased', t.lease is not null,
+           filter (where t.status = 'queued' and not s.handler = any(p_refused) is true),
+         jsonb_agg(jsonb_build_object(
+            'id', t.message_id, 'run_id', t.run_id, 'step', t.step_slug, 'index', t.task_index,
+            'status', t.status, 'leased', t.lease is not null,
             'mine', t.last_worker_id = p_worker, 'attempt', t.attempts_count,
             'crashes', t.crashes_count, 'handler', s.handler,
             'refused', s.handler = any(p_refused) is true,
@@ -88,20 +89,22 @@ begin
   with started as (
     update pgflow.step_tasks t
     set status = 'started', started_at = greatest(v_now, t.queued_at),
-        attempts_count = t.attempts_count + 1, lease = v_clock + p_lease, last_worker_id = p_worker,
-        refused_at = null, uncounted = t.uncounted + (t.status = 'started')::int,
-        crashes_count = t.crashes_count + (t.status = 'started'
-          and t.last_worker_id is distinct from p_worker)::int
+        attempts_count = t.attempts_count + 1, lease = v_clock + p_lease,
+        last_worker_id = p_worker, refused_at = null,
+        uncounted = t.uncounted + (t.status = 'started')::int,
+        crashes_count = t.crashes_count
+          + (t.status = 'started' and t.last_worker_id is distinct from p_worker)::int
     where t.message_id = any(v_claimed) and t.queue_name = p_queue
       and t.status in ('queued', 'started')
     returning t.message_id, t.run_id, t.step_slug, t.task_index, t.attempts_count, t.flow_slug,
       t.item, t.iteration
   )
   select jsonb_agg(case s.iteration
-             when 0 then jsonb_build_object('run', s.run_id, 'step', s.step_slug,
-               'index', s.task_index, 'attempt', s.attempts_count, 'flow', s.flow_slug,
-               'item', s.item)
-             else jsonb_build_object('run', s.run_id, 'step', s.step_slug, 'index', s.task_index,
+             when 0 then jsonb_build_object(
+               'run', s.run_id, 'step', s.step_slug, 'index', s.task_index,
+               'attempt', s.attempts_count, 'flow', s.flow_slug, 'item', s.item)
+             else jsonb_build_object(
+               'run', s.run_id, 'step', s.step_slug, 'index', s.task_index,
                'attempt', s.attempts_count, 'flow', s.flow_slug, 'item', s.item,
                'iteration', s.iteration)
            end order by s.message_id),
@@ -112,12 +115,17 @@ begin
 end
 $$;
 
--- What a claim read and cannot simply start: messages without a task or of ended tasks go; what
--- somebody holds comes back in 50 ms; a refused handler's task rests 1 s and fails after a day in
--- which no worker was given that handler; a started task of a run that is being stopped is
--- cancelled, whoever finds it; another one with a lease is taken over (not in the first lease after
--- a restart of the server, when its worker may only have been cut off), and fails at its fifth
--- crash (R-4). Returns the messages of those to take over.
+-- Decides about messages that cannot simply be claimed:
+--
+--   no task, or an ended one    dropped
+--   locked by another session   visible again in 50 ms
+--   handler refused             parked for 1 s; fails after a day in which no worker had it
+--   its run is being stopped    cancelled
+--   started, lease expired      taken over, but not in the first lease after a restart of the
+--                               server, when its worker may only have been cut off; fails at the
+--                               fifth crash (R-4)
+--
+-- Returns the messages to take over.
 create or replace function pgflow._resolve_unusual_claims(
   p_queue text, p_read bigint[], p_claimed bigint[], p_unusual jsonb, p_lease interval
 ) returns bigint[]
@@ -136,19 +144,19 @@ declare
 begin
   v_gone := array(
     select m.id from unnest(p_read) m(id)
-    where not exists (select 1 from pgflow.step_tasks t
-      where t.message_id = m.id and t.queue_name = p_queue));
+    where not exists (
+      select 1 from pgflow.step_tasks t where t.message_id = m.id and t.queue_name = p_queue));
   v_parked := array(
     select m.id from unnest(p_read) m(id)
     where m.id <> all(coalesce(p_claimed, '{}')) and m.id <> all(v_gone)
-      and not exists (select 1 from jsonb_array_elements(p_unusual) o
-        where (o ->> 'id')::bigint = m.id));
+      and not exists (
+        select 1 from jsonb_array_elements(p_unusual) o where (o ->> 'id')::bigint = m.id));
   v_until := array_fill(v_clock + interval '50 ms', array[cardinality(v_parked)]);
 
   for v_task in
-    select o.* from jsonb_to_recordset(p_unusual) o(id bigint, run_id uuid, step text, index int,
-      status text, leased boolean, mine boolean, attempt int, crashes int, handler text,
-      refused boolean, overdue boolean)
+    select o.* from jsonb_to_recordset(p_unusual) o(
+      id bigint, run_id uuid, step text, index int, status text, leased boolean, mine boolean,
+      attempt int, crashes int, handler text, refused boolean, overdue boolean)
   loop
     v_error := null;
     if v_task.status not in ('queued', 'started') then
@@ -176,7 +184,8 @@ begin
       v_takeover := v_takeover || v_task.id;
     end if;
     if v_error is not null
-      and not pgflow._fail_unreported(v_task.run_id, v_task.step, v_task.index, v_error) then
+      and not pgflow._fail_unreported(v_task.run_id, v_task.step, v_task.index, v_error)
+    then
       v_parked := v_parked || v_task.id;
       v_until := v_until || (v_clock + interval '50 ms');
     end if;
@@ -191,8 +200,8 @@ begin
 end
 $$;
 
--- Remembers since when a task, and its handler anywhere, has found no worker. Never waits; the
--- caller holds the task.
+-- Records since when a task, and its handler anywhere, has found no worker. Never waits; the caller
+-- holds the task.
 create or replace function pgflow._record_refusal(p_handler text, p_queue text, p_message_id bigint)
 returns void
 language plpgsql
@@ -204,13 +213,13 @@ begin
   if not exists (select 1 from pgflow.missing_handlers m where m.handler = p_handler)
     and pg_try_advisory_xact_lock(hashtext('pgflow.missing_handlers'), hashtext(p_handler))
   then
-    insert into pgflow.missing_handlers (handler, since) values (
-      p_handler, pgflow.clock()) on conflict do nothing;
+    insert into pgflow.missing_handlers (handler, since) values (p_handler, pgflow.clock())
+    on conflict do nothing;
   end if;
 end
 $$;
 
--- Forgets handlers as missing that a worker has just been given. Never waits.
+-- Forgets missing handlers that a worker has just been given. Never waits.
 create or replace function pgflow._clear_missing_handlers(p_steps pgflow._step[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -228,7 +237,7 @@ begin
 end
 $$;
 
--- Fails a task that nobody will report. False where somebody holds its run: the caller tries again
+-- Fails a task that no worker will report. False where its run is locked: the caller tries again
 -- later. The caller holds the task and its message.
 create or replace function pgflow._fail_unreported(
   p_run_id uuid, p_step text, p_index int, p_error jsonb
@@ -247,9 +256,8 @@ begin
       uncounted = t.uncounted + (t.status = 'started')::int
   where (t.run_id, t.step_slug, t.task_index) = (p_run_id, p_step, p_index)
     and t.status in ('queued', 'started');
-  perform pgflow._settle(
-    array[row(p_run_id, p_step, p_index, null, null, 'fatal', null, p_error,
-      null)::pgflow._report]);
+  perform pgflow._settle(array[
+    row(p_run_id, p_step, p_index, null, null, 'fatal', null, p_error, null)::pgflow._report]);
   return true;
 end
 $$;

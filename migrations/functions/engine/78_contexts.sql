@@ -1,38 +1,41 @@
--- What a worker must know of the tasks that it has claimed.
+-- The facts that a worker needs about the tasks that it has claimed.
 
--- What the tasks of each (run, step) share, and what the worker must know of each step; each once
--- in a reply. A large run input that the call itself does not need is left out: run_input() gives
--- it to whoever asks.
+-- The facts that the tasks of each (run, step) share, and the facts about each step; each once in a
+-- reply. A large run input that the call itself does not need is left out: run_input() returns it
+-- on request.
 create or replace function pgflow._contexts(p_steps pgflow._step[]) returns jsonb
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   select jsonb_build_object(
     'contexts', coalesce(jsonb_object_agg(p.run_id || '/' || p.step_slug,
-      jsonb_build_object('run', jsonb_build_object('id', r.run_id,
-        'flow', coalesce(r.flow_name, r.flow_slug),
+      jsonb_build_object('run', jsonb_build_object(
+        'id', r.run_id, 'flow', coalesce(r.flow_name, r.flow_slug),
         'version', nullif(split_part(r.flow_slug, '__', 2), ''),
         'started_at', to_char(r.started_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')))
-      || case when k.root or pg_column_size(r.input) <= 8192
-        then jsonb_build_object('run_input', r.input) else '{}' end
-      || case when d.spec ? 'with'
-        then jsonb_build_object('env', pgflow._environment(r, d.spec -> 'with' -> 'paths'))
-              when not k.map and d.deps_count > 0 then jsonb_build_object('args', (
-                -- _dependency_outputs, written out: a call for each run costs as much as the claim
-                select coalesce(jsonb_object_agg(e.dep_slug, o.output), '{}')
-                from pgflow.deps e
-                cross join lateral ( -- `offset 0`: by the whole key, not all states of the run
-                  select s.output from pgflow.step_states s
-                  where s.run_id = r.run_id and s.step_slug = e.dep_slug
-                    and s.status = 'completed' offset 0) o
-                where e.flow_slug = d.flow_slug and e.step_slug = d.step_slug))
-              else '{}' end), '{}'),
+      || case
+        when k.root or pg_column_size(r.input) <= 8192 then jsonb_build_object('run_input', r.input)
+        else '{}' end
+      || case
+        when d.spec ? 'with'
+          then jsonb_build_object('env', pgflow._environment(r, d.spec -> 'with' -> 'paths'))
+        when not k.map and d.deps_count > 0 then jsonb_build_object('args', (
+          -- _dependency_outputs, written out: a call for each run costs as much as the claim
+          select coalesce(jsonb_object_agg(e.dep_slug, o.output), '{}')
+          from pgflow.deps e
+          cross join lateral ( -- `offset 0`: by the whole key, not all states of the run
+            select s.output from pgflow.step_states s
+            where s.run_id = r.run_id and s.step_slug = e.dep_slug
+              and s.status = 'completed' offset 0) o
+          where e.flow_slug = d.flow_slug and e.step_slug = d.step_slug))
+        else '{}' end), '{}'),
     'specs', coalesce(jsonb_object_agg(p.flow_slug || '/' || p.step_slug,
       jsonb_build_object('handler', d.handler, 'map', k.map, 'deps', d.deps_count > 0,
-        'timeout_ms', coalesce((d.spec ->> 'timeout_ms')::bigint,
-          coalesce(d.opt_timeout, 60) * 1000),
+        'timeout_ms',
+        coalesce((d.spec ->> 'timeout_ms')::bigint, coalesce(d.opt_timeout, 60) * 1000),
         'max_attempts', coalesce(d.opt_max_attempts, 3))
-      || case when d.spec ? 'with' then jsonb_build_object('with', d.spec -> 'with' -> 'ast')
+      || case
+        when d.spec ? 'with' then jsonb_build_object('with', d.spec -> 'with' -> 'ast')
         else '{}' end), '{}'))
   from unnest(p_steps) p
   join pgflow.runs r on r.run_id = p.run_id

@@ -1,15 +1,22 @@
--- The clock: what happens by itself, without a handler. Everything that SQL settles lies as a
--- message in one queue, pgflow__timers, which every turn reads whatever queues its worker serves:
--- the next tasks of wide maps, the ends of waits, the deadlines of runs, child runs to start, the
--- ends of child runs. Messages of tasks have no "kind".
+-- Timers: everything that happens without a handler. All of it lies as messages in one queue,
+-- pgflow__timers, which every turn reads whatever queues its worker serves:
 --
--- Like the claim, the clock never waits: a run that somebody holds is left for 50 ms. Whoever ends
--- a step or a run drops its messages here, skipping those that a turn has just taken; each kind
--- therefore looks again at what it is for.
+--   kind        due when                            done by
+--   make        a large map has tasks to be made    _make_more_tasks
+--   wait        a wait ends                         _end_due_wait
+--   deadline    the timeout of a run passes         _end_or_stop_runs
+--   cancel      the step of a parent has ended      _end_or_stop_runs
+--   child       a child run has ended               _settle_child
+--   (none)      a task is to run a flow, or         _run_child_task
+--               its timeout passes
+--
+-- Like the claim, timers never wait: a locked run is left for 50 ms. A function that ends a step or
+-- a run drops its messages here, skipping those that a turn has just taken; each kind therefore
+-- checks its run again.
 
--- Reads what is due and settles it, message by message; one that cannot be settled rests for a
--- while and hinders nobody. At most one wide map goes on in a turn (its next tasks hold its run,
--- and this turn, for a tenth of a second), after all else. Called by each turn that claims. Locks
+-- Runs what is due, message by message; a timer that cannot be run is parked for a minute and
+-- delays no other. At most one large map goes on in a turn (its next tasks hold its run, and this
+-- turn, for a tenth of a second), after all others. Called by each turn that claims. Locks
 -- messages, then runs, never waiting.
 create or replace function pgflow._run_timers() returns void
 language plpgsql
@@ -31,15 +38,16 @@ begin
       if found then
         perform pgflow._run_timer(v_run, v_timer.msg_id, v_timer.message);
         exit when v_timer.makes;
-      elsif not exists (select 1 from pgflow.runs r
-        where r.run_id = (v_timer.message ->> 'run_id')::uuid) then
+      elsif not exists (
+        select 1 from pgflow.runs r where r.run_id = (v_timer.message ->> 'run_id')::uuid)
+      then
         perform pgflow._queue_drop('pgflow__timers', array[v_timer.msg_id], false);
       end if;
     exception
       when serialization_failure or deadlock_detected then
         raise;
       when others then
-        raise warning 'message % of the clock rests for a minute: %', v_timer.message, sqlerrm;
+        raise warning 'timer % is parked for a minute: %', v_timer.message, sqlerrm;
         perform pgflow._queue_park('pgflow__timers', array[v_timer.msg_id],
           array[v_clock + interval '1 minute']);
     end;
@@ -47,7 +55,7 @@ begin
 end
 $$;
 
--- Settles one message of the clock. The caller holds the message and the run.
+-- Runs one timer. The caller holds the message and the run.
 create or replace function pgflow._run_timer(p_run pgflow.runs, p_id bigint, p_timer jsonb)
 returns void
 language plpgsql
@@ -65,11 +73,11 @@ begin
     when 'wait' then
       perform pgflow._end_due_wait(p_run, v_step);
     when 'deadline' then
-      perform pgflow._end_or_stop_runs(array[p_run.run_id], 'failed',
-        array[jsonb_build_object('type', 'RunTimeout', 'message',
-        format('the run has not ended within %s s', (
-          select f.timeout_ms / 1000.0 from pgflow.flows f
-          where f.flow_slug = p_run.flow_slug)::float8))]);
+      perform pgflow._end_or_stop_runs(array[p_run.run_id], 'failed', array[
+        jsonb_build_object('type', 'RunTimeout', 'message', format(
+          'the run has not ended within %s s', (
+            select f.timeout_ms / 1000.0 from pgflow.flows f
+            where f.flow_slug = p_run.flow_slug)::float8))]);
     when 'cancel' then
       perform pgflow._end_or_stop_runs(array[p_run.run_id], 'cancelled', array[
         '{"type": "Cancelled", "message": "the step of its parent run has ended"}'::jsonb]);

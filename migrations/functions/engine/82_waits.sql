@@ -1,6 +1,6 @@
 -- The ends of waits, by time, by an event or by a decision. The caller holds the run.
 
--- A wait whose time has come: a timer is completed, an event that did not come is a failure, and so
+-- Ends a wait whose time has come: a timed one is completed; a missing event is a failure, and so
 -- is a rejection that came before the wait did. The caller holds the run.
 create or replace function pgflow._end_due_wait(p_run pgflow.runs, p_step_slug text) returns void
 language plpgsql
@@ -24,7 +24,7 @@ begin
 end
 $$;
 
--- Ends a waiting step by what was said to it. The caller holds the run.
+-- Ends a waiting step by an event or a decision. The caller holds the run.
 create or replace function pgflow._apply_signal(
   p_run pgflow.runs, p_step_slug text, p_signal pgflow.events
 ) returns void
@@ -42,7 +42,7 @@ begin
 end
 $$;
 
--- Completes those of these steps that wait, and goes on. The caller holds the run. Returns them.
+-- Completes those of these steps that wait, and advances. The caller holds the run. Returns them.
 create or replace function pgflow._complete_waits(p_run pgflow.runs, p_steps text[], p_output jsonb)
 returns text[]
 language plpgsql
@@ -70,8 +70,8 @@ begin
 end
 $$;
 
--- Fails a step that waits, by its policy, and goes on; its message in the clock queue goes with
--- what is left of the step. The caller holds the run.
+-- Fails a step that waits, by its policy, and advances; its message in the timer queue is dropped
+-- with the step. The caller holds the run.
 create or replace function pgflow._fail_wait(
   p_run pgflow.runs, p_step_slug text, p_type text, p_message text
 ) returns void
@@ -79,18 +79,19 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_fault record;
+  v_result record;
 begin
-  select f.ended, f.failures, f.done into v_fault
+  select f.ended, f.failures, f.done into v_result
   from pgflow.steps d
-  cross join lateral pgflow._fail_steps(array[row(p_run.run_id, d.flow_slug, d.step_slug, null,
-    d.when_exhausted, jsonb_build_object('type', p_type, 'message', p_message, 'attempts', 0),
-    p_message)::pgflow._step_failure]) f
+  cross join lateral pgflow._fail_steps(array[
+    row(p_run.run_id, d.flow_slug, d.step_slug, null, d.when_exhausted,
+        jsonb_build_object('type', p_type, 'message', p_message, 'attempts', 0), p_message
+    )::pgflow._step_failure]) f
   where d.flow_slug = p_run.flow_slug and d.step_slug = p_step_slug;
-  perform pgflow._drop_messages(v_fault.done);
-  if cardinality(v_fault.failures) > 0 then
-    perform pgflow._fail_runs(v_fault.failures);
+  perform pgflow._drop_messages(v_result.done);
+  if cardinality(v_result.failures) > 0 then
+    perform pgflow._fail_runs(v_result.failures);
   end if;
-  perform pgflow._advance(v_fault.ended, '{}');
+  perform pgflow._advance(v_result.ended, '{}');
 end
 $$;

@@ -1,12 +1,11 @@
 -- Steps that run a flow: their child runs start, end and fail. The caller holds the parent run.
 
--- The message of a task that runs a flow is visible: the child run starts; or, where it runs
--- already, the step's timeout has passed. The caller holds the run and the message. Returns whether
--- the task still needs its message.
+-- Runs the task of a step that runs a flow: starts the child run; or, where it runs already, the
+-- timeout of the step has passed. The caller holds the run and the message. Returns true while the
+-- task still needs its message.
 create or replace function pgflow._run_child_task(
   p_run pgflow.runs, p_step_slug text, p_index int, p_id bigint
-)
-returns boolean
+) returns boolean
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -25,10 +24,9 @@ begin
   elsif v_task.status = 'started' then
     perform pgflow._cancel_children(array[v_task.child_run_id]);
     perform pgflow._settle(array[row(p_run.run_id, p_step_slug, p_index, null, null, 'failed', null,
-      jsonb_build_object('type', 'Timeout',
-        'message', format('the child run %s has not ended within %s s',
-        v_task.child_run_id, ((v_step.spec ->> 'timeout_ms')::numeric / 1000)::float8)),
-        null)::pgflow._report]);
+      jsonb_build_object('type', 'Timeout', 'message', format(
+        'the child run %s has not ended within %s s', v_task.child_run_id,
+        ((v_step.spec ->> 'timeout_ms')::numeric / 1000)::float8)), null)::pgflow._report]);
     return true;
   end if;
   v_error := pgflow._start_child(p_run, v_step, v_task);
@@ -40,13 +38,11 @@ end
 $$;
 
 -- Starts the child run of a queued task, of the version that is active now or the one that the step
--- names; its input is what `with` says, or the item, or what a handler would get. The caller holds
--- the run, the task and the message. Returns the error of a child that cannot start; null when it
--- did.
+-- names; its input is `with`, or the item, or the input of a handler. The caller holds the run, the
+-- task and the message. Returns the error of a child that cannot start; null when it did.
 create or replace function pgflow._start_child(
   p_run pgflow.runs, p_step pgflow.steps, p_task pgflow.step_tasks
-)
-returns jsonb
+) returns jsonb
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -74,8 +70,8 @@ begin
     get stacked diagnostics v_problems = pg_exception_detail;
     return jsonb_build_object('type', 'ChildFailed',
       'message', format('%s: %s', v_name, sqlerrm) || coalesce((
-      select string_agg(format('; %s %s', p.path, p.message), '')
-      from jsonb_to_recordset(nullif(v_problems, '')::jsonb) p(path text, message text)), ''));
+        select string_agg(format('; %s %s', p.path, p.message), '')
+        from jsonb_to_recordset(nullif(v_problems, '')::jsonb) p(path text, message text)), ''));
   end;
   v_child.labels := v_flow.labels;
   v_child.parent_run_id := p_run.run_id;
@@ -90,9 +86,8 @@ begin
       child_run_id = v_child.run_id
   where t.run_id = p_run.run_id and t.step_slug = p_step.step_slug
     and t.task_index = p_task.task_index;
-  perform pgflow._queue_park('pgflow__timers', array[p_task.message_id], array[
-    coalesce(pgflow.clock() + (p_step.spec ->> 'timeout_ms')::bigint * interval '1 ms',
-      'infinity')]);
+  perform pgflow._queue_park('pgflow__timers', array[p_task.message_id], array[coalesce(
+    pgflow.clock() + (p_step.spec ->> 'timeout_ms')::bigint * interval '1 ms', 'infinity')]);
   return null;
 end
 $$;
@@ -100,8 +95,7 @@ $$;
 -- The input of a child run: {"value"} or {"error"}.
 create or replace function pgflow._child_input(
   p_run pgflow.runs, p_step pgflow.steps, p_task pgflow.step_tasks
-)
-returns jsonb
+) returns jsonb
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -115,9 +109,9 @@ as $$
       else pgflow._dependency_outputs(p_run.run_id, p_step) end) end
 $$;
 
--- A child run has ended: its output is the task's, its failure an attempt of the task, and so is
--- its deletion. A child that is no longer the task's changes nothing. The caller holds the parent's
--- run.
+-- Settles the task of an ended child run: its output is that of the task, its failure an attempt of
+-- the task, and so is its deletion. A child that no longer belongs to the task changes nothing. The
+-- caller holds the parent run.
 create or replace function pgflow._settle_child(
   p_run pgflow.runs, p_step_slug text, p_index int, p_child uuid
 ) returns void
@@ -136,10 +130,10 @@ begin
     perform pgflow._settle(array[row(p_run.run_id, p_step_slug, p_index, null, null,
       case v_child.status when 'completed' then 'completed' else 'failed' end,
       coalesce(v_child.output, 'null'),
-      jsonb_build_object('type', 'ChildFailed',
-        'message', format('%s %s [%s]: %s', v_child.flow_name, p_child, p_index,
+      jsonb_build_object('type', 'ChildFailed', 'message', format(
+        '%s %s [%s]: %s', v_child.flow_name, p_child, p_index,
         case v_child.status when 'cancelled' then 'cancelled: ' else '' end
-        || coalesce(v_child.error ->> 'message', v_child.status, 'the run was deleted'))),
+          || coalesce(v_child.error ->> 'message', v_child.status, 'the run was deleted'))),
       null)::pgflow._report]);
   end if;
 end

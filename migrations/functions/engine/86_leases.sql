@@ -1,8 +1,8 @@
--- Workers and leases. The lease is the visibility of a task's message, on the database's clock
--- (R-2): a heartbeat pushes it on, a dead worker's message becomes visible and the next claim takes
--- over. No leader, no cron.
+-- Workers and leases. The lease is the visibility of a task's message, on the clock of the database
+-- (R-2): a heartbeat extends it; the message of a dead worker becomes visible and the next claim
+-- takes over. No leader, no cron.
 
--- Every queue that deployed flows use: what a worker serves that was not told otherwise.
+-- Every queue that deployed flows use: the queues of a worker without further options.
 create or replace function pgflow.served_queues() returns text[]
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
@@ -15,8 +15,8 @@ as $$
         where f.origin = 'deploy' and d.action = 'handler') q(name)
 $$;
 
--- The queues in which the tasks of a flow lie, and of the flows that its steps run: what a worker
--- serves that works for this flow alone. Raises PF001.
+-- The queues with the tasks of a flow and of the flows that its steps run: the queues of a worker
+-- for this flow alone. Raises PF001.
 create or replace function pgflow.queues_of(p_name text, p_version text default null) returns text[]
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
@@ -31,17 +31,18 @@ begin
       select d.flow_slug from used u
       join pgflow.steps s on s.flow_slug = u.flow_slug and s.action = 'flow'
       join pgflow.definitions d on d.name = split_part(s.spec ->> 'flow', '@', 1)
-        and case when s.spec ->> 'flow' like '%@%'
-          then starts_with(d.version, split_part(s.spec ->> 'flow', '@', 2))
-                 else d.active end
+        and case
+          when s.spec ->> 'flow' like '%@%'
+            then starts_with(d.version, split_part(s.spec ->> 'flow', '@', 2))
+          else d.active end
     )
     select distinct s.queue_name from used u
     join pgflow.steps s on s.flow_slug = u.flow_slug and s.action = 'handler' order by 1);
 end
 $$;
 
--- Makes a worker known. Its id is fresh for each process: nothing is ever taken back by name. Locks
--- one row.
+-- Registers a worker. Its id is new for each process: nothing is ever taken back by name. Locks one
+-- row.
 create or replace function pgflow.register_worker(p_worker uuid, p_queues text[], p_info jsonb)
 returns void
 language plpgsql security definer
@@ -51,13 +52,13 @@ begin
   insert into pgflow.workers (
     worker_id, queue_name, function_name, started_at, last_heartbeat_at, info)
   values (p_worker, coalesce(array_to_string(p_queues, ','), '*'), 'pgflow-yaml', pgflow.now(),
-    pgflow.clock(), p_info)
-  on conflict (worker_id) do update set last_heartbeat_at = excluded.last_heartbeat_at,
-  stopped_at = null;
+          pgflow.clock(), p_info)
+  on conflict (worker_id) do update
+  set last_heartbeat_at = excluded.last_heartbeat_at, stopped_at = null;
 end
 $$;
 
--- Raises 23503 for a worker that nobody registered: its tasks would have no owner. Called once a
+-- Raises 23503 for a worker that is not registered: its tasks would have no owner. Called once a
 -- claim.
 create or replace function pgflow._require_worker(p_worker uuid) returns void
 language plpgsql
@@ -65,16 +66,18 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   if p_worker is not null
-    and not exists (select 1 from pgflow.workers w where w.worker_id = p_worker) then
+    and not exists (select 1 from pgflow.workers w where w.worker_id = p_worker)
+  then
     raise exception using errcode = 'foreign_key_violation', table = 'step_tasks',
-      schema = 'pgflow',
-      message = 'insert or update on table "step_tasks" violates foreign key constraint "step_tasks_last_worker_id_fkey"', detail = format('Key (last_worker_id)=(%s) is not present in table "workers".', p_worker),
-      constraint = 'step_tasks_last_worker_id_fkey';
+      schema = 'pgflow', constraint = 'step_tasks_last_worker_id_fkey',
+      message = 'insert or update on table "step_tasks" violates foreign key constraint '
+        || '"step_tasks_last_worker_id_fkey"',
+      detail = format('Key (last_worker_id)=(%s) is not present in table "workers".', p_worker);
   end if;
 end
 $$;
 
--- Says that a worker has gone, in order. Locks its row only; its tasks are others' when their
+-- Records that a worker has stopped. Locks its row only; its tasks are claimed by others when their
 -- leases end.
 create or replace function pgflow.stop_worker(p_worker uuid) returns void
 language sql volatile security definer
@@ -83,10 +86,10 @@ as $$
   update pgflow.workers w set stopped_at = pgflow.clock() where w.worker_id = p_worker
 $$;
 
--- Pushes on the leases of a worker's running tasks: to now + lease, but never past the attempt's
--- own deadline and a little. p_tasks: [{run, step, index, attempt}]. Returns {lost: those that are
--- somebody else's by now, stop: those whose run or step has ended}. Locks tasks and queue rows,
--- skipping what somebody holds: it never waits.
+-- Extends the leases of a worker's running tasks: to now + lease, but not much beyond the timeout
+-- of the attempt. p_tasks: [{run, step, index, attempt}]. Returns {lost: tasks that another worker
+-- has taken over, stop: tasks whose run or step has ended}. Locks tasks and queue rows, skipping
+-- locked ones: it never waits.
 create or replace function pgflow.heartbeat(p_worker uuid, p_lease interval, p_tasks jsonb)
 returns jsonb
 language plpgsql security definer
@@ -102,8 +105,8 @@ begin
     return '{"lost": [], "stop": []}';
   end if;
   v_locked := array(
-    select row(t.run_id, t.flow_slug, t.step_slug, t.queue_name, t.message_id,
-      false)::pgflow._ended_task
+    select row(t.run_id, t.flow_slug, t.step_slug, t.queue_name, t.message_id, false
+      )::pgflow._ended_task
     from jsonb_to_recordset(p_tasks) a(run uuid, step text, index int, attempt int)
     join pgflow.step_tasks t on (t.run_id, t.step_slug, t.task_index) = (a.run, a.step, a.index)
     where t.status = 'started' and t.attempts_count = a.attempt and t.last_worker_id = p_worker
@@ -134,7 +137,8 @@ begin
       select case
         when t.status in ('cancelled', 'skipped') then 'stop'
         when t.status = 'started' and t.attempts_count = a.attempt
-          and pgflow._is_stopping(t.run_id, t.step_slug) then 'stop'
+          and pgflow._is_stopping(t.run_id, t.step_slug)
+          then 'stop'
         when t.status = 'started' and t.attempts_count = a.attempt and t.last_worker_id = p_worker
           then 'held'
         else 'lost' end as verdict) x);

@@ -1,11 +1,10 @@
--- The sweep: repairs what should be impossible.
+-- The sweep (R-3): a backstop that repairs states which should be impossible.
 
--- R-3, the backstop: what should be impossible is put right. Live tasks without a message are sent
--- again, ready steps are begun, wide maps that nobody makes and waits that nobody would end are
--- called for. (A message without a task is dropped by the claim that reads it.) Any worker may call
--- it at any time: rows that somebody holds are skipped. It looks at p_limit live runs from a random
--- place on, at fewer when theirs are wide maps: 100,000 tasks and the rest of one run. So its cost
--- is bounded and all runs have their turn. Returns the number of repairs.
+-- Sends live tasks without a message again, begins ready steps, and sends missing timers of large
+-- maps and waits. (A message without a task is dropped by the claim that reads it.) Any worker may
+-- call it at any time: locked rows are skipped. It checks p_limit live runs from a random id on,
+-- fewer when these have large maps: 100,000 tasks and the rest of one run. So its cost is bounded
+-- and all runs have their turn. Returns the number of repairs.
 create or replace function pgflow.sweep(p_limit int default 1000) returns int
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -36,8 +35,8 @@ begin
 end
 $$;
 
--- The half of the sweep that looks at tasks: what is live has its message. Locks tasks, skipping
--- those held.
+-- Sends the missing messages of live tasks. Locks tasks, skipping locked ones. Returns their
+-- number.
 create or replace function pgflow._sweep_tasks(p_runs uuid[]) returns int
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -53,16 +52,15 @@ begin
     from pgflow.step_states s
     join pgflow.step_tasks t on t.run_id = s.run_id and t.step_slug = s.step_slug
     where s.run_id = any(p_runs) and s.status = 'started'
-      and (t.status = 'queued' and t.task_index < s.sent or t.status = 'started'
-        and t.lease < pgflow.clock())
+      and (t.status = 'queued' and t.task_index < s.sent
+           or t.status = 'started' and t.lease < pgflow.clock())
     group by 1
   loop
-    -- Into a variable: written inside the query it would be asked again for every task there is.
+    -- Into a variable: inside the query it would be called for every task there is.
     v_missing := pgflow._queue_missing(v_queue.queue_name, v_queue.ids);
     continue when v_missing is null;
-    select array_agg(
-      row(k.message_id, pgflow.clock(), k.flow_slug, k.run_id, k.step_slug,
-        k.task_index)::pgflow._message)
+    select array_agg(row(k.message_id, pgflow.clock(), k.flow_slug, k.run_id, k.step_slug,
+                         k.task_index)::pgflow._message)
     into v_messages
     from (
       select t.* from pgflow.step_tasks t
@@ -79,7 +77,8 @@ begin
 end
 $$;
 
--- The half of the sweep that looks at steps. Locks runs, skipping those that somebody holds.
+-- Begins ready steps and sends missing timers. Locks runs, skipping locked ones. Returns the number
+-- of repairs.
 create or replace function pgflow._sweep_steps(p_runs uuid[]) returns int
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -94,11 +93,12 @@ begin
     select r.run_id from pgflow.runs r
     where r.run_id = any(p_runs) and exists (
       select 1 from pgflow.step_states s
-      where s.run_id = r.run_id and (s.status = 'created' and s.remaining_deps = 0
-                                     or s.status = 'started'
-                                       and (s.made < s.initial_tasks or s.wakes_at is not null)))
+      where s.run_id = r.run_id and (
+        s.status = 'created' and s.remaining_deps = 0
+        or s.status = 'started' and (s.made < s.initial_tasks or s.wakes_at is not null)))
     order by r.run_id for no key update skip locked);
-  select array_agg(row(s.run_id, s.flow_slug, s.step_slug, null, null)::pgflow._start) into v_ready
+  select array_agg(row(s.run_id, s.flow_slug, s.step_slug, null, null)::pgflow._start)
+  into v_ready
   from pgflow.step_states s
   where s.run_id = any(v_runs) and s.status = 'created' and s.remaining_deps = 0;
   if v_ready is not null then
@@ -114,11 +114,10 @@ begin
         or pgflow._queue_missing('pgflow__timers', array[s.timer_message_id]) is not null)
   loop
     update pgflow.step_states s
-    set timer_message_id = pgflow._queue_send_timer('pgflow__timers',
-      coalesce(v_state.wakes_at,
-        pgflow.clock()),
-        jsonb_build_object('kind', case when v_state.wakes_at is null then 'make' else 'wait' end,
-          'run_id', v_state.run_id, 'step_slug', v_state.step_slug))
+    set timer_message_id = pgflow._queue_send_timer(
+      'pgflow__timers', coalesce(v_state.wakes_at, pgflow.clock()),
+      jsonb_build_object('kind', case when v_state.wakes_at is null then 'make' else 'wait' end,
+        'run_id', v_state.run_id, 'step_slug', v_state.step_slug))
     where s.run_id = v_state.run_id and s.step_slug = v_state.step_slug;
     v_count := v_count + 1;
   end loop;

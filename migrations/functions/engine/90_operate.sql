@@ -1,9 +1,9 @@
--- What people do to runs.
+-- Operating runs: cancel, fail.
 
--- Ends a run as cancelled, with all its child runs; one that has ended already stays as it is. One
--- with `finally` steps is stopped, and ends when these have run; a second cancel cancels them,
--- those of its child runs too. Locks the runs of the tree by id, their tasks, their messages.
--- Returns {run_id, status, cancelled}; the status is still "started" while `finally` runs.
+-- Cancels a run with all its child runs; an ended one stays as it is. A run with `finally` steps is
+-- stopped, and ends when these have run; a second cancel cancels them, those of its child runs too.
+-- Locks the runs of the tree by id, their tasks, their messages. Returns {run_id, status,
+-- cancelled}; the status is still "started" while `finally` runs.
 create or replace function pgflow.cancel_run(p_run_id uuid, p_reason text default null)
 returns jsonb
 language plpgsql security definer
@@ -12,7 +12,7 @@ as $$
 declare
   v_tree uuid[] := case when p_run_id is not null then pgflow._lock_run_tree(p_run_id) end;
   v_run pgflow.runs;
-  v_over record;
+  v_group record;
   v_error jsonb := jsonb_build_object('type', 'Cancelled',
     'message', coalesce(p_reason, 'cancelled'));
 begin
@@ -26,16 +26,16 @@ begin
     perform pgflow._end_or_stop_runs(v_tree, 'cancelled',
       array_fill(v_error, array[cardinality(v_tree)]));
   else
-    for v_over in
+    for v_group in
       select case r.outcome when 'failed' then 'failed' else 'cancelled' end as status,
         r.outcome is null as fresh, array_agg(r.run_id) as runs,
         array_agg(coalesce(r.error, v_error)) as errors
       from pgflow.runs r where r.run_id = any(v_tree) group by 1, 2
     loop
-      if v_over.fresh then
-        perform pgflow._end_or_stop_runs(v_over.runs, v_over.status, v_over.errors);
+      if v_group.fresh then
+        perform pgflow._end_or_stop_runs(v_group.runs, v_group.status, v_group.errors);
       else
-        perform pgflow._end_runs(v_over.runs, v_over.status, v_over.errors);
+        perform pgflow._end_runs(v_group.runs, v_group.status, v_group.errors);
       end if;
     end loop;
   end if;
@@ -46,9 +46,10 @@ begin
 end
 $$;
 
--- Locks a run and its live descendants, in order of their ids. A child cannot start while its
--- parent is held, so the second look finds what started during the first. Returns them. (`offset 0`
--- and `is not null`: children are found by the index of their parents, not among all live runs.)
+-- Locks a run and its live descendants, in the order of their ids. A child cannot start while its
+-- parent is held, so the second pass finds those that started during the first. Returns them.
+-- (`offset 0` and `is not null`: children are found by the index of their parents, not among all
+-- live runs.)
 create or replace function pgflow._lock_run_tree(p_run_id uuid) returns uuid[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -77,10 +78,10 @@ begin
 end
 $$;
 
--- Ends a run as failed: the last resort of a worker whose report the engine cannot take. One that
--- has an outcome already ends now, without the rest of its `finally` steps; an error that it has
--- stays. Locks the run, then its tasks and messages; its child runs are told by the clock. Returns
--- whether it had not ended.
+-- Fails a run: the last resort of a worker whose report the engine refuses. A run that has an
+-- outcome already ends now, without the rest of its `finally` steps; its error stays. Locks the
+-- run, then its tasks and messages; its child runs end by timers. Returns false for a run that had
+-- ended.
 create or replace function pgflow.fail_run(p_run_id uuid, p_error jsonb) returns boolean
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp

@@ -1,9 +1,9 @@
--- What is said to runs from outside: events by name, decisions by step. The first word of each
--- stands, may come before the step waits, and is kept with who said it and when. All of it can be
--- part of the caller's own transaction.
+-- Signals to runs: events by name, decisions by step. The first signal of each name stands, may
+-- come before the step waits, and is kept with its sender and time. All of it can be part of the
+-- caller's own transaction.
 
--- The run that a text means, an id or the key of its start, locked. An id is first that run's,
--- whatever keys others have given. Raises PF001.
+-- The run with this id or this key of its start, locked. A text that is an id means that run first,
+-- whatever keys other runs have. Raises PF001.
 create or replace function pgflow._lock_run_by_text(p_run text) returns pgflow.runs
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -16,8 +16,8 @@ begin
     v_runs := array(select r.run_id from pgflow.runs r where r.run_id = p_run::uuid);
   end if;
   if cardinality(v_runs) > 0 is not true then
-    v_runs := array(select r.run_id from pgflow.runs r where r.run_key = p_run
-      order by r.run_id limit 2);
+    v_runs := array(
+      select r.run_id from pgflow.runs r where r.run_key = p_run order by r.run_id limit 2);
   end if;
   if cardinality(v_runs) = 2 then
     raise exception using errcode = 'PF001',
@@ -33,14 +33,13 @@ end
 $$;
 
 -- Sends an event to a run: completes each step that waits for it, now or later. Called by clients
--- and from SQL. Locks the run. Returns {run_id, event, steps: those it completed now, stored:
--- nobody waits yet, already: an earlier event of this name stands and nothing changed}. Raises
--- PF001 for an unknown run, PF002 for data that is too large, PF005 for a name that is not valid
--- and for a run that has ended.
+-- and from SQL. Locks the run. Returns {run_id, event, steps: completed now, stored: no step waits
+-- yet, already: an earlier event of this name stands and nothing changed}. Raises PF001 for an
+-- unknown run, PF002 for data that is too large, PF005 for a name that is not valid and for a run
+-- that has ended.
 create or replace function pgflow.send_event(
   p_run text, p_event text, p_data jsonb default null, p_by text default null
-)
-returns jsonb
+) returns jsonb
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -81,7 +80,7 @@ begin
 end
 $$;
 
--- The inside of approve_step and reject_step. Locks the run before it looks at what stands.
+-- Serves approve_step and reject_step. Locks the run before it reads its state.
 create or replace function pgflow._decide(
   p_run text, p_step text, p_approved boolean, p_comment text, p_by text
 ) returns jsonb
@@ -104,16 +103,16 @@ begin
       message = format('run %s has no step "%s"', v_run.run_id, p_step);
   elsif not v_waits then
     raise exception using errcode = 'PF005',
-      message = format('step "%s" waits for no event, so there is nothing to approve or reject',
-        p_step);
+      message = format(
+        'step "%s" waits for no event, so there is nothing to approve or reject', p_step);
   end if;
   select e.* into v_signal from pgflow.events e
   where (e.run_id, e.kind, e.name) = (v_run.run_id, 'decision', p_step);
   if not found then
     if v_status not in ('created', 'started') or v_run.status <> 'started' then
       raise exception using errcode = 'PF005',
-        message = format('step "%s" of run %s waits no more: it is %s', p_step, v_run.run_id,
-          v_status);
+        message = format('step "%s" of run %s waits no more: it is %s',
+                         p_step, v_run.run_id, v_status);
     end if;
     v_applied := true;
     insert into pgflow.events (run_id, kind, name, data, sent_by, created_at)
@@ -135,23 +134,21 @@ end
 $$;
 
 -- Approves a step that waits for an event: completes it with {"by", "comment"}, now or when it is
--- reached. Locks the run. Returns {run_id, step, status: the decision that stands, applied: whether
--- it is this one, by, at}. Raises PF001 for an unknown run or step, PF005 where there is nothing to
--- decide.
+-- reached. Locks the run. Returns {run_id, step, status: the decision that stands, applied: true
+-- when it is this one, by, at}. Raises PF001 for an unknown run or step, PF005 for a step without a
+-- decision.
 create or replace function pgflow.approve_step(
   p_run text, p_step text, p_comment text default null, p_by text default null
-)
-returns jsonb
+) returns jsonb
 language sql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$ select pgflow._decide(p_run, p_step, true, p_comment, p_by) $$;
 
--- Rejects it: the step fails with the error type Rejected, without another try. Otherwise as
+-- Rejects it: the step fails with the error type Rejected, without another attempt. Otherwise as
 -- approve_step.
 create or replace function pgflow.reject_step(
   p_run text, p_step text, p_comment text default null, p_by text default null
-)
-returns jsonb
+) returns jsonb
 language sql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$ select pgflow._decide(p_run, p_step, false, p_comment, p_by) $$;

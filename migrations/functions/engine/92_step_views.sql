@@ -1,9 +1,9 @@
 -- The steps of a run as `run_snapshot` shows them. Nothing here locks.
 
--- The child runs of a run's steps: all their ids, what there is to say about one of them (one that
--- goes on before one that has failed before others; the newest), and the events that live runs
--- below a step wait for, five at most. (`offset 0` and `is not null`: children are found by the
--- index of their parents, not among all live runs.)
+-- The child runs of a run's steps: all their ids, a summary of one of them (a live one before a
+-- failed one before others; the newest), and the events that live runs below a step wait for, five
+-- at most. (`offset 0` and `is not null`: children are found by the index of their parents, not
+-- among all live runs.)
 create or replace function pgflow._child_snapshots(p_run_id uuid)
 returns table (parent_step text, ids jsonb, child jsonb, awaited jsonb)
 language sql stable
@@ -14,8 +14,8 @@ as $$
     (select jsonb_build_object('id', r.run_id, 'flow', coalesce(r.flow_name, r.flow_slug),
        'version', nullif(split_part(r.flow_slug, '__', 2), ''), 'index', r.parent_index,
        'status', r.status, 'outcome', r.outcome, 'error', r.error, 'steps', (
-         select jsonb_build_object('total', count(*),
-           'completed', count(*) filter (where s.status = 'completed'))
+         select jsonb_build_object(
+           'total', count(*), 'completed', count(*) filter (where s.status = 'completed'))
          from pgflow.step_states s where s.run_id = r.run_id))
      from pgflow.runs r where r.run_id = k.shown),
     (with recursive live as (
@@ -29,31 +29,30 @@ as $$
          where x.parent_run_id = l.run_id and x.parent_run_id is not null offset 0) r
        where r.status = 'started'
      )
-     select coalesce(jsonb_agg(jsonb_build_object('run_id', w.run_id, 'flow', w.flow,
-                                                  'step', w.step_slug, 'event', w.event,
-                                                  'until', w.wakes_at)), '[]')
+     select coalesce(jsonb_agg(jsonb_build_object(
+       'run_id', w.run_id, 'flow', w.flow, 'step', w.step_slug, 'event', w.event,
+       'until', w.wakes_at)), '[]')
      from (select l.run_id, coalesce(l.flow_name, l.flow_slug) as flow, s.step_slug,
-       d.spec #>> '{wait,event}' as event, s.wakes_at
+             d.spec #>> '{wait,event}' as event, s.wakes_at
            from (select x.* from live x limit 1000) l
            join pgflow.steps d on d.flow_slug = l.flow_slug and d.action = 'wait'
              and d.spec -> 'wait' ? 'event'
-           join pgflow.step_states s on s.run_id = l.run_id and s.step_slug = d.step_slug
-             and s.status = 'started'
+           join pgflow.step_states s
+             on s.run_id = l.run_id and s.step_slug = d.step_slug and s.status = 'started'
            order by s.started_at, l.run_id, d.step_index limit 5) w)
   from (
     select c.parent_step,
       jsonb_agg(c.run_id order by c.parent_index, c.started_at, c.run_id) as ids,
       array_agg(c.run_id) filter (where c.status = 'started') as live,
-      (array_agg(c.run_id
-        order by c.status = 'started' desc, c.status = 'failed' desc, c.started_at desc,
-          c.run_id))[1] as shown
+      (array_agg(c.run_id order by c.status = 'started' desc, c.status = 'failed' desc,
+                                   c.started_at desc, c.run_id))[1] as shown
     from pgflow.runs c where c.parent_run_id = p_run_id and c.parent_run_id is not null
     group by c.parent_step
   ) k
 $$;
 
--- Who ended a wait for an event, or has decided before it: the first word about the step, unless it
--- came after the wait had failed by itself.
+-- The signal that ended a wait for an event, or that came before it; null for one that came after
+-- the wait had failed by itself.
 create or replace function pgflow._answer(
   p_run_id uuid, p_step text, p_event text, p_failed_at timestamptz
 ) returns jsonb
@@ -61,15 +60,14 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 as $$
-  select jsonb_build_object('kind', e.kind,
-    'approved', case e.kind when 'decision' then e.data -> 'approved' end, 'by', e.sent_by,
-    'at', e.created_at, 'comment', case e.kind when 'decision' then e.data -> 'comment' end)
+  select jsonb_build_object('kind', e.kind, 'by', e.sent_by, 'at', e.created_at,
+    'approved', case e.kind when 'decision' then e.data -> 'approved' end,
+    'comment', case e.kind when 'decision' then e.data -> 'comment' end)
   from pgflow._find_signal(p_run_id, p_step, p_event, p_failed_at) e where e.kind is not null
 $$;
 
 -- The steps of a run as a snapshot shows them, in their order; each part is read once for the whole
--- run and joined by hash (nobody knows the size of the parts when this is planned). Tasks that a
--- wide map has not made yet count as queued.
+-- run. Tasks of a large map that are not made yet count as queued.
 create or replace function pgflow._step_snapshots(
   p_run pgflow.runs, p_items boolean, p_outputs boolean
 ) returns jsonb
@@ -100,8 +98,8 @@ as $$
   ), edges as materialized (
     select d.step_slug, jsonb_agg(d.dep_slug order by x.step_index) as depends_on,
       jsonb_object_agg(d.dep_slug, d.edge) as edges,
-      jsonb_agg(d.dep_slug
-        order by x.step_index) filter (where x.status in ('created', 'started')) as waiting_for
+      jsonb_agg(d.dep_slug order by x.step_index)
+        filter (where x.status in ('created', 'started')) as waiting_for
     from pgflow.deps d join states x on x.step_slug = d.dep_slug
     where d.flow_slug = p_run.flow_slug group by d.step_slug
   ), latest as materialized (
@@ -124,20 +122,22 @@ as $$
     'iteration', coalesce(t.iteration, 0), 'started_at', s.started_at,
     'ended_at', coalesce(s.completed_at, s.failed_at, s.skipped_at, s.cancelled_at),
     'output', case when p_outputs then s.output end,
-    'error', coalesce(s.error,
-      case s.status when 'started' then l.error end), 'retry_at',
-      case when s.status = 'started' and t.queued > 0 then n.due_at end, 'refused_at', t.refused_at,
-      'tasks', jsonb_build_object('total', coalesce(s.initial_tasks, 0),
-        'queued', coalesce(t.queued, 0) + case s.status when 'started' then s.initial_tasks - s.made
-          else 0 end, 'started', coalesce(t.started, 0), 'completed', coalesce(t.completed, 0),
-          'failed', coalesce(t.failed, 0),
-      'cancelled', coalesce(t.cancelled, 0)),
+    'error', coalesce(s.error, case s.status when 'started' then l.error end),
+    'retry_at', case when s.status = 'started' and t.queued > 0 then n.due_at end,
+    'refused_at', t.refused_at,
+    'tasks', jsonb_build_object('total', coalesce(s.initial_tasks, 0),
+      'queued', coalesce(t.queued, 0)
+        + case s.status when 'started' then s.initial_tasks - s.made else 0 end,
+      'started', coalesce(t.started, 0), 'completed', coalesce(t.completed, 0),
+      'failed', coalesce(t.failed, 0), 'cancelled', coalesce(t.cancelled, 0)),
     'answer', case when s.action = 'wait' then
       pgflow._answer(s.run_id, s.step_slug, s.spec #>> '{wait,event}',
         coalesce(s.failed_at, s.skipped_at)) end,
     'children', coalesce(c.ids, '[]'), 'child', c.child, 'awaited', coalesce(c.awaited, '[]'))
-    || case when p_items and s.step_type = 'map'
-      then jsonb_build_object('items', coalesce(t.items, '[]')) else '{}' end
+    || case
+      when p_items and s.step_type = 'map'
+        then jsonb_build_object('items', coalesce(t.items, '[]'))
+      else '{}' end
     order by s.step_index), '[]')
   from states s
   left join tasks t on t.step_slug = s.step_slug
@@ -148,18 +148,19 @@ as $$
     select case when k.waits is null then s.status else 'waiting' end as status, k.waits
     from (select case
       when s.status <> 'started' then null
-      when s.action = 'wait'
-        then jsonb_build_object('kind', case when s.spec -> 'wait' ? 'event' then 'event'
-          else 'timer' end,
+      when s.action = 'wait' then jsonb_build_object(
+        'kind', case when s.spec -> 'wait' ? 'event' then 'event' else 'timer' end,
         'event', s.spec #> '{wait,event}', 'until', s.wakes_at)
       when s.action = 'flow' and t.started > 0
         then jsonb_build_object('kind', 'child', 'event', null, 'until', null)
     end as waits) k) w
   cross join lateral (
     select max(x.due_at) as due_at
-    from (values (l.retry_at), (case when t.attempts = 0 then
-            s.started_at + (s.spec ->> 'start_delay_ms')::bigint * interval '1 ms' end),
-            (case when t.next_call is not null
-              then pgflow._queue_due(s.queue_name, t.next_call) end)) x(due_at)
+    from (values
+      (l.retry_at),
+      (case when t.attempts = 0 then
+        s.started_at + (s.spec ->> 'start_delay_ms')::bigint * interval '1 ms' end),
+      (case when t.next_call is not null then
+        pgflow._queue_due(s.queue_name, t.next_call) end)) x(due_at)
     where x.due_at > pgflow.clock()) n
 $$;

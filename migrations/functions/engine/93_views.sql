@@ -1,9 +1,9 @@
--- What people see: lists and details, the same for the command line, the API and a person in psql.
--- All times are UTC. Nothing here locks.
+-- Views for people: lists and details, the same for the command line, the API and psql. All times
+-- are UTC. Nothing here locks.
 
--- Who works for the steps of a run: for each queue of theirs, how many workers that were heard of
--- in the last minute serve it. For people who ask why nothing happens. (The time in a query of its
--- own: a volatile one serves no index, and the rows of workers stay.)
+-- For each queue with tasks of a run, the number of workers that serve it and were heard of in the
+-- last minute: the answer to "why does nothing happen?". (The time in a query of its own: a
+-- volatile function serves no index.)
 create or replace function pgflow.run_workers(p_run_id uuid) returns jsonb
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
@@ -19,8 +19,8 @@ as $$
 $$;
 
 -- One run with its steps, as `show --json` prints it. p_items adds the status of each map task;
--- p_after_error gives only errors with a greater id; p_outputs false leaves outputs out, for views
--- that are drawn often. Null: no such run.
+-- p_after_error returns only errors with a greater id; p_outputs = false leaves outputs out, for
+-- views that are drawn often. Null: no such run.
 create or replace function pgflow.run_snapshot(
   p_run_id uuid, p_items boolean default false, p_after_error bigint default 0,
   p_outputs boolean default true
@@ -35,27 +35,26 @@ as $$
       'version', nullif(split_part(r.flow_slug, '__', 2), ''), 'status', r.status, 'input', r.input,
       'output', case when p_outputs then r.output end, 'error', r.error, 'key', r.run_key,
       'labels', coalesce(r.labels, '{}'), 'outcome', r.outcome,
-      'parent', case when r.parent_run_id is not null then
-        jsonb_build_object('id', r.parent_run_id, 'step', r.parent_step, 'index', r.parent_index)
-          end,
+      'parent', case when r.parent_run_id is not null then jsonb_build_object(
+        'id', r.parent_run_id, 'step', r.parent_step, 'index', r.parent_index) end,
       'created_at', r.started_at, 'started_at', r.started_at,
       'ended_at', coalesce(r.completed_at, r.failed_at, r.cancelled_at)),
     'now', pgflow.clock(),
     'steps', pgflow._step_snapshots(r, p_items, p_outputs),
     'errors', (
-      select coalesce(jsonb_agg(jsonb_build_object('id', e.id, 'step', e.step_slug,
-        'index', e.task_index, 'attempt', e.attempt, 'type', e.type, 'message', e.message,
-        'trace', e.trace, 'at', e.created_at, 'final', e.final, 'retry_at', e.retry_at)
-          order by e.id), '[]')
+      select coalesce(jsonb_agg(jsonb_build_object(
+        'id', e.id, 'step', e.step_slug, 'index', e.task_index, 'attempt', e.attempt,
+        'type', e.type, 'message', e.message, 'trace', e.trace, 'at', e.created_at,
+        'final', e.final, 'retry_at', e.retry_at) order by e.id), '[]')
       from (select x.* from pgflow.task_errors x where x.run_id = r.run_id and x.id > p_after_error
             order by x.id limit 200) e))
   from pgflow.runs r
   where r.run_id = p_run_id
 $$;
 
--- Runs, newest first; null filters match all, p_labels those that have all of these. Read in the
--- order of their start, so that it ends with the limit or with p_since, whatever the planner thinks
--- of the filters.
+-- Runs, newest first; null filters match all, p_labels matches runs that have all of them. Read in
+-- the order of their start, so that reading ends with the limit or with p_since, whatever filters
+-- there are.
 create or replace function pgflow.list_runs(
   p_flow text default null, p_status text default null, p_since interval default null,
   p_limit int default 20, p_labels jsonb default null
@@ -68,13 +67,14 @@ as $$
     'id', r.run_id, 'flow', coalesce(r.flow_name, r.flow_slug),
     'version', nullif(split_part(r.flow_slug, '__', 2), ''), 'status', r.status, 'key', r.run_key,
     'labels', coalesce(r.labels, '{}'), 'created_at', r.started_at, 'outcome', r.outcome,
-    'parent', case when r.parent_run_id is not null then
-      jsonb_build_object('id', r.parent_run_id, 'step', r.parent_step, 'index', r.parent_index) end,
+    'parent', case when r.parent_run_id is not null then jsonb_build_object(
+      'id', r.parent_run_id, 'step', r.parent_step, 'index', r.parent_index) end,
     'ended_at', coalesce(r.completed_at, r.failed_at, r.cancelled_at), 'error', r.error,
-    'steps', (select jsonb_build_object('total', count(*),
-      'completed', count(*) filter (where s.status = 'completed'))
-              from pgflow.step_states s where s.run_id = r.run_id))
-              order by r.started_at desc, r.run_id), '[]')
+    'steps', (
+      select jsonb_build_object(
+        'total', count(*), 'completed', count(*) filter (where s.status = 'completed'))
+      from pgflow.step_states s where s.run_id = r.run_id))
+    order by r.started_at desc, r.run_id), '[]')
   from (
     select x.* from pgflow.runs x
     where (p_flow is null or coalesce(x.flow_name, x.flow_slug) = p_flow)
@@ -85,34 +85,34 @@ as $$
   ) r
 $$;
 
--- The runs that a text means: an id, a unique beginning of one (four digits at least), `last`, or a
--- run key; at most five. A beginning is a range of ids, so the primary key serves it.
+-- The runs that a text can mean: an id, a unique beginning of one (four digits at least), `last`,
+-- or a run key; at most five. A beginning is a range of ids, so the primary key serves it.
 create or replace function pgflow.find_run(p_text text) returns jsonb
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_digits text := replace(lower(p_text), '-', '');
-  v_found uuid[];
+  v_runs uuid[];
 begin
   if p_text = 'last' then
-    v_found := array(select r.run_id from pgflow.runs r
-      order by r.started_at desc, r.run_id limit 1);
+    v_runs := array(
+      select r.run_id from pgflow.runs r order by r.started_at desc, r.run_id limit 1);
   elsif v_digits ~ '^[0-9a-f]{4,32}$' then
-    v_found := array(
+    v_runs := array(
       select r.run_id from pgflow.runs r
-      where r.run_id between rpad(v_digits, 32, '0')::uuid
-        and rpad(v_digits, 32, 'f')::uuid limit 5);
+      where r.run_id between rpad(v_digits, 32, '0')::uuid and rpad(v_digits, 32, 'f')::uuid
+      limit 5);
   end if;
   return to_jsonb(array(
-    select unnest(coalesce(v_found, '{}'))
+    select unnest(coalesce(v_runs, '{}'))
     union
     (select r.run_id from pgflow.runs r where r.run_key = p_text limit 5)
     limit 5));
 end
 $$;
 
--- How many runs of these flows stand in each status.
+-- The number of runs of these flows in each status.
 create or replace function pgflow._run_counts(p_slugs text[]) returns jsonb
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -125,15 +125,15 @@ as $$
   from pgflow.runs r where r.flow_slug = any(p_slugs)
 $$;
 
--- Flows with their active version and how their runs stand.
+-- Flows with their active version and their counts of runs.
 create or replace function pgflow.list_flows() returns jsonb
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 as $$
-  select coalesce(jsonb_agg(jsonb_build_object('name', f.name, 'version', f.active,
-    'versions', f.versions, 'description', f.description, 'deployed_at', f.deployed_at,
-    'runs', pgflow._run_counts(f.slugs)) order by f.name), '[]')
+  select coalesce(jsonb_agg(jsonb_build_object(
+    'name', f.name, 'version', f.active, 'versions', f.versions, 'description', f.description,
+    'deployed_at', f.deployed_at, 'runs', pgflow._run_counts(f.slugs)) order by f.name), '[]')
   from (
     select d.name, max(d.version) filter (where d.active) as active, count(*) as versions,
       (array_agg(d.description order by d.active desc, d.created_at desc))[1] as description,
@@ -154,9 +154,9 @@ begin
       message = format('there is no flow "%s" in this database', p_name);
   end if;
   return (
-    select jsonb_agg(jsonb_build_object('version', d.version, 'active', d.active,
-      'created_at', d.created_at, 'created_by', d.created_by, 'git', d.git, 'runs', c.counts,
-      'live', c.counts -> 'started')
+    select jsonb_agg(jsonb_build_object(
+      'version', d.version, 'active', d.active, 'created_at', d.created_at,
+      'created_by', d.created_by, 'git', d.git, 'runs', c.counts, 'live', c.counts -> 'started')
       order by d.created_at desc, d.version)
     from pgflow.definitions d
     cross join lateral (select pgflow._run_counts(array[d.flow_slug]) as counts) c

@@ -1,7 +1,7 @@
--- The invariants of the engine as queries: tests call them after each test, people when they doubt.
+-- The invariants of the engine as queries, for tests and for operators in doubt.
 
--- The invariants I1 to I8 that rows alone can show: one line for each violation, none when all is
--- well.
+-- The violations of the invariants I1 to I8 that rows alone can show, one line each; no line when
+-- all is well.
 create or replace function pgflow.violations()
 returns table (invariant text, run_id uuid, step_slug text, details text)
 language sql stable security definer
@@ -21,8 +21,8 @@ as $$
     format('remaining_tasks is %s, %s are open', s.remaining_tasks, o.open)
   from pgflow.step_states s
   cross join lateral (
-    select s.initial_tasks - count(*)
-      filter (where t.status = 'completed' or t.status = 'failed' and d.tolerant) as open
+    select s.initial_tasks - count(*) filter (
+        where t.status = 'completed' or t.status = 'failed' and d.tolerant) as open
     from pgflow.step_tasks t
     join pgflow.steps d on d.flow_slug = t.flow_slug and d.step_slug = t.step_slug
     where t.run_id = s.run_id and t.step_slug = s.step_slug) o
@@ -32,8 +32,8 @@ as $$
     format('remaining_deps is %s, %s are open', s.remaining_deps, o.open)
   from pgflow.step_states s
   cross join lateral (
-    select count(*) filter (where x.status not in ('completed', 'skipped', 'failed',
-      'cancelled')) as open
+    select count(*) filter (
+        where x.status not in ('completed', 'skipped', 'failed', 'cancelled')) as open
     from pgflow.deps d join pgflow.step_states x on x.run_id = s.run_id and x.step_slug = d.dep_slug
     where d.flow_slug = s.flow_slug and d.step_slug = s.step_slug) o
   join pgflow.runs r on r.run_id = s.run_id and r.status = 'started'
@@ -58,15 +58,15 @@ as $$
     and d.action <> 'wait'
   where s.status = 'started'
     and (s.made >= s.initial_tasks or r.outcome is not null and not d.is_finally)
-    and not exists (select 1 from pgflow.step_tasks t
-                    where t.run_id = s.run_id and t.step_slug = s.step_slug
-                      and t.status in ('queued', 'started'))
+    and not exists (
+      select 1 from pgflow.step_tasks t
+      where t.run_id = s.run_id and t.step_slug = s.step_slug and t.status in ('queued', 'started'))
   union all
   select 'I3', r.run_id, null, 'goes on, but no step of it is started'
   from pgflow.runs r join pgflow.flows f on f.flow_slug = r.flow_slug and f.origin = 'deploy'
   where r.status = 'started'
-    and not exists (select 1 from pgflow.step_states s
-      where s.run_id = r.run_id and s.status = 'started')
+    and not exists (
+      select 1 from pgflow.step_states s where s.run_id = r.run_id and s.status = 'started')
   union all
   select 'I5', s.run_id, s.step_slug, format('started before %s had ended', x.step_slug)
   from pgflow.step_states s
@@ -79,12 +79,12 @@ as $$
   from pgflow.step_states s
   join pgflow.steps d on d.flow_slug = s.flow_slug and d.step_slug = s.step_slug
   where s.status = 'completed' and d.step_type = 'map'
-    and case jsonb_typeof(s.output)
-      when 'array' then jsonb_array_length(s.output) end is distinct from s.initial_tasks
+    and case jsonb_typeof(s.output) when 'array' then jsonb_array_length(s.output) end
+      is distinct from s.initial_tasks
   union all
   select 'I7', t.run_id, t.step_slug,
-    format('task %s: %s attempts counted, %s crashes', t.task_index, t.attempts_count - t.uncounted,
-      t.crashes_count)
+    format('task %s: %s attempts counted, %s crashes',
+           t.task_index, t.attempts_count - t.uncounted, t.crashes_count)
   from pgflow.step_tasks t
   join pgflow.flows f on f.flow_slug = t.flow_slug and f.origin = 'deploy'
   join pgflow.steps d on d.flow_slug = t.flow_slug and d.step_slug = t.step_slug
@@ -115,12 +115,14 @@ begin
       union all
       select 'I8', v_queue, m.id, 'message without a live task'::text
       from unnest(pgflow._queue_task_ids(v_queue)) m(id)
-      where not exists (select 1 from pgflow.step_tasks t
+      where not exists (
+        select 1 from pgflow.step_tasks t
         where t.queue_name = v_queue and t.message_id = m.id
-                        and t.status in ('queued', 'started'));
+          and t.status in ('queued', 'started'));
   end loop;
   return query
-    select 'I2', t.queue_name, t.message_id, 'child run has ended, but nothing tells its step'::text
+    select 'I2', t.queue_name, t.message_id,
+      'child run has ended, but its step is not notified'::text
     from pgflow.step_tasks t
     join pgflow.runs p on p.run_id = t.run_id and p.status = 'started'
     left join pgflow.runs c on c.run_id = t.child_run_id

@@ -1,14 +1,14 @@
--- Expressions: the tree that the compiler stored → its value, decided inside the caller's
+-- Expressions: from the tree that the compiler stored to its value, inside the caller's
 -- transaction.
 --
--- The twin of pgflow_yaml/expressions: same values, same errors (tests/expression_cases.py holds
--- both to it). A node is a JSON array that begins with its operator. Nothing here reads a table;
+-- The twin of pgflow_yaml/language/expressions: same values, same errors (tests/expression_cases.py
+-- checks both). A node is a JSON array that begins with its operator. Nothing here reads a table;
 -- the environment is one flat object from dotted path to value. Inside, a failure is SQLSTATE
--- PF010; `pgflow.evaluate` turns all into {"error": …}. 06 says what values are, 07 what operators
--- do, 08 and 09 have the functions of the language.
+-- PF010; `pgflow.evaluate` turns all into {"error": …}. 20_values defines the values, 30_operators
+-- the operators; 40 to 55 hold the functions of the language.
 
--- Give {"value": …} or {"error": "one sentence"}; never raises but for a cancelled statement.
--- Called by `pgflow.advance` and whatever else decides in SQL; takes no lock, reads no row.
+-- Evaluates an expression: {"value": …} or {"error": "one sentence"}; raises only for a cancelled
+-- statement. Called for conditions, maps, waits and outputs; takes no lock, reads no row.
 create or replace function pgflow.evaluate(p_ast jsonb, p_env jsonb) returns jsonb
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -18,8 +18,8 @@ declare
   v_value jsonb;
 begin
   v_value := pgflow.expression_node(p_ast, p_env, '{}', 0);
-  -- What a path names passes as it is: only what the expression made is bounded. 2,500 bytes cannot
-  -- be 1 MiB of text.
+  -- Only values that the expression made are bounded, not those that a path names. 2,500 bytes
+  -- cannot be 1 MiB of text.
   if pg_column_size(v_value) > 2500 and jsonb_typeof(v_value) in ('array', 'object')
      and p_ast ->> 0 not in ('path', 'var', 'get', 'index', 'lit')
      and octet_length(pgflow.expression_canonical(v_value)::text) > 1048576 then
@@ -34,7 +34,7 @@ exception
 end
 $$;
 
--- Evaluate one node: at its heart a choice by operator, the frequent ones first.
+-- Evaluates one node: a choice by operator, the frequent ones first.
 create or replace function pgflow.expression_node(
   p_ast jsonb, p_env jsonb, p_variables jsonb, p_depth int
 ) returns jsonb
@@ -46,7 +46,7 @@ declare
   v_value jsonb;
   v_other jsonb;
   v_parts jsonb[] := '{}';
-  v_place int := 0;
+  v_nr int := 0;
 begin
   if p_depth > 200 then
     raise exception using errcode = 'PF010', message = 'the expression is nested too deeply';
@@ -65,8 +65,8 @@ begin
     when '==', '!=' then
       v_value := pgflow.expression_node(p_ast -> 1, p_env, p_variables, p_depth + 1);
       v_other := pgflow.expression_node(p_ast -> 2, p_env, p_variables, p_depth + 1);
-      return to_jsonb((v_value = v_other
-        or pgflow.expression_equal(v_value, v_other)) = (v_operator = '=='));
+      return to_jsonb(
+        (v_value = v_other or pgflow.expression_equal(v_value, v_other)) = (v_operator = '=='));
     when 'and', 'or' then
       for i in 1 .. jsonb_array_length(p_ast) - 1 loop
         v_value := pgflow.expression_node(p_ast -> i, p_env, p_variables, p_depth + 1);
@@ -106,10 +106,10 @@ begin
       end if;
       return to_jsonb(- pgflow.expression_number(v_value));
     when 'if' then
+      v_value := pgflow.expression_node(p_ast -> 1, p_env, p_variables, p_depth + 1);
       return pgflow.expression_node(
-        case when pgflow.expression_truth(pgflow.expression_node(p_ast -> 1, p_env, p_variables,
-          p_depth + 1))
-          then p_ast -> 2 else p_ast -> 3 end, p_env, p_variables, p_depth + 1);
+        case when pgflow.expression_truth(v_value) then p_ast -> 2 else p_ast -> 3 end,
+        p_env, p_variables, p_depth + 1);
     when 'for' then
       return pgflow.expression_for(p_ast, p_env, p_variables, p_depth + 1);
     when 'contains' then  -- pgflow's pattern conditions; no spelling in files
@@ -117,17 +117,17 @@ begin
         @> pgflow.expression_node(p_ast -> 2, p_env, p_variables, p_depth + 1));
     else null;
   end case;
-  for i in case when v_operator in ('call', 'dict') then 2
-    else 1 end .. jsonb_array_length(p_ast) - 1
-      by case v_operator when 'dict' then 2 else 1 end loop
-    v_place := v_place + 1;
-    v_parts[v_place] := pgflow.expression_node(p_ast -> i, p_env, p_variables, p_depth + 1);
+  for i in case when v_operator in ('call', 'dict') then 2 else 1 end
+      .. jsonb_array_length(p_ast) - 1 by case v_operator when 'dict' then 2 else 1 end
+  loop
+    v_nr := v_nr + 1;
+    v_parts[v_nr] := pgflow.expression_node(p_ast -> i, p_env, p_variables, p_depth + 1);
   end loop;
   return pgflow.expression_gather(p_ast, v_parts);
 end
 $$;
 
--- Evaluate a node whose parts have their values: a function, a list, an object, a template.
+-- Evaluates a node whose parts have their values: a function, a list, an object, a template.
 create or replace function pgflow.expression_gather(p_ast jsonb, p_parts jsonb[]) returns jsonb
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -139,13 +139,13 @@ begin
     when 'list' then
       return to_jsonb(p_parts);
     when 'dict' then
-      return (select coalesce(jsonb_object_agg(p_ast ->> (2 * place::int - 1), part order by place),
-        '{}')
-              from unnest(p_parts) with ordinality as parts (part, place));
+      return (
+        select coalesce(jsonb_object_agg(p_ast ->> (2 * p.nr::int - 1), p.part order by p.nr), '{}')
+        from unnest(p_parts) with ordinality p(part, nr));
     when 'text' then
       return pgflow.expression_charged_text(
-        (select coalesce(string_agg(pgflow.expression_text(part), '' order by place), '')
-         from unnest(p_parts) with ordinality as parts (part, place)), 100);
+        (select coalesce(string_agg(pgflow.expression_text(p.part), '' order by p.nr), '')
+         from unnest(p_parts) with ordinality p(part, nr)), 100);
     else
       raise exception using errcode = 'PF010',
         message = format('there is no operator %s', p_ast ->> 0);
@@ -153,7 +153,7 @@ begin
 end
 $$;
 
--- Walk a comprehension; charged before it starts. The loop variables are kept apart from the
+-- Evaluates a comprehension; charged before it starts. The loop variables are kept apart from the
 -- environment.
 create or replace function pgflow.expression_for(
   p_ast jsonb, p_env jsonb, p_variables jsonb, p_depth int
@@ -166,8 +166,8 @@ declare
   v_body constant jsonb := p_ast -> 1;
   v_name constant text := p_ast ->> 2;
   v_condition constant jsonb := nullif(p_ast -> 4, 'null');
-  v_nodes int := pgflow.expression_nodes(v_body) + coalesce(pgflow.expression_nodes(v_condition),
-    0);
+  v_nodes int := pgflow.expression_nodes(v_body)
+    + coalesce(pgflow.expression_nodes(v_condition), 0);
   v_made jsonb[] := '{}';
   v_count int := 0;
   v_size bigint := 0;
@@ -179,15 +179,15 @@ begin
       message = 'a comprehension walks over a list, not over ' || pgflow.expression_kind(v_items);
   end if;
   perform pgflow.expression_check_items(jsonb_array_length(v_items));
-  -- Outer variables are copied for each item: large ones cost a visit each 50 kB, so that time is
-  -- bounded.
+  -- Outer variables are copied for each item: large ones cost a visit for each 50 kB, so that the
+  -- time is bounded.
   perform pgflow.expression_charge(
     jsonb_array_length(v_items)::bigint * (v_nodes + pg_column_size(p_variables) / 50000));
   foreach v_item in array array(select jsonb_array_elements(v_items)) loop
     v_variables := p_variables || jsonb_build_object(v_name, v_item);
-    if v_condition is null
-       or pgflow.expression_truth(pgflow.expression_node(v_condition, p_env, v_variables, p_depth))
-         then
+    if v_condition is null or pgflow.expression_truth(
+      pgflow.expression_node(v_condition, p_env, v_variables, p_depth))
+    then
       v_item := pgflow.expression_node(v_body, p_env, v_variables, p_depth);
       v_count := v_count + 1;
       v_made[v_count] := v_item;
@@ -201,7 +201,7 @@ begin
 end
 $$;
 
--- Count the nodes of a tree.
+-- The number of nodes of a tree.
 create or replace function pgflow.expression_nodes(p_ast jsonb) returns int
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -221,8 +221,8 @@ begin
 end
 $$;
 
--- Count visits against the budget. The count lives in a setting of the transaction, so that it
--- costs a plain node nothing; `pgflow.evaluate` sets it to 0.
+-- Counts visits against the budget. The count is kept in a setting of the transaction, so that it
+-- costs a simple node nothing; `pgflow.evaluate` sets it to 0.
 create or replace function pgflow.expression_charge(p_visits numeric) returns void
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp

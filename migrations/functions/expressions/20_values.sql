@@ -1,10 +1,10 @@
--- JSON values as expressions see them: kinds, truth, equality, text. As
+-- The values of expressions: kinds, truth, equality, text. As
 -- pgflow_yaml/language/expressions/values.py.
 --
 -- There is one kind of number: an integer when it has no fraction, exact; else an IEEE double. So a
 -- number with a scale passes through float8 first, as it does when Python reads it.
 
--- Name the kind of a value for a message.
+-- The kind of a value, for a message.
 create or replace function pgflow.expression_kind(p_value jsonb) returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp
@@ -14,8 +14,8 @@ as $$
     when 'array' then 'a list' when 'object' then 'an object' else 'null' end
 $$;
 
--- Give the double nearest to a number. Below half of the smallest double is zero, where a cast
--- would raise.
+-- The double nearest to a number. Below half of the smallest double it is zero, where a cast would
+-- raise.
 create or replace function pgflow.expression_double(p_number numeric) returns float8
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -30,8 +30,8 @@ exception when numeric_value_out_of_range then
 end
 $$;
 
--- Give the number that a double stands for: an integer exactly, a fraction by its shortest text.
--- (A cast to numeric keeps 15 digits; the shortest text of a large integer is not always Python's.)
+-- The number of a double: an integer exactly, a fraction by its shortest text. (A cast to numeric
+-- keeps 15 digits; the shortest text of a large integer is not always Python's.)
 create or replace function pgflow.expression_from_double(p_double float8) returns numeric
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -48,12 +48,12 @@ begin
     return p_double::text::numeric;
   end if;
   v_bits := ('x' || encode(float8send(abs(p_double)), 'hex'))::bit(64)::bigint;
-  return sign(p_double)::int * ((v_bits & v_mask) + v_mask + 1) * round(power(2::numeric,
-    (v_bits >> 52) - 1075));
+  return sign(p_double)::int * ((v_bits & v_mask) + v_mask + 1)
+    * round(power(2::numeric, (v_bits >> 52) - 1075));
 end
 $$;
 
--- Give the one form of a number.
+-- The canonical form of a number.
 create or replace function pgflow.expression_number(p_value jsonb) returns numeric
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -70,7 +70,7 @@ begin
 end
 $$;
 
--- Give a value with each number in its one form; most values have no number that could differ.
+-- A value with each number in its canonical form; most values have no number that could differ.
 create or replace function pgflow.expression_canonical(p_value jsonb) returns jsonb
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -85,19 +85,20 @@ begin
       if p_value::text !~ '\.\d*0(?!\d)|[\d.]{17}' then
         return p_value;
       elsif jsonb_typeof(p_value) = 'array' then
-        return (select coalesce(jsonb_agg(pgflow.expression_canonical(value) order by ordinality),
-          '[]')
-                from jsonb_array_elements(p_value) with ordinality);
+        return (
+          select coalesce(jsonb_agg(pgflow.expression_canonical(e.item) order by e.nr), '[]')
+          from jsonb_array_elements(p_value) with ordinality e(item, nr));
       end if;
-      return (select coalesce(jsonb_object_agg(key, pgflow.expression_canonical(value)), '{}')
-        from jsonb_each(p_value));
+      return (
+        select coalesce(jsonb_object_agg(e.key, pgflow.expression_canonical(e.value)), '{}')
+        from jsonb_each(p_value) e);
     else
       return p_value;
   end case;
 end
 $$;
 
--- Write a value as a template does: null is empty, a text is itself, the rest is JSON.
+-- The text of a value in a template: null is empty, a text is itself, the rest is JSON.
 create or replace function pgflow.expression_text(p_value jsonb) returns text
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -110,7 +111,7 @@ begin
 end
 $$;
 
--- Tell whether a value counts as true.
+-- The truth of a value, as in Python.
 create or replace function pgflow.expression_truth(p_value jsonb) returns boolean
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -124,7 +125,7 @@ begin
 end
 $$;
 
--- Compare two values deeply. jsonb's own equality differs only where two decimals are one double.
+-- Compares two values deeply. jsonb's own equality differs only where two decimals are one double.
 create or replace function pgflow.expression_equal(p_a jsonb, p_b jsonb) returns boolean
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -132,8 +133,9 @@ as $$
 begin
   if p_a = p_b then
     return true;
-  elsif jsonb_typeof(p_a) <> jsonb_typeof(p_b) or jsonb_typeof(p_a) in ('string', 'boolean', 'null')
-    then
+  elsif jsonb_typeof(p_a) <> jsonb_typeof(p_b)
+    or jsonb_typeof(p_a) in ('string', 'boolean', 'null')
+  then
     return false;
   elsif pg_column_size(p_a) + pg_column_size(p_b) >= 5000 then
     perform pgflow.expression_charge((pg_column_size(p_a) + pg_column_size(p_b)) / 5000);
@@ -145,7 +147,7 @@ begin
 end
 $$;
 
--- Let a list pass unless it has more than 10,000 items.
+-- Raises for a list of more than 10,000 items.
 create or replace function pgflow.expression_check_items(p_count numeric) returns void
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -157,7 +159,7 @@ begin
 end
 $$;
 
--- Let a text that an expression made pass unless it is larger than 1 MiB.
+-- Returns a text that an expression made; raises when it is larger than 1 MiB.
 create or replace function pgflow.expression_made_text(p_text text) returns jsonb
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp

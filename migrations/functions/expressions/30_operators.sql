@@ -1,7 +1,6 @@
--- What the operators of an expression do with values. As
--- pgflow_yaml/language/expressions/operators.py.
+-- The operators of expressions. As pgflow_yaml/language/expressions/operators.py.
 
--- Order two numbers or two texts (by code point); null is neither above nor below.
+-- Compares the order of two numbers or two texts (by code point); null is neither above nor below.
 create or replace function pgflow.expression_compare(p_symbol text, p_a jsonb, p_b jsonb)
 returns boolean
 language plpgsql immutable
@@ -13,10 +12,10 @@ declare
   v_order int;
 begin
   if jsonb_typeof(p_a) = 'number' and jsonb_typeof(p_b) = 'number' then
-    v_a := case when scale(p_a::numeric) = 0 then p_a::numeric
-      else pgflow.expression_number(p_a) end;
-    v_b := case when scale(p_b::numeric) = 0 then p_b::numeric
-      else pgflow.expression_number(p_b) end;
+    v_a := case
+      when scale(p_a::numeric) = 0 then p_a::numeric else pgflow.expression_number(p_a) end;
+    v_b := case
+      when scale(p_b::numeric) = 0 then p_b::numeric else pgflow.expression_number(p_b) end;
     v_order := case when v_a < v_b then -1 when v_a = v_b then 0 else 1 end;
   elsif jsonb_typeof(p_a) = 'string' and jsonb_typeof(p_b) = 'string' then
     v_order := case when (p_a #>> '{}') collate "C" < (p_b #>> '{}') collate "C" then -1
@@ -32,7 +31,7 @@ begin
 end
 $$;
 
--- Tell whether a list that has no number equal as a decimal has one that is the same double.
+-- True when a list without an equal decimal has a number that is the same double.
 create or replace function pgflow.expression_contains_number(p_needle jsonb, p_list jsonb)
 returns boolean
 language plpgsql immutable
@@ -46,7 +45,8 @@ begin
     return false;
   end if;
   if abs(v_number) < 1e300
-    and pgflow.expression_from_double(pgflow.expression_double(v_number)) = v_number then
+    and pgflow.expression_from_double(pgflow.expression_double(v_number)) = v_number
+  then
     v_double := pgflow.expression_double(v_number);
   end if;
   return exists (
@@ -59,7 +59,7 @@ begin
 end
 $$;
 
--- Tell whether a list has the item, an object the key, or a text the part; null has nothing.
+-- True when a list has the item, an object the key, or a text the part; null has nothing.
 create or replace function pgflow.expression_contains(p_needle jsonb, p_hay jsonb) returns boolean
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -71,8 +71,8 @@ begin
         perform pgflow.expression_charge(jsonb_array_length(p_hay) / 10);
       end if;
       if jsonb_typeof(p_needle) in ('array', 'object') then
-        return exists (select from jsonb_array_elements(p_hay)
-          where pgflow.expression_equal(value, p_needle));
+        return exists (
+          select from jsonb_array_elements(p_hay) where pgflow.expression_equal(value, p_needle));
       end if;
       return p_hay @> p_needle
         or jsonb_typeof(p_needle) = 'number' and pgflow.expression_contains_number(p_needle, p_hay);
@@ -94,7 +94,7 @@ begin
 end
 $$;
 
--- Look up a key of an object, an item of a list or a character; what is missing is null.
+-- A key of an object, an item of a list or a character; null for a missing one.
 create or replace function pgflow.expression_pick(p_holder jsonb, p_index jsonb) returns jsonb
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -130,7 +130,8 @@ begin
 end
 $$;
 
--- The rest of a division of doubles, exactly as C's fmod: both are integers times one power of two.
+-- The remainder of a division of doubles, exactly as C's fmod: both are integers times one power of
+-- two.
 create or replace function pgflow.expression_fmod(p_a float8, p_b float8) returns float8
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -145,15 +146,16 @@ declare
   v_rest numeric;
 begin
   v_rest := mod(
-    ((v_a & v_mask) + case when v_a >> 52 > 0 then v_mask + 1 else 0 end) * power(2::numeric,
-      v_exponent_a - v_base),
-    ((v_b & v_mask) + case when v_b >> 52 > 0 then v_mask + 1 else 0 end) * power(2::numeric,
-      v_exponent_b - v_base));
+    ((v_a & v_mask) + case when v_a >> 52 > 0 then v_mask + 1 else 0 end)
+      * power(2::numeric, v_exponent_a - v_base),
+    ((v_b & v_mask) + case when v_b >> 52 > 0 then v_mask + 1 else 0 end)
+      * power(2::numeric, v_exponent_b - v_base));
   return sign(p_a) * (round(v_rest)::float8 * power(2::float8, v_base - 1075));
 end
 $$;
 
--- Compute with doubles; what is too small becomes 0, what is too large is an error, as in Python.
+-- Computes with doubles; a result that is too small becomes 0, one that is too large is an error,
+-- as in Python.
 create or replace function pgflow.expression_float(p_symbol text, p_a float8, p_b float8)
 returns numeric
 language plpgsql immutable
@@ -182,7 +184,7 @@ exception when numeric_value_out_of_range then
 end
 $$;
 
--- Compute `a symbol b`; `+` joins two texts or two lists as well.
+-- Computes `a symbol b`; `+` joins two texts or two lists as well.
 create or replace function pgflow.expression_arithmetic(p_symbol text, p_a jsonb, p_b jsonb)
 returns jsonb
 language plpgsql immutable
@@ -198,8 +200,8 @@ begin
     if v_b = 0 and p_symbol in ('/', '%') then
       raise exception using errcode = 'PF010', message = 'division by zero';
     elsif p_symbol = '/' or scale(v_a) > 0 or scale(v_b) > 0 then
-      v_a := pgflow.expression_float(p_symbol, pgflow.expression_double(v_a),
-        pgflow.expression_double(v_b));
+      v_a := pgflow.expression_float(
+        p_symbol, pgflow.expression_double(v_a), pgflow.expression_double(v_b));
       return to_jsonb(v_a);
     end if;
     v_a := case p_symbol when '+' then v_a + v_b when '-' then v_a - v_b when '*' then v_a * v_b
@@ -219,7 +221,8 @@ begin
 end
 $$;
 
--- The same for a text that an operator made: so many of its characters cost a visit.
+-- Returns a text that an operator made, as expression_made_text, and charges a visit for each
+-- p_characters.
 create or replace function pgflow.expression_charged_text(p_text text, p_characters int)
 returns jsonb
 language plpgsql immutable

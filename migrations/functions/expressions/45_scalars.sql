@@ -1,6 +1,6 @@
 -- The functions of the expression language that take one value or numbers.
 
--- Give the number of an argument that must be an integer.
+-- The number of an argument that must be an integer.
 create or replace function pgflow.expression_integer(p_name text, p_value jsonb) returns numeric
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -16,7 +16,7 @@ begin
 end
 $$;
 
--- Refuse a list that is not all numbers or all texts: nothing else has an order.
+-- Raises for a list that is not all numbers or all texts: nothing else has an order.
 create or replace function pgflow.expression_check_comparable(p_name text, p_values jsonb)
 returns void
 language plpgsql immutable
@@ -57,7 +57,7 @@ begin
 end
 $$;
 
--- Add up numbers from the left, as `+` does; integers alone in one go.
+-- Adds numbers from the left, as `+` does; integers alone in one statement.
 create or replace function pgflow.expression_sum(p_values jsonb) returns jsonb
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -85,7 +85,7 @@ begin
 end
 $$;
 
--- Read the text of a number, for int() and float().
+-- Reads the text of a number, for int() and float().
 create or replace function pgflow.expression_parse_number(p_name text, p_text text) returns numeric
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -101,11 +101,11 @@ begin
   end if;
   raise exception using errcode = 'PF010', message = case p_name
     when 'int' then 'int() needs the text of an integer'
-      else 'float() needs the text of a number' end;
+    else 'float() needs the text of a number' end;
 end
 $$;
 
--- Functions of one value or of numbers.
+-- Calls a function of one value or of numbers.
 create or replace function pgflow.expression_scalar_call(p_name text, p_args jsonb[]) returns jsonb
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp

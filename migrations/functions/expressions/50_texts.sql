@@ -1,7 +1,7 @@
 -- The functions of the expression language that read or make texts.
 
--- Functions of texts. Only ASCII has another case: what else it would be depends on a library's
--- age.
+-- Calls a function of texts. Only ASCII letters change case: the rest depends on the version of a
+-- library.
 create or replace function pgflow.expression_text_call(p_name text, p_args jsonb[]) returns jsonb
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -30,7 +30,7 @@ begin
 end
 $$;
 
--- Split at a separator, or at white space.
+-- Splits at a separator, or at white space.
 create or replace function pgflow.expression_split(p_text text, p_separator text) returns jsonb
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -48,7 +48,7 @@ begin
 end
 $$;
 
--- Join the texts of a list's items.
+-- Joins the texts of the items of a list.
 create or replace function pgflow.expression_join(p_list jsonb, p_separator text) returns jsonb
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -66,7 +66,7 @@ begin
 end
 $$;
 
--- Replace each part; the size is known before anything is made.
+-- Replaces each part; the size is computed before the text is made.
 create or replace function pgflow.expression_replace(p_text text, p_old text, p_new text)
 returns jsonb
 language plpgsql immutable
@@ -83,7 +83,7 @@ begin
 end
 $$;
 
--- Read JSON. At most 100 levels: Python's reader and this one give up at different depths.
+-- Reads JSON. At most 100 levels: Python's reader and this one give up at different depths.
 create or replace function pgflow.expression_read_json(p_text text) returns jsonb
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp

@@ -1,6 +1,6 @@
 -- The functions of the expression language that make or read lists and objects.
 
--- Functions that make or walk over lists and objects.
+-- Calls a function that makes or reads lists and objects.
 create or replace function pgflow.expression_list_call(p_name text, p_args jsonb[]) returns jsonb
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -14,10 +14,12 @@ begin
   end if;
   case p_name
     when 'any' then
-      return to_jsonb((select coalesce(bool_or(pgflow.expression_truth(value)), false)
+      return to_jsonb((
+        select coalesce(bool_or(pgflow.expression_truth(value)), false)
         from jsonb_array_elements(v_arg)));
     when 'all' then
-      return to_jsonb((select coalesce(bool_and(pgflow.expression_truth(value)), true)
+      return to_jsonb((
+        select coalesce(bool_and(pgflow.expression_truth(value)), true)
         from jsonb_array_elements(v_arg)));
     when 'keys' then
       return to_jsonb(array(select jsonb_object_keys(v_arg)));
@@ -26,8 +28,8 @@ begin
     when 'items' then
       return to_jsonb(array(select jsonb_build_array(key, value) from jsonb_each(v_arg)));
     when 'merge' then
-      return (select coalesce(jsonb_object_agg(key, value order by place), '{}')
-              from unnest(p_args) with ordinality as args (arg, place), jsonb_each(arg));
+      return (select coalesce(jsonb_object_agg(key, value order by nr), '{}')
+              from unnest(p_args) with ordinality as args (arg, nr), jsonb_each(arg));
     when 'range' then
       return pgflow.expression_range(p_args);
     when 'flatten' then
@@ -39,9 +41,9 @@ begin
         jsonb_array_length(v_arg)::numeric * jsonb_array_length(v_other));
       return to_jsonb(array(
         select jsonb_build_array(a.value, b.value)
-        from jsonb_array_elements(v_arg) with ordinality as a (value, place),
-          jsonb_array_elements(v_other) with ordinality as b (value, place)
-        order by a.place, b.place));
+        from jsonb_array_elements(v_arg) with ordinality as a (value, nr),
+          jsonb_array_elements(v_other) with ordinality as b (value, nr)
+        order by a.nr, b.nr));
     when 'sorted' then
       perform pgflow.expression_check_items(jsonb_array_length(v_arg));
       perform pgflow.expression_check_comparable(p_name, v_arg);
@@ -50,8 +52,8 @@ begin
           select value from jsonb_array_elements(v_arg) with ordinality
           order by pgflow.expression_number(value), ordinality));
       end if;
-      return to_jsonb(array(select value from jsonb_array_elements(v_arg)
-        order by (value #>> '{}') collate "C"));
+      return to_jsonb(array(
+        select value from jsonb_array_elements(v_arg) order by (value #>> '{}') collate "C"));
   end case;
 end
 $$;
@@ -79,12 +81,12 @@ begin
   end if;
   v_count := greatest(0, div(v_stop - v_start + v_step - sign(v_step), v_step));
   perform pgflow.expression_check_items(v_count);
-  return to_jsonb(array(select v_start + place * v_step
-    from generate_series(0, v_count::int - 1) as places (place)));
+  return to_jsonb(array(
+    select v_start + g * v_step from generate_series(0, v_count::int - 1) g));
 end
 $$;
 
--- Join the lists of a list into one.
+-- Joins the lists of a list into one.
 create or replace function pgflow.expression_flatten(p_lists jsonb) returns jsonb
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -99,17 +101,17 @@ begin
       message = format('flatten() needs a list of lists, not %s in it',
         pgflow.expression_kind(v_other));
   end if;
-  perform pgflow.expression_check_items((select coalesce(sum(jsonb_array_length(value)), 0)
-    from jsonb_array_elements(p_lists)));
+  perform pgflow.expression_check_items((
+    select coalesce(sum(jsonb_array_length(value)), 0) from jsonb_array_elements(p_lists)));
   return to_jsonb(array(
     select inside.value
-    from jsonb_array_elements(p_lists) with ordinality as outside (value, place),
-      jsonb_array_elements(outside.value) with ordinality as inside (value, place)
-    order by outside.place, inside.place));
+    from jsonb_array_elements(p_lists) with ordinality as outside (value, nr),
+      jsonb_array_elements(outside.value) with ordinality as inside (value, nr)
+    order by outside.nr, inside.nr));
 end
 $$;
 
--- Cut a list into lists of a size; the last may be shorter.
+-- Cuts a list into lists of a size; the last may be shorter.
 create or replace function pgflow.expression_chunk(p_list jsonb, p_size numeric) returns jsonb
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp

@@ -1,10 +1,10 @@
--- pgflow's door, first part: definitions. The functions that its clients call, with their names,
--- arguments, defaults and results, over the internals of this engine. Nothing is looked up ahead
--- with texts of our own but the rule for maps: a mistake comes through as PostgreSQL's own error,
--- with the constraint's name.
+-- The functions of pgflow, first part: definitions. Their names, arguments, defaults and results
+-- are those that pgflow's clients call; inside they use this engine. Mistakes raise PostgreSQL's
+-- own errors, with the name of the constraint, as in pgflow; the rule for maps is the only check
+-- with a text of its own.
 
--- Seconds to the next try after so many claims: base * 2^claims, exact, neither capped nor
--- jittered. For callers who compare; takes no lock.
+-- The delay before the next attempt after this number of claims, in seconds: base * 2^claims,
+-- exact, neither capped nor jittered. For callers that compare; takes no lock.
 create or replace function pgflow.calculate_retry_delay(base_delay numeric, attempts_count int)
 returns int
 language sql immutable parallel safe
@@ -35,8 +35,8 @@ begin
 end
 $$;
 
--- Adds a step after the others; an existing one comes back unchanged, with the dependencies that
--- are new. Called by clients; locks the flow's row, so that two sessions do not take one index.
+-- Adds a step after the others; an existing one comes back unchanged, with the new dependencies.
+-- Called by clients; locks the row of the flow, so that two sessions do not take one index.
 create or replace function pgflow.add_step(
   flow_slug text, step_slug text, deps_slugs text[] default '{}', max_attempts int default null,
   base_delay int default null, timeout int default null, start_delay int default null,

@@ -1,4 +1,4 @@
--- Shapes: a whole flow as one JSON value, with which a worker compares what is stored.
+-- Shapes: a whole flow as one JSON value, which a worker compares with the stored flow.
 
 -- The steps of a shape; none where the key is missing or null.
 create or replace function pgflow._shape_steps(p_shape jsonb) returns jsonb
@@ -8,7 +8,7 @@ as $$
   select coalesce(nullif(p_shape -> 'steps', 'null'), '[]')
 $$;
 
--- The dependencies that a shape gives one step, sorted; none where the key is missing or null.
+-- The dependencies of one step in a shape, sorted; none where the key is missing or null.
 create or replace function pgflow._shape_dependencies(p_step jsonb) returns text[]
 language sql immutable
 set search_path = pg_catalog, pg_temp
@@ -17,8 +17,7 @@ as $$
   from jsonb_array_elements_text(coalesce(nullif(p_step -> 'dependencies', 'null'), '[]')) d(slug)
 $$;
 
--- A pattern out of its object in a shape, {"defined": true, "value": …}; null where none is
--- defined.
+-- A pattern from its object in a shape, {"defined": true, "value": …}; null where none is defined.
 create or replace function pgflow._shape_pattern(p_pattern jsonb) returns jsonb
 language sql immutable
 set search_path = pg_catalog, pg_temp
@@ -35,8 +34,8 @@ as $$
               else jsonb_build_object('defined', true, 'value', p_pattern) end
 $$;
 
--- Makes a flow and its steps from a shape; keys that are missing mean add_step's defaults and no
--- pattern. Called by ensure_flow_compiled.
+-- Makes a flow and its steps from a shape; missing keys mean add_step's defaults and no pattern.
+-- Called by ensure_flow_compiled.
 create or replace function pgflow._create_flow_from_shape(p_flow_slug text, p_shape jsonb)
 returns void
 language plpgsql volatile
@@ -49,8 +48,9 @@ begin
   perform pgflow.create_flow(p_flow_slug, (v_options ->> 'maxAttempts')::int,
                              (v_options ->> 'baseDelay')::int, (v_options ->> 'timeout')::int);
   for v_step in
-    select s.step from jsonb_array_elements(pgflow._shape_steps(p_shape)) with ordinality s(step,
-      nr) order by s.nr
+    select s.step
+    from jsonb_array_elements(pgflow._shape_steps(p_shape)) with ordinality s(step, nr)
+    order by s.nr
   loop
     v_options := v_step -> 'options';
     perform pgflow.add_step(
@@ -70,7 +70,7 @@ begin
 end
 $$;
 
--- The shape of a flow as it is stored, without options: those may be tuned by hand. Called by
+-- The shape of a stored flow, without options: those may be tuned by hand. Called by
 -- ensure_flow_compiled.
 create or replace function pgflow._get_flow_shape(p_flow_slug text) returns jsonb
 language sql stable
@@ -91,9 +91,9 @@ as $$
   from pgflow.steps s where s.flow_slug = p_flow_slug
 $$;
 
--- What differs between two shapes, one text a difference, step by step in their order. Options are
--- not compared; a policy that one side leaves out is no difference, a missing pattern object is
--- one. Called by ensure_flow_compiled.
+-- The differences between two shapes, one text each, step by step in their order. Options are not
+-- compared; a policy that one side leaves out is equal to any, a missing pattern object is a
+-- difference. Called by ensure_flow_compiled.
 create or replace function pgflow._compare_flow_shapes(p_local jsonb, p_db jsonb) returns text[]
 language sql immutable
 set search_path = pg_catalog, pg_temp
@@ -106,8 +106,8 @@ as $$
                                      jsonb_array_length(pgflow._shape_steps(p_db))) - 1) g
   ) x
   cross join lateral (
-    select 0 as nr, format('step %s: "%s" is not in the database', x.at,
-      x.ours ->> 'slug') as difference
+    select 0 as nr,
+      format('step %s: "%s" is not in the database', x.at, x.ours ->> 'slug') as difference
     where x.theirs is null
     union all
     select 0, format('step %s: "%s" is only in the database', x.at, x.theirs ->> 'slug')
@@ -131,14 +131,13 @@ as $$
   ) d
 $$;
 
--- Makes the stored flow agree with a shape, if that is allowed: a flow that differs is only
--- replaced, with all its runs, where the caller allows it or the database is a local one. Called by
--- workers as they start. Holds a lock of the slug until the end of the transaction. Returns
--- {status: compiled | verified | recompiled | mismatch, differences}.
+-- Makes the stored flow agree with a shape, if that is allowed: a different flow is replaced, with
+-- all its runs, only where the caller allows it or the database is a local one. Called by workers
+-- as they start. Holds a lock of the slug until the end of the transaction. Returns {status:
+-- compiled | verified | recompiled | mismatch, differences}.
 create or replace function pgflow.ensure_flow_compiled(
   flow_slug text, shape jsonb, allow_data_loss boolean default false
-)
-returns jsonb
+) returns jsonb
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
@@ -149,13 +148,13 @@ declare
 begin
   perform pg_advisory_xact_lock(1, hashtext(ensure_flow_compiled.flow_slug));
   if not exists (select 1 from pgflow.flows f where f.flow_slug = ensure_flow_compiled.flow_slug)
-    then
+  then
     perform pgflow._create_flow_from_shape(ensure_flow_compiled.flow_slug, shape);
     v_status := 'compiled';
   else
     v_differences := pgflow._compare_flow_shapes(shape,
       pgflow._get_flow_shape(ensure_flow_compiled.flow_slug));
-    -- is_local is Supabase's: where it does not exist, nothing is local
+    -- is_local belongs to Supabase: where it does not exist, no database is local
     if to_regprocedure('pgflow.is_local()') is not null then
       execute 'select pgflow.is_local()' into v_local;
     end if;

@@ -1,10 +1,9 @@
 -- Deleting a flow with its runs.
 
--- Locks a flow with all that is its, so that nothing of it moves and none is added; p_queue too,
--- where it is given. Runs come first, as with everybody who works on one: a call holds its run when
--- it adds rows that refer to the flow. Claims go from the queue to the task or the other way round,
--- so here nothing is waited for under the queue's lock: it is let go, with the block, and tried
--- again.
+-- Locks a flow with its runs and live tasks, so that nothing of it changes and none is added;
+-- p_queue too, where it is given. Runs come first, as in every call: a call holds its run when it
+-- adds rows that refer to the flow. Claims go from the queue to the task or the other way round, so
+-- nothing is waited for under the lock of the queue: the block lets it go and tries again.
 create or replace function pgflow._lock_flow(p_flow_slug text, p_queue text) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -26,10 +25,10 @@ begin
 end
 $$;
 
--- What a flow that is about to be deleted leaves elsewhere: messages in queues other than p_queue
--- (each queue numbers its own), parents that wait for its runs, child runs of its steps. Called by
--- delete_flow_and_data, which holds it all; waits for nothing, for a queue may be locked: a message
--- that a claim holds goes with the next.
+-- Releases what a flow that is about to be deleted has left elsewhere: messages in queues other
+-- than p_queue (each queue has its own numbers), parents that wait for its runs, child runs of its
+-- steps. Called by delete_flow_and_data, which holds the locks; waits for nothing, for a queue may
+-- be locked: a message that a claim holds is dropped by the next one.
 create or replace function pgflow._release_flow(p_flow_slug text, p_queue text) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -59,9 +58,8 @@ $$;
 
 -- Deletes a flow with its runs and its queue; a queue that other flows share stays, without this
 -- flow's messages. A step that waits for one of its runs fails, and runs that its steps have
--- started are cancelled, both by the clock. Called by clients and by ensure_flow_compiled. Locks
--- the flow and all that is its: calls that are at work on it end first, a handler that is running
--- is not waited for.
+-- started are cancelled, both by timers. Called by clients and by ensure_flow_compiled. Locks the
+-- flow and all its rows: it waits for calls on the flow, not for running handlers.
 create or replace function pgflow.delete_flow_and_data(p_flow_slug text) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp

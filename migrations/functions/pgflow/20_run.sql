@@ -1,11 +1,11 @@
--- pgflow's door, second part: start, claim, completion and failure. They are unfenced, as there:
--- nobody gives an attempt. A task with a lease belongs to a worker of ours, and nothing here
--- changes it. What a flow made by create_flow does differently from a deployed one is in
--- 97_pgflow_steps.
+-- The functions of pgflow, second part: start, claim, completion and failure. They are unfenced, as
+-- in pgflow: no caller names an attempt. A task with a lease belongs to a worker of ours, and
+-- nothing here changes it. The differences between runs of create_flow and of deployed flows are in
+-- 30_steps.
 
--- Starts a run; the id given is the idempotency key (a used one is a primary key violation). Called
--- by clients; locks only rows it makes. Returns the run as it is when everything that could happen
--- has happened.
+-- Starts a run; run_id is the idempotency key (a used one is a primary key violation). Called by
+-- clients; locks only rows that it makes. Returns the run as it is when everything that can happen
+-- without a handler has happened.
 create or replace function pgflow.start_flow(flow_slug text, input jsonb, run_id uuid default null)
 returns setof pgflow.runs
 language plpgsql volatile
@@ -32,8 +32,8 @@ begin
 end
 $$;
 
--- {run, steps} as rows; null for a run that nobody knows. Locks nothing. (Volatile, like its
--- caller: a stable function would not see the run that the same statement has just started.)
+-- {run, steps} as rows; null for an unknown run. Locks nothing. (Volatile, like its caller: a
+-- stable function would not see the run that the same statement has just started.)
 create or replace function pgflow.get_run_with_states(run_id uuid) returns jsonb
 language sql volatile security definer
 set search_path = pg_catalog, pg_temp
@@ -50,8 +50,7 @@ $$;
 -- may do only this.
 create or replace function pgflow.start_flow_with_states(
   flow_slug text, input jsonb, run_id uuid default null
-)
-returns jsonb
+) returns jsonb
 language sql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -60,10 +59,10 @@ as $$
     start_flow_with_states.run_id) r
 $$;
 
--- Claims the queued tasks of these messages and hands out their input; fewer rows than ids is
--- normal. Called by clients; locks the tasks it takes and their messages, whose visibility it moves
--- to the step's timeout and two seconds, and never a run. Returns one record a task, in the order
--- of the messages.
+-- Claims the queued tasks of these messages and returns their input; fewer rows than ids is normal.
+-- Called by clients; locks the tasks it takes and their messages, whose visibility it moves by the
+-- step's timeout and two seconds, and never a run. Returns one record a task, in the order of the
+-- messages.
 create or replace function pgflow.start_tasks(
   flow_slug text, msg_ids bigint[], worker_id uuid, queue_name text default null
 ) returns setof pgflow.step_task_record
@@ -79,7 +78,7 @@ declare
   v_until timestamptz[];
 begin
   if lower(start_tasks.queue_name) <> lower(v_queue) then
-    v_queue := start_tasks.queue_name; -- the flow's own in any spelling is the flow's own
+    v_queue := start_tasks.queue_name; -- the name of the flow's own queue has one spelling
   end if;
   if lower(v_queue) = 'pgflow__timers' then
     return; -- child runs: SQL starts them
@@ -90,8 +89,7 @@ begin
     set status = 'started', started_at = greatest(pgflow.now(), t.queued_at),
         attempts_count = t.attempts_count + 1, last_worker_id = start_tasks.worker_id, lease = null
     where t.message_id = any(start_tasks.msg_ids) and t.queue_name = v_queue
-      and t.flow_slug = start_tasks.flow_slug
-      and t.status = 'queued'
+      and t.flow_slug = start_tasks.flow_slug and t.status = 'queued'
       and (select r.status from pgflow.runs r where r.run_id = t.run_id) = 'started'
       and (select s.status from pgflow.step_states s
         where s.run_id = t.run_id and s.step_slug = t.step_slug) = 'started'
@@ -107,10 +105,11 @@ begin
   perform pgflow._queue_park(v_queue, v_claimed, v_until);
   return query
     select t.flow_slug, t.run_id, t.step_slug,
-      case when k.map then coalesce(t.item,
-        case when d.map_items is null then pgflow._map_source(r, d) -> t.task_index end)
-           when d.deps_count = 0 then '{}'::jsonb
-           else pgflow._dependency_outputs(t.run_id, d) end,
+      case
+        when k.map then coalesce(t.item, case
+          when d.map_items is null then pgflow._map_source(r, d) -> t.task_index end)
+        when d.deps_count = 0 then '{}'::jsonb
+        else pgflow._dependency_outputs(t.run_id, d) end,
       t.message_id, t.task_index,
       case when not k.map and d.deps_count = 0 then r.input end
     from pgflow.step_tasks t
@@ -122,47 +121,45 @@ begin
 end
 $$;
 
--- Completes a started task and starts what that makes possible. Called by clients; locks as
+-- Completes a started task and starts the steps that it made ready. Called by clients; locks as
 -- _report_unfenced does. Returns the task as it now is.
 create or replace function pgflow.complete_task(
   run_id uuid, step_slug text, task_index int, output jsonb
-)
-returns setof pgflow.step_tasks
+) returns setof pgflow.step_tasks
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  perform pgflow._report_unfenced(
-    row(run_id, step_slug, task_index, null, null, 'completed', output, null,
-      null)::pgflow._report);
+  perform pgflow._report_unfenced(row(
+    run_id, step_slug, task_index, null, null, 'completed', output, null, null)::pgflow._report);
   return query select t.* from pgflow.step_tasks t
-    where (t.run_id, t.step_slug, t.task_index) = (complete_task.run_id, complete_task.step_slug,
-      complete_task.task_index);
+    where t.run_id = complete_task.run_id and t.step_slug = complete_task.step_slug
+      and t.task_index = complete_task.task_index;
 end
 $$;
 
--- Fails a started task: it goes again after base_delay * 2^claims seconds, or its step's policy
--- speaks. Called by clients; locks as _report_unfenced does. Returns the task as it now is.
+-- Fails a started task: another attempt follows after base_delay * 2^claims seconds, or the policy
+-- of its step decides. Called by clients; locks as _report_unfenced does. Returns the task as it
+-- now is.
 create or replace function pgflow.fail_task(
   run_id uuid, step_slug text, task_index int, error_message text
-)
-returns setof pgflow.step_tasks
+) returns setof pgflow.step_tasks
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  perform pgflow._report_unfenced(
-    row(run_id, step_slug, task_index, null, null, 'failed', null,
-        jsonb_build_object('message', error_message), null)::pgflow._report);
+  perform pgflow._report_unfenced(row(
+    run_id, step_slug, task_index, null, null, 'failed', null,
+    jsonb_build_object('message', error_message), null)::pgflow._report);
   return query select t.* from pgflow.step_tasks t
-    where (t.run_id, t.step_slug, t.task_index) = (fail_task.run_id, fail_task.step_slug,
-      fail_task.task_index);
+    where t.run_id = fail_task.run_id and t.step_slug = fail_task.step_slug
+      and t.task_index = fail_task.task_index;
 end
 $$;
 
--- Takes a report that names no attempt. Where the run or the step has ended already, only what is
--- left is tidied up; else it is settled like any other. Locks the run, then the task (a claim of a
--- worker of ours, which locks no run, either is seen here as a lease or waits).
+-- Takes a report without an attempt. Where the run or the step has ended already, only the message
+-- is dropped; else the report is settled like any other. Locks the run, then the task (a claim of a
+-- worker of ours, which locks no run, either is visible here as a lease or waits).
 create or replace function pgflow._report_unfenced(p_report pgflow._report) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -177,17 +174,17 @@ begin
   from pgflow.runs r join pgflow.flows f on f.flow_slug = r.flow_slug
   where r.run_id = p_report.run_id for no key update of r;
   select t.* into v_task from pgflow.step_tasks t
-  where (t.run_id, t.step_slug, t.task_index) = (p_report.run_id, p_report.step_slug,
-    p_report.task_index)
-  for no key update;
+  where t.run_id = p_report.run_id and t.step_slug = p_report.step_slug
+    and t.task_index = p_report.task_index for no key update;
   if not found or v_task.lease is not null then
     return;
   end if;
   select s.status into v_step_status from pgflow.step_states s
   where s.run_id = p_report.run_id and s.step_slug = p_report.step_slug;
 
-  if v_run_status in ('failed', 'cancelled') or v_run_status = 'completed'
-    and p_report.outcome = 'failed' then
+  if v_run_status in ('failed', 'cancelled')
+    or v_run_status = 'completed' and p_report.outcome = 'failed'
+  then
     if p_report.outcome = 'failed' then
       perform pgflow._fail_late(v_task, p_report.error ->> 'message', v_archive);
     end if;
@@ -202,8 +199,8 @@ begin
 end
 $$;
 
--- A failure reported after its run had ended: a task that was started ends as failed, also where
--- the run's end had cancelled it, and its message goes. The caller holds run and task.
+-- Records a failure that was reported after the end of the run: a started task fails, even if the
+-- end of the run had cancelled it, and its message is dropped. The caller holds run and task.
 create or replace function pgflow._fail_late(
   p_task pgflow.step_tasks, p_message text, p_archive boolean
 ) returns void

@@ -1,34 +1,35 @@
--- pgflow's door, third part: how the steps of a run made by create_flow go on.
+-- The functions of pgflow, third part: how runs made by create_flow advance.
 --
 -- Clients write these tables by hand and go on from there, so this way of advancing reads the rows
--- as they stand, run by run: conditions, then steps without tasks, then what is ready, then the run
+-- as they stand, run by run: conditions, then steps without tasks, then ready steps, then the run
 -- itself. Each of the four can be called alone. The transitions are the engine's own
--- (_lower_dependents, _start_steps, _end_steps, _fail_runs); deployed flows advance in sets
--- (50_advance), and the functions here leave their runs alone.
+-- (_lower_dependents, _start_steps, _end_states, _end_steps, _fail_runs); deployed flows advance in
+-- sets (engine/55_advance), and the functions here leave their runs alone.
 
--- Feeds steps that have just ended to their dependents, then lets the run go on. Called by
--- _begin_runs and _settle; the caller holds the run.
+-- Feeds ended steps to their dependents, then advances the run. Called by _begin_runs and _settle;
+-- the caller holds the run.
 create or replace function pgflow._advance_run(p_run_id uuid, p_ended pgflow._ended[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_cut text;
+  v_step text;
 begin
   perform pgflow._emit_steps(p_run_id, array(select e.step_slug from unnest(p_ended) e));
   perform pgflow._feed_dependents(p_run_id, array(
-    select case e.kind when 'upstream' then row(e.run_id, e.flow_slug, null, e.kind)::pgflow._ended
-      else e end
+    select case e.kind
+      when 'upstream' then row(e.run_id, e.flow_slug, null, e.kind)::pgflow._ended else e end
     from unnest(p_ended) e));
-  foreach v_cut in array array(select e.step_slug from unnest(p_ended) e
-    where e.kind = 'upstream') loop
-    perform pgflow._cascade_force_skip_steps(p_run_id, v_cut, 'handler_failed');
+  foreach v_step in array array(
+    select e.step_slug from unnest(p_ended) e where e.kind = 'upstream')
+  loop
+    perform pgflow._cascade_force_skip_steps(p_run_id, v_step, 'handler_failed');
   end loop;
   loop
     if not pgflow.cascade_resolve_conditions(p_run_id) then
       return;
     end if;
-    -- what they made ready may have conditions
+    -- the steps that they made ready may have conditions
     exit when pgflow.cascade_complete_taskless_steps(p_run_id) = 0;
   end loop;
   perform pgflow.start_ready_steps(p_run_id);
@@ -36,10 +37,10 @@ begin
 end
 $$;
 
--- Lowers the counters that ended steps of one run stand in: the run's, and their dependents', where
--- a map learns how many tasks it will have (of an array its length, of a map its number of tasks,
--- of a skipped step none). An ended step without a slug is one whose dependents are cut off: it
--- counts for the run only. The caller holds the run.
+-- Lowers the counters for ended steps of one run: that of the run, and those of their dependents,
+-- where a map learns its number of tasks (the length of an array, the number of tasks of a map,
+-- none for a skipped step). For an ended step without a slug only the run is counted down: its
+-- dependents are skipped. The caller holds the run.
 create or replace function pgflow._feed_dependents(p_run_id uuid, p_ended pgflow._ended[])
 returns void
 language plpgsql
@@ -74,8 +75,8 @@ begin
 end
 $$;
 
--- Settles the conditions of a run's ready steps, round by round, until nothing changes: the first
--- unmet one with `fail` ends the run, the others are skipped, alone or with all that hangs on them.
+-- Resolves the conditions of a run's ready steps, round by round, until nothing changes: the first
+-- unmet one with `fail` ends the run, the others are skipped, alone or with their dependents.
 -- Called by _advance_run and by clients; locks the run. Returns false where the run has failed.
 create or replace function pgflow.cascade_resolve_conditions(run_id uuid) returns boolean
 language plpgsql volatile
@@ -84,7 +85,7 @@ as $$
 declare
   v_run pgflow.runs;
   v_unmet pgflow._ended[];
-  v_cut text;
+  v_step text;
 begin
   select r.* into v_run from pgflow.runs r
   join pgflow.flows f on f.flow_slug = r.flow_slug and f.origin = 'pgflow'
@@ -109,33 +110,34 @@ begin
     end if;
     perform pgflow._skip_unmet(v_run.run_id, array(
       select u.step_slug from unnest(v_unmet) u where u.kind = 'skip'));
-    foreach v_cut in array array(select u.step_slug from unnest(v_unmet) u
-      where u.kind = 'skip-cascade') loop
-      perform pgflow._cascade_force_skip_steps(v_run.run_id, v_cut, 'condition_unmet');
+    foreach v_step in array array(
+      select u.step_slug from unnest(v_unmet) u where u.kind = 'skip-cascade')
+    loop
+      perform pgflow._cascade_force_skip_steps(v_run.run_id, v_step, 'condition_unmet');
     end loop;
   end loop;
 end
 $$;
 
--- A step whose condition may not fail ends its run. The caller holds the run.
+-- Fails a step whose condition is unmet, and its run. The caller holds the run.
 create or replace function pgflow._fail_unmet(p_run_id uuid, p_step_slug text) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_error jsonb := jsonb_build_object('type', 'ConditionUnmet', 'message', 'Condition not met',
-    'attempts', 0);
+  v_error jsonb := jsonb_build_object(
+    'type', 'ConditionUnmet', 'message', 'Condition not met', 'attempts', 0);
 begin
   perform pgflow._end_states(array[row(p_run_id, p_step_slug, 'failed', null, null, v_error,
                                        v_error ->> 'message')::pgflow._transition]);
   perform pgflow._fail_runs(array[
-    row(p_run_id, p_step_slug,
-      v_error || jsonb_build_object('step', p_step_slug))::pgflow._run_failure]);
+    row(p_run_id, p_step_slug, v_error || jsonb_build_object('step', p_step_slug)
+    )::pgflow._run_failure]);
 end
 $$;
 
--- Skips steps whose condition is unmet; their dependents go on with the outputs there are. The
--- caller holds the run.
+-- Skips steps whose condition is unmet; their dependents go on with the other outputs. The caller
+-- holds the run.
 create or replace function pgflow._skip_unmet(p_run_id uuid, p_steps text[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -153,9 +155,9 @@ begin
 end
 $$;
 
--- Completes steps that have no tasks, wave by wave: a map with [], a single step with null; those
--- whose condition is unmet are left to cascade_resolve_conditions. Called by _advance_run and by
--- clients; locks the run. Returns the number completed.
+-- Completes steps without tasks, wave by wave: a map with [], a single step with null; those with
+-- an unmet condition are left to cascade_resolve_conditions. Called by _advance_run and by clients;
+-- locks the run. Returns the number completed.
 create or replace function pgflow.cascade_complete_taskless_steps(run_id uuid) returns int
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -190,9 +192,9 @@ begin
 end
 $$;
 
--- Starts every step that waits for nothing more and has tasks: its messages go out in the order of
--- the slugs, then of the tasks. Called by _advance_run and by clients, to whom it does no harm;
--- locks the run.
+-- Starts every step that waits for nothing more and has tasks: its messages are sent in the order
+-- of the slugs, then of the tasks. Called by _advance_run and by clients, without effect after the
+-- fact; locks the run.
 create or replace function pgflow.start_ready_steps(run_id uuid) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -202,16 +204,15 @@ declare
   v_starts pgflow._start[];
 begin
   v_starts := array(
-    select row(s.run_id, s.flow_slug, s.step_slug, s.initial_tasks,
-               case when jsonb_array_length(m.items) = s.initial_tasks
-                 then m.items end)::pgflow._start
+    select row(s.run_id, s.flow_slug, s.step_slug, s.initial_tasks, case
+      when jsonb_array_length(m.items) = s.initial_tasks then m.items end)::pgflow._start
     from pgflow.step_states s
     join pgflow.steps d on d.flow_slug = s.flow_slug and d.step_slug = s.step_slug
     join pgflow.runs r on r.run_id = s.run_id
     cross join lateral (
       select case when d.step_type = 'map' then pgflow._map_source(r, d) end as value) v
-    cross join lateral (select case
-      when jsonb_typeof(v.value) = 'array' then v.value end as items) m
+    cross join lateral (
+      select case when jsonb_typeof(v.value) = 'array' then v.value end as items) m
     where s.run_id = v_run_id and s.status = 'created' and s.remaining_deps = 0
       and s.initial_tasks > 0
     order by s.step_slug);
@@ -222,7 +223,7 @@ begin
 end
 $$;
 
--- What the tasks of a map take their elements from: the run input, or what its dependency gave.
+-- The source of the items of a map: the run input, or the output of its dependency.
 create or replace function pgflow._map_source(p_run pgflow.runs, p_step pgflow.steps) returns jsonb
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -234,8 +235,8 @@ as $$
     limit 1) end
 $$;
 
--- Completes a run that has no steps left, with the outputs of its leaves. Called by _advance_run
--- and by clients, to whom it does no harm; locks the run.
+-- Completes a run without open steps, with the outputs of its leaves. Called by _advance_run and by
+-- clients, without effect after the fact; locks the run.
 create or replace function pgflow.maybe_complete_run(run_id uuid) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -250,9 +251,9 @@ begin
 end
 $$;
 
--- Skips a step, for the reason given, and everything downstream of it that has not ended: their
--- tasks end, their messages are archived, the run has so many steps less. Called for skip-cascade;
--- locks the run. Returns the number skipped.
+-- Skips a step, with this reason, and its open dependents, direct and indirect: their tasks end,
+-- their messages are archived, the run is counted down. Called for skip-cascade; locks the run.
+-- Returns the number skipped.
 create or replace function pgflow._cascade_force_skip_steps(
   run_id uuid, step_slug text, skip_reason text
 ) returns int
@@ -288,7 +289,7 @@ begin
 end
 $$;
 
--- Archives the message of one task, where there is one. Locks the queue's row.
+-- Archives the message of one task, if it has one. Locks the row of the queue.
 create or replace function pgflow._archive_task_message(
   p_run_id uuid, p_step_slug text, p_task_index int
 ) returns void
@@ -301,7 +302,7 @@ as $$
     and t.message_id is not null
 $$;
 
--- The run itself where it is one of create_flow and has not ended, else null. Locks it.
+-- Locks a run of create_flow that has not ended. Returns its id, or null.
 create or replace function pgflow._lock_pgflow_run(p_run_id uuid) returns uuid
 language sql volatile
 set search_path = pg_catalog, pg_temp

@@ -1,7 +1,7 @@
--- pgflow's door, last part: workers, stalled tasks, and calls on a queue.
+-- The functions of pgflow, fourth part: workers, stalled tasks, and calls on a queue.
 
--- Makes a worker's function known, or says that it is still there. Called by workers as they start;
--- adds no worker.
+-- Records the function of a worker, or that it still exists. Called by workers as they start; adds
+-- no worker.
 create or replace function pgflow.track_worker_function(function_name text) returns void
 language sql volatile
 set search_path = pg_catalog, pg_temp
@@ -11,7 +11,7 @@ as $$
   on conflict on constraint worker_functions_pkey do update set updated_at = excluded.updated_at
 $$;
 
--- Says that a worker has gone, in order; one that nobody knows is no error.
+-- Records that a worker has stopped; an unknown one is no error.
 create or replace function pgflow.mark_worker_stopped(worker_id uuid) returns void
 language sql volatile
 set search_path = pg_catalog, pg_temp
@@ -19,8 +19,8 @@ as $$
   select pgflow.stop_worker(mark_worker_stopped.worker_id)
 $$;
 
--- Deprecated with pgflow as well: read with pgmq.read_with_poll, then claim with start_tasks.
--- Always empty.
+-- Deprecated in pgflow as well: read with pgmq.read_with_poll, then claim with start_tasks. Always
+-- empty.
 create or replace function pgflow.poll_for_tasks(
   queue_name text, vt int, qty int, max_poll_seconds int default 5, poll_interval_ms int default 100
 ) returns setof pgflow.step_task_record
@@ -28,17 +28,18 @@ language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  raise notice 'pgflow.poll_for_tasks is deprecated and returns nothing; call pgmq.read_with_poll, then pgflow.start_tasks';
+  raise notice using message = 'pgflow.poll_for_tasks is deprecated and returns nothing; '
+    || 'call pgmq.read_with_poll, then pgflow.start_tasks';
   return;
 end
 $$;
 
--- Tasks that a client of pgflow claimed and nobody has reported for the step's timeout and 30 s:
--- back into the queue, three times; then the message is archived and the task stays started for
--- good. A stall costs no attempt by itself. Tasks with a lease belong to workers of ours and are
--- left alone. One of a run that is being stopped gets a lease that has ended: the next claim finds
--- it and cancels it. Called every 15 s by whoever cares. Locks the tasks it takes, skipping what
--- somebody holds, then their messages. Returns the number put back.
+-- Puts stalled tasks back into their queue, three times; then the message is archived and the task
+-- stays started for good. A task is stalled that a client of pgflow claimed and did not report
+-- within the step's timeout and 30 s. A stall uses up no attempt by itself. Tasks with a lease
+-- belong to workers of ours and are left alone. A task of a run that is being stopped gets an
+-- expired lease: the next claim cancels it. Meant to be called every 15 s. Locks the tasks it
+-- takes, skipping locked ones, then their messages. Returns the number put back.
 create or replace function pgflow.requeue_stalled_tasks() returns int
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
@@ -60,8 +61,8 @@ begin
       cross join lateral (select r.outcome is not null and not d.is_finally as stops) k
       where r.status = 'started' and t.status = 'started' and t.lease is null
         and t.permanently_stalled_at is null
-        and t.started_at < v_now - interval '30 seconds' - interval '1 second' * coalesce(
-          d.opt_timeout, f.opt_timeout)
+        and t.started_at < v_now - interval '30 seconds'
+          - interval '1 second' * coalesce(d.opt_timeout, f.opt_timeout)
       order by t.run_id, t.step_slug, t.task_index
       for no key update of t skip locked
     ), moved as (
@@ -78,8 +79,8 @@ begin
       returning t.queue_name, t.message_id, k.again, k.archive
     )
     select m.queue_name, m.again, m.archive, count(*)::int as tasks,
-      coalesce(array_agg(m.message_id
-        order by m.message_id) filter (where m.message_id is not null), '{}') as ids
+      coalesce(array_agg(m.message_id order by m.message_id)
+               filter (where m.message_id is not null), '{}') as ids
     from moved m group by 1, 2, 3 order by 1, 2
   loop
     if v_queue.again then
@@ -94,7 +95,7 @@ begin
 end
 $$;
 
--- Makes a queue where it is missing. The name that the first users of this engine know.
+-- Makes a queue where it is missing, under the name that the first users of this engine know.
 create or replace function pgflow.ensure_workflow_queue(queue_name text) returns void
 language sql volatile
 set search_path = pg_catalog, pg_temp
@@ -102,8 +103,8 @@ as $$
   select pgflow._queue_ensure(ensure_workflow_queue.queue_name)
 $$;
 
--- Reads messages, waiting up to max_poll_seconds for the first: pgmq's own, under the name that the
--- first users of this engine know. Hides what it reads for vt seconds.
+-- Reads messages, waiting up to max_poll_seconds for the first: pgmq's own function, under the name
+-- that the first users of this engine know. Hides the messages for vt seconds.
 create or replace function pgflow.read_with_poll(
   queue_name text, vt int, qty int, max_poll_seconds int default 5, poll_interval_ms int default 100
 ) returns setof pgmq.message_record
@@ -117,11 +118,12 @@ begin
 end
 $$;
 
--- Moves the visibility of each message to now and its own offset in seconds. Null arrays change
--- nothing. Locks the queue's rows. Returns them as they now are.
+-- Moves the visibility of each message to now plus its own offset in seconds. Null arrays change
+-- nothing. Locks the rows of the queue. Returns them as they now are.
 create or replace function pgflow.set_vt_batch(queue_name text, msg_ids bigint[], vt_offsets int[])
-returns table (msg_id bigint, read_ct int, enqueued_at timestamptz, vt timestamptz, message jsonb,
-  headers jsonb)
+returns table (
+  msg_id bigint, read_ct int, enqueued_at timestamptz, vt timestamptz, message jsonb, headers jsonb
+)
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
@@ -129,8 +131,8 @@ begin
   if msg_ids is null or vt_offsets is null then
     return;
   elsif cardinality(msg_ids) <> cardinality(vt_offsets) then
-    raise exception 'msg_ids length (%) must equal vt_offsets length (%)', cardinality(msg_ids),
-    cardinality(vt_offsets);
+    raise exception 'msg_ids length (%) must equal vt_offsets length (%)',
+      cardinality(msg_ids), cardinality(vt_offsets);
   elsif cardinality(msg_ids) > 0 then
     return query select m.* from pgflow._queue_delay(queue_name, msg_ids, vt_offsets) m;
   end if;

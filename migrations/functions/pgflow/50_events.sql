@@ -1,29 +1,30 @@
--- pgflow's events: one for each transition of a run or step of a flow made by create_flow, through
--- realtime.send where the database has that function. It may appear after our installation, so it
--- is looked up when sending.
+-- The events of pgflow: one for each transition of a run or step of a flow made by create_flow,
+-- through realtime.send where the database has that function. It may appear after our installation,
+-- so it is looked up at each event.
 
--- Sends one event about a run; nothing where nobody listens.
+-- Sends one event about a run; does nothing where realtime.send does not exist.
 create or replace function pgflow._emit(p_run_id uuid, p_event text, p_payload jsonb) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
   if to_regprocedure('realtime.send(jsonb, text, text, boolean)') is not null then
-    execute 'select realtime.send($1, $2, $3, false)' using p_payload, p_event,
-      'pgflow:run:' || p_run_id;
+    execute 'select realtime.send($1, $2, $3, false)'
+    using p_payload, p_event, 'pgflow:run:' || p_run_id;
   end if;
 end
 $$;
 
--- Tells what steps of a run have just become, in the order of the flow, those that start in the
--- order of their slugs. Called right after each transition; locks nothing.
+-- Sends the events of steps of a run that have just changed, in the order of the flow; started ones
+-- in the order of their slugs. Called right after each transition; locks nothing.
 create or replace function pgflow._emit_steps(p_run_id uuid, p_steps text[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
   if cardinality(p_steps) = 0
-    or to_regprocedure('realtime.send(jsonb, text, text, boolean)') is null then
+    or to_regprocedure('realtime.send(jsonb, text, text, boolean)') is null
+  then
     return;
   end if;
   perform pgflow._emit(p_run_id, format('step:%s:%s', s.step_slug, s.status), jsonb_build_object(
@@ -34,15 +35,16 @@ begin
         'remaining_tasks', s.remaining_tasks, 'remaining_deps', s.remaining_deps)
       when 'completed' then jsonb_build_object('output', s.output, 'completed_at', s.completed_at)
         || case s.initial_tasks
-          when 0 then jsonb_build_object('started_at', s.started_at, 'remaining_tasks', 0,
-             'remaining_deps', 0) else '{}' end
+          when 0 then jsonb_build_object(
+            'started_at', s.started_at, 'remaining_tasks', 0, 'remaining_deps', 0)
+          else '{}' end
       when 'failed' then jsonb_build_object('error_message', s.error_message,
         'failed_at', s.failed_at)
       when 'skipped' then jsonb_build_object('skip_reason', s.skip_reason,
         'skipped_at', s.skipped_at)
         || case s.skip_reason
           when 'handler_failed' then jsonb_build_object('error_message', s.error_message)
-             else jsonb_build_object('flow_slug', s.flow_slug) end
+          else jsonb_build_object('flow_slug', s.flow_slug) end
     end)
   from (
     select x.* from pgflow.step_states x
@@ -53,7 +55,7 @@ begin
 end
 $$;
 
--- Tells what a run has just become. Called right after the transition; locks nothing.
+-- Sends the event of a run that has just changed. Called right after the transition; locks nothing.
 create or replace function pgflow._emit_run(p_run_id uuid) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -77,8 +79,8 @@ begin
 end
 $$;
 
--- Tells the failures that have just ended runs: the step first, then the run; of a type violation
--- the run first. Called by _fail_runs; locks nothing.
+-- Sends the events of failures that have just ended runs: the step first, then the run; of a type
+-- violation the run first. Called by _fail_runs; locks nothing.
 create or replace function pgflow._emit_failures(p_failures pgflow._run_failure[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
