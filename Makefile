@@ -23,6 +23,8 @@ check: $(VENV)/dev.stamp ## Format, lint, types, and which module may import whi
 	$(BIN)/ruff check -q .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/squawk --reporter gcc migrations/0*.sql
+	@! LC_ALL=C.UTF-8 grep -rnE '.{101}' migrations --include='*.sql' # lines of at most 100 columns
 
 format: $(VENV)/dev.stamp ## Format the code and fix what the linter can fix
 	$(BIN)/ruff format -q .

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 LAST = ["functions/98_planner.sql", "functions/99_grants.sql"]
+FUNCTION = re.compile(r"function (pgflow\.\w+)\(.*?\$\$(.*?)\n\$\$;", re.DOTALL)
+DECLARED = re.compile(r"^  (v_\w+) (?!.*set_config)", re.MULTILINE)
 SETTINGS = """
 select proname, setting from pg_proc, unnest(proconfig) setting
 where pronamespace = 'pgflow'::regnamespace and setting ~ '^(enable_|jit|plan_cache_mode)'
@@ -89,3 +91,16 @@ def test_planner_settings_stand_in_one_file() -> None:
     pattern = re.compile(r"^set (enable_|jit|plan_cache_mode)", re.MULTILINE)
 
     assert [file.name for file in files if pattern.search(file.read_text())] == []
+
+
+def test_every_declared_variable_is_used() -> None:
+    """PostgreSQL says nothing about a variable that a change has left behind."""
+    unused = [
+        (name, variable)
+        for file in (ROOT / "migrations").rglob("*.sql")
+        for name, body in FUNCTION.findall(file.read_text())
+        for variable in DECLARED.findall(body.split("\nbegin\n")[0])
+        if len(re.findall(rf"\b{variable}\b", body)) == 1
+    ]
+
+    assert unused == []

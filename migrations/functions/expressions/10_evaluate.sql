@@ -14,6 +14,7 @@ language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  -- here, so that it is done before the block with the exceptions begins
   v_visits constant text := set_config('pgflow.expression_visits', '0', true);
   v_value jsonb;
 begin
