@@ -20,22 +20,31 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("pgflow_yaml", "migrations", "schemas", "tests", "pyproject.toml")
-SETTLE, CLAIM, LEASES = "40_settle.sql", "60_claim.sql", "70_leases.sql"
-EVENTS, CLOCK, OPERATE = "82_events.sql", "62_clock.sql", "80_operate.sql"
+SETTLE, FAILURES = "engine/45_settle.sql", "engine/50_failures.sql"
+STOP, TRANSITIONS = "engine/72_stop.sql", "engine/74_transitions.sql"
+CLAIM, TIMERS, WAITS = "engine/76_claim.sql", "engine/80_timers.sql", "engine/82_waits.sql"
+CHILDREN, LEASES, SWEEP = "engine/84_children.sql", "engine/86_leases.sql", "engine/88_sweep.sql"
+OPERATE, SIGNALS = "engine/90_operate.sql", "engine/91_signals.sql"
+QUEUE, VERSIONS, START = "engine/10_queue.sql", "engine/25_versions.sql", "engine/35_start.sql"
+PGFLOW_WORKERS = "pgflow/40_workers.sql"
 # The tests that look at each file, the likeliest first: the first red one ends the run.
 TESTS = {
     SETTLE: ("fencing", "claim", "failure", "pgflow_door"),
     CLAIM: ("fencing", "claim", "races"),
     LEASES: ("fencing", "races"),
-    EVENTS: ("races", "waits"),
-    CLOCK: ("claim", "races", "waits", "children"),
+    SWEEP: ("fencing", "races"),
+    SIGNALS: ("races", "waits"),
+    TIMERS: ("claim", "races", "waits", "children"),
+    WAITS: ("claim", "races", "waits"),
+    CHILDREN: ("claim", "races", "children"),
     OPERATE: ("races", "failure", "catch"),
-    "10_queue.sql": ("fencing", "races", "pgflow_races"),
-    "20_define.sql": ("races", "versions"),
-    "30_begin.sql": ("races", "versions"),
-    "42_settle_failures.sql": ("catch", "failure", "knobs"),
-    "54_end_runs.sql": ("claim", "catch", "waits"),
-    "98_pgflow_workers.sql": ("pgflow_workers",),
+    QUEUE: ("fencing", "races", "pgflow_races"),
+    VERSIONS: ("races", "versions"),
+    START: ("races", "versions"),
+    FAILURES: ("catch", "failure", "knobs"),
+    STOP: ("claim", "catch", "waits"),
+    TRANSITIONS: ("pgflow_failures", "pgflow_parts"),
+    PGFLOW_WORKERS: ("pgflow_workers",),
 }
 
 # (what the fence keeps out, file, predicate, replacement)
@@ -65,8 +74,9 @@ FENCES = [
         "the same report twice in a batch",
         SETTLE,
         (
-            "          and row_number() over (partition by p.run_id, p.step_slug, p.task_index,"
-            " p.attempt order by p.nr) = 1\n"
+            "          and row_number() over (\n"
+            "            partition by p.run_id, p.step_slug, p.task_index, p.attempt order by p.nr)"
+            " = 1\n"
         ),
         "",
     ),
@@ -74,8 +84,8 @@ FENCES = [
         "a report for a run that has ended",
         SETTLE,
         (
-            "        when r.status <> 'started' and (f.door = 'deploy' or r.status <> 'completed')"
-            " then 'run_terminal'\n"
+            "        when r.status <> 'started' and (f.origin = 'deploy' or r.status <> 'completed')\n"
+            "          then 'run_terminal'\n"
         ),
         "",
     ),
@@ -116,13 +126,13 @@ FENCES = [
     (
         "a task handed out by the claim that ended it",
         CLAIM,
-        "t.queue_name = p_queue and t.status in ('queued', 'started')\n    returning",
+        "t.queue_name = p_queue\n      and t.status in ('queued', 'started')\n    returning",
         "t.queue_name = p_queue\n    returning",
     ),
     (
         "a failure nobody reported of a task that has ended",
         CLAIM,
-        "(p_run_id, p_step, p_index) and t.status in ('queued', 'started');",
+        "(p_run_id, p_step, p_index)\n    and t.status in ('queued', 'started');",
         "(p_run_id, p_step, p_index);",
     ),
     (
@@ -140,45 +150,45 @@ FENCES = [
     ("a heartbeat that waits", LEASES, "for no key update of t skip locked);", "for update of t);"),
     (
         "a claim that waits for a message",
-        "10_queue.sql",
+        QUEUE,
         "limit $3 for update skip locked))\n    returning",
         "limit $3 for update))\n    returning",
     ),
-    ("two words to one run at once", EVENTS, "v_runs[1] for no key update;", "v_runs[1];"),
+    ("two words to one run at once", SIGNALS, "v_runs[1] for no key update;", "v_runs[1];"),
     (
         "a second event of one name",
-        EVENTS,
+        SIGNALS,
         "on conflict (run_id, kind, name) do nothing;",
         "on conflict (run_id, kind, name) do update set data = excluded.data;",
     ),
     (
         "an event to a run that has ended",
-        EVENTS,
+        SIGNALS,
         "  where v_run.status = 'started'\n  on conflict",
         "  on conflict",
     ),
     (
         "a decision on a step that waits no more",
-        EVENTS,
+        SIGNALS,
         "if v_status not in ('created', 'started') or v_run.status <> 'started' then",
         "if false then",
     ),
     (
         "the end of a wait that has ended",
-        CLOCK,
-        "s.step_slug = any(p_steps) and s.status = 'started'\n    returning",
-        "s.step_slug = any(p_steps)\n    returning",
+        WAITS,
+        "s.step_slug = any(p_steps) and s.status = 'started');",
+        "s.step_slug = any(p_steps));",
     ),
-    ("a clock that waits", CLOCK, "for no key update skip locked;", "for no key update;"),
+    ("a timer that waits", TIMERS, "for no key update skip locked;", "for no key update;"),
     (
         "the end of a child that is the task's no more",
-        CLOCK,
+        CHILDREN,
         "      and t.status = 'started' and t.child_run_id = p_child)",
         "      and t.status = 'started')",
     ),
     (
         "a child started by a task that has ended",
-        CLOCK,
+        CHILDREN,
         "if v_task.status is null or v_task.status not in ('queued', 'started') then",
         "if v_task.status is null then",
     ),
@@ -196,39 +206,45 @@ FENCES = [
     ),
     (
         "an end of a run that has one",
-        "54_end_runs.sql",
+        STOP,
         "    where r.status = 'started' and r.outcome is null\n    group by 1",
         "    group by 1",
     ),
     (
+        "an end of a step that has ended",
+        TRANSITIONS,
+        " and s.status in ('created', 'started')\n    returning s.run_id",
+        "\n    returning s.run_id",
+    ),
+    (
         "two sweeps and a turn",
-        LEASES,
+        SWEEP,
         "      for no key update skip locked) k;",
         "      for no key update) k;",
     ),
     (
         "two deploys of one name",
-        "20_define.sql",
+        VERSIONS,
         "  perform pg_advisory_xact_lock(hashtext('pgflow.deploy'), hashtext(v_name));\n",
         "",
     ),
     (
         "a key used twice",
-        "30_begin.sql",
+        START,
         "    on conflict (flow_name, run_key) where run_key is not null do nothing\n",
         "",
     ),
     (
         "an attempt past the budget",
-        "42_settle_failures.sql",
+        FAILURES,
         "        < greatest(coalesce(s.opt_max_attempts, f.opt_max_attempts), 1) as again",
         "        < 99 as again",
     ),
     (
         "pgflow's recovery of a task that a worker of ours holds",
-        "98_pgflow_workers.sql",
-        "and t.status = 'started' and t.lease is null and",
-        "and t.status = 'started' and",
+        PGFLOW_WORKERS,
+        "and t.status = 'started' and t.lease is null\n",
+        "and t.status = 'started'\n",
     ),
 ]
 
@@ -275,7 +291,7 @@ def main() -> int:
     for what, file, predicate, replacement in FENCES:
         alive = survives(file, predicate, replacement)
         unguarded += alive
-        print(f"{'NOT NOTICED' if alive else 'noticed':12} {file:22} {what}", flush=True)  # noqa: T201
+        print(f"{'NOT NOTICED' if alive else 'noticed':12} {file:30} {what}", flush=True)  # noqa: T201
     print(f"{len(FENCES) - unguarded} of {len(FENCES)} fences are guarded by a test")  # noqa: T201
     return 1 if unguarded else 0
 
