@@ -1,9 +1,10 @@
 """Install and update the schema: numbered files once, function files whenever their text changed.
 
-The files lie in `migrations/`: numbered ones at the top, functions in the folders of `_FOLDERS`.
+The files are in `migrations/`: numbered ones at the top, functions in folders, read in the order of
+`_FOLDERS`.
 
-One transaction behind one advisory lock: eight processes may try at once, and one that is killed
-in the middle leaves nothing behind. There is no way down: restore a backup.
+All of it happens in one transaction under one advisory lock: eight processes may migrate at once,
+and a killed one leaves nothing behind. There is no downgrade: restore a backup.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ _RECORD = """insert into pgflow.migrations (name, sha256, release) values ('{}',
 on conflict (name) do update set sha256 = excluded.sha256, release = excluded.release,
   applied_at = pg_catalog.now();
 """
-_LOOK = """select current_user, current_database(), current_setting('server_version'),
+_FACTS = """select current_user, current_database(), current_setting('server_version'),
   current_setting('server_version_num')::int,
   pg_is_in_recovery() or current_setting('transaction_read_only')::bool,
   has_database_privilege(current_database(), 'create'),
@@ -49,20 +50,21 @@ _LOOK = """select current_user, current_database(), current_setting('server_vers
     where nspname in ('pgflow', 'pgmq') and relname in ('flows', 'migrations', 'meta')),
   (select extversion from pg_extension where extname = 'pgmq'),
   (select array_agg(version) from pg_available_extension_versions where name = 'pgmq')"""
-_WHERE = """select current_database(), case current_setting('cluster_name')
+_ADDRESS = """select current_database(), case current_setting('cluster_name')
   when %s then current_setting('data_directory') end"""
-_ADDRESS = ("host", "hostaddr", "port", "user", "dbname", "sslmode")
-# The tables of this version may still change, and a database that it made cannot follow them.
+_PARAMETERS = ("host", "hostaddr", "port", "user", "dbname", "sslmode")
+# The tables of this version may still change in place: a database that it made is recreated.
 _UNRELEASED = "0.1.0"
 _OLDEST_PGMQ = (1, 4, 4)
 _FOLDERS = ("", "functions/expressions/", "functions/engine/", "functions/pgflow/", "functions/")
-# `create or replace` gives a new function to everybody and forgets its settings.
+# Applied after any other file: `create or replace` grants a new function to public and forgets
+# planner settings.
 _ALWAYS = ("functions/98_planner.sql", "functions/99_grants.sql")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Migration:
-    """SQL under a name, and where a database stands with it: applied, pending or changed."""
+    """A file of SQL and its state in a database: applied, pending or changed."""
 
     name: str
     sql: str
@@ -70,12 +72,12 @@ class Migration:
 
     @property
     def digest(self) -> str:
-        """The hash by which an edited file is noticed."""
+        """The hash that detects an edited file."""
         return sha256(self.sql.encode()).hexdigest()
 
 
 def apply(conninfo: str) -> list[str]:
-    """Bring the database up to date; the names of the files that were applied."""
+    """Bring the database up to date; return the names of the applied files."""
     with _connected(conninfo) as connection:
         connection.execute(_LOCK)
         scripts = _scripts(connection)
@@ -93,27 +95,28 @@ def apply(conninfo: str) -> list[str]:
 
 
 def status(conninfo: str) -> list[Migration]:
-    """Every file and its state in this database; nothing is written."""
+    """Return every file with its state in this database; write nothing."""
     with _connected(conninfo) as connection:
-        return _look(connection)[1]
+        return _inspect(connection)[1]
 
 
 def pending(conninfo: str) -> list[str]:
-    """The names of the files that `apply` would run."""
+    """Return the names of the files that `apply` would run."""
     return [migration.name for migration in status(conninfo) if migration.state != "applied"]
 
 
 def check(conninfo: str) -> None:
-    """Raise SchemaMismatch unless the database is exactly as this release wants it."""
-    if waiting := pending(conninfo):
-        what = f"{len(waiting)} files to apply" if waiting[1:] else f"{waiting[0]} to apply"
+    """Raise SchemaMismatch unless all files of this release are applied, and no others."""
+    if names := pending(conninfo):
+        missing = f"{len(names)} files" if names[1:] else names[0]
         raise SchemaMismatch(
-            f"the database is not up to date with this release ({what}): run `pgflow-yaml migrate`"
+            f"the database is not up to date with this release ({missing} to apply): "
+            "run `pgflow-yaml migrate`"
         )
 
 
 def dry_run_sql(conninfo: str | None = None) -> str:
-    """What `apply` would run, as a script for psql; without a database, for an empty one."""
+    """Return a script for psql of what `apply` would run; without a database, for an empty one."""
     if conninfo is None:
         first = [Migration(name="schema", sql=_BOOTSTRAP), _packaged_pgmq()]
         scripts = first + [_recorded(migration) for migration in _read()]
@@ -127,8 +130,8 @@ def dry_run_sql(conninfo: str | None = None) -> str:
 
 
 def _scripts(connection: psycopg.Connection) -> list[Migration]:
-    """Everything to run, in order."""
-    first, migrations = _look(connection)
+    """Return everything to run, in order."""
+    first, migrations = _inspect(connection)
     if all(migration.state == "applied" for migration in migrations):
         return first
     return first + [
@@ -139,15 +142,15 @@ def _scripts(connection: psycopg.Connection) -> list[Migration]:
 
 
 def _recorded(migration: Migration) -> Migration:
-    # Recorded first: whoever runs the same file without our lock waits here, and then sees it.
-    # Literals, because dry runs print them; all three are ours.
+    # Recorded first: a session that runs the file without our lock waits here for the record.
+    # Literals, because dry runs print them; all three are our own.
     record = _RECORD.format(migration.name, migration.digest, version("pgflow-yaml"))
     return Migration(name=migration.name, sql=record + migration.sql)
 
 
-def _look(connection: psycopg.Connection) -> tuple[list[Migration], list[Migration]]:
-    """What must come before any file, and all files with their state."""
-    row = connection.execute(_LOOK).fetchone()
+def _inspect(connection: psycopg.Connection) -> tuple[list[Migration], list[Migration]]:
+    """Return the SQL that must run before any file, and all files with their state."""
+    row = connection.execute(_FACTS).fetchone()
     assert row is not None
     role, database, server, number, read_only, may_create, tables, installed, available = row
     if number < 140000:
@@ -156,20 +159,20 @@ def _look(connection: psycopg.Connection) -> tuple[list[Migration], list[Migrati
         raise Unavailable(
             "this server only reads (a standby or read-only session): use the primary"
         )
-    ours = "pgflow.migrations" in tables
-    if "pgflow.flows" in tables and not ours:
+    is_installed = "pgflow.migrations" in tables
+    if "pgflow.flows" in tables and not is_installed:
         raise SchemaMismatch(
             f'database "{database}" holds a schema pgflow that this program did not make: '
             "use another database (nothing was changed)"
         )
-    first = [] if ours else [Migration(name="schema", sql=_BOOTSTRAP)]
+    first = [] if is_installed else [Migration(name="schema", sql=_BOOTSTRAP)]
     first += _pgmq(installed, available, present="pgmq.meta" in tables)
     if first and not may_create:
         raise SchemaMismatch(
             f'role "{role}" may not create schemas in database "{database}": its owner runs '
             f'`grant create on database "{database}" to "{role}"` (nothing was changed)'
         )
-    return first, _compare(connection if ours else None)
+    return first, _compare(connection if is_installed else None)
 
 
 def _compare(connection: psycopg.Connection | None) -> list[Migration]:
@@ -181,15 +184,15 @@ def _compare(connection: psycopg.Connection | None) -> list[Migration]:
             _refuse_other_files(connection, name, made_by, known)
     applied = {name: digest for name, digest, _ in rows}
     return [
-        Migration(name=name, sql=each.sql, state=_state(applied.get(name), each.digest))
-        for name, each in known.items()
+        Migration(name=name, sql=file.sql, state=_state(applied.get(name), file.digest))
+        for name, file in known.items()
     ]
 
 
 def _refuse_other_files(
     connection: psycopg.Connection, name: str, made_by: str, known: Mapping[str, Migration]
 ) -> None:
-    """Raise SchemaMismatch unless what differs is a function that may be applied again."""
+    """Raise SchemaMismatch for a recorded file that this release cannot apply again."""
     release = version("pgflow-yaml")
     is_numbered = "/" not in name
     newest = max(file for file in known if "/" not in file)
@@ -209,14 +212,14 @@ def _refuse_other_files(
 
 def _how_to_recreate(connection: psycopg.Connection) -> str:
     """Return the sentence for a database whose tables an unreleased version made."""
-    row = connection.execute(_WHERE, [EMBEDDED_NAME]).fetchone()
+    row = connection.execute(_ADDRESS, [EMBEDDED_NAME]).fetchone()
     assert row is not None
     database, data = row
     reason = f'database "{database}" was made by an unreleased version of pgflow-yaml'
     if data is not None:
         return f"{reason}: delete it with its runs by `rm -rf {quote(data)}`, then try again"
     parameters = connection.info.get_parameters()
-    parameters = {key: parameters[key] for key in _ADDRESS if key in parameters}
+    parameters = {key: parameters[key] for key in _PARAMETERS if key in parameters}
     return (
         f"{reason}: delete its tables with their runs by "
         f"`psql {quote(make_conninfo(**parameters))} -c 'drop schema pgflow cascade'`, "
@@ -255,7 +258,7 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 
 def _read() -> list[Migration]:
-    """The numbered files in order, then the function files in order."""
+    """Return the numbered files in order, then the function files in order."""
     top = files("pgflow_yaml") / "migrations"
     return [
         Migration(name=folder + file.name, sql=file.read_text(encoding="utf-8"))
@@ -267,7 +270,7 @@ def _read() -> list[Migration]:
 
 @contextmanager
 def _connected(conninfo: str) -> Iterator[psycopg.Connection]:
-    """A connection inside one transaction."""
+    """Connect, in one transaction."""
     defaults = {"connect_timeout": "10", "application_name": "pgflow-yaml migrate"}
     try:
         connection = psycopg.connect(make_conninfo("", **(defaults | conninfo_to_dict(conninfo))))
@@ -284,5 +287,5 @@ def _connected(conninfo: str) -> Iterator[psycopg.Connection]:
         reason = error.diag.message_primary or str(error).strip()
         kind = SchemaMismatch if isinstance(error, InsufficientPrivilege) else Unavailable
         raise kind(
-            f"the database refused to be looked at: {reason} (nothing was changed)"
+            f"the database could not be inspected: {reason} (nothing was changed)"
         ) from error

@@ -84,7 +84,8 @@ FENCES = [
         "a report for a run that has ended",
         SETTLE,
         (
-            "        when r.status <> 'started' and (f.origin = 'deploy' or r.status <> 'completed')\n"
+            "        when r.status <> 'started'"
+            " and (f.origin = 'deploy' or r.status <> 'completed')\n"
             "          then 'run_terminal'\n"
         ),
         "",
