@@ -1,4 +1,4 @@
--- What the tables do by themselves.
+-- The triggers of the tables.
 
 -- Rows of the two tables that clients also write by hand get their flow's queue.
 create function pgflow._fill_queue_name() returns trigger

@@ -1,0 +1,81 @@
+-- The queue, read only: for repairs, virtual time and invariants.
+
+-- Those of these messages that do not exist; null: all exist. Called for repairs.
+create or replace function pgflow._queue_missing(p_queue text, p_ids bigint[]) returns bigint[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_missing bigint[];
+begin
+  if to_regclass(format('pgmq.%I', 'q_' || lower(p_queue))) is null then
+    return p_ids;
+  end if;
+  execute format($sql$
+    select array_agg(m.id) from unnest($1) m(id)
+    where not exists (select 1 from pgmq.%I q where q.msg_id = m.id)
+    $sql$, 'q_' || lower(p_queue))
+  into v_missing using p_ids;
+  return v_missing;
+end
+$$;
+
+-- The time at which the next message of a queue becomes visible; null: none ever will.
+create or replace function pgflow._queue_next(p_queue text) returns timestamptz
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_next timestamptz;
+begin
+  execute format($sql$
+    select min(q.vt) from pgmq.%I q where q.vt < 'infinity'
+    $sql$, 'q_' || lower(p_queue))
+  into v_next;
+  return v_next;
+end
+$$;
+
+-- The ids of the task messages of a queue. Called by queue_violations.
+create or replace function pgflow._queue_task_ids(p_queue text) returns bigint[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_ids bigint[];
+begin
+  execute format($sql$
+    select array_agg(q.msg_id) from pgmq.%I q where q.message ->> 'kind' is null
+    $sql$, 'q_' || lower(p_queue))
+  into v_ids;
+  return v_ids;
+end
+$$;
+
+-- The timers that are not tasks, and the runs they belong to. Called by queue_violations.
+create or replace function pgflow._queue_timers() returns table (msg_id bigint, run_id uuid)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+  if to_regclass('pgmq.q_pgflow__timers') is not null then
+    return query
+      select q.msg_id, (q.message ->> 'run_id')::uuid from pgmq.q_pgflow__timers q
+      where q.message ->> 'kind' is not null;
+  end if;
+end
+$$;
+
+-- The child runs whose end is reported by a timer. Called by queue_violations.
+create or replace function pgflow._queue_ended_children() returns setof uuid
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if to_regclass('pgmq.q_pgflow__timers') is not null then
+    return query
+      select (q.message ->> 'child')::uuid from pgmq.q_pgflow__timers q where q.message ? 'child';
+  end if;
+end
+$$;
