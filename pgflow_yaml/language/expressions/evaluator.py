@@ -1,6 +1,7 @@
 """Evaluate the JSON tree of an expression over JSON values, within fixed bounds.
 
-`migrations/functions/05_expressions.sql` has its twin, `pgflow.evaluate`: same values, same errors.
+Its twin is `pgflow.evaluate` in `migrations/functions/expressions/10_evaluate.sql`: same values,
+same errors.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The functions of the expression language: a table of signatures and one Python function each.
 
-`migrations/functions/08_expression_functions.sql` has the same table and the same results; the
-cases in `tests/expression_cases.py` hold both.
+`migrations/functions/expressions/40_functions.sql` has the same table and the same results;
+`tests/expression_cases.py` checks both.
 """
 
 from __future__ import annotations
