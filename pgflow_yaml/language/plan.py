@@ -1,8 +1,8 @@
-"""What a run would do, as far as that is certain before it starts; nothing is called.
+"""Forecast of a run, as far as it is certain before the run starts; no handler is called.
 
 Each step gets the set of ways in which it may end if every handler succeeds, by the same rules as
 in the engine (`workflow-language` §6): its edges first, then its condition. A condition over the
-input, or over steps that are certain to be skipped, has a value already; any other may be anything.
+input, or over steps that are certain to be skipped, already has a value; any other is open.
 """
 
 from __future__ import annotations
@@ -10,6 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from pgflow_yaml.language.edge_rules import (
+    END_IF_UNMET,
+    SKIPPED,
+    needs_a_step_that_ran,
+    satisfies,
+)
 from pgflow_yaml.language.expressions import ExpressionError, evaluate, write_expression
 from pgflow_yaml.language.expressions.values import kind
 from pgflow_yaml.language.graph import as_listed, levels
@@ -19,24 +25,19 @@ from pgflow_yaml.language.model import SECTIONS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from pgflow_yaml.language.model import Definition, Json
+    from pgflow_yaml.language.edge_rules import End
+    from pgflow_yaml.language.model import Definition, Edge, Json
 
 Outcome = Literal["runs", "skipped", "fails", "open", "on_failure"]
-End = Literal["completed", "unmet", "upstream", "failed"]
-"""`unmet`: skipped by its own condition; `upstream`: by what it depends on, and spreading."""
+"""`open`: decided by the input or at run time; `on_failure`: skipped unless a step fails."""
 
 UNKNOWN: Final = object()
-_SKIPPED = frozenset({"unmet", "upstream"})
-_MET: dict[str, dict[End, bool]] = {
-    "success": {"completed": True, "unmet": True, "upstream": False, "failed": False},
-    "failure": {"completed": False, "unmet": False, "upstream": False, "failed": True},
-    "any": {"completed": True, "unmet": True, "upstream": True, "failed": True},
-}
+"""The input of a run that is not known yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedStep:
-    """What is certain of one step: an outcome with its reason, and how many tasks it has."""
+    """Forecast of one step: its outcome with the reason, and its number of tasks if certain."""
 
     slug: str
     outcome: Outcome
@@ -46,7 +47,7 @@ class PlannedStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The steps by level, the longest chain of steps that wait for each other, and each step."""
+    """Forecast of a run: step names by level, the longest chain of dependencies, each step."""
 
     levels: tuple[tuple[str, ...], ...]
     final_levels: tuple[tuple[str, ...], ...]
@@ -61,10 +62,10 @@ class Plan:
         return tuple(slug for slug, step in self.steps.items() if step.outcome == "skipped")
 
 
-def plan(definition: Definition, given: Json | object = UNKNOWN) -> Plan:
-    """Plan a run with an input, which was checked; UNKNOWN if it is not known."""
+def plan(definition: Definition, run_input: Json | object = UNKNOWN) -> Plan:
+    """Return the plan of a run with this input, which the caller has checked."""
     body: Any = definition.body
-    forecast = _Forecast(definition, _with_defaults(body, given))
+    forecast = _Forecast(definition, _with_defaults(body, run_input))
     planned: dict[str, PlannedStep] = {}
     by_section = []
     for section in SECTIONS:
@@ -75,7 +76,7 @@ def plan(definition: Definition, given: Json | object = UNKNOWN) -> Plan:
         by_section.append(levels(edges))
         for level in by_section[-1]:
             for slug in level:
-                planned[slug] = forecast.look_at(slug, steps[slug])
+                planned[slug] = forecast.add(slug, steps[slug])
     path, waiting = _critical(body["steps"], by_section[0], planned)
     return Plan(
         levels=tuple(map(tuple, by_section[0])),
@@ -86,54 +87,52 @@ def plan(definition: Definition, given: Json | object = UNKNOWN) -> Plan:
     )
 
 
-def _with_defaults(body: Mapping[str, Any], given: Any) -> Any:
-    if given is UNKNOWN:
+def _with_defaults(body: Mapping[str, Any], run_input: Any) -> Any:
+    if run_input is UNKNOWN:
         takes_nothing = not body.get("input") and "input_schema" not in body
         return {} if takes_nothing else UNKNOWN
-    return (
-        given if "input_schema" in body else apply_defaults_and_check(body.get("input"), given)[0]
-    )
+    if "input_schema" in body:
+        return run_input
+    return apply_defaults_and_check(body.get("input"), run_input)[0]
 
 
 class _Forecast:
-    """Looks at steps one after the other, dependencies first."""
+    """The steps forecast so far; a step is added after its dependencies."""
 
-    def __init__(self, definition: Definition, given: Any) -> None:
+    def __init__(self, definition: Definition, run_input: Any) -> None:
         self.run = {"run.flow": definition.name, "run.version": definition.version}
-        self.given = given
+        self.run_input = run_input
         self.ends: dict[str, set[End]] = {}
         self.planned: dict[str, PlannedStep] = {}
 
-    def look_at(self, slug: str, step: Mapping[str, Any]) -> PlannedStep:
-        """Say what is certain of a step whose dependencies were looked at."""
+    def add(self, slug: str, step: Mapping[str, Any]) -> PlannedStep:
+        """Forecast one step of a definition."""
         ends, reason = self._ends(step)
         tasks = None
         if "completed" in ends:
             tasks, problem = self._tasks(step)
             if problem is not None:
                 ends, reason = (ends - {"completed"}) | {"failed"}, problem
-        found = PlannedStep(
-            slug=slug, outcome=self._outcome(ends, step), reason=reason, tasks=tasks
-        )
+        outcome = self._outcome(ends, step)
         self.ends[slug] = ends
-        self.planned[slug] = found
-        return found
+        self.planned[slug] = PlannedStep(slug=slug, outcome=outcome, reason=reason, tasks=tasks)
+        return self.planned[slug]
 
     def _outcome(self, ends: set[End], step: Mapping[str, Any]) -> Outcome:
         if ends == {"completed"}:
             return "runs"
         if ends == {"failed"}:
             return "fails"
-        if ends <= _SKIPPED:
+        if ends <= SKIPPED:
             return "on_failure" if self._waits_for_failure(step["depends_on"]) else "skipped"
         return "open"
 
-    def _waits_for_failure(self, edges: Mapping[str, str]) -> bool:
-        """Tell whether a step is skipped only as long as nothing fails."""
+    def _waits_for_failure(self, edges: Mapping[str, Edge]) -> bool:
+        """Return True when a step is skipped only as long as no other step fails."""
         unmet = [
             (slug, edge)
             for slug, edge in edges.items()
-            if not any(_MET[edge][end] for end in self.ends[slug])
+            if not any(satisfies(end, edge) for end in self.ends[slug])
         ]
         return bool(unmet) and all(
             self.planned[slug].outcome == "on_failure"
@@ -162,31 +161,31 @@ class _Forecast:
         if met is not False:
             ends.add("completed")
         if met is not True:
-            ends.add(_UNMET[step["when_unmet"]])
+            ends.add(END_IF_UNMET[step["when_unmet"]])
         return ends, reason
 
     def _decided(self, ast: Any) -> str:
-        """Say when an open condition is decided."""
+        """Word the moment at which an open condition is decided."""
         by_input = {path.partition(".")[0] for path in _paths(ast)} == {"input"}
         return "decided by the input" if by_input else "decided at run time"
 
-    def _upstream(self, edges: Mapping[str, str]) -> tuple[bool | None, str | None]:
-        """Tell whether edges skip a step: yes, no, or None where that is open; and why."""
-        some = None
+    def _upstream(self, edges: Mapping[str, Edge]) -> tuple[bool | None, str | None]:
+        """Return True when the edges skip the step, None when that is open; and the reason."""
+        reason = None
         for slug, edge in edges.items():
-            met = {_MET[edge][end] for end in self.ends[slug]}
-            if met == {False}:
+            satisfied = {satisfies(end, edge) for end in self.ends[slug]}
+            if satisfied == {False}:
                 return True, self._why_unmet(slug, edge)
-            if len(met) == 2:
-                some = some or f"decided at run time: depends on {slug}"
-        if edges and "any" not in edges.values():
-            if all(self.ends[slug] <= _SKIPPED for slug in edges):
+            if len(satisfied) == 2:
+                reason = reason or f"decided at run time: depends on {slug}"
+        if needs_a_step_that_ran(edges.values()):
+            if all(self.ends[slug] <= SKIPPED for slug in edges):
                 return True, f"everything it depends on is skipped: {', '.join(edges)}"
-            if all(self.ends[slug] & _SKIPPED for slug in edges):
-                some = some or f"decided at run time: {', '.join(edges)} may all be skipped"
-        return (None, some) if some else (False, None)
+            if all(self.ends[slug] & SKIPPED for slug in edges):
+                reason = reason or f"decided at run time: {', '.join(edges)} may all be skipped"
+        return (None, reason) if reason else (False, None)
 
-    def _why_unmet(self, slug: str, edge: str) -> str:
+    def _why_unmet(self, slug: str, edge: Edge) -> str:
         if edge == "failure":
             return f"only if {slug} fails"
         outcome = self.planned[slug].outcome
@@ -195,7 +194,7 @@ class _Forecast:
         return f"depends on {slug}, which {'fails' if outcome == 'fails' else 'is skipped'}"
 
     def truth(self, ast: Any) -> bool | None:
-        """Tell whether a condition holds; None where that is open. Raises ExpressionError."""
+        """Return the truth of a condition, None where it is open; raises ExpressionError."""
         operator, *parts = ast
         if operator in ("and", "or"):
             for part in parts:
@@ -210,7 +209,7 @@ class _Forecast:
         return None if value is UNKNOWN else not value
 
     def value(self, ast: Any) -> Json | object:
-        """Give the value of an expression, or UNKNOWN. Raises ExpressionError."""
+        """Return the value of an expression, or UNKNOWN; raises ExpressionError."""
         env = {path: self._known(path) for path in set(_paths(ast))}
         if UNKNOWN in env.values():
             return UNKNOWN
@@ -219,10 +218,8 @@ class _Forecast:
     def _known(self, path: str) -> Any:
         root, *keys = path.split(".")
         if root == "input":
-            value = self.given
-        elif (
-            root == "steps" and len(keys) > 1 and self.ends.get(keys[0], {"completed"}) <= _SKIPPED
-        ):
+            value = self.run_input
+        elif root == "steps" and len(keys) > 1 and self.ends.get(keys[0], {"completed"}) <= SKIPPED:
             if self.planned[keys[0]].outcome == "on_failure":
                 return UNKNOWN
             value, keys = self._of_skipped(keys[0]).get(keys[1]), keys[2:]
@@ -235,7 +232,7 @@ class _Forecast:
         return value
 
     def _of_skipped(self, slug: str) -> dict[str, Any]:
-        """What expressions see of a step that is skipped for certain."""
+        """Return the fields that expressions read of a step that is certain to be skipped."""
         by_condition = self.ends[slug] == {"unmet"}
         return {
             "status": "skipped",
@@ -243,7 +240,7 @@ class _Forecast:
         }
 
     def _tasks(self, step: Mapping[str, Any]) -> tuple[int | None, str | None]:
-        """Count the tasks of a step, if that is certain; or say why there can be none."""
+        """Return the number of tasks of a step, None where it is open; or why it has none."""
         if "map" not in step:
             return step.get("initial_tasks"), None
         try:
@@ -257,11 +254,8 @@ class _Forecast:
         return len(items or []), None
 
 
-_UNMET: dict[str, End] = {"skip": "unmet", "skip-cascade": "upstream", "fail": "failed"}
-
-
 def _paths(ast: Any) -> Iterator[str]:
-    """Find the paths that a tree names."""
+    """Yield the environment paths that an expression tree reads."""
     if isinstance(ast, list) and ast:
         if ast[0] == "path":
             yield ast[1]
@@ -273,7 +267,10 @@ def _paths(ast: Any) -> Iterator[str]:
 def _critical(
     steps: Mapping[str, Any], by_level: Sequence[Sequence[str]], planned: Mapping[str, PlannedStep]
 ) -> tuple[tuple[str, ...], int]:
-    """Find the longest chain of steps that may run, by count, then by the time that they wait."""
+    """Return the longest chain of steps that may run, and its waits in milliseconds.
+
+    Of two chains with the same number of steps, the one that waits longer is returned.
+    """
     longest: dict[str, tuple[int, int, tuple[str, ...]]] = {}
     for level in by_level:
         for slug in level:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pgflow_yaml.language.edge_rules import END_IF_UNMET, satisfies
 from pgflow_yaml.language.graph import levels
 from pgflow_yaml.language.validation.constants import truth_of
 
@@ -79,16 +80,17 @@ def _report_conflict(report: Report, name: str, ancestor: str, at: Node) -> None
 
 def _impossible_outcome(name: str, step: Step, edge: Edge) -> tuple[str, str] | None:
     """Return the reason why a step never has the outcome of an edge, and a fix; or None."""
-    condition = None if step.if_ is None else truth_of(step.if_.ast)
+    never_runs = step.if_ is not None and truth_of(step.if_.ast) is False
+    refused = never_runs and not satisfies(END_IF_UNMET[step.when_unmet], edge)
     if edge == "failure":
-        if condition is False and step.when_unmet != "fail":
+        if refused:
             return (
                 f'"{name}" never fails, as its `if` is always false',
                 f"change the `if` of {name}",
             )
         if step.wait is not None and isinstance(step.wait.for_, int):
             return f'"{name}" never fails: it only lets time pass', "write `success`, or `any`"
-    elif condition is False and step.when_unmet != "skip":
+    elif refused:
         return (
             f'"{name}" never succeeds, as its `if` is always false',
             f"change the `if` of {name}, or use an edge `any`",

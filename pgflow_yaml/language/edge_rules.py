@@ -1,0 +1,46 @@
+"""Which ends of a step satisfy an edge to it (`workflow-language` §6).
+
+The engine has the same rule in SQL (`pgflow._lower_dependents`, `pgflow._unhandled`);
+`tests/engine/test_plan_agrees.py` compares the two.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from pgflow_yaml.language.model import Edge, WhenUnmet
+
+End = Literal["completed", "unmet", "upstream", "failed"]
+"""How a step ends.
+
+`unmet`: skipped by its own condition. `upstream`: skipped by a dependency, or by its own condition
+with `skip-cascade`; dependents behind an edge `success` are skipped too.
+"""
+
+SKIPPED: Final[frozenset[End]] = frozenset({"unmet", "upstream"})
+END_IF_UNMET: Final[Mapping[WhenUnmet, End]] = {
+    "skip": "unmet",
+    "skip-cascade": "upstream",
+    "fail": "failed",
+}
+"""How a step ends whose `if` is false, by its `when_unmet`."""
+HANDLING: Final[frozenset[Edge]] = frozenset({"failure", "any"})
+"""The edges through which a completed dependent handles a failure; under `finally` none does."""
+_SATISFYING: Final[Mapping[Edge, frozenset[End]]] = {
+    "success": frozenset({"completed", "unmet"}),
+    "failure": frozenset({"failed"}),
+    "any": frozenset({"completed", "unmet", "upstream", "failed"}),
+}
+
+
+def satisfies(end: End, edge: Edge) -> bool:
+    """Return True when a dependency that ended like this satisfies the edge."""
+    return end in _SATISFYING[edge]
+
+
+def needs_a_step_that_ran(edges: Collection[Edge]) -> bool:
+    """Return True when a step with these edges is skipped if all its dependencies are skipped."""
+    return bool(edges) and "any" not in edges
