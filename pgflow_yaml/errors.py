@@ -1,11 +1,11 @@
-"""What can go wrong, said so that a person can act on it.
+"""Exceptions and diagnostics, worded so that a person can act on them.
 
 PgflowError
 ├── InvalidFlow            a flow file has mistakes; .diagnostics has every one      exit 1
 ├── InvalidInput           a run input was refused; .problems has path and message   exit 1
 ├── RunFailed              a run ended as failed; .run, .step, .error                exit 1
 ├── RunCancelled           a run was cancelled; .run                                 exit 1
-├── WrongSetting           an option, variable or project setting cannot be so       exit 2
+├── WrongSetting           an option, variable or project setting is invalid         exit 2
 ├── NotFound               no such flow, run or step; .suggestions                   exit 2
 ├── SchemaMismatch         database not migrated, or newer than this release         exit 3
 └── Unavailable            database unreachable after bounded tries                  exit 3
@@ -25,7 +25,7 @@ Severity = Literal["error", "warning"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """A range of a text: lines and columns count from 1, in code points; the end is exclusive."""
+    """Range of a text: lines and columns count from 1, in code points; the end is exclusive."""
 
     line: int
     column: int
@@ -35,7 +35,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnostic:
-    """One finding in a file: a stable code, one sentence, its place, and the fix as `help`."""
+    """Finding in a file: a stable code, one sentence, its position, and the fix as `help`."""
 
     code: str
     message: str
@@ -45,8 +45,8 @@ class Diagnostic:
     severity: Severity = "error"
 
     @property
-    def place(self) -> tuple[int, int]:
-        """Line and column, to sort by; a finding about the whole file comes first."""
+    def position(self) -> tuple[int, int]:
+        """Line and column, as a sort key; a finding about the whole file comes first."""
         return (self.span.line, self.span.column) if self.span else (0, 0)
 
 
@@ -54,7 +54,7 @@ class PgflowError(Exception):
     """Something went wrong in pgflow-yaml."""
 
     def __init__(self, message: str | None = None) -> None:
-        """Take the sentence to show; without one, the docstring of the class is shown."""
+        """Store the sentence to show; without one, it is the docstring of the class."""
         self.message = message or (type(self).__doc__ or "").strip()
         super().__init__(self.message)
 
@@ -63,7 +63,7 @@ class InvalidFlow(PgflowError):
     """The flow file has mistakes."""
 
     def __init__(self, file: str, source: str, diagnostics: Sequence[Diagnostic]) -> None:
-        """Keep the text beside the findings, so that whoever catches this can show frames."""
+        """Store the text beside the findings, so that a caller can render frames."""
         self.file = file
         self.source = source
         self.diagnostics = tuple(diagnostics)
@@ -76,7 +76,7 @@ class InvalidInput(PgflowError):
     def __init__(
         self, message: str | None = None, *, problems: Sequence[Mapping[str, str]] = ()
     ) -> None:
-        """Each problem has the `path` of the field and a `message`."""
+        """Store the problems: each has the `path` of its field and a `message`."""
         self.problems = [dict(problem) for problem in problems]
         if message is None and self.problems:
             message = "the input was refused: " + "; ".join(
@@ -99,16 +99,16 @@ class RunFailed(PgflowError):
         step: str | None = None,
         error: Mapping[str, object] | None = None,
     ) -> None:
-        """`error` is the run's last unhandled error: {type, message, …}."""
+        """Store the run's last unhandled error: {type, message, …}."""
         self.run = run
         self.step = step
         self.error = dict(error or {})
         if message is None:
-            where = f' in step "{step}"' if step else ""
-            what = ": ".join(
+            in_step = f' in step "{step}"' if step else ""
+            reason = ": ".join(
                 str(self.error[key]) for key in ("type", "message") if key in self.error
             )
-            message = f"run {run} failed{where}" + (f": {what}" if what else "")
+            message = f"run {run} failed{in_step}" + (f": {reason}" if reason else "")
         super().__init__(message)
 
 
@@ -116,20 +116,20 @@ class RunCancelled(PgflowError):
     """The run was cancelled."""
 
     def __init__(self, message: str | None = None, *, run: str) -> None:
-        """Name the run."""
+        """Store the id of the run."""
         self.run = run
         super().__init__(message or f"run {run} was cancelled")
 
 
 class WrongSetting(PgflowError):
-    """A setting has a value that it cannot have."""
+    """A setting has an invalid value."""
 
 
 class NotFound(PgflowError):
     """There is no such flow, run or step."""
 
     def __init__(self, message: str | None = None, *, suggestions: Sequence[str] = ()) -> None:
-        """`suggestions` are existing names that the caller may have meant."""
+        """Store existing names that the caller may have meant."""
         self.suggestions = tuple(suggestions)
         super().__init__(message)
 
@@ -143,14 +143,14 @@ class Unavailable(PgflowError):
 
 
 class PermanentError(PgflowError):
-    """Raised by a handler: trying this task again cannot help, so the step fails at once."""
+    """Raised by a handler: a retry cannot help, so the step fails at once."""
 
 
 class RetryLater(PgflowError):
-    """Raised by a handler: try this task again after `delay` seconds; it counts as an attempt."""
+    """Raised by a handler: retry this task after `delay` seconds; the call counts as an attempt."""
 
     def __init__(self, delay: float, message: str | None = None) -> None:
-        """`delay` is in seconds."""
+        """Store the delay, in seconds."""
         self.delay = delay
         super().__init__(message or f"the handler asked for another attempt in {delay:g} s")
 
@@ -160,6 +160,6 @@ def _summary(file: str, diagnostics: Sequence[Diagnostic]) -> str:
     if not errors:
         return f"{file} is not a valid flow"
     first = errors[0]
-    place = f"{file}:{first.span.line}:{first.span.column}" if first.span else file
+    position = f"{file}:{first.span.line}:{first.span.column}" if first.span else file
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    return f"{place}: {first.message}{more}"
+    return f"{position}: {first.message}{more}"

@@ -1,4 +1,4 @@
-"""The stock handlers: functions of ours that any flow may name."""
+"""Built-in handlers that any flow may use."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from pgflow_yaml.errors import PermanentError
 
 
 def fail(message: str = "this step always fails") -> NoReturn:
-    """End the step as failed, with this message, without another attempt."""
+    """Fail the step with this message and without a retry; raises PermanentError."""
     raise PermanentError(message)

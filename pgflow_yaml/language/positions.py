@@ -1,7 +1,7 @@
-"""From a place in a text to line and column, and from a place in a YAML scalar to one in the text.
+"""Convert offsets in a text to lines and columns, and offsets in a YAML scalar to those in its text.
 
-A scalar's value is not its text: quotes, escapes, folding and indentation lie between.
-`scalar_places` walks both, so that a caret lands on the exact character whatever the style.
+The value of a scalar differs from its text by quotes, escapes, folding and indentation.
+`scalar_offsets` walks both, so that a caret marks the exact character in every style.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ _ESCAPE = re.compile(r"\\(?:x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|.)",
 
 
 class Lines:
-    """The lines of a text, for turning code point indexes into spans."""
+    """Lines of a text, to convert code point indexes to spans."""
 
     def __init__(self, text: str) -> None:
-        """Note where each line starts."""
+        """Index the start of each line."""
         self.text = text
         if text.count("\r") == text.count("\r\n"):
             sizes = (len(line) + 1 for line in text.split("\n"))
             self.starts = [0, *accumulate(sizes)][:-1]
         else:
-            self.starts = [0, *(found.end() for found in _LINE_BREAK.finditer(text))]
+            self.starts = [0, *(match.end() for match in _LINE_BREAK.finditer(text))]
 
     def position(self, index: int) -> tuple[int, int]:
-        """Return the line and column, from 1, of the code point at `index`."""
+        """Return the line and column, counted from 1, of the code point at `index`."""
         line = bisect_right(self.starts, index)
         return line, index - self.starts[line - 1] + 1
 
@@ -47,82 +47,88 @@ class Lines:
         return self.text[start:end].rstrip("\r\n")
 
 
-def scalar_places(raw: str, value: str, style: str) -> list[int] | None:
-    """Return for each code point of `value`, and its end, the offset in `raw`; None: no match.
+def scalar_offsets(raw: str, value: str, style: str) -> list[int] | None:
+    """Return the offset in `raw` of each code point of `value` and of its end.
+
+    None means that the two do not match.
 
     `style` is "" for a plain scalar, else the character that introduces it.
     """
     if style in ("|", ">"):
-        return _block_places(raw, value)
-    places = _flow_places(raw, style)
-    return places if len(places) == len(value) + 1 else None
+        return _block_offsets(raw, value)
+    offsets = _flow_offsets(raw, style)
+    return offsets if len(offsets) == len(value) + 1 else None
 
 
 def width_at(raw: str, at: int, style: str) -> int:
-    """Return how many characters of `raw` write the one character of the value that is at `at`."""
+    """Return the number of characters in `raw`, from `at` on, that write one of the value."""
     if style == '"' and raw[at : at + 1] == "\\":
-        found = _ESCAPE.match(raw, at)
-        return found.end() - at if found else 1
+        escape = _ESCAPE.match(raw, at)
+        return escape.end() - at if escape else 1
     return 2 if style == "'" and raw.startswith("''", at) else 1
 
 
-def _flow_places(raw: str, quote: str) -> list[int]:
+def _flow_offsets(raw: str, quote: str) -> list[int]:
     at = len(quote)
     end = len(raw) - len(quote)
-    places: list[int] = []
+    offsets: list[int] = []
     while at < end:
         fold = _FOLD.match(raw, at, end)
         if fold is not None:
             breaks = len(_LINE_BREAK.findall(fold.group()))
-            places.extend([at] * max(1, breaks - 1))
+            offsets.extend([at] * max(1, breaks - 1))
             at = fold.end()
         elif quote == "'" and raw.startswith("''", at):
-            places.append(at)
+            offsets.append(at)
             at += 2
         elif quote == '"' and raw[at] == "\\":
-            at = _escape(raw, at, places)
+            at = _escape(raw, at, offsets)
         else:
-            places.append(at)
+            offsets.append(at)
             at += 1
-    places.append(end)
-    return places
+    offsets.append(end)
+    return offsets
 
 
-def _escape(raw: str, at: int, places: list[int]) -> int:
+def _escape(raw: str, at: int, offsets: list[int]) -> int:
     fold = _FOLD.match(raw, at + 1)
     if fold is not None and raw[at + 1] in "\r\n":
         # An escaped line break gives nothing itself; blank lines after it give one break each.
-        places.extend([at] * (len(_LINE_BREAK.findall(fold.group())) - 1))
+        offsets.extend([at] * (len(_LINE_BREAK.findall(fold.group())) - 1))
         return fold.end()
-    places.append(at)
-    found = _ESCAPE.match(raw, at)
-    return found.end() if found else at + 1
+    offsets.append(at)
+    escape = _ESCAPE.match(raw, at)
+    return escape.end() if escape else at + 1
 
 
-def _block_places(raw: str, value: str) -> list[int] | None:
+def _block_offsets(raw: str, value: str) -> list[int] | None:
     header = _LINE_BREAK.search(raw)
     if header is None:
         return None
-    places: list[int] = []
+    offsets: list[int] = []
     at = header.end()
     last = at
     for line in _LINE_BREAK.split(raw[at:]):
         if line.strip():
-            found = _line_in_value(line, value, len(places))
-            if found is None:
+            content = _line_in_value(line, value, len(offsets))
+            if content is None:
                 return None
-            places.extend([last] * (found[0] - len(places)))
-            places.extend(range(at + found[1], at + len(line)))
+            value_start, line_start = content
+            offsets.extend([last] * (value_start - len(offsets)))
+            offsets.extend(range(at + line_start, at + len(line)))
             last = at + len(line)
         at += len(line)
         ending = _LINE_BREAK.match(raw, at)
         at += len(ending.group()) if ending else 0
-    places.extend([last] * (len(value) + 1 - len(places)))
-    return places if len(places) == len(value) + 1 else None
+    offsets.extend([last] * (len(value) + 1 - len(offsets)))
+    return offsets if len(offsets) == len(value) + 1 else None
 
 
 def _line_in_value(line: str, value: str, at: int) -> tuple[int, int] | None:
-    """Find where the content of a block line begins: in `value` from `at`, and in the line."""
+    """Return where the content of a block line begins, in `value` from `at` and in the line.
+
+    None means that the line is not in the value.
+    """
     while True:
         indent = len(line) - len(line.lstrip(" "))
         for skip in range(indent + 1):

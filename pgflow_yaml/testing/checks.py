@@ -34,7 +34,7 @@ def misfits(suite: Suite, flow: Flow, family: Mapping[str, Flow]) -> list[Diagno
         for key in ("steps", "outputs", "attempts"):
             _known_steps(report, case.expect.get(key), flow)
         _fitting(report, case.mocks, flow, family)
-    return sorted(report.diagnostics, key=attrgetter("place"))
+    return sorted(report.diagnostics, key=attrgetter("position"))
 
 
 def _mocks(holder: Node | None) -> Node | None:

@@ -24,7 +24,7 @@ _SHOWN = 200
 
 def differences(case: Case, played: Played, document: Document) -> list[Diagnostic]:
     """Return a finding for each thing that is not as expected."""
-    return sorted(_Differences(case, played, document).all(), key=attrgetter("place"))
+    return sorted(_Differences(case, played, document).all(), key=attrgetter("position"))
 
 
 class _Differences:

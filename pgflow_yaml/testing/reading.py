@@ -48,7 +48,7 @@ def read_suite(content: bytes, *, file: str) -> Read:
     document = source.parse(text)
     report = Report(document)
     suite = _suite(document, Nodes(report), file) if not document.diagnostics else None
-    found = sorted([*document.diagnostics, *report.diagnostics], key=attrgetter("place"))
+    found = sorted([*document.diagnostics, *report.diagnostics], key=attrgetter("position"))
     return Read(source=text, suite=None if found else suite, diagnostics=tuple(found))
 
 

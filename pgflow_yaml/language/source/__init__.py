@@ -1,7 +1,7 @@
-"""YAML 1.2 text into a tree of nodes that know where they stand; nothing else is constructed.
+"""Parse YAML 1.2 text into a tree of nodes with their positions; no other objects are made.
 
-PyYAML's C parser gives events. One pass over them builds the tree and keeps the limits of S-2 while
-the text streams by: a bomb is refused before it is built. Scalars follow the YAML 1.2 core schema.
+PyYAML's C parser yields events. One pass over them builds the tree within the limits of S-2, so
+that a YAML bomb is refused before it is expanded. Scalars follow the YAML 1.2 core schema.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ _FORBIDDEN = re.compile(
 
 
 def decode(content: bytes) -> tuple[str, Diagnostic | None]:
-    """Read bytes as UTF-8; the finding, if any, says where they stop being that."""
+    """Decode bytes as UTF-8; the second value is a finding at the first byte that is not."""
     try:
         return content.decode("utf-8"), None
     except UnicodeDecodeError as error:
         text = content.decode("utf-8", errors="replace")
         before = len(content[: error.start].decode("utf-8"))
         wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")
-        found = Diagnostic(
+        finding = Diagnostic(
             code="PF013",
             message=f"byte 0x{content[error.start]:02x} is not UTF-8 text",
             span=Lines(text).span(before, before + 1),
             help=f"save the file as UTF-8{'; it looks like UTF-16' if wide else ''}",
         )
-        return text, found
+        return text, finding
 
 
 def parse(text: str) -> Document:
-    """Parse a YAML text; every finding of this layer is in the document's diagnostics."""
+    """Parse a YAML text; findings go to the `diagnostics` of the document."""
     document = Document(text=text, lines=Lines(text))
     unreadable = _unreadable(document)
     if unreadable is not None:
@@ -64,10 +64,10 @@ def parse(text: str) -> Document:
 
 def _unreadable(document: Document) -> Diagnostic | None:
     text = document.text
-    found = _FORBIDDEN.search(text)
-    if found is not None:
-        at = found.start()
-        character = found.group()
+    match = _FORBIDDEN.search(text)
+    if match is not None:
+        at = match.start()
+        character = match.group()
         bom = character == "\ufeff"
         name = unicodedata.name(character, "a control character").lower()
         name = "byte order mark" if bom else name

@@ -1,4 +1,4 @@
-"""Events of the YAML parser into the tree, within the limits of S-2."""
+"""Build the tree from the events of the YAML parser, within the limits of S-2."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from yaml._yaml import Mark as CMark
 
-# S-2: what a file may hold, aliases expanded. Many short nodes are harmless, many long texts not.
+# S-2: the limits of a file, aliases expanded. Many short nodes are harmless, many long texts not.
 MAX_DEPTH = 64
 MAX_NODES = 50_000
 MAX_SCALAR = 256 * 1024
@@ -26,7 +26,7 @@ _PROPERTY = re.compile(r"(?:![^\s,\[\]{}]*|&[^\s,\[\]{}]+)\s*")
 
 
 class Stop(Exception):
-    """The text must not be read any further."""
+    """Raised to stop reading the text, with the finding that says why."""
 
     def __init__(self, finding: Diagnostic) -> None:
         self.finding = finding
@@ -35,7 +35,7 @@ class Stop(Exception):
 
 @dataclass(slots=True, eq=False)
 class _Open:
-    """A collection that has begun: what it has used, and the key that waits for its value."""
+    """Collection that is still open: the counts before it, and the key without a value yet."""
 
     node: MappingNode | SequenceNode
     anchor: str | None
@@ -55,7 +55,7 @@ class _Anchored:
 
 
 class Builder:
-    """Builds the tree from the events, one method for each kind of event."""
+    """Builder of the tree, with one method for each kind of event."""
 
     def __init__(self, document: Document) -> None:
         self.document = document
@@ -83,8 +83,8 @@ class Builder:
             elif isinstance(event, yaml.DocumentStartEvent) and self.document.root is not None:
                 start = _index(event.start_mark)
                 message = "a second YAML document begins here; a file holds one flow"
-                place = (start, start + 3)
-                self.report("PF017", message, place, "move it to a file of its own")
+                span = (start, start + 3)
+                self.report("PF017", message, span, "move it to a file of its own")
                 return
 
     def scalar(self, event: yaml.ScalarEvent) -> None:
@@ -123,7 +123,7 @@ class Builder:
         self.open.append(_Open(node, event.anchor, self.nodes - 1, self.size - 1))
 
     def finish(self, event: yaml.Event) -> None:
-        """Close a collection and hand it to the one around it."""
+        """Close a collection and add it to the one around it."""
         done = self.open.pop()
         done.node.end = _index(event.end_mark)
         if done.anchor is not None:
@@ -153,7 +153,7 @@ class Builder:
         self.add(anchored.node, event)
 
     def add(self, node: Node, event: yaml.Event) -> None:
-        """Put a finished node where it belongs: as the root, an item, a key or a value."""
+        """Add a finished node to the tree: as the root, an item, a key or a value."""
         if not self.open:
             self.document.root = node
             return
@@ -168,16 +168,16 @@ class Builder:
             parent.key, parent.skip_value = None, False
 
     def key(self, parent: _Open, node: Node, event: yaml.Event) -> None:
-        """Take a node as key; one that cannot be used is reported and its value left out."""
+        """Use a node as key; an invalid key is reported and its value left out."""
         parent.skip_value = True
         entries = cast("MappingNode", parent.node).entries
         if not isinstance(node, ScalarNode):
             self.report(*self.collection_as_key(node))
             self.document.broken.add(id(parent.node))
         elif node.text == "<<" and not node.style:
-            place = (node.start, node.end)
+            span = (node.start, node.end)
             fix = "use `defaults:`, or an alias for a whole value"
-            self.report("PF015", "merge keys (`<<`) are not part of YAML 1.2", place, fix)
+            self.report("PF015", "merge keys (`<<`) are not part of YAML 1.2", span, fix)
         elif not isinstance(node.value, str) and not isinstance(event, yaml.AliasEvent):
             shown = node.text or "(empty)"
             message = f"the key {shown} is {kind_of(node.value)}, but keys are texts"
@@ -194,7 +194,7 @@ class Builder:
             parent.key, parent.skip_value = node, False
 
     def collection_as_key(self, node: Node) -> tuple[str, str, tuple[int, int], str]:
-        """Say what a mapping or list as key means; `{{ x }}` without `$` is the common cause."""
+        """Return the finding about a collection as key; a common cause is `{{ x }}` without `$`."""
         text = self.document.text
         written = text[node.start : node.end]
         if written.startswith("{") and text[: node.start].endswith("{"):
@@ -215,44 +215,44 @@ class Builder:
     def after_properties(
         self, event: yaml.ScalarEvent | yaml.MappingStartEvent | yaml.SequenceStartEvent, start: int
     ) -> int:
-        """Return where the value itself begins, after its anchor and its tag; a tag is reported."""
+        """Return the index of the value itself, after its anchor and its tag; report a tag."""
         text = self.document.text
         if event.anchor is None and event.tag is None:
             return start
         while text[start : start + 1] in ("&", "!"):
             if text[start] == "!":
-                message, place, fix = _tag_finding(text, start, _index(event.end_mark))
-                self.report("PF014", message, place, fix)
+                message, span, fix = _tag_finding(text, start, _index(event.end_mark))
+                self.report("PF014", message, span, fix)
                 self.tagged = True
-            found = _PROPERTY.match(text, start)
-            start = found.end() if found else start + 1
+            match = _PROPERTY.match(text, start)
+            start = match.end() if match else start + 1
         return start
 
     def mark_broken(self, node: Node) -> None:
-        """Let nobody else complain about a value whose tag was reported."""
+        """Exclude a value whose tag was reported from all further checks."""
         if self.tagged:
             self.document.broken.add(id(node))
             self.tagged = False
 
     def plain(self, text: str, start: int, end: int) -> str | int | float | bool | None:
-        """Resolve a plain scalar and report what is wrong or surprising about it."""
-        found = plain_value(text)
-        if found.error is not None:
-            self.report("PF019", found.error, (start, end), f'for a text write "{text[:40]}"')
-        if found.warning is not None:
+        """Return the value of a plain scalar; report an invalid or surprising one."""
+        scalar = plain_value(text)
+        if scalar.error is not None:
+            self.report("PF019", scalar.error, (start, end), f'for a text write "{text[:40]}"')
+        if scalar.warning is not None:
             span = self.document.lines.span(start, end)
             warning = Diagnostic(
                 code="PF022",
-                message=found.warning,
+                message=scalar.warning,
                 span=span,
                 severity="warning",
                 help=f'if it is a text, a version or a code, write "{text}"',
             )
             self.document.diagnostics.append(warning)
-        return found.value
+        return scalar.value
 
     def count(self, size: int, start: int, *, nodes: int = 1) -> None:
-        """Count nodes and characters as if every alias were written out."""
+        """Count nodes and characters with every alias written out; raise Stop at a limit."""
         self.nodes += nodes
         self.size += size
         if self.nodes > MAX_NODES:
@@ -265,20 +265,20 @@ class Builder:
             raise Stop(self.finding("PF012", message, (start, start + 1), fix))
 
     def too_deep(self, start: int) -> Diagnostic:
-        """Say that the nesting has gone too far."""
+        """Return the finding about values that are nested too deeply."""
         message = f"values are nested deeper than {MAX_DEPTH} levels here"
         return self.finding("PF012", message, (start, start + 1), "flatten the structure")
 
     def finding(
-        self, code: str, message: str, place: tuple[int, int], fix: str | None = None
+        self, code: str, message: str, span: tuple[int, int], fix: str | None = None
     ) -> Diagnostic:
-        """Make a diagnostic from text indexes."""
-        span = self.document.lines.span(*place)
-        return Diagnostic(code=code, message=message, span=span, help=fix)
+        """Return a diagnostic; `span` has the first index in the text and the index after it."""
+        lines = self.document.lines
+        return Diagnostic(code=code, message=message, span=lines.span(*span), help=fix)
 
-    def report(self, code: str, message: str, place: tuple[int, int], fix: str) -> None:
-        """Add a finding and read on."""
-        self.document.diagnostics.append(self.finding(code, message, place, fix))
+    def report(self, code: str, message: str, span: tuple[int, int], fix: str) -> None:
+        """Add a finding and continue."""
+        self.document.diagnostics.append(self.finding(code, message, span, fix))
 
 
 def _index(mark: yaml.Mark | CMark | None) -> int:
@@ -286,8 +286,9 @@ def _index(mark: yaml.Mark | CMark | None) -> int:
 
 
 def _tag_finding(text: str, start: int, end: int) -> tuple[str, tuple[int, int], str]:
-    """Say what is wrong with a tag: usually it is an expression that begins with `!`."""
-    line_end = len(text) if (found := text.find("\n", start)) < 0 else found
+    """Return message, span and fix for a tag, which is often an expression that begins with `!`."""
+    line_break = text.find("\n", start)
+    line_end = len(text) if line_break < 0 else line_break
     tag = re.compile(r"![^\s,\[\]{}]*").match(text, start)
     tag_end = tag.end() if tag else end
     written = text[start:tag_end]

@@ -1,11 +1,11 @@
-"""The tree of a YAML text: every node knows where it stands."""
+"""Nodes of the tree of a YAML text, each with its position in the text."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
-from pgflow_yaml.language.positions import Lines, scalar_places, width_at
+from pgflow_yaml.language.positions import Lines, scalar_offsets, width_at
 
 if TYPE_CHECKING:
     from pgflow_yaml.errors import Diagnostic, Span
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, eq=False)
 class ScalarNode:
-    """A single value; `style` is "" for plain text, else the character that introduces it."""
+    """Single value; `style` is "" for plain text, else the character that introduces it."""
 
     start: int
     end: int
@@ -29,7 +29,7 @@ class ScalarNode:
 
 @dataclass(slots=True, eq=False)
 class MappingNode:
-    """A mapping: each key with its own node and its value."""
+    """Mapping of each key to the node of the key and the node of its value."""
 
     start: int
     end: int
@@ -47,7 +47,7 @@ class MappingNode:
 
 @dataclass(slots=True, eq=False)
 class SequenceNode:
-    """A list."""
+    """List of nodes."""
 
     start: int
     end: int
@@ -63,18 +63,18 @@ Node: TypeAlias = ScalarNode | MappingNode | SequenceNode
 
 @dataclass(slots=True, eq=False)
 class Document:
-    """A parsed text: its tree, or None when it could not be read, and what was found on the way."""
+    """Parsed text: its tree, or None when it could not be read, and the findings."""
 
     text: str
     lines: Lines
     root: Node | None = None
     diagnostics: list[Diagnostic] = field(default_factory=list)
     broken: set[int] = field(default_factory=set)
-    """Ids of nodes that were reported already: no other layer looks into them."""
-    _places: dict[int, list[int] | None] = field(default_factory=dict)
+    """Ids of nodes that were reported already: no other layer checks them."""
+    _offsets: dict[int, list[int] | None] = field(default_factory=dict)
 
     def span(self, node: Node) -> Span:
-        """Return where the node stands, up to the end of its first line when it is a block."""
+        """Return the span of a node, which ends with its first line when the node is a block."""
         end = node.end
         if not isinstance(node, ScalarNode) or node.style in ("|", ">"):
             line, _ = self.lines.position(node.start)
@@ -85,16 +85,16 @@ class Document:
         return self.lines.span(node.start, max(end, node.start))
 
     def part(self, node: ScalarNode, start: int, end: int) -> Span:
-        """Return where the code points `start` to `end` of a scalar's text stand in the file."""
-        if id(node) not in self._places:
+        """Return the span in the file of the code points `start` to `end` of a scalar's text."""
+        if id(node) not in self._offsets:
             raw = self.text[node.start : node.end]
-            self._places[id(node)] = scalar_places(raw, node.text, node.style)
-        places = self._places[id(node)]
-        if places is None or not node.text:
+            self._offsets[id(node)] = scalar_offsets(raw, node.text, node.style)
+        offsets = self._offsets[id(node)]
+        if offsets is None or not node.text:
             return self.span(node)
-        first = places[min(start, len(places) - 1)]
+        first = offsets[min(start, len(offsets) - 1)]
         last = first
         if end > start:
-            last = places[min(end, len(places)) - 1]
+            last = offsets[min(end, len(offsets)) - 1]
             last += width_at(self.text[node.start : node.end], last, node.style)
         return self.lines.span(node.start + first, node.start + last)

@@ -1,4 +1,4 @@
-"""Plain scalars by the YAML 1.2 core schema: `no`, `on`, `12:30` and dates are texts (P8)."""
+"""Values of plain scalars by the YAML 1.2 core schema: `no`, `12:30` and dates are texts (P8)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MAYBE_NUMBER = frozenset("0123456789+-.")
 
 
 class Plain(NamedTuple):
-    """A plain scalar's value, and what is wrong or surprising about it."""
+    """Value of a plain scalar, with an error or a warning about it."""
 
     value: str | int | float | bool | None
     error: str | None = None
@@ -27,7 +27,7 @@ class Plain(NamedTuple):
 
 
 def plain_value(text: str) -> Plain:
-    """Resolve a plain scalar."""
+    """Return the value of a plain scalar."""
     if text in _CONSTANTS:
         return Plain(_CONSTANTS[text])
     if text[0] not in _MAYBE_NUMBER:
@@ -42,7 +42,7 @@ def plain_value(text: str) -> Plain:
 
 
 def kind_of(value: object) -> str:
-    """Name the JSON type of a value with its article."""
+    """Return the name of the JSON type of a value, with its article."""
     match value:
         case None:
             return "null"

@@ -1,7 +1,7 @@
-"""What the YAML parser says about broken text, in words that name the mistake and its fix.
+"""Diagnostics for YAML syntax errors, in words that name the mistake and its fix.
 
-The parser stops where it notices, which is often behind the mistake. So the line is looked at first
-for the known traps of an expression in YAML; only then its own complaint is translated.
+The parser stops where it notices an error, often behind the mistake. Therefore the line is first
+checked for the known traps of an expression in YAML; only then is the parser's message translated.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _INDENTED_BY_TAB = re.compile(r" *(\t+)")
 _EXPRESSION_KEY = re.compile(r"^\s*(?:- )?(if|map|until|for)\s*:\s+")
 _TEMPLATE = re.compile(r"\$\{\{.*?\}\}|\$\{\{[^}\n]*")
 
-# The parser's complaint, begun so → our sentence, our fix.
+# Beginning of the parser's message → our message, our fix.
 _PHRASES: tuple[tuple[str, str, str], ...] = (
     (
         "mapping values are not allowed",
@@ -76,7 +76,7 @@ _PHRASES: tuple[tuple[str, str, str], ...] = (
 
 
 def explain(error: yaml.MarkedYAMLError, *, text: str, lines: Lines) -> Diagnostic:
-    """Turn a syntax error of the parser into one located diagnostic."""
+    """Return the diagnostic for a syntax error of the parser."""
     at = min(error.problem_mark.index if error.problem_mark else 0, len(text))
     number, _ = lines.position(at)
     while number > 1 and not lines.line(number).strip():
@@ -115,28 +115,27 @@ def explain(error: yaml.MarkedYAMLError, *, text: str, lines: Lines) -> Diagnost
 
 
 def _trap(lines: Lines, number: int) -> Diagnostic | None:
-    """Recognise an expression that YAML cannot read unquoted."""
+    """Return the diagnostic for an expression that YAML cannot read unquoted, if there is one."""
     line = lines.line(number)
     start = lines.starts[number - 1]
     key = _EXPRESSION_KEY.match(line)
     if key is not None:
         return _expression_trap(line, lines, start=start, key=key)
-    for found in _TEMPLATE.finditer(line):
-        before = line[: found.start()]
+    for match in _TEMPLATE.finditer(line):
+        before = line[: match.start()]
         if _quoted(before):
             continue
-        span = lines.span(start + found.start(), start + found.end())
+        template = match.group()
+        span = lines.span(start + match.start(), start + match.end())
         if _in_braces(before):
             return Diagnostic(
                 code="PF020",
                 message="an unquoted `${{ … }}` cannot stand inside { } or [ ]",
                 span=span,
-                help=f'write "{found.group()}"'
-                if '"' not in found.group()
-                else "put it in single quotes",
+                help=f'write "{template}"' if '"' not in template else "put it in single quotes",
             )
-        if re.search(r":\s| #", found.group()):
-            return _needs_quotes(found.group(), span)
+        if re.search(r":\s| #", template):
+            return _needs_quotes(template, span)
     return _inner_list_trap(line, lines, start)
 
 
@@ -158,30 +157,30 @@ def _expression_trap(
 
 
 def _needs_quotes(value: str, span: Span) -> Diagnostic:
-    found = ": " if ": " in value else " #"
+    delimiter = ": " if ": " in value else " #"
     return Diagnostic(
         code="PF023",
-        message=f"an unquoted expression cannot hold `{found}`",
+        message=f"an unquoted expression cannot hold `{delimiter}`",
         span=span,
         help=f"write {_quote(value)}",
     )
 
 
 def _inner_list_trap(line: str, lines: Lines, start: int) -> Diagnostic | None:
-    found = re.search(r"[{,]\s*(if|map|until|for):\s+([^\"'\s{\[][^{}]*)", line)
-    if found is None or not re.search(r"[\[\"']", found.group(2)):
+    match = re.search(r"[{,]\s*(if|map|until|for):\s+([^\"'\s{\[][^{}]*)", line)
+    if match is None or not re.search(r"[\[\"']", match.group(2)):
         return None
-    value = found.group(2).rstrip()
+    value = match.group(2).rstrip()
     return Diagnostic(
         code="PF025",
         message="an expression with brackets or commas must be quoted inside { }",
-        span=lines.span(start + found.start(2), start + found.start(2) + len(value)),
-        help=f"write {found.group(1)}: {_quote(value)}",
+        span=lines.span(start + match.start(2), start + match.start(2) + len(value)),
+        help=f"write {match.group(1)}: {_quote(value)}",
     )
 
 
 def _unclosed(problem: str, *, text: str, lines: Lines, opened: int | None) -> Diagnostic | None:
-    """Point at the bracket or quote that was opened, not at where the parser gave up."""
+    """Return the diagnostic at a bracket or quote that is not closed, if that is the error."""
     if opened is None:
         return None
     quote = text[opened : opened + 1]
@@ -217,7 +216,7 @@ def _line_end(lines: Lines, number: int) -> Span:
 
 
 def _quoted(before: str) -> bool:
-    """Tell whether a quote is open at the end of the text."""
+    """Return True when a quote is open at the end of the text."""
     quote = ""
     for character in before:
         if quote:
@@ -233,5 +232,5 @@ def _in_braces(before: str) -> bool:
 
 
 def _quote(value: str) -> str:
-    """Quote a text for YAML, with as few escapes as possible."""
+    """Return a text quoted for YAML, with as few escapes as possible."""
     return "'" + value.replace("'", "''") + "'" if '"' in value else f'"{value}"'

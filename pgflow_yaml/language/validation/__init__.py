@@ -71,7 +71,7 @@ def check(content: str | bytes, *, file: str, schema: Mapping[str, Any]) -> Chec
         diagnostics += more
     elif not diagnostics:
         diagnostics.append(_empty_file(document))
-    diagnostics.sort(key=attrgetter("place"))
+    diagnostics.sort(key=attrgetter("position"))
     if any(finding.severity == "error" for finding in diagnostics):
         flow = None
     return Checked(file=file, source=text, flow=flow, diagnostics=tuple(diagnostics))

@@ -282,7 +282,7 @@ def _located(findings: Sequence[_Finding], flow: Definition) -> list[Diagnostic]
                 severity=finding.severity,
             )
         )
-    return sorted(located, key=attrgetter("place"))
+    return sorted(located, key=attrgetter("position"))
 
 
 def _node(root: Node | None, path: Sequence[str], *, key: bool) -> Node | None:
