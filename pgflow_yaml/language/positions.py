@@ -1,4 +1,4 @@
-"""Convert offsets in a text to lines and columns, and offsets in a YAML scalar to those in its text.
+"""Convert offsets in a text to lines and columns, and offsets in a YAML value to those in its text.
 
 The value of a scalar differs from its text by quotes, escapes, folding and indentation.
 `scalar_offsets` walks both, so that a caret marks the exact character in every style.

@@ -1,4 +1,4 @@
-"""The expression language: text → JSON tree, and the value of a tree over JSON values."""
+"""The expression language: parse a text into a JSON tree, evaluate a tree over JSON values."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """Evaluate the JSON tree of an expression over JSON values, within fixed bounds.
 
-Its twin is `pgflow.evaluate` in `migrations/functions/expressions/10_evaluate.sql`: same values,
-same errors.
+The SQL function `pgflow.evaluate` returns the same values and raises the same errors.
 """
 
 from __future__ import annotations
@@ -34,14 +33,14 @@ _UNTOUCHED = frozenset({"path", "var", "get", "index", "lit"})
 
 
 def evaluate(ast: Json, env: Mapping[str, Json]) -> Json:
-    """Give the value of a tree; `env` maps each dotted path that the tree names to its value.
+    """Return the value of a tree; `env` maps each dotted path that the tree reads to its value.
 
-    Raise ExpressionError where there is no value: a wrong type, a division by zero, a bound.
+    Raises ExpressionError for a wrong type, a division by zero or an exceeded bound.
     """
     run = _Evaluation(env)
     try:
         value = run.value(ast, 0)
-        # What a path names passes as it is: only what the expression made is bounded.
+        # Only a value that the expression made is bounded, not one that a path reads.
         if isinstance(value, (list, dict)) and cast("list[Json]", ast)[0] not in _UNTOUCHED:
             check_bytes(_size(value))
     except (KeyError, IndexError, TypeError, ValueError, RecursionError) as error:
@@ -54,7 +53,7 @@ def _size(value: Json) -> int:
 
 
 class _Evaluation:
-    """One walk over a tree: the environment, the loop variables, and the visits charged so far."""
+    """State of one evaluation: the environment, the loop variables and the visits so far."""
 
     __slots__ = ("env", "variables", "visits")
 
@@ -151,16 +150,16 @@ def _arithmetic(run: _Evaluation, node: Any, depth: int) -> Json:
 
 
 def _copied(value: Json) -> int:
-    """Say how many visits it costs to scan or copy a value: ten items, or 1,000 characters, one."""
+    """Return the visits charged to scan or copy a value: one per 10 items or 1,000 characters."""
     if type(value) is list:
         return len(value) // 10
     return len(value) // 1000 if type(value) is str else 0
 
 
 def _walked(*values: Json) -> int:
-    """Say how many visits it costs to work through values: an item, or 100 characters, one.
+    """Return the visits charged to process values: one per item or 100 characters.
 
-    Less than ten are free.
+    Fewer than ten are free.
     """
     items = sum(len(value) for value in values if type(value) is list or type(value) is dict)
     visits = items + sum(len(value) for value in values if type(value) is str) // 100
@@ -201,17 +200,17 @@ def _for(run: _Evaluation, node: Any, depth: int) -> Json:
     check_items(len(items))
     run.charge(len(items) * (_nodes(body) + (0 if condition is None else _nodes(condition))))
     outer = run.variables
-    made: list[Json] = []
+    results: list[Json] = []
     for item in items:
         run.variables = {**outer, name: item}
         if condition is None or operators.truth(run.value(condition, depth)):
-            made.append(run.value(body, depth))
+            results.append(run.value(body, depth))
     run.variables = outer
-    return made
+    return results
 
 
 def _nodes(node: Any) -> int:
-    """Count the nodes of a tree."""
+    """Return the number of nodes of a tree."""
     if node[0] == "lit":
         return 1
     return 1 + sum(_nodes(part) for part in node if type(part) is list)

@@ -1,4 +1,4 @@
-"""What is wrong with an expression: a finding with its place, and the two exceptions."""
+"""Findings about the text of an expression, and the two exceptions of the language."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One mistake: offsets count code points of the given text, the end is exclusive."""
+    """One mistake: offsets count code points of the parsed text, the end is exclusive."""
 
     start: int
     end: int
@@ -24,7 +24,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A path of the environment and where the text names it."""
+    """Path of the environment, with its offsets in the text."""
 
     path: str
     start: int
@@ -33,7 +33,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two trees that the text compares by an operator, and where it does."""
+    """Comparison of two trees by an operator, with its offsets in the text."""
 
     symbol: str
     left: Json
@@ -43,10 +43,10 @@ class Comparison:
 
 
 class InvalidExpression(Exception):
-    """The text is no expression of the language; `findings` has every mistake, in order."""
+    """The text is not an expression of the language; `findings` has every mistake, in order."""
 
     def __init__(self, findings: Sequence[Finding], references: Sequence[Reference] = ()) -> None:
-        """`references` are the paths that could be read all the same, for further checks."""
+        """Store the findings, and the paths that could still be read, for further checks."""
         self.findings = sorted(findings, key=lambda finding: (finding.start, finding.end))
         self.references = tuple(references)
         super().__init__("; ".join(finding.message for finding in self.findings))

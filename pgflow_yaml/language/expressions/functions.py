@@ -1,7 +1,7 @@
-"""The functions of the expression language: a table of signatures and one Python function each.
+"""Functions of the expression language: a table of signatures with one Python function each.
 
-`migrations/functions/expressions/40_functions.sql` has the same table and the same results;
-`tests/expression_cases.py` checks both.
+The SQL functions of the engine have the same table and return the same results; the cases in
+`tests/expression_cases.py` run against both.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ Args = list[Json]
 
 
 class Function(NamedTuple):
-    """What a function takes: one entry an argument, each the letters of the kinds it may be.
+    """Signature of a function: `takes` has one entry per argument, with a letter per allowed kind.
 
-    n number, t text, l list, o object, b boolean, `*` anything; `most` is the highest number of
-    arguments when the last entry may repeat.
+    n number, t text, l list, o object, b boolean, `*` any value. The last entry holds for further
+    arguments too; `least` and `most` bound their number.
     """
 
     takes: tuple[str, ...]
@@ -66,7 +66,7 @@ _EXPECTED = {
 
 
 def call(name: str, args: Args) -> Json:
-    """Call a function by its name; raise ExpressionError if an argument does not fit."""
+    """Call a function by its name; raises ExpressionError for an invalid argument."""
     function = FUNCTIONS[name]
     if not function.least <= len(args) <= function.most:
         raise ExpressionError(f"{name}() does not take {len(args)} arguments")

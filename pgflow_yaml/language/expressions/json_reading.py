@@ -1,4 +1,4 @@
-"""json(): read the text of a JSON value as PostgreSQL reads it, or refuse what either refuses."""
+"""The function json(): read JSON with the rules of both Python and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def read_json(text: str) -> Json:
-    """Give the value; raise ExpressionError for a text that is no JSON or nested too deeply."""
+    """Return the value; raises ExpressionError for a text that is not JSON or nested too deeply."""
     try:
         value: Json = json.loads(text, parse_float=_number, parse_constant=_refuse)
     except (ArithmeticError, ValueError, RecursionError):

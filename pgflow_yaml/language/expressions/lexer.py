@@ -1,6 +1,6 @@
-"""Cut an expression into tokens; report what no expression may contain.
+"""Split an expression into tokens, and report characters that no expression may contain.
 
-Texts, numbers and names are read here, so that Python's own parser only ever sees placeholders.
+Texts, numbers and names are read here, so that Python's own parser only sees placeholders.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _SURROGATES = range(0xD800, 0xE000)
 
 
 class Token(NamedTuple):
-    """A piece of the text; `value` is the literal, the name or the operator."""
+    """Token with its offsets in the text; `value` is the literal, the name or the operator."""
 
     kind: Kind
     start: int
@@ -59,10 +59,10 @@ class Token(NamedTuple):
 
 
 class Lexer:
-    """Reads one text from left to right; `tokens` and `findings` are the result."""
+    """Tokens and findings of one text."""
 
     def __init__(self, text: str) -> None:
-        """Read the whole text."""
+        """Read the text from left to right."""
         self.text = text
         self.tokens: list[Token] = []
         self.findings: list[Finding] = []
@@ -213,7 +213,7 @@ class Lexer:
 
 
 def _strange(character: str) -> tuple[str, str]:
-    """Say what a character outside the language is, and what to write."""
+    """Return message and fix for a character outside the language."""
     if character == "#":
         return "an expression holds no comment", "put the comment on a line of its own in the file"
     if character == "$":

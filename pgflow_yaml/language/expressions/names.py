@@ -1,4 +1,4 @@
-"""Names in an expression: paths of the environment, keys, indexes, functions."""
+"""Convert the names in an expression: paths of the environment, keys, indexes, functions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STEP_FIELDS = ("output", "status", "skip_reason", "error", "errors")
 _ROOTS_SHOWN = ("input", "steps", "run", "item", "index")
 _CONSTANTS = {"TRUE": "true", "FALSE": "false", "NULL": "null", "nil": "null", "undefined": "null"}
 _WRONG: Json = ["lit", None]
-# What other languages call our functions; `in` is an operator.
+# The names of our functions in other languages; `in` is an operator.
 _OTHER_NAMES = {
     "length": "len",
     "size": "len",
@@ -39,7 +39,7 @@ _OTHER_NAMES = {
 
 
 def convert_path(parser: Parser, node: ast.expr, depth: int) -> Json:
-    """Convert a name, `.key` or `[index]`; keys that follow a root name become one path."""
+    """Return the tree of a name, `.key` or `[index]`; a root name and its keys become one path."""
     if isinstance(node, ast.Subscript):
         return _subscript(parser, node, depth)
     keys: list[tuple[str, int]] = []
@@ -80,7 +80,7 @@ def _is_steps(parser: Parser, node: ast.expr) -> bool:
 
 
 def _root(parser: Parser, node: ast.Name, chain: list[tuple[str, int]]) -> Json:
-    """Convert a root name and the keys behind it; report what has no value."""
+    """Return the tree of a root name and its keys; report a name that has no value."""
     token = parser.token(node.id)
     name = str(token.value)
     if name not in parser.roots:
@@ -115,7 +115,7 @@ def _name_fix(parser: Parser, name: str) -> str:
 
 
 def _incomplete(name: str, keys: list[str]) -> tuple[str, str, int] | None:
-    """Say what is missing behind `steps` or `run`: message, fix, how many words to mark."""
+    """Return message, fix and number of words to mark where keys are missing, else None."""
     if name == "run" and not keys:
         return "`run` alone has no value", "write run.id", 1
     if name == "secrets" and len(keys) != 1:
@@ -137,7 +137,7 @@ def _incomplete(name: str, keys: list[str]) -> tuple[str, str, int] | None:
 
 
 def convert_call(parser: Parser, node: ast.Call, depth: int) -> Json:
-    """Convert a call of one of our functions."""
+    """Return the tree of a function call."""
     for keyword in node.keywords:
         parser.findings.append(_keyword(parser, keyword))
         parser.convert(keyword.value, depth)

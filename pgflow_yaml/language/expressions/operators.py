@@ -1,4 +1,4 @@
-"""What the operators do with JSON values; numbers as `values.py` says."""
+"""Operators over JSON values, with numbers as described in `values.py`."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ _ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
 
 
 def truth(value: Json) -> bool:
-    """Tell whether a value counts as true: not null, false, 0 or empty."""
+    """Return the truth of a value: false for null, false, 0 and empty values."""
     # A fraction that no double can hold is 0.0 already when JSON is read.
     return bool(value)
 
 
 def compare(symbol: str, a: Json, b: Json) -> bool:
-    """Order two numbers or two texts (by code point); null is neither above nor below."""
+    """Compare two numbers, or two texts by code point; false with null, else ExpressionError."""
     if is_number(a) and is_number(b):
         return _ORDER[symbol](canonical(cast("float", a)), canonical(cast("float", b)))
     if type(a) is str and type(b) is str:
@@ -54,7 +54,10 @@ def compare(symbol: str, a: Json, b: Json) -> bool:
 
 
 def contains(needle: Json, hay: Json) -> bool:
-    """Tell whether a list has the item, an object the key, or a text the part; null has nothing."""
+    """Return True when a list has the item, an object the key, or a text the part.
+
+    False for null; raises ExpressionError for other values.
+    """
     if type(hay) is list:
         return any(equal(needle, item) for item in hay)
     if type(hay) is dict:
@@ -67,7 +70,7 @@ def contains(needle: Json, hay: Json) -> bool:
 
 
 def arithmetic(symbol: str, a: Json, b: Json) -> Json:
-    """Compute `a symbol b`; `+` joins two texts or two lists as well."""
+    """Return `a symbol b`; `+` also joins two texts or two lists. Raises ExpressionError."""
     if is_number(a) and is_number(b):
         x, y = canonical(cast("float", a)), canonical(cast("float", b))
         if symbol in "/%" and y == 0:
@@ -86,14 +89,17 @@ def arithmetic(symbol: str, a: Json, b: Json) -> Json:
 
 
 def negative(value: Json) -> Json:
-    """Compute `-value`."""
+    """Return `-value`; raises ExpressionError when it is not a number."""
     if not is_number(value):
         raise ExpressionError(f"`-` cannot take {kind(value)}")
     return -canonical(cast("float", value))
 
 
 def pick(holder: Json, index: Json) -> Json:
-    """Look up a key of an object, an item of a list or a character; what is missing is null."""
+    """Return a key of an object, an item of a list or a character; null when it is missing.
+
+    Raises ExpressionError when the index is neither a text nor an integer.
+    """
     if type(index) is str:
         return holder.get(index) if type(holder) is dict else None
     if not is_number(index):

@@ -1,7 +1,7 @@
-"""Expression text → JSON tree, with every mistake found in one go.
+"""Parse the text of an expression into a JSON tree, and find every mistake in one pass.
 
-Python's own parser gives the shape; only the nodes listed here pass, and nothing is ever executed:
-`.name` is a key of JSON, never an attribute.
+Python's own parser builds the syntax tree. Only the nodes listed here are converted, and nothing is
+executed: `.name` is a key of JSON, never an attribute.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _WRONG: Json = ["lit", None]
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """A checked expression or template: its text, its tree, and the paths that it names."""
+    """Checked expression or template: its text, its tree and the paths that it reads."""
 
     text: str
     ast: Json
@@ -59,13 +59,13 @@ class Expression:
 
     @property
     def paths(self) -> list[str]:
-        """Each path once, sorted: what the environment has to hold."""
+        """The paths that the environment must have, sorted."""
         return sorted({reference.path for reference in self.references})
 
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """What was read of one text, wrong or not."""
+    """Result of parsing a text, valid or not."""
 
     ast: Json
     findings: list[Finding]
@@ -74,7 +74,7 @@ class Parsed:
 
 
 def parse_text(text: str, *, roots: frozenset[str], offset: int = 0) -> Parsed:
-    """Parse a bare expression; `offset` is added to every place."""
+    """Parse an expression without `${{ }}`; `offset` is added to every offset in the result."""
     if len(text) > MAX_LENGTH:
         message = f"the expression has {len(text):,} characters, and {MAX_LENGTH:,} are allowed"
         finding = Finding(offset, offset + len(text), "PF220", message, "compute it in a step")
@@ -92,25 +92,25 @@ def parse_text(text: str, *, roots: frozenset[str], offset: int = 0) -> Parsed:
     return Parsed(
         tree,
         [
-            Finding(found.start + offset, found.end + offset, found.code, found.message, found.help)
-            for found in findings + parser.findings
+            replace(finding, start=finding.start + offset, end=finding.end + offset)
+            for finding in findings + parser.findings
         ],
         [
-            Reference(named.path, named.start + offset, named.end + offset)
-            for named in parser.references
+            replace(reference, start=reference.start + offset, end=reference.end + offset)
+            for reference in parser.references
         ],
         [
-            replace(made, start=made.start + offset, end=made.end + offset)
-            for made in parser.comparisons
+            replace(comparison, start=comparison.start + offset, end=comparison.end + offset)
+            for comparison in parser.comparisons
         ],
     )
 
 
 class Parser:
-    """Converts Python's tree, node by node, for the names in `roots`."""
+    """Converter of Python's syntax tree; `roots` are the names that paths may begin with."""
 
     def __init__(self, repair: Repair, lexer: Lexer, roots: frozenset[str]) -> None:
-        """Start with nothing found; `tree` does the work."""
+        """Store the input; `tree` converts it."""
         self.source = repair.source
         self.tokens = lexer.tokens
         self.text = lexer.text
@@ -121,7 +121,7 @@ class Parser:
         self.scopes: list[dict[str, Json]] = []
 
     def tree(self, *, wrong: bool) -> Json:
-        """Convert the whole; if Python cannot parse it, say so unless that is known already."""
+        """Return the whole tree; report text that Python cannot parse, unless `wrong` already."""
         if not self.source.tokens:
             return _WRONG
         node = self.source.parse()
@@ -152,13 +152,13 @@ class Parser:
         return Finding(start, end, "PF219", message, fix)
 
     def wrong(self, node: ast.expr, code: str, message: str, *, fix: str) -> Json:
-        """Record a finding under a node and give a tree that stands in for it."""
+        """Report a finding at a node and return a placeholder for its tree."""
         start, end = self.source.start(node), self.source.end(node)
         self.findings.append(Finding(start, end, code, message, fix))
         return _WRONG
 
     def convert(self, node: ast.expr, depth: int) -> Json:
-        """Convert one node and what is under it."""
+        """Return the tree of a node and of the nodes below it."""
         if depth > MAX_DEPTH:
             if not any(finding.code == "PF220" for finding in self.findings):
                 self.findings.append(_too_deep(self.source.start(node), self.source.end(node)))
@@ -169,7 +169,7 @@ class Parser:
         return self._left_out(node, depth)
 
     def _left_out(self, node: ast.expr, depth: int) -> Json:
-        """Report syntax that the language leaves out, and what is wrong inside of it."""
+        """Report syntax that is not part of the language, and the mistakes inside it."""
         message, fix = _LEFT_OUT.get(
             type(node), ("this is not part of the expression language", "leave it out")
         )
@@ -187,17 +187,17 @@ class Parser:
         return _WRONG
 
     def token(self, placeholder: object) -> Token:
-        """Give the token behind a placeholder of the repaired text."""
+        """Return the token of a placeholder in the repaired text."""
         return self.tokens[int(str(placeholder).lstrip("t"))]
 
     def text_at(self, node: ast.expr | None) -> str | None:
-        """Give the value of a text literal; `None` for any other node."""
+        """Return the value of a text literal; None for any other node."""
         if isinstance(node, ast.Constant) and self.token(node.value).kind == "text":
             return str(self.token(node.value).value)
         return None
 
     def variable(self, name: str) -> Json:
-        """Give the tree of a loop variable, innermost first; `None` if there is none."""
+        """Return the tree of a loop variable of the innermost loop that has it, else None."""
         return next((scope[name] for scope in reversed(self.scopes) if name in scope), None)
 
     def _constant(self, node: ast.Constant, _depth: int) -> Json:
@@ -239,10 +239,10 @@ class Parser:
         return ["list", *(self.convert(part, depth) for part in node.elts)]
 
     def _dict(self, node: ast.Dict, depth: int) -> Json:
-        made: list[Json] = ["dict"]
+        tree: list[Json] = ["dict"]
         for key, value in zip(node.keys, node.values, strict=True):
-            made += [self._key(key, value), self.convert(value, depth)]
-        return made
+            tree += [self._key(key, value), self.convert(value, depth)]
+        return tree
 
     def _key(self, key: ast.expr | None, value: ast.expr) -> Json:
         if (text := self.text_at(key)) is not None:
@@ -257,13 +257,13 @@ class Parser:
     def _comprehension(self, node: ast.ListComp, depth: int) -> Json:
         scopes = len(self.scopes)
         loops = [self._loop(generator, depth) for generator in node.generators]
-        made = self.convert(node.elt, depth + len(loops) - 1)
+        tree = self.convert(node.elt, depth + len(loops) - 1)
         del self.scopes[scopes:]
         for position, (name, iterable, condition) in enumerate(reversed(loops)):
-            made = ["for", made, name, iterable, condition]
+            tree = ["for", tree, name, iterable, condition]
             if position:
-                made = ["call", "flatten", made]
-        return made
+                tree = ["call", "flatten", tree]
+        return tree
 
     def _loop(self, generator: ast.comprehension, depth: int) -> tuple[str, Json, Json]:
         iterable = self.convert(generator.iter, depth)
@@ -275,7 +275,7 @@ class Parser:
         return name, iterable, conditions[0] if len(conditions) == 1 else ["and", *conditions]
 
     def _targets(self, target: ast.expr) -> tuple[str, dict[str, Json]]:
-        """Give the loop variable, and the names that it makes known: `for key, value in …` two."""
+        """Return the loop variable, and the tree of each name: `for key, value in …` has two."""
         parts = target.elts if isinstance(target, ast.Tuple) else [target]
         names = [str(self.token(part.id).value) for part in parts if isinstance(part, ast.Name)]
         if len(names) != len(parts):
@@ -306,7 +306,7 @@ class Parser:
 
 
 def _compared(symbol: str, left: Json, right: Json) -> tuple[str, Json, Json]:
-    """Compare two trees; a list of literals behind `in` becomes one literal."""
+    """Return a comparison in which a list of literals behind `in` is one literal."""
     if "in" in symbol and isinstance(right, list) and right[0] == "list":
         items = cast("list[list[Json]]", right[1:])
         if all(item[0] == "lit" for item in items):

@@ -1,6 +1,6 @@
-"""Turn tokens into text for Python's parser, and report foreign operators on the way.
+"""Write the tokens as text for Python's parser, and report operators of other languages.
 
-A foreign operator is replaced by its nearest Python word, so that one text gives all its findings.
+Such an operator is replaced by the nearest one of Python, so that one pass gives all findings.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _NOT_PART = "`{0}` is not part of the expression language"
 _ASSIGN = "`=` does not compare"
 _ARITHMETIC = "the operators for numbers are + - * / %"
 
-# operator: (code, what Python's parser is given instead, message, help)
+# operator: (code, replacement for Python's parser, message, help)
 FOREIGN: dict[str, tuple[str, str, str, str]] = {
     "&&": ("PF210", "and", _NOT_PART, "write `and`"),
     "||": ("PF210", "or", _NOT_PART, "write `or`"),
@@ -62,26 +62,26 @@ _LEFT_OUT = {
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The text for Python's parser, and the token behind each of its columns."""
+    """Text for Python's parser, with the token behind each of its columns."""
 
     text: str
     tokens: list[Token]
     columns: list[int]
 
     def token_at(self, column: int) -> Token:
-        """Give the token that begins at or before a column."""
+        """Return the last token that begins at or before a column."""
         return self.tokens[max(0, bisect_right(self.columns, column) - 1)]
 
     def start(self, node: ast.expr) -> int:
-        """Give the offset in the original text where a node begins."""
+        """Return the offset in the original text where a node begins."""
         return self.token_at(node.col_offset).start
 
     def end(self, node: ast.expr) -> int:
-        """Give the offset in the original text where a node ends."""
+        """Return the offset in the original text where a node ends."""
         return self.token_at((node.end_col_offset or 1) - 1).end
 
     def parse(self) -> ast.expr | Exception:
-        """Parse; give Python's complaint when it finds no expression."""
+        """Return Python's syntax tree, or its exception when the text is not an expression."""
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -91,10 +91,10 @@ class Source:
 
 
 class Repair:
-    """Walks over the tokens once; `source` and `findings` are the result."""
+    """Repaired text of an expression, with the findings."""
 
     def __init__(self, lexer: Lexer) -> None:
-        """Take the tokens of a text."""
+        """Repair the tokens in one pass."""
         self.original = lexer.text
         self.read = lexer.tokens
         self.findings: list[Finding] = []
@@ -109,7 +109,7 @@ class Repair:
 
     @property
     def source(self) -> Source:
-        """The repaired text."""
+        """The repaired text with its tokens."""
         columns: list[int] = []
         column = 0
         for piece in self.pieces:
@@ -118,7 +118,7 @@ class Repair:
         return Source(" ".join(self.pieces), self.behind, columns)
 
     def _emit(self, piece: str, token: Token, *, value: bool = False) -> None:
-        """Add a piece; `value` tells whether an operator has to follow it."""
+        """Add a piece; after a value an operator must follow."""
         if piece:
             self.pieces.append(piece)
             self.behind.append(token)
@@ -154,7 +154,7 @@ class Repair:
         self._emit(f'"{position}"' if literal else f"t{position}", token, value=True)
 
     def _word_of_python(self, token: Token, position: int) -> bool:
-        """Report a word that is no name here, and put an operator in its place."""
+        """Report a word that is not a name here, replace it, and return True."""
         word = str(token.value)
         following = self.read[position + 1] if position + 1 < len(self.read) else None
         if word == "is":
@@ -198,7 +198,7 @@ class Repair:
             self._emit(symbol, token)
 
     def _names_argument(self, position: int) -> bool:
-        """Tell whether this `=` stands in `f(name=value)`; the parser then says what is wrong."""
+        """Return True for the `=` of `f(name=value)`, which the parser reports."""
         name, before = (self.read[max(0, position - back)] for back in (1, 2))
         inside_call = bool(self.open) and self._opens_call(self.open[-1])
         return name.kind == "name" and before.value in ("(", ",") and inside_call
@@ -224,7 +224,7 @@ class Repair:
         self._emit("and", token)
 
     def _conditional(self, position: int) -> str:
-        """Write `c ? a : b` as the language has it, if both parts are plain to see."""
+        """Return the fix for `c ? a : b`, with its parts where they can be told apart."""
         start = self.open[-1].end if self.open else 0
         colon, end = self._parts(position)
         if colon is None:

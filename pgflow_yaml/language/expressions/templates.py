@@ -1,4 +1,4 @@
-"""`${{ expression }}` in the texts of a file."""
+"""Parse `${{ expression }}` in the texts of a file."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ OPEN, CLOSE, ESCAPED = "${{", "}}", "$${{"
 
 
 def unescape(text: str) -> str:
-    """Turn `$${{` into a literal `${{`."""
+    """Replace `$${{` by a literal `${{`."""
     return text.replace(ESCAPED, OPEN)
 
 
 def parse_expression(text: str, *, roots: frozenset[str]) -> Expression:
-    """Parse an expression, bare or as a whole inside `${{ }}`; raise InvalidExpression."""
+    """Parse an expression, which may stand inside one `${{ }}`; raises InvalidExpression."""
     stripped = text.strip()
     start, end = 0, len(text)
     if stripped.startswith(OPEN):
@@ -40,25 +40,26 @@ def parse_expression(text: str, *, roots: frozenset[str]) -> Expression:
         start, end = start + len(OPEN), close
         if not text[start:end].strip():
             raise InvalidExpression([_empty(start - len(OPEN), end + len(CLOSE))])
-    found = parse_text(text[start:end], roots=roots, offset=start)
-    if found.findings:
-        raise InvalidExpression(found.findings, found.references)
-    return Expression(text, found.ast, tuple(found.references), tuple(found.comparisons))
+    parsed = parse_text(text[start:end], roots=roots, offset=start)
+    if parsed.findings:
+        raise InvalidExpression(parsed.findings, parsed.references)
+    return Expression(text, parsed.ast, tuple(parsed.references), tuple(parsed.comparisons))
 
 
 def parse_template(text: str, *, roots: frozenset[str]) -> Expression | None:
-    """Parse a text with `${{ }}` in it; `None` if it has none (then `unescape` it).
+    """Parse a text with `${{ }}` in it; None if it has none (the caller then unescapes it).
 
-    A text that is one `${{ }}` keeps the type of its value; otherwise the parts are joined.
+    A text that is one `${{ }}` keeps the type of its value; otherwise the parts are joined. Raises
+    InvalidExpression.
     """
     parts: list[Json] = []
     findings: list[Finding] = []
     references: list[Reference] = []
     comparisons: list[Comparison] = []
     position = 0
-    found = False
+    has_expression = False
     while (start := _opening(text, position)) is not None:
-        found = True
+        has_expression = True
         if start > position:
             parts.append(["lit", unescape(text[position:start])])
         close = _closing(text, start + len(OPEN))
@@ -71,13 +72,13 @@ def parse_template(text: str, *, roots: frozenset[str]) -> Expression | None:
             findings.append(_empty(start, close + len(CLOSE)))
             position = close + len(CLOSE)
             continue
-        read = parse_text(text[inner:close], roots=roots, offset=inner)
-        parts.append(read.ast)
-        findings += read.findings
-        references += read.references
-        comparisons += read.comparisons
+        parsed = parse_text(text[inner:close], roots=roots, offset=inner)
+        parts.append(parsed.ast)
+        findings += parsed.findings
+        references += parsed.references
+        comparisons += parsed.comparisons
         position = close + len(CLOSE)
-    if not found:
+    if not has_expression:
         return None
     if findings:
         raise InvalidExpression(findings, references)
@@ -110,9 +111,9 @@ def _opening(text: str, position: int) -> int | None:
 
 
 def _closing(text: str, start: int) -> int | None:
-    """Find the `}}` that ends an expression: the first outside its texts and brackets.
+    """Return the index of the `}}` that ends an expression: the first outside texts and brackets.
 
-    Where quotes or brackets do not match, the first `}}` of all, so that the mistake is reported.
+    Where quotes or brackets do not match, it is the first `}}`, so that the mistake is reported.
     """
     depth = 0
     position = start

@@ -1,9 +1,9 @@
-"""JSON values as the expression language sees them: kinds, truth, equality, order, text.
+"""JSON values in the expression language: kinds, equality, order and text.
 
-There is one kind of number. It is an integer when it has no fraction, however it was written or
-computed (`1.0` and `4 / 2` are integers), and exact; a number with a fraction is an IEEE double.
-The text of a number is plain decimal without trailing zeros. An object has no order of its own:
-where one is needed it is PostgreSQL's (shorter keys first, then by bytes).
+There is one kind of number. Without a fraction it is an exact integer, however it was written or
+computed (`1.0` and `4 / 2` are integers); with a fraction it is an IEEE double. The text of a
+number is plain decimal without trailing zeros. The keys of an object have PostgreSQL's order where
+an order is needed: shorter keys first, then by bytes.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _KINDS: dict[type, str] = {
 
 
 def kind(value: Json) -> str:
-    """Name the JSON kind of a value for a message, with its article."""
+    """Return the name of a value's JSON kind for a message, with its article."""
     return "null" if value is None else _KINDS[type(value)]
 
 
 def canonical(number: float) -> int | float:
-    """Give the one form of a number: an `int` unless it has a fraction."""
+    """Return a number as an `int` unless it has a fraction; raises ExpressionError at a bound."""
     if type(number) is int:
         if -_TOO_LARGE < number < _TOO_LARGE:
             return number
@@ -50,7 +50,7 @@ def canonical(number: float) -> int | float:
 
 
 def double(number: float) -> float:
-    """Give the IEEE double nearest to a number."""
+    """Return the IEEE double nearest to a number; raises ExpressionError when it is too large."""
     try:
         return float(number)
     except OverflowError:
@@ -58,12 +58,12 @@ def double(number: float) -> float:
 
 
 def is_number(value: Json) -> bool:
-    """Tell whether a value is a number; true and false are none."""
+    """Return True for a number; true and false are not numbers."""
     return type(value) is int or type(value) is float
 
 
 def equal(a: Json, b: Json) -> bool:
-    """Compare two JSON values deeply: true is not 1, 1 is 1.0."""
+    """Return True when two JSON values are deeply equal: true is not 1, 1 is 1.0."""
     if type(a) is not type(b):
         return is_number(a) and is_number(b) and canonical(a) == canonical(b)  # type: ignore[arg-type]
     if type(a) is list:
@@ -74,7 +74,7 @@ def equal(a: Json, b: Json) -> bool:
 
 
 def number_text(number: float) -> str:
-    """Write a number in plain decimal."""
+    """Return a number in plain decimal."""
     number = canonical(number)
     text = repr(number)
     if "e" not in text:
@@ -85,13 +85,13 @@ def number_text(number: float) -> str:
 
 
 def sort_key(key: str) -> tuple[int, bytes]:
-    """Order the keys of an object as PostgreSQL does."""
+    """Return the sort key that orders the keys of an object as PostgreSQL does."""
     encoded = key.encode()
     return len(encoded), encoded
 
 
 def json_text(value: Json) -> str:
-    """Write a value as JSON: PostgreSQL's spacing and key order, numbers in plain decimal."""
+    """Return a value as JSON: PostgreSQL's spacing and key order, numbers in plain decimal."""
     if type(value) is dict:
         keys = sorted(value, key=sort_key)
         return "{" + ", ".join(f"{_quoted(k)}: {json_text(value[k])}" for k in keys) + "}"
@@ -107,25 +107,25 @@ def _quoted(value: Json) -> str:
 
 
 def text_of(value: Json) -> str:
-    """Write a value as a template does: null is empty, a text is itself, the rest is JSON."""
+    """Return a value as templates write it: null is empty, a text is itself, the rest is JSON."""
     if value is None:
         return ""
     return value if type(value) is str else json_text(value)
 
 
 def limited_text(text: str) -> str:
-    """Let a text pass that an expression made, unless it is too large."""
+    """Return a text that an expression made; raises ExpressionError when it is too large."""
     check_bytes(len(text) if text.isascii() else len(text.encode()))
     return text
 
 
 def check_bytes(size: int) -> None:
-    """Refuse a text of so many bytes of UTF-8."""
+    """Raise ExpressionError for a text of more than 1 MiB; `size` is in bytes of UTF-8."""
     if size > MAX_BYTES:
         raise ExpressionError("the value is larger than 1 MiB")
 
 
 def check_items(count: int) -> None:
-    """Refuse a list of so many items."""
+    """Raise ExpressionError for a list of too many items."""
     if count > MAX_ITEMS:
         raise ExpressionError(f"a list has more than {MAX_ITEMS:,} items")

@@ -1,4 +1,4 @@
-"""Write the tree of an expression or template as text again, for people who compare versions."""
+"""Write the tree of an expression or template as text, for people who compare versions."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _LEVELS = {
 
 
 def write_expression(ast: Json) -> str:
-    """Write a tree as an expression."""
+    """Return the text of an expression tree."""
     return _write(ast, _LOOSEST)
 
 
 def write_template(ast: Json) -> str:
-    """Write a tree as a value of a file: plain JSON, and `${{ }}` around what is computed."""
+    """Return the text of a template tree: plain JSON, with `${{ }}` around computed values."""
     node: Any = ast
     match node[0]:
         case "lit":
@@ -54,7 +54,7 @@ def _is_text(node: Any) -> bool:
 
 
 def _write(node: Any, level: int) -> str:
-    """Write a node; in brackets where it binds less tightly than its place does."""
+    """Return the text of a node, in brackets where it binds less tightly than `level`."""
     own = _LEVELS.get(node[0], _TIGHTEST)
     if node[0] == "lit" and type(node[1]) in (int, float) and str(node[1]).startswith("-"):
         own = _SIGN
@@ -90,7 +90,7 @@ def _joined(node: Any, own: int) -> str:
 
 
 def _left_first(node: Any, own: int) -> str:
-    """Write `a - b - c`, which means `(a - b) - c`."""
+    """Return `a - b - c`, which means `(a - b) - c`."""
     return f"{_write(node[1], own)} {node[0]} {_write(node[2], own + 1)}"
 
 
