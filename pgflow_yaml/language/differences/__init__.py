@@ -1,6 +1,6 @@
-"""What differs between two versions of a flow, in words; pure, and about meaning only.
+"""Differences in meaning between two versions of a flow, in words.
 
-Comments, descriptions and the order of things are no difference, as they are none for the version.
+Comments, descriptions and order are not compared, as they do not change the version.
 """
 
 from __future__ import annotations
@@ -41,26 +41,26 @@ _FIRST = [*ACTIONS, "with", "if", "when_unmet", "map", "initial_tasks", "retry",
 
 
 def diff(before: Definition, after: Definition) -> list[Change]:
-    """List what differs; empty if and only if both are the same version."""
+    """Return the differences; the list is empty if and only if both are the same version."""
     if canonical(before.body) == canonical(after.body):
         return []
     old, new = Side(before), Side(after)
     names = renamed(old.body, new.body)
-    found = [
+    changes = [
         rename(section, name, names[name])
         for section in SECTIONS
         for name in old.body.get(section, {})
         if name in names
     ]
     old.rename(names)
-    found += _flow_changes(old, new)
-    found += _fields_changes(old, new)
+    changes += _flow_changes(old, new)
+    changes += _fields_changes(old, new)
     for section in SECTIONS:
-        found += _steps_changes(old, new, section)
-    if not found:
+        changes += _steps_changes(old, new, section)
+    if not changes:
         text = "only the order of keys differs, under `with` or in an expression"
-        found.append(Change(kind="changed", path="", text=text, label=text))
-    return found
+        changes.append(Change(kind="changed", path="", text=text, label=text))
+    return changes
 
 
 def _flow_changes(old: Side, new: Side) -> Iterator[Change]:
@@ -72,7 +72,7 @@ def _flow_changes(old: Side, new: Side) -> Iterator[Change]:
 
 
 def _pairs(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Lay the values of two mappings side by side, in the order of the newer one."""
+    """Return the values of two mappings as pairs by key, in the order of the newer mapping."""
     keys = {**after, **before}
     return {key: (before.get(key, MISSING), after.get(key, MISSING)) for key in keys}
 
@@ -116,35 +116,35 @@ def _step_changes(sides: tuple[Side, Side], path: Path, subject: str) -> Iterato
         pair = (about_step({**before, "depends_on": {}}), about_step({**after, "depends_on": {}}))
         yield changed(path, f"{subject}:", pair)
     yield from _edges(before.get("depends_on", {}), after.get("depends_on", {}), path, subject)
-    said = {"depends_on", *(ACTIONS if actions[0] != actions[1] else ())}
+    compared = {"depends_on", *(ACTIONS if actions[0] != actions[1] else ())}
     pairs = _pairs(before, after)
     for key in sorted(pairs, key=_rank):
-        if key not in said:
+        if key not in compared:
             yield from _values(sides, (*path, key), subject, pairs[key])
 
 
 def _rank(key: str) -> tuple[int, str]:
-    """Sort step keys as files have them: what it does, with what, when, how often."""
+    """Return the sort key of a step key: action, arguments, condition, repetition, others."""
     return (_FIRST.index(key) if key in _FIRST else len(_FIRST), key)
 
 
 def _edges(before: Any, after: Any, path: Path, subject: str) -> Iterator[Change]:
     for slug, (old, new) in _pairs(before, after).items():
-        where = (*path, "depends_on", slug)
+        edge_path = (*path, "depends_on", slug)
         label = f"{subject}: depends_on {slug}"
         if old is MISSING:
-            how = "" if new == "success" else f" ({new})"
-            yield one("added", where, f"{subject}: now depends on {slug}{how}", label)
+            outcome = "" if new == "success" else f" ({new})"
+            yield one("added", edge_path, f"{subject}: now depends on {slug}{outcome}", label)
         elif new is MISSING:
-            yield one("removed", where, f"{subject}: depends on {slug} no more", label)
+            yield one("removed", edge_path, f"{subject}: depends on {slug} no more", label)
         elif old != new:
-            yield changed(where, label, (old, new))
+            yield changed(edge_path, label, (old, new))
 
 
 def _values(
     sides: tuple[Side, Side], path: Path, subject: str, pair: tuple[Any, Any]
 ) -> Iterator[Change]:
-    """Compare two values of one key, as deep as they are alike."""
+    """Yield the differences of two values of one key, as deep as both have keys."""
     before, after = pair
     if MISSING not in pair and canonical(before) == canonical(after):
         return
@@ -165,25 +165,25 @@ def _values(
 def _formulas(
     sides: tuple[Side, Side], path: Path, subject: str, pair: tuple[Any, Any]
 ) -> Iterator[Change]:
-    """Compare two trees; mappings under `with` and `output` key by key."""
+    """Yield the differences of two trees; mappings are compared key by key."""
     before, after = pair
     if canonical(before) == canonical(after):
         return
     if before[0] == after[0] == "dict":
         both = _pairs(*(dict(zip(tree[1::2], tree[2::2], strict=True)) for tree in pair))
         for key, (old, new) in both.items():
-            where = (*path, key)
+            key_path = (*path, key)
             if old is MISSING or new is MISSING:
-                yield _entry(where, subject, old, new)
+                yield _entry(key_path, subject, old, new)
             else:
-                yield from _formulas(sides, where, subject, (old, new))
+                yield from _formulas(sides, key_path, subject, (old, new))
         return
-    was, now = (side.formula(path, tree) for side, tree in zip(sides, pair, strict=True))
-    yield changed(path, f"{subject}: {key_of(path)}", (was, now))
+    old_text, new_text = (side.formula(path, tree) for side, tree in zip(sides, pair, strict=True))
+    yield changed(path, f"{subject}: {key_of(path)}", (old_text, new_text))
 
 
 def _entry(path: Path, subject: str, old: Any, new: Any) -> Change:
-    """One key more, or one less, in a mapping under `with` or `output`."""
+    """Return the change for a key that was added to or removed from `with` or `output`."""
     label = f"{subject}: {key_of(path)}"
     if old is MISSING:
         value = write_template(new)

@@ -1,4 +1,4 @@
-"""One difference between two versions, and how values are worded in it."""
+"""A difference between two versions, and the words for the values in it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Kind = Literal["added", "removed", "renamed", "changed"]
 Path = tuple[str, ...]
 
 MISSING: Final = object()
-"""Stands for a key that is not there: null is a value."""
+"""The value of a key that is missing; null is a value of its own."""
 _DURATIONS = frozenset({"timeout", "base_delay", "max_delay", "start_delay", "every", "for"})
-# What a key means that is left out of a definition.
+# The meaning of a key that is left out of a definition.
 _ABSENT = {
     "fail_fast": "true",
     "tolerate": "0",
@@ -35,7 +35,7 @@ _MOST_SHOWN = 120
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One difference: `text` says it whole; `before` and `after` are texts of the values."""
+    """Difference: `text` is the whole sentence, `before` and `after` the texts of the values."""
 
     kind: Kind
     path: str
@@ -46,7 +46,7 @@ class Change:
 
 
 def about_field(field: Any) -> str:
-    """Say what an input field takes, and whether it must be given."""
+    """Word an input field: its types, and its default or that it is required."""
     kind = field.get("type", "any value") if isinstance(field, dict) else "any value"
     words = " or ".join(kind) if isinstance(kind, list) else str(kind)
     if isinstance(field, dict) and "default" in field:
@@ -55,11 +55,11 @@ def about_field(field: Any) -> str:
 
 
 def about_step(step: Mapping[str, Any]) -> str:
-    """Say what a step does, and after which others."""
+    """Word a step: its action and its dependencies."""
     action = next(key for key in ACTIONS if key in step)
-    what = step[action] if action != "wait" else _wait_words(step["wait"])
+    target = step[action] if action != "wait" else _wait_words(step["wait"])
     after = ", ".join(step.get("depends_on", {}))
-    return f"{action} {what}" + (f", after {after}" if after else "")
+    return f"{action} {target}" + (f", after {after}" if after else "")
 
 
 def _wait_words(wait: Mapping[str, Any]) -> str:
@@ -71,7 +71,7 @@ def _wait_words(wait: Mapping[str, Any]) -> str:
 
 
 def shown(path: Path, value: Any) -> str:
-    """Word a plain value of a definition, or what it means that there is none."""
+    """Word a plain value of a definition, or the meaning of a missing one."""
     key = path[-1]
     if value is MISSING:
         return "none" if path[0] == "input" else _ABSENT.get(key, "none")
@@ -87,17 +87,17 @@ def shown(path: Path, value: Any) -> str:
 
 
 def has_keys(value: Any) -> bool:
-    """Tell whether a value is compared key by key; `5%` is one value."""
+    """Return True for a value that is compared key by key; `5%` is a single value."""
     return isinstance(value, dict) and value.keys() != {"percent"}
 
 
 def is_formula(value: Any) -> bool:
-    """Tell whether a value is an expression or template."""
+    """Return True for a compiled expression or template."""
     return isinstance(value, dict) and value.keys() == {"ast", "paths"}
 
 
 def _parts(path: Path, value: dict[str, Any]) -> str:
-    """Word a value of several keys, such as what `repeat` says."""
+    """Word a value of several keys, such as `repeat`."""
     if not has_keys(value):
         return f"{value['percent']:g}%"
     return ", ".join(
@@ -107,7 +107,7 @@ def _parts(path: Path, value: dict[str, Any]) -> str:
 
 
 def changed(path: Path, label: str, pair: tuple[str, str]) -> Change:
-    """One value that was replaced by another."""
+    """Return the change of one value to another."""
     before, after = pair
     text = f"{label} {cut(before)} → {cut(after)}"
     return Change(
@@ -116,17 +116,17 @@ def changed(path: Path, label: str, pair: tuple[str, str]) -> Change:
 
 
 def one(kind: Kind, path: Path, text: str, label: str) -> Change:
-    """Something that came or went as a whole."""
+    """Return the change for a key that was added or removed as a whole."""
     return Change(kind=kind, path=dotted(path), text=text, label=label)
 
 
 def dotted(path: Path) -> str:
-    """Write a path as `steps.charge.retry`."""
+    """Return a path as text: `steps.charge.retry`."""
     return ".".join(path)
 
 
 def key_of(path: Path) -> str:
-    """Name a key within its subject: without `steps.charge` or `input.plan`."""
+    """Return the name of a key within its subject: without `steps.charge` or `input.plan`."""
     return dotted(path if len(path) == 1 else path[2:] if path[0] in {"input", *SECTIONS} else path)
 
 
@@ -135,17 +135,17 @@ def _json(value: Json) -> str:
 
 
 def cut(text: str) -> str:
-    """Shorten a long text."""
+    """Return a text, shortened when it is long."""
     return text if len(text) <= _MOST_SHOWN else text[: _MOST_SHOWN - 1] + "…"
 
 
 def named(section: str, slug: str) -> str:
-    """Call a step by its section."""
+    """Return the name of a step with its section."""
     return f"step {slug}" if section == "steps" else f"finally step {slug}"
 
 
 def rename(section: str, old: str, new: str) -> Change:
-    """A step that has another name and does the same."""
+    """Return the change of a step that was renamed and is otherwise equal."""
     label = named(section, old)
     return Change(
         kind="renamed",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Side:
-    """One of the two definitions, and the texts of its file."""
+    """One of the two definitions, with the texts of its file."""
 
     def __init__(self, definition: Definition) -> None:
         self.body: dict[str, Any] = definition.body
@@ -27,7 +27,7 @@ class Side:
         self._old_names: dict[str, str] = {}
 
     def rename(self, names: Mapping[str, str]) -> None:
-        """Call steps by their new names, so that only the rename itself is a difference."""
+        """Rename steps in the definition, so that only the rename itself is a difference."""
         if not names:
             return
         self._old_names = {new: old for old, new in names.items()}
@@ -44,7 +44,7 @@ class Side:
             self.body["output"] = _renamed_in(self.body["output"], names)
 
     def formula(self, path: Path, value: Any) -> str:
-        """The text of an expression: as the file has it, else written from its tree."""
+        """Return the text of an expression: from the file, else written from its tree."""
         if path[0] == "output" or "with" in path[2:3]:
             return write_template(value)
         if self._old_names:
@@ -53,7 +53,7 @@ class Side:
         return write_expression(value) if written is None else written
 
     def _written(self, path: Path) -> str | None:
-        """Find a text in the file; expressions from `defaults` do not stand at their step."""
+        """Return the text at a path of the file; None for expressions that come from `defaults`."""
         if self._root is None:
             self._root = parse(self._source).root or False
         node = self._root
@@ -67,31 +67,32 @@ class Side:
 
 
 def renamed(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, str]:
-    """Pair steps that have gone with new ones that do the same, where there is no doubt."""
+    """Return the new names of steps by their old ones, where exactly one step is equal."""
     pairs: dict[str, str] = {}
     for section in SECTIONS:
         old, new = before.get(section, {}), after.get(section, {})
-        gone = _by_deeds(old, set(old) - set(new))
-        come = _by_deeds(new, set(new) - set(old))
+        removed = _by_content(old, set(old) - set(new))
+        added = _by_content(new, set(new) - set(old))
         pairs |= {
-            names[0]: come[deeds][0]
-            for deeds, names in gone.items()
-            if len(names) == 1 and len(come.get(deeds, ())) == 1
+            names[0]: added[content][0]
+            for content, names in removed.items()
+            if len(names) == 1 and len(added.get(content, ())) == 1
         }
     return pairs
 
 
-def _by_deeds(steps: Mapping[str, Any], names: set[str]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+def _by_content(steps: Mapping[str, Any], names: set[str]) -> dict[str, list[str]]:
+    """Return step names by the content of the step, without its dependencies."""
+    by_content: dict[str, list[str]] = {}
     for name in steps:
         if name in names:
-            deeds = {key: value for key, value in steps[name].items() if key != "depends_on"}
-            found.setdefault(canonical(deeds), []).append(name)
-    return found
+            content = {key: value for key, value in steps[name].items() if key != "depends_on"}
+            by_content.setdefault(canonical(content), []).append(name)
+    return by_content
 
 
 def _renamed_in(value: Any, names: Mapping[str, str]) -> Any:
-    """Put new step names into edges and into the paths of expressions."""
+    """Return a value with the new step names in its edges and in the paths of expressions."""
     if isinstance(value, list):
         if value[:1] == ["lit"]:
             return value

@@ -1,4 +1,4 @@
-"""The shape of a flow: what comes before what, and pictures of it."""
+"""The graph of a flow: order of the steps, and pictures of it."""
 
 from __future__ import annotations
 

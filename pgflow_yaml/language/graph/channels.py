@@ -1,9 +1,9 @@
-"""Where lines turn between two layers of a text picture, so that none seems to lead elsewhere.
+"""Route the lines between two layers of a text picture, so that each can be read in one way only.
 
-Links of cells that lead to exactly the same cells share a wire: horizontal pieces from its sources,
-one vertical piece in a channel, horizontal pieces to its targets. On a row that one wire leaves
-and another one enters, the first must turn off before the second comes in; and where wires come
-together, the first may lead elsewhere as well, those that join it must not.
+Cells that link to exactly the same cells share a wire: horizontal pieces from its sources, one
+vertical piece in a channel, horizontal pieces to its targets. On a row that one wire leaves and
+another enters, the first must turn before the second arrives. Where wires meet, only the first may
+also lead elsewhere.
 """
 
 from __future__ import annotations
@@ -22,36 +22,36 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, kw_only=True)
 class Wire:
-    """One line with several ends; all are rows."""
+    """Line with several ends; sources and targets are rows."""
 
     sources: list[int]
     targets: list[int]
     channel: int = 0
-    """The column of the gap in which it goes up and down."""
+    """The column of the gap that has its vertical piece."""
 
     @property
     def top(self) -> int:
-        """The uppermost row that it touches."""
+        """The uppermost row of the wire."""
         return min(*self.sources, *self.targets)
 
     @property
     def bottom(self) -> int:
-        """The lowest row that it touches."""
+        """The lowest row of the wire."""
         return max(*self.sources, *self.targets)
 
 
 @dataclass(slots=True, kw_only=True)
 class Gap:
-    """The room between two layers."""
+    """Space between two layers."""
 
     wires: list[Wire]
     width: int
     bends: list[int] = field(default_factory=list)
-    """Rows on which a line goes on through the next layer."""
+    """Rows on which a line continues through the next layer."""
 
 
 def route(layout: Layout) -> list[Gap] | None:
-    """Find the gaps of a layout; None where lines could not be told apart."""
+    """Return the gaps of a layout; None where lines could not be told apart."""
     gaps = []
     for layer, following in pairwise(layout.layers):
         wires = _wires(layout, layer)
@@ -78,7 +78,7 @@ def _wires(layout: Layout, layer: Sequence[Cell]) -> list[Wire]:
 
 
 def _channels(wires: Sequence[Wire]) -> int | None:
-    """Give each wire a column; returns how many columns there are, or None where none will do."""
+    """Assign a column to each wire; return the number of columns, or None when there is no way."""
     before = _constraints(wires)
     if before is None:
         return None
@@ -99,7 +99,7 @@ def _channels(wires: Sequence[Wire]) -> int | None:
 
 
 def _constraints(wires: Sequence[Wire]) -> dict[str, set[str]] | None:
-    """Find for each wire (by its number) those that must turn further left."""
+    """Return for each wire (by its number) those that must turn further left."""
     before: dict[str, set[str]] = {str(number): set() for number in range(len(wires))}
     leaving = {row: str(number) for number, wire in enumerate(wires) for row in wire.sources}
     entering: dict[int, list[str]] = {}
@@ -107,10 +107,10 @@ def _constraints(wires: Sequence[Wire]) -> dict[str, set[str]] | None:
         for row in wire.targets:
             entering.setdefault(row, []).append(str(number))
     for row, names in entering.items():
-        many = [name for name in names if len(wires[int(name)].targets) > 1]
-        if len(many) > 1:
+        branching = [name for name in names if len(wires[int(name)].targets) > 1]
+        if len(branching) > 1:
             return None
         for name in names:
-            before[name].update(({leaving[row]} if row in leaving else set()) | set(many))
+            before[name].update(({leaving[row]} if row in leaving else set()) | set(branching))
             before[name].discard(name)
     return before

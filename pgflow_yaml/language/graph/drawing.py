@@ -1,4 +1,4 @@
-"""What is to be seen of a flow or a run: nodes with a few words each, and edges with their kind."""
+"""Drawing of a flow or a run: nodes with labels and notes, and edges with their kind."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """A step, or several that were folded into one; `status` is set in the picture of a run."""
+    """Step, or several steps folded into one; `status` is set in the picture of a run."""
 
     slug: str
     label: str
@@ -35,7 +35,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edge:
-    """One dependency, drawn from what comes first to what comes after it."""
+    """Dependency, drawn from the step that runs first to the one after it."""
 
     source: str
     target: str
@@ -44,29 +44,29 @@ class Edge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawing:
-    """A flow to be drawn; edges name nodes of the drawing, and have no cycle."""
+    """Nodes and edges to be drawn; edges name nodes of the drawing, and have no cycle."""
 
     flow: str
     nodes: tuple[Node, ...]
     edges: tuple[Edge, ...]
 
     def section(self, name: Section) -> Drawing:
-        """The part of it that shows the steps, or those under `finally`."""
+        """Return the part with the nodes of one section and the edges to them."""
         nodes = tuple(node for node in self.nodes if node.section == name)
         slugs = {node.slug for node in nodes}
         edges = tuple(edge for edge in self.edges if edge.target in slugs)
         return replace(self, nodes=nodes, edges=edges)
 
     def parents(self) -> dict[str, list[str]]:
-        """Each node with those that it depends on."""
-        found: dict[str, list[str]] = {node.slug: [] for node in self.nodes}
+        """Return the dependencies of each node, by slug."""
+        parents: dict[str, list[str]] = {node.slug: [] for node in self.nodes}
         for edge in self.edges:
-            found[edge.target].append(edge.source)
-        return found
+            parents[edge.target].append(edge.source)
+        return parents
 
 
 def of_definition(definition: Definition) -> Drawing:
-    """Draw a version of a flow."""
+    """Return the drawing of a version of a flow."""
     body: dict[str, Any] = definition.body
     nodes, edges = [], []
     for section in SECTIONS:
@@ -84,7 +84,7 @@ def of_definition(definition: Definition) -> Drawing:
 def with_statuses(
     drawing: Drawing, statuses: Mapping[str, str], notes: Mapping[str, str]
 ) -> Drawing:
-    """Show where each step of a run stands, and a note where there is one."""
+    """Return the drawing of a run: each node with its status, and its note if it has one."""
     nodes = [
         replace(
             node,

@@ -1,6 +1,6 @@
-"""Make large drawings small: nobody reads a picture of a thousand nodes.
+"""Fold large drawings into small ones: nobody reads a picture of a thousand nodes.
 
-First steps that stand between the same others become one node, then levels, then runs of levels.
+First, steps with the same edges become one node; then levels; then runs of levels.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MOST_NODES = 200
 
 
 def fold(drawing: Drawing, most: int = MOST_NODES) -> Drawing:
-    """Return a drawing of at most so many nodes (and as many under `finally`) that says as much."""
+    """Return the drawing folded to at most `most` nodes per section."""
     nodes: list[Node] = []
     edges: list[Edge] = []
     for part in (drawing.section("steps"), drawing.section("finally")):
@@ -34,7 +34,7 @@ def fold(drawing: Drawing, most: int = MOST_NODES) -> Drawing:
 
 
 def _twins(drawing: Drawing, _most: int) -> list[list[str]]:
-    """Group nodes with the same edges on both sides, and the same status."""
+    """Return groups of nodes with the same edges on both sides and the same status."""
     before: dict[str, list[tuple[str, EdgeKind]]] = {node.slug: [] for node in drawing.nodes}
     after: dict[str, list[tuple[str, EdgeKind]]] = {node.slug: [] for node in drawing.nodes}
     for edge in drawing.edges:
@@ -52,9 +52,9 @@ def _levels(drawing: Drawing, _most: int) -> list[list[str]]:
 
 
 def _runs_of_levels(drawing: Drawing, most: int) -> list[list[str]]:
-    found = levels(drawing.parents())
-    size = -(-len(found) // most)
-    runs = [found[at : at + size] for at in range(0, len(found), size)]
+    all_levels = levels(drawing.parents())
+    size = -(-len(all_levels) // most)
+    runs = [all_levels[at : at + size] for at in range(0, len(all_levels), size)]
     return [[slug for level in run for slug in level] for run in runs]
 
 
@@ -85,7 +85,7 @@ def _one(nodes: Sequence[Node]) -> Node:
 
 
 def _worst(statuses: Iterable[str | None]) -> str | None:
-    """The status that one would want to know of."""
-    found = set(statuses)
+    """Return the status that a reader must see first."""
+    present = set(statuses)
     ranks = ("failed", "started", "waiting", "cancelled", "created", "completed", "skipped")
-    return next((status for status in ranks if status in found), None)
+    return next((status for status in ranks if status in present), None)

@@ -1,4 +1,4 @@
-"""A drawing for other programs: Mermaid and Graphviz DOT; names are escaped for each."""
+"""Write a drawing for other programs: Mermaid and Graphviz DOT, with names escaped for each."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ COLORS = {
     "cancelled": "#ad1457",
 }
 _PLAIN = re.compile(r"[A-Za-z0-9_]+")
-# What Mermaid, or the HTML that it makes, would read as more than text.
+# Characters that have a meaning in Mermaid, or in the HTML that it makes.
 _MERMAID_UNSAFE = re.compile(r"[^\w .,:;/@…-]")
 
 
 def mermaid(drawing: Drawing) -> str:
-    """Write a Mermaid flowchart."""
+    """Return a Mermaid flowchart."""
     names = {node.slug: _mermaid_name(number, node) for number, node in enumerate(drawing.nodes)}
     lines = ["flowchart LR"]
     for section in SECTIONS:
@@ -50,16 +50,16 @@ def mermaid(drawing: Drawing) -> str:
 
 
 def _mermaid_name(number: int, node: Node) -> str:
-    """Name a node; the prefix keeps words such as `end` from being read as Mermaid's."""
+    """Return the id of a node; the prefix keeps `end` from being read as a word of Mermaid."""
     return f"s_{node.slug}" if _PLAIN.fullmatch(node.slug) else f"n{number}"
 
 
 def _mermaid_text(text: str) -> str:
-    return _MERMAID_UNSAFE.sub(lambda found: f"#{ord(found.group())};", safe(text))
+    return _MERMAID_UNSAFE.sub(lambda match: f"#{ord(match.group())};", safe(text))
 
 
 def dot(drawing: Drawing) -> str:
-    """Write a Graphviz digraph."""
+    """Return a Graphviz digraph."""
     lines = [
         f"digraph {_dot_text(drawing.flow)} {{",
         "  rankdir=LR;",

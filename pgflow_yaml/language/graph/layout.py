@@ -1,7 +1,7 @@
-"""Where each node and edge of a drawing stands: layers from left to right, rows from top to bottom.
+"""Lay out a drawing: layers from left to right, rows from top to bottom.
 
-A step stands one layer right of its last dependency. Edges over several layers pass through bends,
-which have a row to themselves in each layer between; edges from one node share their bends.
+A step is one layer right of its last dependency. Edges over several layers pass through bends,
+which have a row of their own in each layer between; edges from one node share their bends.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ Cell = str | tuple[str, int]
 
 @dataclass(slots=True)
 class Layout:
-    """Layers of cells in order, their rows, and the cells each edge passes through."""
+    """Layers of cells in order, the row of each cell, and the cells of each edge."""
 
     layers: list[list[Cell]]
     links: dict[Cell, list[Cell]]
-    """Each cell with those of the next layer that it leads to."""
+    """The cells of the next layer that each cell leads to."""
     routes: list[tuple[Edge, list[Cell]]]
     rows: dict[Cell, float] = field(default_factory=dict)
     lines: dict[Cell, int] = field(default_factory=dict)
@@ -41,12 +41,12 @@ class Layout:
 
 
 def lay_out(drawing: Drawing) -> Layout:
-    """Place the nodes of one section; rows of a layer are at least 1 apart, from 0 on."""
+    """Return the layout of one section; rows of a layer are at least 1 apart, from 0 on."""
     parents = drawing.parents()
-    found = levels(parents)
-    layer_of = {slug: number for number, level in enumerate(found) for slug in level}
+    layers = levels(parents)
+    layer_of = {slug: number for number, layer in enumerate(layers) for slug in layer}
     edges = _drawn(drawing.edges, layer_of, parents)
-    layout = Layout(layers=[list(level) for level in found], links={}, routes=[])
+    layout = Layout(layers=[list(layer) for layer in layers], links={}, routes=[])
     _connect(layout, edges, layer_of)
     _order(layout)
     _place(layout)
@@ -56,7 +56,7 @@ def lay_out(drawing: Drawing) -> Layout:
 def _drawn(
     edges: Sequence[Edge], layer_of: Mapping[str, int], parents: Mapping[str, Sequence[str]]
 ) -> list[Edge]:
-    """Leave out what follows from other edges where there would be too many long ones."""
+    """Return the edges to draw: without those that others imply where too many are long."""
     reach: dict[str, int] = {}
     for edge in edges:
         length = layer_of[edge.target] - layer_of[edge.source] - 1
@@ -94,7 +94,7 @@ def _connect(layout: Layout, edges: Sequence[Edge], layer_of: Mapping[str, int])
 
 
 def _order(layout: Layout) -> None:
-    """Sort each layer by where its neighbours stand, to and fro; keep the least crossed order."""
+    """Sort each layer by its neighbours, back and forth; keep the order with fewest crossings."""
     back = _backwards(layout)
     best, least = [list(layer) for layer in layout.layers], _crossings(layout)
     for sweep in range(_SWEEPS):
@@ -126,7 +126,7 @@ def _mean(numbers: Sequence[float], otherwise: float) -> float:
 
 
 def _crossings(layout: Layout) -> int:
-    """Count the pairs of links that cross."""
+    """Return the number of pairs of links that cross."""
     total = 0
     for layer, following in pairwise(layout.layers):
         at = {cell: number for number, cell in enumerate(following)}
@@ -140,7 +140,7 @@ def _crossings(layout: Layout) -> int:
 
 
 def _place(layout: Layout) -> None:
-    """Draw each cell towards its neighbours, keeping the order and the distance of its layer."""
+    """Move each cell towards its neighbours; keep the order and the distances in its layer."""
     back = _backwards(layout)
     rows = layout.rows
     for layer in layout.layers:
@@ -156,7 +156,7 @@ def _place(layout: Layout) -> None:
     for cell in rows:
         rows[cell] -= top
     for layer in layout.layers:
-        # A single dependency's line goes on straight; the rest as near as whole rows allow.
+        # The line of a single dependency is straight; others are as straight as whole rows allow.
         wanted = [
             float(layout.lines[back[cell][0]]) if len(back[cell]) == 1 else rows[cell]
             for cell in layer
@@ -171,9 +171,9 @@ def _place(layout: Layout) -> None:
 
 
 def staggered(layout: Layout) -> Iterator[Layout]:
-    """Give the layout, then with bends, then with every second layer, on rows of their own.
+    """Yield the layout, then with bends, then with every second layer, on rows of their own.
 
-    Text has few ways to lay lines; more rows give it more.
+    Text has few ways to draw lines; more rows give it more.
     """
     yield layout
     bends = {cell for cell in layout.lines if isinstance(cell, tuple)}
@@ -185,7 +185,7 @@ def staggered(layout: Layout) -> Iterator[Layout]:
 
 
 def _weight(cell: Cell, neighbours: Sequence[Cell]) -> float:
-    """A bend pulls hardest: long edges should be straight."""
+    """Return the pull of a cell; it is strongest for bends, as long edges should be straight."""
     if not neighbours:
         return 0.1
     return _STRAIGHT if isinstance(cell, tuple) else 1.0
@@ -194,9 +194,9 @@ def _weight(cell: Cell, neighbours: Sequence[Cell]) -> float:
 def _spread(
     wanted: Sequence[float], weights: Sequence[float], *, whole: bool = False
 ) -> list[float]:
-    """Find the rows nearest to the wanted ones that are in order and at least 1 apart.
+    """Return the rows nearest to the wanted ones that are in order and at least 1 apart.
 
-    Neighbours that would come too close form a block, which stands at its weighted mean.
+    Neighbours that would be too close form a block, which is placed at its weighted mean.
     """
     blocks: list[tuple[float, float, int]] = []  # sum of weighted offsets, weight, size
     for number, (row, weight) in enumerate(zip(wanted, weights, strict=True)):

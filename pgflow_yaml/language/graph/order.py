@@ -1,4 +1,4 @@
-"""The order of steps: cycles, levels, ancestors. All linear in steps and edges."""
+"""Order of steps: cycles, levels, ancestors. All are linear in steps and edges."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ Edges = Mapping[str, Iterable[str]]
 
 
 def levels(edges: Edges) -> list[list[str]]:
-    """Put each step one level below its lowest dependency; steps on or below a cycle are left out.
+    """Return the steps by level: each is one level below its lowest dependency.
 
-    Within a level the order is that of the mapping.
+    Within a level the order is that of the mapping. Steps on or below a cycle are left out.
     """
     level: dict[str, int] = {}
     for step in _in_order(edges):
@@ -26,7 +26,7 @@ def levels(edges: Edges) -> list[list[str]]:
 def cycles(edges: Edges) -> list[list[str]]:
     """Return disjoint cycles: in each, every step depends on the next and the last on the first."""
     left = set(edges) - set(_in_order(edges))
-    found: list[list[str]] = []
+    result: list[list[str]] = []
     done: set[str] = set()
     for first in edges:
         walk: dict[str, int] = {}
@@ -36,22 +36,22 @@ def cycles(edges: Edges) -> list[list[str]]:
             # Each step left has a dependency left, else it would have been ordered.
             step = next(parent for parent in edges[step] if parent in left)
         if step in walk:
-            found.append(list(walk)[walk[step] :])
+            result.append(list(walk)[walk[step] :])
         done.update(walk)
-    return found
+    return result
 
 
 def as_listed(steps: Iterable[str], order: Iterable[str]) -> list[str]:
-    """Sort steps as a definition lists them: JSON in the database has lost the file's order."""
+    """Return steps in the order of a definition: JSON in the database loses the file's order."""
     ranks = {step: rank for rank, step in enumerate(order)}
     return sorted(steps, key=lambda step: ranks.get(step, len(ranks)))
 
 
 class Ancestors:
-    """Answers whether one step comes before another, by one bit for each step."""
+    """Set of all steps that come before each step, as one bit per step."""
 
     def __init__(self, edges: Edges) -> None:
-        """Compute all of them at once; steps on or below a cycle are searched one by one."""
+        """Compute all of them; those of steps on or below a cycle are searched on demand."""
         self._edges = edges
         self._bit = {step: 1 << number for number, step in enumerate(edges)}
         self._above: dict[str, int] = {}
@@ -62,7 +62,7 @@ class Ancestors:
             self._above[step] = bits
 
     def includes(self, ancestor: str, *, of: str) -> bool:
-        """Tell whether `ancestor` is among the steps that come before `of`."""
+        """Return True when `ancestor` comes before `of`."""
         if of not in self._above:
             self._above[of] = self._search(of)
         return bool(self._above[of] & self._bit.get(ancestor, 0))
@@ -79,7 +79,7 @@ class Ancestors:
 
 
 def _in_order(edges: Edges) -> list[str]:
-    """Sort so that dependencies come first; steps on or below a cycle are left out."""
+    """Return the steps, dependencies first; those on or below a cycle are left out."""
     waiting = {step: len(set(parents)) for step, parents in edges.items()}
     children: dict[str, list[str]] = {step: [] for step in edges}
     for step, parents in edges.items():

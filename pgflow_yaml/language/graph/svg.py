@@ -1,4 +1,4 @@
-"""A drawing as SVG, for light and dark: boxes from left to right, curves between them."""
+"""Write a drawing as SVG for light and dark themes: boxes from left to right, joined by curves."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MARGIN, _GAP, _ROW, _HEIGHT = 16.0, 56.0, 48.0, 32.0
 _LETTER, _PADDING, _LONGEST = 7.8, 12.0, 48
 _HEADING = 28.0
 _ARROW, _BASELINE = 6.0, 4.5
-# Lighter than COLORS, so that each has a contrast of 4.5 with its own ground.
+# Lighter than COLORS, so that each has a contrast of 4.5 with the dark background.
 _ON_DARK = {
     "completed": "#81c784",
     "started": "#4fc3f7",
@@ -45,7 +45,7 @@ _SYMBOLS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Box:
-    """Where a node stands: its left upper corner and its size."""
+    """Box of a node: its upper left corner and its size, in pixels."""
 
     node: Node
     x: float
@@ -56,7 +56,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
-    """Where an edge goes: points from left to right, level at each of them."""
+    """Curve of an edge: points from left to right, horizontal at each of them."""
 
     edge: Edge
     points: tuple[Point, ...]
@@ -64,7 +64,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sheet:
-    """Everything with its place, and the size of the whole."""
+    """Boxes, curves and headings with their positions, and the size of the picture."""
 
     boxes: tuple[Box, ...]
     curves: tuple[Curve, ...]
@@ -74,7 +74,7 @@ class Sheet:
 
 
 def sheet(drawing: Drawing) -> Sheet:
-    """Give each node and edge its place; the steps under `finally` stand below the others."""
+    """Return the positions of all nodes and edges, with `finally` below the other steps."""
     boxes: list[Box] = []
     curves: list[Curve] = []
     headings = []
@@ -104,15 +104,15 @@ def sheet(drawing: Drawing) -> Sheet:
 
 
 def _columns(drawing: Drawing, layout: Layout) -> list[tuple[float, float]]:
-    """Each layer's left edge and width."""
+    """Return the left edge and the width of each layer."""
     by_slug = {node.slug: node for node in drawing.nodes}
-    found = []
+    columns = []
     x = _MARGIN
     for layer in layout.layers:
         width = max(_width(by_slug[cell]) for cell in layer if isinstance(cell, str))
-        found.append((x, width))
+        columns.append((x, width))
         x += width + _GAP
-    return found
+    return columns
 
 
 def _boxes(
@@ -136,9 +136,10 @@ def _points(
     route: Sequence[Cell],
     boxes: Mapping[str, Box],
     layout: Layout,
-    where: tuple[Sequence[tuple[float, float]], float],
+    origin: tuple[Sequence[tuple[float, float]], float],
 ) -> list[Point]:
-    columns, top = where
+    """Return the points of an edge; `origin` has the columns of the section and its top."""
+    columns, top = origin
     points: list[Point] = []
     for cell in route:
         if isinstance(cell, tuple):
@@ -152,14 +153,14 @@ def _points(
 
 
 def svg(drawing: Drawing) -> str:
-    """Write the drawing as one SVG document."""
-    places = sheet(drawing)
-    size = f'width="{places.width:.0f}" height="{places.height:.0f}"'
+    """Return the drawing as one SVG document."""
+    page = sheet(drawing)
+    size = f'width="{page.width:.0f}" height="{page.height:.0f}"'
     title = _text(f"flow {drawing.flow}")
     parts = [
         (
             f'<svg xmlns="http://www.w3.org/2000/svg" {size} '
-            f'viewBox="0 0 {places.width:.0f} {places.height:.0f}" role="img">'
+            f'viewBox="0 0 {page.width:.0f} {page.height:.0f}" role="img">'
         ),
         f"<title>{title}</title>",
         f"<style>{_styles()}</style>",
@@ -168,11 +169,11 @@ def svg(drawing: Drawing) -> str:
             'markerHeight="6" orient="auto" markerUnits="userSpaceOnUse">'
             '<path d="M0 0L6 3L0 6z" class="head"/></marker></defs>'
         ),
-        *(_curve(curve) for curve in places.curves),
-        *(_box(box) for box in places.boxes),
+        *(_curve(curve) for curve in page.curves),
+        *(_box(box) for box in page.boxes),
         *(
             f'<text class="heading" x="{x:.1f}" y="{y:.1f}">{_text(text)}</text>'
-            for text, (x, y) in places.headings
+            for text, (x, y) in page.headings
         ),
         "</svg>",
     ]
@@ -223,10 +224,10 @@ def _width(node: Node) -> float:
 
 
 def _text(text: str) -> str:
-    """Escape a text for XML, leaving out what XML cannot hold."""
-    found = safe(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    found = found.encode("utf-8", errors="replace").decode("utf-8")
-    return found.replace("\ufffe", "\ufffd").replace("\uffff", "\ufffd").replace('"', "&quot;")
+    """Return a text escaped for XML, without characters that XML cannot have."""
+    escaped = safe(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    escaped = escaped.encode("utf-8", errors="replace").decode("utf-8")
+    return escaped.replace("\ufffe", "\ufffd").replace("\uffff", "\ufffd").replace('"', "&quot;")
 
 
 def _styles() -> str:

@@ -1,4 +1,4 @@
-"""A drawing as text: a picture with lines where it fits and can be read, else a table of levels."""
+"""Write a drawing as text: a picture with lines where it fits and is clear, else a table."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pgflow_yaml.language.graph.layout import Layout
 
 Segment = tuple[str, str]
-"""A piece of a line, and the status in whose style it is written; "" for none."""
+"""A piece of a line, and the status whose style it has; "" for none."""
 Line = list[Segment]
 
 _AFTER = len("after ,")
@@ -28,7 +28,7 @@ _UP, _RIGHT, _DOWN, _LEFT = 1, 2, 4, 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pen:
-    """What to draw with: a symbol for each status, and whether lines may leave ASCII."""
+    """Characters to draw with: a symbol for each status, and lines in ASCII or Unicode."""
 
     symbols: Mapping[str, str]
     ascii: bool = False
@@ -55,7 +55,7 @@ _UNICODE = {
 
 
 def render(drawing: Drawing, *, width: int, pen: Pen) -> list[Line]:
-    """Draw both sections within so many columns."""
+    """Return both sections as lines of at most `width` columns."""
     lines: list[Line] = []
     for part in (drawing.section("steps"), drawing.section("finally")):
         if not part.nodes:
@@ -67,7 +67,7 @@ def render(drawing: Drawing, *, width: int, pen: Pen) -> list[Line]:
 
 
 def _fitting_picture(drawing: Drawing, width: int, pen: Pen) -> list[Line] | None:
-    """Draw a picture that can be read in one way and is not too wide, if there is one."""
+    """Return a picture that can be read in one way only and is not too wide, if there is one."""
     for layout in staggered(lay_out(drawing)):
         gaps = route(layout)
         if gaps is not None:
@@ -77,12 +77,12 @@ def _fitting_picture(drawing: Drawing, width: int, pen: Pen) -> list[Line] | Non
 
 
 def _with_conditions(drawing: Drawing) -> Drawing:
-    """Say at the step what its lines cannot: that they wait for a failure, or for any end."""
+    """Return the drawing with a note at each step that waits for a failure or for any end."""
     words: dict[str, list[str]] = {}
     for edge in drawing.edges:
         if edge.kind != "success":
-            what = "if {} fails" if edge.kind == "failure" else "after any end of {}"
-            words.setdefault(edge.target, []).append(what.format(edge.source))
+            note = "if {} fails" if edge.kind == "failure" else "after any end of {}"
+            words.setdefault(edge.target, []).append(note.format(edge.source))
     nodes = [
         replace(node, notes=(*node.notes, *words.get(node.slug, ()))) for node in drawing.nodes
     ]
@@ -98,7 +98,7 @@ def _label(node: Node, pen: Pen) -> Line:
 
 
 def _picture(drawing: Drawing, layout: Layout, gaps: Sequence[Gap], pen: Pen) -> list[Line]:
-    """Write the columns one after the other: names, then the lines to the next names."""
+    """Return the picture, made column by column: names, then the lines to the next names."""
     labels = {node.slug: _label(node, pen) for node in drawing.nodes}
     height = 1 + max(layout.lines.values())
     rows: list[Line] = [[] for _ in range(height)]
@@ -121,7 +121,7 @@ def _picture(drawing: Drawing, layout: Layout, gaps: Sequence[Gap], pen: Pen) ->
                 rows[row].append((" " + line * (fill - 1) if leads else " " * fill, ""))
             if not last:
                 text = drawn.get(row, " " * (gaps[number].width + 2))
-                # The line of a bend, or behind a short name, goes on; a long name has a blank.
+                # The line of a bend, or behind a short name, continues; a long name has a blank.
                 full = cell is not None and layout.links[cell]
                 short = isinstance(cell, tuple) or (cell and _width(labels[cell]) < width)
                 rows[row].append(((line if full and short else " ") + text[1:], ""))
@@ -129,7 +129,7 @@ def _picture(drawing: Drawing, layout: Layout, gaps: Sequence[Gap], pen: Pen) ->
 
 
 def _drawn(gap: Gap, pen: Pen) -> dict[int, str]:
-    """Draw the lines between two layers, row by row, with a blank column on both sides."""
+    """Return the lines between two layers by row, with a blank column on both sides."""
     masks: dict[tuple[int, int], int] = defaultdict(int)
     crossed: set[tuple[int, int]] = set()
     ends = set(gap.bends)
@@ -179,15 +179,15 @@ def _character(mask: int, crossed: bool, pen: Pen) -> str:  # noqa: FBT001 (a ta
 
 
 def _table(drawing: Drawing, width: int, pen: Pen) -> Iterator[Line]:
-    """List the steps level by level, each with what it comes after: beside it, else below it."""
-    found = levels(drawing.parents())
+    """Yield the steps level by level, each with its dependencies beside it, else below it."""
+    all_levels = levels(drawing.parents())
     labels = {node.slug: _label(node, pen) for node in drawing.nodes}
     after = _sources(drawing)
-    indent = len(str(len(found))) + 2
+    indent = len(str(len(all_levels))) + 2
     names = indent + max(map(_width, labels.values())) + 2
-    longest = max((cells(name) for each in after.values() for name in each), default=0)
+    longest = max((cells(name) for sources in after.values() for name in sources), default=0)
     beside = names + _AFTER + longest < width
-    for number, level in enumerate(found, 1):
+    for number, level in enumerate(all_levels, 1):
         for slug in level:
             label = _cut(labels[slug], width - indent)
             shown = f"{number:>{indent - 2}}  " if slug == level[0] else " " * indent
@@ -202,20 +202,20 @@ def _table(drawing: Drawing, width: int, pen: Pen) -> Iterator[Line]:
 
 
 def _sources(drawing: Drawing) -> dict[str, list[str]]:
-    """Each node with the names of what it comes after."""
+    """Return the names of the dependencies of each node, by slug."""
     shown = {
         node.slug: safe(node.notes[0] if node.folded and node.notes else node.label)
         for node in drawing.nodes
     }
-    found: dict[str, list[str]] = {slug: [] for slug in shown}
+    sources: dict[str, list[str]] = {slug: [] for slug in shown}
     for edge in drawing.edges:
         kind = "" if edge.kind == "success" else f" ({edge.kind})"
-        found[edge.target].append(shown[edge.source] + kind)
-    return found
+        sources[edge.target].append(shown[edge.source] + kind)
+    return sources
 
 
 def _cut(line: Line, width: int) -> Line:
-    """Cut a line that is too long, at an ellipsis."""
+    """Return a line, cut with an ellipsis when it is too long."""
     if _width(line) <= width:
         return line
     kept: Line = []
@@ -229,7 +229,7 @@ def _cut(line: Line, width: int) -> Line:
 
 
 def _wrapped(names: Sequence[str], width: int) -> list[str]:
-    """Write `after a, b, c` on as many lines as it takes."""
+    """Return `after a, b, c`, wrapped to the width."""
     lines: list[str] = []
     for number, name in enumerate(names):
         room = width - _AFTER
@@ -247,7 +247,7 @@ def _width(line: Line) -> int:
 
 
 def _trimmed(line: Line) -> Line:
-    """Leave out the blanks at the end."""
+    """Return a line without the blanks at its end."""
     kept = list(line)
     while kept and not kept[-1][0].strip():
         kept.pop()
