@@ -1,4 +1,4 @@
-"""The workflow language, pure: from YAML text to a checked flow and its definition.
+"""The workflow language: from YAML text to a checked flow and its definition.
 
-Nothing in here touches a clock, a file, a socket or the environment.
+This package is pure: it uses no clock, file, socket or environment variable.
 """

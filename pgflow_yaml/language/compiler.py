@@ -1,4 +1,4 @@
-"""A checked flow into what is deployed: canonical JSON, its version, and the order of its steps."""
+"""Compile a checked flow: canonical JSON, its version, and the display order of its steps."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ DEFAULT_RETRY = Retry(
 )
 CHILD_RETRY = Retry(max_attempts=1)
 DEFAULT_TIMEOUT = 60_000
-# What people read makes no new version.
+# A change to a text for people makes no new version.
 _FOR_PEOPLE = frozenset({"description", "title", "examples"})
 _RETRY_KEYS = ("max_attempts", "base_delay", "max_delay", "backoff", "jitter")
 
 
 def compile_flow(flow: Flow, *, source: str = "") -> Definition:
-    """Apply defaults and give the definition its version; `source` is kept beside it for people.
+    """Return the definition with defaults applied; `source` is the text of the file, for people.
 
-    Comments, descriptions, labels and the order of keys are outside the version
-    (`workflow-language` §7). A key that says what holds anyway is left out, so that a file that
-    does not use a new part of the language keeps its version.
+    Comments, descriptions, labels and the order of keys do not change the version
+    (`workflow-language` §7). A key with its default value is left out, so that a file that does
+    not use a new part of the language keeps its version.
     """
     body: dict[str, Json] = {
         "flow": flow.flow,
@@ -36,9 +36,9 @@ def compile_flow(flow: Flow, *, source: str = "") -> Definition:
     if flow.finally_:
         body["finally"] = {name: _step(step, flow) for name, step in flow.finally_.items()}
     if flow.input is not None:
-        body["input"] = {name: _without_words(field) for name, field in flow.input.items()}
+        body["input"] = {name: _without_texts(field) for name, field in flow.input.items()}
     if flow.input_schema is not None:
-        body["input_schema"] = _without_words(flow.input_schema)
+        body["input_schema"] = _without_texts(flow.input_schema)
     if flow.output is not None:
         body["output"] = _formula(flow.output)
     if flow.timeout is not None:
@@ -57,19 +57,19 @@ def compile_flow(flow: Flow, *, source: str = "") -> Definition:
 
 
 def version_of(body: Mapping[str, Json]) -> str:
-    """Return the version: 12 hex digits over the canonical JSON of the body."""
+    """Return the version: 12 hex digits of the hash of the body's canonical JSON."""
     return hashlib.sha256(canonical(body).encode()).hexdigest()[:12]
 
 
 def canonical(value: Json | Mapping[str, Json]) -> str:
-    """Write JSON in the one way in which equal values give equal text."""
+    """Return canonical JSON: equal values have equal texts."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def merged_retry(retry: Retry | None, defaults: Retry | None) -> Retry:
-    """Lay a step's retry over the flow's, and that over the built-in one.
+    """Return a step's retry, completed by the flow's defaults and the built-in ones.
 
-    An int was read as `max_attempts` alone, so it leaves the other knobs as they are.
+    An int was read as `max_attempts` alone, so the other options keep their defaults.
     """
     layers = [layer for layer in (retry, defaults, DEFAULT_RETRY) if layer is not None]
     values = {
@@ -109,7 +109,7 @@ def _step(step: Step, flow: Flow) -> dict[str, Json]:
 
 
 def _action(step: Step, flow: Flow) -> dict[str, Json]:
-    """Write what the step does, with the knobs that this kind has."""
+    """Return the action of a step with the options of this kind of step."""
     if step.wait is not None:
         return {"wait": _wait(step.wait)}
     body: dict[str, Json]
@@ -154,17 +154,17 @@ def _retry(retry: Retry) -> dict[str, Json]:
     return body
 
 
-def _without_words(schema: Json) -> Json:
-    """Drop what only people read, so that a better description is no new version."""
+def _without_texts(schema: Json) -> Json:
+    """Return a schema without texts for people, so that they do not change the version."""
     if not isinstance(schema, dict):
         return schema
     kept = {key: value for key, value in schema.items() if key not in _FOR_PEOPLE}
     for key in ("items", "additionalProperties"):
         if key in kept:
-            kept[key] = _without_words(kept[key])
+            kept[key] = _without_texts(kept[key])
     properties = kept.get("properties")
     if isinstance(properties, dict):
-        kept["properties"] = {name: _without_words(field) for name, field in properties.items()}
+        kept["properties"] = {name: _without_texts(field) for name, field in properties.items()}
     return kept
 
 

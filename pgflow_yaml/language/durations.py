@@ -24,25 +24,25 @@ _ISO = re.compile(
 
 
 def milliseconds(value: str | float) -> int | None:
-    """Return the duration in whole milliseconds, or None when it is none."""
+    """Return a duration in whole milliseconds, or None when the value is not a duration."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int | float):
         return round(Decimal(str(value)) * 1000) if value >= 0 else None
-    found = _TEXT.fullmatch(value)
-    if found is None:
+    match = _TEXT.fullmatch(value)
+    if match is None:
         return None
-    return round(Decimal(found.group(1)) * _UNITS[found.group(2)])
+    return round(Decimal(match.group(1)) * _UNITS[match.group(2)])
 
 
 def as_text(duration: int) -> str:
-    """Write milliseconds in the largest unit that holds them as a whole number: `90s`, `2h`."""
+    """Return milliseconds in the largest unit that gives a whole number: `90s`, `2h`."""
     unit = next((unit for unit in ("d", "h", "m", "s") if duration % _UNITS[unit] == 0), "ms")
     return f"{duration // _UNITS[unit]}{unit}" if duration else "0s"
 
 
 def suggestion(text: str) -> str | None:
-    """Guess what a text that is no duration was meant to say: `30 seconds` → `30s`."""
+    """Return the duration that an invalid text probably means: `30 seconds` → `30s`."""
     text = text.strip()
     spoken = _SPOKEN.fullmatch(text)
     if spoken is not None:

@@ -1,6 +1,6 @@
-"""One diagnostic as a frame of text: its place, the line, a caret under the exact range, the fix.
+"""Render a diagnostic as a frame: its position, the line, a caret under the exact range, the fix.
 
-Colours are the command line's business; this is the plain text that they are put on.
+The frame is plain text; the command line adds colours.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LINE_BREAK = re.compile(r"\r\n|\n|\r")
 
 
 def render(diagnostic: Diagnostic, *, file: str, source: str, width: int = 100) -> str:
-    """Return the frame, its lines at most `width` cells wide where the source is longer."""
+    """Return the frame; source lines are cut to `width` cells."""
     span = diagnostic.span
     head = f"{diagnostic.severity}[{diagnostic.code}]: {safe(diagnostic.message)}"
     if span is None:
@@ -62,15 +62,16 @@ def _picture(diagnostic: Diagnostic, span: Span, *, source: str, width: int) -> 
 
 
 def _context(texts: list[str], line: int, fix: str) -> range:
-    """Choose the lines right above that belong into the picture.
+    """Return the numbers of the lines above the marked one that the frame shows.
 
-    That is the one that the marked line is indented under, and back to one that the fix speaks of.
+    These are the line that the marked line is indented under, and those back to a line that the
+    fix mentions.
     """
     above = texts[line - 2] if line > 1 else ""
     first = line - 1 if above.strip() and _indent(above) < _indent(texts[line - 1]) else line
-    spoken_of = _LINE_NUMBER.search(fix)
-    if spoken_of is not None and line - _CONTEXT_LINES <= int(spoken_of.group(1)) < first:
-        first = int(spoken_of.group(1))
+    mentioned = _LINE_NUMBER.search(fix)
+    if mentioned is not None and line - _CONTEXT_LINES <= int(mentioned.group(1)) < first:
+        first = int(mentioned.group(1))
     return range(first, line)
 
 
@@ -83,7 +84,7 @@ def _shown(text: str) -> str:
 
 
 def _cut(before: str, marked: str, after: str, room: int) -> tuple[str, str, str]:
-    """Cut a long line around the marked part, with `…` where something is missing."""
+    """Return the three parts of a line cut to `room` cells, with `…` where text is missing."""
     if cells(before + marked + after) <= room:
         return before, marked, after
     marked = _shorten(marked, room - 2)

@@ -1,7 +1,7 @@
-"""A run input against a flow's `input`: defaults put in, every problem named.
+"""Check a run input against a flow's `input`: fill in defaults, find every problem.
 
-The database checks the top of each field again (`pgflow.start_run`), with the same sentences;
-what lies deeper (items, properties, …) is only checked here.
+The database checks the top level of each field again (`pgflow.start_run`), with the same
+messages; nested values (items, properties, …) are only checked here.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pgflow_yaml.language.suggestions import did_you_mean
 Spec = Mapping[str, Json]
 """The `input` of a flow: the JSON Schema of each field by name."""
 Problem = dict[str, str]
+"""The `path` of a field and a `message`."""
 
 DEEP_KEYWORDS = frozenset(
     {
@@ -42,7 +43,7 @@ _BOUNDS: tuple[tuple[str, str, Callable[[float, float], bool]], ...] = (
 
 
 def apply_defaults_and_check(spec: Spec | None, value: Json) -> tuple[Json, list[Problem]]:
-    """Return the input with defaults put in, and its problems: `path` of the field, `message`."""
+    """Return the input with defaults filled in, and its problems."""
     fields = spec or {}
     if not isinstance(value, dict):
         return value, [_problem("", f"must be an object, not {type_name(value)}")]
@@ -76,7 +77,7 @@ def problems_of(definition: Mapping[str, Any], value: Json) -> list[Problem]:
 
 
 def from_pairs(spec: Spec | None, pairs: Iterable[str]) -> tuple[dict[str, Json], list[Problem]]:
-    """Read `name=value` texts by the types of their fields; the result still has to be checked."""
+    """Return an input from `name=value` texts, and problems; its values are not checked yet."""
     fields = spec or {}
     result: dict[str, Json] = {}
     problems: list[Problem] = []
@@ -95,7 +96,7 @@ def from_pairs(spec: Spec | None, pairs: Iterable[str]) -> tuple[dict[str, Json]
 
 
 def check_value(schema: Json, value: Json, *, path: str) -> list[Problem]:
-    """Check one value against the schema of its field."""
+    """Return the problems of one value by the schema of its field."""
     if not isinstance(schema, dict):
         return []
     message = _problem_at_top(schema, value)
@@ -107,7 +108,7 @@ def check_value(schema: Json, value: Json, *, path: str) -> list[Problem]:
 
 
 def type_name(value: Json) -> str:
-    """Name the JSON type of a value as JSON Schema does."""
+    """Return the JSON Schema name of a value's type; every number is "number"."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -118,14 +119,14 @@ def type_name(value: Json) -> str:
 
 
 def has_type(value: Json, name: str) -> bool:
-    """Tell whether a value has a JSON Schema type; 1.0 is an integer, true is no number."""
+    """Return True when a value has a JSON Schema type; 1.0 is an integer, true is not a number."""
     if name == "integer":
         return type_name(value) == "number" and float(_number(value)).is_integer()
     return type_name(value) == name
 
 
 def same(one: Json, other: Json) -> bool:
-    """Tell whether two JSON values are equal: 1 is 1.0, but true is not 1."""
+    """Return True when two JSON values are equal: 1 is 1.0, but true is not 1."""
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
     if isinstance(one, list) and isinstance(other, list):
@@ -154,10 +155,10 @@ def _problem_at_top(schema: Mapping[str, Json], value: Json) -> str | None:
 
 
 def _bound_problem(schema: Mapping[str, Json], value: float) -> str | None:
-    for keyword, sentence, holds in _BOUNDS:
+    for keyword, message, holds in _BOUNDS:
         bound = schema.get(keyword)
         if isinstance(bound, int | float) and not holds(value, bound):
-            return sentence.format(_json(bound))
+            return message.format(_json(bound))
     return None
 
 
@@ -183,35 +184,36 @@ def _deep_problems(schema: Mapping[str, Json], value: Json, path: str) -> list[P
     validator = checker(dict(schema), registry=registry)
     problems = []
     for error in validator.iter_errors(value):
-        place = path + "".join(
+        inner_path = path + "".join(
             f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path
         )
         inner = error.schema if isinstance(error.schema, dict) else {}
-        found = _problem_at_top(inner, error.instance) or _deep_sentence(error, inner)
-        if _problem(place, found) not in problems:
-            problems.append(_problem(place, found))
+        message = _problem_at_top(inner, error.instance) or _deep_message(error, inner)
+        problem = _problem(inner_path, message)
+        if problem not in problems:
+            problems.append(problem)
     return problems
 
 
 def _multiple_of(_validator: Any, factor: Any, value: Any, _schema: Any) -> Iterator[Any]:
-    """Divide the numbers as they are written: as doubles, 0.3 is no multiple of 0.1."""
+    """Check `multipleOf` in decimal: as doubles, 0.3 is not a multiple of 0.1."""
     from fractions import Fraction  # noqa: PLC0415 (start-up)
 
     from jsonschema import ValidationError  # noqa: PLC0415
 
-    def written(number: Any) -> Fraction:
+    def decimal(number: Any) -> Fraction:
         return Fraction(repr(number) if isinstance(number, float) else number)
 
-    if type_name(value) == "number" and _is_json(value) and written(value) % written(factor):
-        yield ValidationError(f"no multiple of {factor}")
+    if type_name(value) == "number" and _is_json(value) and decimal(value) % decimal(factor):
+        yield ValidationError(f"not a multiple of {factor}")
 
 
 def _is_json(value: Any) -> bool:
-    """Tell whether JSON has this value: it has no infinity and no NaN."""
+    """Return False for infinity and NaN, which JSON does not have."""
     return not isinstance(value, float) or isfinite(value)
 
 
-def _deep_sentence(error: Any, schema: Mapping[str, Json]) -> str:
+def _deep_message(error: Any, schema: Mapping[str, Json]) -> str:
     match error.validator:
         case "required":
             missing = [name for name in error.validator_value if name not in error.instance]
@@ -230,12 +232,12 @@ def _deep_sentence(error: Any, schema: Mapping[str, Json]) -> str:
         case "maxProperties":
             return f"must have at most {error.validator_value} keys"
         case _:
-            # A schema `false`; jsonschema does not say where in the value it stood.
+            # A schema `false`; jsonschema does not report its position in the value.
             return f"may not hold {_json(error.instance)}"
 
 
 def _read(schema: Json, text: str) -> Json:
-    """Read the text of a `name=value` pair as the first type of its field that it can be."""
+    """Return the value of a `name=value` text as the first type of its field that it fits."""
     options = schema.get("enum") if isinstance(schema, dict) else None
     types = _types(schema) if isinstance(schema, dict) else []
     if not types and isinstance(options, list):
@@ -259,7 +261,7 @@ def _read(schema: Json, text: str) -> Json:
 
 
 def _parsed(text: str) -> Json:
-    """Read JSON, or take the text for what it is; ChangedInReading if it is neither."""
+    """Return the value of a JSON text, or the text itself; raises ChangedInReading."""
     try:
         return read_json(text)
     except ChangedInReading:

@@ -1,6 +1,6 @@
-"""Read JSON as strictly as flow files are read (S-3): what a lenient reader changes is refused.
+"""Read JSON as strictly as flow files (S-3): refuse values that a lenient reader would change.
 
-Python's reader keeps the last of two equal keys, and takes NaN and numbers that no double holds.
+Python's reader keeps the last of two equal keys, and reads NaN and numbers too large for a double.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _MAX_DIGITS = 4_300
 
 
 class NotJson(ValueError):
-    """A text that is no JSON; `start` and `end` are offsets in it, both 0 if there is no place."""
+    """The text is not JSON; `start` and `end` are offsets in it, both 0 when they are unknown."""
 
     def __init__(self, message: str, start: int = 0, end: int = 0) -> None:
         super().__init__(message)
@@ -27,11 +27,11 @@ class NotJson(ValueError):
 
 
 class ChangedInReading(NotJson):
-    """JSON that would not mean what is written: a key twice, a number that no double holds."""
+    """The reader would change the JSON: a repeated key, or a number too large for a double."""
 
 
 def read_json(text: str) -> Json:
-    """Return the value of a JSON text; raises NotJson."""
+    """Return the value of a JSON text; raises NotJson, or ChangedInReading."""
     try:
         value: Json = json.loads(
             text, object_pairs_hook=_object, parse_float=_double, parse_constant=_refuse
@@ -47,10 +47,10 @@ def read_json(text: str) -> Json:
 
 
 def _object(pairs: list[tuple[str, Json]]) -> Json:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    mapping = dict(pairs)
+    if len(mapping) < len(pairs):
         raise ValueError
-    return found
+    return mapping
 
 
 def _double(text: str) -> float:
@@ -65,11 +65,14 @@ def _refuse(name: str) -> Json:
 
 
 def _first_change(text: str) -> ChangedInReading:
-    """Find what the hooks refused; they know no places. The text is well-formed as far as that."""
-    open_keys: list[set[str] | None] = []  # of each object around the word; None for an array
+    """Return the error for the value that a hook refused; hooks are not told its position.
+
+    The text is well-formed up to that value.
+    """
+    open_keys: list[set[str] | None] = []  # of each object around the token; None for an array
     before = ""
-    for found in _TOKEN.finditer(text):
-        word = found[0]
+    for match in _TOKEN.finditer(text):
+        word = match[0]
         message = None
         if word in "{[":
             open_keys.append(set() if word == "{" else None)
@@ -81,9 +84,9 @@ def _first_change(text: str) -> ChangedInReading:
         else:
             message = _no_number(word)
         if message is not None:
-            return ChangedInReading(message, *found.span())
+            return ChangedInReading(message, *match.span())
         before = word
-    raise AssertionError("the hooks refused what the search does not find")
+    raise AssertionError("a hook refused a value that the search does not find")
 
 
 def _twice(word: str, keys: set[str] | None) -> str | None:

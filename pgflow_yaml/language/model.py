@@ -1,6 +1,6 @@
-"""A checked flow as frozen values; durations are milliseconds, `None` means "not written".
+"""A checked flow as frozen values; durations are milliseconds, None is a key that is not written.
 
-A field is named as its key in the file; a trailing underscore avoids a Python keyword.
+A field has the name of its key in the file; a trailing underscore avoids a Python keyword.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ Edge = Literal["success", "failure", "any"]
 Section = Literal["steps", "finally"]
 SECTIONS: tuple[Section, ...] = ("steps", "finally")
 ACTIONS = ("handler", "flow", "wait")
-"""The keys of a step that say what it does: it has exactly one."""
+"""The keys for the action of a step, which has exactly one of them."""
 WhenUnmet = Literal["skip", "skip-cascade", "fail"]
 WhenExhausted = Literal["fail", "skip", "skip-cascade"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Formula:
-    """A compiled expression or template, and the environment paths that it reads."""
+    """Compiled expression or template, with the environment paths that it reads."""
 
     ast: Json
     paths: tuple[str, ...] = ()
@@ -35,7 +35,7 @@ class Formula:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retry:
-    """What a `retry` key says; the compiler merges it with the defaults."""
+    """Content of a `retry` key; the compiler merges it with the defaults."""
 
     max_attempts: int | None = None
     base_delay: int | None = None
@@ -47,7 +47,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Defaults:
-    """Knobs for every handler step that does not set them."""
+    """Options for every handler step that does not set them."""
 
     retry: Retry | None = None
     timeout: int | None = None
@@ -56,7 +56,7 @@ class Defaults:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
-    """What a step waits for: a time that passes, a moment, or an event. Exactly one is set."""
+    """Content of a `wait` key; exactly one of `for_`, `until` and `event` is set."""
 
     for_: int | Formula | None = None
     until: Formula | None = None
@@ -66,7 +66,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repeat:
-    """Until when a handler is called again; `max` None means without a limit."""
+    """Content of a `repeat` key; `max` None means no limit."""
 
     until: Formula
     every: int = DEFAULT_EVERY
@@ -75,14 +75,14 @@ class Repeat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Percent:
-    """A share of the items of a map."""
+    """Share of the items of a map."""
 
     percent: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One step: what it does (exactly one of three), after which others, and its knobs."""
+    """Step; exactly one of `handler`, `flow` and `wait` is set."""
 
     handler: str | None = None
     flow: str | None = None
@@ -107,7 +107,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flow:
-    """A flow file whose every check passed."""
+    """Flow file that passed every check."""
 
     flow: str
     steps: Mapping[str, Step]
@@ -124,7 +124,7 @@ class Flow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Definition:
-    """What is deployed: the canonical body, its version, and the order in which steps are shown."""
+    """Deployable version of a flow: its canonical body, version, and display order of steps."""
 
     name: str
     version: str

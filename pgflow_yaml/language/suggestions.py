@@ -1,4 +1,4 @@
-"""Which known word a mistyped one was probably meant to be."""
+"""Suggest a known word for a mistyped one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_CROWD = 100
+_MANY_WORDS = 100
 
 
 def closest(word: str, known: Iterable[str]) -> str | None:
@@ -20,19 +20,19 @@ def closest(word: str, known: Iterable[str]) -> str | None:
     meant = bare(word)[:100]
     if meant in by_bare:
         return by_bare[meant]
-    # In a crowd, a thousand mistyped words would each be held against thousands: only those that
-    # begin or end alike are.
-    candidates = by_bare if len(by_bare) <= _CROWD else _alike(meant, tuple(by_bare))
-    found = get_close_matches(meant, candidates, n=3, cutoff=0.67)
+    # To compare thousands of mistyped words with thousands of known ones takes too long. Among many
+    # known words, only those with the same beginning or end are compared.
+    candidates = by_bare if len(by_bare) <= _MANY_WORDS else _alike(meant, tuple(by_bare))
+    matches = get_close_matches(meant, candidates, n=3, cutoff=0.67)
     # Letters in another order are the likelier slip: "wiat" is "wait" rather than "with".
-    found.sort(key=lambda candidate: sorted(candidate) != sorted(meant))
-    return by_bare[found[0]] if found else None
+    matches.sort(key=lambda candidate: sorted(candidate) != sorted(meant))
+    return by_bare[matches[0]] if matches else None
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return `; did you mean "…"?`, or nothing when no known word is near."""
-    found = closest(word, known)
-    return f'; did you mean "{found}"?' if found else ""
+    suggestion = closest(word, known)
+    return f'; did you mean "{suggestion}"?' if suggestion else ""
 
 
 @lru_cache(maxsize=8)
@@ -45,8 +45,8 @@ def _by_bare(known: tuple[str, ...]) -> dict[str, str]:
 
 def _alike(word: str, known: tuple[str, ...]) -> list[str]:
     by_end = _by_end(known)
-    found = {*by_end.get(word[:3], ()), *by_end.get("…" + word[-3:], ())}
-    return sorted(found)[:_CROWD]
+    words = {*by_end.get(word[:3], ()), *by_end.get("…" + word[-3:], ())}
+    return sorted(words)[:_MANY_WORDS]
 
 
 @lru_cache(maxsize=8)
@@ -59,5 +59,5 @@ def _by_end(known: tuple[str, ...]) -> dict[str, list[str]]:
 
 
 def bare(word: str) -> str:
-    """Return what is left of a word when its way of writing does not count: `maxParallel`."""
+    """Return a word in lower case without `_` and `-`, so that `maxParallel` is `max_parallel`."""
     return word.lower().replace("_", "").replace("-", "")

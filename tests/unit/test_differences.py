@@ -87,7 +87,7 @@ def test_the_same_file_has_no_difference() -> None:
         ("retry: 3", "retry: {jitter: false}", ["step charge: retry.jitter true → false"]),
         ("shop.ship", "shop.send", ["step ship: handler shop.ship → shop.send"]),
         ("[charge]", "[charge, quote]", ["step ship: now depends on quote"]),
-        ("[reserve, quote]", "[quote]", ["step charge: depends on reserve no more"]),
+        ("[reserve, quote]", "[quote]", ["step charge: no longer depends on reserve"]),
         (
             'if: input.plan == "premium"',
             "if: input.plan != 'free'",

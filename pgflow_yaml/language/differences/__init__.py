@@ -90,7 +90,7 @@ def _fields_changes(old: Side, new: Side) -> Iterator[Change]:
         else:
             yield from _values((old, new), path, subject, (before, after))
     if declared == (True, False) and not pairs:
-        yield one("removed", ("input",), "input: declared no more", "input")
+        yield one("removed", ("input",), "input: no longer declared", "input")
     if declared == (False, True) and not pairs:
         yield one("added", ("input",), "input: declared, without fields", "input")
 
@@ -136,7 +136,7 @@ def _edges(before: Any, after: Any, path: Path, subject: str) -> Iterator[Change
             outcome = "" if new == "success" else f" ({new})"
             yield one("added", edge_path, f"{subject}: now depends on {slug}{outcome}", label)
         elif new is MISSING:
-            yield one("removed", edge_path, f"{subject}: depends on {slug} no more", label)
+            yield one("removed", edge_path, f"{subject}: no longer depends on {slug}", label)
         elif old != new:
             yield changed(edge_path, label, (old, new))
 
