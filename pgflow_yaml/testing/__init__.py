@@ -1,1 +1,1 @@
-"""Tests of flows: `*.test.yaml` files, played in virtual time on a database thrown away after."""
+"""Tests of flows: run the cases of `*.test.yaml` files in virtual time on a temporary database."""

@@ -1,4 +1,4 @@
-"""What a task of a tested run comes to: what its mock says, or what its own handler does."""
+"""Call the tasks of a tested run: the mock of a task, or its own handler."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class NoHandler(PgflowError):
 
 
 class Caller:
-    """Calls the tasks of one case."""
+    """Caller of the tasks of one case; `arguments` has those of the last call of each step."""
 
     def __init__(self, handlers: Handlers) -> None:
         self._handlers = handlers
@@ -38,7 +38,10 @@ class Caller:
         self.arguments: dict[str, Json] = {}
 
     def call(self, task: Task, mock: Mock | None, *, noted_as: str | None) -> int:
-        """Give the task its outcome; return for how many milliseconds of the run it lasts."""
+        """Set the outcome of the task; return its duration in milliseconds of the run.
+
+        Its arguments are stored under `noted_as`. Raises NoHandler.
+        """
         number = self._calls[task.key]
         self._calls[task.key] += 1
         play = _play(task, mock, number)
@@ -48,7 +51,7 @@ class Caller:
             return play.sleep if play else 0
         try:
             self._note(task, noted_as, strict=True)
-        except Exception as error:  # noqa: BLE001 (what a worker would report as well)
+        except Exception as error:  # noqa: BLE001 (a worker reports it as well)
             task.outcome = attempt.failure(error, began=0.0)
             return 0
         limit = int(task.call.timeout * 1000)
@@ -83,11 +86,11 @@ class Caller:
 
 
 def _no_beat() -> None:
-    """A heartbeat that nobody needs: leases do not pass here."""
+    """Send no heartbeat: leases do not expire in virtual time."""
 
 
 async def _within(task: Task, call: Coroutine[None, None, Outcome]) -> Outcome:
-    """As a worker does: speak for a handler whose time is up, and tell it to stop."""
+    """Return the outcome of a call; at its timeout it is cancelled, as in a worker."""
     running = asyncio.ensure_future(call)
     await asyncio.wait([running], timeout=task.call.timeout)
     if running.done():
@@ -97,7 +100,7 @@ async def _within(task: Task, call: Coroutine[None, None, Outcome]) -> Outcome:
 
 
 def _play(task: Task, mock: Mock | None, number: int) -> Play | None:
-    """The play of the n-th call: an item's own mock before the step's; the last one repeats."""
+    """Return the play of the n-th call, of the item's mock or else the step's; the last repeats."""
     if mock is None:
         return None
     plays = mock.items[task.index].plays if task.index in mock.items else mock.plays

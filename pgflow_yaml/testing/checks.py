@@ -1,4 +1,4 @@
-"""A test file against its flow: steps that there are, and mocks that fit them."""
+"""Check a test file against its flow: existing steps, and mocks that fit them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from pgflow_yaml.language.source import MappingNode
-from pgflow_yaml.language.suggestions import closest
+from pgflow_yaml.language.suggestions import did_you_mean
 from pgflow_yaml.language.validation.findings import Report
 from pgflow_yaml.testing.flows import children
 
@@ -22,7 +22,7 @@ UNKNOWN_STEP, MISFIT = "PF505", "PF506"
 
 
 def misfits(suite: Suite, flow: Flow, family: Mapping[str, Flow]) -> list[Diagnostic]:
-    """Return what in a test file does not fit its flow."""
+    """Return the findings about a test file that does not fit its flow."""
     report = Report(suite.document)
     root = suite.document.root
     assert isinstance(root, MappingNode)
@@ -38,7 +38,7 @@ def misfits(suite: Suite, flow: Flow, family: Mapping[str, Flow]) -> list[Diagno
 
 
 def _mocks(holder: Node | None) -> Node | None:
-    """What the test file, a case or a mock says under `mocks`."""
+    """Return the node under `mocks` of the test file, a case or a mock."""
     return holder.get("mocks") if isinstance(holder, MappingNode) else None
 
 
@@ -50,10 +50,9 @@ def _known_steps(report: Report, node: Node | None, flow: Flow) -> None:
 
 
 def _unknown(report: Report, key: ScalarNode, flow: Flow) -> None:
-    meant = closest(key.text, flow.steps)
     names = list(flow.steps)
     listed = ", ".join(names[:10]) + (", …" if len(names) > 10 else "")
-    hint = f'; did you mean "{meant}"?' if meant else ""
+    hint = did_you_mean(key.text, names)
     message = f'flow "{flow.definition.name}" has no step "{key.text}"{hint}'
     report.add(UNKNOWN_STEP, message, key, fix=f"its steps are {listed}")
 
@@ -66,14 +65,14 @@ def _fitting(
         step = flow.steps.get(slug)
         if step is None:
             continue
-        for one in (mock, *mock.items.values()):
-            for play in one.plays:
+        for item_mock in (mock, *mock.items.values()):
+            for play in item_mock.plays:
                 _fits(report, slug, step, play)
         if mock.items and "map" not in step and "initial_tasks" not in step:
-            message = f'step "{slug}" is no map: its mock cannot have `items`'
+            message = f'step "{slug}" is not a map: its mock cannot have `items`'
             report.add(MISFIT, message, mock.node, fix="write a list for call after call")
         if mock.mocks and slug not in named:
-            message = f'step "{slug}" runs no other flow: its mock cannot have `mocks`'
+            message = f'step "{slug}" does not run another flow: its mock cannot have `mocks`'
             report.add(MISFIT, message, mock.node, fix="mock the step itself: {output: …}")
         elif mock.mocks and named[slug] in family:
             child = family[named[slug]]

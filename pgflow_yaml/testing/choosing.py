@@ -1,4 +1,4 @@
-"""`-k EXPR`: which cases to play, by words of their names joined with and, or, not."""
+"""Select cases by `-k EXPR`: words of their names, joined with and, or, not."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TOKEN = re.compile(r"\s*(\(|\)|[^\s()]+)")
 
 
 def chooser(expression: str | None) -> Callable[[str, str], bool]:
-    """Return what decides about a case by its file and name; raises WrongSetting."""
+    """Return a function of file and case name that selects cases; raises WrongSetting."""
     if expression is None or not expression.strip():
         return lambda _file, _name: True
     words = _TOKEN.findall(expression)
@@ -66,7 +66,7 @@ def _or(left: Test, right: Test) -> Test:
 
 
 def _unreadable(expression: str, at: str) -> WrongSetting:
-    where = f'at "{at}"' if at else "at its end"
+    position = f'at "{at}"' if at else "at its end"
     return WrongSetting(
-        f'-k "{expression}" cannot be read {where}: write words joined by and, or, not'
+        f'-k "{expression}" cannot be read {position}: write words joined by and, or, not'
     )

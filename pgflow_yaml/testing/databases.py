@@ -1,4 +1,4 @@
-"""The database server of tests: kept between runs, empty of everything but a migrated template."""
+"""Database server for tests: kept between test runs, with one migrated template database."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
     from pgflow_yaml.database.embedded import LocalServer
 
-# Nothing here outlives a test: what would keep it through a power cut is off.
+# No data outlives a test, so durability is off.
 _SETTINGS = {"fsync": "off", "full_page_writes": "off", "autovacuum": "off"}
 
 
 class Databases:
-    """Makes databases on the server of a project's tests."""
+    """Factory of databases on the server for a project's tests."""
 
     def __init__(self, server: LocalServer, template: str) -> None:
         self._server, self._template = server, template
 
     @contextmanager
     def fresh(self) -> Iterator[str]:
-        """Give the conninfo of a new, migrated database; it is deleted afterwards."""
+        """Yield the conninfo of a new, migrated database, which is then deleted."""
         name = f"test_{uuid4().hex[:12]}"
         admin = self._server.conninfo("postgres")
         databases.copy_database(admin, self._template, name)
@@ -41,18 +41,18 @@ class Databases:
 
 @contextmanager
 def project_databases(project_dir: Path) -> Iterator[Databases]:
-    """Start or join the server for the tests of a project."""
+    """Start or join the server for the tests of a project; raises Unavailable."""
     folder = files.server_paths(project_dir).home / "tests"
     folder.mkdir(exist_ok=True)
     folder.chmod(0o755)
     with embedded.open_server(folder, settings=_SETTINGS) as server:
         template = f"template_{_digest()}"
-        admin, filled = server.conninfo("postgres"), server.conninfo(template)
+        admin, template_conninfo = server.conninfo("postgres"), server.conninfo(template)
         with files.locked(folder / "template.lock"):
-            databases.ensure_template(admin, template, lambda: migrate.apply(filled))
+            databases.ensure_template(admin, template, lambda: migrate.apply(template_conninfo))
         yield Databases(server, template)
 
 
 def _digest() -> str:
-    """Name the SQL that a template is made of: another text, another template."""
+    """Return a hash of the SQL of a template: another text needs another template."""
     return hashlib.sha256(migrate.dry_run_sql().encode()).hexdigest()[:12]

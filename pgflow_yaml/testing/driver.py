@@ -1,7 +1,7 @@
-"""One run in virtual time: a single thread is worker, sender of events and clock.
+"""Play one run in virtual time: a single thread is worker, sender of events and clock.
 
-Turn by turn: claim what can run, call it or its mock, report what is due. When nothing is left to
-do the clock jumps to what comes next, until the run has ended or nothing can ever happen.
+Each turn reports the tasks that are due, claims tasks, and calls their handlers or mocks. When
+there is nothing to do, the clock jumps to the next moment, until the run has ended or is stuck.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pgflow_yaml.worker.task import Task
 
 _QUANTITY = 1_000
-_LEASE = 100 * 365 * 86_400.0  # nobody else works here: no lease ever passes
+_LEASE = 100 * 365 * 86_400.0  # there is no other worker: no lease may expire
 _MOST_TURNS = 20_000
 _LONGEST = timedelta(days=3_650)
 _ENDLESS = "the run had not ended after ten years of its time"
@@ -35,17 +35,17 @@ _ENDLESS = "the run had not ended after ten years of its time"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Played:
-    """What came of a run: its snapshot, the calls of each step, and why it went no further."""
+    """Result of a run: its snapshot, the arguments of each step, the reason if it is stuck."""
 
     snapshot: dict[str, Any]
     arguments: Mapping[str, Json]
-    """What each step's last call was given."""
+    """The arguments of each step's last call."""
     stuck: str | None
 
 
 @dataclass(slots=True)
 class Driver:
-    """Plays cases over one connection to a database that nobody else uses."""
+    """Player of cases over one connection to a database of its own."""
 
     store: Store
     handlers: Handlers
@@ -53,11 +53,11 @@ class Driver:
     specs: dict[str, StepCall] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Make the one worker of the database known."""
+        """Register the only worker of the database."""
         self.store.register_worker(self.worker, None, {})
 
     def play(self, case: Case, *, name: str, version: str, input_text: str) -> Played:
-        """Start the run of a case and drive it to its end."""
+        """Start the run of a case and play it to its end."""
         return _Play(self, case).run(name, version, input_text)
 
 
@@ -90,13 +90,13 @@ class _Play:
             assert snapshot is not None
             if snapshot["run"]["status"] != "started" and not self.due:
                 break
-            waits.look(snapshot)
-            comes = self._next()
-            if comes is None or comes > self.until:
-                stuck = why_stuck(self.store, snapshot) if comes is None else _ENDLESS
+            waits.plan_decisions(snapshot)
+            next_moment = self._next_moment()
+            if next_moment is None or next_moment > self.until:
+                stuck = why_stuck(self.store, snapshot) if next_moment is None else _ENDLESS
                 break
-            # A message that is visible already and was not taken rests a moment.
-            self.now = max(comes, self.now + timedelta(milliseconds=1))
+            # A message that is visible already but was not claimed is retried 1 ms later.
+            self.now = max(next_moment, self.now + timedelta(milliseconds=1))
             self.store.set_clock(self.now.isoformat())
         else:
             stuck = f"the run had not ended after {_MOST_TURNS:,} turns"
@@ -112,19 +112,19 @@ class _Play:
         return self.mocks[run_id]
 
     def plan(self, at: datetime, action: Callable[[], None]) -> None:
-        """Let something happen at a time."""
+        """Schedule an action at a time of the run."""
         heapq.heappush(self.due, (max(at, self.now), next(self.number), action))
 
     def _work(self) -> bool:
-        """Report what is due, claim and call what can run; False where there was neither."""
+        """Report due tasks, claim and call others; return False when there was nothing to do."""
         ended, acted = [], False
         while self.due and self.due[0][0] <= self.now:
-            _, _, what = heapq.heappop(self.due)
-            if callable(what):
-                what()
+            _, _, item = heapq.heappop(self.due)
+            if callable(item):
+                item()
                 acted = True
             else:
-                ended.append(what)
+                ended.append(item)
         reply = self.store.turn(
             self.driver.worker,
             [task.report() for task in ended],
@@ -132,18 +132,18 @@ class _Play:
             quantity=_QUANTITY,
             lease=_LEASE,
         )
-        # A test shows what handlers got, and has no secrets: their names stand for them.
+        # Tests print arguments and have no secrets, so a secret is replaced by its name.
         sources = Sources(run_input=self.store.run_input, secret="<secrets.{}>".format)
         for task in unpack(reply, self.driver.specs, sources):
             mock = self.mocks_of(task.run_id).get(task.step)
             in_root = task.run_id == self.root
-            lasts = self.caller.call(task, mock, noted_as=task.step if in_root else None)
-            at = self.now + timedelta(milliseconds=lasts)
+            duration = self.caller.call(task, mock, noted_as=task.step if in_root else None)
+            at = self.now + timedelta(milliseconds=duration)
             heapq.heappush(self.due, (at, next(self.number), task))
         return bool(ended or acted or reply["tasks"])
 
-    def _next(self) -> datetime | None:
-        """When something happens next, if anything ever does."""
+    def _next_moment(self) -> datetime | None:
+        """Return the next time at which something happens; None when nothing will."""
         moments = [self.store.next_wake(), self.due[0][0] if self.due else None]
         return min((moment for moment in moments if moment is not None), default=None)
 

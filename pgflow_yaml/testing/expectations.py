@@ -1,4 +1,4 @@
-"""What a case expects against what came: partially, and with the place of each difference."""
+"""Compare the expectations of a case with its run, and locate each difference in the file."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from pgflow_yaml.errors import Diagnostic
+from pgflow_yaml.language.inputs import same
 from pgflow_yaml.language.source import MappingNode, ScalarNode, SequenceNode
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ _SHOWN = 200
 
 
 def differences(case: Case, played: Played, document: Document) -> list[Diagnostic]:
-    """Return a finding for each thing that is not as expected."""
+    """Return a finding for each difference, sorted by position."""
     return sorted(_Differences(case, played, document).all(), key=attrgetter("position"))
 
 
@@ -54,37 +55,37 @@ class _Differences:
     def status(self, expect: Mapping[str, Node]) -> Iterator[Diagnostic]:
         actual = self.run["status"]
         if "status" in expect:
-            why = self.why(self.run) if actual == "failed" else None
-            yield from self.compare(expect["status"], actual, "the run's status", fix=why)
+            reason = self.reason(self.run) if actual == "failed" else None
+            yield from self.compare(expect["status"], actual, "the run's status", fix=reason)
         elif actual != "completed" and "error" not in expect and self.played.stuck is None:
             message = f"the run {_did(actual)}, and the case does not say that it may"
             span = self.document.span(self.case.node)
-            fix = self.why(self.run) or f"write `status: {actual}` under `expect`"
+            fix = self.reason(self.run) or f"write `status: {actual}` under `expect`"
             yield self.finding(DIFFERENT, message, span, fix=fix)
 
     def step(self, slug: str, node: Node) -> Iterator[Diagnostic]:
         step = self.steps[slug]
         name = f'step "{slug}"'
         if not isinstance(node, MappingNode):
-            yield from self.compare(node, step["status"], name, fix=self.why(step))
+            yield from self.compare(node, step["status"], name, fix=self.reason(step))
             return
         for key, inner in _entries(node):
             if key == "error":
                 yield from self.error(inner, step["error"], f"the error of {name}")
             elif key == "with":
                 if slug in self.played.arguments:
-                    given = self.played.arguments[slug]
-                    yield from self.compare(inner, given, f"what {name} was called with")
+                    arguments = self.played.arguments[slug]
+                    yield from self.compare(inner, arguments, f"what {name} was called with")
                 else:
                     span = self.document.span(inner)
                     yield self.finding(DIFFERENT, f"{name} was never called", span)
             elif key == "status":
-                yield from self.compare(inner, step["status"], name, fix=self.why(step))
+                yield from self.compare(inner, step["status"], name, fix=self.reason(step))
             else:
                 yield from self.compare(inner, step.get(key), f"{key} of {name}")
 
     def error(self, node: Node, actual: Json, what: str) -> Iterator[Diagnostic]:
-        """A text is the type of the error; a mapping is compared with all of it."""
+        """Yield the differences of an error: a text is its type, a mapping is compared whole."""
         if isinstance(node, ScalarNode) and isinstance(node.value, str):
             kind = actual.get("type") if isinstance(actual, dict) else None
             message = actual.get("message") if isinstance(actual, dict) else None
@@ -100,20 +101,23 @@ class _Differences:
                 DIFFERENT, f"{what}{path}: {message}", self.document.span(at), fix=fix
             )
 
-    def why(self, of: Mapping[str, Any]) -> str | None:
-        """Say why a step or a run is as it is."""
-        error = of.get("error")
+    def reason(self, state: Mapping[str, Any]) -> str | None:
+        """Return the reason for the status of a step or a run."""
+        error = state.get("error")
         if error:
             step = f'step "{error["step"]}": ' if error.get("step") else ""
             return f"{step}{error.get('type')}: {error.get('message')}"
-        return of.get("skip_reason")
+        return state.get("skip_reason")
 
     def finding(self, code: str, message: str, span: Span, *, fix: str | None = None) -> Diagnostic:
         return Diagnostic(code=code, message=message, span=span, help=fix)
 
 
 def _mismatches(node: Node, actual: Json, path: str = "") -> Iterator[tuple[Node, str, str]]:
-    """Mappings may have more keys than expected; lists are as long and match item by item."""
+    """Yield node, path and message of each mismatch.
+
+    Mappings may have more keys than expected; lists have the same length and match item by item.
+    """
     if isinstance(node, MappingNode) and isinstance(actual, dict):
         for key, (key_node, value) in node.entries.items():
             if key in actual:
@@ -125,21 +129,14 @@ def _mismatches(node: Node, actual: Json, path: str = "") -> Iterator[tuple[Node
             counts = f"expected {len(node.items)} items, got {len(actual)}: {shown(actual)}"
             yield node, path, counts
             return
-        for index, (item, got) in enumerate(zip(node.items, actual, strict=True)):
-            yield from _mismatches(item, got, f"{path}[{index}]")
-    elif not _same(node.data(), actual):
+        for index, (item, value) in enumerate(zip(node.items, actual, strict=True)):
+            yield from _mismatches(item, value, f"{path}[{index}]")
+    elif not same(node.data(), actual):
         yield node, path, f"expected {shown(node.data())}, got {shown(actual)}"
 
 
-def _same(expected: Json, actual: Json) -> bool:
-    """Whether two JSON values are equal: true is not 1, and 1 is 1.0."""
-    if isinstance(expected, bool) or isinstance(actual, bool):
-        return expected is actual
-    return expected == actual
-
-
 def shown(value: Json) -> str:
-    """Write a value on one line, cut where it is long."""
+    """Return a value on one line, cut where it is long."""
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 

@@ -1,4 +1,4 @@
-"""The flow files that a test file is about: found beside it, checked, compiled."""
+"""Flow files of a test file: found beside it, checked and compiled."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pgflow_yaml.testing.model import Mock
 
 STAND_IN = "pgflow_yaml.handlers.stand_in"
-"""The handler that a mocked `flow` step has; nobody calls it."""
+"""The handler of a mocked `flow` step; it is never called."""
 Mocks: TypeAlias = "dict[str, dict[str, Mock]]"
 _FLOW = re.compile(r"""^flow:[ \t]*["']?([A-Za-z0-9_]+)""", re.MULTILINE)
 _FOREVER_MS = 365 * 86_400_000
@@ -28,22 +28,22 @@ _FOREVER_MS = 365 * 86_400_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flow:
-    """A compiled flow."""
+    """Compiled flow."""
 
     definition: Definition
 
     @property
     def steps(self) -> dict[str, dict[str, Any]]:
-        """The steps of the definition, with those of `finally`."""
+        """All steps of the definition, those of `finally` included."""
         body = cast("dict[str, dict[str, Any]]", self.definition.body)
         return {**body["steps"], **body.get("finally", {})}
 
 
 class Library:
-    """The flows within reach of one test file, by name; each file is read once."""
+    """Flows that a test file can use, by name; each file is read once."""
 
     def __init__(self, test_file: Path, more: Iterable[str] = ()) -> None:
-        """`more` are further flow files, relative to the test file."""
+        """Store the test file, and further flow files relative to it."""
         self._test_file = test_file
         self._read: dict[Path, Flow] = {}
         self._more = [test_file.parent / name for name in more]
@@ -58,29 +58,30 @@ class Library:
         """Return the flow of this name; raises NotFound, InvalidFlow."""
         names = []
         for path in self._candidates():
-            found = _flow_name(path)
-            if found == name:
+            flow_name = _flow_name(path)
+            if flow_name == name:
                 return self._load(path)
-            names += [found] if found else []
+            names += [flow_name] if flow_name else []
         hint = did_you_mean(name, names)
         known = "" if hint else f" (there: {', '.join(names[:5])})" if names else ""
         raise NotFound(f'there is no flow "{name}" beside {self._test_file}{hint}{known}')
 
     def family(self, flow: Flow, mocks: Iterable[Mapping[str, Mock]]) -> dict[str, Flow]:
-        """Return the flow and all that its runs may start, by name.
+        """Return the flow and all flows that its runs may start, by name.
 
-        `mocks` are those of each case: a child that every case mocks need not be there.
+        `mocks` are those of each case: a child that every case mocks may be missing. Raises
+        NotFound, InvalidFlow.
         """
-        found = {flow.definition.name: flow}
-        always = [{slug for slug, mock in each.items() if mock.plays} for each in mocks]
-        mocked = set.intersection(*always) if always else set()
-        waiting = [child for slug, child in children(flow) if slug not in mocked]
-        while waiting:
-            name = waiting.pop()
-            if name not in found:
-                found[name] = self.named(name)
-                waiting += [child for _, child in children(found[name])]
-        return found
+        flows = {flow.definition.name: flow}
+        by_case = [{slug for slug, mock in case.items() if mock.plays} for case in mocks]
+        mocked = set.intersection(*by_case) if by_case else set()
+        pending = [child for slug, child in children(flow) if slug not in mocked]
+        while pending:
+            name = pending.pop()
+            if name not in flows:
+                flows[name] = self.named(name)
+                pending += [child for _, child in children(flows[name])]
+        return flows
 
     def _candidates(self) -> Iterator[Path]:
         folder, stem = self._test_file.parent, self._test_file.name.removesuffix(".test.yaml")
@@ -97,7 +98,7 @@ class Library:
 
 
 def children(flow: Flow) -> list[tuple[str, str]]:
-    """Name each step that runs another flow, and that flow."""
+    """Return the name of each step that runs another flow, with the name of that flow."""
     return [
         (slug, str(step["flow"]).partition("@")[0])
         for slug, step in flow.steps.items()
@@ -106,9 +107,9 @@ def children(flow: Flow) -> list[tuple[str, str]]:
 
 
 def with_stand_ins(flow: Flow, mocks: Mapping[str, Mock]) -> Definition:
-    """Return the definition as it is tested.
+    """Return the definition to test.
 
-    Mocked `flow` steps call a handler instead; the others run what is in the files, whatever
+    Mocked `flow` steps call a handler instead; the others run the flow in the files, whatever
     version they name.
     """
     definition = flow.definition
@@ -123,14 +124,14 @@ def with_stand_ins(flow: Flow, mocks: Mapping[str, Mock]) -> Definition:
 
 
 def mocks_by_flow(flow: Flow, mocks: Mapping[str, Mock], family: Mapping[str, Flow]) -> Mocks:
-    """Collect the mocks for the steps of every flow below this one, by the name of the flow."""
-    found: Mocks = {}
+    """Return the mocks for the steps of every flow below this one, by the name of the flow."""
+    by_flow: Mocks = {}
     for slug, name in children(flow):
         if slug in mocks and name in family:
-            found.setdefault(name, {}).update(mocks[slug].mocks)
+            by_flow.setdefault(name, {}).update(mocks[slug].mocks)
             for below, more in mocks_by_flow(family[name], mocks[slug].mocks, family).items():
-                found.setdefault(below, {}).update(more)
-    return found
+                by_flow.setdefault(below, {}).update(more)
+    return by_flow
 
 
 def _tested(step: dict[str, Json], mock: Mock | None) -> Json:
@@ -143,13 +144,13 @@ def _tested(step: dict[str, Json], mock: Mock | None) -> Json:
 
 
 def _stands_in(mock: Mock) -> bool:
-    """Whether a mock of a `flow` step is an outcome, and not mocks for the child's own steps."""
+    """Return True when the mock of a `flow` step is an outcome, not mocks for the child's steps."""
     return bool(mock.plays or mock.items)
 
 
 def _flow_name(path: Path) -> str | None:
     try:
-        found = _FLOW.search(path.read_text("utf-8"))
+        match = _FLOW.search(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError):
         return None
-    return found[1] if found else None
+    return match[1] if match else None

@@ -1,4 +1,4 @@
-"""Results as JUnit XML, which CI systems read."""
+"""Write results as JUnit XML, which CI systems read."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def junit_xml(results: Sequence[tuple[TestedFile, Sequence[Result]]], seconds: float) -> str:
-    """Write one testsuite a file; a file with mistakes has one erroneous testcase."""
-    suites = "\n".join(line for each, found in results for line in _suite(each, found))
+    """Return one testsuite per file; a file with mistakes has one erroneous testcase."""
+    suites = "\n".join(line for tested, cases in results for line in _suite(tested, cases))
     time = f'time="{seconds:.3f}"'
     text = f'<testsuites name="pgflow-yaml" {time}>\n{suites}\n</testsuites>'
     return (
@@ -42,24 +42,25 @@ def _suite(tested: TestedFile, results: Sequence[Result]) -> Iterator[str]:
     attributes = " ".join(f'{name}="{value}"' for name, value in counts.items())
     yield f"  <testsuite name={quoteattr(tested.file)} {attributes}>"
     if mistakes:
-        yield from _case(tested, "the file", 0.0, kind="error", found=mistakes)
+        yield from _case(tested, "the file", 0.0, kind="error", findings=mistakes)
     for result in results:
         yield from _case(
-            tested, result.name, result.seconds, kind="failure", found=result.diagnostics
+            tested, result.name, result.seconds, kind="failure", findings=result.diagnostics
         )
     yield "  </testsuite>"
 
 
 def _case(
-    tested: TestedFile, name: str, seconds: float, *, kind: str, found: Sequence[Diagnostic]
+    tested: TestedFile, name: str, seconds: float, *, kind: str, findings: Sequence[Diagnostic]
 ) -> Iterator[str]:
     head = f"    <testcase classname={quoteattr(tested.file)} name={quoteattr(name)}"
-    line = f' line="{found[0].span.line}"' if found and found[0].span else ""
+    line = f' line="{findings[0].span.line}"' if findings and findings[0].span else ""
     head += f' file={quoteattr(tested.file)}{line} time="{seconds:.3f}"'
-    if not found:
+    if not findings:
         yield f"{head}/>"
         return
     yield f"{head}>"
-    text = "\n\n".join(render(each, file=tested.file, source=tested.source) for each in found)
-    yield f"      <{kind} message={quoteattr(found[0].message)}>{escape(text)}</{kind}>"
+    frames = (render(finding, file=tested.file, source=tested.source) for finding in findings)
+    text = escape("\n\n".join(frames))
+    yield f"      <{kind} message={quoteattr(findings[0].message)}>{text}</{kind}>"
     yield "    </testcase>"

@@ -1,4 +1,4 @@
-"""The `mocks` of a test file: what stands in for each step."""
+"""Read the `mocks` of a test file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _CLASS = re.compile(r"([A-Za-z_][A-Za-z0-9_]*\.)*[A-Za-z_][A-Za-z0-9_]*")
 
 
 def read_mocks(nodes: Nodes, node: Node) -> dict[str, Mock]:
-    """Read a mapping of step → mock."""
+    """Return the mocks by the name of the step."""
     return {
         slug: _mock(nodes, mock, f'the mock of step "{slug}"')
         for slug, (_, mock) in nodes.mapping(node, "`mocks`").items()
@@ -33,7 +33,7 @@ def read_mocks(nodes: Nodes, node: Node) -> dict[str, Mock]:
 
 
 def _mock(nodes: Nodes, node: Node, what: str) -> Mock:
-    """Read what stands in for a step: one play, a list of plays, or plays for single items."""
+    """Return the mock of a step: one play, a list of plays, or plays for single items."""
     if isinstance(node, SequenceNode):
         if not node.items:
             nodes.report.add("PF501", f"{what} must not be empty", node)
@@ -50,14 +50,14 @@ def _mock(nodes: Nodes, node: Node, what: str) -> Mock:
 def _items(nodes: Nodes, node: Node, what: str) -> dict[int, Mock]:
     if isinstance(node, SequenceNode):
         return {i: _mock(nodes, item, f"{what}, item {i}") for i, item in enumerate(node.items)}
-    found = {}
+    items = {}
     for key, (key_node, value) in nodes.mapping(node, f"`items` of {what}").items():
         if not key.isdecimal():
             fix = "write the index of the item, which counts from 0"
             nodes.report.add("PF504", f'"{key}" is not the index of an item', key_node, fix=fix)
             continue
-        found[int(key)] = _mock(nodes, value, f"{what}, item {key}")
-    return found
+        items[int(key)] = _mock(nodes, value, f"{what}, item {key}")
+    return items
 
 
 def _play(nodes: Nodes, node: Node, what: str, known: Sequence[str] = PLAY_KEYS) -> Play:
@@ -68,11 +68,11 @@ def _play(nodes: Nodes, node: Node, what: str, known: Sequence[str] = PLAY_KEYS)
         nodes.wrong_type(node, what, "a mapping", fix=fix)
         return Play(node=node)
     entries = nodes.mapping(node, what, known=known, filled=True)
-    given = [key for key in OUTCOMES if key in entries]
-    if len(given) > 1:
-        message = f"{what} has {' and '.join(given)}, but one call has one outcome"
-        fix = f"write a list, one entry a call: [{{{given[0]}: …}}, {{{given[1]}: …}}]"
-        nodes.report.add("PF504", message, entries[given[1]][0], fix=fix)
+    outcomes = [key for key in OUTCOMES if key in entries]
+    if len(outcomes) > 1:
+        message = f"{what} has {' and '.join(outcomes)}, but one call has one outcome"
+        fix = f"write a list, one entry a call: [{{{outcomes[0]}: …}}, {{{outcomes[1]}: …}}]"
+        nodes.report.add("PF504", message, entries[outcomes[1]][0], fix=fix)
     decision = next((key for key in DECISIONS if key in entries), None)
     return Play(
         node=node,
@@ -97,7 +97,7 @@ def _raises(nodes: Nodes, node: Node) -> Raised:
 
 
 def _class(nodes: Nodes, node: Node) -> str:
-    """Return the name of an exception class without its module, as `error.type` has it."""
+    """Return the name of an exception class without its module, as in `error.type`."""
     text = nodes.text(node, "the exception") or ""
     if text and not _CLASS.fullmatch(text):
         fix = 'write {type: ClassName, message: "…"}'

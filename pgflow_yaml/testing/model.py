@@ -1,4 +1,4 @@
-"""A test file as frozen values; what a message may point at keeps its node of the file's tree."""
+"""A test file as frozen values, with the nodes that a message may point at."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Raised:
-    """The error that a mock raises; `delay` is that of a RetryLater, in milliseconds."""
+    """Error that a mock raises; `delay` is that of a RetryLater, in milliseconds."""
 
     type: str
     message: str
@@ -24,7 +24,7 @@ class Raised:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Play:
-    """What a mock does in one call: time passes, then there is an outcome."""
+    """Result of one call of a mock, after `sleep` milliseconds of the run's time."""
 
     node: Node
     sleep: int = 0
@@ -32,12 +32,12 @@ class Play:
     raises: Raised | None = None
     decision: Decision | None = None
     real: bool = False
-    """Whether the outcome is that of the step's own handler."""
+    """True when the step's own handler is called."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What reaches a step that waits: an event with its data, an approval, a rejection."""
+    """Event with its data, approval or rejection for a waiting step; `kind` names the key."""
 
     kind: str
     data: Json = None
@@ -47,19 +47,19 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mock:
-    """What stands in for a step: one play a call, the last of them again and again."""
+    """Replacement for a step: one play per call; the last one repeats."""
 
     node: Node
     plays: tuple[Play, ...] = ()
     items: Mapping[int, Mock] = field(default_factory=dict)
-    """Other plays for these tasks of a map."""
+    """Mocks of single tasks of a map, by index."""
     mocks: Mapping[str, Mock] = field(default_factory=dict)
     """Mocks for the steps of the child runs that the step starts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One run under given circumstances, and what it must come to."""
+    """One run: its input, mocks and clock, and the expected result."""
 
     name: str
     node: Node
@@ -72,7 +72,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suite:
-    """A test file without mistakes."""
+    """Test file without mistakes."""
 
     file: str
     document: Document

@@ -1,4 +1,4 @@
-"""Reading nodes of a known kind; what is of another kind is reported where it stands."""
+"""Read nodes of an expected kind, and report others at their position."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Entries = dict[str, tuple[ScalarNode, Node]]
 
-# Words of other test tools for our keys.
+# Names of our keys in other test tools.
 _FOREIGN = {
     "tests": "cases",
     "scenarios": "cases",
@@ -48,7 +48,7 @@ _FOREIGN = {
 
 
 class Nodes:
-    """Reads nodes, and reports what is wrong with them."""
+    """Reader of nodes that reports invalid ones; `what` names a node in messages."""
 
     def __init__(self, report: Report) -> None:
         self.report = report
@@ -62,7 +62,7 @@ class Nodes:
         required: Sequence[str] = (),
         filled: bool = False,
     ) -> Entries:
-        """Return the entries of a mapping; `known`: no other keys (but `x-…`) than these."""
+        """Return the entries of a mapping; report keys other than `known` (if any) and `x-…`."""
         if not isinstance(node, MappingNode):
             self.wrong_type(node, what, "a mapping")
             return {}
@@ -79,7 +79,7 @@ class Nodes:
         return node.entries
 
     def text(self, node: Node, what: str) -> str | None:
-        """Return a text."""
+        """Return a text, or None."""
         if isinstance(node, ScalarNode) and isinstance(node.value, str) and node.value:
             return node.value
         fix = f'put it in quotes: "{node.text}"' if isinstance(node, ScalarNode) else None
@@ -87,7 +87,7 @@ class Nodes:
         return None
 
     def choice(self, node: Node, what: str, choices: Sequence[str]) -> None:
-        """See that a node is one of a few words."""
+        """Report a node that is not one of a few words."""
         text = node.text if isinstance(node, ScalarNode) else ""
         if text in choices:
             return
@@ -98,22 +98,22 @@ class Nodes:
         self.report.add("PF504", message, node, fix=f"one of {', '.join(choices)}")
 
     def duration(self, node: Node, what: str) -> int:
-        """Return a duration in milliseconds; 0 where it is none."""
+        """Return a duration in milliseconds; 0 when it is invalid."""
         value = node.value if isinstance(node, ScalarNode) else None
         if isinstance(value, str | int | float):
-            found = durations.milliseconds(value)
-            if found is not None:
-                return found
+            milliseconds = durations.milliseconds(value)
+            if milliseconds is not None:
+                return milliseconds
         meant = durations.suggestion(value) if isinstance(value, str) else None
         fix = f"write {meant}" if meant else "write a number of seconds, or 30s, 5m, 2h, 7d"
         self.report.add("PF504", f"{what} is not a duration", node, fix=fix)
         return 0
 
     def wrong_type(self, node: Node, what: str, wanted: str, *, fix: str | None = None) -> None:
-        """Say that a node is of another kind than it must be."""
+        """Report a node of the wrong kind."""
         empty = isinstance(node, ScalarNode) and not node.text and not node.style
-        got = kind_of(node.value if isinstance(node, ScalarNode) else node.data())
-        message = f"{what} must be {wanted}, {'but is empty' if empty else f'not {got}'}"
+        kind = kind_of(node.value if isinstance(node, ScalarNode) else node.data())
+        message = f"{what} must be {wanted}, {'but is empty' if empty else f'not {kind}'}"
         self.report.add("PF503", message, node, fix=fix)
 
     def _unknown(self, key: ScalarNode, what: str, known: Sequence[str]) -> None:

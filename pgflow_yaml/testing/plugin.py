@@ -1,7 +1,7 @@
-"""A plugin of pytest: each case of a `*.test.yaml` file is a test.
+"""pytest plugin: each case of a `*.test.yaml` file is a test.
 
-pytest loads it wherever this package is installed, so it imports nothing of ours before it has
-found such a file. `-p no:pgflow_yaml` leaves it out.
+pytest loads the plugin wherever this package is installed, so it imports the package only when
+there is such a file. `-p no:pgflow_yaml` disables it.
 """
 
 from __future__ import annotations
@@ -28,45 +28,45 @@ _DATABASES = pytest.StashKey["Databases"]()
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    """Take the test files of flows; other people's `*.test.yaml` are left alone."""
+    """Collect the test files of flows; other `*.test.yaml` files are ignored."""
     if not file_path.name.endswith(".test.yaml"):
         return None
     content = file_path.read_bytes()
-    if not all(found.search(content) for found in _OURS):
+    if not all(pattern.search(content) for pattern in _OURS):
         return None
-    made: FlowTests = FlowTests.from_parent(parent, path=file_path)
-    return made
+    flow_tests: FlowTests = FlowTests.from_parent(parent, path=file_path)
+    return flow_tests
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Let the database server go, if there was one."""
+    """Close the database server, if it was started."""
     if (opened := config.stash.get(_OPEN, None)) is not None:
         opened.close()
 
 
 class FlowTests(pytest.File):
-    """A test file of a flow."""
+    """Test file of a flow."""
 
     tested: TestedFile
     player: Player
 
     def collect(self) -> Iterable[pytest.Item]:
-        """Read the file and its flow; mistakes are an error of the collection."""
+        """Yield the cases; mistakes in the file or its flow are a collection error."""
         from pgflow_yaml.testing.running import prepare  # noqa: PLC0415
 
         self.tested = prepare(self.path)
         if self.tested.flow_error is not None:
-            wrong = self.tested.flow_error
-            raise self.CollectError(_frames(wrong.file, wrong.source, wrong.diagnostics))
+            error = self.tested.flow_error
+            raise self.CollectError(_frames(error.file, error.source, error.diagnostics))
         if self.tested.diagnostics or self.tested.suite is None:
-            found = _frames(self.nodeid, self.tested.source, self.tested.diagnostics)
-            raise self.CollectError(found)
+            frames = _frames(self.nodeid, self.tested.source, self.tested.diagnostics)
+            raise self.CollectError(frames)
         for case in self.tested.suite.cases:
-            made: FlowCase = FlowCase.from_parent(self, name=case.name, case=case)
-            yield made
+            flow_case: FlowCase = FlowCase.from_parent(self, name=case.name, case=case)
+            yield flow_case
 
     def setup(self) -> None:
-        """Make a database for the cases of this file, deleted after them."""
+        """Create a database for the cases of this file; it is deleted after them."""
         from pgflow_yaml.errors import PgflowError  # noqa: PLC0415
         from pgflow_yaml.project.settings import read_settings  # noqa: PLC0415
         from pgflow_yaml.testing.running import Player  # noqa: PLC0415
@@ -82,14 +82,14 @@ class FlowTests(pytest.File):
 
 
 class FlowCase(pytest.Item):
-    """One case."""
+    """One case of a test file."""
 
     def __init__(self, *, case: Case, **more: Any) -> None:
         super().__init__(**more)
         self.case = case
 
     def runtest(self) -> None:
-        """Play it."""
+        """Play the case; fail with a frame for each difference."""
         assert isinstance(self.parent, FlowTests)
         result = self.parent.player.play(self.case)
         if not result.passed:
@@ -97,7 +97,7 @@ class FlowCase(pytest.Item):
             pytest.fail(_frames(self.parent.nodeid, source, result.diagnostics), pytrace=False)
 
     def reportinfo(self) -> tuple[Path, int, str]:
-        """Say where the case stands."""
+        """Return the file, the line from 0, and the title of the case."""
         assert isinstance(self.parent, FlowTests)
         suite = self.parent.tested.suite
         line = suite.document.span(self.case.node).line if suite else 1
@@ -105,7 +105,7 @@ class FlowCase(pytest.Item):
 
 
 def _databases(config: pytest.Config) -> Databases:
-    """Start or join the server when the first case needs it."""
+    """Return the databases; start or join the server on first use."""
     from pgflow_yaml.testing.databases import project_databases  # noqa: PLC0415
 
     if _DATABASES not in config.stash:
@@ -114,7 +114,7 @@ def _databases(config: pytest.Config) -> Databases:
     return config.stash[_DATABASES]
 
 
-def _frames(file: str, source: str, found: Iterable[Diagnostic]) -> str:
+def _frames(file: str, source: str, findings: Iterable[Diagnostic]) -> str:
     from pgflow_yaml.language.frames import render  # noqa: PLC0415
 
-    return "\n\n".join(render(each, file=file, source=source) for each in found)
+    return "\n\n".join(render(finding, file=file, source=source) for finding in findings)

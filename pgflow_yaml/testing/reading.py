@@ -1,4 +1,4 @@
-"""The text of a `*.test.yaml` file into a `Suite`, or every mistake in it at once."""
+"""Read the text of a `*.test.yaml` file into a `Suite`, or find every mistake in it."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ STEP_KEYS = ("status", "skip_reason", "output", "error", "attempts", "iteration"
 RUN_STATUSES = ("completed", "failed", "cancelled")
 STEP_STATUSES = ("completed", "skipped", "failed", "cancelled")
 START = datetime(2030, 1, 1, tzinfo=UTC)
-"""What a run's clock shows when it starts, unless the test says another time."""
+"""The default time at which a run starts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Read:
-    """A test file that was read: the suite, unless something is wrong, and all findings."""
+    """Result of reading a test file: the suite, None when there are findings, and the findings."""
 
     source: str
     suite: Suite | None
@@ -41,15 +41,15 @@ class Read:
 
 
 def read_suite(content: bytes, *, file: str) -> Read:
-    """Read the content of a test file."""
+    """Return the suite of a test file, or its findings sorted by position."""
     text, undecodable = source.decode(content)
     if undecodable is not None:
         return Read(source=text, suite=None, diagnostics=(undecodable,))
     document = source.parse(text)
     report = Report(document)
     suite = _suite(document, Nodes(report), file) if not document.diagnostics else None
-    found = sorted([*document.diagnostics, *report.diagnostics], key=attrgetter("position"))
-    return Read(source=text, suite=None if found else suite, diagnostics=tuple(found))
+    findings = sorted([*document.diagnostics, *report.diagnostics], key=attrgetter("position"))
+    return Read(source=text, suite=None if findings else suite, diagnostics=tuple(findings))
 
 
 def _suite(document: Document, nodes: Nodes, file: str) -> Suite | None:
@@ -107,7 +107,7 @@ def _now(
         moment = default.replace(tzinfo=None)
     if moment.tzinfo is None:
         fix = 'write a time with its offset: now: "2030-01-01T09:00:00Z"'
-        nodes.report.add("PF504", f'"{text}" is no time', node, fix=fix)
+        nodes.report.add("PF504", f'"{text}" is not a time', node, fix=fix)
         return default
     return moment
 
@@ -119,12 +119,12 @@ def _case(
     entries = nodes.mapping(node, f'case "{name}"', known=CASE_KEYS, required=("expect",))
     _described(nodes, entries)
     mocks = read_mocks(nodes, entries["mocks"][1]) if "mocks" in entries else {}
-    given = entries["input"][1] if "input" in entries else None
+    input_node = entries["input"][1] if "input" in entries else None
     return Case(
         name=name,
         node=key,
-        input={} if given is None else given.data(),
-        input_node=given,
+        input={} if input_node is None else input_node.data(),
+        input_node=input_node,
         now=_now(nodes, entries, now),
         mocks={**shared, **mocks},
         expect=_expect(nodes, entries["expect"][1]) if "expect" in entries else {},
@@ -133,16 +133,16 @@ def _case(
 
 def _expect(nodes: Nodes, node: Node) -> dict[str, Node]:
     entries = nodes.mapping(node, "`expect`", known=EXPECT_KEYS, filled=True)
-    found = {key: value for key, (_, value) in entries.items()}
-    if "status" in found:
-        nodes.choice(found["status"], "`status`", RUN_STATUSES)
-    if "steps" in found:
-        for slug, (_, step) in nodes.mapping(found["steps"], "`steps`").items():
+    expected = {key: value for key, (_, value) in entries.items()}
+    if "status" in expected:
+        nodes.choice(expected["status"], "`status`", RUN_STATUSES)
+    if "steps" in expected:
+        for slug, (_, step) in nodes.mapping(expected["steps"], "`steps`").items():
             _expected_step(nodes, slug, step)
     for key in ("outputs", "attempts"):
-        if key in found:
-            nodes.mapping(found[key], f"`{key}`")
-    return found
+        if key in expected:
+            nodes.mapping(expected[key], f"`{key}`")
+    return expected
 
 
 def _expected_step(nodes: Nodes, slug: str, node: Node) -> None:

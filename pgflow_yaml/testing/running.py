@@ -1,4 +1,4 @@
-"""Test files from paths to results: read, checked, played, compared."""
+"""Run test files: find, read and check them, play their cases, compare the results."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ NO_FLOW, REFUSED, NO_HANDLER, NOT_DONE = "PF507", "PF508", "PF509", "PF510"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """How one case went."""
+    """Result of one case: its duration, and a finding for each difference."""
 
     name: str
     seconds: float
@@ -42,15 +42,15 @@ class Result:
 
     @property
     def passed(self) -> bool:
-        """Whether everything was as expected."""
+        """True when the run was as expected."""
         return not self.diagnostics
 
 
 @dataclass(slots=True, kw_only=True)
 class TestedFile:
-    """A test file: what is wrong with it, or the suite to play."""
+    """Test file: the suite to play, or the findings about the file."""
 
-    __test__ = False  # no test class of pytest's
+    __test__ = False  # pytest must not collect this class
 
     file: str
     source: str
@@ -59,24 +59,24 @@ class TestedFile:
     flow: Flow | None = None
     family: Mapping[str, Flow] = field(default_factory=dict)
     flow_error: InvalidFlow | None = None
-    """The mistakes of a flow file that the test is about."""
+    """The mistakes of a flow file that the test needs."""
 
 
 def find_tests(paths: Sequence[str]) -> list[Path]:
-    """Return the test files that are named, or lie below the folders that are; sorted."""
-    found: dict[Path, None] = {}
+    """Return the test files among the paths, and those below the folders among them, sorted."""
+    test_files: dict[Path, None] = {}
     for text in paths:
         path = Path(text)
         if path.is_dir():
-            inside = sorted(each for each in path.rglob("*.test.yaml") if not _hidden(each, path))
-            found.update(dict.fromkeys(inside))
+            below = (file for file in path.rglob("*.test.yaml") if not _hidden(file, path))
+            test_files.update(dict.fromkeys(sorted(below)))
         else:
-            found[path] = None
-    return list(found)
+            test_files[path] = None
+    return list(test_files)
 
 
 def prepare(path: Path) -> TestedFile:
-    """Read a test file and the flows it is about; raises NotFound for the test file itself."""
+    """Return a test file with its flows; raises NotFound when the test file does not exist."""
     read = read_suite(files.read(path), file=str(path))
     tested = TestedFile(file=str(path), source=read.source, diagnostics=read.diagnostics)
     suite = read.suite
@@ -100,7 +100,7 @@ def prepare(path: Path) -> TestedFile:
 
 
 class Player:
-    """Plays the cases of a test file, one after the other, in a database of their own."""
+    """Player of the cases of a test file, one after another, in a database of their own."""
 
     def __init__(self, tested: TestedFile, databases: Databases, settings: Settings) -> None:
         assert tested.suite is not None
@@ -111,7 +111,7 @@ class Player:
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
-        """Make the database."""
+        """Create the database."""
         conninfo = self._open.enter_context(self._databases.fresh())
         self._store = self._open.enter_context(Store(conninfo, name="pgflow-yaml test"))
         self._driver = Driver(store=self._store, handlers=self._handlers)
@@ -119,18 +119,18 @@ class Player:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Throw it away."""
+        """Delete the database."""
         self._open.close()
 
     def play(self, case: Case) -> Result:
-        """Play one case; another one after a run that did not end gets a new database."""
+        """Return the result of one case; after a run that did not end the database is new."""
         began = time.monotonic()
         if self._used_up:
             self._open.close()
             self.__enter__()
         self._used_up = True
-        found = self._findings(case)
-        return Result(name=case.name, seconds=time.monotonic() - began, diagnostics=found)
+        findings = self._findings(case)
+        return Result(name=case.name, seconds=time.monotonic() - began, diagnostics=findings)
 
     def _findings(self, case: Case) -> Sequence[Diagnostic]:
         at = self._document.span(case.node)
@@ -140,9 +140,11 @@ class Player:
             span = self._document.span(case.input_node or case.node)
             return [
                 Diagnostic(
-                    code=REFUSED, message=f"the flow refuses this input: {_said(each)}", span=span
+                    code=REFUSED,
+                    message=f"the flow refuses this input: {_text(problem)}",
+                    span=span,
                 )
-                for each in error.problems
+                for problem in error.problems
             ]
         except NoHandler as error:
             fix = f"add `{error.step}: {{output: …}}` to the mocks of the case"
@@ -170,7 +172,7 @@ class Player:
         )
 
 
-def _said(problem: Mapping[str, str]) -> str:
+def _text(problem: Mapping[str, str]) -> str:
     path = problem.get("path")
     return f"{path}: {problem['message']}" if path else problem["message"]
 

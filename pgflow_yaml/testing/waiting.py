@@ -1,4 +1,4 @@
-"""Steps that wait: what a test sends them, and why a run can go no further."""
+"""Waiting steps: send them the decisions of their mocks, and explain a run that is stuck."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     Snapshot = dict[str, Any]
 
 _TEST = "test"
-"""Who sends what a mock sends."""
+"""The sender of the events of mocks."""
 
 
 class Waits:
-    """Plans what mocks send to waiting steps, each once."""
+    """Planner of the events, approvals and rejections of mocks; each is sent once."""
 
     def __init__(
         self,
@@ -34,14 +34,14 @@ class Waits:
         self._store, self._mocks_of, self._plan = store, mocks_of, plan
         self._planned: set[tuple[str, str]] = set()
 
-    def look(self, snapshot: Snapshot) -> None:
-        """Plan what the waiting steps of a run and of its children are to get."""
+    def plan_decisions(self, snapshot: Snapshot) -> None:
+        """Plan the decisions for the waiting steps of a run and of its child runs."""
         run_id = snapshot["run"]["id"]
         for step in snapshot["steps"]:
             for child in step["children"]:
-                found = self._store.run_snapshot(child, outputs=False)
-                if found is not None and found["run"]["status"] == "started":
-                    self.look(found)
+                below = self._store.run_snapshot(child, outputs=False)
+                if below is not None and below["run"]["status"] == "started":
+                    self.plan_decisions(below)
             if step["status"] != "waiting" or step["action"] != "wait":
                 continue
             mock = self._mocks_of(run_id).get(step["slug"])
@@ -55,38 +55,38 @@ class Waits:
             self._plan(at, partial(self._send, key, event, play.decision))
 
     def _send(self, key: tuple[str, str], event: str, decision: Decision) -> None:
-        with suppress(PgflowError):  # it may come too late, as with people
-            self._say(key, event, decision)
-
-    def _say(self, key: tuple[str, str], event: str, decision: Decision) -> None:
         run_id, slug = key
-        if decision.kind == "event":
-            text = to_json_text(decision.data)
-            self._store.send_event(run_id, event, data_text=text, by=_TEST)
-            return
-        door = self._store.approve_step if decision.kind == "approve" else self._store.reject_step
-        door(run_id, slug, comment=decision.comment, by=decision.by or _TEST)
+        by = decision.by or _TEST
+        with suppress(PgflowError):  # the step may have ended, as with decisions of people
+            if decision.kind == "event":
+                text = to_json_text(decision.data)
+                self._store.send_event(run_id, event, data_text=text, by=_TEST)
+            elif decision.kind == "approve":
+                self._store.approve_step(run_id, slug, comment=decision.comment, by=by)
+            else:
+                self._store.reject_step(run_id, slug, comment=decision.comment, by=by)
 
 
 def why_stuck(store: Store, snapshot: Snapshot) -> str:
-    """Say what the unfinished steps of a run wait for, when nothing can come any more."""
-    return f"nothing can happen any more: {'; '.join(_reasons(store, snapshot)) or 'nobody knows'}"
+    """Return a sentence about the unfinished steps of a run in which nothing can happen."""
+    reasons = "; ".join(_reasons(store, snapshot)) or "the reason is unknown"
+    return f"nothing can happen any more: {reasons}"
 
 
 def _reasons(store: Store, snapshot: Snapshot) -> list[str]:
-    found = []
+    reasons = []
     for step in snapshot["steps"]:
         waits = step["waits"] or {}
         if step["status"] == "created" and step["waiting_for"]:
             names = ", ".join(f'"{name}"' for name in step["waiting_for"])
-            found.append(f'step "{step["slug"]}" waits for {names}')
+            reasons.append(f'step "{step["slug"]}" waits for {names}')
         elif waits.get("kind") == "event":
-            found.append(
+            reasons.append(
                 f'step "{step["slug"]}" waits for event "{waits["event"]}", which no mock sends'
             )
         elif waits.get("kind") == "child":
             for child in step["children"]:
                 below = store.run_snapshot(child, outputs=False)
                 if below is not None and below["run"]["status"] == "started":
-                    found += [f"{step['slug']} › {reason}" for reason in _reasons(store, below)]
-    return found
+                    reasons += [f"{step['slug']} › {reason}" for reason in _reasons(store, below)]
+    return reasons
