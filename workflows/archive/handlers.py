@@ -1,4 +1,4 @@
-"""Packing in a process of its own, and looking whether it is done."""
+"""Pack a folder in a process of its own, and poll until it is done."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import tarfile
 from pathlib import Path
 from typing import TypedDict
 
-# It writes beside the target and renames: what has the name is whole.
+# It writes beside the target and then renames: a file with the final name is complete.
 PACK = """
 import os, sys, tarfile
 folder, target = sys.argv[1:]
@@ -20,14 +20,14 @@ os.rename(part, target)
 
 
 class State(TypedDict):
-    """Whether the archive is there, and how large it is."""
+    """State of the archive and its size in bytes."""
 
     ready: bool
     bytes: int
 
 
 class Contents(TypedDict):
-    """What an archive holds."""
+    """Content of an archive."""
 
     files: int
 
@@ -44,7 +44,7 @@ def begin(folder: str, target: str, run: str) -> str:
 
 
 def watch(target: str) -> State:
-    """Look whether the archive is there."""
+    """Return the state of the archive."""
     path = Path(target)
     return {"ready": path.is_file(), "bytes": path.stat().st_size if path.is_file() else 0}
 
@@ -60,7 +60,7 @@ def check(target: str, folder: str) -> Contents:
 
 
 def publish(made: str, target: str) -> str:
-    """Give the archive its name."""
+    """Return the path of the archive."""
     if Path(made).exists():
         Path(made).replace(target)
     return target

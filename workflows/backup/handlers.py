@@ -1,4 +1,4 @@
-"""Packing, checking and keeping archives."""
+"""Pack, check and keep archives."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def pack(folder: str, workspace: str) -> str:
 
 
 def check(archive: str, limit_kb: int) -> int:
-    """Read all of the archive; what is broken or too large must not be published."""
+    """Read the whole archive; fail when it is broken or too large."""
     with zipfile.ZipFile(archive) as opened:
         if broken := opened.testzip():
             raise ValueError(f"{broken} is broken in {archive}")
@@ -33,12 +33,12 @@ def check(archive: str, limit_kb: int) -> int:
 
 
 def publish(archive: str, target: str, name: str) -> str:
-    """Copy the archive to where backups are; whole or not at all."""
-    place = Path(target) / f"backup-{re.sub('[^0-9]', '', name)[:14]}.zip"
-    part = place.with_suffix(".part")
+    """Copy the archive to the folder of backups, atomically."""
+    backup = Path(target) / f"backup-{re.sub('[^0-9]', '', name)[:14]}.zip"
+    part = backup.with_suffix(".part")
     shutil.copyfile(archive, part)
-    part.replace(place)
-    return str(place)
+    part.replace(backup)
+    return str(backup)
 
 
 def prune(target: str, keep: int) -> list[str]:
@@ -50,7 +50,7 @@ def prune(target: str, keep: int) -> list[str]:
 
 
 def clean_up(workspace: str) -> None:
-    """Remove the workspace, if it was made at all."""
+    """Remove the workspace, if there is one."""
     shutil.rmtree(workspace, ignore_errors=True)
 
 
@@ -62,7 +62,7 @@ def log(
     failed: list[str],
     skipped: list[str],
 ) -> str:
-    """Note how each step ended."""
+    """Log the final status of each step."""
     Path(target).mkdir(parents=True, exist_ok=True)
     entry = {"status": status, "steps": statuses, "failed": failed, "skipped": skipped}
     with (Path(target) / "log.jsonl").open("a", encoding="utf-8") as file:
@@ -71,5 +71,5 @@ def log(
 
 
 def alarm(steps: list[str], why: str | None) -> str:
-    """Say which steps failed, and why."""
+    """Return a message with the failed steps and their errors."""
     return f"backup failed at {', '.join(steps)}: {why or 'see the log'}"

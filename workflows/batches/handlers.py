@@ -9,7 +9,7 @@ from typing import TypedDict
 
 
 class Batch(TypedDict):
-    """What a batch came to."""
+    """Result of a batch."""
 
     name: str
     files: int
@@ -17,7 +17,7 @@ class Batch(TypedDict):
 
 
 class Merged(TypedDict):
-    """What all batches came to."""
+    """Result of all batches."""
 
     batches: int
     files: int
@@ -31,17 +31,17 @@ def list_files(folder: str, pattern: str, limit: int) -> list[str]:
 
 
 def checksum(file: str) -> str:
-    """Checksum of one file."""
+    """Return the checksum of one file."""
     return hashlib.sha256(Path(file).read_bytes()).hexdigest()
 
 
 def sum_up(name: str, checksums: list[str]) -> Batch:
-    """Checksum of a batch: of the checksums of its files, in their order."""
+    """Return the checksum of a batch: the one of its files' checksums, in order."""
     return {"name": name, "files": len(checksums), "checksum": _of(checksums)}
 
 
 def merge(batches: list[Batch]) -> Merged:
-    """Checksum of all batches, in their order."""
+    """Return the checksum of all batches, in order."""
     return {
         "batches": len(batches),
         "files": sum(batch["files"] for batch in batches),

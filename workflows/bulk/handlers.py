@@ -1,4 +1,4 @@
-"""What the bulk flows' steps do: list files, measure each one, add the measures up."""
+"""Handlers of the bulk flows: list files, measure each one, add the measures up."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Listing(TypedDict):
 
 
 class Measure(TypedDict):
-    """What is known of one file."""
+    """Measures of one file."""
 
     file: str
     size: int
@@ -28,7 +28,7 @@ class Measure(TypedDict):
 
 
 class Total(TypedDict):
-    """What is known of all files together."""
+    """Measures of all files together."""
 
     files: int
     size: int
@@ -40,7 +40,7 @@ class Total(TypedDict):
 
 
 def fetch(folder: str, pattern: str, limit: int) -> Listing:
-    """The first `limit` files, by name, under a folder; without one, the standard library's."""
+    """Return the first `limit` files by name in a folder; by default, the standard library's."""
     root = Path(folder) if folder else Path(os.__file__).parent
     if not root.is_dir():
         raise NotADirectoryError(f'"{folder}" is not a folder')
@@ -49,7 +49,7 @@ def fetch(folder: str, pattern: str, limit: int) -> Listing:
 
 
 def measure(file: str) -> Measure:
-    """Size, lines, size when packed, and fingerprint of one file."""
+    """Return size, lines, packed size and fingerprint of one file."""
     content = Path(file).read_bytes()
     return {
         "file": file,
@@ -61,12 +61,12 @@ def measure(file: str) -> Measure:
 
 
 def measure_all(files: list[str]) -> list[Measure]:
-    """The same for a share of the files."""
+    """Return the measures of a share of the files."""
     return [measure(file) for file in files]
 
 
 def aggregate(measures: list[Measure], largest: int) -> Total:
-    """Sums over all files, the largest ones, and the groups of files with the same content."""
+    """Return sums over all files, the largest files, and groups of equal files."""
     size = sum(entry["size"] for entry in measures)
     packed = sum(entry["packed"] for entry in measures)
     by_content: dict[str, list[str]] = defaultdict(list)

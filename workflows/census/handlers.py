@@ -1,4 +1,4 @@
-"""What the census does: list a package's modules, take each one apart, report.
+"""Handlers of the census: list a package's modules, analyse each one, write a report.
 
 The package is found and read, never imported: none of its code runs.
 """
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 BRANCHES = (ast.If, ast.IfExp, ast.For, ast.AsyncFor, ast.While, ast.ExceptHandler, ast.match_case)
-"""Each of these adds one way through a function."""
+"""Each of these adds one path through a function."""
 
 BLANK = {tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 
@@ -46,7 +46,7 @@ class Ranked(TypedDict):
 
 
 class Facts(TypedDict):
-    """What one module consists of."""
+    """Counts of one module."""
 
     name: str
     lines: int
@@ -89,7 +89,7 @@ class Report(TypedDict):
 
 
 def list_modules(package: str) -> Modules:
-    """The modules of an installed package, by name, with the files of their sources."""
+    """Return the modules of an installed package, by name, with their source files."""
     root = _root(package)
     files = sorted(root.rglob("*.py"))
     modules: list[Module] = [
@@ -99,7 +99,7 @@ def list_modules(package: str) -> Modules:
 
 
 def analyse(name: str, file: str) -> Facts:
-    """Parse one module and count what it consists of."""
+    """Parse one module and count its parts."""
     source = Path(file).read_bytes()
     tree = ast.parse(source, filename=file)
     functions = list(_functions(tree, name))  # a name may occur twice: overloads, properties
@@ -135,7 +135,7 @@ def totals(modules: list[Facts]) -> Totals:
 
 
 def rankings(modules: list[Facts], top: int) -> Rankings:
-    """The `top` largest modules, longest functions, and functions with the most paths."""
+    """Return the `top` largest modules, longest functions, and functions with most paths."""
     sizes: list[Ranked] = [{"name": m["name"], "count": m["lines"]} for m in modules]
     longest = [module["longest"] for module in modules if module["longest"] is not None]
     hardest = [module["hardest"] for module in modules if module["hardest"] is not None]
@@ -158,12 +158,12 @@ def report(title: str, totals: Totals, rankings: Rankings, file: str) -> Report:
 
 
 def _root(package: str) -> Path:
-    """The folder of a package; only top-level names, since looking up others imports code."""
+    """Return the folder of a top-level package; to look up others would import code."""
     spec = importlib.util.find_spec(package) if package.isidentifier() else None
-    places = list(spec.submodule_search_locations or []) if spec is not None else []
-    if not places:
+    folders = list(spec.submodule_search_locations or []) if spec is not None else []
+    if not folders:
         raise ModuleNotFoundError(f'"{package}" is not an installed package with modules')
-    return Path(places[0])
+    return Path(folders[0])
 
 
 def _module_name(package: str, file: Path) -> str:
@@ -172,7 +172,7 @@ def _module_name(package: str, file: Path) -> str:
 
 
 def _lines(source: bytes) -> tuple[int, int]:
-    """How many lines hold code, and how many hold a comment."""
+    """Return the numbers of lines with code and of lines with a comment."""
     code: set[int] = set()
     comments: set[int] = set()
     for token in tokenize.tokenize(io.BytesIO(source).readline):
@@ -184,7 +184,7 @@ def _lines(source: bytes) -> tuple[int, int]:
 
 
 def _functions(node: ast.AST, prefix: str) -> Iterator[tuple[str, Function]]:
-    """Every function under a node, methods and inner functions too, with its dotted name."""
+    """Yield every function under a node, nested ones included, with its dotted name."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
             yield f"{prefix}.{child.name}", child
@@ -200,7 +200,7 @@ def _length(node: Function) -> int:
 
 
 def _paths(node: Function) -> int:
-    """One, plus one for each branch and for each `and` or `or`: McCabe's number, roughly."""
+    """Return one plus one per branch and per `and` or `or`: roughly McCabe's number."""
     inside = list(ast.walk(node))
     branches = sum(isinstance(child, BRANCHES) for child in inside)
     return 1 + branches + sum(len(n.values) - 1 for n in inside if isinstance(n, ast.BoolOp))

@@ -1,4 +1,4 @@
-"""What the checks do. A check that finds something wrong raises; the flow says what that means."""
+"""Handlers of the checks. A check that fails raises; the flow decides about the effect."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from typing import Protocol, TypedDict
 
 
 class Attempt(Protocol):
-    """The part of the context that `drill` looks at; a parameter named `ctx` receives it."""
+    """Part of the context that `drill` reads; a parameter named `ctx` receives it."""
 
     @property
     def attempt(self) -> int:
-        """Which try this is, from 1."""
+        """Number of this attempt, from 1."""
 
 
 class Version(TypedDict):
@@ -29,7 +29,7 @@ class Version(TypedDict):
 
 
 class Facts(TypedDict):
-    """What kind of machine this is."""
+    """Kind of machine: its system and hardware."""
 
     system: str
     cores: int
@@ -37,14 +37,14 @@ class Facts(TypedDict):
 
 
 class Room(TypedDict):
-    """How much room a folder's disk has."""
+    """Free space on the disk of a folder."""
 
     folder: str
     free_mb: int
 
 
 class Timing(TypedDict):
-    """How many rows were written and read back in how many seconds."""
+    """Number of rows written and read back, and the seconds that took."""
 
     rows: int
     seconds: float
@@ -62,18 +62,18 @@ class Report(TypedDict):
 
 
 def facts() -> Facts:
-    """What kind of machine this is."""
+    """Return the kind of machine."""
     version: Version = {"major": sys.version_info.major, "minor": sys.version_info.minor}
     return {"system": platform.system(), "cores": os.cpu_count() or 1, "python": version}
 
 
 def versions() -> dict[str, str]:
-    """The versions that matter here."""
+    """Return the versions that the checks need."""
     return {"python": platform.python_version(), "sqlite": sqlite3.sqlite_version}
 
 
 def memory() -> dict[str, int]:
-    """Total and available memory in MB, as the kernel tells."""
+    """Return the total and the available memory in MB, from the kernel."""
     lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
     kilobytes = {line.partition(":")[0]: line.split()[1] for line in lines}
     wanted = {"total_mb": "MemTotal", "available_mb": "MemAvailable"}
@@ -81,7 +81,7 @@ def memory() -> dict[str, int]:
 
 
 def disk(folder: str, min_free_mb: int) -> Room:
-    """Room on the disk of a folder; too little is an error."""
+    """Return the free space on the disk of a folder; too little is an error."""
     free_mb = shutil.disk_usage(folder).free // 1_000_000
     if free_mb < min_free_mb:
         raise OSError(f"{folder} has {free_mb:,} MB of room; {min_free_mb:,} are needed")
@@ -89,14 +89,14 @@ def disk(folder: str, min_free_mb: int) -> Room:
 
 
 def drill(ctx: Attempt, failures: int) -> dict[str, int]:
-    """Fail the first `failures` attempts, to see that another one follows."""
+    """Fail the first `failures` attempts, to show retries."""
     if ctx.attempt <= failures:
         raise ConnectionError(f"drill: failure {ctx.attempt} of {failures} that are meant to be")
     return {"attempts": ctx.attempt}
 
 
 async def service(address: str) -> dict[str, float | str]:
-    """Connect to HOST:PORT; an `async def` is awaited, and stopped when its time is up."""
+    """Connect to HOST:PORT; an `async def` is awaited, and cancelled at its timeout."""
     host, _, port = address.rpartition(":")
     began = time.perf_counter()
     _, writer = await asyncio.open_connection(host, int(port))
@@ -121,17 +121,17 @@ def database(rows: int) -> Timing:
 
 
 def speed(rows_per_second: float) -> str:
-    """The speed in words."""
+    """Return the speed in words."""
     return f"{rows_per_second:,.0f} rows a second"
 
 
 def clock() -> float:
-    """Seconds since 1970."""
+    """Return the seconds since 1970."""
     return time.time()
 
 
 def clock_again(before: float, at_least: float) -> float:
-    """Seconds since `before`; a clock that stood still or went back is an error."""
+    """Return the seconds since `before`; a clock that did not advance is an error."""
     passed = time.time() - before
     if passed < at_least:
         raise RuntimeError(f"{passed:.3f} s have passed; at least {at_least} were waited")
@@ -146,7 +146,7 @@ def report(
     drill_attempts: int,
     service_problem: str,
 ) -> Report:
-    """Sort the checks by how they ended."""
+    """Return the checks sorted by their outcome."""
     return {
         "machine": machine,
         "passed": [name for name, status in statuses.items() if status == "completed"],

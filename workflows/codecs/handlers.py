@@ -1,4 +1,4 @@
-"""Compressing one file in many ways."""
+"""Compress one file in many ways."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CODECS: Mapping[str, tuple[Callable[[bytes, int], bytes], Callable[[bytes], byte
 
 
 class Cell(TypedDict):
-    """How one codec did at one level."""
+    """Result of one codec at one level."""
 
     codec: str
     level: int
@@ -30,7 +30,7 @@ class Cell(TypedDict):
 
 
 class Verdict(TypedDict):
-    """The best cells, and what did not work."""
+    """The best results, and the cells that failed."""
 
     smallest: str
     fastest: str
@@ -39,14 +39,14 @@ class Verdict(TypedDict):
 
 
 class CellError(TypedDict):
-    """Why a cell has no result."""
+    """Reason that a cell has no result."""
 
     type: str
     message: str
 
 
 def compress(file: str, codec: str, level: int) -> Cell:
-    """Compress a file, and see that it comes back."""
+    """Compress a file, and check that it can be restored."""
     data = Path(file or argparse.__file__).read_bytes()
     shrink, grow = CODECS[codec]
     began = time.perf_counter()
@@ -63,7 +63,7 @@ def compress(file: str, codec: str, level: int) -> Cell:
 
 
 def compare(cells: list[Cell], errors: list[CellError]) -> Verdict:
-    """Name the smallest and the fastest that is smaller than the file."""
+    """Return the smallest result, and the fastest one that is smaller than the file."""
     smaller = [cell for cell in cells if cell["percent"] < 100] or cells
     return {
         "smallest": _name(min(smaller, key=lambda cell: cell["percent"])),

@@ -1,4 +1,4 @@
-"""What the diamond's steps do: read a text, count its words, sum it up, save a report.
+"""Handlers of the diamond: read a text, count its words, summarise it, save a report.
 
 Ordinary functions: nothing here knows that a workflow calls them. Each may run more than once
 (an attempt can be lost after its work is done), so each gives the same result every time.
@@ -22,7 +22,7 @@ SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
 
 
 class Text(TypedDict):
-    """A text and where it came from."""
+    """Text with its source."""
 
     name: str
     path: str
@@ -30,7 +30,7 @@ class Text(TypedDict):
 
 
 class Statistics(TypedDict):
-    """What `analyze` counts."""
+    """Counts of `analyze`."""
 
     lines: int
     words: int
@@ -76,13 +76,13 @@ def analyze(outputs: dict[str, Text]) -> Statistics:
 
 
 def summarize(text: str, sentences: int) -> list[str]:
-    """The sentences whose words are the most common in the text, in the order of the text."""
+    """Return the sentences with the most common words of the text, in the order of the text."""
     weights = Counter(word.lower() for word in WORD.findall(text) if len(word) >= 4)
     candidates = [" ".join(part.split()) for part in SENTENCE_END.split(text)]
     ranked = sorted(
         (
-            (-_score(candidate, weights), place, candidate)
-            for place, candidate in enumerate(candidates)
+            (-_score(candidate, weights), position, candidate)
+            for position, candidate in enumerate(candidates)
             if _is_prose(candidate)
         ),
     )
@@ -99,13 +99,13 @@ def save(
     stem = "diamond-" + re.sub(r"[^A-Za-z0-9_-]+", "_", name)
     report, data = target / f"{stem}.md", target / f"{stem}.json"
     _write(report, _markdown(title, statistics, summary))
-    found = {"title": title, "statistics": statistics, "summary": summary}
-    _write(data, json.dumps(found, indent=2, ensure_ascii=False) + "\n")
+    report_data = {"title": title, "statistics": statistics, "summary": summary}
+    _write(data, json.dumps(report_data, indent=2, ensure_ascii=False) + "\n")
     return {"report": str(report), "data": str(data), "title": title}
 
 
 def _locate(source: str) -> Path:
-    """The file that `source` names; a module is looked up without running any of its code."""
+    """Return the file that `source` names; a module is found without running its code."""
     path = Path(source)
     if path.is_file():
         return path
@@ -117,7 +117,7 @@ def _locate(source: str) -> Path:
 
 
 def _is_prose(sentence: str) -> bool:
-    """Six to forty words and hardly anything but letters: program text is not a sentence."""
+    """Return True for six to forty words of mostly letters: program text is not a sentence."""
     letters = sum(char.isalpha() or char in " ,.'" for char in sentence)
     return 6 <= len(sentence.split()) <= 40 and letters >= 0.95 * len(sentence)
 
@@ -137,7 +137,7 @@ def _markdown(title: str, statistics: Statistics, summary: list[str]) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """Replace the file as a whole: who reads meanwhile sees the old text or the new one."""
+    """Replace a file atomically: a reader sees the old text or the new one."""
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     unfinished.write_text(text, encoding="utf-8")
     unfinished.replace(path)

@@ -1,4 +1,4 @@
-"""Reading files of several kinds."""
+"""Read files of several kinds."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import TypedDict
 
 
 class Content(TypedDict):
-    """How much is in a file, and what it begins with."""
+    """Size of a file's content, and its beginning."""
 
     entries: int
     names: list[str]
 
 
 def classify(file: str) -> str:
-    """Name the kind of a file by its ending; a file without one is text."""
+    """Return the kind of a file by its suffix; a file without one is text."""
     path = Path(file)
     if not path.is_file():
         raise FileNotFoundError(f"{file} is no file")
@@ -51,6 +51,6 @@ def read_text(file: str) -> Content:
 
 
 def describe(taken: dict[str, Content]) -> str:
-    """Say what the branch that was taken found."""
+    """Return a sentence about the result of the branch that ran."""
     ((kind, content),) = taken.items()
     return f"{kind}: {content['entries']} entries, {', '.join(content['names']) or 'no names'}"

@@ -32,28 +32,28 @@ COUNTRIES = frozenset({"AT", "CH", "DE", "FR", "IT", "NL", "PL"})
 
 
 class NotEnough(Exception):
-    """Of the article, or of the money."""
+    """There are too few pieces, or there is too little money."""
 
 
 class NotServed(PermanentError):
-    """No parcels go there."""
+    """Parcels are not sent to this country."""
 
 
 class Reservation(TypedDict):
-    """What is put aside, and what it costs."""
+    """Reserved pieces and their price."""
 
     pieces: int
     cents: int
 
 
 class Payment(TypedDict):
-    """What was taken from an account."""
+    """Charge to an account."""
 
     cents: int
 
 
 def reserve(folder: str, article: str, pieces: int, ctx: Context) -> Reservation:
-    """Put pieces of an article aside."""
+    """Reserve pieces of an article."""
 
     def change(books: sqlite3.Connection) -> Reservation:
         row = books.execute("select pieces, cents from stock where article = ?", [article])
@@ -67,7 +67,7 @@ def reserve(folder: str, article: str, pieces: int, ctx: Context) -> Reservation
 
 
 def charge(folder: str, customer: str, cents: int, ctx: Context) -> Payment:
-    """Take money from an account."""
+    """Charge an account."""
 
     def change(books: sqlite3.Connection) -> Payment:
         row = books.execute("select cents from accounts where customer = ?", [customer])
@@ -90,7 +90,7 @@ def ship(folder: str, order: str, customer: str, country: str) -> str:
 
 
 def refund(folder: str, customer: str, cents: int, ctx: Context) -> Payment:
-    """Give money back."""
+    """Refund a charge."""
 
     def change(books: sqlite3.Connection) -> Payment:
         books.execute("update accounts set cents = cents + ? where customer = ?", [cents, customer])
@@ -100,7 +100,7 @@ def refund(folder: str, customer: str, cents: int, ctx: Context) -> Payment:
 
 
 def release(folder: str, article: str, pieces: int, ctx: Context) -> Reservation:
-    """Put pieces back."""
+    """Release reserved pieces."""
 
     def change(books: sqlite3.Connection) -> Reservation:
         books.execute("update stock set pieces = pieces + ? where article = ?", [pieces, article])
@@ -110,7 +110,7 @@ def release(folder: str, article: str, pieces: int, ctx: Context) -> Reservation
 
 
 def once(folder: str, key: str, change: Callable[[sqlite3.Connection], Outcome]) -> Outcome:
-    """Make a change to the books, unless this key made it before; its outcome both times."""
+    """Change the books once per key, and return the outcome of that change."""
     Path(folder).mkdir(parents=True, exist_ok=True)
     with closing(sqlite3.connect(Path(folder) / "books.sqlite", timeout=5)) as books:
         books.executescript(BOOKS)

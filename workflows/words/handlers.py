@@ -1,4 +1,4 @@
-"""Counting words, part by part and quarter by quarter."""
+"""Count words, by parts of the files and quarters of the alphabet."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def split(folder: str, pattern: str, limit: int) -> list[str]:
 
 
 def count(files: list[str]) -> dict[str, Counts]:
-    """Count the words of some files; a quarter of the alphabet each."""
+    """Return the word counts of some files, by quarter of the alphabet."""
     counter: Counter[str] = Counter()
     for name in files:
         counter.update(WORD.findall(Path(name).read_text("utf-8", errors="replace").lower()))
@@ -52,7 +52,7 @@ def reduce(counts: list[Counts]) -> Counts:
 
 
 def top(quarters: list[Counts], n: int) -> Top:
-    """Name the most frequent words."""
+    """Return the most frequent words."""
     total: Counter[str] = Counter()
     for quarter in quarters:
         total.update(quarter)

@@ -12,7 +12,7 @@ def extract(source: str) -> list[dict[str, str]]:
 
 
 def clean(rows: list[dict[str, str]]) -> list[dict[str, object]]:
-    """Give the columns their types; leave out rows without a number."""
+    """Convert the columns to their types; leave out rows without a number."""
     return [
         {"id": int(row["id"]), "customer": row["customer"].strip(), "cents": cents}
         for row in rows
@@ -21,7 +21,7 @@ def clean(rows: list[dict[str, str]]) -> list[dict[str, object]]:
 
 
 def load(rows: list[dict[str, object]], target: str) -> dict[str, object]:
-    """Write the rows; a second time changes nothing, so another attempt does no harm."""
+    """Write the rows; to write them again changes nothing, so a retry is safe."""
     path = Path(target)
     path.parent.mkdir(parents=True, exist_ok=True)
     database = sqlite3.connect(path)
@@ -36,7 +36,7 @@ def load(rows: list[dict[str, object]], target: str) -> dict[str, object]:
 
 
 def warn(dropped: int) -> str:
-    """Say how many rows were left out."""
+    """Return the number of rows that were left out."""
     return f"{dropped} rows had no amount"
 
 

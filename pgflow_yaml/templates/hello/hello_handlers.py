@@ -2,7 +2,7 @@
 
 
 def greet(name: str) -> str:
-    """Called with what the step says under `with`."""
+    """Called with the arguments under `with`."""
     return f"Hello, {name}!"
 
 

@@ -1,15 +1,15 @@
-"""The functions of trip.flow.yaml. Each may be called again: the key makes it the same booking."""
+"""The functions of trip.flow.yaml. A repeated call has the same key, so it books only once."""
 
 from pgflow_yaml import Context, PermanentError
 
 
 def book(what: str, traveller: str, ctx: Context) -> str:
-    """Book it, under a key that another attempt would use again."""
+    """Book under a key that is the same in every attempt."""
     return f"{what} for {traveller}, {ctx.idempotency_key[:8]}"
 
 
 def pay(card: str) -> str:
-    """Pay; what no further attempt can change is a PermanentError."""
+    """Pay; raise PermanentError for a failure that a retry cannot change."""
     if card == "declined":
         raise PermanentError("the card was declined")
     return "paid"
