@@ -1,4 +1,4 @@
-"""Which ends of a step satisfy an edge to it (`workflow-language` §6).
+"""Rules of edges: the ends of a dependency that satisfy an edge (`workflow-language` §6).
 
 The engine has the same rule in SQL (`pgflow._lower_dependents`, `pgflow._unhandled`);
 `tests/engine/test_plan_agrees.py` compares the two.
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pgflow_yaml.language.model import Edge, WhenUnmet
 
 End = Literal["completed", "unmet", "upstream", "failed"]
-"""How a step ends.
+"""The end of a step.
 
 `unmet`: skipped by its own condition. `upstream`: skipped by a dependency, or by its own condition
 with `skip-cascade`; dependents behind an edge `success` are skipped too.
@@ -26,9 +26,7 @@ END_IF_UNMET: Final[Mapping[WhenUnmet, End]] = {
     "skip-cascade": "upstream",
     "fail": "failed",
 }
-"""How a step ends whose `if` is false, by its `when_unmet`."""
-HANDLING: Final[frozenset[Edge]] = frozenset({"failure", "any"})
-"""The edges through which a completed dependent handles a failure; under `finally` none does."""
+"""The end of a step whose `if` is false, by its `when_unmet`."""
 _SATISFYING: Final[Mapping[Edge, frozenset[End]]] = {
     "success": frozenset({"completed", "unmet"}),
     "failure": frozenset({"failed"}),
@@ -37,7 +35,11 @@ _SATISFYING: Final[Mapping[Edge, frozenset[End]]] = {
 
 
 def satisfies(end: End, edge: Edge) -> bool:
-    """Return True when a dependency that ended like this satisfies the edge."""
+    """Return True when a dependency that ended like this satisfies the edge.
+
+    A completed dependent behind an edge that `failed` satisfies has handled the failure, unless it
+    is a `finally` step.
+    """
     return end in _SATISFYING[edge]
 
 

@@ -8,7 +8,6 @@ import pytest
 
 from pgflow_yaml.language.edge_rules import (
     END_IF_UNMET,
-    HANDLING,
     SKIPPED,
     needs_a_step_that_ran,
     satisfies,
@@ -36,12 +35,6 @@ def test_an_edge_is_satisfied_by_these_ends_only(edge: Edge, ends: set[End]) -> 
 def test_a_step_skipped_by_a_dependency_spreads_its_skip_through_success_only() -> None:
     assert not satisfies("upstream", "success")
     assert satisfies("upstream", "any")
-
-
-def test_only_edges_that_a_failure_satisfies_handle_it() -> None:
-    edges: tuple[Edge, ...] = ("success", "failure", "any")
-
-    assert {edge for edge in edges if satisfies("failed", edge)} == HANDLING
 
 
 def test_a_false_condition_skips_the_step_or_fails_it() -> None:
