@@ -129,8 +129,8 @@ def _mismatches(node: Node, actual: Json, path: str = "") -> Iterator[tuple[Node
             counts = f"expected {len(node.items)} items, got {len(actual)}: {shown(actual)}"
             yield node, path, counts
             return
-        for index, (item, value) in enumerate(zip(node.items, actual, strict=True)):
-            yield from _mismatches(item, value, f"{path}[{index}]")
+        for index, (item, actual_item) in enumerate(zip(node.items, actual, strict=True)):
+            yield from _mismatches(item, actual_item, f"{path}[{index}]")
     elif not same(node.data(), actual):
         yield node, path, f"expected {shown(node.data())}, got {shown(actual)}"
 
