@@ -37,8 +37,8 @@ ALLOWED = {
 
 def formula(text: str) -> dict[str, Any]:
     """An expression as a definition has it."""
-    found = parse_expression(text, roots=ROOTS)
-    return {"ast": found.ast, "paths": found.paths}
+    expression = parse_expression(text, roots=ROOTS)
+    return {"ast": expression.ast, "paths": expression.paths}
 
 
 def some_steps(chance: random.Random) -> dict[str, Any]:

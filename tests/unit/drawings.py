@@ -27,7 +27,7 @@ _LEADS = {
 
 
 def a_drawing(**parents: str) -> Drawing:
-    """A drawing of these nodes, each with those it depends on, separated by blanks."""
+    """A drawing of these nodes, each with its dependencies, separated by blanks."""
     return Drawing(
         flow="drawn",
         nodes=tuple(Node(slug=slug, label=slug) for slug in parents),
@@ -45,7 +45,7 @@ def drawings(most: int = 12) -> st.SearchStrategy[Drawing]:
     def build(raw: Sequence[Iterable[int]]) -> Drawing:
         names = [f"n{number}" * (1 + number % 3) for number in range(len(raw))]
         parents = {
-            names[number]: " ".join(sorted(names[each] for each in set(chosen) if each < number))
+            names[number]: " ".join(sorted(names[index] for index in set(chosen) if index < number))
             for number, chosen in enumerate(raw)
         }
         return a_drawing(**parents)

@@ -24,7 +24,7 @@ def step_of(text: str, name: str = "a") -> dict[str, Any]:
 
 
 def test_a_step_with_nothing_but_a_handler_gets_every_default() -> None:
-    """What the file does not say is said in the definition; absent formulas are left out."""
+    """Defaults are written in the definition; absent formulas are left out."""
     assert step_of(a_flow("a: {handler: b.c}")) == {
         "handler": "b.c",
         "depends_on": {},

@@ -1,4 +1,4 @@
-"""What differs between two versions, in words."""
+"""Differences between two versions, in words."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def of_body(body: dict[str, Any]) -> Definition:
     )
 
 
-def said(old: str, new: str, *, text: str = ORDER) -> list[str]:
+def sentences(old: str, new: str, *, text: str = ORDER) -> list[str]:
     """The changes that replacing a part of the file makes."""
     assert old in text
     return [change.text for change in diff(compiled(text), compiled(text.replace(old, new)))]
@@ -131,24 +131,24 @@ def test_the_same_file_has_no_difference() -> None:
 )
 def test_a_change_is_said_in_words(old: str, new: str, words: list[str]) -> None:
     """One sentence for each thing that changed, and nothing else."""
-    assert said(old, new) == words
+    assert sentences(old, new) == words
 
 
 def test_a_renamed_step_is_one_change() -> None:
     """Edges and expressions that follow the new name are no changes of their own."""
     renamed = ORDER.replace("quote", "offer").replace("shop.offer", "shop.quote")
 
-    assert [each.text for each in diff(compiled(ORDER), compiled(renamed))] == [
+    assert [change.text for change in diff(compiled(ORDER), compiled(renamed))] == [
         "step quote: renamed to offer"
     ]
 
 
 def test_a_renamed_step_hides_no_other_change() -> None:
-    """What changed in its dependents is still told, with the new name."""
+    """Changes in its dependents are still listed, with the new name."""
     renamed = ORDER.replace("quote", "offer").replace("shop.offer", "shop.quote")
     changed = renamed.replace("output.total", "output.sum").replace("retry: 3", "retry: 1")
 
-    assert [each.text for each in diff(compiled(ORDER), compiled(changed))] == [
+    assert [change.text for change in diff(compiled(ORDER), compiled(changed))] == [
         "step quote: renamed to offer",
         "step charge: with.amount ${{ steps.offer.output.total }} → ${{ steps.offer.output.sum }}",
         "step charge: retry.max_attempts 3 → 1",
@@ -156,13 +156,13 @@ def test_a_renamed_step_hides_no_other_change() -> None:
 
 
 def test_a_renamed_step_of_finally_is_told_as_one() -> None:
-    """Where it stands is part of what is said, as for every other change."""
+    """The section of the step is part of the sentence, as for every other change."""
     old = "flow: f\nsteps:\n  a: {handler: m.f}\nfinally:\n  b: {handler: m.g}\n"
 
-    (found,) = diff(compiled(old), compiled(old.replace("  b:", "  c:")))
+    (change,) = diff(compiled(old), compiled(old.replace("  b:", "  c:")))
 
-    assert (found.kind, found.path) == ("renamed", "finally.c")
-    assert found.text == "finally step b: renamed to c"
+    assert (change.kind, change.path) == ("renamed", "finally.c")
+    assert change.text == "finally step b: renamed to c"
 
 
 def test_two_steps_that_do_the_same_are_not_taken_for_each_other() -> None:
@@ -170,7 +170,7 @@ def test_two_steps_that_do_the_same_are_not_taken_for_each_other() -> None:
     old = "flow: f\nsteps:\n  a: {handler: m.f}\n  b: {handler: m.f}\n"
     new = "flow: f\nsteps:\n  c: {handler: m.f}\n  d: {handler: m.f}\n"
 
-    kinds = [each.kind for each in diff(compiled(old), compiled(new))]
+    kinds = [change.kind for change in diff(compiled(old), compiled(new))]
 
     assert sorted(kinds) == ["added", "added", "removed", "removed"]
 
@@ -179,11 +179,11 @@ def test_a_definition_without_its_file_is_told_from_its_tree() -> None:
     """The condition is written again."""
     before, after = compiled(ORDER), compiled(ORDER.replace('== "premium"', '!= "free"'))
 
-    (found,) = diff(replace(before, source=""), replace(after, source="not: yaml: at all"))
+    (change,) = diff(replace(before, source=""), replace(after, source="not: yaml: at all"))
 
-    assert found.before == 'input.plan == "premium"'
-    assert found.after == 'input.plan != "free"'
-    assert found.path == "steps.quote.if"
+    assert change.before == 'input.plan == "premium"'
+    assert change.after == 'input.plan != "free"'
+    assert change.path == "steps.quote.if"
 
 
 FORMULA = {"ast": ["path", "input.x"], "paths": ["input.x"]}
@@ -280,7 +280,7 @@ def test_every_part_of_the_language_has_its_words(change: Any, words: str) -> No
     body = copy.deepcopy(RICH)
     change(body)
 
-    assert words in [each.text for each in diff(of_body(RICH), of_body(body))]
+    assert words in [change.text for change in diff(of_body(RICH), of_body(body))]
 
 
 def test_only_another_order_of_keys_is_said_so() -> None:
@@ -291,19 +291,19 @@ def test_only_another_order_of_keys_is_said_so() -> None:
     one["steps"]["a"]["with"] = {"ast": tree, "paths": []}
     two["steps"]["a"]["with"] = {"ast": other, "paths": []}
 
-    (found,) = diff(of_body(one), of_body(two))
+    (change,) = diff(of_body(one), of_body(two))
 
-    assert "only the order of keys" in found.text
+    assert "only the order of keys" in change.text
 
 
 def leaves(value: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     """The path of every key of a definition, except what makes up a formula."""
-    found = []
+    paths = []
     for key, inner in value.items():
-        found.append((*path, key))
+        paths.append((*path, key))
         if isinstance(inner, dict) and inner.keys() != {"ast", "paths"}:
-            found += leaves(inner, (*path, key))
-    return found
+            paths += leaves(inner, (*path, key))
+    return paths
 
 
 VITAL = {("flow",), ("steps",)}
@@ -312,7 +312,7 @@ PLACES = [path for path in leaves(RICH) if path not in VITAL and path[-1] != "de
 
 @given(st.sampled_from(PLACES), st.sampled_from(PLACES))
 def test_whatever_is_left_out_is_told(first: tuple[str, ...], second: tuple[str, ...]) -> None:
-    """Versions differ if and only if something is said, in both directions."""
+    """Versions differ if and only if there is a change, in both directions."""
     body = copy.deepcopy(RICH)
     for path in {first, second}:
         holder: Any = body
@@ -327,4 +327,4 @@ def test_whatever_is_left_out_is_told(first: tuple[str, ...], second: tuple[str,
 
     assert forth
     assert back
-    assert all(each.text for each in forth + back)
+    assert all(change.text for change in forth + back)

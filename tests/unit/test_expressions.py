@@ -133,12 +133,12 @@ FINDINGS: list[tuple[str, list[tuple[str, str, str]]]] = [
 
 
 def findings(text: str) -> list[tuple[str, str, str]]:
-    """Give what each finding underlines, its code, and its words."""
+    """Return the marked text, the code, and the message with the help of each finding."""
     with pytest.raises(InvalidExpression) as caught:
         parse_expression(text, roots=ROOTS)
     return [
-        (text[found.start : found.end], found.code, f"{found.message} | {found.help}")
-        for found in caught.value.findings
+        (text[finding.start : finding.end], finding.code, f"{finding.message} | {finding.help}")
+        for finding in caught.value.findings
     ]
 
 
@@ -157,10 +157,10 @@ def test_an_expression_gives_the_value_or_the_error_of_the_case(case: Case) -> N
 def test_every_mistake_is_found_under_its_own_characters(
     text: str, expected: list[tuple[str, str, str]]
 ) -> None:
-    """All mistakes of one text, in order, each with place, code, and words that help."""
-    found = findings(text)
-    assert [(part, code) for part, code, _ in found] == [(p, c) for p, c, _ in expected]
-    for (_, _, words), (_, _, fragment) in zip(found, expected, strict=True):
+    """All mistakes of one text, in order, each with position, code, and words that help."""
+    marked = findings(text)
+    assert [(part, code) for part, code, _ in marked] == [(p, c) for p, c, _ in expected]
+    for (_, _, words), (_, _, fragment) in zip(marked, expected, strict=True):
         assert fragment in words
 
 
@@ -178,10 +178,10 @@ def test_every_finding_is_one_sentence_with_a_fix() -> None:
     for text, _ in FINDINGS:
         with pytest.raises(InvalidExpression) as caught:
             parse_expression(text, roots=ROOTS)
-        for found in caught.value.findings:
-            assert found.help, (text, found)
-            assert "\n" not in found.message
-            assert not re.search(r"\bt\d+\b", found.message + found.help), "a placeholder"
+        for finding in caught.value.findings:
+            assert finding.help, (text, finding)
+            assert "\n" not in finding.message
+            assert not re.search(r"\bt\d+\b", finding.message + finding.help), "a placeholder"
 
 
 def test_a_text_of_more_than_1000_characters_is_refused() -> None:
@@ -209,16 +209,16 @@ def test_a_long_chain_of_conditions_is_flat() -> None:
 
 
 def test_references_name_each_path_with_its_place() -> None:
-    """The place of a reference is the path's own characters."""
+    """The span of a reference is that of the path's characters."""
     text = "input.a.b[0].c + steps.s.output['k'] + len(input.a.b)"
-    found = parse_expression(text, roots=ROOTS)
-    named = [(ref.path, text[ref.start : ref.end]) for ref in found.references]
+    expression = parse_expression(text, roots=ROOTS)
+    named = [(ref.path, text[ref.start : ref.end]) for ref in expression.references]
     assert named == [
         ("input.a.b", "input.a.b"),
         ("steps.s.output", "steps.s.output"),
         ("input.a.b", "input.a.b"),
     ]
-    assert found.paths == ["input.a.b", "steps.s.output"]
+    assert expression.paths == ["input.a.b", "steps.s.output"]
 
 
 def test_what_could_be_read_of_a_wrong_text_is_kept() -> None:
@@ -247,11 +247,11 @@ def test_a_name_is_kept_as_it_is_written() -> None:
 
 
 def test_a_whole_template_is_accepted_as_an_expression() -> None:
-    """`if: ${{ … }}` works, with places in the given text."""
+    """`if: ${{ … }}` works, with offsets in the whole text."""
     text = " ${{ input.n > 1 }} "
-    found = parse_expression(text, roots=ROOTS)
-    assert found.ast == [">", ["path", "input.n"], ["lit", 1]]
-    assert text[found.references[0].start : found.references[0].end] == "input.n"
+    expression = parse_expression(text, roots=ROOTS)
+    assert expression.ast == [">", ["path", "input.n"], ["lit", 1]]
+    assert text[expression.references[0].start : expression.references[0].end] == "input.n"
     assert findings("${{ input.n }} > 1")[0][1] == "PF219"
     assert findings("${{ input.n")[0][1] == "PF222"
 
@@ -277,9 +277,9 @@ def test_a_whole_template_is_accepted_as_an_expression() -> None:
 )
 def test_a_template_joins_its_parts_or_keeps_the_type(text: str, value: object) -> None:
     """One `${{ }}` keeps its value's type; around it, everything is text."""
-    found = parse_template(text, roots=ROOTS)
-    assert found is not None
-    assert evaluate(found.ast, ENV) == value
+    expression = parse_template(text, roots=ROOTS)
+    assert expression is not None
+    assert evaluate(expression.ast, ENV) == value
 
 
 @pytest.mark.parametrize("text", ["", "plain", "{{ x }}", "$${{ x }}", "$ {{ x }}"])
@@ -294,16 +294,16 @@ def test_a_template_reports_the_mistakes_of_all_its_expressions() -> None:
     text = "é ${{ input.a && 1 }} ${{ x }} ${{ (1 }} ${{ 'open }}"
     with pytest.raises(InvalidExpression) as caught:
         parse_template(text, roots=ROOTS)
-    found = [(text[f.start : f.end], f.code) for f in caught.value.findings]
-    assert found == [("&&", "PF210"), ("x", "PF214"), ("(", "PF217"), ("'open ", "PF218")]
+    marked = [(text[f.start : f.end], f.code) for f in caught.value.findings]
+    assert marked == [("&&", "PF210"), ("x", "PF214"), ("(", "PF217"), ("'open ", "PF218")]
 
 
 def test_a_template_that_is_not_closed_is_reported_where_it_opens() -> None:
     """The caret is under `${{`."""
     with pytest.raises(InvalidExpression) as caught:
         parse_template("a ${{ input.n } b", roots=ROOTS)
-    [found] = caught.value.findings
-    assert (found.start, found.end, found.code) == (2, 5, "PF222")
+    [finding] = caught.value.findings
+    assert (finding.start, finding.end, finding.code) == (2, 5, "PF222")
 
 
 @pytest.mark.parametrize(
@@ -376,11 +376,11 @@ def test_any_text_is_parsed_or_refused_within_itself(text: str) -> None:
         try:
             parse(text, roots=ROOTS)
         except InvalidExpression as error:
-            places = [(found.start, found.end) for found in error.findings]
+            spans = [(finding.start, finding.end) for finding in error.findings]
         else:
             continue
-        assert places
-        for start, end in places:
+        assert spans
+        for start, end in spans:
             assert 0 <= start <= end <= len(text)
             assert start < end or not text.strip()
 

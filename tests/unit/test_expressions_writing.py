@@ -55,14 +55,14 @@ def test_what_a_person_writes_comes_back(text: str) -> None:
 )
 def test_a_template_comes_back(text: str) -> None:
     """Its texts and what is computed between them."""
-    found = parse_template(text, roots=ROOTS)
+    expression = parse_template(text, roots=ROOTS)
 
-    assert found is not None
-    assert write_template(found.ast) == text
+    assert expression is not None
+    assert write_template(expression.ast) == text
 
 
 def test_a_whole_value_is_written_as_json_with_templates() -> None:
-    """What stands under `with` as one mapping."""
+    """A mapping under `with` is written as one value."""
     tree: Any = ["dict", "a", ["lit", 1], "b", ["list", ["path", "item"], ["lit", "x"]]]
 
     assert write_template(tree) == '{"a": 1, "b": [${{ item }}, "x"]}'

@@ -19,7 +19,7 @@ def test_a_step_stands_one_level_below_its_lowest_dependency() -> None:
 
 
 def test_steps_on_or_below_a_cycle_have_no_level() -> None:
-    """What can never start is left out."""
+    """Steps that can never start are left out."""
     assert levels({"a": ["b"], "b": ["a"], "c": ["b"], "d": []}) == [["d"]]
 
 
@@ -27,10 +27,10 @@ def test_each_cycle_is_reported_once_and_readable() -> None:
     """A cycle is a walk along dependencies that comes back."""
     edges = {"a": ["c"], "b": ["a"], "c": ["b"], "d": ["a"], "e": ["e"], "f": []}
 
-    found = cycles(edges)
+    loops = cycles(edges)
 
-    assert [sorted(cycle) for cycle in found] == [["a", "b", "c"], ["e"]]
-    for cycle in found:
+    assert [sorted(cycle) for cycle in loops] == [["a", "b", "c"], ["e"]]
+    for cycle in loops:
         for step, parent in zip(cycle, [*cycle[1:], cycle[0]], strict=True):
             assert parent in edges[step]
 
@@ -69,10 +69,10 @@ def test_a_graph_either_has_all_levels_or_a_cycle(raw: list[list[int]]) -> None:
     edges = {str(n): [str(m) for m in parents if m < len(raw)] for n, parents in enumerate(raw)}
 
     ordered = {step for level in levels(edges) for step in level}
-    found = cycles(edges)
+    loops = cycles(edges)
 
-    assert (ordered == set(names)) == (found == [])
-    for cycle in found:
+    assert (ordered == set(names)) == (loops == [])
+    for cycle in loops:
         assert not ordered & set(cycle)
         for step, parent in zip(cycle, [*cycle[1:], cycle[0]], strict=True):
             assert parent in edges[step]

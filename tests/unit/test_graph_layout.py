@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 
 def apart(one: Box, other: Box) -> bool:
-    """Whether there is room between two boxes."""
+    """Return True when two boxes do not touch."""
     beside = one.x + one.width < other.x or other.x + other.width < one.x
     return beside or one.y + one.height < other.y or other.y + other.height < one.y
 
 
 def touches(curve: Curve, box: Box) -> bool:
-    """Whether a level piece of a curve runs through a box."""
+    """Return True when a horizontal piece of a curve crosses a box."""
     return any(
         y == next_y
         and box.y <= y <= box.y + box.height
@@ -44,22 +44,22 @@ def test_boxes_do_not_overlap_and_edges_go_right(drawing: Drawing, final: Drawin
     edges = tuple(Edge(source=f"f_{e.source}", target=f"f_{e.target}") for e in final.edges)
     both = replace(drawing, nodes=drawing.nodes + nodes, edges=drawing.edges + edges)
 
-    places = sheet(both)
+    page = sheet(both)
 
-    assert {box.node.slug for box in places.boxes} == {node.slug for node in both.nodes}
-    assert all(apart(one, other) for one, other in combinations(places.boxes, 2))
-    assert sorted((c.edge.source, c.edge.target) for c in places.curves) == sorted(
+    assert {box.node.slug for box in page.boxes} == {node.slug for node in both.nodes}
+    assert all(apart(one, other) for one, other in combinations(page.boxes, 2))
+    assert sorted((c.edge.source, c.edge.target) for c in page.curves) == sorted(
         (e.source, e.target) for e in both.edges
     )
-    for curve in places.curves:
+    for curve in page.curves:
         assert all(x < next_x for (x, _), (next_x, _) in pairwise(curve.points))
         others = [
-            b for b in places.boxes if b.node.slug not in (curve.edge.source, curve.edge.target)
+            b for b in page.boxes if b.node.slug not in (curve.edge.source, curve.edge.target)
         ]
         assert not any(touches(curve, box) for box in others)
-    assert all(b.x > 0 and b.y > 0 for b in places.boxes)
-    assert all(b.x + b.width < places.width for b in places.boxes)
-    assert all(b.y + b.height < places.height for b in places.boxes)
+    assert all(b.x > 0 and b.y > 0 for b in page.boxes)
+    assert all(b.x + b.width < page.width for b in page.boxes)
+    assert all(b.y + b.height < page.height for b in page.boxes)
 
 
 @given(drawings())
@@ -110,10 +110,10 @@ def test_a_thousand_steps_are_laid_out_at_once(name: str) -> None:
     begin = time.process_time()
 
     small = fold(drawing)
-    places = sheet(small)
+    page = sheet(small)
 
     assert time.process_time() - begin < 3 * 0.2
-    assert len(places.boxes) == len(small.nodes) <= 200
+    assert len(page.boxes) == len(small.nodes) <= 200
     assert sum(len(node.folded) or 1 for node in small.nodes) == 1000
 
 
@@ -123,10 +123,10 @@ def test_two_hundred_steps_that_all_follow_each_other_are_laid_out_at_once() -> 
     drawing = a_drawing(**{slug: " ".join(slugs[:number]) for number, slug in enumerate(slugs)})
     begin = time.process_time()
 
-    places = sheet(fold(drawing))
+    page = sheet(fold(drawing))
 
     assert time.process_time() - begin < 3 * 0.2
-    assert len(places.curves) == 199
+    assert len(page.curves) == 199
 
 
 def test_a_small_drawing_is_left_alone() -> None:
@@ -173,7 +173,7 @@ def test_a_folded_level_shows_the_status_that_matters() -> None:
 
 def test_an_empty_section_needs_no_room() -> None:
     """A flow has steps; a test of the layout may have none."""
-    places = sheet(Drawing(flow="x", nodes=(Node(slug="a", label="a"),), edges=()))
+    page = sheet(Drawing(flow="x", nodes=(Node(slug="a", label="a"),), edges=()))
 
-    assert len(places.boxes) == 1
-    assert places.headings == ()
+    assert len(page.boxes) == 1
+    assert page.headings == ()

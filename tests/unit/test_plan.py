@@ -1,4 +1,4 @@
-"""What is certain of a run before it starts."""
+"""Forecast of a run, as far as it is certain before the run starts."""
 
 from __future__ import annotations
 
@@ -37,34 +37,34 @@ steps:
 """
 
 
-def planned(text: str, given: Any = UNKNOWN) -> Plan:
+def planned(text: str, run_input: Any = UNKNOWN) -> Plan:
     """Plan a text that has no mistake."""
     checked = check(text)
     assert [f.message for f in checked.diagnostics if f.severity == "error"] == []
-    return plan(compile_flow(checked.require(), source=text), given)
+    return plan(compile_flow(checked.require(), source=text), run_input)
 
 
-def steps(body: str, given: Any = UNKNOWN, head: str = "") -> dict[str, tuple[str, str | None]]:
+def steps(body: str, run_input: Any = UNKNOWN, head: str = "") -> dict[str, tuple[str, str | None]]:
     """The outcome and reason of each step of a flow."""
-    found = planned(f"flow: f\n{head}steps:\n{body}", given)
-    return {slug: (step.outcome, step.reason) for slug, step in found.steps.items()}
+    forecast = planned(f"flow: f\n{head}steps:\n{body}", run_input)
+    return {slug: (step.outcome, step.reason) for slug, step in forecast.steps.items()}
 
 
 def test_levels_and_the_longest_chain() -> None:
     """Levels have the order of the file; the chain is one of steps that wait for each other."""
-    found = planned(ONBOARDING, {"plan": "premium"})
+    forecast = planned(ONBOARDING, {"plan": "premium"})
 
-    assert found.levels == (("premium", "free", "vat"), ("gift", "welcome"), ("report",))
-    assert found.critical_path == ("premium", "welcome", "report")
-    assert found.final_levels == ()
+    assert forecast.levels == (("premium", "free", "vat"), ("gift", "welcome"), ("report",))
+    assert forecast.critical_path == ("premium", "welcome", "report")
+    assert forecast.final_levels == ()
 
 
 def test_an_input_decides_what_depends_on_it_alone() -> None:
     """Defaults are put in; a step behind skipped ones only is skipped; the rest is open or runs."""
-    found = planned(ONBOARDING, {"plan": "free", "country": "US"})
+    forecast = planned(ONBOARDING, {"plan": "free", "country": "US"})
 
-    assert found.skipped == ("premium", "vat", "gift")
-    assert {slug: step.outcome for slug, step in found.steps.items()} == {
+    assert forecast.skipped == ("premium", "vat", "gift")
+    assert {slug: step.outcome for slug, step in forecast.steps.items()} == {
         "premium": "skipped",
         "free": "runs",
         "vat": "skipped",
@@ -72,20 +72,20 @@ def test_an_input_decides_what_depends_on_it_alone() -> None:
         "welcome": "runs",
         "report": "open",
     }
-    assert found.steps["vat"].reason == (
+    assert forecast.steps["vat"].reason == (
         'its condition is false: input.country not in ["US", "CA"]'
     )
-    assert found.steps["gift"].reason == "everything it depends on is skipped: premium"
-    assert found.steps["report"].reason == "decided at run time: if steps.welcome.output.ok"
+    assert forecast.steps["gift"].reason == "everything it depends on is skipped: premium"
+    assert forecast.steps["report"].reason == "decided at run time: if steps.welcome.output.ok"
 
 
 def test_without_an_input_its_conditions_are_open() -> None:
     """They say that the input decides; nothing is skipped for certain."""
-    found = planned(ONBOARDING)
+    forecast = planned(ONBOARDING)
 
-    assert found.skipped == ()
-    assert found.steps["free"].reason == 'decided by the input: if input.plan == "free"'
-    assert found.steps["gift"].outcome == "open"
+    assert forecast.skipped == ()
+    assert forecast.steps["free"].reason == 'decided by the input: if input.plan == "free"'
+    assert forecast.steps["gift"].outcome == "open"
 
 
 def test_a_default_counts_when_an_input_is_given() -> None:
@@ -103,13 +103,13 @@ def test_a_default_counts_when_an_input_is_given() -> None:
 )
 def test_what_a_false_condition_does(when_unmet: str, first: str, second: str) -> None:
     """To the step, and to one that also depends on a step that runs."""
-    found = steps(
+    outcomes = steps(
         f"  a: {{handler: m.f, if: false, when_unmet: {when_unmet}}}\n"
         "  b: {handler: m.f}\n"
         "  c: {handler: m.f, depends_on: [a, b]}\n"
     )
 
-    assert (found["a"][0], found["c"][0]) == (first, second)
+    assert (outcomes["a"][0], outcomes["c"][0]) == (first, second)
 
 
 # One row for each way in which a dependency may have ended, one column for each edge (§6).
@@ -138,12 +138,12 @@ EDGES = {
 @pytest.mark.parametrize(("end", "edge"), EDGES)
 def test_each_edge_after_each_end(end: str, edge: str) -> None:
     """Beside a dependency that completed, so that not all are skipped."""
-    found = steps(
+    outcomes = steps(
         f"  a: {ENDS[end]}\n  b: {{handler: m.f}}\n"
         f"  c: {{handler: m.f, depends_on: {{a: {edge}, b: success}}}}\n"
     )
 
-    assert found["c"][0] == EDGES[end, edge]
+    assert outcomes["c"][0] == EDGES[end, edge]
 
 
 def test_a_catch_runs_only_if_something_fails() -> None:
@@ -154,21 +154,21 @@ def test_a_catch_runs_only_if_something_fails() -> None:
         "  tell: {handler: m.f, depends_on: [release]}\n"
         "  end: {handler: m.f, depends_on: {tell: any}}\n"
     )
-    found = planned(text)
+    forecast = planned(text)
 
-    assert found.skipped == ()
-    assert [(s.outcome, s.reason) for s in found.steps.values()] == [
+    assert forecast.skipped == ()
+    assert [(s.outcome, s.reason) for s in forecast.steps.values()] == [
         ("runs", None),
         ("on_failure", "only if charge fails"),
         ("on_failure", "after release, only if charge fails"),
         ("runs", None),
     ]
-    assert found.critical_path == ("charge", "end")
+    assert forecast.critical_path == ("charge", "end")
 
 
 def test_a_skipped_step_is_known_to_later_conditions() -> None:
     """Its status and its missing output are certain; what a running step gives is not."""
-    found = steps(
+    outcomes = steps(
         "  a: {handler: m.f, if: false}\n"
         "  b: {handler: m.f}\n"
         '  c: {handler: m.f, depends_on: [a, b], if: steps.a.status == "skipped"}\n'
@@ -177,7 +177,7 @@ def test_a_skipped_step_is_known_to_later_conditions() -> None:
         '  g: {handler: m.f, depends_on: [a, b], if: steps.b.status == "completed"}\n'
     )
 
-    assert {slug: outcome for slug, (outcome, _) in found.items() if slug > "b"} == {
+    assert {slug: outcome for slug, (outcome, _) in outcomes.items() if slug > "b"} == {
         "c": "runs",
         "d": "skipped",
         "e": "runs",
@@ -227,15 +227,15 @@ def test_a_condition_without_a_value_fails_the_step() -> None:
 def test_a_map_over_the_input_has_its_tasks_counted(
     items: Any, outcome: str, tasks: int | None
 ) -> None:
-    """What is no list fails the step, and what depends on it is skipped."""
+    """A value that is not a list fails the step, and its dependents are skipped."""
     text = (
         "flow: f\ninput: {items: {}}\nsteps:\n"
         "  a: {handler: m.f, map: input.items}\n  b: {handler: m.f, depends_on: [a]}\n"
     )
-    found = planned(text, {"items": items})
+    forecast = planned(text, {"items": items})
 
-    assert (found.steps["a"].outcome, found.steps["a"].tasks) == (outcome, tasks)
-    assert found.steps["b"].outcome == ("runs" if outcome == "runs" else "skipped")
+    assert (forecast.steps["a"].outcome, forecast.steps["a"].tasks) == (outcome, tasks)
+    assert forecast.steps["b"].outcome == ("runs" if outcome == "runs" else "skipped")
 
 
 def test_tasks_that_are_written_down_are_counted() -> None:
@@ -250,17 +250,17 @@ def test_tasks_that_are_written_down_are_counted() -> None:
 
 
 def test_finally_steps_have_levels_of_their_own() -> None:
-    """How the run ended is open."""
+    """The outcome of the run is open."""
     text = (
         "flow: f\nsteps:\n  a: {handler: m.f}\n"
         "finally:\n  audit: {handler: m.f}\n"
         '  alert: {handler: m.f, depends_on: [audit], if: run.status == "failed"}\n'
     )
-    found = planned(text)
+    forecast = planned(text)
 
-    assert (found.levels, found.final_levels) == ((("a",),), (("audit",), ("alert",)))
-    assert found.steps["audit"].outcome == "runs"
-    assert found.steps["alert"].outcome == "open"
+    assert (forecast.levels, forecast.final_levels) == ((("a",),), (("audit",), ("alert",)))
+    assert forecast.steps["audit"].outcome == "runs"
+    assert forecast.steps["alert"].outcome == "open"
 
 
 def test_the_chain_prefers_what_waits_longest_and_says_how_long() -> None:
@@ -271,7 +271,7 @@ def test_the_chain_prefers_what_waits_longest_and_says_how_long() -> None:
         "  slow: {wait: {for: 10m}, depends_on: [a]}\n"
         "  end: {handler: m.f, depends_on: [quick, slow], start_delay: 30s}\n"
     )
-    found = planned(text)
+    forecast = planned(text)
 
-    assert found.critical_path == ("a", "slow", "end")
-    assert found.waiting == 630_000
+    assert forecast.critical_path == ("a", "slow", "end")
+    assert forecast.waiting == 630_000

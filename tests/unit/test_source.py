@@ -1,4 +1,4 @@
-"""The YAML loader: YAML 1.2 values, places of values, and what is refused."""
+"""The YAML loader: YAML 1.2 values, positions of values, and refused texts."""
 
 from __future__ import annotations
 
@@ -59,11 +59,11 @@ def test_plain_scalars_follow_the_core_schema_of_yaml_1_2(written: str, value: o
         assert data_of("a:\n  -\n") == {"a": [value]}
         return
 
-    found = data_of(f"a: {written}\n")
+    values = data_of(f"a: {written}\n")
 
-    assert found == {"a": value}
-    assert isinstance(found, dict)
-    assert type(found["a"]) is type(value)
+    assert values == {"a": value}
+    assert isinstance(values, dict)
+    assert type(values["a"]) is type(value)
 
 
 @pytest.mark.parametrize("text", ["3.10", "1.50", "007", "-01"])
@@ -117,7 +117,7 @@ def test_a_number_that_json_does_not_have_is_refused(text: str) -> None:
 def test_what_yaml_allows_or_not_is_refused_where_it_stands(
     text: str, code: str, line: int, column: int
 ) -> None:
-    """Each finding has its code, its exact place and a fix."""
+    """Each finding has its code, its exact position and a fix."""
     (finding,) = source.parse(text).diagnostics
 
     assert finding.span is not None
@@ -151,7 +151,7 @@ def test_a_duplicate_key_names_both_lines() -> None:
     ],
 )
 def test_broken_yaml_gives_one_located_finding_with_a_fix(line: str) -> None:
-    """Whatever is broken, there is one sentence, one place and one thing to do."""
+    """Every syntax error has one sentence, one position and one fix."""
     document = source.parse(f"flow: a\n{line}\n")
 
     (finding,) = document.diagnostics
@@ -161,7 +161,7 @@ def test_broken_yaml_gives_one_located_finding_with_a_fix(line: str) -> None:
 
 
 def test_bytes_that_are_not_utf_8_are_located() -> None:
-    """The place counts characters, and UTF-16 is named."""
+    """The position counts characters, and UTF-16 is named."""
     text, finding = source.decode("a: ä\nb: ".encode() + b"\xff\xfe")
 
     assert finding is not None
@@ -236,10 +236,10 @@ def nested(depth: int, inner: str = "x") -> str:
     ],
 )
 def test_the_limits_hold_exactly_aliases_written_out(text: str, fits: bool) -> None:  # noqa: FBT001
-    """What is one below a limit is read, what is one above is refused (S-2)."""
-    found = [finding.code for finding in source.parse(text).diagnostics]
+    """A text one below a limit is read, a text one above is refused (S-2)."""
+    codes = [finding.code for finding in source.parse(text).diagnostics]
 
-    assert found == ([] if fits else ["PF012"])
+    assert codes == ([] if fits else ["PF012"])
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Test files: every mistake in its place, and the schema for editors says what the reader says."""
+"""Test files: every mistake at its position, and an editor schema that agrees with the reader."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def data_of(path: Path) -> Any:
     return root.data()
 
 
-def places(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
-    """Every place in the data."""
+def paths(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Yield the path of every value in the data."""
     yield path
     keys: list[Any] = list(value) if isinstance(value, dict) else []
     keys = list(range(len(value))) if isinstance(value, list) else keys
     for key, inner in ((key, value[key]) for key in keys):
-        yield from places(inner, (*path, key))
+        yield from paths(inner, (*path, key))
 
 
 @pytest.mark.parametrize("path", INVALID, ids=lambda path: path.name)
@@ -55,7 +55,8 @@ def test_an_invalid_test_file_shows_exactly_its_frames(
     tested = prepare(Path(path.name))
 
     shown = "\n\n".join(
-        frames.render(each, file=path.name, source=tested.source) for each in tested.diagnostics
+        frames.render(finding, file=path.name, source=tested.source)
+        for finding in tested.diagnostics
     )
     assert tested.suite is None
     assert shown + "\n" == path.with_suffix(".expected.txt").read_text()
@@ -66,7 +67,7 @@ def test_a_valid_test_file_is_read_without_a_finding(path: Path) -> None:
     """By us and by the schema that editors use."""
     read = reading.read_suite(path.read_bytes(), file=path.name)
 
-    assert [each.message for each in read.diagnostics] == []
+    assert [finding.message for finding in read.diagnostics] == []
     assert read.suite is not None
     assert list(LIBRARY.iter_errors(data_of(path))) == []
 
@@ -88,7 +89,7 @@ def test_the_schema_has_the_keys_of_the_reader() -> None:
 
 
 def test_every_key_of_the_schema_is_described() -> None:
-    """What an editor shows on hovering is never empty."""
+    """The text that an editor shows on hover is never empty."""
 
     def undescribed(schema: Any, path: str) -> Iterator[str]:
         for name, inner in schema.get("properties", {}).items():
@@ -110,7 +111,7 @@ def test_every_key_of_the_schema_is_described() -> None:
 def test_what_the_reader_accepts_the_schema_accepts(data: st.DataObject) -> None:
     """A valid file with one value exchanged or one key renamed: an editor shows no false error."""
     changed = copy.deepcopy(data_of(VALID[0]))
-    path = data.draw(st.sampled_from([each for each in places(changed) if each]))
+    path = data.draw(st.sampled_from([path for path in paths(changed) if path]))
     value = data.draw(
         st.sampled_from([None, True, 0, -1, 1.5, "", "a", "5m", "real", [], [1], {}, {"a": 1}])
     )
@@ -125,7 +126,7 @@ def test_what_the_reader_accepts_the_schema_accepts(data: st.DataObject) -> None
     read = reading.read_suite(json.dumps(changed).encode(), file="x")
 
     if not read.diagnostics:
-        assert [each.message for each in LIBRARY.iter_errors(changed)] == []
+        assert [error.message for error in LIBRARY.iter_errors(changed)] == []
 
 
 @settings(max_examples=200, deadline=None)

@@ -37,7 +37,7 @@ async def wait():
 
 @dataclass(frozen=True)
 class AnAttempt:
-    """What `drill` needs of a context."""
+    """Context with the fields that `drill` needs."""
 
     attempt: int
 
@@ -86,19 +86,19 @@ def test_fetch_refuses_a_text_that_is_too_long(tmp_path: Path) -> None:
 
 def test_analyze_counts_words() -> None:
     """Lines, words, different words, the longest and the most common ones are right."""
-    found = diamond.analyze({"fetch": {"name": "poem", "path": "", "text": POEM}})
+    result = diamond.analyze({"fetch": {"name": "poem", "path": "", "text": POEM}})
 
-    assert (found["lines"], found["words"], found["different"]) == (1, 17, 11)
-    assert found["longest"] == "today"
-    assert found["most_common"][0] == ("river", 3)
-    assert ("the", 3) not in found["most_common"]
+    assert (result["lines"], result["words"], result["different"]) == (1, 17, 11)
+    assert result["longest"] == "today"
+    assert result["most_common"][0] == ("river", 3)
+    assert ("the", 3) not in result["most_common"]
 
 
 def test_analyze_of_nothing_is_zero() -> None:
     """An empty text divides nothing by nothing."""
-    found = diamond.analyze({"fetch": {"name": "", "path": "", "text": ""}})
+    result = diamond.analyze({"fetch": {"name": "", "path": "", "text": ""}})
 
-    assert (found["words"], found["mean_length"], found["longest"]) == (0, 0.0, "")
+    assert (result["words"], result["mean_length"], result["longest"]) == (0, 0.0, "")
 
 
 def test_summarize_keeps_the_order_of_the_text() -> None:
@@ -188,20 +188,20 @@ def test_no_measures_add_up_to_nothing() -> None:
 
 def test_facts_name_this_python() -> None:
     """The version is the running interpreter's."""
-    found = checks.facts()["python"]
+    result = checks.facts()["python"]
 
-    assert (found["major"], found["minor"]) == sys.version_info[:2]
+    assert (result["major"], result["minor"]) == sys.version_info[:2]
     assert set(checks.versions()) == {"python", "sqlite"}
 
 
 def test_memory_is_within_the_machine() -> None:
-    """What is available is part of what there is."""
+    """Available memory is at most the total."""
     if sys.platform != "linux":
         pytest.skip("needs /proc/meminfo")
 
-    found = checks.memory()
+    result = checks.memory()
 
-    assert 0 < found["available_mb"] <= found["total_mb"]
+    assert 0 < result["available_mb"] <= result["total_mb"]
 
 
 def test_disk_refuses_too_little_room(tmp_path: Path) -> None:
@@ -223,8 +223,8 @@ def test_service_connects_or_raises() -> None:
     """A port that listens answers; the same port once closed does not."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
-        found = asyncio.run(checks.service(address))
-    assert found["address"] == address
+        result = asyncio.run(checks.service(address))
+    assert result["address"] == address
     with pytest.raises(OSError, match="Connect call failed"):
         asyncio.run(checks.service(address))
 
@@ -246,7 +246,7 @@ def test_a_clock_that_stands_still_is_an_error() -> None:
 
 def test_report_sorts_the_checks() -> None:
     """Every check is in the list of its outcome."""
-    found = checks.report(
+    result = checks.report(
         machine="m",
         statuses={"a": "completed", "b": "skipped", "c": "completed"},
         free_mb=1,
@@ -254,7 +254,7 @@ def test_report_sorts_the_checks() -> None:
         service_problem="none",
     )
 
-    assert (found["passed"], found["skipped"]) == (["a", "c"], ["b"])
+    assert (result["passed"], result["skipped"]) == (["a", "c"], ["b"])
 
 
 # --- census ----------------------------------------------------------------------------------
@@ -288,9 +288,9 @@ def test_analyse_counts_a_module(tmp_path: Path) -> None:
     file = tmp_path / "wood.py"
     file.write_text(SOURCE)
 
-    found = census.analyse("wood", str(file))
+    result = census.analyse("wood", str(file))
 
-    assert found == {
+    assert result == {
         "name": "wood",
         "lines": 13,
         "code": 11,
@@ -309,9 +309,9 @@ def test_analyse_counts_functions_of_the_same_name(tmp_path: Path) -> None:
     file = tmp_path / "twice.py"
     file.write_text("def f():\n    return 1\n\ndef f():\n    pass\n    return 2\n")
 
-    found = census.analyse("twice", str(file))
+    result = census.analyse("twice", str(file))
 
-    assert (found["functions"], found["longest"]) == (2, {"name": "twice.f", "count": 3})
+    assert (result["functions"], result["longest"]) == (2, {"name": "twice.f", "count": 3})
 
 
 def test_analyse_of_an_empty_module(tmp_path: Path) -> None:
@@ -319,9 +319,9 @@ def test_analyse_of_an_empty_module(tmp_path: Path) -> None:
     file = tmp_path / "empty.py"
     file.touch()
 
-    found = census.analyse("empty", str(file))
+    result = census.analyse("empty", str(file))
 
-    assert (found["lines"], found["functions"], found["longest"]) == (0, 0, None)
+    assert (result["lines"], result["functions"], result["longest"]) == (0, 0, None)
 
 
 def test_report_says_what_was_found(tmp_path: Path) -> None:
