@@ -1,7 +1,7 @@
-"""What expressions mean: one table of cases that Python's evaluator and SQL's both have to meet.
+"""Values of expressions: one table of cases for the evaluators in Python and in SQL.
 
-Every text is evaluated over `ENV`. A value has to come out exactly (as JSON text: 1 is not true,
-and 1.0 is written 1); an error has to be this sentence.
+Every text is evaluated over `ENV`. A value must be equal as JSON text (1 is not true, and 1.0 is
+written 1); an error must have this message.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Expressions that have no value, with the sentence that both evaluators give."""
+"""Expressions that have no value, with the error message of both evaluators."""
 
 from __future__ import annotations
 

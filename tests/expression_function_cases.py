@@ -1,4 +1,4 @@
-"""Calls of each function of the expression language, with the value that both evaluators give."""
+"""Calls of each function of the expression language, with the value of both evaluators."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Random JSON and random expression trees over it, for the two evaluators to agree on.
+"""Random JSON and random expression trees over it, to compare the two evaluators.
 
-A tree is grown for a wanted kind, so that most have a value; now and then a part is of another.
+A tree is made for a wanted kind, so that most have a value; some parts are of another kind.
 """
 
 from __future__ import annotations

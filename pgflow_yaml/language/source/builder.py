@@ -194,7 +194,7 @@ class Builder:
             parent.key, parent.skip_value = node, False
 
     def collection_as_key(self, node: Node) -> tuple[str, str, tuple[int, int], str]:
-        """Return the finding about a collection as key; a common cause is `{{ x }}` without `$`."""
+        """Return code, message, span and fix for a collection as key, often `{{ x }}`."""
         text = self.document.text
         written = text[node.start : node.end]
         if written.startswith("{") and text[: node.start].endswith("{"):
