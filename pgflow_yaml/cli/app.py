@@ -6,6 +6,9 @@ import io
 import os
 import sys
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,42 +21,30 @@ from .options import Options, global_options, version_option
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-# Section -> command -> its short help: with the texts here, `--help` imports no command.
-SECTIONS: dict[str, dict[str, str]] = {
-    "Write": {
-        "init": "Write an example flow with handlers and tests; overwrites nothing.",
-        "validate": "Check flow files and show every mistake with its place.",
-        "graph": "Draw a flow, or a run with the status of each step.",
-        "plan": "Say what a run would do, and what deploying would change.",
-        "schema": "Print the JSON Schema of flow files, for editors.",
-        "explain": "Say what the code of a finding means, with an example.",
-        "test": "Play the cases of test files in virtual time.",
-    },
-    "Deploy": {
-        "migrate": "Install or update the tables and functions in the database.",
-        "compile": "Check flow files and make their versions the active ones.",
-        "diff": "Say what a flow file changes in the active version.",
-        "flows": "List the flows in the database.",
-        "versions": "List the versions of a flow.",
-        "activate": "Make a stored version of a flow the active one.",
-    },
-    "Run": {
-        "run": "Run a flow here and follow it to its end.",
-        "start": "Start a run for workers elsewhere and print its id.",
-        "worker": "Process tasks until told to stop.",
-    },
-    "Watch and repair": {
-        "runs": "List runs, the newest first.",
-        "show": "Show one run: steps, outputs, attempts, errors.",
-        "watch": "Follow a run to its end.",
-        "cancel": "Cancel runs.",
-        "send": "Send an event to a run that waits for it.",
-        "approve": "Approve a step that waits for an event.",
-        "reject": "Reject a step that waits for an event: it fails.",
-    },
-}
+SECTIONS = ("Write", "Deploy", "Run", "Watch and repair")
 
-_COMMANDS = [name for section in SECTIONS.values() for name in section]
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A command as `--help` lists it."""
+
+    name: str
+    section: str
+    text: str
+
+
+@cache
+def entries() -> dict[str, Entry]:
+    """Return the commands by name, read from the first line of each module's docstring.
+
+    The line is `Section: short help.` It is read as text, so that `--help` imports no command.
+    """
+    commands = {}
+    for file in sorted((Path(__file__).parent / "commands").glob("[!_]*.py")):
+        with file.open(encoding="utf-8") as lines:
+            section, _, text = next(lines).strip('"\n').partition(": ")
+        commands[file.stem] = Entry(file.stem, section, text[:1].upper() + text[1:])
+    return commands
 
 
 class _NobodyReads(Exception):
@@ -74,7 +65,7 @@ class Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's)
         """Name the commands in the order of the help."""
-        return _COMMANDS
+        return list(entries())
 
     def get_command(
         self,
@@ -82,7 +73,7 @@ class Commands(click.Group):
         cmd_name: str,
     ) -> click.Command | None:
         """Import one command."""
-        if cmd_name not in _COMMANDS:
+        if cmd_name not in entries():
             return None
         from importlib import import_module
 
@@ -94,8 +85,8 @@ class Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Answer an unknown command with the nearest known one."""
-        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
-            hint = did_you_mean(args[0], _COMMANDS)
+        if args and args[0] not in entries() and not args[0].startswith("-"):
+            hint = did_you_mean(args[0], list(entries()))
             raise click.UsageError(f'there is no command "{args[0]}"{hint}', ctx)
         return super().resolve_command(ctx, args)
 
@@ -120,10 +111,11 @@ class Commands(click.Group):
         formatter: click.HelpFormatter,
     ) -> None:
         """Write the commands in their sections."""
-        width = max(map(len, _COMMANDS))
-        for heading, commands in SECTIONS.items():
+        width = max(map(len, entries()))
+        for heading in SECTIONS:
+            commands = [entry for entry in entries().values() if entry.section == heading]
             with formatter.section(heading):
-                formatter.write_dl([(name.ljust(width), text) for name, text in commands.items()])
+                formatter.write_dl([(entry.name.ljust(width), entry.text) for entry in commands])
 
 
 @click.pass_context

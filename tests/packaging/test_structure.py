@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import pytest
 
-from pgflow_yaml.cli.app import app
+from pgflow_yaml.cli.app import SECTIONS, app, entries
 
 ROOT = Path(__file__).parents[2]
 SOURCES = [
@@ -51,6 +51,7 @@ def test_each_command_has_the_module_of_its_name() -> None:
     modules = {file.stem for file in (ROOT / "pgflow_yaml/cli/commands").glob("*.py")}
 
     assert modules - {"__init__"} == set(commands)
+    assert {entry.section for entry in entries().values()} == set(SECTIONS)
     for name, command in commands.items():
         assert command is not None
         assert command.callback is not None

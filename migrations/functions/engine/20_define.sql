@@ -142,11 +142,13 @@ begin
     'base_delay_ms', v_retry -> 'base_delay', 'max_delay_ms', v_retry -> 'max_delay',
     'backoff', v_retry -> 'backoff', 'jitter', v_retry -> 'jitter',
     'fail_fast', p_body -> 'fail_fast'));
-  -- expressions hold nulls that must stay
+  -- Keys without a column of their own; expressions hold nulls that must stay.
   v_step.spec := v_step.spec || (
     select coalesce(jsonb_object_agg(k.key, k.value), '{}')
     from (select e.key, e.value from jsonb_each(p_body) e
-          where e.key in ('with', 'repeat', 'tolerate', 'flow', 'wait')
+          where e.key not in (
+            'handler', 'depends_on', 'if', 'when_unmet', 'when_exhausted', 'map', 'initial_tasks',
+            'max_parallel', 'fail_fast', 'retry', 'queue', 'timeout', 'start_delay')
           union all
           select 'retry_if', v_retry -> 'if' where v_retry ? 'if') k);
   return v_step;

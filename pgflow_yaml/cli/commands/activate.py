@@ -1,4 +1,4 @@
-"""`activate`: make a stored version of a flow the active one."""
+"""Deploy: make a stored version of a flow the active one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`approve`: approve a step that waits for an event."""
+"""Watch and repair: approve a step that waits for an event."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`cancel`: cancel runs."""
+"""Watch and repair: cancel runs."""
 
 from __future__ import annotations
 

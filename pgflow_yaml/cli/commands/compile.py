@@ -1,4 +1,4 @@
-"""`compile`: check flow files and make their versions the active ones."""
+"""Deploy: check flow files and make their versions the active ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compare versions of a flow: `diff`."""
+"""Deploy: list what a flow file changes in the active version."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`explain`: the meaning of a finding's code."""
+"""Write: explain the code of a finding, with an example."""
 
 from __future__ import annotations
 

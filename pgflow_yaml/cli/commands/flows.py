@@ -1,4 +1,4 @@
-"""`flows`: list the flows in the database."""
+"""Deploy: list the flows in the database."""
 
 from __future__ import annotations
 

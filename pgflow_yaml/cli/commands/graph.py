@@ -1,4 +1,4 @@
-"""`graph`: draw a flow, or a run with the status of each step."""
+"""Write: draw a flow, or a run with the status of each step."""
 
 from __future__ import annotations
 

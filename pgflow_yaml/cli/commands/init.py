@@ -1,4 +1,4 @@
-"""`init`: a project to begin with."""
+"""Write: write an example flow with handlers and tests; overwrites nothing."""
 
 from __future__ import annotations
 

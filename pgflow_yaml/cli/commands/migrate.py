@@ -1,4 +1,4 @@
-"""`migrate`: install or update the tables and functions in the database."""
+"""Deploy: install or update the tables and functions in the database."""
 
 from __future__ import annotations
 

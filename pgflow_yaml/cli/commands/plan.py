@@ -1,4 +1,4 @@
-"""`plan`: the steps of a run to come, and what deploying the file would change."""
+"""Write: show what a run would do, and what deploying would change."""
 
 from __future__ import annotations
 

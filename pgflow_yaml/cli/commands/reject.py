@@ -1,4 +1,4 @@
-"""`reject`: reject a step that waits for an event."""
+"""Watch and repair: reject a step that waits for an event: it fails."""
 
 from __future__ import annotations
 

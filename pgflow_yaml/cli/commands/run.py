@@ -1,4 +1,4 @@
-"""`run`: deploy, start, work and follow, all in this process."""
+"""Run: run a flow here and follow it to its end."""
 
 from __future__ import annotations
 

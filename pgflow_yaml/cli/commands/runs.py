@@ -1,4 +1,4 @@
-"""`runs`: list runs."""
+"""Watch and repair: list runs, the newest first."""
 
 from __future__ import annotations
 

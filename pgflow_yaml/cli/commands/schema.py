@@ -1,4 +1,4 @@
-"""`schema`: the JSON Schema of flow files and test files."""
+"""Write: print the JSON Schema of flow files, for editors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`show`: one run, or one of its steps."""
+"""Watch and repair: show one run: steps, outputs, attempts, errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`start`: start a run for workers elsewhere."""
+"""Run: start a run for workers elsewhere and print its id."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`test`: play the cases of test files in virtual time."""
+"""Write: play the cases of test files in virtual time."""
 
 from __future__ import annotations
 

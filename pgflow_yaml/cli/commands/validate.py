@@ -1,4 +1,4 @@
-"""Check flow files: `validate`."""
+"""Write: check flow files and show every mistake with its position."""
 
 from __future__ import annotations
 

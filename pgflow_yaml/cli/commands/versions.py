@@ -1,4 +1,4 @@
-"""`versions`: list the versions of a flow."""
+"""Deploy: list the versions of a flow."""
 
 from __future__ import annotations
 

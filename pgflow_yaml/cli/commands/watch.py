@@ -1,4 +1,4 @@
-"""`watch`: follow a run to its end."""
+"""Watch and repair: follow a run to its end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`worker`: process tasks until told to stop."""
+"""Run: process tasks until told to stop."""
 
 from __future__ import annotations
 
