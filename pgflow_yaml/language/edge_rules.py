@@ -1,6 +1,6 @@
 """Rules of edges: the ends of a dependency that satisfy an edge (`workflow-language` §6).
 
-The engine has the same rule in SQL (`pgflow._lower_dependents`, `pgflow._unhandled`);
+The engine has the same rule in SQL: `pgflow._lower_dependents` and `pgflow._unhandled_failures`;
 `tests/engine/test_plan_agrees.py` compares the two.
 """
 
