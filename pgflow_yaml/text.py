@@ -106,6 +106,11 @@ def moment(stamp: str) -> datetime:
     return datetime.fromisoformat(stamp)
 
 
+def elapsed(since: str, until: datetime) -> float:
+    """Count the seconds from a time as SQL writes it to another, negative if that is earlier."""
+    return (until - moment(since)).total_seconds()
+
+
 def utc(stamp: str) -> str:
     """Say a time as `2026-11-24T12:00:03.120Z`."""
     text = moment(stamp).astimezone(UTC).isoformat(timespec="milliseconds")

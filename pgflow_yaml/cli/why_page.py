@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pgflow_yaml.runs.snapshot import SAID
+from pgflow_yaml.runs.snapshot import STATUS_PHRASES
 from pgflow_yaml.text import one_line
 
-from .live.step_details import Segment
-from .live.symbols import STYLES
+from .live.symbols import STYLES, Line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,16 +15,13 @@ if TYPE_CHECKING:
     from pgflow_yaml.runs.snapshot import Snapshot
 
 
-Line = list[Segment]
-
-
-def lines(snapshot: Snapshot, found: Mapping[str, str]) -> list[Line]:
-    """Lay out the sentences for steps."""
-    if not found:
-        return [[(f" nothing waits: the run {SAID[snapshot['run']['status']]}", "")]]
+def lines(snapshot: Snapshot, reasons: Mapping[str, str]) -> list[Line]:
+    """Lay out the reasons of steps."""
+    if not reasons:
+        return [[(f" nothing waits: the run {STATUS_PHRASES[snapshot['run']['status']]}", "")]]
     statuses = {step["slug"]: step["status"] for step in snapshot["steps"]}
-    width = max(map(len, found))
+    width = max(map(len, reasons))
     return [
         [(f" {one_line(slug):<{width}}  ", ""), (text, STYLES[statuses[slug]])]
-        for slug, text in found.items()
+        for slug, text in reasons.items()
     ]

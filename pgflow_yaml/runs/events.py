@@ -1,4 +1,4 @@
-"""What happened between two snapshots of a run: as JSON lines, and as lines for a log.
+"""The events between two snapshots of a run: as JSON lines, and as lines for a log.
 
 Both are pure: `{"event": "run" | "step" | "task", "at", "step", "index", "status", …}`.
 """
@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypedDict
 
-from pgflow_yaml.text import duration, error_text, moment, one_line, roughly, utc
+from pgflow_yaml.text import duration, elapsed, error_text, moment, one_line, roughly, utc
 
-from .failures import Fate, fates, handled
+from . import steps
+from .failures import FailureHandling, failure_handling, handled_failures, handled_sentence
+from .run import began_at, run_error
 from .snapshot import ENDED, FailedAttempt, RunShape, Snapshot, StepShape
-from .steps import is_wide, skip_words
-from .waits import wait_words
+from .waits import wait
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -51,55 +52,33 @@ class Event(TypedDict, total=False):
 
 
 def changes(before: Snapshot | None, after: Snapshot) -> list[Event]:
-    """List what happened from one snapshot to the next, in the order of the database's clock."""
-    known = {step["slug"]: step for step in before["steps"]} if before else {}
-    events = list(_run_begins(after["run"])) if before is None else []
-    steps = {step["slug"]: step for step in after["steps"]}
-    fate = fates(after)
-    found = [
+    """List the events from one snapshot to the next, in the order of the database's clock."""
+    old_steps = {step["slug"]: step for step in before["steps"]} if before else {}
+    new_steps = {step["slug"]: step for step in after["steps"]}
+    handling = failure_handling(after)
+    events = [
         event
-        for step in after["steps"]
-        for event in _of_step(known.get(step["slug"]), step, after["now"], fate.get(step["slug"]))
+        for slug, step in new_steps.items()
+        for event in _of_step(old_steps.get(slug), step, after["now"], handling.get(slug))
     ]
-    found += [_of_failure(failure, steps) for failure in after["errors"]]
+    events += [_of_failure(failure, new_steps) for failure in after["errors"]]
     # One transaction is one moment: there a step ends before the next begins, and its failure
     # comes before its end.
-    order = {slug: step["index"] for slug, step in steps.items()}
-    found.sort(key=lambda each: (moment(each["at"]), order.get(each["step"], 0), _rank(each)))
-    events += found
-    if _newly_stopping(before, after):
-        events.append(_run_stops(after))
-    if before is None or before["run"]["status"] != after["run"]["status"]:
-        events += _run_ends(after)
-    return events
-
-
-def _newly_stopping(before: Snapshot | None, after: Snapshot) -> bool:
-    run = after["run"]
-    known = bool(before and before["run"]["outcome"])
-    return run["status"] == "started" and bool(run["outcome"]) and not known
-
-
-def _run_stops(after: Snapshot) -> Event:
-    """Tell an outcome that is known while the last steps are still to come."""
-    return {
-        "event": "run",
-        "at": after["now"],
-        "run": after["run"]["id"],
-        "status": "stopping",
-        "outcome": after["run"]["outcome"] or "",
-        "steps": [step["slug"] for step in after["steps"] if step["finally"]],
-    }
+    order = {slug: step["index"] for slug, step in new_steps.items()}
+    events.sort(key=lambda event: (moment(event["at"]), order.get(event["step"], 0), _rank(event)))
+    if before is None:
+        events.insert(0, _run_begins(after["run"]))
+    return events + list(_of_run(before["run"] if before else None, after))
 
 
 def _rank(event: Event) -> int:
     return 1 if event["event"] == "task" else 0 if event["status"] == "started" else 2
 
 
-def _run_begins(run: RunShape) -> Iterator[Event]:
-    yield {
+def _run_begins(run: RunShape) -> Event:
+    return {
         "event": "run",
-        "at": run["started_at"] or run["created_at"],
+        "at": began_at(run),
         "run": run["id"],
         "flow": run["flow"],
         "version": run["version"],
@@ -107,35 +86,44 @@ def _run_begins(run: RunShape) -> Iterator[Event]:
     }
 
 
-def _run_ends(after: Snapshot) -> Iterator[Event]:
+def _of_run(before: RunShape | None, after: Snapshot) -> Iterator[Event]:
+    """Yield that the outcome of a run is known, while the last steps are to come, or its end."""
     run = after["run"]
-    if run["ended_at"]:
-        begun = moment(run["started_at"] or run["created_at"])
+    if run["status"] == "started" and run["outcome"] and not (before and before["outcome"]):
+        yield {
+            "event": "run",
+            "at": after["now"],
+            "run": run["id"],
+            "status": "stopping",
+            "outcome": run["outcome"],
+            "steps": [step["slug"] for step in after["steps"] if step["finally"]],
+        }
+    if run["ended_at"] and (before is None or before["status"] != run["status"]):
         event: Event = {
             "event": "run",
             "at": run["ended_at"],
             "run": run["id"],
             "status": run["status"],
-            "seconds": (moment(run["ended_at"]) - begun).total_seconds(),
+            "seconds": elapsed(began_at(run), moment(run["ended_at"])),
             "error": run["error"],
         }
-        if caught := handled(after):
-            event["handled"] = {slug: list(by) for slug, by in caught.items()}
+        if handled := handled_failures(after):
+            event["handled"] = {slug: list(by) for slug, by in handled.items()}
         yield event
 
 
 def _of_step(
-    before: StepShape | None, after: StepShape, at: str, fate: Fate | None
+    before: StepShape | None, after: StepShape, at: str, handling: FailureHandling | None
 ) -> Iterator[Event]:
-    """Compare two looks at a step; `at` is when the later one was taken."""
+    """Compare a step with itself in the snapshot taken `at`."""
     was = before["status"] if before else "created"
     now = after["status"]
     if was == "created" and after["started_at"] and now != "created":
         yield _step_event(after, "started", after["started_at"])
     if now != was and now in ENDED:
         event = _step_event(after, now, after["ended_at"] or at)
-        if fate and fate.by:
-            event["caught_by"] = list(fate.by)
+        if handling and handling.by:
+            event["caught_by"] = list(handling.by)
         yield event
     elif now == "waiting" and _new_wait(before, after):
         yield {
@@ -143,31 +131,29 @@ def _of_step(
             "waits": after["waits"],
             "children": after["children"],
         }
-    elif before and after["iteration"] > before["iteration"] and not is_wide(after):
+    elif before and after["iteration"] > before["iteration"] and not steps.is_wide(after):
         yield {
             **_step_event(after, "started", at),
             "iteration": after["iteration"],
             "retry_at": after["retry_at"],
         }
-    elif now in {"started", "waiting"} and _share(after) > (_share(before) if before else 0):
+    elif now in {"started", "waiting"} and _tenths(after) > (_tenths(before) if before else 0):
         yield _step_event(after, "started", at)
 
 
 def _new_wait(before: StepShape | None, after: StepShape) -> bool:
-    """Tell whether a step waits that did not; of many children, that is told once."""
+    """Return true for a step that did not wait before; of many children, the first counts."""
     if before is None or before["status"] != "waiting":
         return True
-    return not is_wide(after) and before["children"] != after["children"]
+    return not steps.is_wide(after) and before["children"] != after["children"]
 
 
-def _share(step: StepShape) -> int:
+def _tenths(step: StepShape) -> int:
     """Count the tenths of a wide step that are done: a log wants ten lines, not 10,000."""
     tasks = step["tasks"]
-    return (
-        PROGRESS_SHARES * tasks["completed"] // tasks["total"]
-        if is_wide(step) and tasks["total"]
-        else 0
-    )
+    if not steps.is_wide(step) or not tasks["total"]:
+        return 0
+    return PROGRESS_SHARES * tasks["completed"] // tasks["total"]
 
 
 def _step_event(step: StepShape, status: str, at: str) -> Event:
@@ -178,24 +164,24 @@ def _step_event(step: StepShape, status: str, at: str) -> Event:
         "index": None,
         "status": status,
     }
-    if is_wide(step):
+    if steps.is_wide(step):
         event["tasks"] = step["tasks"]
     if status == "skipped":
         event["skip_reason"] = step["skip_reason"]
     if status in ENDED and step["started_at"]:
-        event["seconds"] = (moment(at) - moment(step["started_at"])).total_seconds()
+        event["seconds"] = elapsed(step["started_at"], moment(at))
     if status == "failed":
         event["error"] = step["error"]
     return event
 
 
-def _of_failure(failure: FailedAttempt, steps: Mapping[str, StepShape]) -> Event:
-    step = steps.get(failure["step"])
+def _of_failure(failure: FailedAttempt, by_slug: Mapping[str, StepShape]) -> Event:
+    step = by_slug.get(failure["step"])
     return {
         "event": "task",
         "at": failure["at"],
         "step": failure["step"],
-        "index": failure["index"] if step and is_wide(step) else None,
+        "index": failure["index"] if step and steps.is_wide(step) else None,
         "status": "failed",
         "attempt": failure["attempt"],
         "max_attempts": step["max_attempts"] if step else failure["attempt"],
@@ -206,78 +192,73 @@ def _of_failure(failure: FailedAttempt, steps: Mapping[str, StepShape]) -> Event
 
 
 def line(event: Event, column: int = 12) -> str:
-    """Say an event on one line: `12:00:03.120Z  charge  attempt 2 of 5 failed  CardTimeout: …`."""
-    where = event.get("step", event["event"])
+    """Format an event: `12:00:03.120Z  charge  attempt 2 of 5 failed  CardTimeout: …`."""
     index = event.get("index")
-    name = one_line(where) + (f"[{index}]" if index is not None else "")
+    subject = event.get("step", event["event"])
+    name = one_line(subject) + (f"[{index}]" if index is not None else "")
     return f"{utc(event['at'])[11:]}  {name:<{column}}  {_words(event)}".rstrip()
 
 
 def _words(event: Event) -> str:
     match event["event"]:
-        case "run" if event["status"] == "started":
+        case "run":
+            return _run_words(event)
+        case "task":
+            tried = f"attempt {event['attempt']:,} of {event['max_attempts']:,} failed"
+            again = "" if event["final"] else f"; {_again(event)}"
+            return f"{tried}  {error_text(event.get('error'))}{again}"
+        case _ if event["status"] == "waiting":
+            return _waiting_words(event)
+        case _ if "iteration" in event:
+            return f"call {event['iteration']:,}; {_again(event)}"
+        case _:
+            return "  ".join(filter(None, _step_words(event)))
+
+
+def _run_words(event: Event) -> str:
+    match event["status"]:
+        case "started":
             name = f"{one_line(event['flow'])} {event['run'][:8]}"
             return f"{name} version {event['version'][:12]} started"
-        case "run" if event["status"] == "stopping":
+        case "stopping":
             return f"stopping: {event['outcome']}; then finally: {', '.join(event['steps'])}"
-        case "run":
-            took = f"after {duration(event['seconds'])}"
-            told = "; ".join(
-                f"the failure of {one_line(slug)} was handled by {', '.join(by)}"
-                for slug, by in event.get("handled", {}).items()
-            )
-            return "  ".join(filter(None, [f"{event['status']} {took}", run_error(event), told]))
-        case "task":
-            return _failed_attempt(event)
-        case _:
-            return _step_words(event)
+        case status:
+            ended = f"{status} after {duration(event['seconds'])}"
+            handled = [handled_sentence(*failure) for failure in event.get("handled", {}).items()]
+            parts = [ended, run_error(status, event.get("error")), "; ".join(handled)]
+            return "  ".join(filter(None, parts))
 
 
-def run_error(run: Event | RunShape) -> str:
-    """Say why a run has ended so, unless that says no more than its status."""
-    error = run.get("error")
-    if error and error.get("message") == run["status"]:
-        return ""
-    return error_text(error)
-
-
-def _failed_attempt(event: Event) -> str:
+def _again(event: Event) -> str:
     retry_at = event.get("retry_at")
-    tried = f"attempt {event['attempt']} of {event['max_attempts']}"
-    words = f"{tried} failed  {error_text(event.get('error'))}"
-    if event["final"]:
-        return words
-    if not retry_at:
-        return f"{words}; again soon"
-    return f"{words}; again in {roughly((moment(retry_at) - moment(event['at'])).total_seconds())}"
+    pause = elapsed(event["at"], moment(retry_at)) if retry_at else 0
+    return f"again in {roughly(pause)}" if pause > 0 else "again soon"
 
 
-def _step_words(event: Event) -> str:
-    if event["status"] == "waiting":
-        return _waiting_words(event)
-    if "iteration" in event:
-        retry_at = event.get("retry_at")
-        wait = (moment(retry_at) - moment(event["at"])).total_seconds() if retry_at else 0
-        again = f"; again in {roughly(wait)}" if wait > 0 else "; again soon"
-        return f"call {event['iteration']:,}{again}"
-    tasks = event.get("tasks")
-    words = event["status"]
+def _step_words(event: Event) -> Iterator[str]:
+    tasks, status = event.get("tasks"), event["status"]
     if "skip_reason" in event:
-        words += f": {skip_words(event['skip_reason'])}"
-    if tasks and event["status"] in {"started", "completed", "failed"}:
-        done = f"{tasks['completed']:,} of {tasks['total']:,}"
-        if event["status"] == "started":
-            words = f"{done} done" if tasks["completed"] else f"started  {tasks['total']:,} tasks"
-        else:
-            words += f"  {done}"
-        words += f", {tasks['failed']:,} failed" if tasks["failed"] else ""
-    elif "error" in event:
-        words += f"  {error_text(event.get('error'))}"
+        yield f"{status}: {steps.skip_reason(event['skip_reason'])}"
+    elif tasks and status in {"started", "completed", "failed"}:
+        yield from _progress(status, tasks)
+    else:
+        yield status
+        yield error_text(event.get("error"))
     if "seconds" in event:
-        words += f"  {duration(event['seconds'])}"
+        yield duration(event["seconds"])
     if "caught_by" in event:
-        words += f"  caught by {', '.join(map(one_line, event['caught_by']))}"
-    return words
+        yield FailureHandling("open", tuple(event["caught_by"])).text
+
+
+def _progress(status: str, tasks: TasksShape) -> Iterator[str]:
+    done = f"{tasks['completed']:,} of {tasks['total']:,}"
+    failed = f", {tasks['failed']:,} failed" if tasks["failed"] else ""
+    if status != "started":
+        yield from (status, f"{done}{failed}")
+    elif tasks["completed"]:
+        yield f"{done} done{failed}"
+    else:
+        yield from ("started", f"{tasks['total']:,} tasks{failed}")
 
 
 def _waiting_words(event: Event) -> str:
@@ -285,6 +266,6 @@ def _waiting_words(event: Event) -> str:
     if waits is None:
         return "waiting"
     if waits["kind"] == "child":
-        runs = [each[:8] for each in event.get("children", [])]
-        return f"runs {runs[-1]}" if len(runs) == 1 else f"runs {len(runs):,} flows"
-    return wait_words(waits, moment(event["at"]))
+        children = [run_id[:8] for run_id in event.get("children", [])]
+        return f"runs {children[0]}" if len(children) == 1 else f"runs {len(children):,} flows"
+    return " · ".join(wait(waits, moment(event["at"])))

@@ -1,50 +1,69 @@
-"""What becomes of the failure of a step: another step handles it, may still do so, or none does."""
+"""The handling of failures: another step has handled one, may still do so, or none does."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from pgflow_yaml.text import one_line
+
 from .snapshot import ENDED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from .snapshot import Snapshot, StepShape
 
 
 @dataclass(frozen=True, slots=True)
-class Fate:
-    """How the failure of a step stands, and the steps that have handled it or may do so."""
+class FailureHandling:
+    """The state of a failure, and the steps that have handled it or may do so."""
 
     kind: Literal["handled", "open", "unhandled"]
     by: tuple[str, ...] = ()
 
+    @property
+    def text(self) -> str:
+        """Name the steps: `handled by undo`, `undo may handle it`, or nothing."""
+        names = ", ".join(map(one_line, self.by))
+        return {
+            "handled": f"handled by {names}",
+            "open": f"{names} may handle it",
+            "unhandled": "",
+        }[self.kind]
 
-def fates(snapshot: Snapshot) -> dict[str, Fate]:
-    """Say what becomes of each failed step of a run."""
-    failed = {step["slug"] for step in snapshot["steps"] if step["status"] == "failed"}
-    if not failed:
-        return {}
-    catchers: dict[str, list[StepShape]] = {slug: [] for slug in failed}
+
+def failure_handling(snapshot: Snapshot) -> dict[str, FailureHandling]:
+    """Map each failed step of a run to the handling of its failure."""
+    handlers: dict[str, list[StepShape]] = {
+        step["slug"]: [] for step in snapshot["steps"] if step["status"] == "failed"
+    }
     for step in snapshot["steps"]:
         for slug, edge in step["edges"].items():
             # `finally` steps observe; they handle nothing.
-            if slug in failed and edge != "success" and not step["finally"]:
-                catchers[slug].append(step)
+            if slug in handlers and edge != "success" and not step["finally"]:
+                handlers[slug].append(step)
     stopped = snapshot["run"]["outcome"] is not None
-    return {slug: _fate(found, stopped=stopped) for slug, found in catchers.items()}
+    return {slug: _handling(steps, stopped=stopped) for slug, steps in handlers.items()}
 
 
-def _fate(catchers: Iterable[StepShape], *, stopped: bool) -> Fate:
-    catchers = list(catchers)
-    done = tuple(step["slug"] for step in catchers if step["status"] == "completed")
-    if done:
-        return Fate("handled", done)
-    coming = tuple(step["slug"] for step in catchers if step["status"] not in ENDED)
-    return Fate("open", coming) if coming and not stopped else Fate("unhandled")
+def _handling(handlers: Iterable[StepShape], *, stopped: bool) -> FailureHandling:
+    handlers = list(handlers)
+    completed = tuple(step["slug"] for step in handlers if step["status"] == "completed")
+    if completed:
+        return FailureHandling("handled", completed)
+    coming = tuple(step["slug"] for step in handlers if step["status"] not in ENDED)
+    return (
+        FailureHandling("open", coming) if coming and not stopped else FailureHandling("unhandled")
+    )
 
 
-def handled(snapshot: Snapshot) -> dict[str, tuple[str, ...]]:
-    """Name the steps whose failure was handled, each with those that did it."""
-    return {slug: fate.by for slug, fate in fates(snapshot).items() if fate.kind == "handled"}
+def handled_failures(snapshot: Snapshot) -> dict[str, tuple[str, ...]]:
+    """Map each step whose failure was handled to the steps that did it."""
+    handling = failure_handling(snapshot).items()
+    return {slug: failure.by for slug, failure in handling if failure.kind == "handled"}
+
+
+def handled_sentence(slug: str, by: Sequence[str]) -> str:
+    """Format a handled failure: `the failure of "charge" was handled by refund`."""
+    return f'the failure of "{one_line(slug)}" was handled by {", ".join(map(one_line, by))}'

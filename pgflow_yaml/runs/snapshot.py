@@ -1,4 +1,4 @@
-"""The shapes that SQL hands over and the screens read; field names are those of `--json`."""
+"""The snapshot of a run, as SQL returns it and screens read it; its names are those of `--json`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ StepStatus = Literal["created", "started", "waiting", "completed", "failed", "sk
 
 ENDED: frozenset[str] = frozenset({"completed", "failed", "skipped", "cancelled"})
 
-SAID: Mapping[str, str] = {
+STATUS_PHRASES: Mapping[str, str] = {
     "started": "is running",
     "completed": "has completed",
     "failed": "has failed",
@@ -59,7 +59,7 @@ class RunShape(TypedDict):
 
 
 class TasksShape(TypedDict):
-    """How many tasks of a step stand where."""
+    """The tasks of a step by status."""
 
     total: int
     queued: int
@@ -70,7 +70,7 @@ class TasksShape(TypedDict):
 
 
 class WaitsShape(TypedDict):
-    """What a step waits for: an event, a timer or its child runs."""
+    """The wait of a step: for an event, a timer or its child runs."""
 
     kind: Literal["event", "timer", "child"]
     event: str | None
@@ -88,7 +88,7 @@ class AwaitedShape(TypedDict):
 
 
 class AnswerShape(TypedDict):
-    """Who ended a wait for an event: by a decision, or by the event."""
+    """The end of a wait for an event: by a decision, or by the event."""
 
     kind: Literal["decision", "event"]
     approved: bool | None
@@ -98,7 +98,7 @@ class AnswerShape(TypedDict):
 
 
 class CountsShape(TypedDict):
-    """How many steps a run has, and how many are completed."""
+    """The steps of a run, and those that are completed."""
 
     total: int
     completed: int
@@ -124,7 +124,7 @@ class PercentShape(TypedDict):
 
 
 class RepeatShape(TypedDict):
-    """How a step is called again: every so many milliseconds, at most so many times."""
+    """The rhythm of a repeated step: `every` in milliseconds, `max` calls."""
 
     every: int
     max: int | None

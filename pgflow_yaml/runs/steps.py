@@ -1,31 +1,163 @@
-"""The facts of one step of a run."""
+"""The facts of one step of a run: each is derived here, and the screens only lay them out."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+
+from pgflow_yaml.text import elapsed, error_text, moment, one_line, plural
 
 if TYPE_CHECKING:
-    from .snapshot import StepShape
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from .failures import FailureHandling
+    from .snapshot import FailedAttempt, StepShape
+
+Condition = Literal[
+    "created",
+    "started",
+    "repeating",
+    "retrying",
+    "waiting",
+    "completed",
+    "failed",
+    "caught",
+    "skipped",
+    "cancelled",
+]
+Phase = Literal["running", "delayed", "queued"]
+
+_SKIP_REASONS = {
+    "condition_unmet": "condition not met",
+    "dependency_skipped": "a step before it did not complete",
+    "handler_failed": "it failed, which is allowed",
+}
+# What an edge asks of its dependency, in words that follow its name.
+_ASKED = {"success": "", "failure": " to fail", "any": " to end"}
+# Fewer tasks than these do not show how fast the others will be, nor does a shorter time.
+_TASKS_FOR_ESTIMATE, _SECONDS_FOR_ESTIMATE = 3, 1
+
+
+def condition(step: StepShape, now: datetime, handling: FailureHandling | None) -> Condition:
+    """Return the status of a step for people: its status, or what that means at this moment."""
+    match step["status"]:
+        case "failed":
+            return "caught" if handling and handling.kind != "unhandled" else "failed"
+        case "waiting":
+            # A child that works is no standstill; one that waits for somebody is.
+            waits = step["waits"]
+            works = waits and waits["kind"] == "child" and not step["awaited"]
+            return "started" if works else "waiting"
+        case "started" if phase(step, now) == "delayed":
+            return "repeating" if step["iteration"] else "retrying"
+        case status:
+            return status
+
+
+def phase(step: StepShape, now: datetime) -> Phase:
+    """Tell apart the steps that have started: a task runs, may not run yet, or is queued."""
+    if step["tasks"]["started"]:
+        return "running"
+    return "delayed" if delay(step, now) > 0 else "queued"
+
+
+def delay(step: StepShape, now: datetime) -> float:
+    """Return the seconds until the next attempt or call of a step, 0 if it is due."""
+    return max(-elapsed(step["retry_at"], now), 0) if step["retry_at"] else 0
+
+
+def seconds(step: StepShape, now: datetime) -> float | None:
+    """Return for how long a step has run so far or in all, None before its start."""
+    if not step["started_at"]:
+        return None
+    return elapsed(step["started_at"], moment(step["ended_at"]) if step["ended_at"] else now)
+
+
+def seconds_left(step: StepShape, now: datetime) -> float | None:
+    """Estimate the seconds that the other tasks of a step will take, None if it is too early."""
+    # Failed items of a map that goes on are done with, too.
+    done, total = step["tasks"]["completed"] + step["tasks"]["failed"], step["tasks"]["total"]
+    spent = seconds(step, now) or 0
+    if done < _TASKS_FOR_ESTIMATE or done >= total or spent < _SECONDS_FOR_ESTIMATE:
+        return None
+    return spent / done * (total - done)
 
 
 def is_wide(step: StepShape) -> bool:
-    """Tell whether a step has many tasks: a map, or `initial_tasks`."""
+    """Return true for a step that has many tasks: a map, or `initial_tasks`."""
     return step["map"] or step["tasks"]["total"] > 1
 
 
-def skip_words(reason: str | None) -> str:
-    """Say why a step was skipped."""
-    reasons = {
-        "condition_unmet": "condition not met",
-        "dependency_skipped": "a step before it did not complete",
-        "handler_failed": "it failed, which is allowed",
-    }
-
-    return reasons.get(reason or "", (reason or "").replace("_", " "))
+def item(step: StepShape, error: FailedAttempt) -> str:
+    """Return the index of the item that an error is about: `[17]`, or nothing."""
+    return f"[{error['index']}]" if is_wide(step) else ""
 
 
-def tasks_words(step: StepShape) -> str:
-    """Say how many tasks of a step stand where."""
+def action(step: StepShape) -> str:
+    """Name the handler of a step, the flow that it runs, or `wait`."""
+    match step["action"]:
+        case "flow":
+            return f"flow {one_line(step['flow'] or '')}"
+        case "wait":
+            return "wait"
+        case _:
+            return one_line(step["handler"] or "")
+
+
+def skip_reason(code: str | None) -> str:
+    """Format the reason why a step was skipped."""
+    return _SKIP_REASONS.get(code or "", (code or "").replace("_", " "))
+
+
+def waiting_for(step: StepShape, statuses: Mapping[str, str] | None = None) -> str:
+    """Name the dependencies that a step waits for: `waits for charge to fail, reserve`.
+
+    With `statuses`, each is followed by its own: `waits for charge (started) to fail`.
+    """
+    named = []
+    for slug in step["waiting_for"]:
+        status = f" ({statuses[slug]})" if statuses and slug in statuses else ""
+        named.append(one_line(slug) + status + _ASKED[step["edges"].get(slug, "success")])
+    return f"waits for {', '.join(named)}" if named else ""
+
+
+def attempt(step: StepShape, number: int) -> str:
+    """Format one attempt of a step: `attempt 2 of 3`."""
+    return f"attempt {number:,} of {step['max_attempts']:,}"
+
+
+def attempts(step: StepShape) -> str:
+    """Format how many attempts a step has used, or how many of its items have failed."""
+    if is_wide(step):
+        return f"{step['tasks']['failed']:,} of {task_total(step)}"
+    if not step["attempts"]:
+        return ""
+    return f"{step['attempts']:,} of {step['max_attempts']:,} attempts"
+
+
+def call(step: StepShape) -> str:
+    """Format the call of a repeated step that runs or is to come: `call 3 of 100`."""
+    repeat = step["repeat"]
+    if repeat is None:
+        return ""
+    most = f" of {repeat['max']:,}" if repeat["max"] else ""
+    return f"call {step['iteration'] + 1:,}{most}"
+
+
+def next_try(step: StepShape) -> str:
+    """Name what a delayed step waits for: its next call or attempt, or its first."""
+    if step["iteration"]:
+        return call(step)
+    return attempt(step, step["attempts"] + 1) if step["attempts"] else "its start delay"
+
+
+def task_total(step: StepShape) -> str:
+    """Count the tasks of a step: `10 items` of a map, else `10 tasks`."""
+    return plural(step["tasks"]["total"], "item" if step["map"] else "task")
+
+
+def task_counts(step: StepShape) -> str:
+    """Count the tasks of a step by status: `10 (8 completed, 2 failed)`."""
     tasks = step["tasks"]
     counts = {
         "completed": tasks["completed"],
@@ -36,3 +168,27 @@ def tasks_words(step: StepShape) -> str:
     }
     parts = [f"{count:,} {name}" for name, count in counts.items() if count]
     return f"{tasks['total']:,} ({', '.join(parts)})" if parts else f"{tasks['total']:,}"
+
+
+def failed_tasks(step: StepShape) -> str:
+    """Count the failed tasks of a step and how many may fail: `3 failed (tolerate 5 %)`."""
+    failed, tolerate = step["tasks"]["failed"], step["tolerate"]
+    if not failed:
+        return ""
+    if not tolerate:
+        return f"{failed:,} failed"
+    most = f"{tolerate:,}" if isinstance(tolerate, int) else f"{tolerate['percent']:g} %"
+    return f"{failed:,} failed (tolerate {most})"
+
+
+def share_completed(step: StepShape) -> float:
+    """Return the share of the tasks of a step that are completed."""
+    total = step["tasks"]["total"]
+    return step["tasks"]["completed"] / total if total else 0.0
+
+
+def last_error(step: StepShape, failure: FailedAttempt | None) -> str:
+    """Format the last failed attempt of a step, or the error of the step, on one line."""
+    if failure is not None:
+        return f"{item(step, failure)} {error_text(failure)}".lstrip()
+    return error_text(step["error"]) if step["status"] == "failed" else ""

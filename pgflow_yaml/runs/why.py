@@ -1,23 +1,24 @@
-"""Why a run stands still: what each unfinished step of a run waits for."""
+"""The reasons why a run stands where it does: what each unfinished step waits for."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pgflow_yaml.text import moment, one_line, plural, roughly
+from pgflow_yaml.text import elapsed, moment, one_line, plural, roughly
 
+from . import steps
 from .snapshot import ENDED
-from .steps import is_wide, tasks_words
-from .waits import ASKED, answer, call_words, child_words, wait_words
+from .waits import answer_command, awaited_events, child_run, wait
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from .snapshot import Snapshot, StepShape
 
 
 def reasons(snapshot: Snapshot, workers: Mapping[str, int]) -> dict[str, str]:
-    """Give one sentence for each step of a run that goes on and has not ended.
+    """Return one sentence for each unfinished step of a run that goes on.
 
     `workers` counts, for each queue, those that serve it.
     """
@@ -33,24 +34,21 @@ def reasons(snapshot: Snapshot, workers: Mapping[str, int]) -> dict[str, str]:
 def _reason(step: StepShape, snapshot: Snapshot, workers: Mapping[str, int]) -> str:
     match step["status"]:
         case "created":
-            return _to_come(step, snapshot)
+            return _created(step, snapshot)
         case "waiting":
             return _waiting(step, snapshot)
         case _:
             return _started(step, snapshot, workers)
 
 
-def _to_come(step: StepShape, snapshot: Snapshot) -> str:
-    steps = {each["slug"]: each for each in snapshot["steps"]}
-    named = [
-        f"{one_line(slug)} ({steps[slug]['status']}){ASKED[step['edges'].get(slug, 'success')]}"
-        for slug in step["waiting_for"]
-        if slug in steps
-    ]
-    if named:
-        return f"waits for {', '.join(named)}"
+def _created(step: StepShape, snapshot: Snapshot) -> str:
+    statuses = {other["slug"]: other["status"] for other in snapshot["steps"]}
+    if dependencies := steps.waiting_for(step, statuses):
+        return dependencies
     before = [
-        each for each in snapshot["steps"] if not each["finally"] and each["status"] not in ENDED
+        other
+        for other in snapshot["steps"]
+        if not other["finally"] and other["status"] not in ENDED
     ]
     if step["finally"] and before:
         return f"runs last: waits for {plural(len(before), 'step')} to end"
@@ -58,54 +56,51 @@ def _to_come(step: StepShape, snapshot: Snapshot) -> str:
 
 
 def _waiting(step: StepShape, snapshot: Snapshot) -> str:
-    waits, now = step["waits"], moment(snapshot["now"])
+    waits, child = step["waits"], step["child"]
     if waits is None:
         return "waits"
-    if waits["kind"] == "event":
-        event = waits["event"] or ""
-        return f"{wait_words(waits, now)}: {answer(snapshot['run']['id'], step['slug'], event)}"
-    if waits["kind"] == "timer" or step["child"] is None:
-        return wait_words(waits, now)
-    words = [f"waits for {child_words(step['child'], of_many=is_wide(step))}"]
-    if is_wide(step):
-        words.append(tasks_words(step))
-    words += [
-        f'{one_line(each["step"])} waits for event "{one_line(each["event"])}": '
-        + answer(each["run_id"], each["step"], each["event"])
-        for each in step["awaited"]
+    events = awaited_events(step, snapshot["run"])
+    if waits["kind"] != "child" or child is None:
+        words = " · ".join(wait(waits, moment(snapshot["now"])))
+        return ": ".join([words, *map(answer_command, events)])
+    sentences = [f"waits for {' · '.join(child_run(child, of_many=steps.is_wide(step)))}"]
+    if steps.is_wide(step):
+        sentences.append(steps.task_counts(step))
+    sentences += [
+        f'{one_line(event["step"])} waits for event "{one_line(event["event"])}": '
+        + answer_command(event)
+        for event in events
     ]
-    if not step["awaited"]:
-        words.append(f"more: pgflow-yaml show --why {step['child']['id'][:8]}")
-    return "; ".join(words)
+    if not events:
+        sentences.append(f"more: pgflow-yaml show --why {child['id'][:8]}")
+    return "; ".join(sentences)
 
 
 def _started(step: StepShape, snapshot: Snapshot, workers: Mapping[str, int]) -> str:
     now = moment(snapshot["now"])
-    since = roughly((now - moment(step["started_at"] or snapshot["now"])).total_seconds())
-    tasks = step["tasks"]
-    if tasks["started"]:
-        told = "is told to stop, " if snapshot["run"]["outcome"] and not step["finally"] else ""
-        words = tasks_words(step) if is_wide(step) else f"attempt {step['attempts']}"
-        bound = step["max_parallel"]
-        if bound and tasks["queued"] and tasks["started"] >= bound:
-            words += f"; no more than {bound:,} run at once (max_parallel)"
-        return f"{told}runs since {since}: {words}"
-    if step["retry_at"] and moment(step["retry_at"]) > now:
-        wait = roughly((moment(step["retry_at"]) - now).total_seconds())
-        return f"waits {wait} for {_what_comes(step)}"
-    return f"queued since {since}: {_nobody(step, snapshot, workers)}"
+    since = roughly(steps.seconds(step, now) or 0)
+    match steps.phase(step, now):
+        case "running":
+            stopping = snapshot["run"]["outcome"] and not step["finally"]
+            return f"{'is told to stop, ' if stopping else ''}runs since {since}: {_running(step)}"
+        case "delayed":
+            return f"waits {roughly(steps.delay(step, now))} for {steps.next_try(step)}"
+        case "queued":
+            return f"queued since {since}: {_queued(step, now, workers)}"
 
 
-def _what_comes(step: StepShape) -> str:
-    if step["iteration"]:
-        return call_words(step)
-    if step["attempts"]:
-        return f"attempt {step['attempts'] + 1} of {step['max_attempts']}"
-    return "its start delay"
+def _running(step: StepShape) -> str:
+    if not steps.is_wide(step):
+        return steps.attempt(step, step["attempts"])
+    tasks, bound = step["tasks"], step["max_parallel"]
+    counts = steps.task_counts(step)
+    if bound and tasks["queued"] and tasks["started"] >= bound:
+        return f"{counts}; no more than {bound:,} run at once (max_parallel)"
+    return counts
 
 
-def _nobody(step: StepShape, snapshot: Snapshot, workers: Mapping[str, int]) -> str:
-    """Say why no worker has taken a step that could run."""
+def _queued(step: StepShape, now: datetime, workers: Mapping[str, int]) -> str:
+    """Return why no worker has taken a step that could run."""
     queue, handler = step["queue"], one_line(step["handler"] or "")
     if queue is None:
         return "the next turn of any worker starts its run"
@@ -113,7 +108,7 @@ def _nobody(step: StepShape, snapshot: Snapshot, workers: Mapping[str, int]) -> 
     if not serving:
         return f'no worker serves the queue "{queue}": pgflow-yaml worker --queue {queue}'
     if step["refused_at"]:
-        ago = roughly((moment(snapshot["now"]) - moment(step["refused_at"])).total_seconds())
-        return f"no worker has the handler {handler} (missed since {ago})"
+        missed = roughly(elapsed(step["refused_at"], now))
+        return f"no worker has the handler {handler} (missed since {missed})"
     verb = "serves" if serving == 1 else "serve"
     return f"{plural(serving, 'worker')} {verb} its queue, none has had room (handler {handler})"

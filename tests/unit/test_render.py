@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pgflow_yaml.cli.live.frame import render_run
-from pgflow_yaml.cli.live.symbols import ASCII, UNICODE, Frame, Look, look_for
+from pgflow_yaml.cli.live.symbols import ASCII, UNICODE, Frame, Symbols, symbols_for
 from pgflow_yaml.text import cells, moment
 from tests.unit.snapshots import NOW, a_failure, a_run, a_snapshot, a_step, some_tasks
 
@@ -26,12 +26,12 @@ def drawn(
     width: int = 80,
     height: int = 24,
     *,
-    look: Look = UNICODE,
+    symbols: Symbols = UNICODE,
     errors: Mapping[str, FailedAttempt] | None = None,
     hint: str | None = None,
 ) -> list[str]:
     """Draw a snapshot and return its lines."""
-    frame = Frame(width=width, height=height, now=moment(NOW), look=look)
+    frame = Frame(width=width, height=height, now=moment(NOW), symbols=symbols)
     return render_run(snapshot, frame, errors=errors, hint=hint).plain.split("\n")
 
 
@@ -55,10 +55,10 @@ def a_crowd(count: int, seed: int = 7) -> list[StepShape]:
     return steps
 
 
-@pytest.mark.parametrize("look", [UNICODE, ASCII], ids=["unicode", "ascii"])
+@pytest.mark.parametrize("symbols", [UNICODE, ASCII], ids=["unicode", "ascii"])
 @pytest.mark.parametrize("count", [0, 1, 2, 7, 30, 300, 2000])
 @pytest.mark.parametrize("width", [20, 60, 80, 120])
-def test_a_frame_never_leaves_its_terminal(width: int, count: int, look: Look) -> None:
+def test_a_frame_never_leaves_its_terminal(width: int, count: int, symbols: Symbols) -> None:
     """No line is wider than the width and there are never more lines than the height."""
     steps = a_crowd(count)
     # Messages of every length, in characters that take two columns each.
@@ -69,7 +69,12 @@ def test_a_frame_never_leaves_its_terminal(width: int, count: int, look: Look) -
 
     for height in (1, 2, 3, 4, 5, 8, 24, 60):
         lines = drawn(
-            a_snapshot(*steps), width, height, look=look, errors=errors, hint="Ctrl-C detaches"
+            a_snapshot(*steps),
+            width,
+            height,
+            symbols=symbols,
+            errors=errors,
+            hint="Ctrl-C detaches",
         )
 
         assert max(cells(line) for line in lines) <= width
@@ -252,7 +257,7 @@ def test_an_ascii_terminal_gets_ascii() -> None:
     steps = [a_step(status, status) for status in STATUSES]
     steps.append(a_step("wide", "started", map=True, tasks=some_tasks(started=2, completed=5)))
 
-    lines = drawn(a_snapshot(*steps), look=look_for("latin-1"), width=60)
+    lines = drawn(a_snapshot(*steps), symbols=symbols_for("latin-1"), width=60)
 
     assert "\n".join(lines).isascii()
     assert any("[ok]" in line for line in lines)
@@ -260,6 +265,6 @@ def test_an_ascii_terminal_gets_ascii() -> None:
 
 def test_utf_8_gets_the_symbols() -> None:
     """The set follows the encoding; an unknown encoding is ASCII."""
-    assert look_for("utf-8") is UNICODE
-    assert look_for("no-such-encoding") is ASCII
-    assert look_for(None) is ASCII
+    assert symbols_for("utf-8") is UNICODE
+    assert symbols_for("no-such-encoding") is ASCII
+    assert symbols_for(None) is ASCII

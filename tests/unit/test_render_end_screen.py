@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pgflow_yaml.cli.live.end_screen import ended
-from pgflow_yaml.cli.live.symbols import ASCII, UNICODE, Look
+from pgflow_yaml.cli.live.symbols import ASCII, UNICODE, Symbols
 from pgflow_yaml.text import cells
 from tests.unit.snapshots import a_failure, a_run, a_snapshot, a_step, some_tasks
 
@@ -21,12 +21,12 @@ TRACE = """Traceback (most recent call last):
 
 
 def said(
-    snapshot: Snapshot, *errors: FailedAttempt, width: int = 100, look: Look = UNICODE
+    snapshot: Snapshot, *errors: FailedAttempt, width: int = 100, symbols: Symbols = UNICODE
 ) -> list[str]:
     """The screen as lines of text."""
     places = {"charge": "order.flow.yaml:14:3"}
     lines = ended(
-        snapshot, errors=errors, width=width, places=places, folder="/home/ada", look=look
+        snapshot, errors=errors, width=width, places=places, folder="/home/ada", symbols=symbols
     )
     return ["".join(words for words, _ in line) for line in lines]
 
@@ -112,7 +112,7 @@ def test_what_is_cut_for_an_ascii_terminal_is_ascii() -> None:
     """The mark of what was cut is of the same set as the symbols."""
     run = a_run("failed", input={"text": "x" * 200})
 
-    lines = said(a_snapshot(a_step("charge", "failed"), run=run), width=60, look=ASCII)
+    lines = said(a_snapshot(a_step("charge", "failed"), run=run), width=60, symbols=ASCII)
 
     (cut,) = (line for line in lines if line.startswith("   input"))
     assert (len(cut), cut[-4:]) == (60, "x...")

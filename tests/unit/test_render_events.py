@@ -217,9 +217,9 @@ def test_a_failure_that_is_caught_says_by_whom() -> None:
     end = changes(failed, done)[-1]
 
     assert event["caught_by"] == ["undo"]
-    assert line(event).endswith("caught by undo")
+    assert line(event).endswith("undo may handle it")
     assert end["handled"] == {"pay": ["undo"]}
-    assert line(end).endswith("completed after 10.0 s  the failure of pay was handled by undo")
+    assert line(end).endswith('completed after 10.0 s  the failure of "pay" was handled by undo')
 
 
 def test_the_events_and_rows_of_1000_failures_are_cheap() -> None:

@@ -47,7 +47,7 @@ ENDED = a_snapshot(a_step("a"), run=a_run("completed"))
 
 
 def test_following_stops_at_the_end_and_returns_the_last_look() -> None:
-    """Each look is shown together with the one before."""
+    """Each symbols is shown together with the one before."""
     seen: list[tuple[Snapshot | None, Snapshot]] = []
 
     last = following.follow(History(RUNNING, ENDED), recorded(seen))

@@ -9,8 +9,8 @@ import pytest
 
 from pgflow_yaml.cli.live.end_screen import ended, in_spite_of
 from pgflow_yaml.cli.live.frame import render_run
-from pgflow_yaml.cli.live.symbols import ASCII, UNICODE, Frame, Look
-from pgflow_yaml.runs.failures import fates
+from pgflow_yaml.cli.live.symbols import ASCII, UNICODE, Frame, Symbols
+from pgflow_yaml.runs.failures import failure_handling
 from pgflow_yaml.text import cells, moment
 from tests.unit.snapshots import NOW, a_failure, a_run, a_snapshot, a_step, some_tasks
 
@@ -27,11 +27,11 @@ def drawn(
     width: int = 80,
     height: int = 24,
     *,
-    look: Look = UNICODE,
+    symbols: Symbols = UNICODE,
     errors: Mapping[str, FailedAttempt] | None = None,
 ) -> list[str]:
     """Draw a snapshot and return its lines."""
-    frame = Frame(width=width, height=height, now=moment(NOW), look=look)
+    frame = Frame(width=width, height=height, now=moment(NOW), symbols=symbols)
     return render_run(snapshot, frame, errors=errors).plain.split("\n")
 
 
@@ -201,12 +201,12 @@ def test_any_edge_but_success_may_handle_a_failure(edge: str, kind: str) -> None
         a_step("next", "created", depends_on=["pay"], edges={"pay": edge}),
     ]
 
-    assert fates(a_snapshot(*steps))["pay"].kind == kind
+    assert failure_handling(a_snapshot(*steps))["pay"].kind == kind
 
 
 def test_a_catch_that_will_not_run_handles_nothing() -> None:
     """Once the run is being stopped."""
-    assert fates(a_saga("created", outcome="cancelled"))["charge"].kind == "unhandled"
+    assert failure_handling(a_saga("created", outcome="cancelled"))["charge"].kind == "unhandled"
 
 
 def test_a_failure_that_may_be_caught_is_not_the_end() -> None:
@@ -216,7 +216,7 @@ def test_a_failure_that_may_be_caught_is_not_the_end() -> None:
     assert "release may handle it" in drawn(open_)[3]
     assert "handled by release" in drawn(done)[3]
     assert "handle" not in drawn(none)[3]
-    assert [fates(each)["charge"].kind for each in (open_, done, none)] == [
+    assert [failure_handling(each)["charge"].kind for each in (open_, done, none)] == [
         "open",
         "handled",
         "unhandled",
@@ -367,19 +367,19 @@ def a_zoo(count: int, seed: int) -> list[StepShape]:
     return steps
 
 
-@pytest.mark.parametrize("look", [UNICODE, ASCII], ids=["unicode", "ascii"])
+@pytest.mark.parametrize("symbols", [UNICODE, ASCII], ids=["unicode", "ascii"])
 @pytest.mark.parametrize("count", [1, 4, 9, 40, 400])
 @pytest.mark.parametrize("width", [20, 60, 80, 120])
-def test_no_kind_of_step_leaves_the_terminal(width: int, count: int, look: Look) -> None:
+def test_no_kind_of_step_leaves_the_terminal(width: int, count: int, symbols: Symbols) -> None:
     """No line is wider than the width and there are never more lines than the height."""
     for seed in range(5):
         snapshot = a_snapshot(*a_zoo(count, seed), run=a_run(labels={"team": "ml" * 40}))
         for height in (1, 2, 3, 5, 8, 12, 24, 60):
-            lines = drawn(snapshot, width, height, look=look)
+            lines = drawn(snapshot, width, height, symbols=symbols)
 
             assert max(map(cells, lines)) <= width
             assert len(lines) <= height
-            assert look is UNICODE or "\n".join(lines).isascii()
+            assert symbols is UNICODE or "\n".join(lines).isascii()
 
 
 def test_what_somebody_is_asked_to_do_is_never_folded() -> None:
@@ -428,7 +428,7 @@ def test_a_failed_last_word_is_handled_by_nobody() -> None:
     alert = a_step("alert", edges={"audit": "failure"}, depends_on=["audit"])
     audit["finally"] = alert["finally"] = True
 
-    assert fates(a_snapshot(audit, alert))["audit"].kind == "unhandled"
+    assert failure_handling(a_snapshot(audit, alert))["audit"].kind == "unhandled"
 
 
 def test_a_command_too_long_for_a_line_goes_on_in_the_next() -> None:

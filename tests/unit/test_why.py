@@ -66,7 +66,7 @@ GO = {"run_id": CHILD["id"], "flow": "region", "step": "live", "event": "go", "u
             a_step("s", "waiting", **OF_CHILD, awaited=[GO]),
             f'{STANDS}live waits for event "go": pgflow-yaml send 7c21ab90 go',
         ),
-        (a_step("s", "started"), "runs since 10 s: attempt 1"),
+        (a_step("s", "started"), "runs since 10 s: attempt 1 of 3"),
         (
             a_step(
                 "s",
@@ -128,8 +128,8 @@ def test_a_step_that_is_being_stopped_says_so() -> None:
 
     found = reasons(snapshot, {})
 
-    assert found["work"] == "is told to stop, runs since 10 s: attempt 1"
-    assert found["audit"] == "runs since 10 s: attempt 1"
+    assert found["work"] == "is told to stop, runs since 10 s: attempt 1 of 3"
+    assert found["audit"] == "runs since 10 s: attempt 1 of 3"
 
 
 def test_nothing_waits_in_a_run_that_has_ended() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pgflow_yaml.cli import comparing, lookup
-from pgflow_yaml.cli.live.symbols import ASCII, STYLES, Look, look_for
+from pgflow_yaml.cli.live.symbols import ASCII, STYLES, Symbols, symbols_for
 from pgflow_yaml.cli.options import Options, command, pass_options
 from pgflow_yaml.cli.output import write_lines
 from pgflow_yaml.errors import Unavailable
@@ -151,7 +151,7 @@ def _write_on_stdout(drawing: Drawing, form: str, options: Options) -> None:
         sys.stdout.write(_as_text(drawing, form))
         return
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _PIPE_WIDTH
-    lines = render(drawing, width=width, pen=_pen(look_for(sys.stdout.encoding)))
+    lines = render(drawing, width=width, pen=_pen(symbols_for(sys.stdout.encoding)))
     styled = [[(text, STYLES.get(status, "")) for text, status in line] for line in lines]
     write_lines(styled, sys.stdout, options)
 
@@ -165,7 +165,7 @@ def _as_text(drawing: Drawing, form: str) -> str:
     from pgflow_yaml.language.graph import formats
 
     if form == "text":
-        lines = render(drawing, width=_PIPE_WIDTH, pen=_pen(look_for("utf-8")))
+        lines = render(drawing, width=_PIPE_WIDTH, pen=_pen(symbols_for("utf-8")))
         return "".join("".join(text for text, _ in line) + "\n" for line in lines)
     return formats.mermaid(drawing) if form == "mermaid" else formats.dot(drawing)
 
@@ -185,5 +185,5 @@ def _show(path: Path) -> None:
         raise Unavailable(f"no browser can be opened here; the picture is in {path}")
 
 
-def _pen(look: Look) -> Pen:
-    return Pen(symbols=look.symbols, ascii=look is ASCII)
+def _pen(symbols: Symbols) -> Pen:
+    return Pen(symbols=symbols.status, ascii=symbols is ASCII)

@@ -34,7 +34,7 @@ from pgflow_yaml.cli.output import result_stream
 from pgflow_yaml.cli.run_input import as_text, read_input
 from pgflow_yaml.cli.worker_thread import sigterm_as_interrupt, worker_for, working
 from pgflow_yaml.errors import InvalidFlow, PgflowError
-from pgflow_yaml.runs.snapshot import SAID
+from pgflow_yaml.runs.snapshot import STATUS_PHRASES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -132,7 +132,8 @@ def _run(request: Request, options: Options) -> int:
         )
         run_id = str(started["run_id"])
         if not started["created"]:
-            options.note(f"this key was used before: run {run_id[:8]} {SAID[started['status']]}")
+            status = STATUS_PHRASES[started["status"]]
+            options.note(f"this key was used before: run {run_id[:8]} {status}")
         if request.detach:
             if settings.notify:
                 store.wake()

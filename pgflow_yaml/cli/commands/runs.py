@@ -79,9 +79,9 @@ def _status_of_run(run: Mapping[str, Any]) -> str:
 
 
 def _error(run: Mapping[str, Any]) -> str:
-    from pgflow_yaml.runs.events import run_error
+    from pgflow_yaml.runs.run import run_error
 
-    return run_error({"status": run["outcome"] or run["status"], "error": run["error"]})
+    return run_error(run["outcome"] or run["status"], run["error"])
 
 
 def _took(run: Mapping[str, Any]) -> str:

@@ -132,7 +132,7 @@ def _write_picture(snapshot: Snapshot, options: Options) -> None:
     from rich.console import Console
 
     from pgflow_yaml.cli.live.frame import render_run
-    from pgflow_yaml.cli.live.symbols import Frame, look_for
+    from pgflow_yaml.cli.live.symbols import Frame, symbols_for
     from pgflow_yaml.text import moment
 
     width = shutil.get_terminal_size().columns
@@ -146,8 +146,7 @@ def _write_picture(snapshot: Snapshot, options: Options) -> None:
         color_system="standard" if options.colored(sys.stdout) else None,
         force_terminal=options.colored(sys.stdout),
     )
-    frame = Frame(
-        width=width, height=ENDLESS, now=moment(snapshot["now"]), look=look_for(sys.stdout.encoding)
-    )
+    symbols = symbols_for(sys.stdout.encoding)
+    frame = Frame(width=width, height=ENDLESS, now=moment(snapshot["now"]), symbols=symbols)
     errors = {error["step"]: error for error in snapshot["errors"]}
     console.print(render_run(snapshot, frame, errors=errors), end="\n", soft_wrap=True)

@@ -39,7 +39,7 @@ def start_command(
     from pgflow_yaml.cli.lookup import active
     from pgflow_yaml.cli.output import write_json
     from pgflow_yaml.cli.run_input import as_text, read_input
-    from pgflow_yaml.runs.snapshot import SAID
+    from pgflow_yaml.runs.snapshot import STATUS_PHRASES
 
     with connected(options) as store:
         definition = active(store, flow)["definition"]
@@ -51,5 +51,5 @@ def start_command(
         write_json(started)
         return
     if not started["created"]:
-        options.note(f"this key was used before: its run {SAID[started['status']]}")
+        options.note(f"this key was used before: its run {STATUS_PHRASES[started['status']]}")
     sys.stdout.write(started["run_id"] + "\n")

@@ -21,7 +21,7 @@ from pgflow_yaml.cli.flow_files.diagnostics import (
     write_text,
 )
 from pgflow_yaml.cli.flow_files.loading import Loaded, worker_settings
-from pgflow_yaml.cli.live.symbols import look_for
+from pgflow_yaml.cli.live.symbols import symbols_for
 from pgflow_yaml.cli.logs import set_up_logs
 from pgflow_yaml.cli.options import Options, command, import_options, pass_options
 from pgflow_yaml.cli.output import result_stream, write_file, write_json
@@ -160,9 +160,9 @@ def _tell_file(tested: TestedFile, options: Options) -> None:
 def _tell(tested: TestedFile, result: Result, options: Options) -> None:
     if options.json or (options.quiet and result.passed):
         return
-    look = look_for(sys.stdout.encoding)
+    symbols = symbols_for(sys.stdout.encoding)
     colored = options.colored(sys.stdout)
-    sign = look.symbols["completed" if result.passed else "failed"]
+    sign = symbols.status["completed" if result.passed else "failed"]
     if colored:
         sign = click.style(sign, fg="green" if result.passed else "red", bold=True)
     name = one_line(f"{tested.file} {result.name}")

@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Any, TextIO
 
 import click
 
-from pgflow_yaml.cli.live.symbols import look_for
+from pgflow_yaml.cli.live.symbols import symbols_for
 from pgflow_yaml.text import one_line, plural
 
 from .deploying import InvalidFlows
@@ -39,14 +39,14 @@ def of_error(error: InvalidFlow) -> Sequence[Loaded]:
 
 def write_text(files: Sequence[Loaded], options: Options, *, where: str | None = None) -> None:
     """Write a frame for each finding on stderr, and how many there are where."""
-    look = look_for(sys.stderr.encoding)
+    symbols = symbols_for(sys.stderr.encoding)
     for checked in files:
         for finding in checked.diagnostics[:SHOWN_PER_FILE]:
             sys.stderr.write(frame(finding, checked, sys.stderr, options=options) + "\n\n")
         more = len(checked.diagnostics) - SHOWN_PER_FILE
         if more > 0:
-            sys.stderr.write(f"{one_line(checked.file)}: {look.ellipsis} and {more:,} more\n\n")
-    hint = f" {look.dot} pgflow-yaml explain {_first_code(files)}" if sys.stderr.isatty() else ""
+            sys.stderr.write(f"{one_line(checked.file)}: {symbols.ellipsis} and {more:,} more\n\n")
+    hint = f" {symbols.dot} pgflow-yaml explain {_first_code(files)}" if sys.stderr.isatty() else ""
     sys.stderr.write(f"{_summary(files, where)}{hint}\n")
 
 
@@ -55,9 +55,9 @@ def frame(finding: Diagnostic, checked: Loaded, stream: TextIO, *, options: Opti
     from pgflow_yaml.language.frames import render
 
     width = shutil.get_terminal_size().columns if stream.isatty() else 100
-    look = look_for(stream.encoding)
+    symbols = symbols_for(stream.encoding)
     text = render(finding, file=checked.file, source=checked.source, width=width)
-    text = text.replace("│", look.rule).replace("…", look.ellipsis)
+    text = text.replace("│", symbols.rule).replace("…", symbols.ellipsis)
     return _painted(text, finding) if options.colored(stream) else text
 
 
@@ -69,8 +69,8 @@ def error_frame(file: str, source: str, step: str | None, message: str) -> list[
     finding = error_finding(source, step=step, message=message)
     if finding is None:
         return []
-    look = look_for(sys.stderr.encoding)
-    return render(finding, file=file, source=source).replace("│", look.rule).split("\n")
+    symbols = symbols_for(sys.stderr.encoding)
+    return render(finding, file=file, source=source).replace("│", symbols.rule).split("\n")
 
 
 def write_github(files: Iterable[Loaded], stream: IO[str]) -> None:

@@ -6,10 +6,9 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pgflow_yaml.runs.events import run_error
-from pgflow_yaml.runs.failures import fates, handled
-from pgflow_yaml.runs.steps import is_wide
-from pgflow_yaml.runs.waits import action_words
+from pgflow_yaml.runs import steps
+from pgflow_yaml.runs.failures import failure_handling, handled_failures, handled_sentence
+from pgflow_yaml.runs.run import run_error, run_name, run_seconds
 from pgflow_yaml.text import (
     compact,
     duration,
@@ -21,8 +20,7 @@ from pgflow_yaml.text import (
     plural,
 )
 
-from .step_details import Segment
-from .symbols import UNICODE, Look
+from .symbols import UNICODE, Line, Symbols
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +32,6 @@ _FRAME = re.compile(
     r'^\s*File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<name>.+)$', re.MULTILINE
 )
 
-Line = list[Segment]
 Picture = Callable[[str | None, str], Sequence[str]]
 """From a step and the message of its ExpressionError to lines that show the expression."""
 
@@ -52,133 +49,132 @@ def ended(
     places: Mapping[str, str],
     picture: Picture = no_picture,
     folder: str,
-    look: Look = UNICODE,
+    symbols: Symbols = UNICODE,
 ) -> list[Line]:
-    """Say how a run that did not complete has ended.
+    """Lay out how a run that did not complete has ended.
 
     `errors` are all known failed attempts, `places` has file:line:col of steps, `folder` is what
     paths in traces are shown relative to. Code and input are cut to the width, messages are not.
     """
     run = snapshot["run"]
-    fate = fates(snapshot)
-    failed = [step for step in snapshot["steps"] if step["status"] == "failed"]
-    caught = [step for step in failed if fate[step["slug"]].kind == "handled"]
-    failed = _run_ends_with(run, [step for step in failed if step not in caught])
-    lines = [_headline(run, failed, look)]
+    handled = handled_failures(snapshot)
+    failed = _failed_steps(snapshot)
+    lines = [_headline(snapshot, failed, symbols)]
     for step in failed[:MOST_STEPS]:
         own = [error for error in errors if error["step"] == step["slug"]]
-        lines += _of_step(step, own, folder=folder, width=width, look=look)
-        if shown := expression(step["slug"], own[-1] if own else step["error"], picture):
-            lines += shown
+        lines += _of_step(step, own, folder=folder, width=width, symbols=symbols)
+        if frame := expression(step["slug"], own[-1] if own else step["error"], picture):
+            lines += frame
         elif step["slug"] in places:
             lines.append([(f"   {one_line(places[step['slug']])}", "cyan")])
-    if not failed and (reason := run_error(run)):
+    if not failed and (reason := run_error(run["status"], run["error"])):
         lines.append([(f"   {fit(reason, LONGEST_MESSAGE)}", "red")])
         lines += expression(None, run["error"], picture)
     if len(failed) > MOST_STEPS:
         lines.append([(f"   and {plural(len(failed) - MOST_STEPS, 'more failed step')}", "")])
-    lines += [
-        [(f"   {_handled(step['slug'], fate[step['slug']].by)}", "yellow")] for step in caught
+    lines += [[(f"   {handled_sentence(slug, by)}", "yellow")] for slug, by in handled.items()]
+    run_input = [("   input   ", "dim"), (compact(run["input"]), "")]
+    return [
+        *lines,
+        fit_line(run_input, width, symbols.ellipsis),
+        [],
+        *_commands(run, failed[:MOST_STEPS]),
     ]
-    given = [("   input   ", "dim"), (compact(run["input"]), "")]
-    lines.append(fit_line(given, width, look.ellipsis))
-    lines.append([])
-    which = f" --step {failed[0]['slug']}" if failed else ""
-    lines.append([("   look    ", "dim"), (f"pgflow-yaml show {run['id'][:8]}{which}", "")])
-    lines += [
-        [("           ", ""), (f"pgflow-yaml show {step['child']['id'][:8]}", "")]
-        for step in failed[:MOST_STEPS]
-        if step["child"] and step["child"]["status"] == "failed"
-    ]
-    return lines
 
 
-def in_spite_of(snapshot: Snapshot, look: Look = UNICODE) -> Line | None:
-    """Say that a run has completed although steps failed, or nothing if none did."""
-    caught = handled(snapshot)
-    if not caught:
+def in_spite_of(snapshot: Snapshot, symbols: Symbols = UNICODE) -> Line | None:
+    """Lay out that a run has completed although steps failed, or nothing if none did."""
+    sentences = [handled_sentence(*failure) for failure in handled_failures(snapshot).items()]
+    if not sentences:
         return None
-    told = "; ".join(_handled(slug, by) for slug, by in caught.items())
-    words = f" {look.symbols['completed'].strip()} {_name(snapshot['run'])} completed; {told}"
-    return [(words, "yellow")]
-
-
-def _handled(slug: str, by: Sequence[str]) -> str:
-    return f'the failure of "{one_line(slug)}" was handled by {", ".join(map(one_line, by))}'
-
-
-def _run_ends_with(run: RunShape, failed: Sequence[StepShape]) -> list[StepShape]:
-    """Put the step first whose failure is that of the run."""
-    named = (run["error"] or {}).get("step")
-    return sorted(failed, key=lambda step: step["slug"] != named)
-
-
-def _name(run: RunShape) -> str:
-    return f"{one_line(run['flow'])} {run['id'][:8]}"
+    mark, name = symbols.status["completed"].strip(), run_name(snapshot["run"])
+    return [(f" {mark} {name} completed; {'; '.join(sentences)}", "yellow")]
 
 
 def expression(slug: str | None, error: Mapping[str, Any] | None, picture: Picture) -> list[Line]:
     """Show the expression that had no value, if that is what went wrong and the text is known."""
     if error is None or error["type"] != "ExpressionError":
         return []
-    shown = picture(slug, error["message"])
-    if not shown:
+    frame = picture(slug, error["message"])
+    if not frame:
         return []
-    place = one_line(shown[0].partition(": error[")[0])
-    return [[(f"   {place}", "cyan")], *([(f"   {line}", "")] for line in shown[1:])]
+    position = one_line(frame[0].partition(": error[")[0])
+    return [[(f"   {position}", "cyan")], *([(f"   {line}", "")] for line in frame[1:])]
 
 
-def _headline(run: RunShape, failed: Sequence[StepShape], look: Look) -> Line:
-    took = ""
+def _failed_steps(snapshot: Snapshot) -> list[StepShape]:
+    """List the steps whose failure was not handled, first that whose failure is the run's."""
+    named = (snapshot["run"]["error"] or {}).get("step")
+    handling = failure_handling(snapshot)
+    failed = [
+        step
+        for step in snapshot["steps"]
+        if step["slug"] in handling and handling[step["slug"]].kind != "handled"
+    ]
+    return sorted(failed, key=lambda step: step["slug"] != named)
+
+
+def _commands(run: RunShape, failed: Sequence[StepShape]) -> list[Line]:
+    """Lay out the commands that show more of a run and of the children that failed it."""
+    which = f" --step {failed[0]['slug']}" if failed else ""
+    children = [step["child"] for step in failed]
+    failed_ids = [child["id"] for child in children if child and child["status"] == "failed"]
+    commands = [f"pgflow-yaml show {run['id'][:8]}{which}"]
+    commands += [f"pgflow-yaml show {run_id[:8]}" for run_id in failed_ids]
+    return [
+        [("           ", "") if number else ("   look    ", "dim"), (command, "")]
+        for number, command in enumerate(commands)
+    ]
+
+
+def _headline(snapshot: Snapshot, failed: Sequence[StepShape], symbols: Symbols) -> Line:
+    run = snapshot["run"]
+    words = f"{run_name(run)} {run['status']}"
     if run["ended_at"]:
-        begun = moment(run["started_at"] or run["created_at"])
-        took = f" after {duration((moment(run['ended_at']) - begun).total_seconds())}"
-    words = f"{_name(run)} {run['status']}{took}"
+        words += f" after {duration(run_seconds(run, moment(snapshot['now'])))}"
     if failed:
-        words += f': step "{one_line(failed[0]["slug"])}" failed{_tries(failed[0])}'
+        parts = [f'step "{one_line(failed[0]["slug"])}" failed', steps.attempts(failed[0])]
+        words += f": {', '.join(filter(None, parts))}"
     style = "bold red" if run["status"] == "failed" else "bold magenta"
-    return [(f" {look.symbols[run['status']].strip()} {words}", style)]
-
-
-def _tries(step: StepShape) -> str:
-    if is_wide(step):
-        return f", {step['tasks']['failed']:,} of {plural(step['tasks']['total'], 'item')}"
-    return f", {step['attempts']} of {step['max_attempts']} attempts" if step["attempts"] else ""
+    return [(f" {symbols.status[run['status']].strip()} {words}", style)]
 
 
 def _of_step(
-    step: StepShape, errors: Sequence[FailedAttempt], *, folder: str, width: int, look: Look
+    step: StepShape,
+    errors: Sequence[FailedAttempt],
+    *,
+    folder: str,
+    width: int,
+    symbols: Symbols,
 ) -> list[Line]:
-    """Say the handler's last errors, each with the line of code that raised it."""
-    handler = action_words(step)
+    """Lay out the last errors of a step, each with the line of code that raised it."""
+    handler = steps.action(step)
     if not errors:
         return [[(f"   {handler}: ", ""), (_error_text(step["error"] or {}), "red")]]
     # The same error again says nothing new: keep the latest of each.
-    latest = {(each["index"], _error_text(each)): each for each in sorted(errors, key=_by_id)}
+    errors = sorted(errors, key=lambda error: error["id"])
+    latest = {(error["index"], _error_text(error)): error for error in errors}
+    distinct = sorted(latest.values(), key=lambda error: error["id"], reverse=True)
     lines: list[Line] = []
-    for each in sorted(latest.values(), key=_by_id, reverse=True)[:MOST_ERRORS]:
-        head = f"{handler}[{each['index']}]" if is_wide(step) else handler
-        if lines and not is_wide(step):
-            head = f"attempt {each['attempt']}"
-        lines.append([(f"   {head}: ", ""), (_error_text(each), "red")])
-        code = _raised_at(each["trace"] or "", folder)
-        lines += [fit_line(line, width, look.ellipsis) for line in code]
+    for error in distinct[:MOST_ERRORS]:
+        head = f"{handler}{steps.item(step, error)}"
+        if lines and not steps.is_wide(step):
+            head = f"attempt {error['attempt']}"
+        lines.append([(f"   {head}: ", ""), (_error_text(error), "red")])
+        code = _raised_at(error["trace"] or "", folder)
+        lines += [fit_line(line, width, symbols.ellipsis) for line in code]
     return lines
 
 
-def _by_id(error: FailedAttempt) -> int:
-    return error["id"]
-
-
 def _raised_at(trace: str, folder: str) -> list[Line]:
-    found = list(_FRAME.finditer(trace))
-    if not found:
+    frames = list(_FRAME.finditer(trace))
+    if not frames:
         return []
-    frame = found[-1]
+    frame = frames[-1]
     code = trace[frame.end() :].lstrip("\n").split("\n", 1)[0].strip()
     file = frame["file"].removeprefix(folder.rstrip("/") + "/")
-    place = f"     {one_line(file)}:{frame['line']} in {one_line(frame['name'])}"
-    return [[(place, "cyan"), (f"     {one_line(code)}", "dim")]]
+    position = f"     {one_line(file)}:{frame['line']} in {one_line(frame['name'])}"
+    return [[(position, "cyan"), (f"     {one_line(code)}", "dim")]]
 
 
 def _error_text(error: Mapping[str, object]) -> str:

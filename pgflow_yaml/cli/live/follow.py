@@ -18,7 +18,7 @@ from pgflow_yaml.cli.output import write_lines
 from pgflow_yaml.text import clean, layout, plural
 
 from .end_screen import Picture, ended, in_spite_of, no_picture
-from .symbols import look_for
+from .symbols import symbols_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -129,8 +129,8 @@ def _conclude(
     if options.json:
         _write_result(last, errors, out)
     elif completed:
-        told = None if options.quiet else in_spite_of(last, look_for(sys.stderr.encoding))
-        write_lines([told] if told else [], sys.stderr, options)
+        words = None if options.quiet else in_spite_of(last, symbols_for(sys.stderr.encoding))
+        write_lines([words] if words else [], sys.stderr, options)
         text = layout(last["run"]["output"])
         out.write((_for_eyes(text, last["run"]["id"]) if out.isatty() else text) + "\n")
     else:
@@ -142,7 +142,7 @@ def _conclude(
             places=followed.places(),
             picture=followed.picture,
             folder=os.getcwd(),  # noqa: PTH109 (compared as text)
-            look=look_for(sys.stderr.encoding),
+            symbols=symbols_for(sys.stderr.encoding),
         )
         write_lines([[], *lines], sys.stderr, options)
     out.flush()

@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from pgflow_yaml.runs.snapshot import ENDED
+from pgflow_yaml.runs import steps
+from pgflow_yaml.runs.run import is_stopping, run_seconds, run_status
 from pgflow_yaml.text import (
     cells,
     duration,
     fit,
     fit_line,
     labels_text,
-    moment,
     one_line,
     plural,
 )
 
 from .notes import notes, urgent
-from .step_details import Scene, Segment, detail, scene, took
-from .symbols import STYLES, Frame, Look
+from .step_details import RowContext, detail, row_context
+from .symbols import STYLES, Frame, Line, Segment, Symbols
 from .tree import Picture, Row, connectors, picture
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ HEADER_ROWS = 2
 # A lower terminal has no room for the line about labels and parents.
 ROWS_FOR_ORIGIN = 8
 FINE = frozenset({"completed", "skipped"})
+WEIGHTS = {"created": "dim", "skipped": "dim", "failed": "bold"}
 NOT_BEGUN = frozenset({"created", "skipped", "cancelled"})
 
 
@@ -48,38 +49,33 @@ def render_run(
     hint: str | None = None,
 ) -> Text:
     """Draw a run; `errors` has the last failed attempt of each step, `hint` is the bottom line."""
-    around = scene(snapshot, frame, errors)
-    lines = [_head(snapshot, frame), _progress(snapshot, around)]
+    context = row_context(snapshot, frame, errors)
+    lines = [_head(snapshot, frame), _progress(snapshot, context)]
     if frame.height >= ROWS_FOR_ORIGIN:
         lines += _origin(snapshot["run"], frame)
     body = frame.height - len(lines) - (1 if hint else 0)
-    lines += _body(snapshot["steps"], around, body)
+    lines += _body(snapshot["steps"], context, body)
     if hint:
         lines.append([(f" {hint}", "dim")])
     return _joined(lines[: frame.height], frame)
 
 
-def _joined(lines: Sequence[Sequence[Segment]], frame: Frame) -> Text:
+def _joined(lines: Sequence[Line], frame: Frame) -> Text:
     text = Text(no_wrap=True, overflow="crop", end="")
     for number, line in enumerate(lines):
         if number:
             text.append("\n")
-        for words, style in fit_line(line, frame.width, frame.look.ellipsis):
+        for words, style in fit_line(line, frame.width, frame.symbols.ellipsis):
             text.append(words, style)
     return text
 
 
-def _head(snapshot: Snapshot, frame: Frame) -> list[Segment]:
-    run = snapshot["run"]
-    dot = f" {frame.look.dot} "
-    status = _status_words(snapshot)
-    begun = run["started_at"] or run["created_at"]
-    end = moment(run["ended_at"]) if run["ended_at"] else frame.now
-    took = duration((end - moment(begun)).total_seconds())
-    name, rest = (
-        one_line(run["flow"]),
-        f" {run['id'][:8]}{dot}version {run['version'][:8]}{dot}",
-    )
+def _head(snapshot: Snapshot, frame: Frame) -> Line:
+    run, dot = snapshot["run"], frame.dot
+    status = run_status(run, stopping=is_stopping(snapshot))
+    took = duration(run_seconds(run, frame.now))
+    name = one_line(run["flow"])
+    rest = f" {run['id'][:8]}{dot}version {run['version'][:8]}{dot}"
     space = frame.width - 2 - cells(name + rest + status) - len(took)
     if space < 1:
         rest, space = f" {run['id'][:8]}{dot}", 1
@@ -91,43 +87,30 @@ def _head(snapshot: Snapshot, frame: Frame) -> list[Segment]:
     ]
 
 
-def _status_words(snapshot: Snapshot) -> str:
-    """Say how a run is; how it ends is known before its `finally` steps have run."""
-    run = snapshot["run"]
-    if run["status"] != "started":
-        return run["status"]
-    if not run["outcome"]:
-        return "running"
-    ended = all(step["status"] in ENDED for step in snapshot["steps"] if not step["finally"])
-    return f"{run['outcome']}, {'finally runs' if ended else 'stopping'}"
-
-
-def _origin(run: RunShape, frame: Frame) -> list[list[Segment]]:
-    """Say whose child a run is and which labels it has, on a line if there is anything to say."""
+def _origin(run: RunShape, frame: Frame) -> list[Line]:
+    """Lay out whose child a run is and which labels it has, on a line if there is anything."""
     parent = run["parent"]
-    words = [
+    phrases = [
         f"child of {parent['id'][:8]}, step {one_line(parent['step'])}" if parent else "",
         labels_text(run["labels"]),
     ]
-    told = f" {frame.look.dot} ".join(filter(None, words))
-    return [[(f" {told}", "dim")]] if told else []
+    words = frame.dot.join(filter(None, phrases))
+    return [[(f" {words}", "dim")]] if words else []
 
 
-def _progress(snapshot: Snapshot, around: Scene) -> list[Segment]:
-    steps, frame = snapshot["steps"], around.frame
-    kinds = [around.kind(step) for step in steps]
-    fates = [around.fates.get(step["slug"]) for step in steps]
-    handled = [bool(fate and fate.kind == "handled") for fate in fates]
-    fine = sum(handled) + sum(kind in FINE for kind in kinds)
-    done = sum(handled) + sum(_share(step) for step in steps)
-    share = done / len(steps) if steps else 1.0
-    tail = f"  {math.floor(share * 100)} %  {fine:,} of {plural(len(steps), 'step')}"
+def _progress(snapshot: Snapshot, context: RowContext) -> Line:
+    every, frame = snapshot["steps"], context.frame
+    conditions = [context.condition(step) for step in every]
+    handled = sum(failure.kind == "handled" for failure in context.handling.values())
+    fine = handled + sum(condition in FINE for condition in conditions)
+    share = (handled + sum(map(_share, every))) / len(every) if every else 1.0
+    tail = f"  {math.floor(share * 100)} %  {fine:,} of {plural(len(every), 'step')}"
     room = max(frame.width - len(tail) - 2, 0)
     full = math.floor(room * share)
-    failed = "failed" in kinds or snapshot["run"]["outcome"] == "failed"
+    failed = "failed" in conditions or snapshot["run"]["outcome"] == "failed"
     return [
-        (" " + frame.look.bar * full, STYLES["failed" if failed else "completed"]),
-        (frame.look.bar_rest * (room - full), "dim"),
+        (" " + frame.symbols.bar * full, STYLES["failed" if failed else "completed"]),
+        (frame.symbols.bar_rest * (room - full), "dim"),
         (tail, ""),
     ]
 
@@ -135,134 +118,121 @@ def _progress(snapshot: Snapshot, around: Scene) -> list[Segment]:
 def _share(step: StepShape) -> float:
     if step["status"] in FINE:
         return 1.0
-    total = step["tasks"]["total"]
-    return 0.99 * step["tasks"]["completed"] / total if total > 1 else 0.0
+    return 0.99 * steps.share_completed(step) if step["tasks"]["total"] > 1 else 0.0
 
 
-def _body(steps: Sequence[StepShape], around: Scene, budget: int) -> list[list[Segment]]:
+def _body(every: Sequence[StepShape], context: RowContext, budget: int) -> list[Line]:
     """Draw the steps, and those of `finally` under a line of their own."""
-    frame = around.frame
+    frame = context.frame
     max_depth = max(1, min(6, frame.width // 14))
-    last = [step for step in steps if step["finally"]]
+    first = [step for step in every if not step["finally"]]
+    last = [step for step in every if step["finally"]]
     one = _finally_line(last, frame) if last else []
     begun = bool(last) and not one
     # Until they run they take one line; then at most half of the room, which they need.
     for_last = min(len(last) + 1, max(budget // 2, 2)) if begun else len(one)
-    first = [step for step in steps if not step["finally"]]
     # What must be read is worth more than another row.
-    kept = min(len(urgent(steps, around)), budget // 5)
-    view = picture(first, budget=budget - for_last - kept, max_depth=max_depth)
-    views = [view]
+    kept = min(len(urgent(every, context)), budget // 5)
+    views = [picture(first, budget=budget - for_last - kept, max_depth=max_depth)]
     if begun:
         views.append(picture(last, budget=for_last - 1, max_depth=max_depth))
-    used = sum(
-        len(each.rows) + sum(map(bool, _fold_texts(each.folded, frame.look))) for each in views
-    )
-    rows = [row.step for each in views for row in each.rows]
-    below = notes(rows, around, budget - used - begun - len(one))
-    named = [_names(each.rows, around, deeper=number) for number, each in enumerate(views)]
-    column = max((_width(name) for names in named for name in names), default=0)
-    lines = _section(view, named[0], below, around=around, column=column)
+    folds = [list(filter(None, _fold_texts(view.folded, frame))) for view in views]
+    used = sum(len(view.rows) + len(texts) for view, texts in zip(views, folds, strict=True))
+    shown = [row.step for view in views for row in view.rows]
+    below = notes(shown, context, budget - used - begun - len(one))
+    names = [_names(view.rows, context, deeper=number) for number, view in enumerate(views)]
+    column = max((_width(name) for section in names for name in section), default=0)
+    lines = _section(views[0], names[0], below, context=context, column=column)
     if begun:
         lines.append([(" finally", "dim")])
-        lines += _section(views[1], named[1], below, around=around, column=column)
+        lines += _section(views[1], names[1], below, context=context, column=column)
     return [*lines, *one][: max(budget, 0)]
 
 
-def _finally_line(steps: Sequence[StepShape], frame: Frame) -> list[list[Segment]]:
+def _finally_line(last: Sequence[StepShape], frame: Frame) -> list[Line]:
     """Name the steps of `finally` on one line while none of them has begun."""
-    statuses = {step["status"] for step in steps}
+    statuses = {step["status"] for step in last}
     if len(statuses) > 1 or not statuses <= NOT_BEGUN:
         return []
     status = statuses.pop()
-    names = ", ".join(one_line(step["slug"]) for step in steps)
-    end = "" if status == "created" else f" {frame.look.dot} {status}"
-    return [[(f" {frame.look.symbols[status]} finally: {names}{end}", STYLES[status])]]
+    names = ", ".join(one_line(step["slug"]) for step in last)
+    end = "" if status == "created" else f"{frame.dot}{status}"
+    return [[(f" {frame.symbols.status[status]} finally: {names}{end}", STYLES[status])]]
 
 
-def _width(name: Sequence[Segment]) -> int:
+def _width(name: Line) -> int:
     return cells("".join(part for part, _ in name))
 
 
 def _section(
     view: Picture,
-    names: Sequence[Sequence[Segment]],
+    names: Sequence[Line],
     below: Mapping[str, Sequence[Segment]],
     *,
-    around: Scene,
+    context: RowContext,
     column: int,
-) -> list[list[Segment]]:
-    look = around.frame.look
-    ended, urgent, coming = _fold_texts(view.folded, look)
-    lines: list[list[Segment]] = [[(f" {ended}", "dim")]] if ended else []
+) -> list[Line]:
+    symbols = context.frame.symbols
+    ended, urgent_ones, coming = _fold_texts(view.folded, context.frame)
+    lines: list[Line] = [[(f" {ended}", "dim")]] if ended else []
     for row, name in zip(view.rows, names, strict=True):
-        lines.append(_step_line(row.step, name, column=column, around=around))
-        lead = _below(name[0][0], look) + " " * cells(name[1][0]) + " " + look.note
+        lines.append(_step_line(row.step, name, column=column, context=context))
+        lead = _below(name[0][0], symbols) + " " * cells(name[1][0]) + " " + symbols.note
         lines += [[(lead, "dim"), note] for note in below.get(row.step["slug"], ())]
-    lines += [[(f" {text}", "bold")] for text in (urgent,) if text]
-    lines += [[(f" {text}", "dim")] for text in (coming,) if text]
+    lines += [[(f" {urgent_ones}", "bold")]] if urgent_ones else []
+    lines += [[(f" {coming}", "dim")]] if coming else []
     return lines
 
 
-def _fold_texts(folded: Counter[str], look: Look) -> tuple[str, str, str]:
-    """Say what is folded: what has ended, what is urgent, what is to come."""
-    dot = f" {look.dot} "
+def _fold_texts(folded: Counter[str], frame: Frame) -> tuple[str, str, str]:
+    """Count the folded steps: those that have ended, are urgent, are to come."""
 
     def part(status: str, words: str) -> str:
-        return f"{look.symbols[status].strip()} {words}" if folded[status] else ""
+        return f"{frame.symbols.status[status].strip()} {words}" if folded[status] else ""
 
     ended = [
         part("completed", plural(folded["completed"], "step")),
         part("skipped", f"{folded['skipped']:,} skipped"),
         part("cancelled", f"{folded['cancelled']:,} cancelled"),
     ]
-    urgent = [
+    urgent_ones = [
         part("failed", f"{folded['failed']:,} more failed"),
         part("started", f"{folded['started']:,} more running"),
         part("waiting", f"{folded['waiting']:,} more waiting"),
     ]
     coming = part("created", f"{plural(folded['created'], 'step')} to come")
-    return dot.join(filter(None, ended)), dot.join(filter(None, urgent)), coming
+    return frame.dot.join(filter(None, ended)), frame.dot.join(filter(None, urgent_ones)), coming
 
 
-def _names(rows: Sequence[Row], around: Scene, *, deeper: int) -> list[list[Segment]]:
-    frame, look = around.frame, around.frame.look
-    names: list[list[Segment]] = []
+def _names(rows: Sequence[Row], context: RowContext, *, deeper: int) -> list[Line]:
+    frame, symbols = context.frame, context.frame.symbols
+    names: list[Line] = []
     most = max(16, frame.width * 36 // 100)
     joints = connectors([row.depth + deeper for row in rows])
     for row, (outer, is_last) in zip(rows, joints, strict=True):
-        lead = "".join(look.pipe if goes_on else look.gap for goes_on in outer)
-        lead += (look.last if is_last else look.branch) if row.depth + deeper else ""
-        kind = around.kind(row.step)
-        symbol = look.symbols[kind]
-        if kind == "started" and look.spinner:
-            symbol = look.spinner[int(frame.now.timestamp() * 8) % len(look.spinner)]
+        lead = "".join(symbols.pipe if goes_on else symbols.gap for goes_on in outer)
+        lead += (symbols.last if is_last else symbols.branch) if row.depth + deeper else ""
+        condition = context.condition(row.step)
+        symbol = symbols.status[condition]
+        if condition == "started" and symbols.spinner:
+            symbol = symbols.spinner[int(frame.now.timestamp() * 8) % len(symbols.spinner)]
         room = max(most - cells(lead) - cells(symbol) - 1, 6)
-        slug = fit(one_line(row.step["slug"]), room, look.ellipsis)
-        names.append([(f" {lead}", "dim"), (symbol, STYLES[kind]), (f" {slug}", _weight(kind))])
+        slug = fit(one_line(row.step["slug"]), room, symbols.ellipsis)
+        style = WEIGHTS.get(condition, "")
+        names.append([(f" {lead}", "dim"), (symbol, STYLES[condition]), (f" {slug}", style)])
     return names
 
 
-def _weight(kind: str) -> str:
-    return "dim" if kind in {"created", "skipped"} else "bold" if kind == "failed" else ""
-
-
-def _below(lead: str, look: Look) -> str:
+def _below(lead: str, symbols: Symbols) -> str:
     """Continue the lines of the tree under a row."""
-    return lead.replace(look.branch, look.pipe).replace(look.last, look.gap)
+    return lead.replace(symbols.branch, symbols.pipe).replace(symbols.last, symbols.gap)
 
 
-def _step_line(
-    step: StepShape,
-    name: Sequence[Segment],
-    *,
-    column: int,
-    around: Scene,
-) -> list[Segment]:
-    frame = around.frame
-    time = took(step, frame.now)
-    used = _width(name)
-    lead = " " * (column - used) + f"{time:>9}"
-    room = frame.width - column - cells(lead) + (column - used) - 2
-    words, style = detail(step, around, room)
+def _step_line(step: StepShape, name: Line, *, column: int, context: RowContext) -> Line:
+    frame = context.frame
+    seconds = steps.seconds(step, frame.now)
+    took = "" if seconds is None else duration(seconds)
+    lead = " " * (column - _width(name)) + f"{took:>9}"
+    room = frame.width - column - max(len(took), 9) - 2
+    words, style = detail(step, context, room)
     return [*name, (f"{lead}  " if words else lead.rstrip(), ""), (words, style)]

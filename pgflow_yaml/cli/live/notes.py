@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pgflow_yaml.runs.steps import is_wide
-from pgflow_yaml.runs.waits import answer, child_words
+from pgflow_yaml.runs import steps
+from pgflow_yaml.runs.waits import answer_command, awaited_events, child_run
 from pgflow_yaml.text import cells
 
-from .step_details import Scene, Segment, error_words
-from .symbols import STYLES
+from .symbols import STYLES, Segment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pgflow_yaml.runs.snapshot import StepShape
+
+    from .step_details import RowContext
 
 # What finds room first: failures, what a person is asked to do, children, errors to be retried.
 FAILURE, QUESTION, CHILD, ERROR = range(4)
@@ -23,57 +24,51 @@ MOST_QUESTIONS = 3
 ROOM_OF_THE_TREE = 24
 
 
-def notes(steps: Sequence[StepShape], around: Scene, spare: int) -> dict[str, list[Segment]]:
-    """Choose the lines below these steps, at most so many in all."""
-    found = [
-        (rank, place, step["slug"], lines)
-        for step in steps
-        for place, (rank, lines) in enumerate(_of_step(step, around))
+def notes(shown: Sequence[StepShape], context: RowContext, spare: int) -> dict[str, list[Segment]]:
+    """Choose the lines below these steps, at most `spare` in all."""
+    ranked = [
+        (rank, number, step["slug"], lines)
+        for step in shown
+        for number, (rank, lines) in enumerate(_of_step(step, context))
     ]
-    wanted = []
-    for each in sorted(found, key=lambda each: each[0]):
-        if (spare := spare - len(each[3])) < 0:
+    chosen = []
+    for note in sorted(ranked, key=lambda note: note[0]):
+        if (spare := spare - len(note[3])) < 0:
             break
-        wanted.append(each)
-    chosen: dict[str, list[Segment]] = {}
-    for _, _, slug, lines in sorted(wanted, key=lambda each: each[1]):
-        chosen.setdefault(slug, []).extend(lines)
-    return chosen
+        chosen.append(note)
+    below: dict[str, list[Segment]] = {}
+    for _, _, slug, lines in sorted(chosen, key=lambda note: note[1]):
+        below.setdefault(slug, []).extend(lines)
+    return below
 
 
-def urgent(steps: Sequence[StepShape], around: Scene) -> list[Segment]:
+def urgent(shown: Sequence[StepShape], context: RowContext) -> list[Segment]:
     """List the lines that must be read: failures, and what a person is asked to do."""
     return [
         line
-        for step in steps
-        for rank, lines in _of_step(step, around)
+        for step in shown
+        for rank, lines in _of_step(step, context)
         if rank <= QUESTION
         for line in lines
     ]
 
 
-def _command(text: str, around: Scene) -> list[Segment]:
+def _command(text: str, context: RowContext) -> list[Segment]:
     """Lay out a command so that it can be copied: on two lines where it is too long for one."""
-    if cells(text) <= around.frame.width - ROOM_OF_THE_TREE:
+    if cells(text) <= context.frame.width - ROOM_OF_THE_TREE:
         return [(text, "bold")]
     first, _, rest = text.rpartition(" ")
     return [(f"{first} \\", "bold"), (f"  {rest}", "bold")]
 
 
-def _of_step(step: StepShape, around: Scene) -> Iterator[tuple[int, list[Segment]]]:
+def _of_step(step: StepShape, context: RowContext) -> Iterator[tuple[int, list[Segment]]]:
     failed = step["status"] == "failed"
-    words = error_words(step, around.errors.get(step["slug"]))
-    if words and (failed or step["status"] in {"started", "skipped"}):
-        style = STYLES[around.kind(step)] if failed else STYLES["failed"]
-        yield (FAILURE if failed else ERROR, [(words, style)])
-    waits = step["waits"]
-    if waits and waits["kind"] == "event":
-        command = answer(around.run_id, step["slug"], waits["event"] or "")
-        yield QUESTION, _command(command, around)
-    dot = f" {around.frame.look.dot} "
-    if step["child"] and step["status"] == "waiting":
-        style = STYLES["failed"] if step["child"]["status"] == "failed" else ""
-        yield CHILD, [(child_words(step["child"], of_many=is_wide(step), dot=dot), style)]
-    for each in step["awaited"][:MOST_QUESTIONS]:
-        command = answer(each["run_id"], each["step"], each["event"])
-        yield QUESTION, _command(command, around)
+    error = steps.last_error(step, context.errors.get(step["slug"]))
+    if error and (failed or step["status"] in {"started", "skipped"}):
+        style = STYLES[context.condition(step)] if failed else STYLES["failed"]
+        yield (FAILURE if failed else ERROR, [(error, style)])
+    if (child := step["child"]) and step["status"] == "waiting":
+        words = context.frame.dot.join(child_run(child, of_many=steps.is_wide(step)))
+        yield CHILD, [(words, STYLES["failed"] if child["status"] == "failed" else "")]
+    for event in awaited_events(step, context.run)[:MOST_QUESTIONS]:
+        yield QUESTION, _command(answer_command(event), context)

@@ -1,4 +1,4 @@
-"""How the live view draws: symbols with colour and shape, and a set for ASCII terminals."""
+"""The characters and styles that screens are drawn with; a set of its own for ASCII terminals."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
+
+Segment = tuple[str, str]
+"""Words and their style."""
+Line = list[Segment]
 
 STYLES: Mapping[str, str] = {
     "completed": "green",
@@ -24,10 +28,10 @@ STYLES: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
-    """One set of drawing characters; symbols of a set are equally wide."""
+class Symbols:
+    """One set of drawing characters; those for a status are equally wide."""
 
-    symbols: Mapping[str, str]
+    status: Mapping[str, str]
     spinner: str
     ellipsis: str
     dot: str
@@ -43,8 +47,8 @@ class Look:
     map_rest: str
 
 
-UNICODE = Look(
-    symbols={
+UNICODE = Symbols(
+    status={
         "completed": "✓",
         "started": "⠹",
         "waiting": "⏸",
@@ -71,8 +75,8 @@ UNICODE = Look(
     map_rest="░",
 )
 
-ASCII = Look(
-    symbols={
+ASCII = Symbols(
+    status={
         "completed": "[ok]  ",
         "started": "[..]  ",
         "waiting": "[wait]",
@@ -107,13 +111,18 @@ class Frame:
     width: int
     height: int
     now: datetime
-    look: Look = UNICODE
+    symbols: Symbols = UNICODE
+
+    @property
+    def dot(self) -> str:
+        """What stands between two phrases on a line."""
+        return f" {self.symbols.dot} "
 
 
-def look_for(encoding: str | None) -> Look:
+def symbols_for(encoding: str | None) -> Symbols:
     """Choose the set that an encoding can write."""
     try:
-        (UNICODE.spinner + UNICODE.last + "".join(UNICODE.symbols.values())).encode(
+        (UNICODE.spinner + UNICODE.last + "".join(UNICODE.status.values())).encode(
             encoding or "ascii"
         )
     except (UnicodeEncodeError, LookupError):

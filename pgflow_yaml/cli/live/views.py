@@ -11,10 +11,10 @@ from typing import IO, TYPE_CHECKING
 
 from pgflow_yaml.cli.options import is_screen
 from pgflow_yaml.runs.events import changes, line
-from pgflow_yaml.runs.waits import answer, awaited
+from pgflow_yaml.runs.waits import all_awaited_events, answer_command
 from pgflow_yaml.text import cells, moment
 
-from .symbols import Frame, look_for
+from .symbols import Frame, symbols_for
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -67,11 +67,10 @@ def plain_lines() -> Iterator[Show]:
         longest = max((cells(step["slug"]) for step in after["steps"]), default=0)
         column = min(max(longest, 12), 24)
         sys.stderr.writelines(line(event, column) + "\n" for event in changes(before, after))
-        for each in awaited(after):
-            if (each["run_id"], each["step"]) not in asked:
-                asked.add((each["run_id"], each["step"]))
-                command = answer(each["run_id"], each["step"], each["event"])
-                sys.stderr.write(f"to go on, in another terminal: {command}\n")
+        for event in all_awaited_events(after):
+            if (event["run_id"], event["step"]) not in asked:
+                asked.add((event["run_id"], event["step"]))
+                sys.stderr.write(f"to go on, in another terminal: {answer_command(event)}\n")
         sys.stderr.flush()
 
     yield show
@@ -117,7 +116,7 @@ class _Painter:
             width=size.width,
             height=max(size.height - 1, 1),
             now=moment(after["now"]),
-            look=look_for(self.console.encoding),
+            symbols=symbols_for(self.console.encoding),
         )
         drawn = render_run(after, frame, errors=self.errors, hint=None if ended else self.hint)
         self.live.update(drawn, refresh=True)

@@ -1,0 +1,56 @@
+"""The facts of a run as a whole, whether it is looked at or a child of the one that is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pgflow_yaml.text import elapsed, error_text, moment, one_line
+
+from .snapshot import ENDED
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from .snapshot import ChildShape, ErrorShape, RunShape, Snapshot
+
+
+def run_name(run: RunShape | ChildShape) -> str:
+    """Name a run by its flow and the beginning of its id: `order 3f2a91c0`."""
+    return f"{one_line(run['flow'])} {run['id'][:8]}"
+
+
+def run_status(run: RunShape | ChildShape, *, stopping: bool = False) -> str:
+    """Return the status of a run for people; its outcome is known before its end.
+
+    `stopping` are runs that have an outcome while other steps than those of `finally` go on.
+    """
+    if run["status"] != "started":
+        return run["status"]
+    if not run["outcome"]:
+        return "running"
+    return f"{run['outcome']}, {'stopping' if stopping else 'finally runs'}"
+
+
+def is_stopping(snapshot: Snapshot) -> bool:
+    """Return true for a run with an outcome whose steps before `finally` have not all ended."""
+    return bool(snapshot["run"]["outcome"]) and any(
+        step["status"] not in ENDED for step in snapshot["steps"] if not step["finally"]
+    )
+
+
+def began_at(run: RunShape) -> str:
+    """Return when a run was started, or created if it was not."""
+    return run["started_at"] or run["created_at"]
+
+
+def run_seconds(run: RunShape, now: datetime) -> float:
+    """Return for how long a run has gone on so far or in all."""
+    return elapsed(began_at(run), moment(run["ended_at"]) if run["ended_at"] else now)
+
+
+def run_error(status: str, error: ErrorShape | Mapping[str, object] | None) -> str:
+    """Format the error of a run, unless it says no more than its status."""
+    if error and error.get("message") == status:
+        return ""
+    return error_text(error)
