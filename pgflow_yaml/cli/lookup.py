@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -36,7 +36,7 @@ def snapshot(store: Store, run: str, **wanted: Any) -> Snapshot:
     found = store.run_snapshot(run, **wanted)
     if found is None:
         raise NotFound(f"run {run} is gone: it was deleted meanwhile")
-    return cast("Snapshot", found)
+    return found
 
 
 def active(store: Store, flow: str) -> dict[str, Any]:

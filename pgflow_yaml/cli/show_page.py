@@ -39,7 +39,7 @@ def head(snapshot: Snapshot) -> list[Line]:
     return [
         _field("run", run["id"]),
         _field("flow", run["flow"]),
-        _field("version", run["version"]),
+        _field("version", run["version"] or ""),
         _field("status", run["status"], STYLES[run["status"]]),
     ]
 

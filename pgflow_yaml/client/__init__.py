@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from pgflow_yaml.database.store.connection import JoinedConnection
     from pgflow_yaml.language.model import Definition, Json
+    from pgflow_yaml.runs.snapshot import Snapshot
     from pgflow_yaml.worker.calls import SecretProvider
 
 __all__ = ["Client", "Run", "StepState"]
@@ -314,7 +315,7 @@ class Client:
 
     def run_snapshot(
         self, run_id: str, *, items: bool = False, after_error: int = 0, outputs: bool = True
-    ) -> Any:
+    ) -> Snapshot:
         """Everything about a run, in the shape of `show --json`; raises NotFound."""
         found = self._store.run_snapshot(
             _checked_id(run_id), items=items, after_error=after_error, outputs=outputs
@@ -322,7 +323,7 @@ class Client:
         return _found(found, run_id)
 
 
-def _found(snapshot: dict[str, Any] | None, run_id: str) -> dict[str, Any]:
+def _found(snapshot: Snapshot | None, run_id: str) -> Snapshot:
     if snapshot is None:
         raise _no_run(run_id)
     return snapshot

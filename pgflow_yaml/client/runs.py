@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pgflow_yaml.language.model import Json
+    from pgflow_yaml.runs.snapshot import (
+        ErrorShape,
+        ParentShape,
+        RunStatus,
+        Snapshot,
+        StepShape,
+        StepStatus,
+        TasksShape,
+        WaitsShape,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,20 +27,20 @@ class StepState:
     """Where one step of a run stands."""
 
     slug: str
-    action: str
-    status: str
+    action: Literal["handler", "flow", "wait"]
+    status: StepStatus
     skip_reason: str | None
     waiting_for: tuple[str, ...]
     attempts: int
     crashes: int
     iteration: int
-    waits: Mapping[str, Json] | None
+    waits: WaitsShape | None
     children: tuple[str, ...]
     started_at: datetime | None
     ended_at: datetime | None
     output: Json
-    error: Mapping[str, Json] | None
-    tasks: Mapping[str, int]
+    error: ErrorShape | None
+    tasks: TasksShape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,13 +50,13 @@ class Run:
     id: str
     flow: str
     version: str | None
-    status: str
+    status: RunStatus
     key: str | None
     labels: Mapping[str, str]
-    parent: Mapping[str, Json] | None
+    parent: ParentShape | None
     input: Json
     output: Json
-    error: Mapping[str, Json] | None
+    error: ErrorShape | None
     created_at: datetime | None
     started_at: datetime | None
     ended_at: datetime | None
@@ -58,7 +68,7 @@ class Run:
         return self.status in ("completed", "failed", "cancelled")
 
 
-def run_of(snapshot: Mapping[str, Any]) -> Run:
+def run_of(snapshot: Snapshot) -> Run:
     """The run of a snapshot."""
     row = snapshot["run"]
     return Run(
@@ -75,11 +85,11 @@ def run_of(snapshot: Mapping[str, Any]) -> Run:
         created_at=_moment(row["created_at"]),
         started_at=_moment(row["started_at"]),
         ended_at=_moment(row["ended_at"]),
-        steps=tuple(_step_of(each) for each in snapshot["steps"]),
+        steps=tuple(_step_of(step) for step in snapshot["steps"]),
     )
 
 
-def _step_of(row: dict[str, Any]) -> StepState:
+def _step_of(row: StepShape) -> StepState:
     return StepState(
         slug=row["slug"],
         action=row["action"],

@@ -30,7 +30,7 @@ class Event(TypedDict, total=False):
     at: str
     run: str
     flow: str
-    version: str
+    version: str | None
     step: str
     index: int | None
     status: str
@@ -219,7 +219,8 @@ def _run_words(event: Event) -> str:
     match event["status"]:
         case "started":
             name = f"{one_line(event['flow'])} {event['run'][:8]}"
-            return f"{name} version {event['version'][:12]} started"
+            version = f" version {event['version'][:12]}" if event["version"] else ""
+            return f"{name}{version} started"
         case "stopping":
             return f"stopping: {event['outcome']}; then finally: {', '.join(event['steps'])}"
         case status:

@@ -44,7 +44,7 @@ class RunShape(TypedDict):
 
     id: str
     flow: str
-    version: str
+    version: str | None
     status: RunStatus
     input: Json
     output: Json

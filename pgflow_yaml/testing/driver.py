@@ -10,7 +10,7 @@ import heapq
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from pgflow_yaml.testing.calling import Caller
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from pgflow_yaml.database.store import Store
     from pgflow_yaml.language.model import Json
+    from pgflow_yaml.runs.snapshot import Snapshot
     from pgflow_yaml.testing.model import Case, Mock
     from pgflow_yaml.worker.calls import Handlers
     from pgflow_yaml.worker.task import Task
@@ -37,7 +38,7 @@ _ENDLESS = "the run had not ended after ten years of its time"
 class Played:
     """Result of a run: its snapshot, the arguments of each step, the reason if it is stuck."""
 
-    snapshot: dict[str, Any]
+    snapshot: Snapshot
     arguments: Mapping[str, Json]
     """The arguments of each step's last call."""
     stuck: str | None
@@ -106,7 +107,7 @@ class _Play:
         """Return the mocks of a run: a child's are those of the step that started it."""
         if run_id not in self.mocks:
             snapshot = self.store.run_snapshot(run_id, outputs=False)
-            parent = (snapshot or {"run": {}})["run"].get("parent")
+            parent = snapshot["run"]["parent"] if snapshot else None
             mock = self.mocks_of(parent["id"]).get(parent["step"]) if parent else None
             self.mocks[run_id] = mock.mocks if mock else {}
         return self.mocks[run_id]

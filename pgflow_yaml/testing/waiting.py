@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pgflow_yaml.errors import PgflowError
 from pgflow_yaml.worker.calls import to_json_text
@@ -14,9 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pgflow_yaml.database.store import Store
+    from pgflow_yaml.runs.snapshot import Snapshot
     from pgflow_yaml.testing.model import Decision, Mock
-
-    Snapshot = dict[str, Any]
 
 _TEST = "test"
 """The sender of the events of mocks."""
@@ -50,8 +49,9 @@ class Waits:
             if play is None or play.decision is None or key in self._planned:
                 continue
             self._planned.add(key)
-            at = datetime.fromisoformat(step["started_at"]) + timedelta(milliseconds=play.sleep)
-            event = step["waits"]["event"] or ""
+            began = datetime.fromisoformat(step["started_at"] or snapshot["now"])
+            at = began + timedelta(milliseconds=play.sleep)
+            event = (step["waits"] and step["waits"]["event"]) or ""
             self._plan(at, partial(self._send, key, event, play.decision))
 
     def _send(self, key: tuple[str, str], event: str, decision: Decision) -> None:
@@ -76,15 +76,15 @@ def why_stuck(store: Store, snapshot: Snapshot) -> str:
 def _reasons(store: Store, snapshot: Snapshot) -> list[str]:
     reasons = []
     for step in snapshot["steps"]:
-        waits = step["waits"] or {}
+        waits = step["waits"]
         if step["status"] == "created" and step["waiting_for"]:
             names = ", ".join(f'"{name}"' for name in step["waiting_for"])
             reasons.append(f'step "{step["slug"]}" waits for {names}')
-        elif waits.get("kind") == "event":
+        elif waits and waits["kind"] == "event":
             reasons.append(
                 f'step "{step["slug"]}" waits for event "{waits["event"]}", which no mock sends'
             )
-        elif waits.get("kind") == "child":
+        elif waits and waits["kind"] == "child":
             for child in step["children"]:
                 below = store.run_snapshot(child, outputs=False)
                 if below is not None and below["run"]["status"] == "started":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
@@ -74,7 +74,7 @@ def test_a_refused_release_is_repeated(works: Works, db: psycopg.Connection) -> 
     run = works.client.start("held")
     worker = works.start()
 
-    def tasks(status: str) -> int:
+    def tasks(status: Literal["queued", "started"]) -> int:
         return works.client.get(run.id).steps[0].tasks[status]
 
     eventually(lambda: tasks("started") == 1)

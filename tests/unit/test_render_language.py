@@ -10,6 +10,7 @@ import pytest
 from pgflow_yaml.cli.live.end_screen import ended, in_spite_of
 from pgflow_yaml.cli.live.frame import render_run
 from pgflow_yaml.cli.live.symbols import ASCII, UNICODE, Frame, Symbols
+from pgflow_yaml.runs.events import changes, line
 from pgflow_yaml.runs.failures import failure_handling
 from pgflow_yaml.text import cells, moment
 from tests.unit.snapshots import NOW, a_failure, a_run, a_snapshot, a_step, some_tasks
@@ -304,6 +305,14 @@ def test_labels_and_parent_stand_below_the_name() -> None:
 
     assert drawn(a_snapshot(a_step("a"), run=run))[2] == " child of 1b2c3d4e, step deploy · team=ml"
     assert "child of" not in "".join(drawn(a_snapshot(a_step("a"), run=run), height=5))
+
+
+def test_a_run_of_pgflows_own_functions_has_no_version() -> None:
+    """Its flow was never compiled, so there is none to show."""
+    snapshot = a_snapshot(a_step("a"), run=a_run(version=None))
+
+    assert drawn(snapshot)[0].startswith(" order 3f2a91c0 · running ")
+    assert line(changes(None, snapshot)[0]).endswith("order 3f2a91c0 started")
 
 
 def test_a_run_that_completed_in_spite_of_a_failure_says_so() -> None:

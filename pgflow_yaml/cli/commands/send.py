@@ -60,8 +60,11 @@ def _note_unknown(store: Store, run_id: str, event: str, options: Options) -> No
     """Say that an event will never be waited for: most likely a typing mistake."""
     from pgflow_yaml.language.suggestions import did_you_mean
 
-    run = (store.run_snapshot(run_id, outputs=False) or {"run": {}})["run"]
-    found = store.get_definition(run["flow"], run["version"]) if run else None
+    snapshot = store.run_snapshot(run_id, outputs=False)
+    if snapshot is None:
+        return
+    run = snapshot["run"]
+    found = store.get_definition(run["flow"], run["version"])
     names = _events(found["definition"] if found else {})
     if found is not None and event not in names:
         options.note(

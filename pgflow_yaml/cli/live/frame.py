@@ -75,7 +75,8 @@ def _head(snapshot: Snapshot, frame: Frame) -> Line:
     status = run_status(run, stopping=is_stopping(snapshot))
     took = duration(run_seconds(run, frame.now))
     name = one_line(run["flow"])
-    rest = f" {run['id'][:8]}{dot}version {run['version'][:8]}{dot}"
+    version = f"version {run['version'][:8]}{dot}" if run["version"] else ""
+    rest = f" {run['id'][:8]}{dot}{version}"
     space = frame.width - 2 - cells(name + rest + status) - len(took)
     if space < 1:
         rest, space = f" {run['id'][:8]}{dot}", 1

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from pgflow_yaml.database.store.connection import JoinedConnection
     from pgflow_yaml.language.model import Definition, Json
+    from pgflow_yaml.runs.snapshot import Snapshot
 
 __all__ = [
     "MOST_CHARACTERS",
@@ -217,9 +218,9 @@ class Store(Connection):
         after_error: int = 0,
         outputs: bool = True,
         connection: JoinedConnection | None = None,
-    ) -> dict[str, Any] | None:
+    ) -> Snapshot | None:
         """Return a run with its steps, and its errors after the one with id `after_error`."""
-        reply: dict[str, Any] | None = self._ask_in(
+        reply: Snapshot | None = self._ask_in(
             connection,
             "select pgflow.run_snapshot(%s::uuid, %s, %s::bigint, %s)",
             [run_id, items, after_error, outputs],
