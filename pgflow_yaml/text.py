@@ -53,10 +53,16 @@ def fit(text: str, width: int, ellipsis: str = "…") -> str:
     """Cut a text to a number of columns; what was cut ends in the ellipsis."""
     if cells(text) <= width:
         return text
+    keep = width - len(ellipsis)
+    return _cut(text, keep) + ellipsis if keep > 0 else _cut(text, max(width, 0))
+
+
+def _cut(text: str, width: int) -> str:
+    if text.isascii():
+        return text[:width]
     from rich.cells import set_cell_size
 
-    keep = width - len(ellipsis)
-    return set_cell_size(text, keep) + ellipsis if keep > 0 else set_cell_size(text, max(width, 0))
+    return set_cell_size(text, width)
 
 
 def fit_line(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from pgflow_yaml.text import TAB, cells, safe
+from pgflow_yaml.text import TAB, cells, fit, safe
 
 if TYPE_CHECKING:
     from pgflow_yaml.errors import Diagnostic, Span
@@ -51,7 +51,7 @@ def _picture(diagnostic: Diagnostic, span: Span, *, source: str, width: int) -> 
     before, marked, after = _cut(before, marked, after, room)
     lines = [blank]
     lines += [
-        f"{number:>{gutter}} │ {_shorten(_shown(texts[number - 1]), room)}".rstrip()
+        f"{number:>{gutter}} │ {fit(_shown(texts[number - 1]), room)}".rstrip()
         for number in _context(texts, span.line, diagnostic.help or "")
     ]
     lines.append(f"{span.line:>{gutter}} │ {before}{marked}{after}".rstrip())
@@ -87,23 +87,10 @@ def _cut(before: str, marked: str, after: str, room: int) -> tuple[str, str, str
     """Return the three parts of a line cut to `room` cells, with `…` where text is missing."""
     if cells(before + marked + after) <= room:
         return before, marked, after
-    marked = _shorten(marked, room - 2)
+    marked = fit(marked, room - 2)
     left = room - cells(marked)
     keep_after = min(cells(after), max(left // 3, left - cells(before)))
     keep_before = left - keep_after
     if cells(before) > keep_before:
-        before = "…" + _shorten(before[::-1], keep_before - 1, mark="")[::-1]
-    return before, marked, _shorten(after, keep_after)
-
-
-def _shorten(text: str, room: int, *, mark: str = "…") -> str:
-    if cells(text) <= room:
-        return text
-    kept = []
-    used = cells(mark)
-    for character in text:
-        used += cells(character)
-        if used > room:
-            break
-        kept.append(character)
-    return "".join(kept) + mark
+        before = "…" + fit(before[::-1], keep_before - 1, "")[::-1]
+    return before, marked, fit(after, keep_after)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -140,3 +142,17 @@ def test_any_finding_in_any_text_can_be_drawn(text: str, start: int, end: int, w
     finding = Diagnostic(code="PF203", message=text, span=span, help=text or None, label=text)
 
     assert "^" in render(finding, file="a", source=text, width=width)
+
+
+def test_a_frame_of_ascii_costs_no_tables_of_widths() -> None:
+    """`validate` starts fast: rich is imported for other characters only."""
+    program = (
+        "import sys; from pgflow_yaml.errors import Diagnostic, Span;"
+        "from pgflow_yaml.language.frames import render;"
+        "span = Span(line=1, column=1, end_line=1, end_column=2);"
+        "finding = Diagnostic(code='PF203', message='m', span=span, help='h', label='l');"
+        "render(finding, file='a', source='a: ' + 'b' * 300, width=80);"
+        "sys.exit('rich' in sys.modules)"
+    )
+
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
