@@ -80,7 +80,7 @@ def fit_line(
 
 
 def duration(seconds: float) -> str:
-    """Say a duration in at most nine characters: `12 ms`, `0.8 s`, `2 m 05 s`, `1 h 02 m`."""
+    """Format a duration in at most nine characters: `12 ms`, `0.8 s`, `2 m 05 s`, `1 h 02 m`."""
     seconds = max(seconds, 0.0)
     if seconds < 0.0995:
         return f"{seconds * 1000:.0f} ms"
@@ -95,7 +95,7 @@ def duration(seconds: float) -> str:
 
 
 def roughly(seconds: float) -> str:
-    """Say a duration in its largest unit: `30 ms`, `0.3 s`, `3 s`, `5 min`, `2 h`, `4 d`."""
+    """Format a duration in its largest unit: `30 ms`, `0.3 s`, `3 s`, `5 min`, `2 h`, `4 d`."""
     seconds = max(seconds, 0.0)
     if 0 < seconds < 0.095:
         return f"{seconds * 1000:.0f} ms"
@@ -118,13 +118,13 @@ def elapsed(since: str, until: datetime) -> float:
 
 
 def utc(stamp: str) -> str:
-    """Say a time as `2026-11-24T12:00:03.120Z`."""
+    """Format a time as `2026-11-24T12:00:03.120Z`."""
     text = moment(stamp).astimezone(UTC).isoformat(timespec="milliseconds")
     return text.replace("+00:00", "Z")
 
 
 def error_text(error: Mapping[str, Any] | None) -> str:
-    """Say an error of a run, a step or an attempt on one line: `CardTimeout: no answer`."""
+    """Format an error of a run, a step or an attempt on one line: `CardTimeout: no answer`."""
     if not error:
         return ""
     parts = (error.get("type") or "Error", error.get("message"))
@@ -132,7 +132,7 @@ def error_text(error: Mapping[str, Any] | None) -> str:
 
 
 def labels_text(labels: Mapping[str, str] | None) -> str:
-    """Say the labels of a run on one line: `team=ml, tier=gold`."""
+    """Format the labels of a run on one line: `team=ml, tier=gold`."""
     return one_line(", ".join(f"{name}={value}" for name, value in (labels or {}).items()))
 
 
@@ -168,5 +168,5 @@ def wrapped(text: str, width: int) -> list[str]:
 
 
 def plural(count: int, noun: str) -> str:
-    """Say `1 step`, `1,204 steps`."""
+    """Count things: `1 step`, `1,204 steps`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

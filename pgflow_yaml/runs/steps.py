@@ -55,7 +55,7 @@ def condition(step: StepShape, now: datetime, handling: FailureHandling | None) 
 
 
 def phase(step: StepShape, now: datetime) -> Phase:
-    """Tell apart the steps that have started: a task runs, may not run yet, or is queued."""
+    """Return where a started step stands: a task runs, may not run yet, or is queued."""
     if step["tasks"]["started"]:
         return "running"
     return "delayed" if delay(step, now) > 0 else "queued"

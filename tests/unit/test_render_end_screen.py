@@ -20,13 +20,18 @@ TRACE = """Traceback (most recent call last):
 """
 
 
-def said(
+def screen(
     snapshot: Snapshot, *errors: FailedAttempt, width: int = 100, symbols: Symbols = UNICODE
 ) -> list[str]:
     """The screen as lines of text."""
-    places = {"charge": "order.flow.yaml:14:3"}
+    positions = {"charge": "order.flow.yaml:14:3"}
     lines = ended(
-        snapshot, errors=errors, width=width, places=places, folder="/home/ada", symbols=symbols
+        snapshot,
+        errors=errors,
+        width=width,
+        positions=positions,
+        folder="/home/ada",
+        symbols=symbols,
     )
     return ["".join(words for words, _ in line) for line in lines]
 
@@ -36,7 +41,7 @@ def test_the_failure_screen_says_everything_at_once() -> None:
     step = a_step("charge", "failed", attempts=5, max_attempts=5, handler="shop.payment.charge")
     run = a_run("failed", input={"order_id": 7, "amount": 49.9})
 
-    lines = said(a_snapshot(step, run=run), a_failure("charge", attempt=5, trace=TRACE))
+    lines = screen(a_snapshot(step, run=run), a_failure("charge", attempt=5, trace=TRACE))
 
     assert lines == [
         ' ✗ order 3f2a91c0 failed after 10.0 s: step "charge" failed, 5 of 5 attempts',
@@ -55,7 +60,7 @@ def test_the_same_error_is_said_once_and_others_are_kept() -> None:
     errors = [a_failure("charge", id=n, attempt=n, message="slow") for n in (1, 2, 3)]
     errors += [a_failure("charge", id=n, attempt=n, message="gone") for n in (4, 5)]
 
-    lines = said(a_snapshot(step, run=a_run("failed")), *errors)
+    lines = screen(a_snapshot(step, run=a_run("failed")), *errors)
 
     assert [line for line in lines if "CardTimeout" in line] == [
         "   app.work: CardTimeout: gone",
@@ -67,7 +72,7 @@ def test_failed_items_of_a_map_are_named() -> None:
     """The index of the item stands beside its handler."""
     step = a_step("fetch", "failed", map=True, tasks=some_tasks(total=9, completed=8, failed=1))
 
-    lines = said(a_snapshot(step, run=a_run("failed")), a_failure("fetch", index=4))
+    lines = screen(a_snapshot(step, run=a_run("failed")), a_failure("fetch", index=4))
 
     assert 'step "fetch" failed, 1 of 9 items' in lines[0]
     assert lines[1].startswith("   app.work[4]: CardTimeout")
@@ -77,7 +82,7 @@ def test_a_cancelled_run_is_no_failure() -> None:
     """It says cancelled, and why if the run knows."""
     run = a_run("cancelled", error={"type": "Cancelled", "message": "wrong order"})
 
-    lines = said(a_snapshot(a_step("a", "cancelled"), run=run))
+    lines = screen(a_snapshot(a_step("a", "cancelled"), run=run))
 
     assert lines[0] == " ■ order 3f2a91c0 cancelled after 10.0 s"
     assert "Cancelled: wrong order" in lines[1]
@@ -87,7 +92,7 @@ def test_a_cancelled_run_without_a_reason_says_it_once() -> None:
     """`Cancelled: cancelled` under a line that says so already is noise."""
     run = a_run("cancelled", error={"type": "Cancelled", "message": "cancelled"})
 
-    lines = said(a_snapshot(a_step("a", "cancelled"), run=run))
+    lines = screen(a_snapshot(a_step("a", "cancelled"), run=run))
 
     assert "".join(lines).lower().count("cancelled") == 1
 
@@ -98,7 +103,7 @@ def test_code_and_input_are_cut_and_messages_are_not() -> None:
     run = a_run("failed", input={"text": "幅" * 200})
     trace = TRACE.replace("acquirer", "幅" * 100)
 
-    lines = said(
+    lines = screen(
         a_snapshot(step, run=run), a_failure("charge", message="é" * 300, trace=trace), width=60
     )
 
@@ -112,7 +117,7 @@ def test_what_is_cut_for_an_ascii_terminal_is_ascii() -> None:
     """The mark of what was cut is of the same set as the symbols."""
     run = a_run("failed", input={"text": "x" * 200})
 
-    lines = said(a_snapshot(a_step("charge", "failed"), run=run), width=60, symbols=ASCII)
+    lines = screen(a_snapshot(a_step("charge", "failed"), run=run), width=60, symbols=ASCII)
 
     (cut,) = (line for line in lines if line.startswith("   input"))
     assert (len(cut), cut[-4:]) == (60, "x...")

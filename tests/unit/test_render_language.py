@@ -354,7 +354,7 @@ def test_a_failed_child_is_where_to_look() -> None:
 
 def screen(snapshot: Snapshot) -> list[list[tuple[str, str]]]:
     """The screen after a run."""
-    return ended(snapshot, errors=[], width=100, places={}, folder="/")
+    return ended(snapshot, errors=[], width=100, positions={}, folder="/")
 
 
 def a_zoo(count: int, seed: int) -> list[StepShape]:

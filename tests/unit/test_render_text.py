@@ -51,7 +51,7 @@ def test_cleaned_text_cannot_act(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "text"),
     [
         (-1, "0 ms"),
         (0.012, "12 ms"),
@@ -63,13 +63,13 @@ def test_cleaned_text_cannot_act(text: str) -> None:
         (273_600, "3 d 4 h"),
     ],
 )
-def test_a_duration_is_short_and_exact_enough(seconds: float, said: str) -> None:
+def test_a_duration_is_short_and_exact_enough(seconds: float, text: str) -> None:
     """At most nine characters, whatever it is."""
-    assert duration(seconds) == said
+    assert duration(seconds) == text
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "text"),
     [
         (0, "0 s"),
         (0.03, "30 ms"),
@@ -80,6 +80,6 @@ def test_a_duration_is_short_and_exact_enough(seconds: float, said: str) -> None
         (7200, "2 h"),
     ],
 )
-def test_an_estimate_has_one_unit(seconds: float, said: str) -> None:
+def test_an_estimate_has_one_unit(seconds: float, text: str) -> None:
     """How long ago, or in how long: nobody needs the second one."""
-    assert roughly(seconds) == said
+    assert roughly(seconds) == text

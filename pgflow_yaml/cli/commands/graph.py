@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -14,13 +14,10 @@ from pgflow_yaml.cli.live.symbols import ASCII, STYLES, Symbols, symbols_for
 from pgflow_yaml.cli.options import Options, command, pass_options
 from pgflow_yaml.cli.output import write_lines
 from pgflow_yaml.errors import Unavailable
-from pgflow_yaml.language.graph.drawing import Drawing, Edge, Node, of_definition, with_statuses
+from pgflow_yaml.language.graph.drawing import Drawing, of_definition
 from pgflow_yaml.language.graph.folding import fold
 from pgflow_yaml.language.graph.text import Pen, render
-from pgflow_yaml.runs.steps import is_wide
-
-if TYPE_CHECKING:
-    from pgflow_yaml.runs.snapshot import Snapshot
+from pgflow_yaml.runs.graph import of_run
 
 FORMATS = ("text", "mermaid", "dot", "svg")
 _SUFFIXES = {".svg": "svg", ".dot": "dot", ".gv": "dot", ".mmd": "mermaid", ".mermaid": "mermaid"}
@@ -83,36 +80,10 @@ def _find(subject: str, options: Options) -> Drawing:
     from pgflow_yaml.cli.database import connected
 
     with connected(options) as store:
-        run = lookup.snapshot(store, lookup.run_id(store, subject), outputs=False)
-        found = store.get_definition(run["run"]["flow"], run["run"]["version"])
-    drawing = _of_snapshot(run) if found is None else of_definition(comparing.stored(found))
-    return _of_run(drawing, run)
-
-
-def _of_snapshot(run: Snapshot) -> Drawing:
-    """Draw a run whose flow was made by pgflow's functions: no file, no definition."""
-    return Drawing(
-        flow=run["run"]["flow"],
-        nodes=tuple(
-            Node(slug=each["slug"], label=each["slug"], notes=("map",) if each["map"] else ())
-            for each in run["steps"]
-        ),
-        edges=tuple(
-            Edge(source=source, target=each["slug"])
-            for each in run["steps"]
-            for source in each["depends_on"]
-        ),
-    )
-
-
-def _of_run(drawing: Drawing, run: Snapshot) -> Drawing:
-    statuses: dict[str, str] = {step["slug"]: step["status"] for step in run["steps"]}
-    notes = {
-        step["slug"]: f"{step['tasks']['completed']:,}/{step['tasks']['total']:,}"
-        for step in run["steps"]
-        if is_wide(step)
-    }
-    return with_statuses(drawing, statuses, notes)
+        snapshot = lookup.snapshot(store, lookup.run_id(store, subject), outputs=False)
+        run = snapshot["run"]
+        stored = store.get_definition(run["flow"], run["version"])
+    return of_run(snapshot, of_definition(comparing.stored(stored)) if stored else None)
 
 
 def _folded(drawing: Drawing, options: Options) -> Drawing:

@@ -105,7 +105,7 @@ class Chosen:
     name: str
     version: str
     definition: Mapping[str, Any]
-    places: Callable[[], Mapping[str, str]]
+    positions: Callable[[], Mapping[str, str]]
     picture: Picture
 
 
@@ -145,7 +145,7 @@ def _run(request: Request, options: Options) -> int:
             view=view,
             out=out,
             timeout=timeout,
-            places=chosen.places,
+            positions=chosen.positions,
             picture=chosen.picture,
         )
         set_up_logs(options, shown_elsewhere=("failed", "timeout", "stop"))
@@ -190,7 +190,7 @@ def _deploy(store: Store, loaded: Sequence[Loaded], *, place: Database, options:
         name=first.definition.name,
         version=first.definition.version,
         definition=first.definition.body,
-        places=partial(step_positions, first.file, first.source),
+        positions=partial(step_positions, first.file, first.source),
         picture=partial(error_frame, first.file, first.source),
     )
 
@@ -208,7 +208,7 @@ def _active(store: Store, name: str, settings: Settings) -> Chosen:
         name=name,
         version=found["version"],
         definition=found["definition"],
-        places=dict,
+        positions=dict,
         picture=partial(error_frame, f"{name}@{found['version']}", found["source"]),
     )
 

@@ -46,14 +46,14 @@ def ended(
     *,
     errors: Sequence[FailedAttempt],
     width: int,
-    places: Mapping[str, str],
+    positions: Mapping[str, str],
     picture: Picture = no_picture,
     folder: str,
     symbols: Symbols = UNICODE,
 ) -> list[Line]:
     """Lay out how a run that did not complete has ended.
 
-    `errors` are all known failed attempts, `places` has file:line:col of steps, `folder` is what
+    `errors` are all known failed attempts, `positions` has file:line:col of steps, `folder` is what
     paths in traces are shown relative to. Code and input are cut to the width, messages are not.
     """
     run = snapshot["run"]
@@ -65,8 +65,8 @@ def ended(
         lines += _of_step(step, own, folder=folder, width=width, symbols=symbols)
         if frame := expression(step["slug"], own[-1] if own else step["error"], picture):
             lines += frame
-        elif step["slug"] in places:
-            lines.append([(f"   {one_line(places[step['slug']])}", "cyan")])
+        elif step["slug"] in positions:
+            lines.append([(f"   {one_line(positions[step['slug']])}", "cyan")])
     if not failed and (reason := run_error(run["status"], run["error"])):
         lines.append([(f"   {fit(reason, LONGEST_MESSAGE)}", "red")])
         lines += expression(None, run["error"], picture)

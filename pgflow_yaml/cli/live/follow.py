@@ -51,7 +51,7 @@ class Followed:
     view: View
     out: IO[str]
     timeout: float | None = None
-    places: Callable[[], Mapping[str, str]] = dict
+    positions: Callable[[], Mapping[str, str]] = dict
     picture: Picture = no_picture
 
 
@@ -66,9 +66,9 @@ def to_its_end(
     errors: deque[FailedAttempt] = deque(maxlen=ERRORS_KEPT)
 
     def fetch(after_error: int) -> Snapshot:
-        seen = snapshot(store, followed.run_id, after_error=after_error, outputs=False)
-        errors.extend(seen["errors"])
-        return seen
+        after = snapshot(store, followed.run_id, after_error=after_error, outputs=False)
+        errors.extend(after["errors"])
+        return after
 
     try:
         follow(fetch, followed.view, timeout=followed.timeout, check=check)
@@ -139,7 +139,7 @@ def _conclude(
             last,
             errors=errors,
             width=width,
-            places=followed.places(),
+            positions=followed.positions(),
             picture=followed.picture,
             folder=os.getcwd(),  # noqa: PTH109 (compared as text)
             symbols=symbols_for(sys.stderr.encoding),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowContext:
-    """What a row of the picture may need to know beside its own step."""
+    """The facts that a row of the picture may need beside those of its own step."""
 
     frame: Frame
     run: RunShape

@@ -115,7 +115,7 @@ class Frame:
 
     @property
     def dot(self) -> str:
-        """What stands between two phrases on a line."""
+        """The separator of two phrases on a line."""
         return f" {self.symbols.dot} "
 
 

@@ -1,4 +1,4 @@
-"""Which steps of a run are rows of the live view, and how they hang together.
+"""The steps of a run that are rows of the live view, and how they hang together.
 
 A DAG is not a tree: a step hangs under that of its dependencies which ends last.
 """
@@ -44,7 +44,7 @@ def picture(steps: Sequence[StepShape], *, budget: int, max_depth: int) -> Pictu
 
 
 def connectors(depths: Sequence[int]) -> list[tuple[list[bool], bool]]:
-    """Say for each row which outer levels go on below it, and whether its own level ends."""
+    """Return for each row which outer levels go on below it, and whether its own level ends."""
     result: list[tuple[list[bool], bool]] = []
     open_below: list[bool] = []
     for depth in reversed(depths):

@@ -1,4 +1,4 @@
-"""Four ways to show a run that goes on: JSON lines, nothing, the live picture, lines for a log."""
+"""The views of a run that goes on: JSON lines, nothing, the live picture, lines for a log."""
 
 from __future__ import annotations
 
