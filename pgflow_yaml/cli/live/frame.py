@@ -24,12 +24,12 @@ from pgflow_yaml.text import (
 
 from .notes import notes, urgent
 from .step_details import RowContext, detail, row_context
-from .symbols import STYLES, Frame, Line, Segment, Symbols
-from .tree import Picture, Row, connectors, picture
+from .symbols import STYLES, Frame, Line, Segment
+from .tree import Row, connectors, picture
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pgflow_yaml.runs.snapshot import FailedAttempt, RunShape, Snapshot, StepShape
 
@@ -38,6 +38,17 @@ HEADER_ROWS = 2
 ROWS_FOR_ORIGIN = 8
 FINE = frozenset({"completed", "skipped"})
 WEIGHTS = {"created": "dim", "skipped": "dim", "failed": "bold"}
+FOLDED_ENDED = {
+    "completed": "{steps}",
+    "skipped": "{count} skipped",
+    "cancelled": "{count} cancelled",
+}
+FOLDED_URGENT = {
+    "failed": "{count} more failed",
+    "started": "{count} more running",
+    "waiting": "{count} more waiting",
+}
+FOLDED_COMING = {"created": "{steps} to come"}
 NOT_BEGUN = frozenset({"created", "skipped", "cancelled"})
 
 
@@ -137,16 +148,17 @@ def _body(every: Sequence[StepShape], context: RowContext, budget: int) -> list[
     views = [picture(first, budget=budget - for_last - kept, max_depth=max_depth)]
     if begun:
         views.append(picture(last, budget=for_last - 1, max_depth=max_depth))
-    folds = [list(filter(None, _fold_texts(view.folded, frame))) for view in views]
-    used = sum(len(view.rows) + len(texts) for view, texts in zip(views, folds, strict=True))
+    folds = [_folds(view.folded, frame) for view in views]
     shown = [row.step for view in views for row in view.rows]
-    below = notes(shown, context, budget - used - begun - len(one))
+    used = len(shown) + sum(len(above) + len(below) for above, below in folds)
+    under = notes(shown, context, budget - used - begun - len(one))
     names = [_names(view.rows, context, deeper=number) for number, view in enumerate(views)]
     column = max((_width(name) for section in names for name in section), default=0)
-    lines = _section(views[0], names[0], below, context=context, column=column)
-    if begun:
-        lines.append([(" finally", "dim")])
-        lines += _section(views[1], names[1], below, context=context, column=column)
+    lines: list[Line] = []
+    for number, (view, (above, below)) in enumerate(zip(views, folds, strict=True)):
+        lines += [[(" finally", "dim")]] if number else []
+        rows = zip(view.rows, names[number], strict=True)
+        lines += [*above, *_rows(rows, under, context=context, column=column), *below]
     return [*lines, *one][: max(budget, 0)]
 
 
@@ -165,44 +177,36 @@ def _width(name: Line) -> int:
     return cells("".join(part for part, _ in name))
 
 
-def _section(
-    view: Picture,
-    names: Sequence[Line],
-    below: Mapping[str, Sequence[Segment]],
+def _rows(
+    rows: Iterable[tuple[Row, Line]],
+    under: Mapping[str, Sequence[Segment]],
     *,
     context: RowContext,
     column: int,
-) -> list[Line]:
+) -> Iterator[Line]:
     symbols = context.frame.symbols
-    ended, urgent_ones, coming = _fold_texts(view.folded, context.frame)
-    lines: list[Line] = [[(f" {ended}", "dim")]] if ended else []
-    for row, name in zip(view.rows, names, strict=True):
-        lines.append(_step_line(row.step, name, column=column, context=context))
-        lead = _below(name[0][0], symbols) + " " * cells(name[1][0]) + " " + symbols.note
-        lines += [[(lead, "dim"), note] for note in below.get(row.step["slug"], ())]
-    lines += [[(f" {urgent_ones}", "bold")]] if urgent_ones else []
-    lines += [[(f" {coming}", "dim")]] if coming else []
-    return lines
+    for row, name in rows:
+        yield _step_line(row.step, name, column=column, context=context)
+        # The lines of the tree go on under a row.
+        tree = name[0][0].replace(symbols.branch, symbols.pipe).replace(symbols.last, symbols.gap)
+        lead = tree + " " * cells(name[1][0]) + " " + symbols.note
+        for note in under.get(row.step["slug"], ()):
+            yield [(lead, "dim"), note]
 
 
-def _fold_texts(folded: Counter[str], frame: Frame) -> tuple[str, str, str]:
-    """Count the folded steps: those that have ended, are urgent, are to come."""
+def _folds(folded: Counter[str], frame: Frame) -> tuple[list[Line], list[Line]]:
+    """Count the folded steps: above the rows those that have ended, below them the others."""
 
-    def part(status: str, words: str) -> str:
-        return f"{frame.symbols.status[status].strip()} {words}" if folded[status] else ""
+    def line(words: Mapping[str, str], style: str) -> list[Line]:
+        parts = [
+            f"{frame.symbols.status[status].strip()} "
+            + text.format(count=f"{folded[status]:,}", steps=plural(folded[status], "step"))
+            for status, text in words.items()
+            if folded[status]
+        ]
+        return [[(f" {frame.dot.join(parts)}", style)]] if parts else []
 
-    ended = [
-        part("completed", plural(folded["completed"], "step")),
-        part("skipped", f"{folded['skipped']:,} skipped"),
-        part("cancelled", f"{folded['cancelled']:,} cancelled"),
-    ]
-    urgent_ones = [
-        part("failed", f"{folded['failed']:,} more failed"),
-        part("started", f"{folded['started']:,} more running"),
-        part("waiting", f"{folded['waiting']:,} more waiting"),
-    ]
-    coming = part("created", f"{plural(folded['created'], 'step')} to come")
-    return frame.dot.join(filter(None, ended)), frame.dot.join(filter(None, urgent_ones)), coming
+    return line(FOLDED_ENDED, "dim"), line(FOLDED_URGENT, "bold") + line(FOLDED_COMING, "dim")
 
 
 def _names(rows: Sequence[Row], context: RowContext, *, deeper: int) -> list[Line]:
@@ -222,11 +226,6 @@ def _names(rows: Sequence[Row], context: RowContext, *, deeper: int) -> list[Lin
         style = WEIGHTS.get(condition, "")
         names.append([(f" {lead}", "dim"), (symbol, STYLES[condition]), (f" {slug}", style)])
     return names
-
-
-def _below(lead: str, symbols: Symbols) -> str:
-    """Continue the lines of the tree under a row."""
-    return lead.replace(symbols.branch, symbols.pipe).replace(symbols.last, symbols.gap)
 
 
 def _step_line(step: StepShape, name: Line, *, column: int, context: RowContext) -> Line:

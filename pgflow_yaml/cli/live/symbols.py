@@ -13,18 +13,20 @@ Segment = tuple[str, str]
 """Words and their style."""
 Line = list[Segment]
 
-STYLES: Mapping[str, str] = {
-    "completed": "green",
-    "started": "cyan",
-    "waiting": "blue",
-    "repeating": "cyan",
-    "retrying": "yellow",
-    "created": "dim",
-    "failed": "bold red",
-    "caught": "yellow",
-    "skipped": "dim",
-    "cancelled": "magenta",
+# The status of a step for people: its style, and its symbol in each set.
+_STATUSES = {
+    "completed": ("green", "✓", "[ok]  "),
+    "started": ("cyan", "⠹", "[..]  "),
+    "waiting": ("blue", "⏸", "[wait]"),
+    "repeating": ("cyan", "↻", "[redo]"),
+    "retrying": ("yellow", "↻", "[redo]"),
+    "created": ("dim", "○", "[  ]  "),
+    "failed": ("bold red", "✗", "[fail]"),
+    "caught": ("yellow", "✗", "[fail]"),
+    "skipped": ("dim", "⊘", "[skip]"),
+    "cancelled": ("magenta", "■", "[stop]"),
 }
+STYLES: Mapping[str, str] = {status: style for status, (style, _, _) in _STATUSES.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,18 +50,7 @@ class Symbols:
 
 
 UNICODE = Symbols(
-    status={
-        "completed": "✓",
-        "started": "⠹",
-        "waiting": "⏸",
-        "repeating": "↻",
-        "retrying": "↻",
-        "created": "○",
-        "failed": "✗",
-        "caught": "✗",
-        "skipped": "⊘",
-        "cancelled": "■",
-    },
+    status={status: symbol for status, (_, symbol, _) in _STATUSES.items()},
     spinner="⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏",
     ellipsis="…",
     dot="·",
@@ -76,18 +67,7 @@ UNICODE = Symbols(
 )
 
 ASCII = Symbols(
-    status={
-        "completed": "[ok]  ",
-        "started": "[..]  ",
-        "waiting": "[wait]",
-        "repeating": "[redo]",
-        "retrying": "[redo]",
-        "created": "[  ]  ",
-        "failed": "[fail]",
-        "caught": "[fail]",
-        "skipped": "[skip]",
-        "cancelled": "[stop]",
-    },
+    status={status: symbol for status, (_, _, symbol) in _STATUSES.items()},
     spinner="",
     ellipsis="...",
     dot="-",
