@@ -16,8 +16,8 @@ def test_the_first_look_tells_everything_so_far() -> None:
 
     events = changes(None, a_snapshot(late, early, a_step("next", "created")))
 
-    told = [(event["event"], event.get("step"), event["status"]) for event in events]
-    assert told == [
+    statuses = [(event["event"], event.get("step"), event["status"]) for event in events]
+    assert statuses == [
         ("run", None, "started"),
         ("step", "early", "started"),
         ("step", "early", "completed"),
@@ -98,16 +98,16 @@ def test_an_item_of_a_map_is_named_by_its_index() -> None:
 
 def test_a_wide_map_is_ten_lines_not_ten_thousand() -> None:
     """Progress is told each time another tenth is done."""
-    told = []
+    progress = []
     before = None
     for done in range(1001):
         tasks = some_tasks(total=1000, completed=done, started=1)
         after = a_snapshot(a_step("fetch", "started", map=True, tasks=tasks))
-        told += [event for event in changes(before, after) if event["event"] == "step"]
+        progress += [event for event in changes(before, after) if event["event"] == "step"]
         before = after
 
-    assert len(told) == 11
-    assert "100 of 1,000 done" in line(told[1])
+    assert len(progress) == 11
+    assert "100 of 1,000 done" in line(progress[1])
 
 
 def test_skips_and_failures_say_why() -> None:
@@ -117,8 +117,8 @@ def test_skips_and_failures_say_why() -> None:
 
     lines = [line(event) for event in changes(before, after)]
 
-    assert any("vat           skipped: condition not met" in each for each in lines)
-    assert any("pay           failed  Boom: it broke  4.0 s" in each for each in lines)
+    assert any("vat           skipped: condition not met" in text for text in lines)
+    assert any("pay           failed  Boom: it broke  4.0 s" in text for text in lines)
     assert lines[-1].endswith("run           failed after 10.0 s")
 
 
@@ -181,7 +181,7 @@ def test_a_map_of_children_is_told_once() -> None:
 
 
 def test_each_call_of_a_repeated_step_is_a_line() -> None:
-    """Which it was, and when the next comes."""
+    """Its number, and when the next comes."""
     repeat = {"every": 4000, "max": 10}
     before = a_snapshot(a_step("poll", "started", iteration=2, repeat=repeat))
     at = "2026-11-24T12:00:14+00:00"
@@ -194,7 +194,7 @@ def test_each_call_of_a_repeated_step_is_a_line() -> None:
 
 
 def test_an_outcome_that_waits_for_finally_is_told_once() -> None:
-    """What it will be, and what comes before."""
+    """The outcome, and the steps that run before the end."""
     steps = [a_step("work", "started"), a_step("audit", "created", **{"finally": True})]
     after = a_snapshot(*steps, run=a_run(outcome="cancelled"))
 
@@ -223,7 +223,7 @@ def test_a_failure_that_is_caught_says_by_whom() -> None:
 
 
 def test_the_events_and_rows_of_1000_failures_are_cheap() -> None:
-    """What becomes of failures is found out once for all steps, not once for each."""
+    """The handling of failures is derived once for all steps, not once for each."""
     steps = [a_step(f"s{number}", "failed", index=number) for number in range(1000)]
     snapshot = a_snapshot(*steps)
 

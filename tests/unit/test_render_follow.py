@@ -68,12 +68,12 @@ def test_a_run_that_has_ended_is_one_look() -> None:
 def test_more_errors_than_fit_into_one_look_are_all_told() -> None:
     """After 200 errors the next are asked for at once, also when the run has ended meanwhile."""
     errors = [a_failure("a", id=number) for number in range(1, 451)]
-    told: list[tuple[Snapshot | None, Snapshot]] = []
+    shown: list[tuple[Snapshot | None, Snapshot]] = []
     begin = time.monotonic()
 
-    following.follow(History({**ENDED, "errors": errors}), recorded(told))
+    following.follow(History({**ENDED, "errors": errors}), recorded(shown))
 
-    assert [error["id"] for _, look in told for error in look["errors"]] == list(range(1, 451))
+    assert [error["id"] for _, after in shown for error in after["errors"]] == list(range(1, 451))
     assert time.monotonic() - begin < following.SHORTEST_PAUSE
 
 
@@ -88,7 +88,7 @@ def test_a_time_limit_ends_following() -> None:
 
 
 def test_what_the_check_raises_ends_following() -> None:
-    """A worker that died inside `run` is noticed between two looks."""
+    """A worker that died inside `run` is noticed between two snapshots."""
 
     def check() -> None:
         raise RuntimeError("the worker died")
@@ -103,8 +103,8 @@ def test_json_lines_are_json() -> None:
 
     following.follow(History(RUNNING, ENDED), views.view_for(Options(json=True), out, hint=""))
 
-    told = [json.loads(line) for line in out.getvalue().splitlines()]
-    assert [(event["event"], event["status"]) for event in told] == [
+    events = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert [(event["event"], event["status"]) for event in events] == [
         ("run", "started"),
         ("step", "started"),
         ("step", "completed"),

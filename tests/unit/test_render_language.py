@@ -1,4 +1,4 @@
-"""What the whole language looks like: waits, children, caught failures, last words, repeats."""
+"""The screens of the whole language: waits, children, handled failures, `finally`, repeats."""
 
 from __future__ import annotations
 
@@ -217,7 +217,7 @@ def test_a_failure_that_may_be_caught_is_not_the_end() -> None:
     assert "release may handle it" in drawn(open_)[3]
     assert "handled by release" in drawn(done)[3]
     assert "handle" not in drawn(none)[3]
-    assert [failure_handling(each)["charge"].kind for each in (open_, done, none)] == [
+    assert [failure_handling(saga)["charge"].kind for saga in (open_, done, none)] == [
         "open",
         "handled",
         "unhandled",
@@ -269,7 +269,7 @@ def test_finally_steps_have_a_line_of_their_own() -> None:
     assert after[5].startswith(" ╰─ ○ alert")
 
 
-def test_last_words_of_different_fates_have_rows() -> None:
+def test_finally_steps_of_different_statuses_have_rows() -> None:
     """One line is for what is the same for all."""
     steps = [a_step("audit", "skipped"), a_step("alert", "created")]
     for step in steps:
@@ -317,10 +317,10 @@ def test_a_run_of_pgflows_own_functions_has_no_version() -> None:
 
 def test_a_run_that_completed_in_spite_of_a_failure_says_so() -> None:
     """The failed step and the one that handled it; without a failure nothing is said."""
-    told = in_spite_of(a_saga("completed", status="completed"))
+    line_of_words = in_spite_of(a_saga("completed", status="completed"))
 
-    assert told is not None
-    assert told[0][0] == (
+    assert line_of_words is not None
+    assert line_of_words[0][0] == (
         ' ✓ order 3f2a91c0 completed; the failure of "charge" was handled by release'
     )
     assert in_spite_of(a_snapshot(a_step("a"), run=a_run("completed"))) is None
@@ -358,7 +358,7 @@ def screen(snapshot: Snapshot) -> list[list[tuple[str, str]]]:
 
 
 def a_zoo(count: int, seed: int) -> list[StepShape]:
-    """Steps of every kind in every state, some of them last words."""
+    """Steps of every kind in every state, some of them of `finally`."""
     dice = random.Random(seed)
     kinds = [
         lambda slug: a_wait(slug, until=IN_TWO_DAYS),
@@ -431,7 +431,7 @@ def test_a_step_that_no_worker_can_call_says_so() -> None:
     assert "queued · no worker has its handler, since 7 s" in drawn(a_snapshot(step))[2]
 
 
-def test_a_failed_last_word_is_handled_by_nobody() -> None:
+def test_a_failed_finally_step_is_handled_by_nobody() -> None:
     """Steps of finally observe; one that catches another's failure does not undo it."""
     audit = a_step("audit", "failed")
     alert = a_step("alert", edges={"audit": "failure"}, depends_on=["audit"])

@@ -126,10 +126,10 @@ def test_a_step_that_is_being_stopped_says_so() -> None:
     last = a_step("audit", "started", **{"finally": True})
     snapshot = a_snapshot(a_step("work", "started"), last, run=a_run(outcome="failed"))
 
-    found = reasons(snapshot, {})
+    sentences = reasons(snapshot, {})
 
-    assert found["work"] == "is told to stop, runs since 10 s: attempt 1 of 3"
-    assert found["audit"] == "runs since 10 s: attempt 1 of 3"
+    assert sentences["work"] == "is told to stop, runs since 10 s: attempt 1 of 3"
+    assert sentences["audit"] == "runs since 10 s: attempt 1 of 3"
 
 
 def test_nothing_waits_in_a_run_that_has_ended() -> None:
