@@ -194,17 +194,6 @@ def test_an_error_between_two_calls_is_a_retry() -> None:
     assert "attempt 1 of 3 failed: CardTimeout · again in 4 s" in lines[2]
 
 
-@pytest.mark.parametrize(("edge", "kind"), [("any", "open"), ("success", "unhandled")])
-def test_any_edge_but_success_may_handle_a_failure(edge: str, kind: str) -> None:
-    """`failure` and `any`."""
-    steps = [
-        a_step("pay", "failed"),
-        a_step("next", "created", depends_on=["pay"], edges={"pay": edge}),
-    ]
-
-    assert failure_handling(a_snapshot(*steps))["pay"].kind == kind
-
-
 def test_a_catch_that_will_not_run_handles_nothing() -> None:
     """Once the run is being stopped."""
     assert failure_handling(a_saga("created", outcome="cancelled"))["charge"].kind == "unhandled"
@@ -429,15 +418,6 @@ def test_a_step_that_no_worker_can_call_says_so() -> None:
     step["refused_at"] = "2026-11-24T12:00:03+00:00"
 
     assert "queued · no worker has its handler, since 7 s" in drawn(a_snapshot(step))[2]
-
-
-def test_a_failed_finally_step_is_handled_by_nobody() -> None:
-    """Steps of finally observe; one that catches another's failure does not undo it."""
-    audit = a_step("audit", "failed")
-    alert = a_step("alert", edges={"audit": "failure"}, depends_on=["audit"])
-    audit["finally"] = alert["finally"] = True
-
-    assert failure_handling(a_snapshot(audit, alert))["audit"].kind == "unhandled"
 
 
 def test_a_command_too_long_for_a_line_goes_on_in_the_next() -> None:

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from pgflow_yaml.runs.failures import failure_handling
+from pgflow_yaml.runs.run import run_error
 from pgflow_yaml.runs.steps import condition
 from pgflow_yaml.text import moment
 from tests.unit.snapshots import NOW, a_failure, a_run, a_snapshot, a_step, some_tasks
@@ -97,9 +99,27 @@ def test_a_started_step_that_may_not_run_yet_says_why(
 
 def test_the_error_of_a_run_is_not_its_status_again() -> None:
     """`Cancelled: cancelled` says nothing."""
-    from pgflow_yaml.runs.run import run_error
-
     run = a_run("cancelled", error={"type": "Cancelled", "message": "cancelled"})
 
     assert run_error(run["status"], run["error"]) == ""
     assert run_error("failed", {"type": "Boom", "message": "no"}) == "Boom: no"
+
+
+@pytest.mark.parametrize(("edge", "kind"), [("any", "open"), ("success", "unhandled")])
+def test_any_edge_but_success_may_handle_a_failure(edge: str, kind: str) -> None:
+    """`failure` and `any`."""
+    steps = [
+        a_step("pay", "failed"),
+        a_step("next", "created", depends_on=["pay"], edges={"pay": edge}),
+    ]
+
+    assert failure_handling(a_snapshot(*steps))["pay"].kind == kind
+
+
+def test_a_failed_finally_step_is_handled_by_nobody() -> None:
+    """Steps of finally observe; one that catches another's failure does not undo it."""
+    audit = a_step("audit", "failed")
+    alert = a_step("alert", edges={"audit": "failure"}, depends_on=["audit"])
+    audit["finally"] = alert["finally"] = True
+
+    assert failure_handling(a_snapshot(audit, alert))["audit"].kind == "unhandled"
