@@ -1,5 +1,4 @@
 # Every target makes what it needs; the second time that costs nothing.
-.DEFAULT_GOAL := help
 .PHONY: help demo test check format docs bench bench-all test-editor mutate clean
 
 PYTHON ?= python3
@@ -19,12 +18,11 @@ test: check ## Check everything, then run all tests
 	$(BIN)/pytest -q -n 2
 
 check: $(VENV)/dev.stamp ## Format, lint, types, and which module may import which
-	$(BIN)/ruff format --check -q .
-	$(BIN)/ruff check -q .
+	$(BIN)/ruff format --check -q . && $(BIN)/ruff check -q .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/squawk --reporter gcc migrations/0*.sql
-	@! LC_ALL=C.UTF-8 grep -rnE '.{101}' migrations --include='*.sql' # lines of at most 100 columns
+	@! LC_ALL=C.UTF-8 grep -rnE '.{101}' migrations --include='*.sql' # at most 100 columns
 
 format: $(VENV)/dev.stamp ## Format the code and fix what the linter can fix
 	$(BIN)/ruff format -q .
