@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from pgflow_yaml.language import durations
 from pgflow_yaml.language.expressions import write_expression
 from pgflow_yaml.language.model import ACTIONS, SECTIONS
+from pgflow_yaml.language.waits import wait_phrase
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,17 +58,9 @@ def about_field(field: Any) -> str:
 def about_step(step: Mapping[str, Any]) -> str:
     """Word a step: its action and its dependencies."""
     action = next(key for key in ACTIONS if key in step)
-    target = step[action] if action != "wait" else _wait_words(step["wait"])
+    target = step[action] if action != "wait" else wait_phrase(step["wait"])
     after = ", ".join(step.get("depends_on", {}))
     return f"{action} {target}" + (f", after {after}" if after else "")
-
-
-def _wait_words(wait: Mapping[str, Any]) -> str:
-    if "event" in wait:
-        return f'for event "{wait["event"]}"'
-    if isinstance(wait.get("for"), int):
-        return f"for {durations.as_text(wait['for'])}"
-    return "until a time that is computed"
 
 
 def shown(path: Path, value: Any) -> str:

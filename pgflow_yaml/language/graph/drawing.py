@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from pgflow_yaml.language import durations
 from pgflow_yaml.language.graph.order import as_listed
 from pgflow_yaml.language.model import SECTIONS
+from pgflow_yaml.language.waits import wait_note
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -101,18 +101,10 @@ def _node(slug: str, step: Mapping[str, Any], section: Section) -> Node:
     if "flow" in step:
         notes.append(f"flow {step['flow']}")
     if "wait" in step:
-        notes.append(_wait(step["wait"]))
+        notes.append(wait_note(step["wait"]))
     if "map" in step:
         notes.append("map")
     if "initial_tasks" in step:
         notes.append(f"{step['initial_tasks']} tasks")
     notes += [key for key in ("repeat", "if") if key in step]
     return Node(slug=slug, label=slug, section=section, notes=tuple(notes))
-
-
-def _wait(wait: Mapping[str, Any]) -> str:
-    if "event" in wait:
-        return f"waits for {wait['event']}"
-    if isinstance(wait.get("for"), int):
-        return f"waits {durations.as_text(wait['for'])}"
-    return "waits for a time"
