@@ -60,7 +60,7 @@ class Cost:
 
 
 class Meter:
-    """Calls doors of the engine and keeps what each of them cost."""
+    """Calls functions of the engine and keeps the cost of each."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine

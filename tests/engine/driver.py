@@ -1,4 +1,4 @@
-"""A worker of the tests: speaks the engine's SQL doors directly, on a clock that the test moves."""
+"""A worker of the tests: calls the engine's SQL functions, on a clock that the test moves."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ class Run:
     def _exhaust(self, state: State, task: Task) -> None:
         kind, attempts = str(task.error), task.attempts - task.uncounted
         if state.step.when_exhausted == "fail" or (
-            kind == "ExpressionError" and not state.step.is_soft
+            kind == "ExpressionError" and not state.step.is_tolerant
         ):
             state.fails(kind, attempts)
             return

@@ -115,7 +115,7 @@ class Play:
         kinds = {_kind(s.error) for s in run.states.values() if s.status == "failed"}
         for slug, state in run.states.items():
             row = rows["steps"][f"{name}/{slug}"]
-            if state.step.is_soft and state.error:
+            if state.step.is_tolerant and state.error:
                 kinds |= {row[3]}  # which of its failed items it quotes
                 row[3:] = state.error["type"], state.error["attempts"]
             edges = {edge for step in self.flow for edge in step.deps.values()}

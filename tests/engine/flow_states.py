@@ -36,7 +36,7 @@ class Step:
         return self.items is not None or self.count is not None
 
     @property
-    def is_soft(self) -> bool:
+    def is_tolerant(self) -> bool:
         """A map that a failed item does not end."""
         return not self.fail_fast or self.tolerate is not None or self.percent is not None
 

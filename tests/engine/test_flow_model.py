@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 EXAMPLES = examples(150)
 SLUGS = "abcdefghijkl"
 OFTEN, RARELY = st.integers(0, 2).map(lambda n: n > 0), st.integers(0, 3).map(lambda n: n == 0)
-SOFT: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
+TOLERANT: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
     [{}, {}, {"fail_fast": False}, {"tolerate": 1}, {"percent": 50}]
 )
 EDGES = st.sampled_from(["success"] * 3 + ["failure", "any"])
@@ -89,7 +89,7 @@ def flows(draw: st.DrawFn) -> list[Step]:
         size = min(draw(st.sampled_from([0, 1, 1, 2, 3])), len(steps))
         deps = draw(st.permutations(sorted(steps)))[:size]
         ancestors[slug] = sorted({slug for dep in deps for slug in (dep, *ancestors[dep])})
-        soft = draw(SOFT)
+        tolerant = draw(TOLERANT)
         shape = draw(st.sampled_from(["single", "single", "map", "tasks"]))
         steps[slug] = Step(
             slug=slug,
@@ -102,7 +102,7 @@ def flows(draw: st.DrawFn) -> list[Step]:
             max_attempts=draw(st.integers(1, 3)),
             start_delay=5000 if draw(RARELY) else 0,
             max_parallel=draw(st.sampled_from([1, 2, 1000])),
-            **(soft if shape in ("map", "tasks") else {}),
+            **(tolerant if shape in ("map", "tasks") else {}),
             timeout=10_000 if draw(RARELY) else 60_000,
         )
     finals = draw(st.lists(final_steps, min_size=1, max_size=2)) if draw(st.booleans()) else []

@@ -80,7 +80,7 @@ def test_a_map_of_which_all_may_fail_completes(engine: Engine) -> None:
     assert engine.snapshot(run)["steps"][0]["output"] == [None] * 10
 
 
-def test_a_soft_map_that_fails_may_be_skipped(engine: Engine) -> None:
+def test_a_tolerant_map_that_fails_may_be_skipped(engine: Engine) -> None:
     """when_exhausted decides what a failed step means, as for any."""
     run = run_map(engine, {0, 1}, tolerate=1, when_exhausted="skip-cascade")
 
@@ -124,7 +124,7 @@ def test_a_name_below_the_errors_of_items_is_none(engine: Engine) -> None:
     assert context["env"] == {"steps.map.errors.message": None}
 
 
-def test_a_wide_soft_map_goes_on_past_its_window(engine: Engine) -> None:
+def test_a_wide_tolerant_map_goes_on_past_its_window(engine: Engine) -> None:
     """Failed items free their places too."""
     engine.deploy(
         "flow",

@@ -1,4 +1,4 @@
-"""What a call at pgflow's door costs does not grow with what lies beside it."""
+"""The cost of a call of pgflow's functions does not grow with the rows beside it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ select s.id, 'infinity', '{}' from sent s"""
 
 @pytest.mark.slow
 @pytest.mark.timeout(180)
-def test_no_statement_of_this_door_touches_more_than_its_run(by_hand: Door) -> None:
+def test_no_statement_of_these_functions_touches_more_than_its_run(by_hand: Door) -> None:
     """Plans made on empty tables, then 30,000 live runs beside: start, claim, retry, end."""
     by_hand.flow("flow", a={"max_attempts": 2}, b=deps("a"), c=a_map("b"))
     for _ in range(7):

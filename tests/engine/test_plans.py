@@ -67,7 +67,7 @@ def test_no_statement_of_a_turn_touches_more_than_its_batch(crowded: Engine) -> 
         assert max(rows, default=0) <= 500, plan[:3000]
 
 
-# Doors, one by one: what each reads alone, and with 1,000,000 messages and 120,000 runs beside
+# Functions, one by one: what each reads alone, and with 1,000,000 messages and 120,000 runs beside
 
 ALONE, OLD_PLANS, NEW_PLANS = "alone", "plans older than the crowd", "plans with statistics"
 DIAMOND = {"a": a_step(), "b": a_step("a"), "c": a_step("a"), "d": a_step("b", "c")}
@@ -76,7 +76,7 @@ WIDTH = 6000
 
 
 def scenario(engine: Engine) -> dict[str, Cost]:
-    """Every door of the hot path once, on the same batch each time."""
+    """Every function of the hot path once, on the same batch each time."""
     meter = Meter(engine)
     call, turn, worker = meter.call, meter.turn, engine.worker
     call("register_worker", "register_worker", worker, ["flow"], "{}")
@@ -115,8 +115,8 @@ def cheapest(engine: Engine) -> dict[str, Cost]:
     """
     found = [scenario(engine) for _ in range(3)]
     return {
-        door: min((costs[door] for costs in found), key=lambda cost: cost.pages)
-        for door in found[0]
+        function: min((costs[function] for costs in found), key=lambda cost: cost.pages)
+        for function in found[0]
     }
 
 
@@ -151,7 +151,7 @@ def claim_plans(conninfo: str) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-def test_no_door_reads_more_because_of_what_lies_beside(database: str) -> None:
+def test_no_function_reads_more_because_of_what_lies_beside(database: str) -> None:
     """Beside 1,000,000 parked messages and 120,000 runs a call fetches the same rows.
 
     Pages may grow as the levels of an index do; no large table is ever scanned; and the claim
@@ -161,10 +161,10 @@ def test_no_door_reads_more_because_of_what_lies_beside(database: str) -> None:
 
     alone, grown = costs[ALONE], dict[tuple[str, str], tuple[Cost, Cost]]()
     for when in (OLD_PLANS, NEW_PLANS):
-        for door, cost in costs[when].items():
-            rows, pages = alone[door].rows * 1.1 + 50, alone[door].pages * 1.5 + 60
+        for function, cost in costs[when].items():
+            rows, pages = alone[function].rows * 1.1 + 50, alone[function].pages * 1.5 + 60
             if cost.rows > rows or cost.pages > pages or cost.scans:
-                grown[when, door] = (alone[door], cost)
+                grown[when, function] = (alone[function], cost)
     assert grown == {}
     plans = "\n".join(claim_plans(database))
     for queue in ("flow", "pgflow__timers"):

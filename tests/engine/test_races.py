@@ -1,4 +1,4 @@
-"""Two sessions at the engine's own doors: one holds its locks, the other waits or passes by."""
+"""Two sessions at the engine's own functions: one holds its locks, the other waits or passes by."""
 
 from __future__ import annotations
 
@@ -273,13 +273,15 @@ def test_two_deploys_of_two_files_leave_the_later_one_active(engine: Engine, oth
     assert (reply["status"], engine.one(active)) == ("created", [reply["version"]])
 
 
-@pytest.mark.parametrize("door", ["start_run", "start_runs"])
-def test_a_start_passes_by_an_activation(engine: Engine, other: Engine, door: str) -> None:
+@pytest.mark.parametrize("function", ["start_run", "start_runs"])
+def test_a_start_passes_by_an_activation(engine: Engine, other: Engine, function: str) -> None:
     """It takes the version that is active when it comes; the run stays on it."""
     old = engine.deploy("flow", {"a": a_step()})
     new = engine.deploy("flow", {"b": a_step()}, input={"x": {"default": 1}})
-    inputs = "{}" if door == "start_run" else ["{}"]
-    query = f"select pgflow.{door}('flow', %s::{'jsonb' if door == 'start_run' else 'jsonb[]'})"
+    inputs = "{}" if function == "start_run" else ["{}"]
+    query = (
+        f"select pgflow.{function}('flow', %s::{'jsonb' if function == 'start_run' else 'jsonb[]'})"
+    )
 
     past(
         engine, lambda: engine.call("activate", "flow", old["version"]),
@@ -402,8 +404,8 @@ def test_a_timer_passes_by_whoever_holds_its_run(engine: Engine, other: Engine) 
     assert (before, engine.status(run)) == ("started", "completed")
 
 
-@pytest.mark.parametrize("door", ["cancel_run", "stop_worker", "register_worker", "heartbeat"])
-def test_doors_may_be_called_twice(engine: Engine, door: str) -> None:
+@pytest.mark.parametrize("function", ["cancel_run", "stop_worker", "register_worker", "heartbeat"])
+def test_functions_may_be_called_twice(engine: Engine, function: str) -> None:
     """The second call finds what the first has done, and no row changes but its time stamps."""
     engine.now(NOON)
     engine.deploy("flow", {"a": a_step()})
@@ -414,15 +416,15 @@ def test_doors_may_be_called_twice(engine: Engine, door: str) -> None:
         "stop_worker": (engine.worker,),
         "register_worker": (engine.worker, ["flow"], "{}"),
         "heartbeat": (engine.worker, "30 s", named(task)),
-    }[door]
+    }[function]
     rows = """select jsonb_build_array((select jsonb_agg(r) from pgflow.runs r),
       (select jsonb_agg(s) from pgflow.step_states s),
       (select jsonb_agg(t) from pgflow.step_tasks t),
       (select jsonb_agg(w) from pgflow.workers w), (select count(*) from pgflow.audit),
       (select jsonb_agg(q) from pgmq.q_flow q))"""
 
-    engine.call(door, *arguments)
+    engine.call(function, *arguments)
     once = engine.one(rows)
-    engine.call(door, *arguments)
+    engine.call(function, *arguments)
 
     assert engine.one(rows) == once

@@ -23,7 +23,7 @@ ROUNDS = {"until": {"ast": [">", ["path", "iteration"], ["lit", 1]], "paths": ["
 
 
 def deploy(engine: Engine) -> None:
-    """Three flows that run each other, with a catch, `finally`, waits, soft maps, rounds."""
+    """Three flows that run each other, with a catch, `finally`, waits, tolerant maps, rounds."""
     engine.deploy("leaf", {"a": a_step(retry=SOON), "b": a_step("a", retry={"max_attempts": 1})})
     engine.deploy(
         "middle",
