@@ -8,7 +8,21 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pgflow_yaml.client import Client, Run, StepState
+    from pgflow_yaml.client import (
+        Cancelled,
+        Client,
+        Decision,
+        Deployed,
+        FlowSummary,
+        Preview,
+        Run,
+        RunSummary,
+        Sent,
+        Started,
+        StepState,
+        StoredVersion,
+        VersionSummary,
+    )
     from pgflow_yaml.errors import (
         Diagnostic,
         InvalidFlow,
@@ -26,27 +40,41 @@ if TYPE_CHECKING:
     from pgflow_yaml.language.differences import Change, diff
     from pgflow_yaml.language.model import Definition
     from pgflow_yaml.project.files import check, load
+    from pgflow_yaml.project.flow_set import FlowSet
+    from pgflow_yaml.project.versions import Comparison
     from pgflow_yaml.worker import Worker
     from pgflow_yaml.worker.calls.context import Context
 
 __all__ = [
+    "Cancelled",
     "Change",
     "Client",
+    "Comparison",
     "Context",
+    "Decision",
     "Definition",
+    "Deployed",
     "Diagnostic",
+    "FlowSet",
+    "FlowSummary",
     "InvalidFlow",
     "InvalidInput",
     "NotFound",
     "PermanentError",
     "PgflowError",
+    "Preview",
     "RetryLater",
     "Run",
     "RunCancelled",
     "RunFailed",
+    "RunSummary",
     "SchemaMismatch",
+    "Sent",
+    "Started",
     "StepState",
+    "StoredVersion",
     "Unavailable",
+    "VersionSummary",
     "Worker",
     "check",
     "compile_flow",
@@ -55,12 +83,24 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Cancelled": "client",
     "Change": "language.differences",
     "Client": "client",
+    "Comparison": "project.versions",
     "Context": "worker.calls.context",
+    "Decision": "client",
     "Definition": "language.model",
+    "Deployed": "client",
+    "FlowSet": "project.flow_set",
+    "FlowSummary": "client",
+    "Preview": "client",
     "Run": "client",
+    "RunSummary": "client",
+    "Sent": "client",
+    "Started": "client",
     "StepState": "client",
+    "StoredVersion": "client",
+    "VersionSummary": "client",
     "Worker": "worker",
     "check": "project.files",
     "compile_flow": "language.compiler",

@@ -1,166 +1,190 @@
-"""Flow files from paths: read, checked, compiled; every finding of every file is kept."""
+"""Flow files that are checked and deployed together, with the findings between them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
-from pgflow_yaml.errors import Diagnostic
-from pgflow_yaml.project import files as flow_files
-from pgflow_yaml.project.settings import read_settings
+from pgflow_yaml.errors import Diagnostic, InvalidFlow
+from pgflow_yaml.project.files import FlowFile, load_file
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
-    from pgflow_yaml.database.store import Store
     from pgflow_yaml.language.model import Definition
     from pgflow_yaml.project.settings import Settings
 
-CODE_TWICE = "PF303"
+CODE_DUPLICATE = "PF303"
+
+StoredBody = Callable[[str, str | None], dict[str, Any] | None]
+"""Look up the body of a stored flow by its name and version; None if it does not exist."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Loaded:
-    """A file and everything found in it; the definition is there when it is valid."""
+Result_co = TypeVar("Result_co", covariant=True)
 
-    file: str
-    source: str
-    diagnostics: Sequence[Diagnostic]
-    definition: Definition | None
+
+class Deployer(Protocol[Result_co]):
+    """A client of a database that stores flows."""
+
+    def deploy_set(self, flows: FlowSet, *, activate: bool = True) -> Result_co:
+        """Store the flows of a set, children first."""
+
+
+class InvalidFlows(InvalidFlow):
+    """Some flow files have mistakes; `files` holds all of them, the valid ones included."""
+
+    def __init__(self, files: Sequence[FlowFile]) -> None:
+        """Store all files; the message names the first invalid one."""
+        self.files = tuple(files)
+        first = next(file for file in files if file.errors)
+        super().__init__(first.file, first.source, first.diagnostics)
+
+
+@dataclass(frozen=True, slots=True)
+class FlowSet:
+    """Flow files in the order in which they were named."""
+
+    files: tuple[FlowFile, ...]
+
+    @classmethod
+    def load(cls, paths: Iterable[str | Path]) -> Self:
+        """Read, check and compile files; a second file with the same flow gets a finding."""
+        return cls.of(load_file(path) for path in paths)
+
+    @classmethod
+    def of(cls, files: Iterable[FlowFile]) -> Self:
+        """Return a set of loaded files; a second file with the same flow gets a finding."""
+        first: dict[str, str] = {}
+        accepted: list[FlowFile] = []
+        for file in files:
+            name = file.definition.name if file.definition else None
+            if name is not None and name in first:
+                accepted.append(_duplicate(file, name, first[name]))
+                continue
+            if name is not None:
+                first[name] = file.file
+            accepted.append(file)
+        return cls(tuple(accepted))
+
+    @classmethod
+    def of_definitions(cls, definitions: Iterable[Definition]) -> Self:
+        """Return a set of compiled flows; a finding names the flow in place of a file."""
+        return cls.of(
+            FlowFile(
+                file=definition.name,
+                source=definition.source,
+                diagnostics=(),
+                definition=definition,
+            )
+            for definition in definitions
+        )
 
     @property
-    def errors(self) -> int:
-        """How many of the findings are errors."""
-        return sum(each.severity == "error" for each in self.diagnostics)
+    def definitions(self) -> list[Definition]:
+        """The definitions of the valid files."""
+        return [file.definition for file in self.files if file.definition is not None]
 
+    def check(
+        self, *, stored: StoredBody | None = None, handlers: Settings | None = None
+    ) -> FlowSet:
+        """Return the set with the findings between its flows: children, cycles, their inputs.
 
-def worker_settings(
-    *, app_dir: Path | None = None, allow: Sequence[str] = (), **more: float | Path | None
-) -> Settings:
-    """Lay what was said over PGFLOW_YAML_* and over the project's pyproject.toml."""
-    import os
+        `stored` looks up children that are not in the set; without it an unknown child is only a
+        warning. With `handlers`, the handlers are imported and compared with their steps.
+        """
+        checked = self._with_children(stored)
+        return checked if handlers is None else checked.with_handlers(handlers)
 
-    flags = {"app_dir": app_dir, "allow": tuple(allow), **more}
-    return read_settings(Path.cwd(), flags=flags, environ=os.environ)
+    def with_handlers(self, settings: Settings) -> FlowSet:
+        """Return the set with the findings about its handlers, which are imported."""
+        from pgflow_yaml.project.handler_checks import handler_findings
 
+        files = []
+        for file in self.files:
+            findings: Sequence[Diagnostic] = ()
+            if file.definition is not None:
+                findings = handler_findings(file.source, file.definition.body, settings)
+            files.append(file.refused(findings) if findings else file)
+        return FlowSet(tuple(files))
 
-def load(files: Sequence[str]) -> list[Loaded]:
-    """Read, check and compile files; a flow that two of them have is a finding."""
-    schema = flow_files.schema()
-    loaded: list[Loaded] = []
-    first: dict[str, str] = {}
-    for file in files:
-        found = _load(file, schema)
-        if found.definition is not None:
-            name = found.definition.name
-            if name in first:
-                found = _refused(found, f'flow "{name}" is in {first[name]}, too')
-            first.setdefault(name, file)
-        loaded.append(found)
-    return loaded
+    def require(self) -> list[Definition]:
+        """Return the definitions; raises InvalidFlows if a file has an error."""
+        if any(file.errors for file in self.files):
+            raise InvalidFlows(self.files)
+        return self.definitions
 
+    def children_first(self) -> list[FlowFile]:
+        """Return the valid files so that each flow comes after those that its steps run.
 
-def is_file(text: str) -> bool:
-    """Whether a word of the command line is a file, rather than the name of a flow."""
-    return text.endswith((".yaml", ".yml")) or "/" in text or Path(text).is_file()
+        A worker may start what is stored between two deployments.
+        """
+        from pgflow_yaml.language.validation import children_of
 
+        by_name = {file.definition.name: file for file in self.files if file.definition is not None}
+        ordered: dict[str, FlowFile] = {}
+        visited: set[str] = set()
 
-def is_test(file: str) -> bool:
-    """Whether a file holds tests of a flow, by its name."""
-    return file.endswith(".test.yaml")
+        def visit(name: str) -> None:
+            file = by_name.get(name)
+            if file is None or file.definition is None or name in visited:
+                return
+            visited.add(name)
+            for child in children_of(file.definition.body):
+                visit(child.partition("@")[0])
+            ordered[name] = file
 
+        for name in by_name:
+            visit(name)
+        return list(ordered.values())
 
-def load_tests(files: Sequence[str]) -> list[Loaded]:
-    """Read test files and hold each against its flow; a flow with mistakes comes along."""
-    from pgflow_yaml.testing.running import prepare
+    def deploy(self, client: Deployer[Result_co], *, activate: bool = True) -> Result_co:
+        """Check the set against the database of a client and store it; see `Client.deploy`."""
+        return client.deploy_set(self, activate=activate)
 
-    loaded: dict[str, Loaded] = {}
-    for file in files:
-        tested = prepare(Path(file))
-        if (error := tested.flow_error) is not None:
-            loaded[error.file] = Loaded(
-                file=error.file,
-                source=error.source,
-                diagnostics=error.diagnostics,
-                definition=None,
+    def _with_children(self, stored: StoredBody | None) -> FlowSet:
+        from pgflow_yaml.language.validation import check_flows
+
+        definitions = self.definitions
+        bodies = None if stored is None else _stored_children(definitions, stored)
+        findings = iter(check_flows(definitions, stored=bodies))
+        return FlowSet(
+            tuple(
+                file if file.definition is None else file.with_findings(next(findings))
+                for file in self.files
             )
-        loaded[file] = Loaded(
-            file=file, source=tested.source, diagnostics=tested.diagnostics, definition=None
         )
-    return list(loaded.values())
 
 
-def with_children(loaded: Sequence[Loaded], store: Store | None) -> list[Loaded]:
-    """Check what is between flows: the files of one command, and the database if there is one."""
-    from pgflow_yaml.language.validation import check_flows
-
-    definitions = [each.definition for each in loaded if each.definition is not None]
-    stored = None if store is None else _stored(definitions, store)
-    found = dict(
-        zip(
-            (each.name for each in definitions),
-            check_flows(definitions, stored=stored),
-            strict=True,
-        )
-    )
-    return [
-        replace(each, diagnostics=[*each.diagnostics, *found[each.definition.name]])
-        if each.definition is not None
-        else each
-        for each in loaded
-    ]
-
-
-def _stored(definitions: Sequence[Definition], store: Store) -> dict[str, dict[str, Any] | None]:
-    """Look up the children that no file has, and theirs."""
+def _stored_children(
+    definitions: Sequence[Definition], stored: StoredBody
+) -> dict[str, dict[str, Any] | None]:
+    """Look up the children that are not in the set, and theirs."""
     from pgflow_yaml.language.validation import children_of, is_given
 
-    stored: dict[str, dict[str, Any] | None] = {}
-    pending = [child for each in definitions for child in children_of(each.body)]
+    bodies: dict[str, dict[str, Any] | None] = {}
+    pending = [child for definition in definitions for child in children_of(definition.body)]
     while pending:
         child = pending.pop()
-        if child in stored or is_given(child, definitions):
+        if child in bodies or is_given(child, definitions):
             continue
         name, _, version = child.partition("@")
-        found = store.get_definition(name, version or None)
-        stored[child] = found["definition"] if found else None
-        pending += children_of(found["definition"]) if found else []
-    return stored
+        bodies[child] = body = stored(name, version or None)
+        pending += children_of(body) if body else []
+    return bodies
 
 
-def with_handlers(loaded: Loaded, places: Settings) -> Loaded:
-    """Import the handlers of a valid file as well; what is wrong with them is added."""
-    if loaded.definition is None:
-        return loaded
-    from .handler_checks import handler_findings
-
-    found = handler_findings(loaded.source, loaded.definition.body, places)
-    definition = None if found else loaded.definition
-    return replace(loaded, diagnostics=[*loaded.diagnostics, *found], definition=definition)
-
-
-def _load(file: str, schema: dict[str, Any]) -> Loaded:
-    from pgflow_yaml.language.compiler import compile_flow
-    from pgflow_yaml.language.validation import check
-
-    checked = check(flow_files.read(file), file=file, schema=schema)
-    flow = checked.flow
-    return Loaded(
-        file=file,
-        source=checked.source,
-        diagnostics=checked.diagnostics,
-        definition=compile_flow(flow, source=checked.source) if flow else None,
-    )
-
-
-def _refused(loaded: Loaded, message: str) -> Loaded:
+def _duplicate(file: FlowFile, name: str, first: str) -> FlowFile:
     from pgflow_yaml.language.source import MappingNode, parse
 
-    document = parse(loaded.source)
+    document = parse(file.source)
     root = document.root
     node = root.get("flow") if isinstance(root, MappingNode) else None
-    span = document.span(node) if node is not None else None
-    fix = "give one of them another name"
-    finding = Diagnostic(code=CODE_TWICE, message=message, span=span, help=fix)
-    return replace(loaded, diagnostics=[*loaded.diagnostics, finding], definition=None)
+    finding = Diagnostic(
+        code=CODE_DUPLICATE,
+        message=f'flow "{name}" is in {first}, too',
+        span=document.span(node) if node is not None else None,
+        help="give one of them another name",
+    )
+    return file.refused([finding])

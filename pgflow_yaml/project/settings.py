@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -11,7 +12,7 @@ from pgflow_yaml.errors import WrongSetting
 from pgflow_yaml.language.durations import milliseconds
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 _TABLE = "pgflow-yaml"
 _PREFIX = "PGFLOW_YAML_"
@@ -66,6 +67,14 @@ def read_settings(
         secrets=Path(str(values["secrets"])) if "secrets" in values else None,
         sources=sources,
     )
+
+
+def local_settings(
+    *, app_dir: Path | None = None, allow: Sequence[str] = (), **more: float | Path | None
+) -> Settings:
+    """Return the settings of the project in the working directory; options go first."""
+    flags = {"app_dir": app_dir, "allow": tuple(allow), **more}
+    return read_settings(Path.cwd(), flags=flags, environ=os.environ)
 
 
 def _table(folder: Path) -> tuple[Path | None, dict[str, Any]]:

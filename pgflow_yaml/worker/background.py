@@ -11,9 +11,13 @@ from pgflow_yaml.errors import Unavailable
 from pgflow_yaml.worker.calls import masks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from pgflow_yaml.worker import Worker
+
+
+PATIENCE = 2.0
+"""Seconds for handlers of other runs to finish once the run of a program has ended."""
 
 
 class BackgroundWorker:
@@ -39,7 +43,7 @@ class BackgroundWorker:
         if self._error is not None:
             raise self._error
         if not self._thread.is_alive():
-            raise Unavailable(f"the worker in this command has given up: {self.worker.gave_up}")
+            raise Unavailable(f"the worker in this process has given up: {self.worker.gave_up}")
 
     def outcome(self) -> int:
         """Return the worker's exit code, or raise the error that ended it."""
@@ -52,6 +56,39 @@ class BackgroundWorker:
             self.exit_code = self.worker.run()
         except BaseException as error:  # noqa: BLE001 (raised again in the main thread)
             self._error = error
+
+
+@contextmanager
+def working(
+    worker: Worker, on_stop: Callable[[], None] = lambda: None
+) -> Iterator[BackgroundWorker]:
+    """Work while the block lasts, then stop; other handlers get PATIENCE to finish.
+
+    On Ctrl-C, running handlers may finish: `on_stop` is called; a second Ctrl-C stops at once.
+    """
+    background = BackgroundWorker(worker)
+    background.start()
+    try:
+        with masked_streams():
+            yield background
+    except KeyboardInterrupt:
+        worker.stop()
+        on_stop()
+        _finish(background)
+        raise
+    finally:
+        worker.stop()
+        if not background.join(PATIENCE):
+            worker.stop(now=True)
+            background.join(PATIENCE)
+
+
+def _finish(background: BackgroundWorker) -> None:
+    try:
+        while not background.join(1.0):
+            continue
+    except KeyboardInterrupt:
+        background.worker.stop(now=True)
 
 
 class _MaskedStream:

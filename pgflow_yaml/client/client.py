@@ -1,0 +1,292 @@
+"""Start runs and look at them, from any Python program."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+from uuid import UUID
+
+from pgflow_yaml.client.flows import FlowClient
+from pgflow_yaml.client.given import as_json, batches, check_input, input_text, input_texts
+from pgflow_yaml.client.results import (
+    Cancelled,
+    Decision,
+    RunSummary,
+    Sent,
+    Started,
+    row_of,
+)
+from pgflow_yaml.client.runs import Run, run_of
+from pgflow_yaml.client.waiting import wait
+from pgflow_yaml.errors import NotFound, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from pgflow_yaml.database.store.connection import JoinedConnection
+    from pgflow_yaml.language.model import Json
+    from pgflow_yaml.project.settings import Settings
+    from pgflow_yaml.runs.snapshot import Snapshot
+    from pgflow_yaml.worker import Worker
+    from pgflow_yaml.worker.calls import SecretProvider
+
+LEASE_SECONDS = 30.0
+
+
+class Client(FlowClient):
+    """A connection to the database of flows; usable from several threads, one at a time."""
+
+    # Runs
+
+    def start(
+        self,
+        name: str,
+        input: Mapping[str, Json] | Json = None,  # noqa: A002 (the language's word)
+        *,
+        key: str | None = None,
+        version: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        conn: JoinedConnection | None = None,
+    ) -> Run:
+        """Start a run; with a `key`, a second start gives the first run.
+
+        `conn` is a psycopg connection of yours: the start is then part of its transaction, and no
+        worker is woken (see `wake`).
+        """
+        started = self.start_run(name, input, key=key, version=version, labels=labels, conn=conn)
+        run_id = started.run_id
+        return run_of(_found(self._store.run_snapshot(run_id, connection=conn), run_id))
+
+    def start_run(
+        self,
+        name: str,
+        input: Mapping[str, Json] | Json = None,  # noqa: A002 (the language's word)
+        *,
+        key: str | None = None,
+        version: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        conn: JoinedConnection | None = None,
+    ) -> Started:
+        """Start a run without reading it."""
+        given = as_json(input)
+        text = input_text(given)
+        found = self._store.get_definition(name, version, connection=conn)
+        if found is not None:
+            check_input(found["definition"], given)
+            version = found["version"]
+        row = self._store.start_run(
+            name, text, key=key, version=version, labels=labels, connection=conn
+        )
+        started = row_of(Started, row)
+        if conn is None and started.created:
+            self.wake()
+        return started
+
+    def start_many(
+        self,
+        name: str,
+        inputs: Iterable[Mapping[str, Json] | Json],
+        *,
+        version: str | None = None,
+        conn: JoinedConnection | None = None,
+    ) -> list[str]:
+        """Start a run for each input; their ids in that order.
+
+        All inputs are checked first: a wrong one starts nothing. They start in batches, each in
+        one commit; with `conn`, all of them in its transaction.
+        """
+        found = self._store.get_definition(name, version, connection=conn)
+        texts = input_texts(inputs, None if found is None else found["definition"])
+        if found is not None:
+            version = found["version"]  # a deploy in the middle does not divide them
+        ids: list[str] = []
+        for batch in batches(texts):
+            try:
+                ids += self._store.start_runs(name, batch, version=version, connection=conn)
+            except Unavailable as error:
+                if not ids:
+                    raise
+                raise Unavailable(f"after {len(ids)} of {len(texts)} runs: {error}") from error
+            if conn is None:
+                self.wake()
+        return ids
+
+    # Events and decisions. `run` is an id, or the key of the start.
+
+    def send(
+        self,
+        run: str,
+        event: str,
+        data: Json = None,
+        *,
+        by: str | None = None,
+        conn: JoinedConnection | None = None,
+    ) -> Sent:
+        """Send an event to a run; the first event of a name counts.
+
+        `by` names the sender (default: the database's user); `conn` is as for `start`.
+        """
+        text = input_text(data)
+        row = self._store.send_event(run, event, data_text=text, by=by, connection=conn)
+        self._wake_unless_joined(conn)
+        return row_of(Sent, row)
+
+    def approve(
+        self,
+        run: str,
+        step: str,
+        comment: str | None = None,
+        *,
+        by: str | None = None,
+        conn: JoinedConnection | None = None,
+    ) -> Decision:
+        """Approve a step that waits for an event, or that will; the first decision counts."""
+        row = self._store.approve_step(run, step, comment=comment, by=by, connection=conn)
+        self._wake_unless_joined(conn)
+        return row_of(Decision, row)
+
+    def reject(
+        self,
+        run: str,
+        step: str,
+        comment: str | None = None,
+        *,
+        by: str | None = None,
+        conn: JoinedConnection | None = None,
+    ) -> Decision:
+        """Reject a step that waits for an event: it fails (`Rejected`). Otherwise as `approve`."""
+        row = self._store.reject_step(run, step, comment=comment, by=by, connection=conn)
+        self._wake_unless_joined(conn)
+        return row_of(Decision, row)
+
+    def _wake_unless_joined(self, conn: JoinedConnection | None) -> None:
+        if conn is None:
+            self.wake()
+
+    def get(self, run_id: str) -> Run:
+        """A run as it is now; raises NotFound."""
+        return run_of(self.run_snapshot(run_id))
+
+    def wait(self, run_id: str, timeout: float | None = None) -> Run:
+        """Return the completed run; raises RunFailed, RunCancelled or TimeoutError."""
+        return wait(lambda: self.get(run_id), timeout)
+
+    def run(
+        self,
+        flow: str,
+        input: Mapping[str, Json] | Json = None,  # noqa: A002 (the language's word)
+        *,
+        app_dir: Path | None = None,
+        allow: Sequence[str] = (),
+        secrets: str | Path | SecretProvider | None = None,
+        timeout: float | None = None,
+    ) -> Run:
+        """Start a run, work for its flow in this process until it ends; returns as `wait` does."""
+        from pgflow_yaml.worker import Worker
+        from pgflow_yaml.worker.background import working
+
+        started = self.start_run(flow, input)
+        worker = Worker(
+            self.conninfo,
+            queues=self._store.queues_of(flow, started.version),
+            app_dir=app_dir,
+            allow=allow,
+            secrets=secrets,
+            on_lost=self._on_lost,
+            notify=self._notify,
+        )
+        with working(worker) as background:
+            return wait(lambda: self.get(started.run_id), timeout, check=background.check)
+
+    def worker(
+        self,
+        settings: Settings,
+        *,
+        queues: Sequence[str] | None = None,
+        burst: bool = False,
+        poll_interval_ms: float = 50,
+        max_poll_seconds: float = 1.0,
+    ) -> Worker:
+        """Return a worker for this database with the settings of a project."""
+        from pgflow_yaml.worker import Worker
+        from pgflow_yaml.worker.worker import CONCURRENCY
+
+        return Worker(
+            self.conninfo,
+            queues=queues,
+            concurrency=settings.concurrency or CONCURRENCY,
+            lease_seconds=settings.lease or LEASE_SECONDS,
+            app_dir=settings.app_dir,
+            allow=settings.allow,
+            notify=settings.notify,
+            secrets=settings.secrets,
+            on_lost=self._on_lost,
+            burst=burst,
+            poll_interval_ms=poll_interval_ms,
+            max_poll_seconds=max_poll_seconds,
+        )
+
+    def queues_of(self, flow: str, version: str | None = None) -> list[str]:
+        """Return the queues of a flow, of its steps and of its child flows."""
+        return self._store.queues_of(flow, version)
+
+    def served_queues(self) -> list[str]:
+        """Return the queues of all deployed flows."""
+        return self._store.served_queues()
+
+    def run_workers(self, run_id: str) -> dict[str, int]:
+        """Return the number of workers that serve each queue of a run's steps."""
+        return self._store.run_workers(_checked_id(run_id))
+
+    def cancel(self, run_id: str, reason: str | None = None) -> Cancelled:
+        """Cancel a run; one that has ended stays as it is."""
+        return row_of(Cancelled, self._store.cancel_run(_checked_id(run_id), reason))
+
+    def list_runs(
+        self,
+        *,
+        flow: str | None = None,
+        status: str | None = None,
+        since: float | None = None,
+        limit: int = 20,
+        labels: Mapping[str, str] | None = None,
+    ) -> list[RunSummary]:
+        """Return runs, newest first.
+
+        `since`: only runs created in the last that many seconds; `labels`: only runs with all of
+        these.
+        """
+        rows = self._store.list_runs(
+            flow=flow, status=status, since=since, limit=limit, labels=labels
+        )
+        return [row_of(RunSummary, row) for row in rows]
+
+    def find_run(self, text: str) -> list[str]:
+        """The ids of the runs that a text may mean: an id, its beginning, a key, or `last`."""
+        return self._store.find_run(text)
+
+    def run_snapshot(
+        self, run_id: str, *, items: bool = False, after_error: int = 0, outputs: bool = True
+    ) -> Snapshot:
+        """Return everything about a run, with the keys of `show --json`; raises NotFound."""
+        found = self._store.run_snapshot(
+            _checked_id(run_id), items=items, after_error=after_error, outputs=outputs
+        )
+        return _found(found, run_id)
+
+
+def _found(snapshot: Mapping[str, object] | None, run_id: str) -> Snapshot:
+    if snapshot is None:
+        raise _no_run(run_id)
+    return cast("Snapshot", snapshot)
+
+
+def _checked_id(run_id: str) -> str:
+    try:
+        return str(UUID(run_id))
+    except ValueError:
+        raise _no_run(run_id) from None
+
+
+def _no_run(run_id: str) -> NotFound:
+    return NotFound(f"there is no run {run_id} in this database")

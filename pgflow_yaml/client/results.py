@@ -1,0 +1,219 @@
+"""Results of a client: frozen values, each with the JSON that the command line prints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, cast
+
+from pgflow_yaml.language.model import Definition
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from dataclasses import Field
+
+    from pgflow_yaml.language.model import Json
+
+
+class _Row(Protocol):
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+
+Row = TypeVar("Row", bound=_Row)
+_TIMES = frozenset({"at", "created_at", "deployed_at", "ended_at"})
+_LISTS = frozenset({"steps", "order"})
+
+
+def row_of(kind: type[Row], row: Mapping[str, Any]) -> Row:
+    """Return the result of a row of the database; its fields have the names of the keys."""
+    return kind(**{field.name: _value(field.name, row[field.name]) for field in fields(kind)})
+
+
+def _value(name: str, value: Any) -> Any:
+    if name in _TIMES and isinstance(value, str):
+        return datetime.fromisoformat(value)
+    return tuple(value) if name in _LISTS and isinstance(value, list) else value
+
+
+def _json_of(result: _Row) -> dict[str, Json]:
+    values = {field.name: getattr(result, field.name) for field in fields(result)}
+    return {name: _json_value(value) for name, value in values.items()}
+
+
+def _json_value(value: Any) -> Json:
+    if isinstance(value, datetime):
+        # PostgreSQL writes no trailing zeros of a second.
+        whole, dot, fraction = value.isoformat().partition(".")
+        digits, zone = fraction[:6].rstrip("0"), fraction[6:]
+        return f"{whole}{dot}{digits}{zone}"
+    return list(value) if isinstance(value, tuple) else cast("Json", value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployed:
+    """Stored version of a flow; `status` is created, activated or unchanged."""
+
+    name: str
+    active: bool
+    status: str
+    version: str
+    flow_slug: str
+
+    def as_json(self) -> dict[str, Json]:
+        """Return the JSON that `compile` and `activate` print."""
+        return _json_of(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """Result that deploying a version would have."""
+
+    name: str
+    version: str
+    status: str
+    active: bool
+
+    def as_json(self) -> dict[str, Json]:
+        """Return the JSON that `compile --dry-run` prints."""
+        return _json_of(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowSummary:
+    """Flow in the database; `version` is the active one, `runs` counts runs by status."""
+
+    name: str
+    runs: Mapping[str, int]
+    version: str | None
+    versions: int
+    deployed_at: datetime
+    description: str | None
+
+    def as_json(self) -> dict[str, Json]:
+        """Return the JSON that `flows` prints."""
+        return _json_of(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionSummary:
+    """Version of a flow in the database; `live` is the number of runs that have not ended."""
+
+    git: Mapping[str, Json] | None
+    live: int
+    runs: Mapping[str, int]
+    active: bool
+    version: str
+    created_at: datetime
+    created_by: str | None
+
+    def as_json(self) -> dict[str, Json]:
+        """Return the JSON that `versions` prints."""
+        return _json_of(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredVersion:
+    """Stored version of a flow with its text."""
+
+    name: str
+    order: tuple[str, ...] | None
+    active: bool
+    source: str | None
+    version: str
+    flow_slug: str
+    definition: dict[str, Json]
+
+    def as_definition(self) -> Definition:
+        """Return the definition, for comparing and drawing."""
+        return Definition(
+            name=self.name,
+            version=self.version,
+            body=self.definition,
+            order=self.order or (),
+            description=None,
+            source=self.source or "",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """Started run; `created` is False if its key had been used before."""
+
+    flow: str
+    run_id: str
+    status: str
+    created: bool
+    version: str
+
+    def as_json(self) -> dict[str, Json]:
+        """Return the JSON that `start` prints."""
+        return _json_of(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancelled:
+    """Result of cancelling a run; `cancelled` is False if it had ended before."""
+
+    run_id: str
+    status: str
+    cancelled: bool
+
+    def as_json(self) -> dict[str, Json]:
+        """Return the JSON that `cancel` prints."""
+        return _json_of(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """Result of an event; `steps` are those that it completed, each with its data as output.
+
+    `stored`: no step waits for it yet. `already`: an earlier event has this name, nothing changed.
+    """
+
+    event: str
+    steps: tuple[str, ...]
+    run_id: str
+    stored: bool
+    already: bool
+
+    def as_json(self) -> dict[str, Json]:
+        """Return the JSON that `send` prints."""
+        return _json_of(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """Decision about a step: `status` is the one that counts, `applied` if it is this one."""
+
+    at: datetime
+    by: str
+    step: str
+    run_id: str
+    status: str
+    applied: bool
+
+    def as_json(self) -> dict[str, Json]:
+        """Return the JSON that `approve` and `reject` print."""
+        return _json_of(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSummary:
+    """Run in a list; `steps` counts its steps, completed and total."""
+
+    id: str
+    key: str | None
+    flow: str
+    error: Mapping[str, Json] | None
+    steps: Mapping[str, int]
+    labels: Mapping[str, str]
+    parent: Mapping[str, Json] | None
+    status: str
+    outcome: str | None
+    version: str | None
+    ended_at: datetime | None
+    created_at: datetime
+
+    def as_json(self) -> dict[str, Json]:
+        """Return the JSON that `runs` prints."""
+        return _json_of(self)

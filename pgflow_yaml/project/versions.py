@@ -1,0 +1,93 @@
+"""Two versions of a flow compared, wherever they are: in a file, in git, in the database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pgflow_yaml.language.differences import Change, diff
+from pgflow_yaml.project import files, git
+from pgflow_yaml.text import plural
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pgflow_yaml.language.model import Definition
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """One side of a comparison: the name of a version for a reader, and the version."""
+
+    name: str
+    version: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Differences between two versions of a flow."""
+
+    flow: str
+    before: Side
+    after: Side
+    changes: Sequence[Change]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the JSON that `diff` prints."""
+        return {
+            "flow": self.flow,
+            "from": {"name": self.before.name, "version": self.before.version},
+            "to": {"name": self.after.name, "version": self.after.version},
+            "same": not self.changes,
+            "changes": [change_json(change) for change in self.changes],
+        }
+
+
+def change_json(change: Change) -> dict[str, Any]:
+    """Return the JSON of one change."""
+    return {
+        "kind": change.kind,
+        "path": change.path,
+        "before": change.before,
+        "after": change.after,
+        "text": change.text,
+    }
+
+
+def compare(old: Definition, new: Definition, *, names: tuple[str, str]) -> Comparison:
+    """Compare two definitions; `names` tells a reader where each was found."""
+    return Comparison(
+        flow=new.name,
+        before=Side(name=names[0], version=old.version),
+        after=Side(name=names[1], version=new.version),
+        changes=diff(old, new),
+    )
+
+
+def compare_with_revision(new: Definition, file: str, revision: str) -> Comparison:
+    """Compare a file with its content at a git revision; raises NotFound, InvalidFlow."""
+    content = git.at_revision(Path(file), revision)
+    old = files.compile_content(content, file=f"{file} at {revision}")
+    # Nobody can act on a warning about an old revision.
+    errors = [finding for finding in old.diagnostics if finding.severity == "error"]
+    return compare(replace(old, diagnostics=errors).require(), new, names=(revision, file))
+
+
+def compare_with_active(new: Definition, active: Definition | None, file: str) -> Comparison:
+    """Compare a file with the active version of its flow, if there is one."""
+    if active is not None:
+        return compare(active, new, names=("the active version", file))
+    steps = plural(len(new.order), "step")
+    text = f"flow {new.name}: new, {steps}; no version of it is active"
+    return Comparison(
+        flow=new.name,
+        before=Side(name="the active version", version=None),
+        after=Side(name=file, version=new.version),
+        changes=[Change(kind="added", path="", text=text, label=f"flow {new.name}")],
+    )
+
+
+def compare_versions(old: Definition, new: Definition) -> Comparison:
+    """Compare two stored versions of a flow."""
+    return compare(old, new, names=(f"version {old.version}", f"version {new.version}"))
