@@ -79,7 +79,7 @@ class Peer(BasePeer):
         return seconds
 
     def _completed(self) -> int:
-        return int(self._client.list_flows()[0]["runs"]["completed"])
+        return int(self._client.list_flows()[0].runs["completed"])
 
 
 def flow_text(workload: Workload) -> str:

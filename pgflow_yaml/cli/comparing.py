@@ -1,27 +1,20 @@
-"""Two versions of a flow, wherever they are: in a file, in git, in the database."""
+"""The differences between two versions of a flow, as lines."""
 
 from __future__ import annotations
 
 import shutil
 import sys
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pgflow_yaml.language.differences import Change, diff
-from pgflow_yaml.language.model import Definition
-from pgflow_yaml.project import files, git
 from pgflow_yaml.text import cells, one_line, plural, wrapped
 
-from . import lookup
-from .flow_files.deploying import require_valid
-from .flow_files.loading import Loaded, is_file, load
 from .output import write_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator
 
-    from pgflow_yaml.database.store import Store
+    from pgflow_yaml.language.differences import Change
+    from pgflow_yaml.project.versions import Comparison, Side
 
     from .options import Options
 
@@ -31,102 +24,6 @@ _MARKS = {
     "renamed": ("~", "yellow"),
     "changed": ("~", "yellow"),
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Named:
-    """A version and where it was found."""
-
-    name: str
-    version: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
-    """What differs between two versions."""
-
-    flow: str
-    before: Named
-    after: Named
-    changes: Sequence[Change]
-
-    def shape(self) -> dict[str, Any]:
-        """Make the JSON; its field names are API."""
-        return {
-            "flow": self.flow,
-            "from": {"name": self.before.name, "version": self.before.version},
-            "to": {"name": self.after.name, "version": self.after.version},
-            "same": not self.changes,
-            "changes": [change_shape(change) for change in self.changes],
-        }
-
-
-def change_shape(change: Change) -> dict[str, Any]:
-    """Make the JSON of one change."""
-    return {
-        "kind": change.kind,
-        "path": change.path,
-        "before": change.before,
-        "after": change.after,
-        "text": change.text,
-    }
-
-
-def read(file: str, options: Options) -> Definition:
-    """Read a valid flow file; raises InvalidFlows."""
-    (definition,) = require_valid(load([file]), options)
-    return definition
-
-
-def flow_of(text: str, options: Options) -> str:
-    """Take the name of a file's flow; a text that is no file is the name itself."""
-    return read(text, options).name if is_file(text) else text
-
-
-def with_revision(file: str, revision: str, options: Options) -> Comparison:
-    """Compare a file with what it was at a git revision."""
-    new = read(file, options)
-    path = Path(file)
-    old_name = f"{file} at {revision}"
-    old = _compiled(git.at_revision(path, revision), old_name, options)
-    return _comparison(old, new, (revision, file))
-
-
-def with_active(store: Store, new: Definition, file: str) -> Comparison:
-    """Compare a file with the active version of its flow; there may be none yet."""
-    found = store.get_definition(new.name)
-    if found is None:
-        steps = plural(len(new.order), "step")
-        text = f"flow {new.name}: new, {steps}; no version of it is active"
-        change = Change(kind="added", path="", text=text, label=f"flow {new.name}")
-        before = Named(name="the active version", version=None)
-        after = Named(name=file, version=new.version)
-        return Comparison(flow=new.name, before=before, after=after, changes=[change])
-    return _comparison(stored(found), new, ("the active version", file))
-
-
-def of_versions(store: Store, flow: str, between: tuple[str, str]) -> Comparison:
-    """Compare two stored versions of a flow."""
-    sides = []
-    for text in between:
-        found = store.get_definition(flow, lookup.version(store, flow, text))
-        if found is None:
-            raise AssertionError("a version that is listed is stored")
-        sides.append(stored(found))
-    old, new = sides
-    return _comparison(old, new, (f"version {old.version}", f"version {new.version}"))
-
-
-def stored(found: Mapping[str, Any]) -> Definition:
-    """Make a definition of what the database holds."""
-    return Definition(
-        name=found["name"],
-        version=found["version"],
-        body=found["definition"],
-        order=tuple(found["order"] or ()),
-        description=None,
-        source=found["source"] or "",
-    )
 
 
 def write(found: Comparison, options: Options) -> None:
@@ -161,36 +58,10 @@ def change_lines(change: Change, width: int) -> Iterator[list[tuple[str, str]]]:
         yield from ([(" " * 8 + line, "")] for line in rest)
 
 
-def _named(side: Named) -> str:
+def _named(side: Side) -> str:
     known = side.version is None or side.version in side.name
     return side.name if known else f"{side.name} ({side.version})"
 
 
-def _said(side: Named) -> str:
+def _said(side: Side) -> str:
     return f"the same version as {side.name}, {side.version}"
-
-
-def _comparison(old: Definition, new: Definition, names: tuple[str, str]) -> Comparison:
-    return Comparison(
-        flow=new.name,
-        before=Named(name=names[0], version=old.version),
-        after=Named(name=names[1], version=new.version),
-        changes=diff(old, new),
-    )
-
-
-def _compiled(content: bytes, name: str, options: Options) -> Definition:
-    from pgflow_yaml.language.compiler import compile_flow
-    from pgflow_yaml.language.validation import check
-
-    checked = check(content, file=name, schema=files.schema())
-    flow = checked.flow
-    loaded = Loaded(
-        file=name,
-        source=checked.source,
-        # What was warned of then is of no use now.
-        diagnostics=checked.errors,
-        definition=compile_flow(flow, source=checked.source) if flow else None,
-    )
-    (definition,) = require_valid([loaded], options)
-    return definition

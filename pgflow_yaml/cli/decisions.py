@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from pgflow_yaml.cli.options import Options
-    from pgflow_yaml.database.store import Store
+    from pgflow_yaml.client import Decision
 
 by_option = click.option("--by", metavar="WHO", help="Who says it (default: your user name).")
 
 
 def decide(
     options: Options,
-    door: Callable[..., dict[str, Any]],
-    meant: str,
+    meant: Literal["approved", "rejected"],
     *,
     run: str,
     step: str,
@@ -28,38 +25,32 @@ def decide(
 ) -> int:
     """Decide on a step and write the decision that stands; exit 1 if it is another."""
     from pgflow_yaml.cli import lookup
-    from pgflow_yaml.cli.database import connected
+    from pgflow_yaml.cli.database import database
     from pgflow_yaml.cli.failures import BAD
     from pgflow_yaml.cli.output import write_json
+    from pgflow_yaml.project.settings import local_settings
 
-    with connected(options) as store:
-        chosen = lookup.run_id(store, run)
-        lookup.step(lookup.snapshot(store, chosen, outputs=False), step)
-        said = door(store, chosen, step, comment=comment, by=by or user())
-        wake(store)
+    with database(options, notify=local_settings().notify) as client:
+        chosen = lookup.run_id(client, run)
+        lookup.step(lookup.snapshot(client, chosen, outputs=False), step)
+        decide_step = client.approve if meant == "approved" else client.reject
+        decision = decide_step(chosen, step, comment, by=by or user())
     if options.json:
-        write_json(said)
+        write_json(decision.as_json())
     else:
-        sys.stdout.write(f"{said['run_id']}  {_decided(said)}\n")
-    return 0 if said["status"] == meant else BAD
+        sys.stdout.write(f"{decision.run_id}  {_decided(decision)}\n")
+    return 0 if decision.status == meant else BAD
 
 
-def _decided(said: Mapping[str, Any]) -> str:
+def _decided(decision: Decision) -> str:
     from pgflow_yaml.cli.output import when
 
-    if said["applied"]:
-        return f"{said['step']} {said['status']} by {said['by']}"
+    if decision.applied:
+        return f"{decision.step} {decision.status} by {decision.by}"
     return (
-        f"nothing changed: {said['step']} was {said['status']} by {said['by']} {when(said['at'])}"
+        f"nothing changed: {decision.step} was {decision.status} by {decision.by}"
+        f" {when(decision.at.isoformat())}"
     )
-
-
-def wake(store: Store) -> None:
-    """Wake idle workers, unless the project turned that off."""
-    from pgflow_yaml.cli.flow_files.loading import worker_settings
-
-    if worker_settings().notify:
-        store.wake()
 
 
 def user() -> str | None:

@@ -11,16 +11,16 @@ from typing import IO, TYPE_CHECKING, Any, TextIO
 import click
 
 from pgflow_yaml.cli.live.symbols import symbols_for
+from pgflow_yaml.project.files import FlowFile
+from pgflow_yaml.project.flow_set import FlowSet, InvalidFlows
 from pgflow_yaml.text import one_line, plural
-
-from .deploying import InvalidFlows
-from .loading import Loaded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from pgflow_yaml.cli.options import Options
     from pgflow_yaml.errors import Diagnostic, InvalidFlow
+    from pgflow_yaml.language.model import Definition
 
 SHOWN_PER_FILE = 20
 _CARETS = re.compile(r"^( *[│|] +)(\^+)(.*)$")
@@ -28,16 +28,32 @@ _HELP = re.compile(r"^( *)(= help:)(.*)$")
 _HEAD = re.compile(r"^(?P<place>.+?): (?P<kind>(?:error|warning)\[\w+\]): (?P<rest>.*)$")
 
 
-def of_error(error: InvalidFlow) -> Sequence[Loaded]:
+def of_error(error: InvalidFlow) -> Sequence[FlowFile]:
     """Take the findings of all files out of an exception."""
     if isinstance(error, InvalidFlows):
         return error.files
     return [
-        Loaded(file=error.file, source=error.source, diagnostics=error.diagnostics, definition=None)
+        FlowFile(
+            file=error.file, source=error.source, diagnostics=error.diagnostics, definition=None
+        )
     ]
 
 
-def write_text(files: Sequence[Loaded], options: Options, *, where: str | None = None) -> None:
+def valid_definitions(flows: FlowSet, options: Options) -> list[Definition]:
+    """Return the definitions of files that are all valid; their warnings are shown."""
+    definitions = flows.require()
+    if any(file.diagnostics for file in flows.files) and not options.quiet:
+        write_text(flows.files, options)
+    return definitions
+
+
+def valid_definition(file: str, options: Options) -> Definition:
+    """Return the definition of one file; raises InvalidFlows."""
+    (definition,) = valid_definitions(FlowSet.load([file]), options)
+    return definition
+
+
+def write_text(files: Sequence[FlowFile], options: Options, *, where: str | None = None) -> None:
     """Write a frame for each finding on stderr, and how many there are where."""
     symbols = symbols_for(sys.stderr.encoding)
     for checked in files:
@@ -50,7 +66,7 @@ def write_text(files: Sequence[Loaded], options: Options, *, where: str | None =
     sys.stderr.write(f"{_summary(files, where)}{hint}\n")
 
 
-def frame(finding: Diagnostic, checked: Loaded, stream: TextIO, *, options: Options) -> str:
+def frame(finding: Diagnostic, checked: FlowFile, stream: TextIO, *, options: Options) -> str:
     """Make the frame of one finding as it fits a stream."""
     from pgflow_yaml.language.frames import render
 
@@ -73,7 +89,7 @@ def error_frame(file: str, source: str, step: str | None, message: str) -> list[
     return render(finding, file=file, source=source).replace("│", symbols.rule).split("\n")
 
 
-def write_github(files: Iterable[Loaded], stream: IO[str]) -> None:
+def write_github(files: Iterable[FlowFile], stream: IO[str]) -> None:
     """Write annotations as GitHub Actions reads them from either stream."""
     for checked in files:
         for finding in checked.diagnostics:
@@ -85,7 +101,7 @@ def in_github() -> bool:
     return os.environ.get("GITHUB_ACTIONS") == "true"
 
 
-def shape(checked: Loaded) -> dict[str, Any]:
+def shape(checked: FlowFile) -> dict[str, Any]:
     """Make the JSON of one file."""
     return {
         "file": checked.file,
@@ -110,13 +126,13 @@ def diagnostic_shape(finding: Diagnostic) -> dict[str, Any]:
     }
 
 
-def _first_code(files: Sequence[Loaded]) -> str:
+def _first_code(files: Sequence[FlowFile]) -> str:
     """Choose a code for the hint: of the first error, else of the first finding."""
     found = [each for checked in files for each in checked.diagnostics]
     return min(found, key=lambda each: each.severity != "error").code
 
 
-def _summary(files: Sequence[Loaded], where: str | None) -> str:
+def _summary(files: Sequence[FlowFile], where: str | None) -> str:
     errors = sum(checked.errors for checked in files)
     warnings = sum(len(checked.diagnostics) for checked in files) - errors
     bad = sum(bool(checked.diagnostics) for checked in files)

@@ -65,7 +65,7 @@ def report(error: BaseException, options: Options) -> int:
         sys.stdout.write(json.dumps({"error": shown}) + "\n")
         return exit_code
     if isinstance(error, errors.InvalidFlow):
-        from .flow_files import diagnostics
+        from . import diagnostics
 
         if diagnostics.in_github():
             diagnostics.write_github(diagnostics.of_error(error), sys.stderr)
@@ -125,7 +125,7 @@ def _usage(error: click.ClickException) -> str:
 
 def _diagnostics(error: BaseException) -> list[dict[str, Any]]:
     if isinstance(error, errors.InvalidFlow):
-        from .flow_files.diagnostics import diagnostic_shape, of_error
+        from .diagnostics import diagnostic_shape, of_error
 
         return [
             {"file": each.file, **diagnostic_shape(finding)}

@@ -10,15 +10,15 @@ from pgflow_yaml.errors import NotFound
 from pgflow_yaml.language.suggestions import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from pgflow_yaml.database.store import Store
+    from pgflow_yaml.client import Client, FlowSummary, StoredVersion
     from pgflow_yaml.runs.snapshot import Snapshot, StepShape
 
 
-def run_id(store: Store, text: str) -> str:
+def run_id(client: Client, text: str) -> str:
     """Find a run by its id, a unique prefix of that, its key, or `last`."""
-    found = store.find_run(text)
+    found = client.find_run(text)
     if not found and text == "last":
         raise NotFound("there is no run in this database yet; `pgflow-yaml run` starts one")
     if not found:
@@ -31,27 +31,27 @@ def run_id(store: Store, text: str) -> str:
     return found[0]
 
 
-def snapshot(store: Store, run: str, **wanted: Any) -> Snapshot:
+def snapshot(client: Client, run: str, **wanted: Any) -> Snapshot:
     """Read a run; it was found a moment ago, but may have been deleted since."""
-    found = store.run_snapshot(run, **wanted)
-    if found is None:
-        raise NotFound(f"run {run} is gone: it was deleted meanwhile")
-    return found
+    try:
+        return client.run_snapshot(run, **wanted)
+    except NotFound:
+        raise NotFound(f"run {run} is gone: it was deleted meanwhile") from None
 
 
-def active(store: Store, flow: str) -> dict[str, Any]:
+def active(client: Client, flow: str) -> StoredVersion:
     """Read the active version of a flow; what is not there is answered with what is near."""
-    found = store.get_definition(flow)
+    found = client.get_definition(flow)
     if found is None:
-        must_be_flow(store.list_flows(), flow)
+        must_be_flow(client.list_flows(), flow)
         raise NotFound(f'flow "{flow}" has no active version; `pgflow-yaml activate` chooses one')
     return found
 
 
-def version(store: Store, flow: str, text: str) -> str:
+def version(client: Client, flow: str, text: str) -> str:
     """Find a version of a flow by the beginning of it."""
-    must_be_flow(store.list_flows(), flow)
-    found = [each["version"] for each in store.list_versions(flow)]
+    must_be_flow(client.list_flows(), flow)
+    found = [summary.version for summary in client.list_versions(flow)]
     found = [each for each in found if each.startswith(text)]
     if not found:
         raise NotFound(
@@ -73,9 +73,9 @@ def step(run: Snapshot, slug: str) -> StepShape:
     raise NotFound(f'flow "{run["run"]["flow"]}" has no step "{slug}"{near}')
 
 
-def must_be_flow(flows: Sequence[Mapping[str, object]], name: str) -> None:
+def must_be_flow(flows: Sequence[FlowSummary], name: str) -> None:
     """Refuse a name that no flow of the database has, with the nearest one that has."""
-    known = [str(each["name"]) for each in flows]
+    known = [flow.name for flow in flows]
     if name not in known:
         where = did_you_mean(name, known) or "; `pgflow-yaml flows` lists them"
         raise NotFound(f'there is no flow "{name}" in this database{where}')

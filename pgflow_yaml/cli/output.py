@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from pgflow_yaml.client import Deployed, Preview
+
     from .options import Options
 
 LEAST = 8  # columns that a flexible column keeps
@@ -197,3 +199,10 @@ def result_stream() -> Iterator[IO[str]]:
         sys.stdout.flush()
         os.dup2(kept, 1)
         os.close(kept)
+
+
+def deployed_line(result: Deployed | Preview) -> str:
+    """Return the line about a deployed version: `compiled order 8c41e07b52d1`."""
+    words = {"created": "compiled", "activated": "activated", "unchanged": "unchanged"}
+    aside = "" if result.active else " (another version is active)"
+    return f"{words[result.status]} {result.name} {result.version}{aside}"

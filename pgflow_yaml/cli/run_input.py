@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pgflow_yaml.errors import Diagnostic, InvalidInput, Span
+from pgflow_yaml.errors import Diagnostic, Span
 from pgflow_yaml.language.inputs import from_pairs, problems_of
 from pgflow_yaml.language.json_text import NotJson, read_json
 from pgflow_yaml.language.positions import Lines
@@ -59,17 +59,6 @@ def read_input(texts: Sequence[str], definition: Mapping[str, Any]) -> Json:
     if problems:
         raise _located(problems, where, pairs, spec=spec)
     return value
-
-
-def as_text(value: Json) -> str:
-    """Write an input as JSON that PostgreSQL can store."""
-    from pgflow_yaml.worker.calls import Unserialisable, to_json_text
-
-    try:
-        return to_json_text(value)
-    except Unserialisable as error:
-        path = error.path.removeprefix("$").removeprefix(".")
-        raise InvalidInput(problems=[{"path": path, "message": error.reason}]) from error
 
 
 def _read_whole(given: str) -> tuple[Json, Text]:

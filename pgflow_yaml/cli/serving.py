@@ -1,4 +1,4 @@
-"""A worker beside the main thread, which is left free for signals and for the picture."""
+"""Signals for a worker in a background thread: the main thread receives them."""
 
 from __future__ import annotations
 
@@ -9,65 +9,9 @@ from typing import TYPE_CHECKING, Any
 from pgflow_yaml.worker.background import BackgroundWorker, masked_streams
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
-    from pgflow_yaml.project.settings import Settings
     from pgflow_yaml.worker import Worker
-
-    from .database import Database
-
-# How long an inner worker waits for handlers of other runs once its own run has ended.
-PATIENCE = 2.0
-LEASE = 30.0
-
-
-def worker_for(
-    place: Database, settings: Settings, *, queues: Sequence[str] | None, **pace: Any
-) -> Worker:
-    """Make a worker for a database, as the project and the command line want it."""
-    from pgflow_yaml.worker import Worker
-    from pgflow_yaml.worker.worker import CONCURRENCY
-
-    return Worker(
-        place.conninfo,
-        queues=queues,
-        concurrency=settings.concurrency or CONCURRENCY,
-        lease_seconds=settings.lease or LEASE,
-        app_dir=settings.app_dir,
-        allow=settings.allow,
-        notify=settings.notify,
-        secrets=settings.secrets,
-        on_lost=place.revive,
-        **pace,
-    )
-
-
-@contextmanager
-def working(worker: Worker, note: Callable[[str], None]) -> Iterator[BackgroundWorker]:
-    """Work while the block lasts; Ctrl-C lets running handlers finish, a second one does not."""
-    background = BackgroundWorker(worker)
-    background.start()
-    try:
-        with masked_streams():
-            yield background
-    except KeyboardInterrupt:
-        worker.stop()
-        note("stopping: what has begun may finish (again: at once)")
-        _finish(background)
-        raise
-    finally:
-        worker.stop()
-        if not background.join(PATIENCE):
-            worker.stop(now=True)
-            background.join(PATIENCE)
-
-
-def _finish(background: BackgroundWorker) -> None:
-    try:
-        while not background.join(1.0):
-            continue
-    except KeyboardInterrupt:
-        background.worker.stop(now=True)
 
 
 @contextmanager

@@ -89,7 +89,7 @@ class Scene:
         """Deploy and start; the id of the run."""
         path = self.folder / "flow.yaml"
         path.write_text(flow, encoding="utf-8")
-        name = self.client.deploy(load(path))["name"]
+        name = self.client.deploy(load(path)).name
         return self.client.start(name, given).id
 
     def worker(self, **env: str) -> WorkerProc:

@@ -157,7 +157,7 @@ def test_several_processes_share_many_runs(crew: Crew) -> None:
     runs = crew.client.start_many("diamond", [{}] * 300)
     crew.until_idle()
 
-    assert {row["status"] for row in crew.client.list_runs(limit=300)} == {"completed"}
+    assert {run.status for run in crew.client.list_runs(limit=300)} == {"completed"}
     crew.assert_once_each({(run, step): 1 for run in runs for step in "abcd"})
     assert {pid for pid, *_ in crew.effects} == {worker.pid for worker in workers}
 

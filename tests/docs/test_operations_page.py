@@ -46,7 +46,7 @@ def statements() -> list[str]:
 def state(client: Client) -> tuple[int, str]:
     """Return the number of runs of bookkeeping, and the status of the waiting run."""
     (order,) = client.list_runs(flow="orders")
-    return len(client.list_runs(flow="bookkeeping")), order["status"]
+    return len(client.list_runs(flow="bookkeeping")), order.status
 
 
 def test_start_and_approval_are_part_of_the_transaction(client: Client, database: str) -> None:

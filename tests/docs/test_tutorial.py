@@ -93,7 +93,7 @@ def test_the_program_starts_a_run(database: str, tmp_path: Path) -> None:
             for _ in range(2)
         }
 
-        assert [run["id"] for run in client.list_runs(flow="orders")] == list(ids)
+        assert [run.id for run in client.list_runs(flow="orders")] == list(ids)
 
 
 def test_the_unit_starts_a_worker_and_lets_it_end() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pgflow_yaml.cli.flow_files import example
+from pgflow_yaml.project import example
 from tests.editor.server import Server
 
 if TYPE_CHECKING:

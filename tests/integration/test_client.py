@@ -186,6 +186,6 @@ def test_runs_are_found_by_their_labels(works: Works) -> None:
 
     found = works.client.list_runs(labels={"team": "ml", "urgent": "yes"})
 
-    assert [run["id"] for run in found] == [urgent]
+    assert [run.id for run in found] == [urgent]
     assert len(works.client.list_runs(labels={"team": "ml"})) == 2
     assert works.client.list_runs(labels={"team": "web"}) == []

@@ -37,8 +37,8 @@ def test_an_event_and_an_approval_let_a_run_go_on(works: Works) -> None:
     approved = works.client.approve(run_id, "go_live", "fine", by="ann")
     works.drain()
 
-    assert (sent["run_id"], sent["steps"], sent["stored"]) == (run_id, ["paid"], False)
-    assert (approved["status"], approved["applied"], approved["by"]) == ("approved", True, "ann")
+    assert (sent.run_id, sent.steps, sent.stored) == (run_id, ("paid",), False)
+    assert (approved.status, approved.applied, approved.by) == ("approved", True, "ann")
     assert works.client.get(run_id).output == {
         "ship": {"paid": {"amount": 12}, "go_live": {"by": "ann", "comment": "fine"}}
     }
@@ -51,8 +51,8 @@ def test_the_first_word_stands(works: Works) -> None:
     first = works.client.reject(run_id, "go_live", "not on a Friday", by="bob")
     second = works.client.approve(run_id, "go_live", by="ann")
 
-    assert (first["status"], first["applied"]) == ("rejected", True)
-    assert (second["status"], second["applied"], second["by"]) == ("rejected", False, "bob")
+    assert (first.status, first.applied) == ("rejected", True)
+    assert (second.status, second.applied, second.by) == ("rejected", False, "bob")
     run = works.client.get(run_id)
     assert run.status == "failed"
     assert run.error is not None
@@ -69,8 +69,8 @@ def test_a_second_event_of_a_name_changes_nothing(works: Works) -> None:
     again = works.client.send(run_id, "paid", 2)
     unheard = works.client.send(run_id, "never")
 
-    assert (again["already"], again["steps"]) == (True, [])
-    assert (unheard["already"], unheard["stored"]) == (False, True)
+    assert (again.already, again.steps) == (True, ())
+    assert (unheard.already, unheard.stored) == (False, True)
     assert works.client.get(run_id).steps[0].output == 1
 
 

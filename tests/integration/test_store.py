@@ -201,7 +201,7 @@ def test_a_start_without_a_key_is_not_repeated_blindly(
         with pytest.raises(Unavailable, match="may or may not"):
             client.start_run("idle")
         db.execute("alter sequence public.calls restart")
-        assert client.start_run("idle", key="k")["created"]
+        assert client.start_run("idle", key="k").created
 
 
 def test_the_limits_are_set_on_each_connection(database: str) -> None:

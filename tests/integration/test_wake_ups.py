@@ -55,7 +55,7 @@ def idle(works: Works, **settings: Any) -> None:
 
 
 def start_run(client: Client) -> str:
-    return str(client.start_run("idle")["run_id"])
+    return client.start_run("idle").run_id
 
 
 def start_many(client: Client) -> str:

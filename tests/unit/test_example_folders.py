@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pgflow_yaml.cli.flow_files.loading import load, with_children, with_handlers
 from pgflow_yaml.language import frames
+from pgflow_yaml.project.flow_set import FlowSet
 from pgflow_yaml.project.settings import read_settings
 
 FOLDERS = sorted(
@@ -24,13 +24,12 @@ def test_a_folder_of_files_shows_exactly_its_frames(
     settings = read_settings(folder, flags={"app_dir": folder}, environ={})
     names = sorted(path.name for path in folder.glob("*.yaml"))
 
-    loaded = with_children(load(names), None)
-    if any(folder.glob("*.py")):
-        loaded = [with_handlers(each, settings) for each in loaded]
+    handlers = settings if any(folder.glob("*.py")) else None
+    flows = FlowSet.load(names).check(handlers=handlers)
 
     shown = "\n\n".join(
-        frames.render(finding, file=each.file, source=each.source)
-        for each in loaded
-        for finding in each.diagnostics
+        frames.render(finding, file=file.file, source=file.source)
+        for file in flows.files
+        for finding in file.diagnostics
     )
     assert shown.replace(str(folder), ".") + "\n" == (folder / "expected.txt").read_text()

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pgflow_yaml.cli.flow_files.handler_checks import handler_findings
 from pgflow_yaml.language import source
 from pgflow_yaml.project import files
+from pgflow_yaml.project.handler_checks import handler_findings
 from pgflow_yaml.project.settings import read_settings
 
 if TYPE_CHECKING:

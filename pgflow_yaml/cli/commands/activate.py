@@ -20,13 +20,12 @@ def activate_command(options: Options, *, flow: str, version: str) -> None:
     begun stay on theirs.
     """
     from pgflow_yaml.cli import lookup
-    from pgflow_yaml.cli.database import connected
-    from pgflow_yaml.cli.flow_files.deploying import said
-    from pgflow_yaml.cli.output import write_json
+    from pgflow_yaml.cli.database import database
+    from pgflow_yaml.cli.output import deployed_line, write_json
 
-    with connected(options) as store:
-        result = store.activate(flow, lookup.version(store, flow, version))
+    with database(options) as client:
+        result = client.activate(flow, lookup.version(client, flow, version))
     if options.json:
-        write_json(result)
+        write_json(result.as_json())
     else:
-        sys.stdout.write(f"{said(result)}\n")
+        sys.stdout.write(f"{deployed_line(result)}\n")

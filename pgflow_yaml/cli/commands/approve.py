@@ -22,6 +22,4 @@ def approve_command(options: Options, /, **given: Any) -> int:
     RUN is an id, the beginning of one, a key, or "last". The first decision stands: exit 1 if it
     was another.
     """
-    from pgflow_yaml.database.store import Store
-
-    return decide(options, Store.approve_step, "approved", **given)
+    return decide(options, "approved", **given)

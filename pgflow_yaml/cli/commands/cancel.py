@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from pgflow_yaml.cli.options import Options, command, pass_options
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
+
+    from pgflow_yaml.client import Cancelled
 
 
 @command("cancel", example='pgflow-yaml cancel last --reason "wrong order"')
@@ -25,24 +27,24 @@ def cancel_command(options: Options, *, runs: Sequence[str], reason: str | None)
 
     RUN is an id, the beginning of one, a key, or "last".
     """
-    from pgflow_yaml.cli.database import connected
+    from pgflow_yaml.cli.database import database
     from pgflow_yaml.cli.lookup import run_id
     from pgflow_yaml.cli.output import write_json
 
-    with connected(options) as store:
+    with database(options) as client:
         # All are found before any is cancelled: a typing mistake cancels nothing.
-        chosen = list(dict.fromkeys(run_id(store, each) for each in runs))
-        results = [store.cancel_run(each, reason) for each in chosen]
+        chosen = list(dict.fromkeys(run_id(client, each) for each in runs))
+        results = [client.cancel(run, reason) for run in chosen]
     if options.json:
-        write_json(results)
+        write_json([result.as_json() for result in results])
         return
     for result in results:
-        sys.stdout.write(f"{result['run_id']}  {_said_of_cancel(result)}\n")
+        sys.stdout.write(f"{result.run_id}  {_said_of_cancel(result)}\n")
 
 
-def _said_of_cancel(result: Mapping[str, Any]) -> str:
-    if not result["cancelled"]:
-        return f"had ended already: {result['status']}"
-    if result["status"] == "started":
+def _said_of_cancel(result: Cancelled) -> str:
+    if not result.cancelled:
+        return f"had ended already: {result.status}"
+    if result.status == "started":
         return "stopping: its finally steps run now; cancel it again to end it at once"
-    return "cancelled" if result["status"] == "cancelled" else f"ended: {result['status']}"
+    return "cancelled" if result.status == "cancelled" else f"ended: {result.status}"

@@ -12,6 +12,8 @@ from pgflow_yaml.cli.options import Options, command, pass_options
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pgflow_yaml.client import Deployed, Preview
+
 
 @command("compile", example="pgflow-yaml compile hello.flow.yaml")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path())
@@ -25,31 +27,21 @@ def compile_command(
 
     A file that did not change is left alone. Nothing is stored unless all files are valid.
     """
-    from pgflow_yaml.cli.database import connected
-    from pgflow_yaml.cli.flow_files.deploying import (
-        children_first,
-        deploy,
-        foresee,
-        require_children,
-        require_valid,
-        said,
-    )
-    from pgflow_yaml.cli.flow_files.loading import load
-    from pgflow_yaml.cli.output import write_json
+    from pgflow_yaml.cli.database import database
+    from pgflow_yaml.cli.diagnostics import valid_definitions
+    from pgflow_yaml.cli.output import deployed_line, write_json
+    from pgflow_yaml.project.flow_set import FlowSet
 
-    loaded = load(files)
-    require_valid(loaded, options)
-    with connected(options) as store:
-        require_children(loaded, store)
-        found = {
-            file: foresee(store, definition, activate=not no_activate)
-            if dry_run
-            else deploy(store, definition, file=file, activate=not no_activate)
-            for file, definition in children_first(loaded)
-        }
-    results = [found[file] for file in files]
+    flows = FlowSet.load(files)
+    valid_definitions(flows, options)
+    with database(options) as client:
+        results: tuple[Deployed | Preview, ...]
+        if dry_run:
+            results = client.preview(flows, activate=not no_activate)
+        else:
+            results = client.deploy_set(flows, activate=not no_activate)
     if options.json:
-        write_json(results)
+        write_json([result.as_json() for result in results])
         return
     for result in results:
-        sys.stdout.write(f"{'would be ' * dry_run}{said(result)}\n")
+        sys.stdout.write(f"{'would be ' * dry_run}{deployed_line(result)}\n")

@@ -9,7 +9,7 @@ import click
 from pgflow_yaml.cli.options import Options, command, pass_options
 
 if TYPE_CHECKING:
-    from pgflow_yaml.cli.comparing import Comparison
+    from pgflow_yaml.project.versions import Comparison
 
 
 @command("diff", example="pgflow-yaml diff hello.flow.yaml")
@@ -43,7 +43,7 @@ def diff_command(
         raise click.UsageError("--against and --between name two ways to compare: take one")
     found = _compare(options, file, against, between)
     if options.json:
-        write_json(found.shape())
+        write_json(found.as_json())
     else:
         comparing.write(found, options)
     return BAD if exit_code and found.changes else 0
@@ -52,15 +52,19 @@ def diff_command(
 def _compare(
     options: Options, file: str, against: str | None, between: tuple[str, str] | None
 ) -> Comparison:
-    from pgflow_yaml.cli import comparing
-    from pgflow_yaml.cli.database import connected
+    from pgflow_yaml.cli import lookup
+    from pgflow_yaml.cli.database import database
+    from pgflow_yaml.cli.diagnostics import valid_definition
+    from pgflow_yaml.project.files import is_file
+    from pgflow_yaml.project.versions import compare_with_revision
 
-    if against is not None:
-        return comparing.with_revision(file, against, options)
     if between is not None:
-        flow = comparing.flow_of(file, options)
-        with connected(options) as store:
-            return comparing.of_versions(store, flow, between)
-    new = comparing.read(file, options)
-    with connected(options) as store:
-        return comparing.with_active(store, new, file)
+        flow = valid_definition(file, options).name if is_file(file) else file
+        with database(options) as client:
+            old, new = (lookup.version(client, flow, version) for version in between)
+            return client.compare_versions(flow, old, new)
+    definition = valid_definition(file, options)
+    if against is not None:
+        return compare_with_revision(definition, file, against)
+    with database(options) as client:
+        return client.compare_with_active(definition, file)

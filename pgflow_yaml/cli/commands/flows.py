@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 @pass_options
 def flows_command(options: Options) -> None:
     """List the flows in the database."""
-    from pgflow_yaml.cli.database import connected
+    from pgflow_yaml.cli.database import database
     from pgflow_yaml.cli.output import Column, run_counts, when, write_list
 
-    with connected(options) as store:
-        found = store.list_flows()
+    with database(options) as client:
+        found = [row.as_json() for row in client.list_flows()]
     columns: list[CellsOf] = [
         (Column("FLOW"), itemgetter("name")),
         (Column("ACTIVE"), lambda flow: flow["version"] or "none"),

@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from pgflow_yaml.cli import comparing, lookup
+from pgflow_yaml.cli import lookup
+from pgflow_yaml.cli.diagnostics import valid_definition
 from pgflow_yaml.cli.live.symbols import ASCII, STYLES, Symbols, symbols_for
 from pgflow_yaml.cli.options import Options, command, pass_options
 from pgflow_yaml.cli.output import write_lines
@@ -76,14 +77,14 @@ _PIPE_WIDTH = 100
 def _find(subject: str, options: Options) -> Drawing:
     """Draw a file, or a run; what looks like a file is never searched among the runs."""
     if Path(subject).exists() or Path(subject).suffix in {".yaml", ".yml"}:
-        return of_definition(comparing.read(subject, options))
-    from pgflow_yaml.cli.database import connected
+        return of_definition(valid_definition(subject, options))
+    from pgflow_yaml.cli.database import database
 
-    with connected(options) as store:
-        snapshot = lookup.snapshot(store, lookup.run_id(store, subject), outputs=False)
+    with database(options) as client:
+        snapshot = lookup.snapshot(client, lookup.run_id(client, subject), outputs=False)
         run = snapshot["run"]
-        stored = store.get_definition(run["flow"], run["version"])
-    return of_run(snapshot, of_definition(comparing.stored(stored)) if stored else None)
+        stored = client.get_definition(run["flow"], run["version"])
+    return of_run(snapshot, of_definition(stored.as_definition()) if stored else None)
 
 
 def _folded(drawing: Drawing, options: Options) -> Drawing:

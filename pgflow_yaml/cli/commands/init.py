@@ -27,8 +27,8 @@ TEMPLATES = ("hello", "etl", "approval", "saga")
 @pass_options
 def init_command(options: Options, *, folder: Path, template: str, jetbrains: bool) -> None:
     """Write an example flow with its handlers and its tests; overwrites nothing."""
-    from pgflow_yaml.cli.flow_files import example
     from pgflow_yaml.cli.output import write_json
+    from pgflow_yaml.project import example
     from pgflow_yaml.text import clean
 
     written, kept = example.write(folder, template, jetbrains=jetbrains)

@@ -29,10 +29,10 @@ def migrate_command(options: Options, *, dry_run: bool, status: bool) -> None:
         sql = migrate.dry_run_sql(named_database(options))
         write_json({"sql": sql}) if options.json else sys.stdout.write(sql)
         return
-    with database(options, checked=False) as place:
+    with database(options, checked=False) as client:
         if status:
             files = [
-                {"name": each.name, "state": each.state} for each in migrate.status(place.conninfo)
+                {"name": each.name, "state": each.state} for each in migrate.status(client.conninfo)
             ]
             columns = [
                 (Column("FILE"), itemgetter("name")),
@@ -40,7 +40,7 @@ def migrate_command(options: Options, *, dry_run: bool, status: bool) -> None:
             ]
             write_list(files, columns, options)
         else:
-            applied = migrate.apply(place.conninfo)
+            applied = migrate.apply(client.conninfo)
             if options.json:
                 write_json({"applied": applied})
             else:

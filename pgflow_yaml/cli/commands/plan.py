@@ -5,23 +5,26 @@ from __future__ import annotations
 import shutil
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from pgflow_yaml.cli import comparing
+from pgflow_yaml.cli.diagnostics import valid_definition
 from pgflow_yaml.cli.options import Options, command, input_option, pass_options
 from pgflow_yaml.cli.output import write_lines
 from pgflow_yaml.errors import SchemaMismatch, Unavailable
 from pgflow_yaml.language import durations
+from pgflow_yaml.project.versions import change_json
 from pgflow_yaml.text import cells, one_line, plural, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pgflow_yaml.cli.comparing import Comparison
     from pgflow_yaml.language.model import Definition
     from pgflow_yaml.language.plan import Plan, PlannedStep
+    from pgflow_yaml.project.versions import Comparison
 
 
 @command("plan", example="pgflow-yaml plan hello.flow.yaml --input name=Ada")
@@ -38,7 +41,7 @@ def plan_command(options: Options, *, file: str, inputs: Sequence[str]) -> None:
     from pgflow_yaml.cli.run_input import read_input
     from pgflow_yaml.language.plan import UNKNOWN, plan
 
-    definition = comparing.read(file, options)
+    definition = valid_definition(file, options)
     given = read_input(inputs, definition.body) if inputs else UNKNOWN
     planned = plan(definition, given)
     deployed = _compare_with_active(definition, file, options)
@@ -63,14 +66,15 @@ class Deploying:
 
 def _compare_with_active(definition: Definition, file: str, options: Options) -> Deploying:
     """Compare with the active version, if a database can be reached; none is started anew."""
-    from pgflow_yaml.cli.database import database, named_database, project_dir
+    from pgflow_yaml.cli.database import database, named_database
     from pgflow_yaml.database.embedded import files
+    from pgflow_yaml.project.database import project_dir
 
-    if named_database(options) is None and not files.has_data(project_dir()):
+    if named_database(options) is None and not files.has_data(project_dir(Path.cwd())):
         return Deploying(found=None, reason="this project has no database yet")
     try:
-        with database(options) as place, place.store() as store:
-            return Deploying(found=comparing.with_active(store, definition, file))
+        with database(options) as client:
+            return Deploying(found=client.compare_with_active(definition, file))
     except (Unavailable, SchemaMismatch) as error:
         return Deploying(found=None, reason=error.message)
 
@@ -95,7 +99,7 @@ def _shape(definition: Definition, planned: Plan, deployed: Deploying) -> dict[s
             for step in planned.steps.values()
         ],
         "active": found.before.version if found else None,
-        "changes": [comparing.change_shape(each) for each in found.changes] if found else None,
+        "changes": [change_json(each) for each in found.changes] if found else None,
     }
 
 

@@ -9,14 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pgflow_yaml.cli.database import database
-from pgflow_yaml.cli.flow_files.deploying import (
-    children_first,
-    deploy,
-    require_children,
-    require_valid,
-    said,
-)
-from pgflow_yaml.cli.flow_files.loading import Loaded, is_file, load, with_handlers, worker_settings
+from pgflow_yaml.cli.diagnostics import error_frame, valid_definitions
 from pgflow_yaml.cli.live.follow import Followed, to_its_end
 from pgflow_yaml.cli.live.views import view_for
 from pgflow_yaml.cli.logs import set_up_logs
@@ -30,19 +23,22 @@ from pgflow_yaml.cli.options import (
     pass_options,
     worker_options,
 )
-from pgflow_yaml.cli.output import result_stream
-from pgflow_yaml.cli.run_input import as_text, read_input
-from pgflow_yaml.cli.worker_thread import sigterm_as_interrupt, worker_for, working
+from pgflow_yaml.cli.output import deployed_line, result_stream
+from pgflow_yaml.cli.run_input import read_input
+from pgflow_yaml.cli.serving import sigterm_as_interrupt
 from pgflow_yaml.errors import InvalidFlow, PgflowError
+from pgflow_yaml.project.files import is_file
+from pgflow_yaml.project.flow_set import FlowSet
+from pgflow_yaml.project.settings import local_settings
 from pgflow_yaml.runs.snapshot import STATUS_PHRASES
+from pgflow_yaml.worker.background import working
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from pgflow_yaml.cli.database import Database
     from pgflow_yaml.cli.live.end_screen import Picture
-    from pgflow_yaml.database.store import Store
+    from pgflow_yaml.client import Client, Started
     from pgflow_yaml.project.settings import Settings
     from pgflow_yaml.worker import Worker
 
@@ -88,7 +84,7 @@ class Request:
 
     def settings(self) -> Settings:
         """Lay the options over the project's settings."""
-        return worker_settings(
+        return local_settings(
             app_dir=self.app_dir,
             allow=self.allow,
             concurrency=self.concurrency,
@@ -113,30 +109,29 @@ def _run(request: Request, options: Options) -> int:
     """Do what `run` says and return the exit code of the outcome."""
     timeout = optional_seconds(request.timeout, "--timeout")
     settings = request.settings()
-    loaded = _load(request.flows, settings)
-    definitions = require_valid(loaded, options)
-    # A wrong input is told before anything is stored or started.
-    given = read_input(request.inputs, definitions[0].body) if definitions else None
-    with database(options) as place, place.store() as store, result_stream() as out:
-        if given is not None:
-            chosen = _deploy(store, loaded, place=place, options=options)
+    flows = _load(request.flows, settings)
+    definitions = valid_definitions(flows, options)
+    # A wrong input is reported before anything is stored or started.
+    run_input = read_input(request.inputs, definitions[0].body) if definitions else None
+    with database(options, notify=settings.notify) as client, result_stream() as out:
+        if definitions:
+            chosen = _deploy(client, flows, options)
         else:
-            chosen = _active(store, request.flows[0], settings)
-            given = read_input(request.inputs, chosen.definition)
-        started = store.start_run(
+            chosen = _active(client, request.flows[0], settings)
+            run_input = read_input(request.inputs, chosen.definition)
+        started = client.start_run(
             chosen.name,
-            as_text(given),
+            run_input,
             key=request.key,
             version=chosen.version,
             labels=request.labels,
         )
-        run_id = str(started["run_id"])
-        if not started["created"]:
-            status = STATUS_PHRASES[started["status"]]
-            options.note(f"this key was used before: run {run_id[:8]} {status}")
+        run_id = started.run_id
+        if not started.created:
+            options.note(
+                f"this key was used before: run {run_id[:8]} {STATUS_PHRASES[started.status]}"
+            )
         if request.detach:
-            if settings.notify:
-                store.wake()
             out.write(_detached(started, options))
             return 0
         view = view_for(options, out, hint=HINT)
@@ -149,71 +144,73 @@ def _run(request: Request, options: Options) -> int:
             picture=chosen.picture,
         )
         set_up_logs(options, shown_elsewhere=("failed", "timeout", "stop"))
-        queues = store.queues_of(chosen.name, str(started["version"]))
-        worker = worker_for(place, settings, queues=queues)
-        with place.patient_store() as follower:
+        queues = client.queues_of(chosen.name, started.version)
+        worker = client.worker(settings, queues=queues)
+        with client.patient() as follower:
             return _work_and_follow(follower, worker, followed, options=options)
 
 
-def _work_and_follow(store: Store, worker: Worker, followed: Followed, *, options: Options) -> int:
+def _work_and_follow(
+    client: Client, worker: Worker, followed: Followed, *, options: Options
+) -> int:
+    note = partial(options.note, "stopping: what has begun may finish (again: at once)")
     try:
-        with sigterm_as_interrupt(), working(worker, options.note) as beside:
-            return to_its_end(store, followed, options, check=beside.check)
+        with sigterm_as_interrupt(), working(worker, note) as background:
+            return to_its_end(client, followed, options, check=background.check)
     except (KeyboardInterrupt, PgflowError):
         options.note(f"run is kept: pgflow-yaml watch {followed.run_id[:8]}")
         raise
 
 
-def _load(flows: Sequence[str], settings: Settings) -> list[Loaded]:
+def _load(flows: Sequence[str], settings: Settings) -> FlowSet:
     """Read what are files; one single name that is none is a flow in the database."""
     files = [each for each in flows if is_file(each)]
     if not files and len(flows) == 1:
-        return []
+        return FlowSet(())
     if len(files) < len(flows):
         other = next(each for each in flows if each not in files)
         raise click.UsageError(f'"{other}" is no file; `run` takes files, or the name of one flow')
-    return [with_handlers(each, settings) for each in load(files)]
+    return FlowSet.load(files).with_handlers(settings)
 
 
-def _deploy(store: Store, loaded: Sequence[Loaded], *, place: Database, options: Options) -> Chosen:
+def _deploy(client: Client, flows: FlowSet, options: Options) -> Chosen:
     """Store what changed; engine.md §2 says when `run` also makes it the active version."""
-    require_children(loaded, store)
-    for file, definition in children_first(loaded):
-        activate = place.embedded or store.get_definition(definition.name) is None
-        options.note(said(deploy(store, definition, file=file, activate=activate)))
-    first = loaded[0]
-    assert first.definition is not None
-    from pgflow_yaml.cli.flow_files.diagnostics import error_frame
     from pgflow_yaml.language.validation.positions import step_positions
 
+    results = client.deploy_set(flows, activate=True if client.embedded else None)
+    by_name = {result.name: result for result in results}
+    for file in flows.children_first():
+        options.note(deployed_line(by_name[file.require().name]))
+    first = flows.files[0]
+    definition = first.require()
     return Chosen(
-        name=first.definition.name,
-        version=first.definition.version,
-        definition=first.definition.body,
+        name=definition.name,
+        version=definition.version,
+        definition=definition.body,
         positions=partial(step_positions, first.file, first.source),
         picture=partial(error_frame, first.file, first.source),
     )
 
 
-def _active(store: Store, name: str, settings: Settings) -> Chosen:
+def _active(client: Client, name: str, settings: Settings) -> Chosen:
     """Take the active version of a flow, if its handlers can be called from here."""
-    from pgflow_yaml.cli.flow_files.diagnostics import error_frame
-    from pgflow_yaml.cli.flow_files.handler_checks import handler_findings
+    from pgflow_yaml.project.handler_checks import handler_findings
 
-    found = active(store, name)
-    wrong = handler_findings(found["source"], found["definition"], settings)
-    if wrong:
-        raise InvalidFlow(f"{name}@{found['version']}", found["source"], wrong)
+    stored = active(client, name)
+    file, source = f"{name}@{stored.version}", stored.source or ""
+    findings = handler_findings(source, stored.definition, settings)
+    if findings:
+        raise InvalidFlow(file, source, findings)
     return Chosen(
         name=name,
-        version=found["version"],
-        definition=found["definition"],
+        version=stored.version,
+        definition=stored.definition,
         positions=dict,
-        picture=partial(error_frame, f"{name}@{found['version']}", found["source"]),
+        picture=partial(error_frame, file, source),
     )
 
 
-def _detached(started: Mapping[str, Any], options: Options) -> str:
+def _detached(started: Started, options: Options) -> str:
     import json
 
-    return (json.dumps(started) if options.json else str(started["run_id"])) + "\n"
+    return (json.dumps(started.as_json()) if options.json else started.run_id) + "\n"

@@ -42,16 +42,17 @@ def runs_command(
     limit: int,
 ) -> None:
     """List runs, the newest first."""
-    from pgflow_yaml.cli.database import connected
+    from pgflow_yaml.cli.database import database
     from pgflow_yaml.cli.lookup import must_be_flow
     from pgflow_yaml.cli.options import optional_seconds
     from pgflow_yaml.cli.output import write_list
 
     age = optional_seconds(since, "--since")
-    with connected(options) as store:
-        found = store.list_runs(flow=flow, status=status, since=age, limit=limit, labels=labels)
+    with database(options) as client:
+        rows = client.list_runs(flow=flow, status=status, since=age, limit=limit, labels=labels)
+        found = [row.as_json() for row in rows]
         if flow is not None and not found:
-            must_be_flow(store.list_flows(), flow)
+            must_be_flow(client.list_flows(), flow)
     write_list(found, _run_columns(), options)
 
 

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pgflow_yaml.cli.decisions import by_option, user, wake
+from pgflow_yaml.cli.decisions import by_option, user
 from pgflow_yaml.cli.options import Options, command, pass_options
+from pgflow_yaml.errors import NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pgflow_yaml.database.store import Store
+    from pgflow_yaml.client import Client, Sent
     from pgflow_yaml.language.model import Json
 
 
@@ -31,42 +32,42 @@ def send_command(
     RUN is an id, the beginning of one, a key, or "last". The first event of a name stands.
     """
     from pgflow_yaml.cli import lookup
-    from pgflow_yaml.cli.database import connected
+    from pgflow_yaml.cli.database import database
     from pgflow_yaml.cli.output import write_json
-    from pgflow_yaml.cli.run_input import as_text, read_json_option
+    from pgflow_yaml.cli.run_input import read_json_option
+    from pgflow_yaml.project.settings import local_settings
 
-    text = as_text(None if data is None else read_json_option(data, "--data"))
-    with connected(options) as store:
-        chosen = lookup.run_id(store, run)
-        said = store.send_event(chosen, event, data_text=text, by=by or user())
-        wake(store)
-        if said["stored"]:
-            _note_unknown(store, chosen, event, options)
+    value = None if data is None else read_json_option(data, "--data")
+    with database(options, notify=local_settings().notify) as client:
+        chosen = lookup.run_id(client, run)
+        sent = client.send(chosen, event, value, by=by or user())
+        if sent.stored:
+            _note_unknown(client, chosen, event, options)
     if options.json:
-        write_json(said)
+        write_json(sent.as_json())
         return
-    sys.stdout.write(f"{said['run_id']}  {_sent(said)}\n")
+    sys.stdout.write(f"{sent.run_id}  {_result(sent)}\n")
 
 
-def _sent(said: Mapping[str, Any]) -> str:
-    if said["already"]:
-        return f'nothing changed: an earlier event "{said["event"]}" stands'
-    if said["stored"]:
-        return f'kept: no step waits for "{said["event"]}" yet'
-    return f"completed {', '.join(said['steps'])}"
+def _result(sent: Sent) -> str:
+    if sent.already:
+        return f'nothing changed: an earlier event "{sent.event}" stands'
+    if sent.stored:
+        return f'kept: no step waits for "{sent.event}" yet'
+    return f"completed {', '.join(sent.steps)}"
 
 
-def _note_unknown(store: Store, run_id: str, event: str, options: Options) -> None:
+def _note_unknown(client: Client, run_id: str, event: str, options: Options) -> None:
     """Say that an event will never be waited for: most likely a typing mistake."""
     from pgflow_yaml.language.suggestions import did_you_mean
 
-    snapshot = store.run_snapshot(run_id, outputs=False)
-    if snapshot is None:
+    try:
+        run = client.run_snapshot(run_id, outputs=False)["run"]
+    except NotFound:  # deleted meanwhile
         return
-    run = snapshot["run"]
-    found = store.get_definition(run["flow"], run["version"])
-    names = _events(found["definition"] if found else {})
-    if found is not None and event not in names:
+    stored = client.get_definition(run["flow"], run["version"])
+    names = _events(stored.definition if stored else {})
+    if stored is not None and event not in names:
         options.note(
             f'no step of {run["flow"]} waits for an event "{event}"'
             f"{did_you_mean(event, names) or _known(names)}"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pgflow_yaml.cli.live.end_screen import Picture
-    from pgflow_yaml.database.store import Store
+    from pgflow_yaml.client import Client
     from pgflow_yaml.runs.snapshot import Snapshot
 
 LINES_OF_A_VALUE = 40
@@ -34,14 +34,14 @@ def show_command(options: Options, *, run: str, step: str | None, why: bool, ite
     RUN is an id, the beginning of one, a key, or "last".
     """
     from pgflow_yaml.cli import lookup, show_page
-    from pgflow_yaml.cli.database import connected
+    from pgflow_yaml.cli.database import database
     from pgflow_yaml.cli.live.end_screen import expression
     from pgflow_yaml.cli.output import write_json, write_lines
 
-    with connected(options) as store:
-        snapshot = lookup.snapshot(store, lookup.run_id(store, run), items=items)
-        workers = store.run_workers(snapshot["run"]["id"]) if why else {}
-        picture = _picture_of_errors(store, snapshot)
+    with database(options) as client:
+        snapshot = lookup.snapshot(client, lookup.run_id(client, run), items=items)
+        workers = client.run_workers(snapshot["run"]["id"]) if why else {}
+        picture = _picture_of_errors(client, snapshot)
     if step is not None:
         lookup.step(snapshot, step)
     if why:
@@ -68,20 +68,20 @@ def show_command(options: Options, *, run: str, step: str | None, why: bool, ite
         write_lines([[], *about] if step is None else about, sys.stdout, options)
 
 
-def _picture_of_errors(store: Store, snapshot: Snapshot) -> Picture:
+def _picture_of_errors(client: Client, snapshot: Snapshot) -> Picture:
     """Show expressions without a value in the stored text; it is read only if there are any."""
     from functools import partial
 
-    from pgflow_yaml.cli.flow_files.diagnostics import error_frame
+    from pgflow_yaml.cli.diagnostics import error_frame
     from pgflow_yaml.cli.live.end_screen import no_picture
 
     run = snapshot["run"]
     errors = [step["error"] for step in snapshot["steps"]]
     if not any(error and error["type"] == "ExpressionError" for error in errors):
         return no_picture
-    found = store.get_definition(run["flow"], run["version"])
+    found = client.get_definition(run["flow"], run["version"])
     return (
-        partial(error_frame, f"{run['flow']}@{run['version']}", found["source"])
+        partial(error_frame, f"{run['flow']}@{run['version']}", found.source or "")
         if found
         else no_picture
     )

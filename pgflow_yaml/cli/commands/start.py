@@ -34,22 +34,20 @@ def start_command(
     labels: Mapping[str, str],
 ) -> None:
     """Start a run for workers elsewhere and print its id."""
-    from pgflow_yaml.cli.database import connected
-    from pgflow_yaml.cli.flow_files.loading import worker_settings
+    from pgflow_yaml.cli.database import database
     from pgflow_yaml.cli.lookup import active
     from pgflow_yaml.cli.output import write_json
-    from pgflow_yaml.cli.run_input import as_text, read_input
+    from pgflow_yaml.cli.run_input import read_input
+    from pgflow_yaml.project.settings import local_settings
     from pgflow_yaml.runs.snapshot import STATUS_PHRASES
 
-    with connected(options) as store:
-        definition = active(store, flow)["definition"]
-        given = as_text(read_input(inputs, definition))
-        started = store.start_run(flow, given, key=key, labels=labels)
-        if worker_settings().notify:
-            store.wake()
+    with database(options, notify=local_settings().notify) as client:
+        version = active(client, flow)
+        run_input = read_input(inputs, version.definition)
+        started = client.start_run(flow, run_input, key=key, labels=labels)
     if options.json:
-        write_json(started)
+        write_json(started.as_json())
         return
-    if not started["created"]:
-        options.note(f"this key was used before: its run {STATUS_PHRASES[started['status']]}")
-    sys.stdout.write(started["run_id"] + "\n")
+    if not started.created:
+        options.note(f"this key was used before: its run {STATUS_PHRASES[started.status]}")
+    sys.stdout.write(started.run_id + "\n")

@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from pgflow_yaml.cli.database import project_dir
-from pgflow_yaml.cli.failures import BAD
-from pgflow_yaml.cli.flow_files.diagnostics import (
+from pgflow_yaml.cli.diagnostics import (
     diagnostic_shape,
     frame,
     in_github,
@@ -20,11 +18,14 @@ from pgflow_yaml.cli.flow_files.diagnostics import (
     write_github,
     write_text,
 )
-from pgflow_yaml.cli.flow_files.loading import Loaded, worker_settings
+from pgflow_yaml.cli.failures import BAD
 from pgflow_yaml.cli.live.symbols import symbols_for
 from pgflow_yaml.cli.logs import set_up_logs
 from pgflow_yaml.cli.options import Options, command, import_options, pass_options
 from pgflow_yaml.cli.output import result_stream, write_file, write_json
+from pgflow_yaml.project.database import project_dir
+from pgflow_yaml.project.files import FlowFile
+from pgflow_yaml.project.settings import local_settings
 from pgflow_yaml.testing.running import Player, find_tests, prepare
 from pgflow_yaml.text import duration, one_line, plural
 
@@ -68,12 +69,11 @@ def test_command(
 
 def _watch(paths: Sequence[str], app_dir: Path, options: Options) -> NoReturn:
     """Test whenever something beside the paths changes; meanwhile the server is kept running."""
-    from pgflow_yaml.cli.database import project_dir
     from pgflow_yaml.cli.rerunning import rerun_on_change
     from pgflow_yaml.testing.databases import project_databases
 
     folders = [path if path.is_dir() else path.parent for path in map(Path, paths)]
-    with project_databases(project_dir()):
+    with project_databases(project_dir(Path.cwd())):
         rerun_on_change([*folders, app_dir], options)
 
 
@@ -116,7 +116,7 @@ def _test(request: Request, options: Options) -> int:
 def _play_all(
     tested: Sequence[TestedFile], request: Request, options: Options, *, chosen: Any
 ) -> list[tuple[TestedFile, list[Result]]]:
-    settings = worker_settings(app_dir=request.app_dir, allow=request.allow)
+    settings = local_settings(app_dir=request.app_dir, allow=request.allow)
     plans: list[tuple[TestedFile, list[Case]]] = [
         (each, [case for case in each.suite.cases if chosen(each.file, case.name)])
         if each.suite
@@ -130,7 +130,7 @@ def _play_all(
     from pgflow_yaml.testing.databases import project_databases
 
     results = []
-    with project_databases(project_dir()) as databases:
+    with project_databases(project_dir(Path.cwd())) as databases:
         for each, cases in plans:
             _tell_file(each, options)
             found: list[Result] = []
@@ -191,8 +191,8 @@ def _is_bad(tested: TestedFile, results: Sequence[Result]) -> bool:
     )
 
 
-def _loaded(tested: TestedFile, found: Sequence[Diagnostic]) -> Loaded:
-    return Loaded(file=tested.file, source=tested.source, diagnostics=found, definition=None)
+def _loaded(tested: TestedFile, found: Sequence[Diagnostic]) -> FlowFile:
+    return FlowFile(file=tested.file, source=tested.source, diagnostics=found, definition=None)
 
 
 def _shape(tested: TestedFile, results: Sequence[Result]) -> dict[str, Any]:

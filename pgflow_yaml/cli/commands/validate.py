@@ -14,6 +14,8 @@ from pgflow_yaml.cli.options import Options, command, import_options, pass_optio
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pgflow_yaml.project.files import FlowFile
+
 
 @command("validate", example="pgflow-yaml validate hello.flow.yaml --import")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path())
@@ -37,26 +39,22 @@ def validate_command(
     allow: Sequence[str],
 ) -> int:
     """Check flow files, and *.test.yaml files, and show every mistake with its place."""
-    from pgflow_yaml.cli.flow_files import diagnostics
-    from pgflow_yaml.cli.flow_files.loading import (
-        is_test,
-        load,
-        load_tests,
-        with_children,
-        with_handlers,
-        worker_settings,
-    )
+    from pgflow_yaml.cli import diagnostics
     from pgflow_yaml.cli.output import write_json
+    from pgflow_yaml.project.files import is_test
+    from pgflow_yaml.project.flow_set import FlowSet
+    from pgflow_yaml.project.settings import local_settings
     from pgflow_yaml.text import one_line, plural
 
     if watch:
         _watch(files, [app_dir or Path()] if import_ or app_dir or allow else [], options)
-    loaded = with_children(load([file for file in files if not is_test(file)]), None)
+    settings = None
     if import_ or app_dir or allow:
-        places = worker_settings(app_dir=app_dir, allow=allow)
-        loaded = [with_handlers(each, places) for each in loaded]
+        settings = local_settings(app_dir=app_dir, allow=allow)
+    flows = FlowSet.load(file for file in files if not is_test(file))
+    loaded = list(flows.check(handlers=settings).files)
     named = {each.file for each in loaded}
-    tests = load_tests([file for file in files if is_test(file)])
+    tests = _load_tests([file for file in files if is_test(file)])
     loaded += [each for each in tests if each.file not in named]
     bad = any(each.errors or (strict and each.diagnostics) for each in loaded)
     if options.json or form == "json":
@@ -73,6 +71,23 @@ def validate_command(
             elif is_test(each.file):
                 sys.stdout.write(f"{one_line(each.file)}: valid, not played (pgflow-yaml test)\n")
     return BAD if bad else 0
+
+
+def _load_tests(files: Sequence[str]) -> list[FlowFile]:
+    """Read test files and compare each with its flow; an invalid flow comes along."""
+    from pgflow_yaml.cli.diagnostics import of_error
+    from pgflow_yaml.project.files import FlowFile
+    from pgflow_yaml.testing.running import prepare
+
+    loaded: dict[str, FlowFile] = {}
+    for file in files:
+        tested = prepare(Path(file))
+        if tested.flow_error is not None:
+            loaded |= {flow.file: flow for flow in of_error(tested.flow_error)}
+        loaded[file] = FlowFile(
+            file=file, source=tested.source, diagnostics=tested.diagnostics, definition=None
+        )
+    return list(loaded.values())
 
 
 def _watch(files: Sequence[str], folders: Sequence[Path], options: Options) -> NoReturn:

@@ -24,13 +24,13 @@ def versions_command(options: Options, *, flow: str) -> None:
     COMMIT is the one that git had out when the version was compiled, with a + if the files were
     changed since; AUTHOR wrote that commit.
     """
-    from pgflow_yaml.cli.database import connected
+    from pgflow_yaml.cli.database import database
     from pgflow_yaml.cli.lookup import must_be_flow
     from pgflow_yaml.cli.output import Column, run_counts, when, write_list
 
-    with connected(options) as store:
-        must_be_flow(store.list_flows(), flow)
-        found = store.list_versions(flow)
+    with database(options) as client:
+        must_be_flow(client.list_flows(), flow)
+        found = [row.as_json() for row in client.list_versions(flow)]
     columns: list[CellsOf] = [
         (Column("VERSION"), itemgetter("version")),
         (Column("ACTIVE"), lambda version: "active" if version["active"] else ""),

@@ -27,14 +27,13 @@ def watch_command(options: Options, *, run: str, timeout: str | None, plain: boo
 
     limit = optional_seconds(timeout, "--timeout")
     hint = "Ctrl-C stops following; the run goes on"
-    with database(options) as place:
-        with place.store() as store:
-            chosen = lookup.run_id(store, run)
+    with database(options) as client:
+        chosen = lookup.run_id(client, run)
         lines = plain and not options.json
         view = views.plain_lines() if lines else views.view_for(options, sys.stdout, hint=hint)
         followed = Followed(run_id=chosen, view=view, out=sys.stdout, timeout=limit)
         try:
-            with place.patient_store() as patient:
+            with client.patient() as patient:
                 return to_its_end(patient, followed, options)
         except KeyboardInterrupt:
             options.note(f"run goes on: pgflow-yaml watch {chosen[:8]}")

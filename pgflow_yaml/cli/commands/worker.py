@@ -17,7 +17,7 @@ from pgflow_yaml.cli.options import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pgflow_yaml.cli.database import Database
+    from pgflow_yaml.client import Client
 
 
 @command("worker", example="pgflow-yaml worker --burst")
@@ -69,20 +69,19 @@ def worker_command(
     import logging
 
     from pgflow_yaml.cli.database import database
-    from pgflow_yaml.cli.flow_files.loading import worker_settings
     from pgflow_yaml.cli.logs import set_up_logs
     from pgflow_yaml.cli.output import write_json
-    from pgflow_yaml.cli.worker_thread import serve, worker_for
+    from pgflow_yaml.cli.serving import serve
+    from pgflow_yaml.project.settings import local_settings
 
     log = logging.getLogger("pgflow_yaml.cli")
     said = "stopping: what has begun may finish; a second signal gives it back at once"
-    settings = worker_settings(lease=optional_seconds(lease, "--lease"), **given)
-    with database(options) as place:
+    settings = local_settings(lease=optional_seconds(lease, "--lease"), **given)
+    with database(options) as client:
         set_up_logs(options, level=logging.INFO)
-        for name, near in _unknown(queues, place):
+        for name, near in _unknown(queues, client):
             log.warning('no flow in this database uses the queue "%s" yet%s', name, near)
-        worker = worker_for(
-            place,
+        worker = client.worker(
             settings,
             queues=list(queues) or None,
             burst=burst,
@@ -95,12 +94,11 @@ def worker_command(
     return code
 
 
-def _unknown(queues: Sequence[str], place: Database) -> list[tuple[str, str]]:
+def _unknown(queues: Sequence[str], client: Client) -> list[tuple[str, str]]:
     """Find queues that no flow uses: one may come, or they are typing mistakes."""
     from pgflow_yaml.language.suggestions import did_you_mean
 
     if not queues:
         return []
-    with place.store() as store:
-        known = store.served_queues()
+    known = client.served_queues()
     return [(queue, did_you_mean(queue, known)) for queue in queues if queue not in known]

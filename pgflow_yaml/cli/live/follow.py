@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pgflow_yaml.cli.options import Options
-    from pgflow_yaml.database.store import Store
+    from pgflow_yaml.client import Client
     from pgflow_yaml.runs.snapshot import FailedAttempt, Snapshot
 
     from .views import View
@@ -56,7 +56,7 @@ class Followed:
 
 
 def to_its_end(
-    store: Store,
+    client: Client,
     followed: Followed,
     options: Options,
     *,
@@ -66,21 +66,21 @@ def to_its_end(
     errors: deque[FailedAttempt] = deque(maxlen=ERRORS_KEPT)
 
     def fetch(after_error: int) -> Snapshot:
-        after = snapshot(store, followed.run_id, after_error=after_error, outputs=False)
+        after = snapshot(client, followed.run_id, after_error=after_error, outputs=False)
         errors.extend(after["errors"])
         return after
 
     try:
         follow(fetch, followed.view, timeout=followed.timeout, check=check)
     except TimeIsUp:
-        last = snapshot(store, followed.run_id)
+        last = snapshot(client, followed.run_id)
         if last["run"]["status"] == "started":
             if options.json:
                 _write_result(last, errors, followed.out)
             options.note(f"run goes on: pgflow-yaml watch {followed.run_id[:8]}")
             return TIMEOUT
     else:
-        last = snapshot(store, followed.run_id)
+        last = snapshot(client, followed.run_id)
     return _conclude(last, errors, options, followed=followed)
 
 
