@@ -16,6 +16,7 @@ from pgflow_yaml.client.results import (
     VersionSummary,
     row_of,
 )
+from pgflow_yaml.database import migrate
 from pgflow_yaml.database.store import Store
 from pgflow_yaml.errors import NotFound
 from pgflow_yaml.language.model import Definition
@@ -108,6 +109,10 @@ class FlowClient:
         """
         if self._notify:
             self._store.wake()
+
+    def migrate(self) -> list[str]:
+        """Install or update the tables and functions; return the files that were applied."""
+        return migrate.apply(self.conninfo)
 
     # Flows
 

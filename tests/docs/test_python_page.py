@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -30,7 +31,12 @@ def test_the_programs_run_in_order(database: str, tmp_path: Path) -> None:
 
     def output(program: str) -> str:
         done = subprocess.run(
-            [sys.executable, program], cwd=tmp_path, capture_output=True, text=True, check=False
+            [sys.executable, program],
+            cwd=tmp_path,
+            env={**os.environ, "DATABASE_URL": database},
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
@@ -39,6 +45,7 @@ def test_the_programs_run_in_order(database: str, tmp_path: Path) -> None:
     output("work.py")
     approved = output("approve.py")
     output("invoice.py")
+    assert output("local.py") == "unchanged"
 
     assert "grace" in approved
     with psycopg.connect(database) as connection:

@@ -40,7 +40,7 @@ def migrate_command(options: Options, *, dry_run: bool, status: bool) -> None:
             ]
             write_list(files, columns, options)
         else:
-            applied = migrate.apply(client.conninfo)
+            applied = client.migrate()
             if options.json:
                 write_json({"applied": applied})
             else:
