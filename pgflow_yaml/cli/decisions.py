@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from pgflow_yaml.cli.options import Options
     from pgflow_yaml.client import Decision
 
-by_option = click.option("--by", metavar="WHO", help="Who says it (default: your user name).")
+by_option = click.option(
+    "--by", metavar="WHO", help="Name of the sender. [default: your user name]"
+)
 
 
 def decide(

@@ -84,10 +84,13 @@ def import_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that say which modules may hold handlers."""
     folder = click.Path(exists=True, file_okay=False, path_type=Path)
     app_dir = click.option(
-        "--app-dir", type=folder, help="Modules in here may be handlers (default: this folder)."
+        "--app-dir", type=folder, help="Folder with the modules of handlers. [default: this folder]"
     )
     allow = click.option(
-        "--allow", metavar="PREFIX", multiple=True, help="So may those of this package."
+        "--allow",
+        metavar="PREFIX",
+        multiple=True,
+        help="Also allow handlers from modules under this package prefix.",
     )
     return app_dir(allow(function))
 
@@ -99,12 +102,13 @@ def worker_options(function: Callable[..., Any]) -> Callable[..., Any]:
         "--concurrency",
         metavar="N",
         type=click.IntRange(1, 1000),
-        help="So many handlers at once (8).",
+        help="Maximum number of handlers running at once. [default: 8]",
     )
     lease = click.option(
         "--lease",
         metavar="TIME",
-        help="After so long a silence, another worker takes over (30s).",
+        help="Lease duration: another worker takes over after this long without a heartbeat. "
+        "[default: 30s]",
     )
     notify = click.option(
         "--no-notify",
@@ -112,7 +116,7 @@ def worker_options(function: Callable[..., Any]) -> Callable[..., Any]:
         flag_value=False,
         type=bool,
         default=None,
-        help="Only look now and then; do not let clients wake this worker.",
+        help="Poll only; do not LISTEN for wake-ups.",
     )
     secrets = click.option(
         "--secrets",
@@ -177,7 +181,7 @@ def global_options(*, hidden: bool = False) -> list[click.Parameter]:
             "--insecure-dsn", is_flag=True, help="Accept a password in --dsn, where `ps` shows it."
         ),
         option("--json", is_flag=True, help="Result as JSON on stdout."),
-        option("-q", "--quiet", is_flag=True, help="Say nothing beside the result and errors."),
+        option("-q", "--quiet", is_flag=True, help="Print only the result and errors."),
         option("-v", "--verbose", count=True, help="Log more; twice: everything."),
         option("--color", type=click.Choice(COLORS), help="Use colour (auto: on terminals)."),
         option("--log-format", type=click.Choice(LOG_FORMATS), help="Log lines as text or JSON."),

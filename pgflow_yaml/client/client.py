@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 from uuid import UUID
 
 from pgflow_yaml.client.flows import FlowClient
-from pgflow_yaml.client.given import as_json, batches, check_input, input_text, input_texts
+from pgflow_yaml.client.inputs import as_json, batches, check_input, input_text, input_texts
 from pgflow_yaml.client.results import (
     Cancelled,
     Decision,
@@ -68,12 +68,12 @@ class Client(FlowClient):
         conn: JoinedConnection | None = None,
     ) -> Started:
         """Start a run without reading it."""
-        given = as_json(input)
-        text = input_text(given)
-        found = self._store.get_definition(name, version, connection=conn)
-        if found is not None:
-            check_input(found["definition"], given)
-            version = found["version"]
+        run_input = as_json(input)
+        text = input_text(run_input)
+        stored = self._store.get_definition(name, version, connection=conn)
+        if stored is not None:
+            check_input(stored["definition"], run_input)
+            version = stored["version"]
         row = self._store.start_run(
             name, text, key=key, version=version, labels=labels, connection=conn
         )
@@ -95,10 +95,10 @@ class Client(FlowClient):
         All inputs are checked first: a wrong one starts nothing. They start in batches, each in
         one commit; with `conn`, all of them in its transaction.
         """
-        found = self._store.get_definition(name, version, connection=conn)
-        texts = input_texts(inputs, None if found is None else found["definition"])
-        if found is not None:
-            version = found["version"]  # a deploy in the middle does not divide them
+        stored = self._store.get_definition(name, version, connection=conn)
+        texts = input_texts(inputs, None if stored is None else stored["definition"])
+        if stored is not None:
+            version = stored["version"]  # a deploy in the middle does not divide them
         ids: list[str] = []
         for batch in batches(texts):
             try:

@@ -53,8 +53,9 @@ assert mermaid(of_definition(hello))
 assert "properties" in json.loads(schema_text())
 assert explanation("PF203").title
 tested = prepare(folder / "hello.test.yaml")
-with project_databases(project_dir(folder)) as databases, Player(tested, databases, settings) as player:
-    assert player.play(tested.suite.cases[0]).passed
+with project_databases(project_dir(folder)) as databases:
+    with Player(tested, databases, settings) as player:
+        assert player.play(tested.suite.cases[0]).passed
 
 with Client.for_project(folder) as client:
     # Deploy

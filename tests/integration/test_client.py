@@ -9,7 +9,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from pgflow_yaml import InvalidInput, NotFound, PgflowError, RunFailed, SchemaMismatch
-from pgflow_yaml.client import given
+from pgflow_yaml.client import inputs
 
 if TYPE_CHECKING:
     from tests.fixtures.working import Works
@@ -123,7 +123,7 @@ def test_many_runs_start_in_the_order_of_their_inputs(
     works: Works, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In batches, with the active version of that moment, each id beside its input."""
-    monkeypatch.setattr(given, "BATCH", 3)
+    monkeypatch.setattr(inputs, "BATCH", 3)
     works.app.write("shop.py", "def go(input): return input['x']\n")
     works.deploy("flow: many\ninput: {x: {type: integer}}\nsteps:\n  go: {handler: shop.go}\n")
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @command("compile", example="pgflow-yaml compile hello.flow.yaml")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path())
-@click.option("--dry-run", is_flag=True, help="Say what would change, change nothing.")
+@click.option("--dry-run", is_flag=True, help="Print the changes without making them.")
 @click.option("--no-activate", is_flag=True, help="Store the version, leave the active one.")
 @pass_options
 def compile_command(

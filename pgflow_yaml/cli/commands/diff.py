@@ -30,9 +30,9 @@ def diff_command(
     between: tuple[str, str] | None,
     exit_code: bool,
 ) -> int:
-    """Say what a flow file changes in the active version.
+    """Compare a flow file with the active version.
 
-    In words, and only what it means: comments, descriptions and order are no difference. With
+    The differences are listed in words; comments, descriptions and order do not count. With
     --between, FILE may be the name of a flow.
     """
     from pgflow_yaml.cli import comparing

@@ -26,7 +26,7 @@ def _codes(_ctx: click.Context, _param: click.Parameter, begun: str) -> list[str
 @click.argument("code", required=False, shell_complete=_codes)
 @pass_options
 def explain_command(options: Options, *, code: str | None) -> None:
-    """Say what the code of a finding means, with an example; without CODE, list all codes."""
+    """Explain the code of a finding, with an example; without CODE, list all codes."""
     from pgflow_yaml.cli.output import Column, write_json, write_lines, write_list
     from pgflow_yaml.language.codes import codes, explanation
 

@@ -21,7 +21,7 @@ TEMPLATES = ("hello", "etl", "approval", "saga")
     type=click.Choice(TEMPLATES),
     default="hello",
     show_default=True,
-    help="What the example shows.",
+    help="Subject of the example.",
 )
 @click.option("--jetbrains", is_flag=True, help="Name the schema as JetBrains' editors want it.")
 @pass_options

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @input_option
 @pass_options
 def plan_command(options: Options, *, file: str, inputs: Sequence[str]) -> None:
-    """Say what a run of a file would do, and what deploying it would change.
+    """Forecast a run of a file, and the changes that deploying it would make.
 
     Levels, the longest chain, and which steps an input would skip, as far as that is certain
     before the run. No handler is called, and no database is started.

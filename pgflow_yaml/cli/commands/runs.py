@@ -29,7 +29,7 @@ RUNS_SHOWN = 20
     type=click.IntRange(1, 10_000),
     default=RUNS_SHOWN,
     show_default=True,
-    help="At most so many.",
+    help="Maximum number of runs.",
 )
 @pass_options
 def runs_command(

@@ -25,7 +25,7 @@ ENDLESS = 10_000
 @command("show", example="pgflow-yaml show last --step greet")
 @click.argument("run")
 @click.option("--step", metavar="STEP", help="Everything about one step.")
-@click.option("--why", is_flag=True, help="What each unfinished step waits for.")
+@click.option("--why", is_flag=True, help="Reason why each unfinished step waits.")
 @click.option("--items", is_flag=True, help="The items of maps by status, too.")
 @pass_options
 def show_command(options: Options, *, run: str, step: str | None, why: bool, items: bool) -> None:

@@ -39,7 +39,9 @@ if TYPE_CHECKING:
 
 @command("test", example="pgflow-yaml test")
 @click.argument("paths", metavar="[FILE or DIR]...", nargs=-1)
-@click.option("-k", "expression", metavar="EXPR", help="Only cases that fit: `card and not slow`.")
+@click.option(
+    "-k", "expression", metavar="EXPR", help="Only cases that match: `card and not slow`."
+)
 @click.option(
     "--junit", metavar="FILE", type=click.Path(path_type=Path), help="Write JUnit XML, too."
 )

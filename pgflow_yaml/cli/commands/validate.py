@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 @command("validate", example="pgflow-yaml validate hello.flow.yaml --import")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path())
 @click.option(
-    "--format", "form", type=click.Choice(("text", "github", "json")), help="How to tell."
+    "--format",
+    "form",
+    type=click.Choice(("text", "github", "json")),
+    help="Format of the findings.",
 )
 @click.option("--import", "import_", is_flag=True, help="Import the handlers, too.")
 @click.option("--watch", is_flag=True, help="Check again whenever a file is saved.")

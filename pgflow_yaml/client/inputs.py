@@ -1,4 +1,4 @@
-"""What runs are started with: checked before the database sees it, and cut into statements."""
+"""The inputs of runs: checked before the database sees them, and cut into batches."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from pgflow_yaml.language.model import Json
 
 BATCH = 1000
-"""So many runs start in one commit at most."""
+"""Maximum number of runs that start in one commit."""
 
 
-def as_json(given: Mapping[str, Json] | Json) -> Json:
-    """A run input as JSON: none is an empty object, any mapping is one."""
-    if given is None:
+def as_json(run_input: Mapping[str, Json] | Json) -> Json:
+    """Return a run input as JSON: None is an empty object, any mapping is an object."""
+    if run_input is None:
         return {}
-    return dict(given) if isinstance(given, Mapping) else given
+    return dict(run_input) if isinstance(run_input, Mapping) else run_input
 
 
 def input_text(value: Json) -> str:
-    """The JSON text of a run input; raises InvalidInput where it has none."""
+    """Return the JSON text of a run input; raises InvalidInput if it has none."""
     try:
         return to_json_text(value)
     except Unserialisable as error:
@@ -35,9 +35,9 @@ def input_text(value: Json) -> str:
         raise InvalidInput(problems=[{"path": path, "message": error.reason}]) from error
 
 
-def check_input(definition: Mapping[str, Any], given: Json) -> None:
+def check_input(definition: Mapping[str, Any], run_input: Json) -> None:
     """Raise InvalidInput with every problem: the database checks only the top of each field."""
-    problems = problems_of(definition, given)
+    problems = problems_of(definition, run_input)
     if problems:
         raise InvalidInput(problems=problems)
 
@@ -45,21 +45,23 @@ def check_input(definition: Mapping[str, Any], given: Json) -> None:
 def input_texts(
     inputs: Iterable[Mapping[str, Json] | Json], definition: Mapping[str, Any] | None
 ) -> list[str]:
-    """The JSON texts of many inputs; raises InvalidInput, which says which one is wrong."""
+    """Return the JSON texts of many inputs; raises InvalidInput, which names the wrong one."""
     texts = []
-    for number, each in enumerate(inputs):
-        given = as_json(each)
+    for number, value in enumerate(inputs):
+        run_input = as_json(value)
         try:
-            texts.append(input_text(given))
+            texts.append(input_text(run_input))
             if definition is not None:
-                check_input(definition, given)
+                check_input(definition, run_input)
         except InvalidInput as error:
-            raise InvalidInput(problems=[_of(number, each) for each in error.problems]) from error
+            raise InvalidInput(
+                problems=[_of(number, problem) for problem in error.problems]
+            ) from error
     return texts
 
 
 def batches(texts: list[str]) -> Iterator[list[str]]:
-    """The texts in order, as many at a time as one statement should carry; at least one batch."""
+    """Yield the texts in order, in batches that fit in a statement; at least one batch."""
     batch: list[str] = []
     size = 0
     for text in texts:
@@ -72,7 +74,7 @@ def batches(texts: list[str]) -> Iterator[list[str]]:
 
 
 def _of(number: int, problem: dict[str, str]) -> dict[str, str]:
-    """The problem of one input among many."""
+    """Return the problem of one input among many."""
     path = problem["path"]
     inner = path if not path or path.startswith("[") else f".{path}"
     return {**problem, "path": f"[{number}]{inner}"}
