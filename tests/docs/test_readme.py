@@ -54,11 +54,9 @@ def install(folder: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(240)
-def test_the_commands_work_in_order_in_one_shell(
-    clone: Path, empty_database: str, tmp_path: Path
-) -> None:
-    """With an empty HOME; only the example's address is replaced by that of a real database."""
-    lines = "".join(SHELL).replace(EXAMPLE_URL, f"'{empty_database}'").splitlines()
+def test_the_commands_work_in_order_in_one_shell(clone: Path, tmp_path: Path) -> None:
+    """With an empty HOME, on the embedded PostgreSQL."""
+    lines = "".join(SHELL).splitlines()
     script = "\n".join(line for line in lines if not line.startswith(NOT_RUN))
     (tmp_path / "home").mkdir()
 
@@ -69,6 +67,24 @@ def test_the_commands_work_in_order_in_one_shell(
     assert typed.folder == clone
     shown = blocks("text", [README])[0]
     assert missing(shown.text, typed.screen) == [], screen
+    assert re.search(r"bulk_shares .* completed", screen), screen
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_the_commands_work_on_a_database_of_your_own(
+    clone: Path, empty_database: str, tmp_path: Path
+) -> None:
+    """Only the address of the example is replaced by that of a real database."""
+    (own,) = (block.text for block in blocks("text", [README]) if EXAMPLE_URL in block.text)
+    script = ". .venv/bin/activate\n" + own.replace(EXAMPLE_URL, f"'{empty_database}'")
+    script += block_with("pgflow-yaml worker --burst")
+    (tmp_path / "home").mkdir()
+
+    typed = type_into_shell(script, clone, home=tmp_path / "home")
+
+    screen = "\n".join(typed.screen)
+    assert typed.code == 0, screen
     assert re.search(r"bulk_shares .* completed", screen), screen
 
 
