@@ -21,6 +21,7 @@ _UNSAFE = re.compile(
 _ESCAPES = re.compile(
     r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\|$)|(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b[ -/]*[0-~]"
 )
+_PASSWORDS = re.compile(r"(?<=:)[^:@/\s]+(?=@)|(?<=password=)('[^']*'|[^\s&]+)", re.IGNORECASE)
 
 LINE = 80
 
@@ -33,6 +34,11 @@ def clean(text: str) -> str:
 def safe(text: str) -> str:
     """Show a box for each character that `clean` would remove, and for line ends."""
     return _UNSAFE.sub(BOX, text.replace("\n", BOX))
+
+
+def mask_passwords(text: str) -> str:
+    """Mask the passwords of connection strings (S-12)."""
+    return _PASSWORDS.sub("***", text)
 
 
 def one_line(text: str) -> str:

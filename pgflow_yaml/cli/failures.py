@@ -11,7 +11,7 @@ import click
 
 from pgflow_yaml import errors
 from pgflow_yaml.language.suggestions import did_you_mean
-from pgflow_yaml.text import clean, one_line
+from pgflow_yaml.text import clean, mask_passwords, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,11 +55,11 @@ def report(error: BaseException, options: Options) -> int:
     """Say what went wrong and return the exit code."""
     code, exit_code = kind_of(error)
     if options.debug:
-        sys.stderr.write(_masked(clean("".join(traceback.format_exception(error)))))
+        sys.stderr.write(mask_passwords(clean("".join(traceback.format_exception(error)))))
     if options.json:
         shown = {
             "code": code,
-            "message": _masked(sentence(error)),
+            "message": mask_passwords(sentence(error)),
             "diagnostics": _diagnostics(error),
         }
         sys.stdout.write(json.dumps({"error": shown}) + "\n")
@@ -73,7 +73,7 @@ def report(error: BaseException, options: Options) -> int:
             where = "the input" if isinstance(error, RefusedInput) else None
             diagnostics.write_text(diagnostics.of_error(error), options, where=where)
         return exit_code
-    sys.stderr.write(_fitted(f"pgflow-yaml: {_masked(sentence(error))}") + "\n")
+    sys.stderr.write(_fitted(f"pgflow-yaml: {mask_passwords(sentence(error))}") + "\n")
     return exit_code
 
 
@@ -87,15 +87,6 @@ def _fitted(text: str) -> str:
     width = shutil.get_terminal_size().columns
     lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
     return "\n".join(lines)
-
-
-def _masked(text: str) -> str:
-    """Hide passwords (S-12); where no driver was loaded there was nothing that knows one."""
-    if "psycopg" not in sys.modules:
-        return text
-    from pgflow_yaml.database.store import mask
-
-    return mask(text)
 
 
 def sentence(error: BaseException) -> str:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pgflow_yaml import Client, NotFound, PgflowError, SchemaMismatch, Unavailable
-from pgflow_yaml.database.store import Refused, Store, connection, mask
+from pgflow_yaml.database.store import Refused, Store, connection
+from pgflow_yaml.text import mask_passwords
 from tests.fixtures.waiting import eventually
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 )  # fmt: skip
 def test_passwords_are_masked(text: str, shown: str) -> None:
     """No spelling of a connection string shows its password."""
-    assert mask(text) == shown
+    assert mask_passwords(text) == shown
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, LiteralString, Self, TypedDict
 
 from pgflow_yaml.database.store.connection import Connection, ask_within
-from pgflow_yaml.database.store.errors import Refused, mask
+from pgflow_yaml.database.store.errors import Refused
 from pgflow_yaml.database.store.wake import CHANNEL, Listener, WakeUpsUnsupported, wake_ups
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ __all__ = [
     "Store",
     "TurnReply",
     "WakeUpsUnsupported",
-    "mask",
 ]
 
 MOST_CHARACTERS = 8_000_000

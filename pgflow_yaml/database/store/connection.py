@@ -16,8 +16,9 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import tuple_row
 
-from pgflow_yaml.database.store.errors import Refused, mask, message_of, translated
+from pgflow_yaml.database.store.errors import Refused, message_of, translated
 from pgflow_yaml.errors import PgflowError, Unavailable
+from pgflow_yaml.text import mask_passwords
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -147,7 +148,7 @@ class Connection:
             connection = open_connection(self.conninfo, self._name)
             row = connection.execute("select pg_catalog.pg_is_in_recovery()").fetchone()
         except psycopg.Error as error:
-            reason = mask(message_of(error))
+            reason = mask_passwords(message_of(error))
             raise _Repeatable(
                 f"cannot connect to the database: {reason}",
                 error,
@@ -239,7 +240,9 @@ def _execute(
         state = error.sqlstate
         if broken or (state is not None and _REPEATABLE.match(state)):
             raise _Repeatable(
-                f"the database did not answer: {mask(message_of(error))}", error, sent=broken
+                f"the database did not answer: {mask_passwords(message_of(error))}",
+                error,
+                sent=broken,
             ) from error
         raise translated(error) from error
     return row[0] if row else None

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pgflow_yaml.errors import InvalidInput, NotFound, PgflowError, SchemaMismatch
+from pgflow_yaml.text import mask_passwords
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import psycopg
 
-_SECRETS = re.compile(r"(?<=:)[^:@/\s]+(?=@)|(?<=password=)('[^']*'|[^\s&]+)", re.IGNORECASE)
 
 _ERRORS: Mapping[str, type[PgflowError]] = {
     "PF001": NotFound,
@@ -29,16 +28,11 @@ _ERRORS: Mapping[str, type[PgflowError]] = {
 
 
 class Refused(PgflowError):
-    """The database refused a statement and would refuse it failure."""
+    """The database refused a statement and would refuse it again."""
 
     def __init__(self, message: str, *, sqlstate: str | None) -> None:
         self.sqlstate = sqlstate
         super().__init__(message)
-
-
-def mask(text: str) -> str:
-    """Return the text with the passwords of connection strings masked (S-12)."""
-    return _SECRETS.sub("***", text)
 
 
 def translated(error: psycopg.Error) -> PgflowError:
@@ -56,7 +50,7 @@ def translated(error: psycopg.Error) -> PgflowError:
         )
     if kind is not None:
         return kind(message)
-    return Refused(mask(message), sqlstate=state)
+    return Refused(mask_passwords(message), sqlstate=state)
 
 
 def message_of(error: psycopg.Error) -> str:

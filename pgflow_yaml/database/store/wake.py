@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from pgflow_yaml.database.store.connection import cut, open_connection
-from pgflow_yaml.database.store.errors import mask, message_of
+from pgflow_yaml.database.store.errors import message_of
 from pgflow_yaml.errors import PgflowError, Unavailable
+from pgflow_yaml.text import mask_passwords
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,12 +70,12 @@ class Listener:
         try:
             self._connection = open_connection(self._conninfo, self._name)
         except psycopg.Error as error:
-            raise Unavailable(mask(message_of(error))) from error
+            raise Unavailable(mask_passwords(message_of(error))) from error
         try:
             self._connection.execute(f"listen {CHANNEL}")
         except psycopg.Error as error:
             if self._connection.closed:
-                raise Unavailable(mask(message_of(error))) from error
+                raise Unavailable(mask_passwords(message_of(error))) from error
             raise WakeUpsUnsupported(f"LISTEN is refused: {message_of(error)}") from error
         self._call()
         if not self.hears(_PROBE_SECONDS):
@@ -88,7 +89,7 @@ class Listener:
         try:
             return any(True for _ in self._connection.notifies(timeout=seconds, stop_after=1))
         except psycopg.Error as error:
-            raise Unavailable(mask(message_of(error))) from error
+            raise Unavailable(mask_passwords(message_of(error))) from error
 
     def interrupt(self) -> None:
         """Cut the connection from another thread: a pending wait fails at once."""
@@ -106,4 +107,4 @@ class Listener:
             with open_connection(self._conninfo, self._name) as other:
                 other.execute("select pg_catalog.pg_notify(%s, '')", [CHANNEL])
         except psycopg.Error as error:
-            raise Unavailable(mask(message_of(error))) from error
+            raise Unavailable(mask_passwords(message_of(error))) from error
