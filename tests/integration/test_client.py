@@ -138,10 +138,10 @@ def test_long_inputs_start_in_more_statements() -> None:
     """In order, as many as fit; one that is too long for any goes alone; none are one statement."""
     long, short, too_long = "x" * 5_000_000, "x", "x" * 9_000_000
 
-    found = list(given.batches([long, short, long, too_long, short]))
+    found = list(inputs.batches([long, short, long, too_long, short]))
 
     assert found == [[long, short], [long], [too_long], [short]]
-    assert list(given.batches([])) == [[]]
+    assert list(inputs.batches([])) == [[]]
 
 
 def test_one_wrong_input_among_many_starts_none(works: Works) -> None:
