@@ -48,7 +48,7 @@ def entries() -> dict[str, Entry]:
 
 
 class _NobodyReads(Exception):
-    """What read stdout has gone."""
+    """The reader of stdout has gone."""
 
 
 @contextmanager

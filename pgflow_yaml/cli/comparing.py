@@ -42,7 +42,7 @@ def write(found: Comparison, options: Options) -> None:
 
 
 def change_lines(change: Change, width: int) -> Iterator[list[tuple[str, str]]]:
-    """Say one change; what is too wide for a terminal is laid below each other."""
+    """Yield the lines of one change; a terminal gets long values below each other."""
     mark, color = _MARKS[change.kind]
     text = one_line(change.text)
     fits = not width or cells(text) + 4 <= width

@@ -1,4 +1,4 @@
-"""What is wrong with files, said in three ways: frames for people, annotations for CI, JSON."""
+"""Findings in three formats: frames for people, annotations for CI, JSON."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def write_github(files: Iterable[FlowFile], stream: IO[str]) -> None:
 
 
 def in_github() -> bool:
-    """Tell whether this process runs in GitHub Actions."""
+    """Return true if this process runs in GitHub Actions."""
     return os.environ.get("GITHUB_ACTIONS") == "true"
 
 

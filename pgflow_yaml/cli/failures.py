@@ -52,7 +52,7 @@ def kind_of(error: BaseException) -> tuple[str, int]:
 
 
 def report(error: BaseException, options: Options) -> int:
-    """Say what went wrong and return the exit code."""
+    """Write an error and return the exit code."""
     code, exit_code = kind_of(error)
     if options.debug:
         sys.stderr.write(mask_passwords(clean("".join(traceback.format_exception(error)))))
@@ -90,7 +90,7 @@ def _fitted(text: str) -> str:
 
 
 def sentence(error: BaseException) -> str:
-    """Say an error on one line."""
+    """Return an error on one line."""
     if isinstance(error, errors.NotFound):
         near = f'; did you mean "{error.suggestions[0]}"?' if error.suggestions else ""
         return one_line(error.message + ("" if "did you mean" in error.message else near))

@@ -19,7 +19,7 @@ LOG_FORMATS = ("auto", "text", "json")
 
 @dataclass(slots=True)
 class Options:
-    """What was said for all commands; a value after the command's name wins."""
+    """Options of all commands; a value after the command's name wins."""
 
     dsn: str | None = None
     insecure_dsn: bool = False
@@ -31,12 +31,12 @@ class Options:
     debug: bool = False
 
     def note(self, text: str) -> None:
-        """Say something beside the result: on stderr, one line, not with `-q`."""
+        """Write a line on stderr beside the result, unless `-q` is set."""
         if not self.quiet:
             click.echo(text, err=True)
 
     def colored(self, stream: IO[str]) -> bool:
-        """Tell whether to use colour on a stream: `--color`, NO_COLOR, FORCE_COLOR, a terminal."""
+        """Return true to colour a stream: `--color`, NO_COLOR, FORCE_COLOR, a terminal."""
         if self.color != "auto":
             return self.color == "always"
         if os.environ.get("NO_COLOR"):
@@ -47,7 +47,7 @@ class Options:
 
 
 def is_screen(stream: IO[str]) -> bool:
-    """Tell whether a stream is a terminal that understands more than text."""
+    """Return true if a stream is a terminal that understands more than text."""
     return stream.isatty() and os.environ.get("TERM") not in {"dumb", "unknown"}
 
 

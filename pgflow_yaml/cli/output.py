@@ -149,7 +149,7 @@ def _row(
 
 
 def when(stamp: str | None) -> str:
-    """Say a time: how long ago on a terminal, absolute elsewhere."""
+    """Format a time: relative to now on a terminal, absolute elsewhere."""
     if stamp is None:
         return ""
     if not sys.stdout.isatty():

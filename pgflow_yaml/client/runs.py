@@ -64,7 +64,7 @@ class Run:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more will happen to it."""
+        """True when nothing more will happen to it."""
         return self.status in ("completed", "failed", "cancelled")
 
 

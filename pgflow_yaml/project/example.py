@@ -52,7 +52,7 @@ def files(template: str, *, jetbrains: bool) -> dict[str, str]:
 
 
 def has_settings(folder: Path) -> bool:
-    """Tell whether the project's own pyproject.toml speaks of us already."""
+    """Return true if the project's own pyproject.toml has a table of ours."""
     text = (folder / "pyproject.toml").read_text(encoding="utf-8", errors="replace")
     return "[tool.pgflow-yaml" in text
 

@@ -1,4 +1,4 @@
-"""What git says about a flow file: where it comes from, and how it was at another revision.
+"""Flow files in git: the commit of a file, and its content at another revision.
 
 Git is given a list of arguments and never a shell (S-17); a revision is made a commit id first.
 """
@@ -22,7 +22,7 @@ _OF_A_HOOK = frozenset({"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFI
 
 
 def facts(file: Path) -> dict[str, Json] | None:
-    """Say commit, branch, author of the commit, and whether there are changes that it lacks.
+    """Return commit, branch, author, and whether the folder has uncommitted changes.
 
     None outside of a repository, and in one without a commit.
     """

@@ -68,7 +68,7 @@ def handler_findings(source: str, body: dict[str, Json], places: Settings) -> li
 
 
 def _parameters(handler: Handler) -> str:
-    """Say what a handler is called with."""
+    """Return the fix that lists the parameters of a handler."""
     from inspect import signature
 
     names = [name for name in signature(handler.function).parameters if name != "ctx"]

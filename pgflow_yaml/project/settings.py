@@ -26,7 +26,7 @@ _SWITCH = {"on": True, "true": True, "yes": True, "1": True} | {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What may be said once for a project; `sources` tells where each value came from."""
+    """Settings of a project; `sources` names the origin of each value."""
 
     app_dir: Path
     allow: tuple[str, ...]

@@ -58,7 +58,7 @@ _PIPE_WIDTH = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deploying:
-    """What deploying would change; without a database nobody knows, and `reason` says why."""
+    """Changes that deploying would make; `reason` explains why they are unknown."""
 
     found: Comparison | None
     reason: str | None = None
@@ -148,7 +148,7 @@ def _words(step: PlannedStep) -> str:
 
 
 def _path(planned: Plan, width: int) -> Iterator[Line]:
-    """Say the longest chain; a long one with its middle left out."""
+    """Yield the longest chain; a wide one without its middle."""
     path = list(planned.critical_path)
     waits = f", waits {durations.as_text(planned.waiting)}" if planned.waiting else ""
     head = f"longest chain: {plural(len(path), 'step')}{waits}"

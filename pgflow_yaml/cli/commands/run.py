@@ -67,7 +67,7 @@ HINT = "Ctrl-C stops the worker in here; the run is kept"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What was asked for on the command line of `run`."""
+    """Arguments of `run`."""
 
     flows: Sequence[str]
     inputs: Sequence[str]

@@ -75,7 +75,7 @@ def _run_columns() -> list[CellsOf]:
 
 
 def _status_of_run(run: Mapping[str, Any]) -> str:
-    """Say how a run is; one whose outcome is known before its end is being stopped."""
+    """Return the status of a run; `stopping` if its outcome is known before its end."""
     return "stopping" if run["status"] == "started" and run["outcome"] else str(run["status"])
 
 

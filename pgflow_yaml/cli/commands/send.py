@@ -58,7 +58,7 @@ def _result(sent: Sent) -> str:
 
 
 def _note_unknown(client: Client, run_id: str, event: str, options: Options) -> None:
-    """Say that an event will never be waited for: most likely a typing mistake."""
+    """Note that no step waits for an event of this name: most likely a typing mistake."""
     from pgflow_yaml.language.suggestions import did_you_mean
 
     try:

@@ -81,7 +81,7 @@ def _watch(paths: Sequence[str], app_dir: Path, options: Options) -> NoReturn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What was asked for on the command line of `test`."""
+    """Arguments of `test`."""
 
     paths: Sequence[str]
     expression: str | None

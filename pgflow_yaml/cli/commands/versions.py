@@ -44,7 +44,7 @@ def versions_command(options: Options, *, flow: str) -> None:
 
 
 def _commit(git: Mapping[str, Any] | None) -> str:
-    """Say the commit and its branch: `1f0c2a9b+ main`."""
+    """Format the commit and its branch: `1f0c2a9b+ main`."""
     if not git:
         return ""
     # Compiled in no branch, git calls that HEAD.
