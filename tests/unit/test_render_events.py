@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from pgflow_yaml.cli.show_page import step_rows
+from pgflow_yaml.cli.live.page import step_rows
 from pgflow_yaml.runs.events import changes, line
 from tests.unit.snapshots import NOW, a_failure, a_run, a_snapshot, a_step, some_tasks
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pgflow_yaml.cli.why_page import lines
+from pgflow_yaml.cli.live.page import why_lines
 from pgflow_yaml.runs.why import reasons
 from tests.unit.snapshots import a_run, a_snapshot, a_step, some_tasks
 
@@ -137,4 +137,4 @@ def test_nothing_waits_in_a_run_that_has_ended() -> None:
     snapshot = a_snapshot(a_step("a"), run=a_run("failed"))
 
     assert reasons(snapshot, {}) == {}
-    assert lines(snapshot, {}) == [[(" nothing waits: the run has failed", "")]]
+    assert why_lines(snapshot, {}) == [[(" nothing waits: the run has failed", "")]]

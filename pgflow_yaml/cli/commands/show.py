@@ -33,8 +33,9 @@ def show_command(options: Options, *, run: str, step: str | None, why: bool, ite
 
     RUN is an id, the beginning of one, a key, or "last".
     """
-    from pgflow_yaml.cli import lookup, show_page
+    from pgflow_yaml.cli import lookup
     from pgflow_yaml.cli.database import database
+    from pgflow_yaml.cli.live import page
     from pgflow_yaml.cli.live.end_screen import expression
     from pgflow_yaml.cli.output import write_json, write_lines
 
@@ -55,7 +56,7 @@ def show_command(options: Options, *, run: str, step: str | None, why: bool, ite
     if step is None:
         if sys.stdout.isatty():
             _write_picture(snapshot, options)
-            write_lines([[], *show_page.about_run(snapshot, most=most)], sys.stdout, options)
+            write_lines([[], *page.about_run(snapshot, most=most)], sys.stdout, options)
         else:
             _write_plain(snapshot, options)
         chosen = [
@@ -63,7 +64,7 @@ def show_command(options: Options, *, run: str, step: str | None, why: bool, ite
         ]
     for each in chosen:
         errors = [error for error in snapshot["errors"] if error["step"] == each["slug"]]
-        about = show_page.about_step(each, errors, items=items, most=most)
+        about = page.about_step(each, errors, items=items, most=most)
         about += expression(each["slug"], each["error"], picture)
         write_lines([[], *about] if step is None else about, sys.stdout, options)
 
@@ -90,7 +91,7 @@ def _picture_of_errors(client: Client, snapshot: Snapshot) -> Picture:
 def _write_why(
     snapshot: Snapshot, step: str | None, workers: Mapping[str, int], *, options: Options
 ) -> None:
-    from pgflow_yaml.cli import why_page
+    from pgflow_yaml.cli.live.page import why_lines
     from pgflow_yaml.cli.output import write_json, write_lines
     from pgflow_yaml.runs.why import reasons
 
@@ -102,7 +103,7 @@ def _write_why(
         return
     if step is not None:
         found = {slug: text for slug, text in found.items() if slug == step}
-    write_lines(why_page.lines(snapshot, found), sys.stdout, options)
+    write_lines(why_lines(snapshot, found), sys.stdout, options)
 
 
 def _only(snapshot: Snapshot, step: str | None) -> Snapshot:
@@ -118,14 +119,14 @@ def _only(snapshot: Snapshot, step: str | None) -> Snapshot:
 
 def _write_plain(snapshot: Snapshot, options: Options) -> None:
     """Write a run for a pipe: no bars, no clock, nothing cut."""
-    from pgflow_yaml.cli import show_page
+    from pgflow_yaml.cli.live import page
     from pgflow_yaml.cli.output import Column, write_lines, write_table
 
     titles = ("STEP", "STATUS", "ATTEMPTS", "STARTED", "ENDED", "REMARK")
     columns = [Column(title) for title in titles]
-    about = [*show_page.head(snapshot), *show_page.about_run(snapshot), []]
+    about = [*page.head(snapshot), *page.about_run(snapshot), []]
     write_lines(about, sys.stdout, options)
-    write_table(columns, show_page.step_rows(snapshot), options)
+    write_table(columns, page.step_rows(snapshot), options)
 
 
 def _write_picture(snapshot: Snapshot, options: Options) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pgflow_yaml.runs import steps
 from pgflow_yaml.runs.failures import FailureHandling, failure_handling
 from pgflow_yaml.runs.run import began_at
+from pgflow_yaml.runs.snapshot import STATUS_PHRASES
 from pgflow_yaml.runs.waits import answer, child_run, wait_until
 from pgflow_yaml.text import (
     clean,
@@ -21,10 +22,10 @@ from pgflow_yaml.text import (
     utc,
 )
 
-from .live.symbols import STYLES, Line
+from .symbols import STYLES, Line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pgflow_yaml.language.model import Json
     from pgflow_yaml.runs.snapshot import FailedAttempt, Snapshot, StepShape
@@ -206,3 +207,15 @@ def _value(label: str, value: Json, most: int | None) -> list[Line]:
     if most is not None and len(rest) > most:
         rest = [*rest[:most], f"… and {plural(len(rest) - most, 'more line')} (--json has all)"]
     return [[_label(label), (first, "")], *([(" " * (LABEL + 3) + line, "")] for line in rest)]
+
+
+def why_lines(snapshot: Snapshot, reasons: Mapping[str, str]) -> list[Line]:
+    """Lay out the reasons why steps have not ended."""
+    if not reasons:
+        return [[(f" nothing waits: the run {STATUS_PHRASES[snapshot['run']['status']]}", "")]]
+    statuses = {step["slug"]: step["status"] for step in snapshot["steps"]}
+    width = max(map(len, reasons))
+    return [
+        [(f" {one_line(slug):<{width}}  ", ""), (text, STYLES[statuses[slug]])]
+        for slug, text in reasons.items()
+    ]
