@@ -122,7 +122,8 @@ def worker_options(function: Callable[..., Any]) -> Callable[..., Any]:
         "--secrets",
         metavar="DIR or FILE",
         type=click.Path(exists=True, path_type=Path),
-        help="Secrets: a file each, or NAME=value lines (else PGFLOW_YAML_SECRET_NAME).",
+        help="Secrets: a folder with a file for each, or a file of NAME=value lines. "
+        "[default: the variables PGFLOW_YAML_SECRET_NAME]",
     )
     return concurrency(lease(notify(secrets(import_options(function)))))
 
@@ -134,7 +135,7 @@ def input_option(function: Callable[..., Any]) -> Callable[..., Any]:
         "inputs",
         metavar="INPUT",
         multiple=True,
-        help="JSON, @file, or name=value (repeated).",
+        help="Input as JSON, @file, or name=value (may be repeated).",
     )(function)
 
 

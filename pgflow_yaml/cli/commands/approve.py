@@ -17,9 +17,10 @@ from pgflow_yaml.cli.options import Options, command, pass_options
 @by_option
 @pass_options
 def approve_command(options: Options, /, **given: Any) -> int:
-    """Approve a step that waits for an event: it completes, now or when it comes to wait.
+    """Approve a step that waits for an event: it completes now, or as soon as it
+    waits.
 
-    RUN is an id, the beginning of one, a key, or "last". The first decision stands: exit 1 if it
-    was another.
+    RUN is an id, the beginning of one, a key, or "last". The first decision counts; exit 1 if
+    it was a different one.
     """
     return decide(options, "approved", **given)

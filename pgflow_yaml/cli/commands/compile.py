@@ -18,14 +18,16 @@ if TYPE_CHECKING:
 @command("compile", example="pgflow-yaml compile hello.flow.yaml")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path())
 @click.option("--dry-run", is_flag=True, help="Print the changes without making them.")
-@click.option("--no-activate", is_flag=True, help="Store the version, leave the active one.")
+@click.option(
+    "--no-activate", is_flag=True, help="Store the version without making it the active one."
+)
 @pass_options
 def compile_command(
     options: Options, *, files: Sequence[str], dry_run: bool, no_activate: bool
 ) -> None:
     """Check flow files and make their versions the active ones.
 
-    A file that did not change is left alone. Nothing is stored unless all files are valid.
+    A file without changes is not stored again. Nothing is stored unless all files are valid.
     """
     from pgflow_yaml.cli.database import database
     from pgflow_yaml.cli.diagnostics import valid_definitions

@@ -27,19 +27,27 @@ _SUFFIXES = {".svg": "svg", ".dot": "dot", ".gv": "dot", ".mmd": "mermaid", ".me
 @command("graph", example="pgflow-yaml graph hello.flow.yaml")
 @click.argument("subject", metavar="FILE or RUN", type=click.Path())
 @click.option(
-    "--format", "form", type=click.Choice(FORMATS), help="Default: text, or by the name in -o."
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    help="Format of the drawing. [default: text, or by the suffix in -o]",
 )
 @click.option(
-    "-o", "--output", metavar="FILE", type=click.Path(path_type=Path), help="Write it to a file."
+    "-o",
+    "--output",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write the drawing to this file.",
 )
-@click.option("--open", "open_", is_flag=True, help="Show it as SVG in the browser.")
+@click.option("--open", "open_", is_flag=True, help="Open the drawing as SVG in the browser.")
 @pass_options
 def graph_command(
     options: Options, *, subject: str, form: str | None, output: Path | None, open_: bool
 ) -> None:
     """Draw a flow, or a run with the status of each step.
 
-    Flows of more than 200 steps are folded: steps that stand between the same others become one.
+    In flows of more than 200 steps, those with the same dependencies and dependents are drawn as
+    one.
     """
     from pgflow_yaml.cli.output import write_json
 

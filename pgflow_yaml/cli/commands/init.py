@@ -1,4 +1,4 @@
-"""Write: write an example flow with handlers and tests; overwrites nothing."""
+"""Write: write an example flow with handlers and tests."""
 
 from __future__ import annotations
 
@@ -23,10 +23,12 @@ TEMPLATES = ("hello", "etl", "approval", "saga")
     show_default=True,
     help="Subject of the example.",
 )
-@click.option("--jetbrains", is_flag=True, help="Name the schema as JetBrains' editors want it.")
+@click.option(
+    "--jetbrains", is_flag=True, help="Refer to the schema as JetBrains editors expect it."
+)
 @pass_options
 def init_command(options: Options, *, folder: Path, template: str, jetbrains: bool) -> None:
-    """Write an example flow with its handlers and its tests; overwrites nothing."""
+    """Write an example flow with its handlers and tests; existing files are kept."""
     from pgflow_yaml.cli.output import write_json
     from pgflow_yaml.project import example
     from pgflow_yaml.text import clean

@@ -19,7 +19,7 @@ from pgflow_yaml.cli.options import Options, command, pass_options
 def reject_command(options: Options, /, **given: Any) -> int:
     """Reject a step that waits for an event: it fails, with the error type Rejected.
 
-    RUN is an id, the beginning of one, a key, or "last". The first decision stands: exit 1 if it
-    was another.
+    RUN is an id, the beginning of one, a key, or "last". The first decision counts; exit 1 if
+    it was a different one.
     """
     return decide(options, "rejected", **given)

@@ -46,18 +46,19 @@ if TYPE_CHECKING:
 @command("run", example="pgflow-yaml run hello.flow.yaml --input name=Ada")
 @click.argument("flows", metavar="FILE... or FLOW", nargs=-1, required=True, type=click.Path())
 @input_option
-@click.option("--key", help="Start once: the same key again is the same run.")
-@label_option("--label", text="For finding the run again: `runs --label` (repeated).")
-@click.option("--detach", is_flag=True, help="Start it for other workers, print its id.")
-@click.option("--timeout", metavar="TIME", help="Stop following after 30s, 5m: exit 124.")
+@click.option("--key", help="Idempotency key: a second start with it returns the first run.")
+@label_option("--label", text="Label to find the run by, see `runs --label` (may be repeated).")
+@click.option("--detach", is_flag=True, help="Leave the run to other workers and print its id.")
+@click.option(
+    "--timeout", metavar="TIME", help="Stop following after this time, such as 30s or 5m; exit 124."
+)
 @worker_options
 @pass_options
 def run_command(options: Options, /, **given: Any) -> int:
     """Run a flow here and follow it to its end.
 
-    The FILEs are deployed if they changed, the first is started, and a worker lives inside this
-    command while it lasts, for this flow and the flows that its steps run. The exit code says
-    how the run ended.
+    Deploy the FILEs that changed, start the flow of the first one, and execute its tasks and those
+    of its child flows in this process. The exit code tells the outcome of the run.
     """
     return _run(Request(**given), options)
 

@@ -21,8 +21,10 @@ RUNS_SHOWN = 20
 @command("runs", example="pgflow-yaml runs --status completed --since 2h")
 @click.option("--flow", metavar="NAME", help="Only runs of this flow.")
 @click.option("--status", type=click.Choice(STATUSES), help="Only runs with this status.")
-@label_option("-l", "--label", text="Only runs with this label (repeated: all of them).")
-@click.option("--since", metavar="TIME", help="Only runs created in the last 30m, 2h, 7d.")
+@label_option("-l", "--label", text="Only runs with this label (repeated: with all of them).")
+@click.option(
+    "--since", metavar="TIME", help="Only runs created within this time, such as 30m, 2h or 7d."
+)
 @click.option(
     "-n",
     "limit",

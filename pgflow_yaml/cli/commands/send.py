@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 @command("send", example="""pgflow-yaml send last paid --data '{"amount": 12}'""")
 @click.argument("run")
 @click.argument("event")
-@click.option("--data", metavar="JSON", help="JSON or @file: the output of the steps that wait.")
+@click.option("--data", metavar="JSON", help="Output of the waiting steps, as JSON or @file.")
 @by_option
 @pass_options
 def send_command(
     options: Options, *, run: str, event: str, data: str | None, by: str | None
 ) -> None:
-    """Send an event to a run: the steps that wait for it go on, now or when they come to it.
+    """Send an event to a run; the steps that wait for it complete now, or as soon as they wait.
 
-    RUN is an id, the beginning of one, a key, or "last". The first event of a name stands.
+    RUN is an id, the beginning of one, a key, or "last". The first event of a name counts.
     """
     from pgflow_yaml.cli import lookup
     from pgflow_yaml.cli.database import database

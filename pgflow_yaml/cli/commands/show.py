@@ -24,9 +24,9 @@ ENDLESS = 10_000
 
 @command("show", example="pgflow-yaml show last --step greet")
 @click.argument("run")
-@click.option("--step", metavar="STEP", help="Everything about one step.")
+@click.option("--step", metavar="STEP", help="Show one step with all details.")
 @click.option("--why", is_flag=True, help="Reason why each unfinished step waits.")
-@click.option("--items", is_flag=True, help="The items of maps by status, too.")
+@click.option("--items", is_flag=True, help="Also list the items of maps by status.")
 @pass_options
 def show_command(options: Options, *, run: str, step: str | None, why: bool, items: bool) -> None:
     """Show one run: steps, input, output, attempts, errors.

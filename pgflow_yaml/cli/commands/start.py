@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 @command("start", example="pgflow-yaml start hello --input name=Ada --key first")
 @click.argument("flow")
 @input_option
-@click.option("--key", help="Start once: the same key again is the same run.")
-@label_option("--label", text="For finding the run again: `runs --label` (repeated).")
+@click.option("--key", help="Idempotency key: a second start with it returns the first run.")
+@label_option("--label", text="Label to find the run by, see `runs --label` (may be repeated).")
 @pass_options
 def start_command(
     options: Options,

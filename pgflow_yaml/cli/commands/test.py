@@ -1,4 +1,4 @@
-"""Write: play the cases of test files in virtual time."""
+"""Write: run the cases of test files in virtual time."""
 
 from __future__ import annotations
 
@@ -43,7 +43,10 @@ if TYPE_CHECKING:
     "-k", "expression", metavar="EXPR", help="Only cases that match: `card and not slow`."
 )
 @click.option(
-    "--junit", metavar="FILE", type=click.Path(path_type=Path), help="Write JUnit XML, too."
+    "--junit",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Also write a report as JUnit XML.",
 )
 @click.option("--watch", is_flag=True, help="Test again whenever a file changes.")
 @import_options
@@ -58,9 +61,9 @@ def test_command(
     app_dir: Path | None,
     allow: Sequence[str],
 ) -> int:
-    """Play the cases of test files in virtual time, on a database of their own.
+    """Run the cases of test files in virtual time, on a database of their own.
 
-    Without paths: every *.test.yaml below this folder. Mocks stand in for handlers.
+    Without paths, run every *.test.yaml file below this folder. Mocks replace handlers.
     """
     paths = paths or (".",)
     if watch:

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     type=click.Choice(("text", "github", "json")),
     help="Format of the findings.",
 )
-@click.option("--import", "import_", is_flag=True, help="Import the handlers, too.")
+@click.option(
+    "--import", "import_", is_flag=True, help="Also import the handlers and check that they fit."
+)
 @click.option("--watch", is_flag=True, help="Check again whenever a file is saved.")
 @click.option("--strict", is_flag=True, help="Warnings count as errors.")
 @import_options
@@ -41,7 +43,7 @@ def validate_command(
     app_dir: Path | None,
     allow: Sequence[str],
 ) -> int:
-    """Check flow files, and *.test.yaml files, and show every mistake with its place."""
+    """Check flow files and *.test.yaml files, and show every mistake with its position."""
     from pgflow_yaml.cli import diagnostics
     from pgflow_yaml.cli.output import write_json
     from pgflow_yaml.project.files import is_test

@@ -11,7 +11,9 @@ from pgflow_yaml.cli.options import Options, command, pass_options
 
 @command("watch", example="pgflow-yaml watch last")
 @click.argument("run", default="last")
-@click.option("--timeout", metavar="TIME", help="Stop following after 30s, 5m: exit 124.")
+@click.option(
+    "--timeout", metavar="TIME", help="Stop following after this time, such as 30s or 5m; exit 124."
+)
 @click.option("--plain", is_flag=True, help="A line for each change, also on a terminal.")
 @pass_options
 def watch_command(options: Options, *, run: str, timeout: str | None, plain: bool) -> int:

@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     "queues",
     metavar="NAME",
     multiple=True,
-    help="Only this queue: a flow's, or one that steps name; may be repeated.",
+    help="Serve only this queue, of a flow or named by steps (may be repeated).",
 )
 @click.option(
     "--burst",
     is_flag=True,
-    help="Stop when nothing can be done now; later retries and timers stay.",
+    help="Stop when no task is due; later retries and timers remain.",
 )
 @click.option(
     "--poll-interval-ms",
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     type=click.FloatRange(1),
     default=50,
     show_default=True,
-    help="Pause after work.",
+    help="Poll interval after work, in milliseconds.",
 )
 @click.option(
     "--max-poll-seconds",
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     type=click.FloatRange(0.001),
     default=1.0,
     show_default=True,
-    help="Pause when idle.",
+    help="Longest poll interval when idle, in seconds.",
 )
 @worker_options
 @pass_options
@@ -64,7 +64,8 @@ def worker_command(
 ) -> int:
     """Process tasks until told to stop.
 
-    SIGTERM or Ctrl-C: what has begun may finish, exit 0. A second one: at once, exit 1.
+    The first SIGTERM or Ctrl-C lets running handlers finish and exits 0; the second one gives their
+    tasks back at once and exits 1.
     """
     import logging
 
