@@ -31,9 +31,9 @@ def open_database(
     checked: bool = True,
     on_embedded: Callable[[], None] = lambda: None,
 ) -> Iterator[Database]:
-    """Open the database of the project of a folder; start the embedded one if none is named.
+    """Open the database of the project in a folder; start the embedded one if none is named.
 
-    A named database is never migrated, `checked` only compares its tables (R-13). `on_embedded`
+    A named database is never migrated: `checked` only compares its tables (R-13). `on_embedded`
     is called once the embedded one answers.
     """
     from pgflow_yaml.database import migrate
@@ -64,7 +64,7 @@ def named_database(dsn: str | None = None) -> str | None:
 
 
 def project_dir(folder: Path) -> Path:
-    """Return the next folder upwards with a pyproject.toml, else the folder itself."""
+    """Return the nearest folder upwards with a pyproject.toml, else the folder itself."""
     folder = folder.resolve()
     with_settings = (
         parent for parent in (folder, *folder.parents) if (parent / "pyproject.toml").is_file()

@@ -1,4 +1,4 @@
-"""The files that `init` writes: a flow, its handlers, its tests, and what an editor needs."""
+"""The files that `init` writes: a flow, its handlers and tests, and the schemas for an editor."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SCHEMAS = {
     ".flow.yaml": ".pgflow/workflow.schema.json",
     ".test.yaml": ".pgflow/test.schema.json",
 }
-"""By the end of a file's name: where its schema is written for the editor."""
+"""Path of the schema for the editor, by the end of a file's name."""
 MODELINE = "# yaml-language-server: $schema=./{}\n"
 JETBRAINS_MODELINE = "# $schema: ./{}\n"
 
@@ -29,22 +29,22 @@ NEXT: Mapping[str, tuple[str, ...]] = {
     "approval": ("test", "run release.flow.yaml --detach", "approve last review", "worker --burst"),
     "saga": ("test", "run trip.flow.yaml --input card=declined", "show last"),
 }
-"""The commands to go on with, by template."""
+"""The next commands to try, by template."""
 
 
 def files(template: str, *, jetbrains: bool) -> dict[str, str]:
-    """Name each file and its text."""
-    found = {
+    """Return the text of each file by its name."""
+    texts = {
         file.name: _modeline(file.name, jetbrains=jetbrains) + file.read_text(encoding="utf-8")
         for file in _folder("templates", template).iterdir()
         if file.name.endswith((".yaml", ".py", ".csv"))
     }
     schemas = {
-        place: _folder("schemas", place.rpartition("/")[2]).read_text(encoding="utf-8")
-        for place in SCHEMAS.values()
+        path: _folder("schemas", path.rpartition("/")[2]).read_text(encoding="utf-8")
+        for path in SCHEMAS.values()
     }
     return {
-        **dict(sorted(found.items())),
+        **dict(sorted(texts.items())),
         "pyproject.toml": PYPROJECT,
         **schemas,
         ".pgflow/.gitignore": "*\n",
@@ -52,13 +52,13 @@ def files(template: str, *, jetbrains: bool) -> dict[str, str]:
 
 
 def has_settings(folder: Path) -> bool:
-    """Return true if the project's own pyproject.toml has a table of ours."""
+    """Return true if the pyproject.toml of a folder has a `[tool.pgflow-yaml]` table."""
     text = (folder / "pyproject.toml").read_text(encoding="utf-8", errors="replace")
     return "[tool.pgflow-yaml" in text
 
 
 def write(folder: Path, template: str, *, jetbrains: bool) -> tuple[list[str], list[str]]:
-    """Write the files that are not there yet; return what was written and what was kept."""
+    """Write the files that do not exist yet; return the names of the written and the kept ones."""
     written, kept = [], []
     for name, text in files(template, jetbrains=jetbrains).items():
         path = folder / name
@@ -74,8 +74,8 @@ def write(folder: Path, template: str, *, jetbrains: bool) -> tuple[list[str], l
 
 
 def _modeline(name: str, *, jetbrains: bool) -> str:
-    """Make the comment by which an editor finds the schema of a file."""
-    schema = next((place for end, place in SCHEMAS.items() if name.endswith(end)), None)
+    """Return the comment by which an editor finds the schema of a file."""
+    schema = next((path for end, path in SCHEMAS.items() if name.endswith(end)), None)
     if schema is None:
         return ""
     return (JETBRAINS_MODELINE if jetbrains else MODELINE).format(schema)

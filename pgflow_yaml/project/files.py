@@ -63,7 +63,7 @@ def load_file(path: str | Path) -> FlowFile:
 
 
 def compile_content(content: bytes, *, file: str) -> FlowFile:
-    """Check and compile the content of a flow file, wherever it was read."""
+    """Check and compile the content of a flow file, wherever it comes from."""
     from pgflow_yaml.language.compiler import compile_flow
     from pgflow_yaml.language.validation import check as check_content
 
@@ -78,7 +78,7 @@ def compile_content(content: bytes, *, file: str) -> FlowFile:
 
 
 def is_file(text: str) -> bool:
-    """Return true if a text is a file rather than the name of a flow."""
+    """Return true if a text names a file rather than a flow."""
     return text.endswith((".yaml", ".yml")) or "/" in text or Path(text).is_file()
 
 

@@ -26,7 +26,7 @@ Result_co = TypeVar("Result_co", covariant=True)
 
 
 class Deployer(Protocol[Result_co]):
-    """A client of a database that stores flows."""
+    """A client of a database in which flows are stored."""
 
     def deploy_set(self, flows: FlowSet, *, activate: bool = True) -> Result_co:
         """Store the flows of a set, children first."""
@@ -116,9 +116,9 @@ class FlowSet:
         return self.definitions
 
     def children_first(self) -> list[FlowFile]:
-        """Return the valid files so that each flow comes after those that its steps run.
+        """Return the valid files, each flow after those that its steps run.
 
-        A worker may start what is stored between two deployments.
+        A worker may already start a flow while the next one is not stored yet.
         """
         from pgflow_yaml.language.validation import children_of
 
@@ -160,7 +160,7 @@ class FlowSet:
 def _stored_children(
     definitions: Sequence[Definition], stored: StoredBody
 ) -> dict[str, dict[str, Any] | None]:
-    """Look up the children that are not in the set, and theirs."""
+    """Return the bodies of the children that are not in the set, and of their children."""
     from pgflow_yaml.language.validation import children_of, is_given
 
     bodies: dict[str, dict[str, Any] | None] = {}

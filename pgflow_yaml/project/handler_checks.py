@@ -22,7 +22,7 @@ _NO_PARAMETER = re.compile(r'has no parameter "(\w+)"')
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Finding:
-    """A finding about a step's handler, before its place is looked for: a key of the step."""
+    """A finding about a step's handler, at a key of the step whose position is not known yet."""
 
     code: str
     message: str
@@ -32,12 +32,12 @@ class _Finding:
     fix: str | None = None
 
 
-def handler_findings(source: str, body: dict[str, Json], places: Settings) -> list[Diagnostic]:
-    """Import the handlers of a compiled flow; say which are missing or cannot be called so."""
+def handler_findings(source: str, body: dict[str, Json], settings: Settings) -> list[Diagnostic]:
+    """Import the handlers of a compiled flow; report missing ones and wrong arguments."""
     from pgflow_yaml.worker.calls import Handlers, HandlerUnavailable, signature_problems
 
-    handlers = Handlers(places.app_dir, places.allow)
-    found: list[_Finding] = []
+    handlers = Handlers(settings.app_dir, settings.allow)
+    findings: list[_Finding] = []
     steps: Any = {**_section(body, "steps"), **_section(body, "finally")}
     for slug, step in steps.items():
         if "handler" not in step:
@@ -46,7 +46,7 @@ def handler_findings(source: str, body: dict[str, Json], places: Settings) -> li
             handler = handlers.get(step["handler"])
         except HandlerUnavailable as error:
             fix = None if "--allow" in error.message else "define it, or correct the path"
-            found.append(
+            findings.append(
                 _Finding(
                     code=CODE_MISSING, message=error.message, slug=slug, key="handler", fix=fix
                 )
@@ -54,7 +54,7 @@ def handler_findings(source: str, body: dict[str, Json], places: Settings) -> li
             continue
         for problem in signature_problems(handler, step.get("with", {}).get("ast")):
             named = _NO_PARAMETER.search(problem)
-            found.append(
+            findings.append(
                 _Finding(
                     code=CODE_SIGNATURE,
                     message=f'step "{slug}": {problem}',
@@ -64,7 +64,7 @@ def handler_findings(source: str, body: dict[str, Json], places: Settings) -> li
                     fix=_parameters(handler),
                 )
             )
-    return _placed(found, source)
+    return _located(findings, source)
 
 
 def _parameters(handler: Handler) -> str:
@@ -80,26 +80,26 @@ def _section(body: dict[str, Json], name: str) -> dict[str, Json]:
     return section if isinstance(section, dict) else {}
 
 
-def _placed(found: Sequence[_Finding], source: str) -> list[Diagnostic]:
-    """Give findings their places; the file is read again only if there are any."""
-    if not found:
+def _located(findings: Sequence[_Finding], source: str) -> list[Diagnostic]:
+    """Resolve the positions of findings; parse the text again only if there are any."""
+    if not findings:
         return []
     from pgflow_yaml.language.source import parse
 
     document = parse(source)
     return [
         Diagnostic(
-            code=each.code,
-            message=each.message,
-            span=_place(document, each.slug, each.key, argument=each.argument)
-            or _place(document, each.slug, "handler"),
-            help=each.fix,
+            code=finding.code,
+            message=finding.message,
+            span=_span(document, finding.slug, finding.key, argument=finding.argument)
+            or _span(document, finding.slug, "handler"),
+            help=finding.fix,
         )
-        for each in found
+        for finding in findings
     ]
 
 
-def _place(document: Document, slug: str, key: str, *, argument: str | None = None) -> Span | None:
+def _span(document: Document, slug: str, key: str, *, argument: str | None = None) -> Span | None:
     from pgflow_yaml.language.source import MappingNode
     from pgflow_yaml.language.validation.positions import step_node
 

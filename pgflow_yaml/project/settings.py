@@ -1,4 +1,4 @@
-"""The settings of a project: options over the environment over pyproject.toml."""
+"""The settings of a project, from options, the environment and pyproject.toml, in this order."""
 
 from __future__ import annotations
 
@@ -40,22 +40,26 @@ class Settings:
 def read_settings(
     folder: Path, *, flags: Mapping[str, object], environ: Mapping[str, str]
 ) -> Settings:
-    """Flags over PGFLOW_YAML_* over [tool.pgflow-yaml] of the next pyproject.toml over defaults."""
+    """Return the settings of a folder; each value comes from the first source that has it.
+
+    The sources are the flags, PGFLOW_YAML_*, [tool.pgflow-yaml] of the nearest pyproject.toml
+    in the folder or above it, and the defaults.
+    """
     file, table = _table(folder)
     values: dict[str, object] = {}
     sources: dict[str, str] = {}
     for name in (field.name for field in fields(Settings) if field.name != "sources"):
         key = name.replace("_", "-")
         variable = _PREFIX + name.upper()
-        given = flags.get(name)
-        if given is not None and given != ():
-            values[name], sources[name] = given, f"--{'no-' if given is False else ''}{key}"
+        flag = flags.get(name)
+        if flag is not None and flag != ():
+            values[name], sources[name] = flag, f"--{'no-' if flag is False else ''}{key}"
         elif variable in environ:
             values[name], sources[name] = environ[variable], variable
-        elif (found := table.get(key, table.get(name))) is not None:
-            values[name], sources[name] = found, str(file)
+        elif (entry := table.get(key, table.get(name))) is not None:
+            values[name], sources[name] = entry, str(file)
             if name in ("app_dir", "secrets") and file is not None:
-                values[name] = file.parent / str(found)
+                values[name] = file.parent / str(entry)
         else:
             sources[name] = "default"
     return Settings(
@@ -70,10 +74,10 @@ def read_settings(
 
 
 def local_settings(
-    *, app_dir: Path | None = None, allow: Sequence[str] = (), **more: float | Path | None
+    *, app_dir: Path | None = None, allow: Sequence[str] = (), **others: float | Path | None
 ) -> Settings:
-    """Return the settings of the project in the working directory; options go first."""
-    flags = {"app_dir": app_dir, "allow": tuple(allow), **more}
+    """Return the settings of the project in the working directory; arguments take precedence."""
+    flags = {"app_dir": app_dir, "allow": tuple(allow), **others}
     return read_settings(Path.cwd(), flags=flags, environ=os.environ)
 
 
@@ -109,17 +113,17 @@ def _whole(value: object, source: str) -> int | None:
 
 
 def _duration(value: object, source: str) -> float | None:
-    """Seconds, or a text as in flow files: `30s`, `2m`."""
+    """Return a setting in seconds: a number, or a text as in flow files such as `30s` or `2m`."""
     text = value.strip() if isinstance(value, str) else ""
-    found = milliseconds(text)
-    return _seconds(value, source) if found is None else _seconds(found / 1000, source)
+    duration = milliseconds(text)
+    return _seconds(value, source) if duration is None else _seconds(duration / 1000, source)
 
 
 def _yes(value: object, source: str) -> bool:
-    said = _SWITCH.get(str(value).strip().lower())
-    if said is None:
+    switch = _SWITCH.get(str(value).strip().lower())
+    if switch is None:
         raise WrongSetting(f'{source}: "{value}" is neither on nor off')
-    return said
+    return switch
 
 
 def _seconds(value: object, source: str) -> float | None:

@@ -1,4 +1,4 @@
-"""Two versions of a flow compared, wherever they are: in a file, in git, in the database."""
+"""Comparison of two versions of a flow, each from a file, from git or from the database."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
-    """One side of a comparison: the name of a version for a reader, and the version."""
+    """One side of a comparison: the version, and its name for a reader."""
 
     name: str
     version: str | None
@@ -56,7 +56,7 @@ def change_json(change: Change) -> dict[str, Any]:
 
 
 def compare(old: Definition, new: Definition, *, names: tuple[str, str]) -> Comparison:
-    """Compare two definitions; `names` tells a reader where each was found."""
+    """Compare two definitions; `names` are the names of their sides for a reader."""
     return Comparison(
         flow=new.name,
         before=Side(name=names[0], version=old.version),
@@ -69,7 +69,7 @@ def compare_with_revision(new: Definition, file: str, revision: str) -> Comparis
     """Compare a file with its content at a git revision; raises NotFound, InvalidFlow."""
     content = git.at_revision(Path(file), revision)
     old = files.compile_content(content, file=f"{file} at {revision}")
-    # Nobody can act on a warning about an old revision.
+    # Warnings about an old revision are left out: nobody can fix them.
     errors = [finding for finding in old.diagnostics if finding.severity == "error"]
     return compare(replace(old, diagnostics=errors).require(), new, names=(revision, file))
 
