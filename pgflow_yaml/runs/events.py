@@ -1,6 +1,6 @@
 """The events between two snapshots of a run: as JSON lines, and as lines for a log.
 
-Both are pure: `{"event": "run" | "step" | "task", "at", "step", "index", "status", …}`.
+An event is `{"event": "run" | "step" | "task", "at", "step", "index", "status", …}`.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Event(TypedDict, total=False):
 
 
 def changes(before: Snapshot | None, after: Snapshot) -> list[Event]:
-    """List the events from one snapshot to the next, in the order of the database's clock."""
+    """Return the events from one snapshot to the next, in the order of the database's clock."""
     old_steps = {step["slug"]: step for step in before["steps"]} if before else {}
     new_steps = {step["slug"]: step for step in after["steps"]}
     handling = failure_handling(after)
@@ -62,8 +62,8 @@ def changes(before: Snapshot | None, after: Snapshot) -> list[Event]:
         for event in _of_step(old_steps.get(slug), step, after["now"], handling.get(slug))
     ]
     events += [_of_failure(failure, new_steps) for failure in after["errors"]]
-    # One transaction is one moment: there a step ends before the next begins, and its failure
-    # comes before its end.
+    # All events of a transaction have the same time. Among them a step ends before the next one
+    # begins, and its failure comes before its end.
     order = {slug: step["index"] for slug, step in new_steps.items()}
     events.sort(key=lambda event: (moment(event["at"]), order.get(event["step"], 0), _rank(event)))
     if before is None:
@@ -87,7 +87,7 @@ def _run_begins(run: RunShape) -> Event:
 
 
 def _of_run(before: RunShape | None, after: Snapshot) -> Iterator[Event]:
-    """Yield that the outcome of a run is known, while the last steps are to come, or its end."""
+    """Yield an event when the outcome of a run is known before its end, and one for its end."""
     run = after["run"]
     if run["status"] == "started" and run["outcome"] and not (before and before["outcome"]):
         yield {
@@ -115,7 +115,7 @@ def _of_run(before: RunShape | None, after: Snapshot) -> Iterator[Event]:
 def _of_step(
     before: StepShape | None, after: StepShape, at: str, handling: FailureHandling | None
 ) -> Iterator[Event]:
-    """Compare a step with itself in the snapshot taken `at`."""
+    """Yield the event of a step between two snapshots, the later one taken `at`."""
     was = before["status"] if before else "created"
     now = after["status"]
     if was == "created" and after["started_at"] and now != "created":
@@ -142,14 +142,14 @@ def _of_step(
 
 
 def _new_wait(before: StepShape | None, after: StepShape) -> bool:
-    """Return true for a step that did not wait before; of many children, the first counts."""
+    """Return true for a step that begins to wait, or that waits for another child run."""
     if before is None or before["status"] != "waiting":
         return True
     return not steps.is_wide(after) and before["children"] != after["children"]
 
 
 def _tenths(step: StepShape) -> int:
-    """Count the tenths of a wide step that are done: a log wants ten lines, not 10,000."""
+    """Return the completed tenths of a wide step: a log gets ten lines, not 10,000."""
     tasks = step["tasks"]
     if not steps.is_wide(step) or not tasks["total"]:
         return 0

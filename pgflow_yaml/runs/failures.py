@@ -24,7 +24,7 @@ class FailureHandling:
 
     @property
     def text(self) -> str:
-        """Name the steps: `handled by undo`, `undo may handle it`, or nothing."""
+        """The state in words: `handled by undo`, `undo may handle it`, or nothing."""
         names = ", ".join(map(one_line, self.by))
         return {
             "handled": f"handled by {names}",
@@ -34,13 +34,13 @@ class FailureHandling:
 
 
 def failure_handling(snapshot: Snapshot) -> dict[str, FailureHandling]:
-    """Map each failed step of a run to the handling of its failure."""
+    """Return the handling of each failure of a run, by the failed step."""
     handlers: dict[str, list[StepShape]] = {
         step["slug"]: [] for step in snapshot["steps"] if step["status"] == "failed"
     }
     for step in snapshot["steps"]:
         for slug, edge in step["edges"].items():
-            # `finally` steps observe; they handle nothing.
+            # `finally` steps run after a failure, but do not handle it.
             if slug in handlers and edge != "success" and not step["finally"]:
                 handlers[slug].append(step)
     stopped = snapshot["run"]["outcome"] is not None
@@ -59,7 +59,7 @@ def _handling(handlers: Iterable[StepShape], *, stopped: bool) -> FailureHandlin
 
 
 def handled_failures(snapshot: Snapshot) -> dict[str, tuple[str, ...]]:
-    """Map each step whose failure was handled to the steps that did it."""
+    """Return the steps that handled each handled failure of a run, by the failed step."""
     handling = failure_handling(snapshot).items()
     return {slug: failure.by for slug, failure in handling if failure.kind == "handled"}
 

@@ -1,4 +1,4 @@
-"""A run on the graph of its flow: the status of each step, and how far wide ones have come."""
+"""The graph of a run: its flow with the status of each step and the progress of wide ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def of_run(snapshot: Snapshot, flow: Drawing | None) -> Drawing:
-    """Draw a run on its flow, None for one made by pgflow's functions: it has no definition."""
+    """Return the drawing of a run; `flow` is None for one without a definition (pgflow's own)."""
     statuses: dict[str, str] = {step["slug"]: step["status"] for step in snapshot["steps"]}
     notes = {
         step["slug"]: f"{step['tasks']['completed']:,}/{step['tasks']['total']:,}"

@@ -1,4 +1,4 @@
-"""The facts of a run as a whole, whether it is looked at or a child of the one that is."""
+"""The facts of a run as a whole, be it the run of a snapshot or one of its child runs."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 def run_name(run: RunShape | ChildShape) -> str:
-    """Name a run by its flow and the beginning of its id: `order 3f2a91c0`."""
+    """Return the name of a run: its flow and the beginning of its id, as in `order 3f2a91c0`."""
     return f"{one_line(run['flow'])} {run['id'][:8]}"
 
 
 def run_status(run: RunShape | ChildShape, *, stopping: bool = False) -> str:
     """Return the status of a run for people; its outcome is known before its end.
 
-    `stopping` are runs that have an outcome while other steps than those of `finally` go on.
+    `stopping`: the run has an outcome, but steps other than those of `finally` still run.
     """
     if run["status"] != "started":
         return run["status"]
@@ -40,17 +40,17 @@ def is_stopping(snapshot: Snapshot) -> bool:
 
 
 def began_at(run: RunShape) -> str:
-    """Return when a run was started, or created if it was not."""
+    """Return the start time of a run, or its creation time if it has not started."""
     return run["started_at"] or run["created_at"]
 
 
 def run_seconds(run: RunShape, now: datetime) -> float:
-    """Return for how long a run has gone on so far or in all."""
+    """Return the duration of a run in seconds, until now if it has not ended."""
     return elapsed(began_at(run), moment(run["ended_at"]) if run["ended_at"] else now)
 
 
 def run_error(status: str, error: ErrorShape | Mapping[str, object] | None) -> str:
-    """Format the error of a run, unless it says no more than its status."""
+    """Format the error of a run; empty if it only repeats the status."""
     if error and error.get("message") == status:
         return ""
     return error_text(error)

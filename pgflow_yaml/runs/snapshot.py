@@ -1,4 +1,4 @@
-"""The snapshot of a run, as SQL returns it and screens read it; its names are those of `--json`."""
+"""The snapshot of a run, as SQL returns it and screens read it; its keys are those of `--json`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ErrorShape(TypedDict, total=False):
 
 
 class ParentShape(TypedDict):
-    """The step of another run whose work a run is."""
+    """The step of another run that started this run."""
 
     id: str
     step: str
@@ -98,14 +98,14 @@ class AnswerShape(TypedDict):
 
 
 class CountsShape(TypedDict):
-    """The steps of a run, and those that are completed."""
+    """The number of steps of a run, and of its completed steps."""
 
     total: int
     completed: int
 
 
 class ChildShape(TypedDict):
-    """One of the runs that are the work of a step."""
+    """A child run of a step."""
 
     id: str
     flow: str
@@ -130,7 +130,7 @@ class RepeatShape(TypedDict):
     max: int | None
 
 
-# A word of Python's own, which the class syntax cannot take.
+# `finally` is a keyword of Python, which the class syntax does not accept.
 _Finally = TypedDict("_Finally", {"finally": bool})
 
 
@@ -170,7 +170,7 @@ class _StepRequired(_Finally):
 
 
 class StepShape(_StepRequired, total=False):
-    """One step of a snapshot; `items` is there only when it was asked for."""
+    """One step of a snapshot; `items` is present only on request."""
 
     items: list[str | None]
 

@@ -32,19 +32,19 @@ _SKIP_REASONS = {
     "dependency_skipped": "a step before it did not complete",
     "handler_failed": "it failed, which is allowed",
 }
-# What an edge asks of its dependency, in words that follow its name.
+# The end that an edge requires of its dependency, in words that follow its name.
 _ASKED = {"success": "", "failure": " to fail", "any": " to end"}
-# Fewer tasks than these do not show how fast the others will be, nor does a shorter time.
+# With fewer tasks done, or in less time, an estimate for the others would be a guess.
 _TASKS_FOR_ESTIMATE, _SECONDS_FOR_ESTIMATE = 3, 1
 
 
 def condition(step: StepShape, now: datetime, handling: FailureHandling | None) -> Condition:
-    """Return the status of a step for people: its status, or what that means at this moment."""
+    """Return the condition of a step: its status, refined by its tasks, wait and failure."""
     match step["status"]:
         case "failed":
             return "caught" if handling and handling.kind != "unhandled" else "failed"
         case "waiting":
-            # A child that works is no standstill; one that waits for somebody is.
+            # The step runs while its child does, and waits while the child waits for an event.
             waits = step["waits"]
             works = waits and waits["kind"] == "child" and not step["awaited"]
             return "started" if works else "waiting"
@@ -55,7 +55,7 @@ def condition(step: StepShape, now: datetime, handling: FailureHandling | None) 
 
 
 def phase(step: StepShape, now: datetime) -> Phase:
-    """Return where a started step stands: a task runs, may not run yet, or is queued."""
+    """Return the phase of a started step: a task runs, may not run yet, or is queued."""
     if step["tasks"]["started"]:
         return "running"
     return "delayed" if delay(step, now) > 0 else "queued"
@@ -67,15 +67,15 @@ def delay(step: StepShape, now: datetime) -> float:
 
 
 def seconds(step: StepShape, now: datetime) -> float | None:
-    """Return for how long a step has run so far or in all, None before its start."""
+    """Return the duration of a step in seconds, so far if it still runs; None if not started."""
     if not step["started_at"]:
         return None
     return elapsed(step["started_at"], moment(step["ended_at"]) if step["ended_at"] else now)
 
 
 def seconds_left(step: StepShape, now: datetime) -> float | None:
-    """Estimate the seconds that the other tasks of a step will take, None if it is too early."""
-    # Failed items of a map that goes on are done with, too.
+    """Return the estimated seconds until all tasks have ended, None if it is too early to tell."""
+    # A failed item of a map that goes on is done as well.
     done, total = step["tasks"]["completed"] + step["tasks"]["failed"], step["tasks"]["total"]
     spent = seconds(step, now) or 0
     if done < _TASKS_FOR_ESTIMATE or done >= total or spent < _SECONDS_FOR_ESTIMATE:
@@ -89,12 +89,12 @@ def is_wide(step: StepShape) -> bool:
 
 
 def item(step: StepShape, error: FailedAttempt) -> str:
-    """Return the index of the item that an error is about: `[17]`, or nothing."""
+    """Return the index of the item that failed in a wide step: `[17]`, else nothing."""
     return f"[{error['index']}]" if is_wide(step) else ""
 
 
 def action(step: StepShape) -> str:
-    """Name the handler of a step, the flow that it runs, or `wait`."""
+    """Return the handler of a step, the flow that it runs, or `wait`."""
     match step["action"]:
         case "flow":
             return f"flow {one_line(step['flow'] or '')}"
@@ -110,9 +110,9 @@ def skip_reason(code: str | None) -> str:
 
 
 def waiting_for(step: StepShape, statuses: Mapping[str, str] | None = None) -> str:
-    """Name the dependencies that a step waits for: `waits for charge to fail, reserve`.
+    """Format the dependencies that a step waits for: `waits for charge to fail, reserve`.
 
-    With `statuses`, each is followed by its own: `waits for charge (started) to fail`.
+    With `statuses`, each has its status beside it: `waits for charge (started) to fail`.
     """
     named = []
     for slug in step["waiting_for"]:
@@ -127,7 +127,7 @@ def attempt(step: StepShape, number: int) -> str:
 
 
 def attempts(step: StepShape) -> str:
-    """Format how many attempts a step has used, or how many of its items have failed."""
+    """Format the number of attempts of a step, or of failed tasks of a wide one."""
     if is_wide(step):
         return f"{step['tasks']['failed']:,} of {task_total(step)}"
     if not step["attempts"]:
@@ -136,7 +136,7 @@ def attempts(step: StepShape) -> str:
 
 
 def call(step: StepShape) -> str:
-    """Format the call of a repeated step that runs or is to come: `call 3 of 100`."""
+    """Format the current or next call of a repeated step: `call 3 of 100`."""
     repeat = step["repeat"]
     if repeat is None:
         return ""
@@ -145,19 +145,19 @@ def call(step: StepShape) -> str:
 
 
 def next_try(step: StepShape) -> str:
-    """Name what a delayed step waits for: its next call or attempt, or its first."""
+    """Format the object of the delay of a step: its next call or attempt, or its start delay."""
     if step["iteration"]:
         return call(step)
     return attempt(step, step["attempts"] + 1) if step["attempts"] else "its start delay"
 
 
 def task_total(step: StepShape) -> str:
-    """Count the tasks of a step: `10 items` of a map, else `10 tasks`."""
+    """Format the number of tasks of a step: `10 items` of a map, else `10 tasks`."""
     return plural(step["tasks"]["total"], "item" if step["map"] else "task")
 
 
 def task_counts(step: StepShape) -> str:
-    """Count the tasks of a step by status: `10 (8 completed, 2 failed)`."""
+    """Format the number of tasks of a step by status: `10 (8 completed, 2 failed)`."""
     tasks = step["tasks"]
     counts = {
         "completed": tasks["completed"],
@@ -171,7 +171,7 @@ def task_counts(step: StepShape) -> str:
 
 
 def failed_tasks(step: StepShape) -> str:
-    """Count the failed tasks of a step and how many may fail: `3 failed (tolerate 5 %)`."""
+    """Format the number of failed tasks and the tolerated one: `3 failed (tolerate 5 %)`."""
     failed, tolerate = step["tasks"]["failed"], step["tolerate"]
     if not failed:
         return ""

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from .snapshot import AwaitedShape, ChildShape, RunShape, Snapshot, StepShape, WaitsShape
 
 SECONDS_IN_UNITS, LATE_SECONDS = 90, 2
-# In the name of a step or event: somebody is to decide, and steps may read who did. A snapshot
-# does not have the formulas that would say so for certain.
+# In the name of a step or event, these suggest a decision, whose author later steps may read. A
+# snapshot does not have the expressions that would show it for certain.
 _DECISIONS = ("approv", "review", "sign_off")
 
 
 def wait(waits: WaitsShape, now: datetime) -> list[str]:
-    """Return what a step waits for, and for how long at most: two phrases, or one."""
+    """Return the wait of a step in words, and its time limit as a second phrase if it has one."""
     if not waits["until"]:
         return [_awaited(waits)]
     until = moment(waits["until"])
@@ -28,7 +28,7 @@ def wait(waits: WaitsShape, now: datetime) -> list[str]:
 
 
 def wait_until(waits: WaitsShape) -> str:
-    """Format a wait without the clock, so that it is the same at any time."""
+    """Format a wait without the current time, so that the text is always the same."""
     return _awaited(waits) + (f" until {utc(waits['until'])}" if waits["until"] else "")
 
 
@@ -43,7 +43,7 @@ def _awaited(waits: WaitsShape) -> str:
 
 
 def _left(seconds: float) -> str:
-    # Workers move the clock: where none is, a wait that is over stays one.
+    # A worker ends a wait whose time is up; without a worker, it stays a wait.
     if seconds < -LATE_SECONDS:
         return "over: any worker goes on"
     return f"{roughly(seconds) if seconds < SECONDS_IN_UNITS else duration(seconds)} left"
@@ -57,7 +57,7 @@ def _clock(at: datetime, now: datetime) -> str:
 
 
 def awaited_events(step: StepShape, run: RunShape) -> list[AwaitedShape]:
-    """List the events that a step, or a run below it, waits for."""
+    """Return the events that a step, or a run below it, waits for."""
     waits = step["waits"]
     if not waits or waits["kind"] != "event":
         return step["awaited"]
@@ -72,13 +72,13 @@ def awaited_events(step: StepShape, run: RunShape) -> list[AwaitedShape]:
 
 
 def all_awaited_events(snapshot: Snapshot) -> list[AwaitedShape]:
-    """List the events that a run and the runs below it wait for."""
+    """Return the events that a run and the runs below it wait for."""
     run = snapshot["run"]
     return [event for step in snapshot["steps"] for event in awaited_events(step, run)]
 
 
 def answer_command(event: AwaitedShape) -> str:
-    """Return the command that ends a wait for an event: only a decision says who made it."""
+    """Return the command that ends a wait: `approve` if a decision is expected, else `send`."""
     name = f"{event['step']} {event['event']}".lower()
     if any(word in name for word in _DECISIONS):
         return f"pgflow-yaml approve {event['run_id'][:8]} {one_line(event['step'])}"
@@ -86,7 +86,7 @@ def answer_command(event: AwaitedShape) -> str:
 
 
 def answer(step: StepShape) -> str:
-    """Format who ended a wait for an event: `approved by ann: fine`, or nothing."""
+    """Format the end of a wait for an event: `approved by ann: fine`, or nothing."""
     answered = step["answer"]
     if answered is None:
         return ""
@@ -96,7 +96,7 @@ def answer(step: StepShape) -> str:
 
 
 def child_run(child: ChildShape, *, of_many: bool) -> list[str]:
-    """Return which child run it is and how far it has come: two phrases.
+    """Return the name and status of a child run, and its progress: two phrases.
 
     `[3] region 7c21ab90 running` and `2 of 5 steps`, or its error if it has failed.
     """

@@ -1,4 +1,4 @@
-"""The reasons why a run stands where it does: what each unfinished step waits for."""
+"""The reasons why a run has not ended: the wait of each unfinished step."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def reasons(snapshot: Snapshot, workers: Mapping[str, int]) -> dict[str, str]:
-    """Return one sentence for each unfinished step of a run that goes on.
+    """Return a sentence for each unfinished step of a run; empty if the run has ended.
 
-    `workers` counts, for each queue, those that serve it.
+    `workers` has the number of workers that serve each queue.
     """
     if snapshot["run"]["status"] != "started":
         return {}
@@ -100,7 +100,7 @@ def _running(step: StepShape) -> str:
 
 
 def _queued(step: StepShape, now: datetime, workers: Mapping[str, int]) -> str:
-    """Return why no worker has taken a step that could run."""
+    """Return the reason why no worker has taken a step that could run."""
     queue, handler = step["queue"], one_line(step["handler"] or "")
     if queue is None:
         return "the next turn of any worker starts its run"
