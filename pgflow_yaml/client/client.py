@@ -1,4 +1,4 @@
-"""Start runs and look at them, from any Python program."""
+"""A client that starts, reads, steers and lists runs, from any Python program."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ class Client(FlowClient):
         labels: Mapping[str, str] | None = None,
         conn: JoinedConnection | None = None,
     ) -> Run:
-        """Start a run; with a `key`, a second start gives the first run.
+        """Start a run; a second start with the same `key` returns the first run.
 
-        `conn` is a psycopg connection of yours: the start is then part of its transaction, and no
-        worker is woken (see `wake`).
+        `conn` is a psycopg connection of the caller: the start is then part of its transaction,
+        and no worker is woken (see `wake`).
         """
         started = self.start_run(name, input, key=key, version=version, labels=labels, conn=conn)
         run_id = started.run_id
-        return run_of(_found(self._store.run_snapshot(run_id, connection=conn), run_id))
+        return run_of(_snapshot(self._store.run_snapshot(run_id, connection=conn), run_id))
 
     def start_run(
         self,
@@ -90,7 +90,7 @@ class Client(FlowClient):
         version: str | None = None,
         conn: JoinedConnection | None = None,
     ) -> list[str]:
-        """Start a run for each input; their ids in that order.
+        """Start a run for each input; return their ids in the order of the inputs.
 
         All inputs are checked first: a wrong one starts nothing. They start in batches, each in
         one commit; with `conn`, all of them in its transaction.
@@ -98,7 +98,8 @@ class Client(FlowClient):
         stored = self._store.get_definition(name, version, connection=conn)
         texts = input_texts(inputs, None if stored is None else stored["definition"])
         if stored is not None:
-            version = stored["version"]  # a deploy in the middle does not divide them
+            # A deploy meanwhile does not split the runs over two versions.
+            version = stored["version"]
         ids: list[str] = []
         for batch in batches(texts):
             try:
@@ -164,7 +165,7 @@ class Client(FlowClient):
             self.wake()
 
     def get(self, run_id: str) -> Run:
-        """A run as it is now; raises NotFound."""
+        """Return a run as it is now; raises NotFound."""
         return run_of(self.run_snapshot(run_id))
 
     def wait(self, run_id: str, timeout: float | None = None) -> Run:
@@ -181,7 +182,7 @@ class Client(FlowClient):
         secrets: str | Path | SecretProvider | None = None,
         timeout: float | None = None,
     ) -> Run:
-        """Start a run, work for its flow in this process until it ends; returns as `wait` does."""
+        """Start a run and run its tasks in this process until it ends; returns as `wait` does."""
         from pgflow_yaml.worker import Worker
         from pgflow_yaml.worker.background import working
 
@@ -253,8 +254,8 @@ class Client(FlowClient):
     ) -> list[RunSummary]:
         """Return runs, newest first.
 
-        `since`: only runs created in the last that many seconds; `labels`: only runs with all of
-        these.
+        With `since`, only runs created in the last `since` seconds; with `labels`, only runs that
+        have all of them.
         """
         rows = self._store.list_runs(
             flow=flow, status=status, since=since, limit=limit, labels=labels
@@ -262,20 +263,20 @@ class Client(FlowClient):
         return [row_of(RunSummary, row) for row in rows]
 
     def find_run(self, text: str) -> list[str]:
-        """The ids of the runs that a text may mean: an id, its beginning, a key, or `last`."""
+        """Return the ids of the runs that match an id, its beginning, a key, or `last`."""
         return self._store.find_run(text)
 
     def run_snapshot(
         self, run_id: str, *, items: bool = False, after_error: int = 0, outputs: bool = True
     ) -> Snapshot:
         """Return everything about a run, with the keys of `show --json`; raises NotFound."""
-        found = self._store.run_snapshot(
+        snapshot = self._store.run_snapshot(
             _checked_id(run_id), items=items, after_error=after_error, outputs=outputs
         )
-        return _found(found, run_id)
+        return _snapshot(snapshot, run_id)
 
 
-def _found(snapshot: Mapping[str, object] | None, run_id: str) -> Snapshot:
+def _snapshot(snapshot: Mapping[str, object] | None, run_id: str) -> Snapshot:
     if snapshot is None:
         raise _no_run(run_id)
     return cast("Snapshot", snapshot)

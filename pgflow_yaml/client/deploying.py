@@ -1,4 +1,4 @@
-"""Flow sets into a database: checked against it, then stored, children first."""
+"""Deployment of flow sets: checked against the database, then stored, children first."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def check(store: Store, flows: FlowSet) -> FlowSet:
 def deploy(
     store: Store, flows: FlowSet, git: Callable[[str], Json], *, activate: bool | None
 ) -> tuple[Deployed, ...]:
-    """Check a set and store it; with `activate` None, only flows that are not active yet."""
+    """Check a set and store it; `activate` None activates only flows without an active version."""
     check(store, flows).require()
     results: dict[str, Deployed] = {}
     for file in flows.children_first():

@@ -45,9 +45,9 @@ class FlowClient:
         patience: float | None = 5.0,
         notify: bool = True,
     ) -> None:
-        """An empty conninfo leaves everything to libpq's own variables.
+        """Store the settings; an empty conninfo leaves everything to libpq's own variables.
 
-        A lost connection is tried again for `patience` seconds, None is for ever; `on_lost` is
+        A lost connection is retried for `patience` seconds, None is for ever; `on_lost` is
         called before each attempt. With `notify`, idle workers are woken after a start.
         """
         self.conninfo = conninfo
@@ -85,16 +85,16 @@ class FlowClient:
         return client
 
     def patient(self) -> Self:
-        """Return a second connection that waits for a lost database without an end (F4)."""
+        """Return a second client that waits for a lost database without a time limit (F4)."""
         return type(self)(self.conninfo, on_lost=self._on_lost, patience=None, notify=self._notify)
 
     def close(self) -> None:
-        """Disconnect; an embedded server that nobody else uses stops."""
+        """Disconnect; an embedded server without other users stops."""
         self._store.close()
         self._resources.close()
 
     def __enter__(self) -> Self:
-        """Connect at the first call."""
+        """Return the client, which connects at the first call."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -102,10 +102,10 @@ class FlowClient:
         self.close()
 
     def wake(self) -> None:
-        """Wake idle workers: for after the commit of a transaction that a call joined (`conn`).
+        """Wake idle workers; call it after the commit of a transaction that a call joined (`conn`).
 
-        Calls without `conn` do it themselves. Nothing depends on it: workers also look by
-        themselves, at least once a second unless told otherwise.
+        Calls without `conn` wake them already. Nothing depends on it: workers also poll, by
+        default at least once a second.
         """
         if self._notify:
             self._store.wake()
@@ -164,7 +164,7 @@ class FlowClient:
         return deploying.preview(self._store, flows, activate=activate)
 
     def activate(self, name: str, version: str) -> Deployed:
-        """Make a stored version the active one; a unique beginning of it is enough."""
+        """Make a stored version the active one; `version` may be a unique beginning of it."""
         return row_of(Deployed, self._store.activate(name, version))
 
     def list_flows(self) -> list[FlowSummary]:
@@ -180,7 +180,7 @@ class FlowClient:
         return deploying.stored_version(self._store, name, version)
 
     def compare_with_active(self, new: Definition, name: str) -> Comparison:
-        """Compare a definition with the active version of its flow; `name` tells where it is."""
+        """Compare a definition with the active version; `name` is its name for a reader."""
         active = self.get_definition(new.name)
         return compare_with_active(new, active.as_definition() if active else None, name)
 

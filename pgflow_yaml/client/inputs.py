@@ -61,7 +61,7 @@ def input_texts(
 
 
 def batches(texts: list[str]) -> Iterator[list[str]]:
-    """Yield the texts in order, in batches that fit in a statement; at least one batch."""
+    """Yield the texts in batches that fit into a statement; at least one batch."""
     batch: list[str] = []
     size = 0
     for text in texts:

@@ -25,7 +25,7 @@ _LISTS = frozenset({"steps", "order"})
 
 
 def row_of(kind: type[Row], row: Mapping[str, Any]) -> Row:
-    """Return the result of a row of the database; its fields have the names of the keys."""
+    """Return a row of the database as a result, whose fields have the names of its keys."""
     return kind(**{field.name: _value(field.name, row[field.name]) for field in fields(kind)})
 
 
@@ -42,7 +42,7 @@ def _json_of(result: _Row) -> dict[str, Json]:
 
 def _json_value(value: Any) -> Json:
     if isinstance(value, datetime):
-        # PostgreSQL writes no trailing zeros of a second.
+        # PostgreSQL leaves out trailing zeros of a second.
         whole, dot, fraction = value.isoformat().partition(".")
         digits, zone = fraction[:6].rstrip("0"), fraction[6:]
         return f"{whole}{dot}{digits}{zone}"
@@ -66,7 +66,7 @@ class Deployed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """Result that deploying a version would have."""
+    """Result that deploying a flow would have."""
 
     name: str
     version: str

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepState:
-    """Where one step of a run stands."""
+    """The state of one step of a run."""
 
     slug: str
     action: Literal["handler", "flow", "wait"]
@@ -45,7 +45,7 @@ class StepState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A run as it was when it was looked at."""
+    """A run at the moment when it was read."""
 
     id: str
     flow: str
@@ -64,12 +64,12 @@ class Run:
 
     @property
     def ended(self) -> bool:
-        """True when nothing more will happen to it."""
+        """True if the run has ended for good."""
         return self.status in ("completed", "failed", "cancelled")
 
 
 def run_of(snapshot: Snapshot) -> Run:
-    """The run of a snapshot."""
+    """Return the run of a snapshot."""
     row = snapshot["run"]
     return Run(
         id=row["id"],
