@@ -218,7 +218,7 @@ def seconds(text: str, option: str) -> float:
     given = text.strip()
     found = milliseconds(given if given[-1:].isalpha() else f"{given}s")
     if found is None:
-        raise click.UsageError(f'{option} "{text}" is no duration; write 30s, 5m, 2h or 7d')
+        raise click.UsageError(f'{option} "{text}" is not a duration; write 30s, 5m, 2h or 7d')
     return found / 1000
 
 

@@ -31,7 +31,7 @@ _STEP = re.compile(r"\.?([^.\[\]]+)|\[(\d+)\]")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Text:
-    """Where an input was written."""
+    """Text of an input, with the name of its origin."""
 
     name: str
     text: str

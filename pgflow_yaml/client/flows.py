@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from pgflow_yaml.language.model import Json
     from pgflow_yaml.project.versions import Comparison
 
-LEASE_SECONDS = 30.0
-
 
 class FlowClient:
     """A connection to the database of the flows; usable from several threads, one at a time."""

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal, cast
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pgflow_yaml.language.model import Json
     from pgflow_yaml.runs.snapshot import (
-        ErrorShape,
-        ParentShape,
         RunStatus,
         Snapshot,
         StepShape,
         StepStatus,
-        TasksShape,
-        WaitsShape,
     )
 
 
@@ -34,13 +31,13 @@ class StepState:
     attempts: int
     crashes: int
     iteration: int
-    waits: WaitsShape | None
+    waits: Mapping[str, Json] | None
     children: tuple[str, ...]
     started_at: datetime | None
     ended_at: datetime | None
     output: Json
-    error: ErrorShape | None
-    tasks: TasksShape
+    error: Mapping[str, Json] | None
+    tasks: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,10 +50,10 @@ class Run:
     status: RunStatus
     key: str | None
     labels: Mapping[str, str]
-    parent: ParentShape | None
+    parent: Mapping[str, Json] | None
     input: Json
     output: Json
-    error: ErrorShape | None
+    error: Mapping[str, Json] | None
     created_at: datetime | None
     started_at: datetime | None
     ended_at: datetime | None
@@ -77,11 +74,11 @@ def run_of(snapshot: Snapshot) -> Run:
         version=row["version"],
         status=row["status"],
         key=row["key"],
-        labels=row["labels"],
-        parent=row["parent"],
+        labels=MappingProxyType(row["labels"]),
+        parent=_frozen(row["parent"]),
         input=row["input"],
         output=row["output"],
-        error=row["error"],
+        error=_frozen(row["error"]),
         created_at=_moment(row["created_at"]),
         started_at=_moment(row["started_at"]),
         ended_at=_moment(row["ended_at"]),
@@ -99,14 +96,18 @@ def _step_of(row: StepShape) -> StepState:
         attempts=row["attempts"],
         crashes=row["crashes"],
         iteration=row["iteration"],
-        waits=row["waits"],
+        waits=_frozen(row["waits"]),
         children=tuple(row["children"]),
         started_at=_moment(row["started_at"]),
         ended_at=_moment(row["ended_at"]),
         output=row["output"],
-        error=row["error"],
-        tasks=row["tasks"],
+        error=_frozen(row["error"]),
+        tasks=MappingProxyType(cast("dict[str, int]", row["tasks"])),
     )
+
+
+def _frozen(value: Mapping[str, object] | None) -> Mapping[str, Json] | None:
+    return None if value is None else MappingProxyType(cast("dict[str, Json]", value))
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pgflow_yaml.language.differences import Change, diff
 from pgflow_yaml.project import files, git
@@ -13,7 +13,7 @@ from pgflow_yaml.text import plural
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pgflow_yaml.language.model import Definition
+    from pgflow_yaml.language.model import Definition, Json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class Comparison:
     after: Side
     changes: Sequence[Change]
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Json]:
         """Return the JSON that `diff` prints."""
         return {
             "flow": self.flow,
@@ -44,7 +44,7 @@ class Comparison:
         }
 
 
-def change_json(change: Change) -> dict[str, Any]:
+def change_json(change: Change) -> dict[str, Json]:
     """Return the JSON of one change."""
     return {
         "kind": change.kind,

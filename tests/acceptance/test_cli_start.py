@@ -66,7 +66,7 @@ def test_a_usage_error_is_json_when_asked(shell: Shell) -> None:
     ("arguments", "environment", "said"),
     [
         (["--lease", "0"], {}, "--lease: 0 is not a positive number"),
-        (["--lease", "nan"], {}, '--lease "nan" is no duration'),
+        (["--lease", "nan"], {}, '--lease "nan" is not a duration'),
         ([], {"PGFLOW_YAML_LEASE": "0"}, "PGFLOW_YAML_LEASE: 0 is not a positive number"),
         ([], {"PGFLOW_YAML_CONCURRENCY": "x"}, "PGFLOW_YAML_CONCURRENCY: x is not a positive"),
     ],

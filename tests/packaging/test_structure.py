@@ -58,6 +58,35 @@ def test_each_command_has_the_module_of_its_name() -> None:
         assert command.callback.__module__ == f"pgflow_yaml.cli.commands.{name}"
 
 
+def test_the_root_holds_nothing_unexpected() -> None:
+    """A new name in the root of the repository is added here on purpose."""
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    names = {line.partition("/")[0] for line in listed.stdout.splitlines()}
+
+    assert names <= {
+        *(".ci", ".gitignore", ".pre-commit-config.yaml", ".pre-commit-hooks.yaml", ".squawk.toml"),
+        *("CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md"),
+        *("benchmarks", "deploy", "docs", "migrations", "pgflow_yaml", "schemas", "tests"),
+        *("pyproject.toml", "uv.lock", "workflows"),
+    }
+
+
+def test_docstrings_begin_with_a_verb_or_a_noun() -> None:
+    """No docstring of the package begins with a question word or reports speech."""
+    question = re.compile(r'"""(What|How|Whether|Who|Whose|Where|When|Say|Tell|So)\b')
+    found = [
+        f"{file.relative_to(ROOT)}: {line.strip()}"
+        for file in SOURCES
+        if file.is_relative_to(ROOT / "pgflow_yaml") and file.suffix == ".py"
+        for line in file.read_text().splitlines()
+        if question.search(line)
+    ]
+
+    assert found == []
+
+
 def test_tests_wait_for_conditions() -> None:
     """A sleep of more than 50 ms in a test has its reason beside it."""
     pattern = re.compile(r"sleep\((?:[1-9]|0\.[1-9]|0\.0[5-9])[^#]*$")

@@ -86,7 +86,7 @@ begin
                 || 'epoch seconds, not %s', left((v_result -> 'value')::text, 200)) end);
 exception when data_exception then
   return jsonb_build_object(
-    'error', format('wait.%s: %s is no time', v_key, left((v_result -> 'value')::text, 200)));
+    'error', format('wait.%s: %s is not a time', v_key, left((v_result -> 'value')::text, 200)));
 end
 $$;
 

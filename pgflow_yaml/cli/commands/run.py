@@ -170,7 +170,9 @@ def _load(flows: Sequence[str], settings: Settings) -> FlowSet:
         return FlowSet(())
     if len(files) < len(flows):
         other = next(each for each in flows if each not in files)
-        raise click.UsageError(f'"{other}" is no file; `run` takes files, or the name of one flow')
+        raise click.UsageError(
+            f'"{other}" is not a file; `run` takes files, or the name of one flow'
+        )
     return FlowSet.load(files).with_handlers(settings)
 
 
