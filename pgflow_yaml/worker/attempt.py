@@ -113,7 +113,9 @@ def _is_mistake(error: BaseException, record: dict[str, Json]) -> bool:
 
 
 def _context(task: Task, beat: Callable[[], None]) -> Context:
-    return Context(task, run_input=task.context.run_input, beat=beat, timeout=task.call.timeout)
+    # An import of the handler's module has used some of it.
+    left = task.deadline - time.monotonic() if task.deadline else task.call.timeout
+    return Context(task, run_input=task.context.run_input, beat=beat, timeout=left)
 
 
 def _milliseconds(delay: object) -> int:

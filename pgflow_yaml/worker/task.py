@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# The time a task may wait here for its handler, beside its timeout: the database allows 5 s.
-_QUEUE_SECONDS = 3.0
-
 Key = tuple[str, str, int]
 
 
@@ -162,9 +159,13 @@ class Task:
         return (self.run_id, self.step, self.index)
 
     def begin(self) -> None:
-        """Start the call's clock and set its deadline."""
-        self.started = now = time.monotonic()
-        self.deadline = min(now, self.received + _QUEUE_SECONDS) + self.call.timeout
+        """Start the call's clock and set its deadline: waiting here is none of its time."""
+        self.started = time.monotonic()
+        self.deadline = self.started + self.call.timeout
+
+    def wait(self) -> None:
+        """Stop the call's clock again: another executor will begin it."""
+        self.started = self.deadline = 0.0
 
     def arguments(self) -> Json:
         """Return the argument of the handler; raise ExpressionError if `with` has no value."""

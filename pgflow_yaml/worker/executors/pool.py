@@ -87,10 +87,10 @@ class Pool:
 
     def give_up(self, task: Task, outcome: Outcome) -> None:
         """Report an outcome for a handler that still runs; its own result will be dropped."""
-        task.cancelled = True
         executor = self.running.pop(task, None)
         if executor is None:
             return
+        task.cancelled = True
         with self._lock:
             self.abandoned += 1
         executor.give_up(task)
@@ -131,6 +131,7 @@ class Pool:
         """Leave a running task to another executor; False if it was given up before."""
         wanted = self._let_go(task)
         if wanted:
+            task.wait()
             executor.submit([task])
         return wanted
 
