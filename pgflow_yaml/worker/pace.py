@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import random
 import time
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 MOST_HELD = 1000
+LEAST_PATIENCE, MOST_PATIENCE = 0.25, 2.0
 _LONGEST_LINGER = 0.02
 _ALERT_SECONDS = 0.15  # clients notify once in 100 ms
 
@@ -24,45 +21,28 @@ class Pace:
         self._pause = poll
         self._alert_until = 0.0
         self._turn_seconds = 0.005
-        self._task_seconds: float | None = None
-        self._allowed = slots
+        self._allowed = self._wanted = slots
 
     def saw_turn(self, seconds: float) -> None:
-        """Learn from the duration of a turn."""
+        """Learn from the duration of a turn, which claimed what there was room for."""
         self._turn_seconds += (seconds - self._turn_seconds) * 0.2
+        self._allowed = self._wanted
 
-    def saw_tasks(self, elapsed: Iterable[float]) -> None:
-        """Learn from the durations of handlers: slower ones at once, faster ones gradually."""
-        seconds = [duration for duration in elapsed if duration > 0]  # 0: released, not measured
-        if not seconds:
-            return
-        mean = max(sum(seconds) / len(seconds), 1e-6)
-        previous = self._task_seconds
-        if previous is None or mean > previous:
-            self._task_seconds = mean
-        else:
-            weight = min(1.0, 0.2 + len(seconds) / 100)
-            self._task_seconds = previous + (mean - previous) * weight
-
-    def room(self, held: int, *, busy: float = 0.0) -> int:
-        """Return the number of tasks to claim now; `busy`: seconds that all slots have been busy.
+    def room(self, held: int, *, rate: float = 0.0) -> int:
+        """Return the number of tasks to claim now; `rate`: tasks a second that the slots finish.
 
         Enough to keep the slots busy for one turn, never more than can start within a quarter of
         the lease, and at most eight times as many as last time.
         """
-        seconds = self._task_seconds
-        if seconds is None:
+        if not rate:  # nothing is known, or nothing moves
             return max(0, self._slots - held)
-        seconds = max(seconds, busy)
-        waiting = min(2 * self._turn_seconds, self._lease / 4) * self._slots / seconds
-        wanted = min(self._slots + int(waiting), MOST_HELD, self._allowed * 8)
-        self._allowed = max(wanted, self._slots)
-        return max(0, wanted - held)
+        waiting = min(2 * self._turn_seconds, self._lease / 4) * rate
+        self._wanted = min(self._slots + int(waiting), MOST_HELD, self._allowed * 8)
+        return max(0, self._wanted - held)
 
-    def excess(self, queued: int, *, busy: float = 0.0) -> int:
-        """Return the number of queued tasks that cannot start within a quarter of the lease."""
-        seconds = max(self._task_seconds or 0.0, busy, 1e-6)
-        return max(0, queued - int(self._lease / 4 * self._slots / seconds) - 1)
+    def patience(self) -> float:
+        """Return the seconds that a task may wait behind slots that are busy but do free."""
+        return min(max(LEAST_PATIENCE, 4 * self._turn_seconds), MOST_PATIENCE)
 
     def batch(self, held: int) -> int:
         """Return the number of results that are worth a turn while more will come."""

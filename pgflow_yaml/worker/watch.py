@@ -8,19 +8,24 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from pgflow_yaml.worker.executors import Pool
+    from pgflow_yaml.worker.task import Key, Task
 
 log = logging.getLogger(__name__)
 
 
 class Watch(threading.Thread):
-    """Give up handlers whose time is up; check the executors and the worker's statement."""
+    """Give up handlers whose time is up, and give back tasks that wait for too long.
 
-    def __init__(self, pool: Pool, check: Callable[[], None]) -> None:
+    Checks the executors and the worker's statement as well.
+    """
+
+    def __init__(self, pool: Pool, held: Mapping[Key, Task], check: Callable[[], None]) -> None:
         super().__init__(name="pgflow-watch", daemon=True)
         self._pool = pool
+        self._held = held
         self._check = check
         self._closed = threading.Event()
 
@@ -38,4 +43,5 @@ class Watch(threading.Thread):
                     log.warning("attempt timed out", extra=task.fields("timeout"))
                     self._pool.expire(task)
             self._pool.check()
+            self._pool.return_waiting(list(self._held.values()))
             self._check()

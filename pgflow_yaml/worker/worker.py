@@ -133,7 +133,7 @@ class Worker:
 
     def run(self) -> int:
         """Work until stopped; return 0 after a clean stop, 1 if tasks had to be given up."""
-        watch = Watch(self._pool, self._check_statement)
+        watch = Watch(self._pool, self._leases.held, self._check_statement)
         threads: list[Watch | Heartbeat | ListenerThread] = [watch, self._heartbeat]
         if self._listener is not None:
             threads.append(self._listener)
@@ -161,15 +161,13 @@ class Worker:
 
     def _step(self) -> None:
         """Take a turn if results are there or tasks can be claimed, else wait."""
-        if queued := self._pool.queued():
-            self._pool.release(self._pace.excess(queued, busy=self._pool.busy_seconds()))
         if self._woken:
             self._woken = False
             self._next_poll = 0.0
             self._pace.woken()
             self._turns.look_for_queues()
         results = self._next_results()
-        room = self._room(len(results))
+        room = self._room(results)
         due = room > 0 and time.monotonic() >= self._next_poll
         if results or due:
             self._turn(results, room)
@@ -186,7 +184,7 @@ class Worker:
         if results:
             failpoint("after_commit")
         self._pace.saw_turn(now - began)
-        self._pace.saw_tasks(task.outcome.elapsed for task in results if task.outcome)
+        self._pool.patience = self._pace.patience()
         if tasks:
             failpoint("after_claim")
             self._pool.submit(tasks)
@@ -208,11 +206,11 @@ class Worker:
         results, self._pending = self._pending[:count], self._pending[count:]
         return results
 
-    def _room(self, settled: int) -> int:
+    def _room(self, results: list[Task]) -> int:
         if self._leave_by is not None:
             return 0
-        busy = self._pool.busy_seconds()
-        return self._pace.room(len(self._leases.held) - settled, busy=busy)
+        rate = self._pool.rate(results)
+        return self._pace.room(len(self._leases.held) - len(results), rate=rate)
 
     def _wait(self, room: int) -> None:
         """Sleep until a task has finished or the next poll is due."""

@@ -21,20 +21,32 @@ def test_nothing_is_known_at_first() -> None:
 def test_tiny_handlers_are_claimed_by_the_hundred() -> None:
     """Within a few turns, eight times as many each, up to a limit."""
     pace = a_pace()
-    pace.saw_tasks([0.00001] * 8)
-
-    rooms = [pace.room(0) for _ in range(6)]
+    rooms = []
+    for _ in range(6):
+        rooms.append(pace.room(0, rate=8 / 0.00001))
+        pace.saw_turn(0.005)
 
     assert rooms == [64, 512, MOST_HELD, MOST_HELD, MOST_HELD, MOST_HELD]
+
+
+def test_a_pause_does_not_begin_the_growth_anew() -> None:
+    """While nothing runs there is nothing to learn."""
+    pace = a_pace()
+    for _ in range(3):
+        pace.room(0, rate=8 / 0.00001)
+        pace.saw_turn(0.005)
+
+    assert pace.room(0) == 8
+    pace.saw_turn(0.005)
+    assert pace.room(0, rate=8 / 0.00001) == MOST_HELD
 
 
 def test_slow_handlers_are_claimed_as_slots_free() -> None:
     """A handler of a second needs no supply for a round trip of 5 ms."""
     pace = a_pace()
-    pace.saw_tasks([1.0])
 
-    assert pace.room(0) == 8
-    assert pace.room(8) == 0
+    assert pace.room(0, rate=8 / 1.0) == 8
+    assert pace.room(8, rate=8 / 1.0) == 0
 
 
 @pytest.mark.parametrize("seconds", [0.001, 0.01, 0.1, 1.0, 10.0])
@@ -43,41 +55,23 @@ def test_no_more_is_held_than_can_start_within_a_quarter_of_the_lease(seconds: f
     pace = a_pace(lease=2.0)
     for _ in range(50):
         pace.saw_turn(30.0)
-        pace.saw_tasks([seconds])
-        room = pace.room(0)
+        room = pace.room(0, rate=8 / seconds)
 
     assert room <= 8 + 8 * 0.5 / seconds
 
 
-def test_a_slower_handler_counts_at_once_a_quicker_one_slowly() -> None:
-    """Too few tasks cost a round trip, too many cost others their work."""
+def test_a_task_waits_for_about_as_long_as_the_supply_lasts() -> None:
+    """For a moment where turns are quick, for seconds at most where they are slow."""
     pace = a_pace()
-    pace.saw_tasks([0.00001] * 100)
-    for _ in range(5):
-        pace.room(0)
-    pace.saw_tasks([1.0])
-    assert pace.room(0) == 8
+    assert pace.patience() == 0.25
 
-    pace.saw_tasks([0.00001])
-    assert pace.room(0) == 8
+    for _ in range(50):
+        pace.saw_turn(0.1)
+    assert pace.patience() == pytest.approx(0.4, abs=0.01)
 
-
-def test_released_tasks_are_not_measured() -> None:
-    """They took no time because they did not run."""
-    pace = a_pace()
-    pace.saw_tasks([0.0] * 50)
-
-    assert pace.room(0) == 8
-
-
-def test_slots_that_stay_busy_say_that_handlers_are_slow() -> None:
-    """Before any of them has returned."""
-    pace = a_pace(lease=2.0)
-    pace.saw_tasks([0.00001] * 100)
-
-    assert pace.excess(500) == 0
-    assert pace.excess(500, busy=0.5) == 500 - 8 - 1
-    assert pace.room(8, busy=0.5) == 0
+    for _ in range(50):
+        pace.saw_turn(30.0)
+    assert pace.patience() == 2.0
 
 
 def test_idle_polls_are_further_and_further_apart() -> None:

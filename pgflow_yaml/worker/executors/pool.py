@@ -11,10 +11,11 @@ import time
 from typing import TYPE_CHECKING
 
 from pgflow_yaml.worker.executors.results import Results
+from pgflow_yaml.worker.pace import LEAST_PATIENCE, MOST_PATIENCE
 from pgflow_yaml.worker.task import RELEASED, timed_out
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import TypeAlias
 
     from pgflow_yaml.worker.calls import Handler, Handlers
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from pgflow_yaml.worker.task import Outcome, Task
 
     ExecutorFactory: TypeAlias = Callable[["Pool"], Executor]
+
+
+_LEAST_SECONDS = 1e-6
 
 
 class Pool:
@@ -43,6 +47,8 @@ class Pool:
         self.beat = beat
         self.running: dict[Task, Executor] = {}
         self.abandoned = 0
+        self.patience = LEAST_PATIENCE
+        """The seconds that a task may wait for a slot while slots free."""
         self._handlers = handlers
         self._routes: dict[Handler, Executor] = {}
         self._lock = threading.Lock()
@@ -60,10 +66,45 @@ class Pool:
         """Return the number of tasks whose handler has not begun."""
         return sum(executor.queued() for executor in self._executors)
 
-    def busy_seconds(self) -> float:
-        """Return how long every slot has been busy with the same handlers; 0 if one is free."""
+    def rate(self, ended: Sequence[Task]) -> float:
+        """Return the number of tasks that the slots will finish in a second, as far as is known.
+
+        A slot finishes what it runs, which lasts as long as the step's tasks do, and at least as
+        long again as it has run; a free one will run what the tasks that have just `ended` were.
+        """
+        now = time.monotonic()
+        running = list(self.running)[: self.size]
+        rate = 0.0
+        for task in running:
+            if (seconds := task.call.seconds) is not None:
+                rate += 1 / max(seconds, now - task.started, _LEAST_SECONDS)
+        free = self.size - len(running)
+        if free and ended:
+            known = [task.call.seconds for task in ended if task.call.seconds is not None]
+            if known:
+                rate += free / max(sum(known) / len(known), _LEAST_SECONDS)
+        return rate
+
+    def return_waiting(self, held: Iterable[Task]) -> None:
+        """Give back those of the tasks in this worker that others could have begun by now.
+
+        A task waits for 250 ms if no slot has freed in this time, a little longer while slots do,
+        and for seconds if there is a free slot, but no sign of life (a blocked event loop).
+        """
+        if not self.queued():
+            return
+        now = time.monotonic()
         running = list(self.running)
-        return time.monotonic() - running[-1].started if len(running) >= self.size else 0.0
+        if len(running) < self.size:
+            patience = MOST_PATIENCE
+        elif now - running[-1].started > LEAST_PATIENCE:
+            patience = LEAST_PATIENCE
+        else:
+            patience = self.patience
+        late = now - patience
+        self.release(
+            sum(not task.started and task.outcome is None and task.received < late for task in held)
+        )
 
     def release(self, count: int) -> None:
         """Give back up to `count` tasks whose handler has not begun."""
