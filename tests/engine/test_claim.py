@@ -148,3 +148,21 @@ def _into_the_clock(engine: Engine, message: dict[str, object], number: int = 10
         " values (%s, now(), %s)",
         [number, json.dumps(message)],
     )
+
+
+@pytest.mark.parametrize("single", [True, False])
+def test_what_is_given_back_returns_to_its_old_place(engine: Engine, *, single: bool) -> None:
+    """Before the runs that were started meanwhile, whatever kind of step it is."""
+    step = a_step() if single else a_step(map=literal([1, 2]))
+    engine.deploy("flow", {"a": step})
+    engine.now("2100-01-01 12:00:00Z")
+    first = engine.start("flow")
+    early = engine.claim("flow")
+    engine.now("2100-01-01 12:00:01Z")
+    engine.start("flow")
+    engine.now("2100-01-01 12:00:02Z")
+
+    engine.report(*(failed(task, "released") for task in early))
+
+    again = engine.claim("flow", quantity=len(early))
+    assert [task["run"] for task in again] == [first] * len(early)

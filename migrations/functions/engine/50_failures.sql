@@ -68,7 +68,7 @@ declare
   v_siblings pgflow._ended_task[];
 begin
   with reported as materialized (
-    select p.*, t.flow_slug, t.attempts_count, t.uncounted, t.queue_name, t.message_id
+    select p.*, t.flow_slug, t.attempts_count, t.uncounted, t.queue_name, t.message_id, t.queued_at
     from unnest(p_reports) p
     join pgflow.step_tasks t
       on (t.run_id, t.step_slug, t.task_index) = (p.run_id, p.step_slug, p.task_index)
@@ -82,7 +82,11 @@ begin
         < greatest(coalesce(s.opt_max_attempts, f.opt_max_attempts), 1) as again,
       coalesce(p.delay_ms, case when p.outcome = 'released' then 0 else pgflow._backoff_ms(
         s.spec, coalesce(s.opt_base_delay, f.opt_base_delay), p.attempts_count,
-        p.attempts_count - p.uncounted) end) as rest
+        p.attempts_count - p.uncounted) end) as rest,
+      -- what a worker gives back returns to its old place, before what came after it
+      case when p.outcome = 'released' and p.delay_ms is null then least(v_clock, p.queued_at - case
+        when f.origin = 'deploy' and s.step_type = 'single' then pgflow._head_start()
+        else interval '0' end) end as old_place
     from reported p
     join pgflow.steps s on s.flow_slug = p.flow_slug and s.step_slug = p.step_slug
     join pgflow.flows f on f.flow_slug = p.flow_slug
@@ -93,7 +97,7 @@ begin
           p.attempts_count - p.uncounted) end as refused) w
   ), decided as (
     select k.*, (k.released or k.again) and not k.stopped as lives,
-      v_clock + k.rest * interval '1 ms' as next_at
+      coalesce(k.old_place, v_clock + k.rest * interval '1 ms') as next_at
     from known k
   ), tasks as (
     update pgflow.step_tasks t
