@@ -33,7 +33,6 @@ class TurnClient:
     def __init__(
         self, worker: str, store: Store, leases: Leases, *, lease: float, sources: Sources
     ) -> None:
-        self.last_timeout = ""
         self._worker = worker
         self._store = store
         self._leases = leases
@@ -185,8 +184,6 @@ class TurnClient:
             )
         elif outcome.error is not None and verdict == "applied":
             kind = outcome.error.get("type")
-            if kind == "Timeout":
-                self.last_timeout = task.step
             log.warning(
                 "attempt failed: %s: %s",
                 kind,

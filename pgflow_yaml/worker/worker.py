@@ -228,12 +228,10 @@ class Worker:
 
     def _goes_on(self) -> bool:
         """Return False when all is done; release what a stopping worker gives back."""
-        if self._pool.abandoned > self._pool.size and self._leave_by is None:
+        if self._leave_by is None and (steps := self._pool.deaf_steps()):
             self._exit_code = 1
-            self.gave_up = (
-                "more handlers than --concurrency ignore their timeout, "
-                f'the last in step "{self._turns.last_timeout}"'
-            )
+            names = ", ".join(f'"{step}"' for step in steps)
+            self.gave_up = f"as many handlers as --concurrency ignore their timeout: step {names}"
             log.error(
                 "%s; this worker ends so that a new one can take over",
                 self.gave_up,

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pgflow_yaml.worker.executors import event_loop
+import pytest
+
+from pgflow_yaml.worker.executors import event_loop, pool
 from tests.fixtures.waiting import eventually
 
 if TYPE_CHECKING:
-    import pytest
-
     from tests.fixtures.working import Works
+
+DEAF = """
+import asyncio, threading
+release = threading.Event()
+def deaf(i): release.wait(20)
+async def deaf_async(i):
+    while not release.is_set():
+        try: await asyncio.sleep(0.01)
+        except asyncio.CancelledError: pass
+def later(): return "later"
+async def later_async(): return "later"
+"""
 
 
 def test_an_attempt_ends_at_its_timeout(works: Works) -> None:
@@ -126,6 +138,60 @@ def test_too_many_handlers_that_ignore_their_timeout_end_the_worker(
     shop.release.set()
     assert code == 1
     assert "hear_nothing" in caplog.text
+
+
+@pytest.mark.parametrize("handler", ["deaf", "deaf_async"])
+def test_as_many_deaf_handlers_as_slots_end_the_worker(
+    works: Works, monkeypatch: pytest.MonkeyPatch, handler: str
+) -> None:
+    """At the number of slots, once they have had a moment to end; coroutines as threads."""
+    monkeypatch.setattr(pool, "DEAF_SECONDS", 0.3)
+    works.app.write("shop.py", DEAF)
+    works.deploy(
+        f"""
+        flow: deaf
+        steps:
+          hear_nothing: {{handler: shop.{handler}, timeout: 50ms, retry: 1, map: range(2),
+                          fail_fast: false, tolerate: 2}}
+          behind: {{handler: shop.later, depends_on: [hear_nothing], start_delay: 1h}}
+        """
+    )
+    works.client.start("deaf")
+
+    worker = works.worker(concurrency=2)
+    code = worker.run()
+
+    import shop
+
+    shop.release.set()
+    assert code == 1
+    assert '"hear_nothing"' in worker.gave_up
+
+
+@pytest.mark.parametrize("handler", ["deaf", "deaf_async"])
+def test_the_slots_of_deaf_handlers_are_given_back(works: Works, handler: str) -> None:
+    """What comes next begins although none of them has ended."""
+    works.app.write("shop.py", DEAF)
+    works.deploy(
+        f"""
+        flow: deaf
+        steps:
+          hear_nothing: {{handler: shop.{handler}, timeout: 50ms, retry: 1, map: range(2),
+                          fail_fast: false, tolerate: 2}}
+          next: {{handler: shop.{handler.replace("deaf", "later")}, depends_on: [hear_nothing],
+                  timeout: 2s, retry: 1}}
+        """
+    )
+    run = works.client.start("deaf")
+
+    works.start(concurrency=2)
+
+    ended = works.ended(run.id, seconds=5)
+    import shop
+
+    assert ended.status == "completed"
+    assert not shop.release.is_set()
+    shop.release.set()
 
 
 def test_late_handlers_that_return_after_all_do_not_add_up(works: Works) -> None:

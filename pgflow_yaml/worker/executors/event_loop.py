@@ -71,8 +71,13 @@ class EventLoop:
             loop.cancel(task)
 
     def give_up(self, task: Task) -> None:
-        """Cancel the coroutine of a task; `check` replaces the loop if it blocks."""
-        self.cancel(task)
+        """Cancel the coroutine of a task; what waits need not wait until it has ended.
+
+        `check` replaces the loop if the coroutine blocks it.
+        """
+        loop = self._loop
+        if loop is not None:
+            loop.give_up(task, self._feed)
 
     def check(self) -> None:
         """Ask the loop for a sign of life; replace a dead one, or one that a handler blocks.
@@ -135,7 +140,7 @@ class EventLoop:
 
     def _feed(self, loop: _Loop) -> None:
         """Begin as many tasks as there is room for; runs in the loop's thread."""
-        while loop is self._loop and len(loop.awaited) < self._pool.size:
+        while loop is self._loop and loop.wanted() < self._pool.size:
             try:
                 task = self._queue.popleft()
             except IndexError:
@@ -151,7 +156,7 @@ class EventLoop:
             outcome = await run_async(task, self._pool.handler_of(task), self._pool.beat)
         except BaseException as error:  # noqa: BLE001 (no task may get lost)
             outcome = call_failure(task, error)
-        if loop.awaited.pop(task, None) is not None:
+        if loop.end(task):
             self._pool.finish(task, outcome)
             self._feed(loop)
 
@@ -161,6 +166,7 @@ class _Loop:
 
     def __init__(self) -> None:
         self.awaited: dict[Task, asyncio.Task[None]] = {}
+        self._given_up: set[Task] = set()  # in the loop's thread only
         self.broken_by = "closed"
         self._ready = threading.Event()
         self._feed_called = False
@@ -217,6 +223,26 @@ class _Loop:
     def begin(self, task: Task, coroutine: Coroutine[None, None, None]) -> None:
         """Await a handler; in the loop's thread."""
         self.awaited[task] = asyncio.get_running_loop().create_task(coroutine)
+
+    def end(self, task: Task) -> bool:
+        """Forget a handler that has ended; False if the loop was left before."""
+        self._given_up.discard(task)
+        return self.awaited.pop(task, None) is not None
+
+    def wanted(self) -> int:
+        """Return the number of handlers that have a slot: they are awaited and not given up."""
+        return len(self.awaited) - len(self._given_up)
+
+    def give_up(self, task: Task, feed: Callable[[_Loop], None]) -> None:
+        """Cancel a handler and free its slot, whether it ends or not."""
+        self._call_soon(self._give_up, task, feed)
+
+    def _give_up(self, task: Task, feed: Callable[[_Loop], None]) -> None:
+        awaited = self.awaited.get(task)
+        if awaited is not None:
+            self._given_up.add(task)
+            awaited.cancel()
+            feed(self)
 
     def cancel(self, task: Task) -> None:
         """Cancel a handler if it is awaited here."""

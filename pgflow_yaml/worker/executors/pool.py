@@ -6,7 +6,7 @@ outcome, the executor that ran its handler or the thread that gave it up before.
 
 from __future__ import annotations
 
-import threading
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 
 _LEAST_SECONDS = 1e-6
+DEAF_SECONDS = 2.0  # a handler that looks at `ctx.cancelled` now and then ends within it
 
 
 class Pool:
@@ -46,12 +47,11 @@ class Pool:
         self.size = size
         self.beat = beat
         self.running: dict[Task, Executor] = {}
-        self.abandoned = 0
+        self._abandoned: dict[Task, float] = {}  # and when their time was up
         self.patience = LEAST_PATIENCE
         """The seconds that a task may wait for a slot while slots free."""
         self._handlers = handlers
         self._routes: dict[Handler, Executor] = {}
-        self._lock = threading.Lock()
         self._executors = [executor(self) for executor in executors]
         self._default = self._executors[-1]
         self.results = Results(lambda: self._default.queued() > 0)
@@ -128,14 +128,39 @@ class Pool:
 
     def give_up(self, task: Task, outcome: Outcome) -> None:
         """Report an outcome for a handler that still runs; its own result will be dropped."""
+        # Before it is let go: its handler may end at this moment, and takes itself out again.
+        self._abandoned[task] = math.inf if outcome is RELEASED else time.monotonic()
         executor = self.running.pop(task, None)
         if executor is None:
+            self._abandoned.pop(task, None)
             return
         task.cancelled = True
-        with self._lock:
-            self.abandoned += 1
         executor.give_up(task)
         self.hand_in(task, outcome)
+
+    @property
+    def abandoned(self) -> int:
+        """The number of handlers that were given up and have not ended yet."""
+        return len(self._abandoned)
+
+    def deaf_steps(self) -> list[str]:
+        """Return the steps whose handlers ignore their timeout, if these are too many.
+
+        Too many are as many as there are slots, when each has had a moment to end, and more than
+        that without one.
+        """
+        if len(self._abandoned) < self.size:
+            return []
+        expired = {
+            task: since for task, since in self._abandoned.copy().items() if since < math.inf
+        }
+        late = time.monotonic() - DEAF_SECONDS
+        if (
+            len(expired) <= self.size
+            and sum(since < late for since in expired.values()) < self.size
+        ):
+            return []
+        return sorted({task.step for task in expired})
 
     def check(self) -> None:
         """Let each executor repair what is stuck."""
@@ -193,6 +218,5 @@ class Pool:
     def _let_go(self, task: Task) -> bool:
         if self.running.pop(task, None) is not None:
             return True
-        with self._lock:
-            self.abandoned -= 1
+        self._abandoned.pop(task, None)
         return False
