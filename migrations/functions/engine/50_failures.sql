@@ -74,7 +74,7 @@ begin
       on (t.run_id, t.step_slug, t.task_index) = (p.run_id, p.step_slug, p.task_index)
   ), known as (
     select p.run_id, p.step_slug, p.task_index, p.output, p.flow_slug, p.attempts_count,
-      p.queue_name, p.message_id, s.when_exhausted, s.tolerant, f.origin = 'pgflow' as archive,
+      p.uncounted, p.queue_name, p.message_id, s.when_exhausted, s.tolerant, f.origin = 'pgflow' as archive,
       p.outcome = 'again' as repeated, p.outcome in ('released', 'again') as released,
       r.outcome is not null and not s.is_finally as stopped, coalesce(w.refused, p.error) as error,
       p.outcome in ('failed', 'retry_later') and w.refused is null
@@ -118,7 +118,7 @@ begin
   ), recorded as (
     insert into pgflow.task_errors (
       run_id, step_slug, task_index, attempt, type, message, trace, final, retry_at, created_at)
-    select d.run_id, d.step_slug, d.task_index, d.attempts_count,
+    select d.run_id, d.step_slug, d.task_index, d.attempts_count - d.uncounted,
       coalesce(d.error ->> 'type', 'Error'), coalesce(d.error ->> 'message', ''),
       d.error ->> 'trace', not d.lives, case when d.lives then d.next_at end, v_now
     from decided d where not d.released and not d.stopped

@@ -70,7 +70,7 @@ begin
          jsonb_agg(jsonb_build_object(
             'id', t.message_id, 'run_id', t.run_id, 'step', t.step_slug, 'index', t.task_index,
             'status', t.status, 'leased', t.lease is not null,
-            'mine', t.last_worker_id = p_worker, 'attempt', t.attempts_count,
+            'mine', t.last_worker_id = p_worker, 'attempt', t.attempts_count - t.uncounted,
             'crashes', t.crashes_count, 'handler', s.handler,
             'refused', s.handler = any(p_refused) is true,
             'overdue', t.refused_at < v_now - interval '24 hours'
@@ -97,16 +97,16 @@ begin
     where t.message_id = any(v_claimed) and t.queue_name = p_queue
       and t.status in ('queued', 'started')
     returning t.message_id, t.run_id, t.step_slug, t.task_index, t.attempts_count, t.flow_slug,
-      t.item, t.iteration
+      t.item, t.iteration, t.uncounted
   )
-  select jsonb_agg(case s.iteration
+  select jsonb_agg(case s.uncounted
              when 0 then jsonb_build_object(
                'run', s.run_id, 'step', s.step_slug, 'index', s.task_index,
                'attempt', s.attempts_count, 'flow', s.flow_slug, 'item', s.item)
              else jsonb_build_object(
                'run', s.run_id, 'step', s.step_slug, 'index', s.task_index,
                'attempt', s.attempts_count, 'flow', s.flow_slug, 'item', s.item,
-               'iteration', s.iteration)
+               'iteration', s.iteration, 'uncounted', s.uncounted)
            end order by s.message_id),
          (select array_agg(row(k.run_id, k.flow_slug, k.step_slug)::pgflow._step)
           from (select distinct x.run_id, x.flow_slug, x.step_slug from started x) k)
