@@ -45,7 +45,7 @@ class Leases:
             key = (str(reference["run"]), str(reference["step"]), int(str(reference["index"])))
             task = self.held.get(key)
             # Settled meanwhile, or claimed anew: then the answer is out of date.
-            if task is None or task.outcome is not None or task.attempt != reference["attempt"]:
+            if task is None or task.outcome is not None or task.fence != reference["attempt"]:
                 continue
             if not task.cancelled:
                 log.warning("attempt %s", reason, extra=task.fields("cancel"))

@@ -125,6 +125,7 @@ class Task:
         "cancelled",
         "context",
         "deadline",
+        "fence",
         "handler",
         "index",
         "item",
@@ -141,7 +142,8 @@ class Task:
         self.run_id: str = row["run"]
         self.step: str = row["step"]
         self.index: int = row["index"]
-        self.attempt: int = row["attempt"]
+        self.fence: int = row["attempt"]
+        self.attempt: int = self.fence - row.get("uncounted", 0)
         self.iteration: int = row.get("iteration", 0)
         self.item: Json = row.get("item")
         self.call = call
@@ -206,7 +208,7 @@ class Task:
         if outcome.kind == "completed":
             return (
                 f'{{"run":"{self.run_id}","step":"{self.step}","index":{self.index},'
-                f'"attempt":{self.attempt},"outcome":"completed","output":{outcome.output}}}'
+                f'"attempt":{self.fence},"outcome":"completed","output":{outcome.output}}}'
             )
         failure = {"outcome": outcome.kind, "error": outcome.error, "delay_ms": outcome.delay_ms}
         return json.dumps({**self.reference(), **failure})
@@ -217,7 +219,7 @@ class Task:
             "run": self.run_id,
             "step": self.step,
             "index": self.index,
-            "attempt": self.attempt,
+            "attempt": self.fence,
         }
 
     def fields(self, action: str) -> dict[str, object]:

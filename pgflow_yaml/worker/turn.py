@@ -158,7 +158,7 @@ class TurnClient:
         running = self._leases.held.get(task.key)
         if running is not None and not running.cancelled:
             if running.iteration == task.iteration:
-                running.attempt = task.attempt
+                running.fence, running.attempt = task.fence, task.attempt
                 return False
             running.cancelled = True  # another worker has done its iteration: this is the next one
         self._leases.held[task.key] = task

@@ -49,7 +49,7 @@ def note(name, *facts):
         out.write(line)
 
 def work(i, ctx):
-    note("effects", os.getpid(), i, ctx.attempt)
+    note("effects", os.getpid(), i, ctx.fence)
     time.sleep(0.03)
     return i
 
@@ -59,10 +59,10 @@ def end(items):
     return items
 
 def stay(input, ctx):
-    note("effects", os.getpid(), ctx.index, ctx.attempt)
+    note("effects", os.getpid(), ctx.index, ctx.fence)
     while (HERE / "hold").exists():
         time.sleep(0.02)
-    return ctx.attempt
+    return ctx.fence
 """
 
 
@@ -72,7 +72,7 @@ class Effect:
 
     pid: int
     index: int
-    attempt: int
+    fence: int
 
 
 class Scene:
@@ -166,9 +166,9 @@ def test_a_killed_worker_is_replaced_by_another(scene: Scene) -> None:
 
     scene.assert_all_there(run_id)
     assert crashes(scene, run_id) > 0
-    taken_over = {effect.index for effect in scene.effects if effect.attempt > 1}
+    taken_over = {effect.index for effect in scene.effects if effect.fence > 1}
     assert taken_over
-    assert {e.pid for e in scene.effects if e.attempt > 1} == {other.pid}
+    assert {e.pid for e in scene.effects if e.fence > 1} == {other.pid}
 
 
 def test_a_worker_killed_before_its_commit_loses_only_the_result(scene: Scene) -> None:

@@ -37,6 +37,10 @@ def slow(i):
     gate.wait(20)
     running.discard(i)
     return i
+def tries(i, ctx):
+    enter(i)
+    gate.wait(20)
+    return [ctx.attempt, ctx.fence > ctx.attempt]
 async def slow_async(i):
     enter(i)
     while not gate.is_set():
@@ -97,3 +101,19 @@ def test_a_supply_that_the_slots_use_up_is_kept(works: Works, db: psycopg.Connec
     assert works.ended(run.id).status == "completed"
     claims = db.execute("select max(attempts_count) from pgflow.step_tasks").fetchone()
     assert claims == (1,)
+
+
+def test_a_first_call_after_a_release_is_attempt_1(works: Works, db: psycopg.Connection) -> None:
+    """The fence alone has grown: what was given back looks like no retry."""
+    works.app.write("shop.py", HANDLERS)
+    works.deploy(QUICK_THEN_SLOW.format(handler="tries", more=""))
+    run = works.client.start("uneven", {"slow": 2})
+    works.start(concurrency=1)
+    given_back = "select count(*) from pgflow.step_tasks where uncounted > 0"
+    eventually(lambda: db.execute(given_back).fetchone() == (1,), what="an item is given back")
+
+    import shop
+
+    shop.gate.set()
+
+    assert works.ended(run.id).output == {"slow": [[1, False], [1, True]]}

@@ -52,7 +52,7 @@ CALLABLES = """
 class Attempt:
     """The attempt of a context."""
 
-    run_id, step, index, attempt, iteration, cancelled = "r", "s", 3, 2, 0, False
+    run_id, step, index, attempt, fence, iteration, cancelled = "r", "s", 3, 2, 2, 0, False
 
 
 def context(attempt: Any = None) -> Context:
@@ -172,9 +172,9 @@ def test_the_context_knows_the_attempt() -> None:
     assert ctx.run_input == {"n": 1}
     assert ctx.heartbeat()
 
-    attempt.attempt, attempt.cancelled = 4, True
+    attempt.fence, attempt.cancelled = 4, True
 
-    assert (ctx.attempt, ctx.cancelled) == (4, True)
+    assert (ctx.attempt, ctx.fence, ctx.cancelled) == (2, 4, True)
     assert not ctx.heartbeat()
     assert ctx.idempotency_key == "r/s/3/0"
 

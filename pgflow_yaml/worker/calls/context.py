@@ -18,12 +18,13 @@ _handler_log.addFilter(MaskingFilter())
 
 
 class Attempt(Protocol):
-    """A running task as the worker knows it; its attempt may grow meanwhile."""
+    """A running task as the worker knows it; its fence may grow meanwhile."""
 
     run_id: str
     step: str
     index: int
     attempt: int
+    fence: int
     iteration: int
     cancelled: bool
 
@@ -66,8 +67,21 @@ class Context:
 
     @property
     def attempt(self) -> int:
-        """The number of this attempt; it grows with each, however the last one ended."""
+        """The number of this attempt, as `show` and `retry.if` count: the first call is 1.
+
+        Calls that use up no attempt are not counted: those that a worker gave back, those that
+        ended with their worker, and the former rounds of a `repeat`.
+        """
         return self._attempt.attempt
+
+    @property
+    def fence(self) -> int:
+        """A number that grows with each call of a task, however the last one ended.
+
+        Store it with an effect, and refuse those of a lower number: they come from a worker that
+        was believed dead.
+        """
+        return self._attempt.fence
 
     @property
     def iteration(self) -> int:
