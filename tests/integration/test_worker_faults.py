@@ -33,7 +33,7 @@ def go(i, ctx):
 def held(i, ctx):
     calls.append(i)
     gate.wait(20)
-    return [i, ctx.attempt]
+    return [i, ctx.fence]
 """
 WORKERS = """datname = current_database()
     and (application_name like 'pgflow-yaml worker%' or application_name like '%heartbeat%')"""
