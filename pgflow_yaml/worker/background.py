@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TextIO, cast
+from io import UnsupportedOperation
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TextIO, cast
 
 from pgflow_yaml.errors import Unavailable
 from pgflow_yaml.worker.calls import masks
@@ -91,11 +92,40 @@ def _finish(background: BackgroundWorker) -> None:
         background.worker.stop(now=True)
 
 
-class _MaskedStream:
+class _SharedStream:
+    """A stream of this process as handlers see it: what they close stays open for the others."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def close(self) -> None:
+        """Write out what is in the buffer."""
+        self._stream.flush()
+
+    def detach(self) -> NoReturn:
+        """Refuse: the stream would be of no use to others."""
+        raise UnsupportedOperation("this stream belongs to the worker")
+
+    def __enter__(self) -> Self:
+        """Return the stream itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close nothing."""
+        self.close()
+
+    def __getattr__(self, name: str) -> Any:
+        """Leave everything else to the stream."""
+        return getattr(self._stream, name)
+
+
+class _MaskedStream(_SharedStream):
     """A stream for the prints of handlers, which masks the secrets they were given (S-11)."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    @property
+    def buffer(self) -> _SharedStream:
+        """The stream of bytes."""
+        return _SharedStream(self._stream.buffer)
 
     def write(self, text: str) -> int:
         """Write the text, masked."""
@@ -105,10 +135,6 @@ class _MaskedStream:
     def writelines(self, lines: Iterable[str]) -> None:
         """Write the lines, masked."""
         self._stream.writelines(map(masks.text, lines))
-
-    def __getattr__(self, name: str) -> Any:
-        """Leave everything else to the stream."""
-        return getattr(self._stream, name)
 
 
 @contextmanager

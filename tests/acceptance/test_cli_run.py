@@ -25,6 +25,12 @@ def noisy(input):
     print("printed by a handler")
     subprocess.run(["echo", "printed by a child"], check=True)
     return "quiet"
+def closes(input):
+    import sys
+    for stream in (sys.stdout, sys.stderr):
+        with stream: stream.write("written\\n")
+        stream.buffer.close()
+        stream.close()
 def items(input): return list(range(12))
 def double(item): return item * 2
 def fail(input): raise ValueError("no \\x1b[31mred\\nsecond line")
@@ -55,6 +61,17 @@ def flow(shell: Shell, **steps: str) -> str:
     body = "".join(f"  {slug}: {{{text}}}\n" for slug, text in steps.items())
     shell.write("f.yaml", f"flow: f\nsteps:\n{body}")
     return "f.yaml"
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_a_handler_that_closes_the_streams_harms_nothing(shell: Shell, options: list[str]) -> None:
+    """They belong to the command: its result and its lines still come."""
+    file = flow(shell, a="handler: tasks.closes", b="handler: tasks.one, depends_on: [a]")
+
+    result = shell("run", file, *options)
+
+    assert json.loads(result.out.splitlines()[-1])
+    assert "written" in result.err
 
 
 def test_a_run_is_lines_on_stderr_and_its_output_on_stdout(shell: Shell) -> None:

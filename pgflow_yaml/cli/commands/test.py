@@ -133,6 +133,7 @@ def _play_all(
             _tell_file(each, options)
         return [(each, []) for each, _ in plans]
     from pgflow_yaml.testing.databases import project_databases
+    from pgflow_yaml.worker.background import masked_streams
 
     results = []
     with project_databases(project_dir(Path.cwd())) as databases:
@@ -142,7 +143,8 @@ def _play_all(
             if cases:
                 with Player(each, databases, settings) as player:
                     for case in cases:
-                        with result_stream():  # what handlers print goes to stderr
+                        # What handlers print goes to stderr, and what they close stays open.
+                        with result_stream(), masked_streams():
                             found.append(player.play(case))
                         _tell(each, found[-1], options)
             results.append((each, found))
