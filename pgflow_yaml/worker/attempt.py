@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import logging
 import math
+import os
 import time
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from pgflow_yaml.worker.calls import (
     SecretMissing,
     Unserialisable,
     clean,
+    end_forked,
     error_record,
     invoke,
     masks,
@@ -41,24 +43,26 @@ def run(task: Task, handler: Handler, beat: Callable[[], None]) -> Outcome:
     """Call a synchronous handler in this thread, unless its task is cancelled."""
     if task.cancelled:
         return RELEASED
-    began = time.monotonic()
+    began, process = time.monotonic(), os.getpid()
     try:
         failpoint("before_handler")
         value = task.arguments()
         ctx = _context(task, beat) if handler.takes_ctx else None
         output = invoke(handler, value, ctx, named=task.call.by_name)
+        end_forked(process)
         failpoint("after_handler")
         if inspect.iscoroutine(output):
             output.close()
             raise PermanentError(_HIDDEN_COROUTINE)  # noqa: TRY301 (noted like every failure)
         return Outcome("completed", output=masks.json_text(to_json_text(output)), began=began)
     except BaseException as error:  # noqa: BLE001 (R-5: even SystemExit fails the attempt only)
+        end_forked(process, error)
         return failure(error, began=began)
 
 
 async def run_async(task: Task, handler: Handler, beat: Callable[[], None]) -> Outcome:
     """Await an asynchronous handler."""
-    began = time.monotonic()
+    began, process = time.monotonic(), os.getpid()
     try:
         failpoint("before_handler")
         # A provider of secrets may block, and must not block the loop.
@@ -66,9 +70,11 @@ async def run_async(task: Task, handler: Handler, beat: Callable[[], None]) -> O
         ctx = _context(task, beat) if handler.takes_ctx else None
         result = invoke(handler, value, ctx, named=task.call.by_name)
         output = await result if inspect.isawaitable(result) else result
+        end_forked(process)
         failpoint("after_handler")
         return Outcome("completed", output=masks.json_text(to_json_text(output)), began=began)
     except BaseException as error:  # noqa: BLE001 (R-5: even SystemExit fails the attempt only)
+        end_forked(process, error)
         # A cancelled handler has stopped: a run that is ending waits for this report (engine §4.3).
         return RELEASED if task.cancelled else failure(error, began=began)
 

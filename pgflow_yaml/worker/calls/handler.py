@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import os
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 from pgflow_yaml.errors import PgflowError
 from pgflow_yaml.worker.calls.allowed import AllowList, NotAllowed
 from pgflow_yaml.worker.calls.boundary import summary
+from pgflow_yaml.worker.calls.forks import end_forked
 
 if TYPE_CHECKING:
     import types
@@ -111,10 +113,14 @@ class Handlers:
 
 
 def _import(location: HandlerLocation) -> types.ModuleType:
+    process = os.getpid()
     try:
-        return importlib.import_module(location.module)
+        module = importlib.import_module(location.module)
     except BaseException as error:
+        end_forked(process, error)
         raise NotAllowed(f"importing {location.module} failed: {summary(error)}") from error
+    end_forked(process)
+    return module
 
 
 def _attribute(owner: object, name: str, of: str) -> object:
