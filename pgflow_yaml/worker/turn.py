@@ -13,7 +13,7 @@ from pgflow_yaml.worker.calls import clean
 from pgflow_yaml.worker.task import Outcome, StepCall, unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from pgflow_yaml.database.store import Store, TurnReply
     from pgflow_yaml.language.model import Json
@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 _QUEUES_SECONDS, _QUEUES_AT_LEAST_SECONDS = 2.0, 0.1
 _REFUSED_SECONDS = 10.0
+_WORKER_KEY = "step_tasks_last_worker_id_fkey"  # a claim by a worker that is not registered
 _LARGE_CHARACTERS = 256 * 1024
 
 
@@ -31,13 +32,21 @@ class TurnClient:
     """Call `turn` for one worker; one thread uses it."""
 
     def __init__(
-        self, worker: str, store: Store, leases: Leases, *, lease: float, sources: Sources
+        self,
+        worker: str,
+        store: Store,
+        leases: Leases,
+        *,
+        lease: float,
+        sources: Sources,
+        register: Callable[[], None] = lambda: None,
     ) -> None:
         self._worker = worker
         self._store = store
         self._leases = leases
         self._lease = lease
         self._sources = sources
+        self._register = register
         self._calls: dict[str, StepCall] = {}
         self._queues: deque[str] = deque()
         self._queues_seen = self._queues_until = 0.0
@@ -87,6 +96,18 @@ class TurnClient:
         return {**self._ask([], room), "verdicts": verdicts}
 
     def _send(self, results: list[Task], room: int, queues: Sequence[str] = ()) -> TurnReply:
+        try:
+            return self._send_once(results, room, queues)
+        except Refused as error:
+            if _WORKER_KEY not in str(error):
+                raise
+        log.warning(
+            "the row of this worker was deleted: it registers again", extra={"action": "turn"}
+        )
+        self._register()
+        return self._send_once(results, room, queues)
+
+    def _send_once(self, results: list[Task], room: int, queues: Sequence[str]) -> TurnReply:
         return self._store.turn(
             self._worker,
             [task.report() for task in results],

@@ -110,6 +110,7 @@ class Worker:
             self._leases,
             lease=lease_seconds,
             sources=Sources(run_input=self._reader.run_input, secret=Secrets(secrets).get),
+            register=self._register,
         )
         self._pending: list[Task] = []
         self._next_poll = 0.0
@@ -139,7 +140,7 @@ class Worker:
             threads.append(self._listener)
         self._store.on_reconnect = self._keep_leases
         try:
-            self._store.register_worker(self.id, self._queues, process_facts(self._pool.size))
+            self._register()
             log.info("worker started", extra={"action": "start", "worker": self.id})
             for thread in threads:
                 thread.start()
@@ -158,6 +159,9 @@ class Worker:
             self._reader.close()
         log.info("worker stopped", extra={"action": "stop", "worker": self.id})
         return 1 if self._forced else self._exit_code
+
+    def _register(self) -> None:
+        self._store.register_worker(self.id, self._queues, process_facts(self._pool.size))
 
     def _step(self) -> None:
         """Take a turn if results are there or tasks can be claimed, else wait."""

@@ -121,3 +121,19 @@ def test_a_run_that_cannot_even_be_failed_ends_no_worker(
     assert works.ended(good).status == "completed"
     assert works.ended(works.client.start("good").id).status == "completed"
     assert works.client.get(bad).status == "started"
+
+
+def test_a_worker_whose_row_was_deleted_registers_again(
+    works: Works, db: psycopg.Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Somebody has tidied up: its next claim works, and pauses no queue."""
+    begin(works)
+    worker = works.start()
+    registered = "select count(*) from pgflow.workers where worker_id = %s and stopped_at is null"
+    eventually(lambda: db.execute(registered, [worker.id]).fetchone() == (1,))
+
+    db.execute("delete from pgflow.workers")
+
+    eventually(lambda: db.execute(registered, [worker.id]).fetchone() == (1,), seconds=5)
+    assert works.ended(works.client.start("good").id, seconds=5).status == "completed"
+    assert "paused" not in caplog.text
