@@ -84,14 +84,34 @@ class Heartbeat(threading.Thread):
         if self._closing.is_set():
             raise Closed
 
+    def _warn_of_standstill(self, late: float) -> None:
+        """Name the steps that ran while no thread of this process did, for a lease or longer (F9).
+
+        `late` are the seconds by which this thread woke up too late.
+        """
+        lease = 3 * self._every
+        if late < self._every or time.monotonic() - self._last < lease:
+            return
+        steps = {task.step for task in list(self._leases.held.values()) if task.started}
+        log.warning(
+            "nothing moved in this process for %.3g s, longer than its lease of %g s: perhaps a "
+            "handler held the GIL, of step %s; others may have taken its tasks over",
+            late,
+            lease,
+            " or ".join(sorted(steps)) or "that has ended",
+            extra={"action": "blocked"},
+        )
+
     def run(self) -> None:
         """Beat until closed."""
         swept = self._last + random.uniform(-0.5, 0) * SWEEP_SECONDS  # noqa: S311 (jitter)
         while not self._closing.is_set():
-            self._asked.wait(max(0.0, self._last + self._every - time.monotonic()))
+            due = max(time.monotonic(), self._last + self._every)
+            self._asked.wait(due - time.monotonic())
             self._asked.clear()
             if self._closing.is_set():
                 break
+            self._warn_of_standstill(time.monotonic() - due)
             self._last = last = time.monotonic()
             try:
                 failpoint("heartbeat")

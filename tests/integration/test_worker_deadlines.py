@@ -108,6 +108,26 @@ def test_a_blocked_event_loop_is_named_and_replaced(
     assert "going on with another one" in caplog.text
 
 
+def test_a_handler_that_holds_the_gil_over_a_lease_is_named(
+    works: Works, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No thread can extend a lease then: who reads the log learns where to look (F9)."""
+    works.app.write(
+        "shop.py",
+        """
+        import ctypes
+        def hold(input): ctypes.PyDLL(None).usleep(900_000)
+        """,
+    )
+    works.deploy("flow: gil\nsteps:\n  holder: {handler: shop.hold}\n")
+    works.start(lease_seconds=0.6)
+
+    run = works.client.start("gil")
+
+    assert works.ended(run.id).status == "completed"
+    eventually(lambda: "held the GIL, of step holder" in caplog.text, what="the warning")
+
+
 def test_too_many_handlers_that_ignore_their_timeout_end_the_worker(
     works: Works, caplog: pytest.LogCaptureFixture
 ) -> None:
