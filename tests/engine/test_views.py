@@ -162,3 +162,22 @@ def test_a_wait_says_who_ended_it(engine: Engine) -> None:
     }
     assert (paid["kind"], paid["approved"], paid["by"]) == ("event", None, "bob")
     assert (late, end) == (None, None)
+
+
+def test_what_a_worker_has_no_slot_for_is_shown_as_queued(engine: Engine) -> None:
+    """It claims a supply for its slots; the first ones of its claims are those that run."""
+    engine.call("register_worker", engine.worker, None, "{}")
+    engine.db.execute("""update pgflow.workers set info = '{"concurrency": 3}'""")
+    engine.deploy("flow", {"a": a_step(map=literal([0] * 4)), "b": a_step(map=literal([0] * 4))})
+    run = engine.start("flow")
+
+    tasks = engine.claim("flow", quantity=6)
+
+    snapshot = engine.call("run_snapshot", run, True)
+    shown = [(step["tasks"]["started"], step["tasks"]["queued"]) for step in snapshot["steps"]]
+    assert (len(tasks), shown) == (6, [(3, 1), (0, 4)])
+    started, queued = ["started"], ["queued"]
+    assert [step["items"] for step in snapshot["steps"]] == [started * 3 + queued, queued * 4]
+    engine.report(done(tasks[0]), done(tasks[1]))
+    shown = [step["tasks"]["started"] for step in engine.snapshot(run)["steps"]]
+    assert shown == [2, 1]

@@ -66,6 +66,23 @@ as $$
   from pgflow._find_signal(p_run_id, p_step, p_event, p_failed_at) e where e.kind is not null
 $$;
 
+-- The tasks of a run that a worker has claimed but cannot have begun: it has fewer slots, and begins
+-- tasks in the order of its claims. Views count them as queued.
+create or replace function pgflow._tasks_behind_slots(p_run_id uuid)
+returns table (step_slug text, task_index int)
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select x.step_slug, x.task_index
+  from (
+    select t.step_slug, t.task_index, t.last_worker_id,
+      row_number() over (partition by t.last_worker_id order by t.started_at, t.message_id) as place
+    from pgflow.step_tasks t
+    where t.run_id = p_run_id and t.status = 'started' and t.lease is not null) x
+  join pgflow.workers w on w.worker_id = x.last_worker_id
+  where x.place > (w.info ->> 'concurrency')::int
+$$;
+
 -- The steps of a run as a snapshot shows them, in their order; each part is read once for the whole
 -- run. Tasks of a large map that are not made yet count as queued.
 create or replace function pgflow._step_snapshots(
@@ -75,14 +92,20 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 as $$
-  with tasks as materialized (
+  with behind as materialized (
+    select b.* from pgflow._tasks_behind_slots(p_run.run_id) b
+  ), tasks as materialized (
     select k.step_slug, max(k.attempts_count - k.uncounted) as attempts,
       sum(k.crashes_count) as crashes, count(*) filter (where k.status = 'queued') as queued,
       count(*) filter (where k.status = 'started') as started,
       count(*) filter (where k.status = 'completed') as completed,
       count(*) filter (where k.status = 'failed') as failed,
       count(*) filter (where k.status in ('cancelled', 'skipped')) as cancelled,
-      case when p_items then jsonb_agg(k.status order by k.task_index) end as items,
+      case when p_items then jsonb_agg(
+        case
+          when k.status = 'started' and (k.step_slug, k.task_index)
+            in (select b.step_slug, b.task_index from behind b) then 'queued'
+          else k.status end order by k.task_index) end as items,
       max(k.iteration) as iteration,
       min(k.message_id) filter (where k.status = 'queued' and k.iteration > 0) as next_call,
       min(k.refused_at) as refused_at
@@ -126,9 +149,9 @@ as $$
     'retry_at', case when s.status = 'started' and t.queued > 0 then n.due_at end,
     'refused_at', t.refused_at,
     'tasks', jsonb_build_object('total', coalesce(s.initial_tasks, 0),
-      'queued', coalesce(t.queued, 0)
+      'queued', coalesce(t.queued, 0) + h.tasks
         + case s.status when 'started' then s.initial_tasks - s.made else 0 end,
-      'started', coalesce(t.started, 0), 'completed', coalesce(t.completed, 0),
+      'started', coalesce(t.started, 0) - h.tasks, 'completed', coalesce(t.completed, 0),
       'failed', coalesce(t.failed, 0), 'cancelled', coalesce(t.cancelled, 0)),
     'answer', case when s.action = 'wait' then
       pgflow._answer(s.run_id, s.step_slug, s.spec #>> '{wait,event}',
@@ -144,6 +167,8 @@ as $$
   left join edges e on e.step_slug = s.step_slug
   left join latest l on l.step_slug = s.step_slug
   left join children c on c.parent_step = s.step_slug and s.action = 'flow'
+  cross join lateral (
+    select count(*) as tasks from behind b where b.step_slug = s.step_slug) h
   cross join lateral (
     select case when k.waits is null then s.status else 'waiting' end as status, k.waits
     from (select case
