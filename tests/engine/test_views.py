@@ -179,5 +179,5 @@ def test_what_a_worker_has_no_slot_for_is_shown_as_queued(engine: Engine) -> Non
     started, queued = ["started"], ["queued"]
     assert [step["items"] for step in snapshot["steps"]] == [started * 3 + queued, queued * 4]
     engine.report(done(tasks[0]), done(tasks[1]))
-    shown = [step["tasks"]["started"] for step in engine.snapshot(run)["steps"]]
-    assert shown == [2, 1]
+    running = [step["tasks"]["started"] for step in engine.snapshot(run)["steps"]]
+    assert running == [2, 1]

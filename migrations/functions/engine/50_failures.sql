@@ -74,7 +74,8 @@ begin
       on (t.run_id, t.step_slug, t.task_index) = (p.run_id, p.step_slug, p.task_index)
   ), known as (
     select p.run_id, p.step_slug, p.task_index, p.output, p.flow_slug, p.attempts_count,
-      p.uncounted, p.queue_name, p.message_id, s.when_exhausted, s.tolerant, f.origin = 'pgflow' as archive,
+      p.uncounted, p.queue_name, p.message_id, s.when_exhausted, s.tolerant,
+      f.origin = 'pgflow' as archive,
       p.outcome = 'again' as repeated, p.outcome in ('released', 'again') as released,
       r.outcome is not null and not s.is_finally as stopped, coalesce(w.refused, p.error) as error,
       p.outcome in ('failed', 'retry_later') and w.refused is null

@@ -66,8 +66,8 @@ as $$
   from pgflow._find_signal(p_run_id, p_step, p_event, p_failed_at) e where e.kind is not null
 $$;
 
--- The tasks of a run that a worker has claimed but cannot have begun: it has fewer slots, and begins
--- tasks in the order of its claims. Views count them as queued.
+-- The tasks of a run that a worker has claimed but cannot have begun: it has fewer slots, and
+-- begins tasks in the order of its claims. Views count them as queued.
 create or replace function pgflow._tasks_behind_slots(p_run_id uuid)
 returns table (step_slug text, task_index int)
 language sql stable
