@@ -15,7 +15,8 @@ from uuid import uuid4
 
 from pgflow_yaml.testing.calling import Caller
 from pgflow_yaml.testing.waiting import Waits, why_stuck
-from pgflow_yaml.worker.task import Sources, StepCall, unpack
+from pgflow_yaml.worker.reply import unpack
+from pgflow_yaml.worker.task import Sources, StepCall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

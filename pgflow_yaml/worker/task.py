@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import json
-import logging
 import marshal
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pgflow_yaml.worker.calls import by_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from pgflow_yaml.database.store import TurnReply
     from pgflow_yaml.language.model import Json
     from pgflow_yaml.worker.calls import Handler
-
-log = logging.getLogger(__name__)
 
 Key = tuple[str, str, int]
 
@@ -35,6 +30,7 @@ class StepCall:
         "own_paths",
         "seconds",
         "secrets",
+        "supply_seconds",
         "timeout",
         "with_",
     )
@@ -50,11 +46,23 @@ class StepCall:
         self.secrets = sorted(path for path in paths if path.startswith("secrets."))
         self.own_paths = sorted(paths.difference(self.secrets))
         self.seconds: float | None = None  # a moving average of its handler's time
+        self.supply_seconds: float | None = None  # the time by which its supply is measured
 
     def observe(self, seconds: float) -> None:
         """Learn from the duration of one call."""
         mean = self.seconds
         self.seconds = seconds if mean is None else mean + (seconds - mean) * 0.1
+
+    def observe_many(self, mean: float, count: int) -> None:
+        """Learn from the mean duration of many calls: slower ones at once, faster ones gradually.
+
+        A single call says little: its thread may have waited for the others.
+        """
+        previous = self.supply_seconds
+        if previous is None or mean > previous:
+            self.supply_seconds = mean
+        else:
+            self.supply_seconds = previous + (mean - previous) * min(1.0, 0.2 + count / 100)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,62 +239,6 @@ class Task:
             "attempt": self.attempt,
             "action": action,
         }
-
-
-def unpack(reply: TurnReply, calls: dict[str, StepCall], sources: Sources) -> Iterator[Task]:
-    """Yield the tasks of a reply; `calls` keeps the steps from one reply to the next.
-
-    A task that cannot be read is left out: when its lease expires it counts as crashed, and crashes
-    are bounded (T21).
-    """
-    contexts = {
-        name: RunContext(
-            context,
-            run_input=_input_of(name, context, sources.run_input),
-            secret=sources.secret,
-        )
-        for name, context in reply["contexts"].items()
-    }
-    for name, spec in reply["specs"].items():
-        if name not in calls:
-            with _skip_unreadable(f"step {name}"):
-                calls[name] = StepCall(spec)
-    for row in reply["tasks"]:
-        task: Task | None = None
-        with _skip_unreadable(f"task {row.get('run')}/{row.get('step')}/{row.get('index')}"):
-            context = contexts[f"{row['run']}/{row['step']}"]
-            task = Task(row, calls[f"{row['flow']}/{row['step']}"], context)
-            context.uses += 1
-        if task is not None:
-            yield task
-
-
-@contextmanager
-def _skip_unreadable(subject: str) -> Iterator[None]:
-    try:
-        yield
-    except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
-        log.error(  # noqa: TRY400 (a trace of our own code does not explain the row)
-            "%s cannot be read: %s: %s",
-            subject,
-            type(error).__name__,
-            error,
-            extra={"action": "turn"},
-        )
-
-
-def _input_of(
-    name: str, context: dict[str, Any], fetch: Callable[[str], Json]
-) -> Callable[[], Json]:
-    """Return a function for the run's input: in the reply, or fetched when first asked for."""
-    values: list[Json] = [context["run_input"]] if "run_input" in context else []
-
-    def run_input() -> Json:
-        if not values:
-            values.append(fetch(name.partition("/")[0]))
-        return values[0]
-
-    return run_input
 
 
 def _own_paths(ast: Json) -> set[str]:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from pgflow_yaml.database.store import Refused
 from pgflow_yaml.errors import NotFound
 from pgflow_yaml.worker.calls import clean
-from pgflow_yaml.worker.task import Outcome, StepCall, unpack
+from pgflow_yaml.worker.reply import unpack
+from pgflow_yaml.worker.task import Outcome, StepCall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

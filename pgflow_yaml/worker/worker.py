@@ -213,6 +213,7 @@ class Worker:
     def _room(self, results: list[Task]) -> int:
         if self._leave_by is not None:
             return 0
+        self._pool.learn(results)
         rate = self._pool.rate(results)
         return self._pace.room(len(self._leases.held) - len(results), rate=rate)
 

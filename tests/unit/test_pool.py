@@ -23,7 +23,7 @@ def pool(tmp_path: Path) -> Pool:
 def a_task(seconds: float | None) -> Task:
     """A task of a step whose tasks last so long."""
     call = StepCall({"handler": "shop.go", "timeout_ms": 1000})
-    call.seconds = seconds
+    call.supply_seconds = seconds
     context = RunContext({}, run_input=lambda: None, secret=str)
     return Task({"run": "r", "step": "s", "index": 0, "attempt": 1}, call, context)
 
@@ -59,6 +59,19 @@ def test_nothing_is_known_of_a_new_step(pool: Pool) -> None:
 
     assert pool.rate([]) == 0
     assert pool.rate([a_task(None)]) == 0
+
+
+def test_slower_tasks_count_at_once_quicker_ones_gradually(pool: Pool) -> None:
+    """Too few tasks cost a round trip, too many cost others their work."""
+    task = a_task(None)
+    seen = []
+    for elapsed in (0.001, 1.0, 0.0, 0.001):
+        task.outcome = Outcome("completed")
+        task.outcome.elapsed = elapsed
+        pool.learn([task])
+        seen.append(task.call.supply_seconds)
+
+    assert seen == [0.001, 1.0, 1.0, pytest.approx(0.79, abs=0.01)]
 
 
 @pytest.mark.parametrize(

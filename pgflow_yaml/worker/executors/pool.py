@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pgflow_yaml.worker.calls import Handler, Handlers
     from pgflow_yaml.worker.executors.executor import Executor
-    from pgflow_yaml.worker.task import Outcome, Task
+    from pgflow_yaml.worker.task import Outcome, StepCall, Task
 
     ExecutorFactory: TypeAlias = Callable[["Pool"], Executor]
 
@@ -66,23 +66,30 @@ class Pool:
         """Return the number of tasks whose handler has not begun."""
         return sum(executor.queued() for executor in self._executors)
 
+    def learn(self, ended: Iterable[Task]) -> None:
+        """Learn how long the tasks of a step last from those that have ended."""
+        elapsed: dict[StepCall, list[float]] = {}
+        for task in ended:
+            if task.outcome and task.outcome.elapsed:  # released tasks took no time
+                elapsed.setdefault(task.call, []).append(task.outcome.elapsed)
+        for call, seconds in elapsed.items():
+            call.observe_many(max(sum(seconds) / len(seconds), _LEAST_SECONDS), len(seconds))
+
     def rate(self, ended: Sequence[Task]) -> float:
         """Return the number of tasks that the slots will finish in a second, as far as is known.
 
-        A slot finishes what it runs, which lasts as long as the step's tasks do, and at least as
-        long again as it has run; a free one will run what the tasks that have just `ended` were.
+        A slot finishes what it runs, which lasts as long as the tasks of its step do, and longer if
+        no slot has freed for longer; a free one will run what the tasks that have `ended` were.
         """
-        now = time.monotonic()
         running = list(self.running)[: self.size]
-        rate = 0.0
-        for task in running:
-            if (seconds := task.call.seconds) is not None:
-                rate += 1 / max(seconds, now - task.started, _LEAST_SECONDS)
         free = self.size - len(running)
+        busy = _LEAST_SECONDS if free else time.monotonic() - running[-1].started
+        times = [task.call.supply_seconds for task in running]
+        rate = sum(1 / max(seconds, busy) for seconds in times if seconds is not None)
         if free and ended:
-            known = [task.call.seconds for task in ended if task.call.seconds is not None]
-            if known:
-                rate += free / max(sum(known) / len(known), _LEAST_SECONDS)
+            times = [task.call.supply_seconds for task in ended]
+            known = [seconds for seconds in times if seconds is not None]
+            rate += free * len(known) / sum(known) if known else 0
         return rate
 
     def return_waiting(self, held: Iterable[Task]) -> None:
