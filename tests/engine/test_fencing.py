@@ -436,23 +436,3 @@ def test_a_worker_that_is_deleted_is_forgotten_by_its_tasks(engine: Engine) -> N
     engine.db.execute("delete from pgflow.workers where worker_id = %s", [engine.worker])
 
     assert engine.one("select count(*) from pgflow.step_tasks where last_worker_id is null") == 1
-
-
-def test_a_reply_tells_the_fence_from_the_attempt(engine: Engine) -> None:
-    """Releases and takeovers raise the fence; `uncounted` is what the attempt is less by."""
-    engine.deploy("flow", {"a": a_step()})
-    run = engine.start("flow")
-    (first,) = engine.claim("flow")
-    engine.report(failed(first, "released"))
-    (second,) = engine.claim("flow", lease="-1 s")
-    (third,) = Engine(engine.db).claim("flow", lease="-1 s")
-
-    (fourth,) = engine.claim("flow", lease="-1 s")
-    engine.report(failed(fourth))
-
-    assert "uncounted" not in first
-    tasks = (second, third, fourth)
-    assert [(task["attempt"], task["uncounted"]) for task in tasks] == [(2, 1), (3, 2), (4, 3)]
-    snapshot = engine.snapshot(run)
-    assert [error["attempt"] for error in snapshot["errors"]] == [1]
-    assert snapshot["steps"][0]["error"]["attempts"] == snapshot["steps"][0]["attempts"] == 1

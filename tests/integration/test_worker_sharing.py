@@ -77,9 +77,10 @@ def test_items_of_a_slow_step_have_all_of_their_timeout(works: Works) -> None:
     works.app.write(
         "shop.py",
         """
-        import time
+        import threading
+        never = threading.Event()
         def quick(): return 1
-        def slow(i): time.sleep(0.5); return i
+        def slow(i): never.wait(0.5); return i
         """,
     )
     works.deploy(QUICK_THEN_SLOW.format(handler="slow", more=", timeout: 700ms, retry: 1"))
