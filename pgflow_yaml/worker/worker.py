@@ -236,7 +236,9 @@ class Worker:
         if self._leave_by is None and (steps := self._pool.deaf_steps()):
             self._exit_code = 1
             names = ", ".join(f'"{step}"' for step in steps)
-            self.gave_up = f"as many handlers as --concurrency ignore their timeout: step {names}"
+            self.gave_up = (
+                "as many handlers as --concurrency ignore their timeout, the last in step " + names
+            )
             log.error(
                 "%s; this worker ends so that a new one can take over",
                 self.gave_up,

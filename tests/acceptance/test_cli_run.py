@@ -25,12 +25,6 @@ def noisy(input):
     print("printed by a handler")
     subprocess.run(["echo", "printed by a child"], check=True)
     return "quiet"
-def closes(input):
-    import sys
-    for stream in (sys.stdout, sys.stderr):
-        with stream: stream.write("written\\n")
-        stream.buffer.close()
-        stream.close()
 def items(input): return list(range(12))
 def double(item): return item * 2
 def fail(input): raise ValueError("no \\x1b[31mred\\nsecond line")
@@ -45,6 +39,12 @@ def wait(input):
     while not pathlib.Path("go").exists():
         time.sleep(0.02)
     return "gone"
+def closes(input):
+    import sys
+    for stream in (sys.stdout, sys.stderr):
+        with stream: stream.write("written\\n")
+        stream.buffer.close()
+        stream.close()
 """
 
 

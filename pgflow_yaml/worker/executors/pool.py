@@ -154,20 +154,16 @@ class Pool:
         """Return the steps whose handlers ignore their timeout, if these are too many.
 
         Too many are as many as there are slots, when each has had a moment to end, and more than
-        that without one.
+        that without one. The first step is that of the last handler.
         """
         if len(self._abandoned) < self.size:
             return []
-        expired = {
-            task: since for task, since in self._abandoned.copy().items() if since < math.inf
-        }
+        expired = [task for task, since in self._abandoned.copy().items() if since < math.inf]
         late = time.monotonic() - DEAF_SECONDS
-        if (
-            len(expired) <= self.size
-            and sum(since < late for since in expired.values()) < self.size
-        ):
+        deaf = sum(self._abandoned.get(task, math.inf) < late for task in expired)
+        if len(expired) <= self.size and deaf < self.size:
             return []
-        return sorted({task.step for task in expired})
+        return list(dict.fromkeys(task.step for task in reversed(expired)))
 
     def check(self) -> None:
         """Let each executor repair what is stuck."""
