@@ -1,6 +1,7 @@
-"""The command line: it parses, calls the library and renders; it may be deleted and the rest works.
+"""The command line: it parses, calls the library and renders; the library works without it.
 
-Modules that import rich, psycopg or jsonschema are imported inside commands: `--help` has 100 ms.
+Modules that import rich, psycopg or jsonschema are imported inside commands, as `--help` must take
+at most 100 ms.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ def main() -> None:
 
     code = run()
     if any(thread.name.startswith("pgflow-handler") for thread in threading.enumerate()):
-        # A handler that ignores its end would be met by an interpreter that is half gone.
+        # A handler that still runs must not meet an interpreter that is half shut down.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

@@ -1,4 +1,4 @@
-"""The group of commands: loaded one by one, listed in four sections, ended by one exit code."""
+"""The group of commands: imported on demand, listed in four sections, ended by an exit code."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ def entries() -> dict[str, Entry]:
 
 
 class _NobodyReads(Exception):
-    """The reader of stdout has gone."""
+    """The reader of stdout has closed it."""
 
 
 @contextmanager
 def _own_broken_pipe() -> Iterator[None]:
-    """Keep a broken pipe from click, which ends it with 1: something would not be fine."""
+    """Hide a broken pipe from click, which would exit with 1, as for an error."""
     try:
         yield
     except BrokenPipeError as error:
@@ -61,10 +61,10 @@ def _own_broken_pipe() -> Iterator[None]:
 
 
 class Commands(click.Group):
-    """A group that imports a command's module when the command is asked for."""
+    """A group that imports the module of a command only when the command is needed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's)
-        """Name the commands in the order of the help."""
+        """Return the names of the commands."""
         return list(entries())
 
     def get_command(
@@ -72,7 +72,7 @@ class Commands(click.Group):
         ctx: click.Context,  # noqa: ARG002 (click's)
         cmd_name: str,
     ) -> click.Command | None:
-        """Import one command."""
+        """Import and return one command."""
         if cmd_name not in entries():
             return None
         from importlib import import_module
@@ -84,16 +84,16 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Answer an unknown command with the nearest known one."""
+        """Return the command; an unknown one is refused with a suggestion."""
         if args and args[0] not in entries() and not args[0].startswith("-"):
             hint = did_you_mean(args[0], list(entries()))
             raise click.UsageError(f'there is no command "{args[0]}"{hint}', ctx)
         return super().resolve_command(ctx, args)
 
-    def make_context(self, *args: Any, **more: Any) -> click.Context:
-        """Read the command line; `--help` and `--version` write already."""
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """Parse the command line; `--help` and `--version` write their texts here."""
         with _own_broken_pipe():
-            return super().make_context(*args, **more)
+            return super().make_context(*args, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
@@ -101,7 +101,7 @@ class Commands(click.Group):
             return super().invoke(ctx)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the commands first: they are what one looks for."""
+        """Write the commands before the options: readers look for them first."""
         self.format_commands(ctx, formatter)
         click.Command.format_options(self, ctx, formatter)
 
@@ -110,7 +110,7 @@ class Commands(click.Group):
         ctx: click.Context,  # noqa: ARG002 (click's)
         formatter: click.HelpFormatter,
     ) -> None:
-        """Write the commands in their sections."""
+        """Write the commands by section."""
         width = max(map(len, entries()))
         for heading in SECTIONS:
             commands = [entry for entry in entries().values() if entry.section == heading]
@@ -120,7 +120,7 @@ class Commands(click.Group):
 
 @click.pass_context
 def _without_command(ctx: click.Context) -> None:
-    """Show the help where no command is named."""
+    """Show the help if the command line names no command."""
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
 
@@ -137,7 +137,7 @@ app = Commands(
 
 
 def run(args: Sequence[str] | None = None) -> int:
-    """Run one command and return the exit code; nothing but an exit code leaves this function."""
+    """Run one command and return the exit code, whatever is raised."""
     options = Options(json="--json" in (sys.argv[1:] if args is None else args))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -160,6 +160,6 @@ def run(args: Sequence[str] | None = None) -> int:
 
 
 def _quiet_pipe() -> int:
-    """Give the interpreter somewhere to flush to when it exits: nobody reads stdout any more."""
+    """Redirect stdout, which nobody reads any more: the interpreter flushes it when it exits."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return BROKEN_PIPE

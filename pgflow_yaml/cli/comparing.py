@@ -26,23 +26,25 @@ _MARKS = {
 }
 
 
-def write(found: Comparison, options: Options) -> None:
-    """Write the changes on stdout, one a line; long ones on three."""
+def write(comparison: Comparison, options: Options) -> None:
+    """Write the changes to stdout, one per line; a long change takes three lines."""
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
-    if not found.changes:
-        said = f"no difference: {found.after.name} is {_said(found.before)}"
-        write_lines(([(line, "")] for line in wrapped(one_line(said), width)), sys.stdout, options)
+    if not comparison.changes:
+        sentence = f"no difference: {comparison.after.name} is {_same_version(comparison.before)}"
+        write_lines(
+            ([(line, "")] for line in wrapped(one_line(sentence), width)), sys.stdout, options
+        )
         return
-    changes = plural(len(found.changes), "change")
-    sides = f"from {_named(found.before)} to {_named(found.after)}"
-    head = one_line(f"{found.flow}: {changes} {sides}")
+    changes = plural(len(comparison.changes), "change")
+    sides = f"from {_named(comparison.before)} to {_named(comparison.after)}"
+    head = one_line(f"{comparison.flow}: {changes} {sides}")
     lines = [[(line, "bold")] for line in wrapped(head, width)]
-    lines += [line for change in found.changes for line in change_lines(change, width)]
+    lines += [line for change in comparison.changes for line in change_lines(change, width)]
     write_lines(lines, sys.stdout, options)
 
 
 def change_lines(change: Change, width: int) -> Iterator[list[tuple[str, str]]]:
-    """Yield the lines of one change; a terminal gets long values below each other."""
+    """Yield the lines of one change; on a terminal, long values are on lines of their own."""
     mark, color = _MARKS[change.kind]
     text = one_line(change.text)
     fits = not width or cells(text) + 4 <= width
@@ -63,5 +65,5 @@ def _named(side: Side) -> str:
     return side.name if known else f"{side.name} ({side.version})"
 
 
-def _said(side: Side) -> str:
+def _same_version(side: Side) -> str:
     return f"the same version as {side.name}, {side.version}"

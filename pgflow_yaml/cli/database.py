@@ -1,4 +1,4 @@
-"""The client of the database that a command uses: --dsn, DATABASE_URL, PG*, else the project's."""
+"""The client of a command, for --dsn, DATABASE_URL, PG*, or else the project's own database."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PASSWORD = re.compile(r"^\w+://[^/?#@]*:[^/?#@]+@|(?:^|[\s?&])(?:ssl)?password\
 def database(options: Options, *, checked: bool = True, notify: bool = False) -> Iterator[Client]:
     """Connect to the chosen database; the embedded one is started and migrated.
 
-    `checked` compares the tables of a named one (R-13); with `notify`, starts wake idle workers.
+    `checked` compares the tables of a named one (R-13); with `notify`, a start wakes idle workers.
     """
     from pgflow_yaml.client import Client
 
@@ -50,7 +50,7 @@ def named_database(options: Options) -> str | None:
 
 
 def _refuse_public_password(options: Options) -> None:
-    """Refuse a password on the command line: it is public on its machine (S-12)."""
+    """Refuse a password on the command line: other users of the machine can read it (S-12)."""
     if options.dsn is not None and _PASSWORD.search(options.dsn) and not options.insecure_dsn:
         raise click.UsageError(
             "--dsn holds a password, which every user of this machine can read in the process "

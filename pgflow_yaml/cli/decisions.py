@@ -1,4 +1,4 @@
-"""Decisions of people about steps that wait: what `approve` and `reject` share."""
+"""Decisions of people about waiting steps: the common part of `approve` and `reject`."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ by_option = click.option(
 
 def decide(
     options: Options,
-    meant: Literal["approved", "rejected"],
+    intended: Literal["approved", "rejected"],
     *,
     run: str,
     step: str,
     comment: str | None,
     by: str | None,
 ) -> int:
-    """Decide on a step and write the decision that stands; exit 1 if it is another."""
+    """Decide on a step and write the decision that stands; return 1 if it is another one."""
     from pgflow_yaml.cli import lookup
     from pgflow_yaml.cli.database import database
     from pgflow_yaml.cli.failures import BAD
@@ -35,13 +35,13 @@ def decide(
     with database(options, notify=local_settings().notify) as client:
         chosen = lookup.run_id(client, run)
         lookup.step(lookup.snapshot(client, chosen, outputs=False), step)
-        decide_step = client.approve if meant == "approved" else client.reject
+        decide_step = client.approve if intended == "approved" else client.reject
         decision = decide_step(chosen, step, comment, by=by or user())
     if options.json:
         write_json(decision.as_json())
     else:
         sys.stdout.write(f"{decision.run_id}  {_decided(decision)}\n")
-    return 0 if decision.status == meant else BAD
+    return 0 if decision.status == intended else BAD
 
 
 def _decided(decision: Decision) -> str:
@@ -56,7 +56,7 @@ def _decided(decision: Decision) -> str:
 
 
 def user() -> str | None:
-    """Name who sits here; a process without a user leaves it to the database."""
+    """Return the name of the user, or None for a process without one."""
     import getpass
 
     try:

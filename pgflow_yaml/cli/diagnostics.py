@@ -29,7 +29,7 @@ _HEAD = re.compile(r"^(?P<place>.+?): (?P<kind>(?:error|warning)\[\w+\]): (?P<re
 
 
 def of_error(error: InvalidFlow) -> Sequence[FlowFile]:
-    """Take the findings of all files out of an exception."""
+    """Return the files of an exception with their findings."""
     if isinstance(error, InvalidFlows):
         return error.files
     return [
@@ -40,7 +40,7 @@ def of_error(error: InvalidFlow) -> Sequence[FlowFile]:
 
 
 def valid_definitions(flows: FlowSet, options: Options) -> list[Definition]:
-    """Return the definitions of files that are all valid; their warnings are shown."""
+    """Return the definitions, and show the warnings; raises InvalidFlows if a file has an error."""
     definitions = flows.require()
     if any(file.diagnostics for file in flows.files) and not options.quiet:
         write_text(flows.files, options)
@@ -54,7 +54,7 @@ def valid_definition(file: str, options: Options) -> Definition:
 
 
 def write_text(files: Sequence[FlowFile], options: Options, *, where: str | None = None) -> None:
-    """Write a frame for each finding on stderr, and how many there are where."""
+    """Write a frame for each finding to stderr, and a line with their total number."""
     symbols = symbols_for(sys.stderr.encoding)
     for checked in files:
         for finding in checked.diagnostics[:SHOWN_PER_FILE]:
@@ -67,7 +67,7 @@ def write_text(files: Sequence[FlowFile], options: Options, *, where: str | None
 
 
 def frame(finding: Diagnostic, checked: FlowFile, stream: TextIO, *, options: Options) -> str:
-    """Make the frame of one finding as it fits a stream."""
+    """Return the frame of one finding, with the width and characters that fit a stream."""
     from pgflow_yaml.language.frames import render
 
     width = shutil.get_terminal_size().columns if stream.isatty() else 100
@@ -78,7 +78,7 @@ def frame(finding: Diagnostic, checked: FlowFile, stream: TextIO, *, options: Op
 
 
 def error_frame(file: str, source: str, step: str | None, message: str) -> list[str]:
-    """Show where the expression stands that had no value in a run; nothing if that is not known."""
+    """Return the frame of an expression that failed in a run; empty if its position is unknown."""
     from pgflow_yaml.language.frames import render
     from pgflow_yaml.language.validation import error_finding
 
@@ -90,7 +90,7 @@ def error_frame(file: str, source: str, step: str | None, message: str) -> list[
 
 
 def write_github(files: Iterable[FlowFile], stream: IO[str]) -> None:
-    """Write annotations as GitHub Actions reads them from either stream."""
+    """Write annotations, which GitHub Actions reads from stdout and stderr."""
     for checked in files:
         for finding in checked.diagnostics:
             stream.write(_annotation(checked.file, finding) + "\n")
@@ -102,7 +102,7 @@ def in_github() -> bool:
 
 
 def shape(checked: FlowFile) -> dict[str, Any]:
-    """Make the JSON of one file."""
+    """Return the JSON of one file."""
     return {
         "file": checked.file,
         "flow": checked.definition.name if checked.definition else None,
@@ -112,7 +112,7 @@ def shape(checked: FlowFile) -> dict[str, Any]:
 
 
 def diagnostic_shape(finding: Diagnostic) -> dict[str, Any]:
-    """Make the JSON of one finding; its field names are API."""
+    """Return the JSON of one finding; its field names are API."""
     span = finding.span
     return {
         "code": finding.code,
@@ -127,9 +127,9 @@ def diagnostic_shape(finding: Diagnostic) -> dict[str, Any]:
 
 
 def _first_code(files: Sequence[FlowFile]) -> str:
-    """Choose a code for the hint: of the first error, else of the first finding."""
-    found = [each for checked in files for each in checked.diagnostics]
-    return min(found, key=lambda each: each.severity != "error").code
+    """Return the code for the hint: of the first error, else of the first finding."""
+    findings = [finding for checked in files for finding in checked.diagnostics]
+    return min(findings, key=lambda finding: finding.severity != "error").code
 
 
 def _summary(files: Sequence[FlowFile], where: str | None) -> str:
@@ -152,9 +152,9 @@ def _annotation(file: str, finding: Diagnostic) -> str:
     return f"::{finding.severity} {listed}::{_escaped(text)}"
 
 
-def _escaped(text: str, more: str = "") -> str:
+def _escaped(text: str, others: str = "") -> str:
     return "".join(
-        f"%{ord(char):02X}" if char in "%\r\n" or char in more else char for char in text
+        f"%{ord(char):02X}" if char in "%\r\n" or char in others else char for char in text
     )
 
 
@@ -168,9 +168,9 @@ def _painted_lines(lines: Sequence[str], color: str) -> Iterator[str]:
         if number == 0 and (head := _HEAD.match(line)):
             kind = click.style(head["kind"], fg=color, bold=True)
             yield f"{click.style(head['place'], bold=True)}: {kind}: {head['rest']}"
-        elif found := _CARETS.match(line):
-            yield found[1] + click.style(found[2] + found[3], fg=color, bold=True)
-        elif found := _HELP.match(line):
-            yield found[1] + click.style(found[2], fg="cyan") + found[3]
+        elif match := _CARETS.match(line):
+            yield match[1] + click.style(match[2] + match[3], fg=color, bold=True)
+        elif match := _HELP.match(line):
+            yield match[1] + click.style(match[2], fg="cyan") + match[3]
         else:
             yield line

@@ -1,4 +1,4 @@
-"""From an exception to one sentence on stderr (or JSON on stdout) and the exit code."""
+"""Conversion of an exception to a sentence on stderr (or JSON on stdout) and an exit code."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _KINDS: Mapping[type[BaseException], tuple[str, int]] = {
 
 
 def kind_of(error: BaseException) -> tuple[str, int]:
-    """Name an error for `--json` and give its exit code."""
+    """Return the name of an error for `--json`, and its exit code."""
     for cls in type(error).__mro__:
         if cls in _KINDS:
             return _KINDS[cls]
@@ -78,7 +78,7 @@ def report(error: BaseException, options: Options) -> int:
 
 
 def _fitted(text: str) -> str:
-    """Break a sentence between words where it is wider than the terminal; a pipe gets one line."""
+    """Wrap a sentence to the width of the terminal; a pipe gets one line."""
     if not sys.stderr.isatty():
         return text
     import shutil
@@ -119,9 +119,9 @@ def _diagnostics(error: BaseException) -> list[dict[str, Any]]:
         from .diagnostics import diagnostic_shape, of_error
 
         return [
-            {"file": each.file, **diagnostic_shape(finding)}
-            for each in of_error(error)
-            for finding in each.diagnostics
+            {"file": file.file, **diagnostic_shape(finding)}
+            for file in of_error(error)
+            for finding in file.diagnostics
         ]
     if isinstance(error, errors.InvalidInput):
         return [dict(problem) for problem in error.problems]

@@ -19,7 +19,7 @@ FIELDS = ("run_id", "flow", "step", "index", "attempt", "action")
 
 
 class _Stderr(logging.Handler):
-    """Writes to whatever `sys.stderr` is now: the live view puts its own in place."""
+    """A handler that looks up `sys.stderr` at each record: the live view replaces it."""
 
     def emit(self, record: logging.LogRecord) -> None:
         sys.stderr.write(self.format(record) + "\n")
@@ -28,8 +28,8 @@ class _Stderr(logging.Handler):
 
 class _Formatter(logging.Formatter):
     def _fields(self, record: logging.LogRecord) -> dict[str, object]:
-        found = {name: getattr(record, name, None) for name in FIELDS}
-        return {name: value for name, value in found.items() if value is not None}
+        values = {name: getattr(record, name, None) for name in FIELDS}
+        return {name: value for name, value in values.items() if value is not None}
 
     def _message(self, record: logging.LogRecord) -> str:
         message = record.getMessage()
@@ -67,7 +67,7 @@ class KeyValue(_Formatter):
 
 
 class JsonLine(_Formatter):
-    """One JSON object a line."""
+    """One JSON object per line."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Write a line for a machine that reads JSON."""
@@ -84,7 +84,7 @@ def set_up_logs(
 ) -> None:
     """Send the library's log lines to stderr; `-v` and `-q` move the level.
 
-    Actions that the view of a run shows anyway are logged only with `-v`.
+    Actions in `shown_elsewhere`, by the view of a run, are logged only with `-v`.
     """
     shift = -10 * options.verbose + (20 if options.quiet else 0)
     handler = _Stderr()

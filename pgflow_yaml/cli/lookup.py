@@ -1,4 +1,4 @@
-"""From what was typed to a run, flow or step; what is missing is answered with what is near."""
+"""Look-up of runs, flows and steps by the text of an argument, with suggestions for typos."""
 
 from __future__ import annotations
 
@@ -17,65 +17,66 @@ if TYPE_CHECKING:
 
 
 def run_id(client: Client, text: str) -> str:
-    """Find a run by its id, a unique prefix of that, its key, or `last`."""
-    found = client.find_run(text)
-    if not found and text == "last":
+    """Return the id of a run by its id, a unique prefix of it, its key, or `last`."""
+    run_ids = client.find_run(text)
+    if not run_ids and text == "last":
         raise NotFound("there is no run in this database yet; `pgflow-yaml run` starts one")
-    if not found:
+    if not run_ids:
         raise NotFound(f'there is no run "{text}"; `pgflow-yaml runs` lists them')
-    if len(found) > 1:
-        some = ", ".join(each[:13] for each in found)
+    if len(run_ids) > 1:
+        beginnings = ", ".join(match[:13] for match in run_ids)
         raise click.UsageError(
-            f'"{text}" is the beginning of several runs ({some}): write more of it'
+            f'"{text}" is the beginning of several runs ({beginnings}): write more of it'
         )
-    return found[0]
+    return run_ids[0]
 
 
-def snapshot(client: Client, run: str, **wanted: Any) -> Snapshot:
-    """Read a run; it was found a moment ago, but may have been deleted since."""
+def snapshot(client: Client, run: str, **arguments: Any) -> Snapshot:
+    """Return the snapshot of a run, which may have been deleted since its look-up."""
     try:
-        return client.run_snapshot(run, **wanted)
+        return client.run_snapshot(run, **arguments)
     except NotFound:
         raise NotFound(f"run {run} is gone: it was deleted meanwhile") from None
 
 
 def active(client: Client, flow: str) -> StoredVersion:
-    """Read the active version of a flow; what is not there is answered with what is near."""
-    found = client.get_definition(flow)
-    if found is None:
+    """Return the active version of a flow; raises NotFound with a similar name."""
+    stored = client.get_definition(flow)
+    if stored is None:
         must_be_flow(client.list_flows(), flow)
         raise NotFound(f'flow "{flow}" has no active version; `pgflow-yaml activate` chooses one')
-    return found
+    return stored
 
 
 def version(client: Client, flow: str, text: str) -> str:
-    """Find a version of a flow by the beginning of it."""
+    """Return the version of a flow that begins with a text."""
     must_be_flow(client.list_flows(), flow)
-    found = [summary.version for summary in client.list_versions(flow)]
-    found = [each for each in found if each.startswith(text)]
-    if not found:
+    versions = [summary.version for summary in client.list_versions(flow)]
+    matches = [name for name in versions if name.startswith(text)]
+    if not matches:
         raise NotFound(
             f'flow "{flow}" has no version "{text}"; `pgflow-yaml versions {flow}` lists them'
         )
-    if len(found) > 1:
+    if len(matches) > 1:
+        listed = ", ".join(matches)
         raise click.UsageError(
-            f'"{text}" is the beginning of several versions ({", ".join(found)}): write more of it'
+            f'"{text}" is the beginning of several versions ({listed}): write more of it'
         )
-    return str(found[0])
+    return str(matches[0])
 
 
 def step(run: Snapshot, slug: str) -> StepShape:
-    """Find a step of a run."""
-    for each in run["steps"]:
-        if each["slug"] == slug:
-            return each
-    near = did_you_mean(slug, [each["slug"] for each in run["steps"]])
+    """Return a step of a run; raises NotFound with a similar name."""
+    for state in run["steps"]:
+        if state["slug"] == slug:
+            return state
+    near = did_you_mean(slug, [state["slug"] for state in run["steps"]])
     raise NotFound(f'flow "{run["run"]["flow"]}" has no step "{slug}"{near}')
 
 
 def must_be_flow(flows: Sequence[FlowSummary], name: str) -> None:
-    """Refuse a name that no flow of the database has, with the nearest one that has."""
+    """Raise NotFound with a similar name unless the database has this flow."""
     known = [flow.name for flow in flows]
     if name not in known:
-        where = did_you_mean(name, known) or "; `pgflow-yaml flows` lists them"
-        raise NotFound(f'there is no flow "{name}" in this database{where}')
+        hint = did_you_mean(name, known) or "; `pgflow-yaml flows` lists them"
+        raise NotFound(f'there is no flow "{name}" in this database{hint}')

@@ -1,4 +1,4 @@
-"""The decorator for commands, the options that all or several of them take, durations."""
+"""The decorator for commands, the options that several or all of them take, and durations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LOG_FORMATS = ("auto", "text", "json")
 
 @dataclass(slots=True)
 class Options:
-    """Options of all commands; a value after the command's name wins."""
+    """Options of all commands; a value after the name of the command takes precedence."""
 
     dsn: str | None = None
     insecure_dsn: bool = False
@@ -31,12 +31,12 @@ class Options:
     debug: bool = False
 
     def note(self, text: str) -> None:
-        """Write a line on stderr beside the result, unless `-q` is set."""
+        """Write a line to stderr, unless `-q` is set."""
         if not self.quiet:
             click.echo(text, err=True)
 
     def colored(self, stream: IO[str]) -> bool:
-        """Return true to colour a stream: `--color`, NO_COLOR, FORCE_COLOR, a terminal."""
+        """Return true to colour a stream, by `--color`, NO_COLOR, FORCE_COLOR or its terminal."""
         if self.color != "auto":
             return self.color == "always"
         if os.environ.get("NO_COLOR"):
@@ -47,7 +47,7 @@ class Options:
 
 
 def is_screen(stream: IO[str]) -> bool:
-    """Return true if a stream is a terminal that understands more than text."""
+    """Return true if a stream is a terminal that understands escape sequences."""
     return stream.isatty() and os.environ.get("TERM") not in {"dumb", "unknown"}
 
 
@@ -55,7 +55,7 @@ class Command(click.Command):
     """A command with one example in its help, and the options that all commands take."""
 
     def __init__(self, *args: Any, example: str, **kwargs: Any) -> None:
-        """`example` is a line for a shell, starting with `pgflow-yaml`; a test runs it."""
+        """Add the common options; `example` is a line for a shell, which a test runs."""
         super().__init__(*args, **kwargs)
         self.example = example
         self.params += global_options(hidden=True)
@@ -65,7 +65,7 @@ class Command(click.Command):
         ctx: click.Context,  # noqa: ARG002 (click's)
         formatter: click.HelpFormatter,
     ) -> None:
-        """Write the example, and where the options of all commands are told."""
+        """Write the example, and a pointer to the options of all commands."""
         with formatter.section("Example"):
             formatter.write_text(self.example)
         formatter.write_paragraph()
@@ -75,13 +75,13 @@ class Command(click.Command):
 
 
 def command(name: str, *, example: str) -> Callable[[Callable[..., Any]], Command]:
-    """Make a command from a function; its help is the docstring."""
+    """Return a decorator that makes a command of a function, with its docstring as the help."""
     settings = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
     return click.command(name, cls=Command, example=example, context_settings=settings)
 
 
 def import_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that say which modules may hold handlers."""
+    """Add the options that choose the modules with handlers."""
     folder = click.Path(exists=True, file_okay=False, path_type=Path)
     app_dir = click.option(
         "--app-dir", type=folder, help="Folder with the modules of handlers. [default: this folder]"
@@ -140,15 +140,15 @@ def input_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def label_option(*names: str, text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Make the option for labels, `name=value`, which may be repeated."""
+    """Return the option for labels, `name=value`, which may be repeated."""
     return click.option(
         *names, "labels", metavar="NAME=VALUE", multiple=True, callback=_labels, help=text
     )
 
 
-def _labels(_ctx: click.Context, _param: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
+def _labels(_ctx: click.Context, _param: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
     labels: dict[str, str] = {}
-    for text in given:
+    for text in texts:
         name, equals, value = text.partition("=")
         if not name or not equals:
             raise click.UsageError(f'label "{text}" has no value; write name=value')
@@ -161,16 +161,16 @@ pass_options = click.make_pass_decorator(Options, ensure=True)
 
 
 def _keep(ctx: click.Context, param: click.Parameter, value: Any) -> None:
-    # Not given is None, false or 0: then what was said before the command's name stays.
+    # An absent option is None, false or 0; then the value before the name of the command stays.
     if value and param.name:
         setattr(ctx.ensure_object(Options), param.name, value)
 
 
 def global_options(*, hidden: bool = False) -> list[click.Parameter]:
-    """Make the options that every command takes."""
+    """Return the options that every command takes."""
 
-    def option(*names: str, **more: Any) -> click.Option:
-        return click.Option(names, expose_value=False, callback=_keep, hidden=hidden, **more)
+    def option(*names: str, **settings: Any) -> click.Option:
+        return click.Option(names, expose_value=False, callback=_keep, hidden=hidden, **settings)
 
     return [
         option(
@@ -191,7 +191,7 @@ def global_options(*, hidden: bool = False) -> list[click.Parameter]:
 
 
 def version_option() -> click.Option:
-    """Make `--version`, which reads the installed version only when it is asked for."""
+    """Return the option `--version`, which reads the installed version only when it is used."""
 
     def show(ctx: click.Context, _param: click.Parameter, value: Any) -> None:
         if not value or ctx.resilient_parsing:
@@ -215,13 +215,13 @@ def seconds(text: str, option: str) -> float:
     """Read a duration as in flow files: a number of seconds, or `500ms`, `30m`, `2h`, `7d`."""
     from pgflow_yaml.language.durations import milliseconds
 
-    given = text.strip()
-    found = milliseconds(given if given[-1:].isalpha() else f"{given}s")
-    if found is None:
+    number = text.strip()
+    duration = milliseconds(number if number[-1:].isalpha() else f"{number}s")
+    if duration is None:
         raise click.UsageError(f'{option} "{text}" is not a duration; write 30s, 5m, 2h or 7d')
-    return found / 1000
+    return duration / 1000
 
 
 def optional_seconds(text: str | None, option: str) -> float | None:
-    """Read a duration that may not have been given."""
+    """Read the duration of an option; None if the option is absent."""
     return None if text is None else seconds(text, option)

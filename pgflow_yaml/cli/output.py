@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from .options import Options
 
-LEAST = 8  # columns that a flexible column keeps
+LEAST = 8  # minimum width of a flexible column
 
 COLORS = {
     "completed": "green",
@@ -36,40 +36,40 @@ COLORS = {
 
 
 def write_json(value: Any) -> None:
-    """Write a result as one line of ASCII JSON: it parses whatever the encoding of stdout is."""
+    """Write a result as one line of ASCII JSON, which is valid in any encoding of stdout."""
     sys.stdout.write(json.dumps(value) + "\n")
     sys.stdout.flush()
 
 
 def write_file(path: Path, text: str) -> None:
-    """Write a result to a file, making its folder; OSError becomes one sentence at the end."""
+    """Write a result to a file and create its folder; raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table; a flexible one gives way where the terminal is narrow."""
+    """A column of a table; a flexible one becomes narrower on a narrow terminal."""
 
     title: str
     right: bool = False
     flexible: bool = False
 
 
-# A column, and how its cell is made from what is listed.
+# A column, and the function that returns the cell of an item.
 CellsOf: TypeAlias = "tuple[Column, Callable[[Any], str]]"
 
 
 def write_list(
-    found: Sequence[Any],
+    items: Sequence[Any],
     columns: Sequence[CellsOf],
     options: Options,
 ) -> None:
-    """Write what was found as a JSON array, or as a table of cells made from each."""
+    """Write items as a JSON array, or as a table with a row for each."""
     if options.json:
-        write_json(found)
+        write_json(items)
         return
-    rows = [[cell(each) for _, cell in columns] for each in found]
+    rows = [[cell(item) for _, cell in columns] for item in items]
     write_table([column for column, _ in columns], rows, options)
 
 
@@ -94,7 +94,7 @@ def write_table(columns: Sequence[Column], rows: Iterable[Sequence[str]], option
 def _without_empty(
     columns: Sequence[Column], table: list[list[str]]
 ) -> tuple[list[Column], list[list[str]]]:
-    """Leave out what no row has: a terminal is narrow."""
+    """Leave out flexible columns that are empty in every row."""
     kept = [
         number
         for number, column in enumerate(columns)
@@ -106,7 +106,7 @@ def _without_empty(
 def _fitting(
     columns: Sequence[Column], table: list[list[str]], terminal: int
 ) -> tuple[list[Column], list[list[str]]]:
-    """Leave out the last flexible columns where even narrow ones have no room."""
+    """Leave out the last flexible columns until the others fit at their minimum width."""
     kept = list(range(len(columns)))
 
     def least(number: int) -> int:
@@ -160,7 +160,7 @@ def when(stamp: str | None) -> str:
 def write_lines(
     lines: Iterable[Sequence[tuple[str, str]]], stream: IO[str], options: Options
 ) -> None:
-    """Write lines of styled words; a style is words such as `bold red`."""
+    """Write lines of styled words; a style is a text such as `bold red`."""
     colored = options.colored(stream)
     for line in lines:
         words = (_styled(text, style) if colored else text for text, style in line)
@@ -177,7 +177,7 @@ def _styled(text: str, style: str) -> str:
 
 
 def run_counts(runs: Mapping[str, int]) -> str:
-    """Count runs by status, without the statuses that none has: `2 running, 1 failed`."""
+    """Format the number of runs by status, without zeros: `2 running, 1 failed`."""
     parts = [
         f"{runs[status]:,} {'running' if status == 'started' else status}"
         for status in ("started", "completed", "failed", "cancelled")
@@ -188,7 +188,7 @@ def run_counts(runs: Mapping[str, int]) -> str:
 
 @contextmanager
 def result_stream() -> Iterator[IO[str]]:
-    """Keep stdout for the result: what handlers and their children print goes to stderr."""
+    """Yield a stream to stdout for the result; other prints of the process go to stderr."""
     sys.stdout.flush()
     kept = os.dup(1)
     os.dup2(2, 1)

@@ -1,6 +1,6 @@
-"""`--watch`: do it, wait until a file changes, do it again, until Ctrl-C.
+"""`--watch`: repeat a command whenever a file changes, until Ctrl-C.
 
-Each time in a process of its own, so that changed handlers are imported anew.
+Each time it runs in a new process, so that changed handlers are imported again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _CLEAR = "\x1b[2J\x1b[H"
 
 
 def rerun_on_change(paths: Sequence[Path], options: Options, *, clear: bool = False) -> NoReturn:
-    """Repeat this process's command whenever something in files or folders changes."""
+    """Repeat the command of this process whenever a file of these files and folders changes."""
     words = [word for word in sys.argv[1:] if word != "--watch"]
     while True:
         before = _state(paths)
@@ -37,14 +37,14 @@ def rerun_on_change(paths: Sequence[Path], options: Options, *, clear: bool = Fa
 
 
 def _state(paths: Sequence[Path]) -> dict[Path, tuple[int, int]]:
-    """Return when each file that matters was changed, and its size."""
+    """Return the modification time and the size of each relevant file."""
     state = {}
-    for path in {file for each in paths for file in _files(each)}:
+    for file in {file for path in paths for file in _files(path)}:
         try:
-            found = path.stat()
-        except OSError:  # gone since it was listed, or while an editor writes it anew
+            status = file.stat()
+        except OSError:  # deleted since the listing, perhaps by an editor that replaces it
             continue
-        state[path] = (found.st_mtime_ns, found.st_size)
+        state[file] = (status.st_mtime_ns, status.st_size)
     return state
 
 

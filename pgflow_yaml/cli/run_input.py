@@ -1,4 +1,4 @@
-"""The input of a run as it is typed: JSON, `@file`, or `name=value`, with its mistakes located."""
+"""The input of a run on the command line: JSON, `@file` or `name=value`, with located mistakes."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ _STEP = re.compile(r"\.?([^.\[\]]+)|\[(\d+)\]")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Text:
-    """Text of an input, with the name of its origin."""
+    """The text of an input, and the name of its source."""
 
     name: str
     text: str
 
 
 def read_input(texts: Sequence[str], definition: Mapping[str, Any]) -> Json:
-    """Read what was given as --input and check it; RefusedInput has a frame for each problem.
+    """Read and check the values of --input; raises RefusedInput with a finding for each problem.
 
-    Defaults are left to the database, which puts them in itself.
+    Defaults are left out: the database fills them in.
     """
-    whole = [each for each in texts if each.startswith(("@", "{", "["))]
-    pairs = [each for each in texts if each not in whole]
+    whole = [text for text in texts if text.startswith(("@", "{", "["))]
+    pairs = [text for text in texts if text not in whole]
     if len(whole) > 1:
         raise click.UsageError("--input takes one JSON text or @file; name=value may be repeated")
     value, where = _read_whole(whole[0]) if whole else ({}, None)
@@ -61,32 +61,32 @@ def read_input(texts: Sequence[str], definition: Mapping[str, Any]) -> Json:
     return value
 
 
-def _read_whole(given: str) -> tuple[Json, Text]:
-    where = _text(given)
+def _read_whole(argument: str) -> tuple[Json, Text]:
+    where = _text(argument)
     return _read(where, "the input"), where
 
 
-def read_json_option(given: str, option: str) -> Json:
-    """Read what an option gives as JSON or as @file; RefusedInput shows where it is none."""
-    return _read(_text(given, option), option)
+def read_json_option(argument: str, option: str) -> Json:
+    """Read the value of an option, JSON or @file; raises RefusedInput if it is not JSON."""
+    return _read(_text(argument, option), option)
 
 
-def _read(where: Text, what: str) -> Json:
+def _read(where: Text, subject: str) -> Json:
     try:
         return read_json(where.text)
     except NotJson as error:
         span = Lines(where.text).span(error.start, error.end) if error.end else None
-        message = f"{what} is not JSON: {error}"
+        message = f"{subject} is not JSON: {error}"
         finding = Diagnostic(code=CODE_UNREADABLE, message=message, span=span)
         raise RefusedInput(where.name, where.text, [finding]) from error
 
 
-def _text(given: str, option: str = "--input") -> Text:
-    if not given.startswith("@"):
-        return Text(name=option, text=given)
-    if given == "@-":
+def _text(argument: str, option: str = "--input") -> Text:
+    if not argument.startswith("@"):
+        return Text(name=option, text=argument)
+    if argument == "@-":
         return Text(name="stdin", text=sys.stdin.read())
-    path = Path(given[1:])
+    path = Path(argument[1:])
     try:
         return Text(name=str(path), text=path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
@@ -102,7 +102,7 @@ def _located(
     *,
     spec: Spec,
 ) -> RefusedInput:
-    """Put each problem at its place: in the JSON text, or at its name=value."""
+    """Return the error with the position of each problem, in the JSON text or in name=value."""
     name = where.name if where else "--input"
     text = "\n".join([*([where.text] if where else []), *pairs])
     document = _document(where.text) if where else None
@@ -119,7 +119,7 @@ def _located(
 
 
 def _in_pairs(path: str, pairs: Sequence[str], first: int, *, known: bool) -> Span | None:
-    """Find the value of `name=value`, the name where that is wrong, or all if it is no pair."""
+    """Return the span of the value in `name=value`; of the name if it is unknown, or of all."""
     for number, pair in enumerate(pairs):
         name, equals, value = pair.partition("=")
         if path == pair or (equals and _parts(path)[:1] == [name]):
@@ -131,7 +131,7 @@ def _in_pairs(path: str, pairs: Sequence[str], first: int, *, known: bool) -> Sp
 
 
 def _document(text: str) -> Document | None:
-    """Read the JSON text once more, as YAML, which it is: that reader knows places."""
+    """Parse the JSON text again as YAML, whose nodes have positions."""
     from pgflow_yaml.language.source import parse
 
     document = parse(text)
@@ -139,7 +139,7 @@ def _document(text: str) -> Document | None:
 
 
 def _in_json(path: str, document: Document | None, *, known: bool) -> Span | None:
-    """Find the value of a field, its name where that is wrong, or as far as the path leads."""
+    """Return the span of a field's value, of an unknown name, or of the nearest parent."""
     if document is None or document.root is None:
         return None
     from pgflow_yaml.language.source import MappingNode, SequenceNode
@@ -148,14 +148,14 @@ def _in_json(path: str, document: Document | None, *, known: bool) -> Span | Non
     if not known and isinstance(node, MappingNode) and path in node.entries:
         return document.span(node.entries[path][0])
     for part in _parts(path):
-        found: Node | None = None
+        child: Node | None = None
         if isinstance(node, MappingNode):
-            found = node.get(part)
+            child = node.get(part)
         elif isinstance(node, SequenceNode) and part.isdecimal() and int(part) < len(node.items):
-            found = node.items[int(part)]
-        if found is None:
+            child = node.items[int(part)]
+        if child is None:
             break
-        node = found
+        node = child
     return document.span(node) if node is not document.root or not path else None
 
 

@@ -29,9 +29,9 @@ def sigterm_as_interrupt() -> Iterator[None]:
 
 
 def serve(worker: Worker, stopping: Callable[[], None]) -> int:
-    """Work until the first SIGTERM or SIGINT has been obeyed; the second is obeyed at once (R-14).
+    """Run a worker until SIGTERM or SIGINT; a second signal stops it at once (R-14).
 
-    The handlers of both only ring bells: the worker itself runs in another thread.
+    The signal handlers only notify the worker, which runs in another thread.
     """
     background = BackgroundWorker(worker)
     signals = 0

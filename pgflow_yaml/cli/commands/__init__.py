@@ -1,4 +1,4 @@
-"""The commands, one per module of its name; a module is imported when its command runs.
+"""The commands: one module each, with the name of the command, imported when it runs.
 
-The docstring of each begins with its section and its short help, which `--help` shows.
+The docstring of a module begins with the section and the short help that `--help` shows.
 """

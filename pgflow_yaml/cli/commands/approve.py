@@ -16,11 +16,11 @@ from pgflow_yaml.cli.options import Options, command, pass_options
 @click.option("--comment", metavar="TEXT", help="Kept with the decision.")
 @by_option
 @pass_options
-def approve_command(options: Options, /, **given: Any) -> int:
+def approve_command(options: Options, /, **arguments: Any) -> int:
     """Approve a step that waits for an event: it completes now, or as soon as it
     waits.
 
     RUN is an id, the beginning of one, a key, or "last". The first decision counts; exit 1 if
     it was a different one.
     """
-    return decide(options, "approved", **given)
+    return decide(options, "approved", **arguments)

@@ -32,17 +32,17 @@ def cancel_command(options: Options, *, runs: Sequence[str], reason: str | None)
     from pgflow_yaml.cli.output import write_json
 
     with database(options) as client:
-        # All are found before any is cancelled: a typing mistake cancels nothing.
-        chosen = list(dict.fromkeys(run_id(client, each) for each in runs))
+        # All runs are looked up before one is cancelled: with a typo, none is.
+        chosen = list(dict.fromkeys(run_id(client, text) for text in runs))
         results = [client.cancel(run, reason) for run in chosen]
     if options.json:
         write_json([result.as_json() for result in results])
         return
     for result in results:
-        sys.stdout.write(f"{result.run_id}  {_said_of_cancel(result)}\n")
+        sys.stdout.write(f"{result.run_id}  {_outcome(result)}\n")
 
 
-def _said_of_cancel(result: Cancelled) -> str:
+def _outcome(result: Cancelled) -> str:
     if not result.cancelled:
         return f"had ended already: {result.status}"
     if result.status == "started":

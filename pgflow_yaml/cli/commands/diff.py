@@ -41,12 +41,12 @@ def diff_command(
 
     if against is not None and between is not None:
         raise click.UsageError("--against and --between name two ways to compare: take one")
-    found = _compare(options, file, against, between)
+    comparison = _compare(options, file, against, between)
     if options.json:
-        write_json(found.as_json())
+        write_json(comparison.as_json())
     else:
-        comparing.write(found, options)
-    return BAD if exit_code and found.changes else 0
+        comparing.write(comparison, options)
+    return BAD if exit_code and comparison.changes else 0
 
 
 def _compare(

@@ -48,7 +48,7 @@ def explain_command(options: Options, *, code: str | None) -> None:
 
 
 def _known(code: str, codes: list[str]) -> str:
-    """Find a code, however it is written: PF203, pf203, 203."""
+    """Return a code in its full form, for any of PF203, pf203, 203; raises NotFound."""
     from pgflow_yaml.errors import NotFound
     from pgflow_yaml.language.suggestions import closest
 

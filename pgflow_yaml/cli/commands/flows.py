@@ -19,7 +19,7 @@ def flows_command(options: Options) -> None:
     from pgflow_yaml.cli.output import Column, run_counts, when, write_list
 
     with database(options) as client:
-        found = [row.as_json() for row in client.list_flows()]
+        flows = [summary.as_json() for summary in client.list_flows()]
     columns: list[CellsOf] = [
         (Column("FLOW"), itemgetter("name")),
         (Column("ACTIVE"), lambda flow: flow["version"] or "none"),
@@ -28,4 +28,4 @@ def flows_command(options: Options) -> None:
         (Column("DEPLOYED"), lambda flow: when(flow["deployed_at"])),
         (Column("DESCRIPTION", flexible=True), lambda flow: flow["description"] or ""),
     ]
-    write_list(found, columns, options)
+    write_list(flows, columns, options)

@@ -56,20 +56,20 @@ def graph_command(
     default = "svg" if open_ else "text"
     if output is not None and not open_:
         default = _SUFFIXES.get(output.suffix.lower(), default)
-    found = _find(subject, options)
-    _write(found, form or default, options, output=output, open_=open_)
+    drawing = _find(subject, options)
+    _write(drawing, form or default, options, output=output, open_=open_)
     if options.json:
-        write_json(_shape(found))
+        write_json(_shape(drawing))
 
 
 def _write(
-    found: Drawing, form: str, options: Options, *, output: Path | None, open_: bool
+    drawing: Drawing, form: str, options: Options, *, output: Path | None, open_: bool
 ) -> None:
     from pgflow_yaml.cli.output import write_file
 
-    small = _folded(found, options)
+    small = _folded(drawing, options)
     if open_ and output is None:
-        output = _temporary_file(found)
+        output = _temporary_file(drawing)
     if output is not None:
         write_file(output, _as_text(small, form))
         options.note(f"wrote {output}")
@@ -83,7 +83,7 @@ _PIPE_WIDTH = 100
 
 
 def _find(subject: str, options: Options) -> Drawing:
-    """Draw a file, or a run; what looks like a file is never searched among the runs."""
+    """Return the drawing of a file or run; a text that looks like a file is never a run."""
     if Path(subject).exists() or Path(subject).suffix in {".yaml", ".yml"}:
         return of_definition(valid_definition(subject, options))
     from pgflow_yaml.cli.database import database
@@ -96,7 +96,7 @@ def _find(subject: str, options: Options) -> Drawing:
 
 
 def _folded(drawing: Drawing, options: Options) -> Drawing:
-    """Make a large drawing small, and say so."""
+    """Return a large drawing folded, with a note about it on stderr."""
     small = fold(drawing)
     if len(small.nodes) < len(drawing.nodes):
         options.note(
@@ -106,7 +106,7 @@ def _folded(drawing: Drawing, options: Options) -> Drawing:
 
 
 def _shape(drawing: Drawing) -> dict[str, Any]:
-    """Make the JSON; its field names are API."""
+    """Return the JSON of a drawing; its field names are API."""
     return {
         "flow": drawing.flow,
         "nodes": [
@@ -126,7 +126,7 @@ def _shape(drawing: Drawing) -> dict[str, Any]:
 
 
 def _write_on_stdout(drawing: Drawing, form: str, options: Options) -> None:
-    """Write the picture on stdout."""
+    """Write the picture to stdout."""
     if form != "text":
         sys.stdout.write(_as_text(drawing, form))
         return
@@ -137,7 +137,7 @@ def _write_on_stdout(drawing: Drawing, form: str, options: Options) -> None:
 
 
 def _as_text(drawing: Drawing, form: str) -> str:
-    """Write the picture as the text of a file."""
+    """Return the picture as the text of a file."""
     if form == "svg":
         from pgflow_yaml.language.graph.svg import svg
 
@@ -151,7 +151,7 @@ def _as_text(drawing: Drawing, form: str) -> str:
 
 
 def _temporary_file(drawing: Drawing) -> Path:
-    """Name a file for a picture that is only looked at; the browser may still read it later."""
+    """Return a path for a picture to show; the file stays, as the browser may read it later."""
     import tempfile
 
     return Path(tempfile.mkdtemp(prefix="pgflow-")) / f"{drawing.flow}.svg"

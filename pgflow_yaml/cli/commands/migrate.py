@@ -32,7 +32,7 @@ def migrate_command(options: Options, *, dry_run: bool, status: bool) -> None:
     with database(options, checked=False) as client:
         if status:
             files = [
-                {"name": each.name, "state": each.state} for each in migrate.status(client.conninfo)
+                {"name": file.name, "state": file.state} for file in migrate.status(client.conninfo)
             ]
             columns = [
                 (Column("FILE"), itemgetter("name")),
@@ -44,5 +44,5 @@ def migrate_command(options: Options, *, dry_run: bool, status: bool) -> None:
             if options.json:
                 write_json({"applied": applied})
             else:
-                said = f"applied {plural(len(applied), 'file')}" if applied else "up to date"
-                sys.stdout.write(f"{said}\n")
+                result = f"applied {plural(len(applied), 'file')}" if applied else "up to date"
+                sys.stdout.write(f"{result}\n")

@@ -42,8 +42,8 @@ def plan_command(options: Options, *, file: str, inputs: Sequence[str]) -> None:
     from pgflow_yaml.language.plan import UNKNOWN, plan
 
     definition = valid_definition(file, options)
-    given = read_input(inputs, definition.body) if inputs else UNKNOWN
-    planned = plan(definition, given)
+    run_input = read_input(inputs, definition.body) if inputs else UNKNOWN
+    planned = plan(definition, run_input)
     deployed = _compare_with_active(definition, file, options)
     if options.json:
         write_json(_shape(definition, planned, deployed))
@@ -60,28 +60,28 @@ _PIPE_WIDTH = 100
 class Deploying:
     """Changes that deploying would make; `reason` explains why they are unknown."""
 
-    found: Comparison | None
+    comparison: Comparison | None
     reason: str | None = None
 
 
 def _compare_with_active(definition: Definition, file: str, options: Options) -> Deploying:
-    """Compare with the active version, if a database can be reached; none is started anew."""
+    """Compare with the active version, if there is a database; none is created."""
     from pgflow_yaml.cli.database import database, named_database
     from pgflow_yaml.database.embedded import files
     from pgflow_yaml.project.database import project_dir
 
     if named_database(options) is None and not files.has_data(project_dir(Path.cwd())):
-        return Deploying(found=None, reason="this project has no database yet")
+        return Deploying(comparison=None, reason="this project has no database yet")
     try:
         with database(options) as client:
-            return Deploying(found=client.compare_with_active(definition, file))
+            return Deploying(comparison=client.compare_with_active(definition, file))
     except (Unavailable, SchemaMismatch) as error:
-        return Deploying(found=None, reason=error.message)
+        return Deploying(comparison=None, reason=error.message)
 
 
 def _shape(definition: Definition, planned: Plan, deployed: Deploying) -> dict[str, Any]:
-    """Make the JSON; its field names are API."""
-    found = deployed.found
+    """Return the JSON of a plan; its field names are API."""
+    comparison = deployed.comparison
     return {
         "flow": definition.name,
         "version": definition.version,
@@ -98,8 +98,8 @@ def _shape(definition: Definition, planned: Plan, deployed: Deploying) -> dict[s
             }
             for step in planned.steps.values()
         ],
-        "active": found.before.version if found else None,
-        "changes": [change_json(each) for each in found.changes] if found else None,
+        "active": comparison.before.version if comparison else None,
+        "changes": [change_json(change) for change in comparison.changes] if comparison else None,
     }
 
 
@@ -122,7 +122,7 @@ def _height(planned: Plan) -> int:
 
 
 def _steps(planned: Plan, by_level: Sequence[Sequence[str]], width: int) -> Iterator[Line]:
-    """Number the levels; say of each step what is certain of it."""
+    """Yield the lines of the steps by level, with the certain facts about each."""
     digits = len(str(len(by_level)))
     names = max((len(slug) for level in by_level for slug in level), default=0)
     names = min(names, max(width // 2 - digits, 8))
@@ -148,7 +148,7 @@ def _words(step: PlannedStep) -> str:
 
 
 def _path(planned: Plan, width: int) -> Iterator[Line]:
-    """Yield the longest chain; a wide one without its middle."""
+    """Yield the lines of the longest chain; a wide one is shortened in its middle."""
     path = list(planned.critical_path)
     waits = f", waits {durations.as_text(planned.waiting)}" if planned.waiting else ""
     head = f"longest chain: {plural(len(path), 'step')}{waits}"
@@ -165,16 +165,18 @@ def _path(planned: Plan, width: int) -> Iterator[Line]:
 
 
 def _changes(deployed: Deploying, width: int) -> Iterator[Line]:
-    found = deployed.found
-    if found is None:
-        said = f"deploying: no database was asked what would change ({deployed.reason})"
-        yield from ([(line, "dim")] for line in wrapped(one_line(said), width))
-    elif not found.changes:
-        said = f"deploying: nothing changes, {found.before.version} is the active version"
-        yield from ([(line, "")] for line in wrapped(said, width))
+    comparison = deployed.comparison
+    if comparison is None:
+        sentence = f"deploying: no database was asked what would change ({deployed.reason})"
+        yield from ([(line, "dim")] for line in wrapped(one_line(sentence), width))
+    elif not comparison.changes:
+        sentence = f"deploying: nothing changes, {comparison.before.version} is the active version"
+        yield from ([(line, "")] for line in wrapped(sentence, width))
     else:
-        what = plural(len(found.changes), "change")
-        said = f"deploying: {what} in {found.before.name} {found.before.version or ''}"
-        yield from ([(line, "")] for line in wrapped(said.rstrip(), width))
-        for change in found.changes:
+        count = plural(len(comparison.changes), "change")
+        sentence = (
+            f"deploying: {count} in {comparison.before.name} {comparison.before.version or ''}"
+        )
+        yield from ([(line, "")] for line in wrapped(sentence.rstrip(), width))
+        for change in comparison.changes:
             yield from comparing.change_lines(change, width)

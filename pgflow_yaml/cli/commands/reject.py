@@ -16,10 +16,10 @@ from pgflow_yaml.cli.options import Options, command, pass_options
 @click.option("--comment", metavar="TEXT", help="Kept with the decision.")
 @by_option
 @pass_options
-def reject_command(options: Options, /, **given: Any) -> int:
+def reject_command(options: Options, /, **arguments: Any) -> int:
     """Reject a step that waits for an event: it fails, with the error type Rejected.
 
     RUN is an id, the beginning of one, a key, or "last". The first decision counts; exit 1 if
     it was a different one.
     """
-    return decide(options, "rejected", **given)
+    return decide(options, "rejected", **arguments)

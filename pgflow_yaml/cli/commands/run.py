@@ -54,13 +54,13 @@ if TYPE_CHECKING:
 )
 @worker_options
 @pass_options
-def run_command(options: Options, /, **given: Any) -> int:
+def run_command(options: Options, /, **arguments: Any) -> int:
     """Run a flow here and follow it to its end.
 
     Deploy the FILEs that changed, start the flow of the first one, and execute its tasks and those
     of its child flows in this process. The exit code tells the outcome of the run.
     """
-    return _run(Request(**given), options)
+    return _run(Request(**arguments), options)
 
 
 HINT = "Ctrl-C stops the worker in here; the run is kept"
@@ -84,7 +84,7 @@ class Request:
     secrets: Path | None
 
     def settings(self) -> Settings:
-        """Lay the options over the project's settings."""
+        """Return the settings of the project, overridden by the options."""
         return local_settings(
             app_dir=self.app_dir,
             allow=self.allow,
@@ -97,7 +97,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chosen:
-    """The version to run, and where its steps stand if they are in a file."""
+    """The version to run, and the positions of its steps if they are in a file."""
 
     name: str
     version: str
@@ -107,7 +107,7 @@ class Chosen:
 
 
 def _run(request: Request, options: Options) -> int:
-    """Do what `run` says and return the exit code of the outcome."""
+    """Execute the command and return the exit code of the outcome."""
     timeout = optional_seconds(request.timeout, "--timeout")
     settings = request.settings()
     flows = _load(request.flows, settings)
@@ -164,12 +164,12 @@ def _work_and_follow(
 
 
 def _load(flows: Sequence[str], settings: Settings) -> FlowSet:
-    """Read what are files; one single name that is none is a flow in the database."""
-    files = [each for each in flows if is_file(each)]
+    """Return the set of the files; it is empty if the only argument names a deployed flow."""
+    files = [flow for flow in flows if is_file(flow)]
     if not files and len(flows) == 1:
         return FlowSet(())
     if len(files) < len(flows):
-        other = next(each for each in flows if each not in files)
+        other = next(flow for flow in flows if flow not in files)
         raise click.UsageError(
             f'"{other}" is not a file; `run` takes files, or the name of one flow'
         )
@@ -177,7 +177,7 @@ def _load(flows: Sequence[str], settings: Settings) -> FlowSet:
 
 
 def _deploy(client: Client, flows: FlowSet, options: Options) -> Chosen:
-    """Store what changed; engine.md §2 says when `run` also makes it the active version."""
+    """Deploy the changed flows; engine.md §2 defines when `run` also activates them."""
     from pgflow_yaml.language.validation.positions import step_positions
 
     results = client.deploy_set(flows, activate=True if client.embedded else None)
@@ -196,7 +196,7 @@ def _deploy(client: Client, flows: FlowSet, options: Options) -> Chosen:
 
 
 def _active(client: Client, name: str, settings: Settings) -> Chosen:
-    """Take the active version of a flow, if its handlers can be called from here."""
+    """Return the active version of a flow; raises InvalidFlow if its handlers cannot be called."""
     from pgflow_yaml.project.handler_checks import handler_findings
 
     stored = active(client, name)

@@ -52,10 +52,10 @@ def runs_command(
     age = optional_seconds(since, "--since")
     with database(options) as client:
         rows = client.list_runs(flow=flow, status=status, since=age, limit=limit, labels=labels)
-        found = [row.as_json() for row in rows]
-        if flow is not None and not found:
+        runs = [row.as_json() for row in rows]
+        if flow is not None and not runs:
             must_be_flow(client.list_flows(), flow)
-    write_list(found, _run_columns(), options)
+    write_list(runs, _run_columns(), options)
 
 
 def _run_columns() -> list[CellsOf]:
@@ -77,7 +77,7 @@ def _run_columns() -> list[CellsOf]:
 
 
 def _status_of_run(run: Mapping[str, Any]) -> str:
-    """Return the status of a run; `stopping` if its outcome is known before its end."""
+    """Return the status of a run, `stopping` if it goes on although its outcome is known."""
     return "stopping" if run["status"] == "started" and run["outcome"] else str(run["status"])
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pgflow_yaml.runs.snapshot import Snapshot
 
 LINES_OF_A_VALUE = 40
-# More rows than any run has: nothing folds.
+# More rows than any run has, so that nothing is folded.
 ENDLESS = 10_000
 
 
@@ -60,17 +60,17 @@ def show_command(options: Options, *, run: str, step: str | None, why: bool, ite
         else:
             _write_plain(snapshot, options)
         chosen = [
-            each for each in chosen if each["status"] == "failed" or (items and "items" in each)
+            state for state in chosen if state["status"] == "failed" or (items and "items" in state)
         ]
-    for each in chosen:
-        errors = [error for error in snapshot["errors"] if error["step"] == each["slug"]]
-        about = page.about_step(each, errors, items=items, most=most)
-        about += expression(each["slug"], each["error"], picture)
+    for state in chosen:
+        errors = [error for error in snapshot["errors"] if error["step"] == state["slug"]]
+        about = page.about_step(state, errors, items=items, most=most)
+        about += expression(state["slug"], state["error"], picture)
         write_lines([[], *about] if step is None else about, sys.stdout, options)
 
 
 def _picture_of_errors(client: Client, snapshot: Snapshot) -> Picture:
-    """Show expressions without a value in the stored text; it is read only if there are any."""
+    """Return a function that shows failed expressions; the flow is read only if there are any."""
     from functools import partial
 
     from pgflow_yaml.cli.diagnostics import error_frame
@@ -80,10 +80,10 @@ def _picture_of_errors(client: Client, snapshot: Snapshot) -> Picture:
     errors = [step["error"] for step in snapshot["steps"]]
     if not any(error and error["type"] == "ExpressionError" for error in errors):
         return no_picture
-    found = client.get_definition(run["flow"], run["version"])
+    stored = client.get_definition(run["flow"], run["version"])
     return (
-        partial(error_frame, f"{run['flow']}@{run['version']}", found.source or "")
-        if found
+        partial(error_frame, f"{run['flow']}@{run['version']}", stored.source or "")
+        if stored
         else no_picture
     )
 
@@ -95,25 +95,25 @@ def _write_why(
     from pgflow_yaml.cli.output import write_json, write_lines
     from pgflow_yaml.runs.why import reasons
 
-    found = reasons(snapshot, workers)
+    sentences = reasons(snapshot, workers)
     if options.json:
         shown = _only(snapshot, step)
-        told = [{**each, "why": found.get(each["slug"])} for each in shown["steps"]]
-        write_json({**shown, "steps": told})
+        steps = [{**state, "why": sentences.get(state["slug"])} for state in shown["steps"]]
+        write_json({**shown, "steps": steps})
         return
     if step is not None:
-        found = {slug: text for slug, text in found.items() if slug == step}
-    write_lines(why_lines(snapshot, found), sys.stdout, options)
+        sentences = {slug: text for slug, text in sentences.items() if slug == step}
+    write_lines(why_lines(snapshot, sentences), sys.stdout, options)
 
 
 def _only(snapshot: Snapshot, step: str | None) -> Snapshot:
-    """Leave one step of a snapshot."""
+    """Return a snapshot with one step only, or the whole one."""
     if step is None:
         return snapshot
     return {
         **snapshot,
-        "steps": [each for each in snapshot["steps"] if each["slug"] == step],
-        "errors": [each for each in snapshot["errors"] if each["step"] == step],
+        "steps": [state for state in snapshot["steps"] if state["slug"] == step],
+        "errors": [error for error in snapshot["errors"] if error["step"] == step],
     }
 
 

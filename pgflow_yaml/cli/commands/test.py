@@ -73,7 +73,7 @@ def test_command(
 
 
 def _watch(paths: Sequence[str], app_dir: Path, options: Options) -> NoReturn:
-    """Test whenever something beside the paths changes; meanwhile the server is kept running."""
+    """Test again whenever a file of the folders changes; the server keeps running meanwhile."""
     from pgflow_yaml.cli.rerunning import rerun_on_change
     from pgflow_yaml.testing.databases import project_databases
 
@@ -94,7 +94,7 @@ class Request:
 
 
 def _test(request: Request, options: Options) -> int:
-    """Do what `test` says and return the exit code."""
+    """Execute the command and return the exit code."""
     from pgflow_yaml.testing.choosing import chooser
 
     chosen = chooser(request.expression)
@@ -112,10 +112,10 @@ def _test(request: Request, options: Options) -> int:
 
         write_file(request.junit, junit_xml(results, seconds))
     if options.json:
-        write_json({"files": [_shape(each, found) for each, found in results]})
+        write_json({"files": [_shape(file, cases) for file, cases in results]})
     else:
-        _sum_up(results, seconds)
-    return BAD if any(_is_bad(each, found) for each, found in results) else 0
+        _write_summary(results, seconds)
+    return BAD if any(_is_bad(file, cases) for file, cases in results) else 0
 
 
 def _play_all(
@@ -123,36 +123,36 @@ def _play_all(
 ) -> list[tuple[TestedFile, list[Result]]]:
     settings = local_settings(app_dir=request.app_dir, allow=request.allow)
     plans: list[tuple[TestedFile, list[Case]]] = [
-        (each, [case for case in each.suite.cases if chosen(each.file, case.name)])
-        if each.suite
-        else (each, [])
-        for each in tested
+        (file, [case for case in file.suite.cases if chosen(file.file, case.name)])
+        if file.suite
+        else (file, [])
+        for file in tested
     ]
     if not any(cases for _, cases in plans):
-        for each, _ in plans:
-            _tell_file(each, options)
-        return [(each, []) for each, _ in plans]
+        for file, _ in plans:
+            _write_findings(file, options)
+        return [(file, []) for file, _ in plans]
     from pgflow_yaml.testing.databases import project_databases
     from pgflow_yaml.worker.background import masked_streams
 
     results = []
     with project_databases(project_dir(Path.cwd())) as databases:
-        for each, cases in plans:
-            _tell_file(each, options)
-            found: list[Result] = []
+        for file, cases in plans:
+            _write_findings(file, options)
+            played: list[Result] = []
             if cases:
-                with Player(each, databases, settings) as player:
+                with Player(file, databases, settings) as player:
                     for case in cases:
-                        # What handlers print goes to stderr, and what they close stays open.
+                        # Prints of handlers go to stderr; a stream that one closes stays open.
                         with result_stream(), masked_streams():
-                            found.append(player.play(case))
-                        _tell(each, found[-1], options)
-            results.append((each, found))
+                            played.append(player.play(case))
+                        _write_result(file, played[-1], options)
+            results.append((file, played))
     return results
 
 
-def _tell_file(tested: TestedFile, options: Options) -> None:
-    """Show what is wrong with a test file, or with its flow."""
+def _write_findings(tested: TestedFile, options: Options) -> None:
+    """Write the findings about a test file, or about its flow."""
     if options.json:
         return
     files = list(of_error(tested.flow_error)) if tested.flow_error else []
@@ -164,7 +164,7 @@ def _tell_file(tested: TestedFile, options: Options) -> None:
         write_text(files, options)
 
 
-def _tell(tested: TestedFile, result: Result, options: Options) -> None:
+def _write_result(tested: TestedFile, result: Result, options: Options) -> None:
     if options.json or (options.quiet and result.passed):
         return
     symbols = symbols_for(sys.stdout.encoding)
@@ -182,11 +182,11 @@ def _tell(tested: TestedFile, result: Result, options: Options) -> None:
     sys.stdout.flush()
 
 
-def _sum_up(results: Sequence[tuple[TestedFile, Sequence[Result]]], seconds: float) -> None:
-    every = [result for _, found in results for result in found]
-    failed = sum(not result.passed for result in every)
-    broken = sum(bool(each.diagnostics or each.flow_error) for each, _ in results)
-    parts = [f"{len(every) - failed} passed"]
+def _write_summary(results: Sequence[tuple[TestedFile, Sequence[Result]]], seconds: float) -> None:
+    played = [result for _, cases in results for result in cases]
+    failed = sum(not result.passed for result in played)
+    broken = sum(bool(file.diagnostics or file.flow_error) for file, _ in results)
+    parts = [f"{len(played) - failed} passed"]
     parts += [f"{failed} failed"] if failed else []
     parts += [f"{plural(broken, 'file')} with mistakes"] if broken else []
     sys.stdout.write(f"{', '.join(parts)} in {duration(seconds)}\n")
@@ -198,25 +198,29 @@ def _is_bad(tested: TestedFile, results: Sequence[Result]) -> bool:
     )
 
 
-def _loaded(tested: TestedFile, found: Sequence[Diagnostic]) -> FlowFile:
-    return FlowFile(file=tested.file, source=tested.source, diagnostics=found, definition=None)
+def _loaded(tested: TestedFile, findings: Sequence[Diagnostic]) -> FlowFile:
+    return FlowFile(file=tested.file, source=tested.source, diagnostics=findings, definition=None)
 
 
 def _shape(tested: TestedFile, results: Sequence[Result]) -> dict[str, Any]:
-    found = [{"file": tested.file, **diagnostic_shape(each)} for each in tested.diagnostics]
+    findings = [
+        {"file": tested.file, **diagnostic_shape(finding)} for finding in tested.diagnostics
+    ]
     if tested.flow_error is not None:
         error = tested.flow_error
-        found += [{"file": error.file, **diagnostic_shape(each)} for each in error.diagnostics]
+        findings += [
+            {"file": error.file, **diagnostic_shape(finding)} for finding in error.diagnostics
+        ]
     return {
         "file": tested.file,
         "flow": tested.flow.definition.name if tested.flow else None,
-        "diagnostics": found,
+        "diagnostics": findings,
         "cases": [
             {
                 "name": result.name,
                 "status": "passed" if result.passed else "failed",
                 "seconds": round(result.seconds, 4),
-                "diagnostics": [diagnostic_shape(each) for each in result.diagnostics],
+                "diagnostics": [diagnostic_shape(finding) for finding in result.diagnostics],
             }
             for result in results
         ],

@@ -58,28 +58,28 @@ def validate_command(
         settings = local_settings(app_dir=app_dir, allow=allow)
     flows = FlowSet.load(file for file in files if not is_test(file))
     loaded = list(flows.check(handlers=settings).files)
-    named = {each.file for each in loaded}
+    named = {file.file for file in loaded}
     tests = _load_tests([file for file in files if is_test(file)])
-    loaded += [each for each in tests if each.file not in named]
-    bad = any(each.errors or (strict and each.diagnostics) for each in loaded)
+    loaded += [file for file in tests if file.file not in named]
+    bad = any(file.errors or (strict and file.diagnostics) for file in loaded)
     if options.json or form == "json":
-        write_json({"files": [diagnostics.shape(each) for each in loaded]})
+        write_json({"files": [diagnostics.shape(file) for file in loaded]})
     elif form == "github" or (form is None and diagnostics.in_github()):
         diagnostics.write_github(loaded, sys.stdout)
-    elif any(each.diagnostics for each in loaded):
+    elif any(file.diagnostics for file in loaded):
         diagnostics.write_text(loaded, options)
     if not bad and form in {None, "text"} and not options.json and not options.quiet:
-        for each in loaded:
-            if each.definition:
-                steps = plural(len(each.definition.order), "step")
-                sys.stdout.write(f"{one_line(each.file)}: {each.definition.name}, {steps}, valid\n")
-            elif is_test(each.file):
-                sys.stdout.write(f"{one_line(each.file)}: valid, not played (pgflow-yaml test)\n")
+        for file in loaded:
+            if file.definition:
+                steps = plural(len(file.definition.order), "step")
+                sys.stdout.write(f"{one_line(file.file)}: {file.definition.name}, {steps}, valid\n")
+            elif is_test(file.file):
+                sys.stdout.write(f"{one_line(file.file)}: valid, not played (pgflow-yaml test)\n")
     return BAD if bad else 0
 
 
 def _load_tests(files: Sequence[str]) -> list[FlowFile]:
-    """Read test files and compare each with its flow; an invalid flow comes along."""
+    """Return test files with their findings, and their flows if these are invalid."""
     from pgflow_yaml.cli.diagnostics import of_error
     from pgflow_yaml.project.files import FlowFile
     from pgflow_yaml.testing.running import prepare
@@ -96,7 +96,7 @@ def _load_tests(files: Sequence[str]) -> list[FlowFile]:
 
 
 def _watch(files: Sequence[str], folders: Sequence[Path], options: Options) -> NoReturn:
-    """Check whenever a file, or a handler in the folders, is saved; a name must be right first."""
+    """Check again whenever a file, or a handler in the folders, changes; raises NotFound first."""
     from pgflow_yaml.cli.rerunning import rerun_on_change
     from pgflow_yaml.project.files import read
 

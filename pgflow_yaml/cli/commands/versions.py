@@ -30,7 +30,7 @@ def versions_command(options: Options, *, flow: str) -> None:
 
     with database(options) as client:
         must_be_flow(client.list_flows(), flow)
-        found = [row.as_json() for row in client.list_versions(flow)]
+        versions = [summary.as_json() for summary in client.list_versions(flow)]
     columns: list[CellsOf] = [
         (Column("VERSION"), itemgetter("version")),
         (Column("ACTIVE"), lambda version: "active" if version["active"] else ""),
@@ -40,14 +40,14 @@ def versions_command(options: Options, *, flow: str) -> None:
         (Column("AUTHOR", flexible=True), lambda version: (version["git"] or {}).get("author", "")),
         (Column("BY", flexible=True), lambda version: version["created_by"] or ""),
     ]
-    write_list(found, columns, options)
+    write_list(versions, columns, options)
 
 
 def _commit(git: Mapping[str, Any] | None) -> str:
     """Format the commit and its branch: `1f0c2a9b+ main`."""
     if not git:
         return ""
-    # Compiled in no branch, git calls that HEAD.
+    # Outside of any branch, git returns HEAD as the branch.
     branch = git.get("branch") or ""
     words = f"{git['commit'][:8]}{'+' * bool(git.get('dirty'))} {branch}"
     return words.removesuffix(" HEAD").rstrip()

@@ -60,7 +60,7 @@ def worker_command(
     poll_interval_ms: float,
     max_poll_seconds: float,
     lease: str | None,
-    **given: Any,
+    **others: Any,
 ) -> int:
     """Process tasks until told to stop.
 
@@ -76,8 +76,8 @@ def worker_command(
     from pgflow_yaml.project.settings import local_settings
 
     log = logging.getLogger("pgflow_yaml.cli")
-    said = "stopping: what has begun may finish; a second signal gives it back at once"
-    settings = local_settings(lease=optional_seconds(lease, "--lease"), **given)
+    notice = "stopping: what has begun may finish; a second signal gives it back at once"
+    settings = local_settings(lease=optional_seconds(lease, "--lease"), **others)
     with database(options) as client:
         set_up_logs(options, level=logging.INFO)
         for name, near in _unknown(queues, client):
@@ -89,14 +89,14 @@ def worker_command(
             poll_interval_ms=poll_interval_ms,
             max_poll_seconds=max_poll_seconds,
         )
-        code = serve(worker, lambda: log.info(said, extra={"action": "stop"}))
+        code = serve(worker, lambda: log.info(notice, extra={"action": "stop"}))
     if options.json:
         write_json({"worker": worker.id, "exit_code": code})
     return code
 
 
 def _unknown(queues: Sequence[str], client: Client) -> list[tuple[str, str]]:
-    """Find queues that no flow uses: one may come, or they are typing mistakes."""
+    """Return the queues that no flow uses, each with a suggestion: it may be a typo."""
     from pgflow_yaml.language.suggestions import did_you_mean
 
     if not queues:

@@ -1,6 +1,6 @@
-"""A run on the screen: pure modules from a snapshot to lines, and the loop that follows a run.
+"""A run on the screen: pure functions from a snapshot to lines, and the loop that follows a run.
 
-The facts come from `runs`; `symbols` has what is drawn with, `tree` the steps that are rows,
+The facts come from `runs`. `symbols` has the characters and styles, `tree` the steps that are rows,
 `step_details` the words beside a step and `notes` the lines below it; `frame` draws all that and
 `end_screen` the end of a run. `views` are the ways to show a run that goes on, `follow` brings it
 to its end.

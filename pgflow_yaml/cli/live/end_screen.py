@@ -1,4 +1,4 @@
-"""The end of a run in words: what failed, where, with which input, and what to do now."""
+"""The end of a run in words: failures and their positions, the input, and the next commands."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ _FRAME = re.compile(
 )
 
 Picture = Callable[[str | None, str], Sequence[str]]
-"""From a step and the message of its ExpressionError to lines that show the expression."""
+"""A function of a step and the message of its ExpressionError; returns the lines of a frame."""
 
 
 def no_picture(_step: str | None, _message: str) -> Sequence[str]:
-    """Show nothing: the text of the flow is not at hand."""
+    """Return no lines, for a flow whose text is unknown."""
     return ()
 
 
@@ -51,10 +51,10 @@ def ended(
     folder: str,
     symbols: Symbols = UNICODE,
 ) -> list[Line]:
-    """Lay out how a run that did not complete has ended.
+    """Return the lines about a run that failed or was cancelled.
 
-    `errors` are all known failed attempts, `positions` has file:line:col of steps, `folder` is what
-    paths in traces are shown relative to. Code and input are cut to the width, messages are not.
+    `errors` are all known failed attempts, `positions` has file:line:col of steps; paths in traces
+    are shown relative to `folder`. Code and input are cut to the width, messages are not.
     """
     run = snapshot["run"]
     handled = handled_failures(snapshot)
@@ -83,7 +83,7 @@ def ended(
 
 
 def in_spite_of(snapshot: Snapshot, symbols: Symbols = UNICODE) -> Line | None:
-    """Lay out that a run has completed although steps failed, or nothing if none did."""
+    """Return the line about a run that completed although steps failed; None if none did."""
     sentences = [handled_sentence(*failure) for failure in handled_failures(snapshot).items()]
     if not sentences:
         return None
@@ -92,7 +92,7 @@ def in_spite_of(snapshot: Snapshot, symbols: Symbols = UNICODE) -> Line | None:
 
 
 def expression(slug: str | None, error: Mapping[str, Any] | None, picture: Picture) -> list[Line]:
-    """Show the expression that had no value, if that is what went wrong and the text is known."""
+    """Return the lines about a failed expression; empty for other errors or an unknown text."""
     if error is None or error["type"] != "ExpressionError":
         return []
     frame = picture(slug, error["message"])
@@ -103,7 +103,7 @@ def expression(slug: str | None, error: Mapping[str, Any] | None, picture: Pictu
 
 
 def _failed_steps(snapshot: Snapshot) -> list[StepShape]:
-    """List the steps whose failure was not handled, first that whose failure is the run's."""
+    """Return the steps whose failure was not handled; the one that failed the run comes first."""
     named = (snapshot["run"]["error"] or {}).get("step")
     handling = failure_handling(snapshot)
     failed = [
@@ -115,7 +115,7 @@ def _failed_steps(snapshot: Snapshot) -> list[StepShape]:
 
 
 def _commands(run: RunShape, failed: Sequence[StepShape]) -> list[Line]:
-    """Lay out the commands that show more of a run and of the children that failed it."""
+    """Return the lines with the commands that show more of a run and of its failed children."""
     which = f" --step {failed[0]['slug']}" if failed else ""
     children = [step["child"] for step in failed]
     failed_ids = [child["id"] for child in children if child and child["status"] == "failed"]
@@ -147,11 +147,11 @@ def _of_step(
     width: int,
     symbols: Symbols,
 ) -> list[Line]:
-    """Lay out the last errors of a step, each with the line of code that raised it."""
+    """Return the lines about the last errors of a step, each with the code that raised it."""
     handler = steps.action(step)
     if not errors:
         return [[(f"   {handler}: ", ""), (_error_text(step["error"] or {}), "red")]]
-    # The same error again says nothing new: keep the latest of each.
+    # Of equal errors only the latest is kept.
     errors = sorted(errors, key=lambda error: error["id"])
     latest = {(error["index"], _error_text(error)): error for error in errors}
     distinct = sorted(latest.values(), key=lambda error: error["id"], reverse=True)

@@ -1,4 +1,4 @@
-"""A run from now to its end: a loop over snapshots, the result, the exit code."""
+"""Following a run to its end: the loop over snapshots, the result and the exit code."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ Fetch = Callable[[int], "Snapshot"]
 
 
 class TimeIsUp(Exception):
-    """The time that was given for following has passed; the run goes on."""
+    """The timeout for following a run has passed; the run goes on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Followed:
-    """A run to follow: how it is shown, for how long at most, and where its steps stand."""
+    """A run to follow: its view, the timeout, and the positions of its steps in the file."""
 
     run_id: str
     view: View
@@ -91,7 +91,7 @@ def follow(
     timeout: float | None = None,
     check: Callable[[], None] = lambda: None,
 ) -> Snapshot:
-    """Show a run until it ends; return the last snapshot. `check` is called between two looks."""
+    """Show a run until it ends; return the last snapshot. `check` runs after each one."""
     deadline = time.monotonic() + timeout if timeout is not None else None
     before: Snapshot | None = None
     last_error, pause = 0, SHORTEST_PAUSE
@@ -150,13 +150,13 @@ def _conclude(
 
 
 def _write_result(last: Snapshot, errors: Sequence[FailedAttempt], out: IO[str]) -> None:
-    """Write the last line of `--json`: all there is to know, whether or not the run has ended."""
+    """Write the last line of `--json`: the whole snapshot, whether or not the run has ended."""
     out.write(json.dumps({"event": "result", **last, "errors": list(errors)}) + "\n")
     out.flush()
 
 
 def _for_eyes(text: str, run_id: str) -> str:
-    """Clean an output, and cut it so that the picture of the run stays on the screen."""
+    """Return an output cleaned, and cut so that the picture of the run stays on the screen."""
     lines = clean(text).split("\n")
     if len(lines) > LINES_ON_SCREEN:
         more = plural(len(lines) - LINES_ON_SCREEN, "more line")

@@ -1,4 +1,4 @@
-"""The live view of a run: pure, from (snapshot, width, height, now) to a text for rich.
+"""The live view of a run: a pure function of (snapshot, width, height, now) to a text for rich.
 
 Folding comes before drawing, so that a frame of 2,000 steps costs as much as one of 40.
 """
@@ -59,7 +59,7 @@ def render_run(
     errors: Mapping[str, FailedAttempt] | None = None,
     hint: str | None = None,
 ) -> Text:
-    """Draw a run; `errors` has the last failed attempt of each step, `hint` is the bottom line."""
+    """Return the picture of a run with `hint` below it; `errors` has the last one of each step."""
     context = row_context(snapshot, frame, errors)
     lines = [_head(snapshot, frame), _progress(snapshot, context)]
     if frame.height >= ROWS_FOR_ORIGIN:
@@ -100,7 +100,7 @@ def _head(snapshot: Snapshot, frame: Frame) -> Line:
 
 
 def _origin(run: RunShape, frame: Frame) -> list[Line]:
-    """Lay out whose child a run is and which labels it has, on a line if there is anything."""
+    """Return a line about the parent and the labels of a run, if it has any."""
     parent = run["parent"]
     phrases = [
         f"child of {parent['id'][:8]}, step {one_line(parent['step'])}" if parent else "",
@@ -134,16 +134,16 @@ def _share(step: StepShape) -> float:
 
 
 def _body(every: Sequence[StepShape], context: RowContext, budget: int) -> list[Line]:
-    """Draw the steps, and those of `finally` under a line of their own."""
+    """Return the lines of the steps, with those of `finally` under a heading."""
     frame = context.frame
     max_depth = max(1, min(6, frame.width // 14))
     first = [step for step in every if not step["finally"]]
     last = [step for step in every if step["finally"]]
     one = _finally_line(last, frame) if last else []
     begun = bool(last) and not one
-    # Until they run they take one line; then at most half of the room, which they need.
+    # Steps of `finally` take one line until they run, then at most half of the budget.
     for_last = min(len(last) + 1, max(budget // 2, 2)) if begun else len(one)
-    # What must be read is worth more than another row.
+    # Lines that must be read come before further rows.
     kept = min(len(urgent(every, context)), budget // 5)
     views = [picture(first, budget=budget - for_last - kept, max_depth=max_depth)]
     if begun:
@@ -163,7 +163,7 @@ def _body(every: Sequence[StepShape], context: RowContext, budget: int) -> list[
 
 
 def _finally_line(last: Sequence[StepShape], frame: Frame) -> list[Line]:
-    """Name the steps of `finally` on one line while none of them has begun."""
+    """Return one line with the steps of `finally` while none of them has begun."""
     statuses = {step["status"] for step in last}
     if len(statuses) > 1 or not statuses <= NOT_BEGUN:
         return []
@@ -187,7 +187,7 @@ def _rows(
     symbols = context.frame.symbols
     for row, name in rows:
         yield _step_line(row.step, name, column=column, context=context)
-        # The lines of the tree go on under a row.
+        # The lines of the tree continue under a row.
         tree = name[0][0].replace(symbols.branch, symbols.pipe).replace(symbols.last, symbols.gap)
         lead = tree + " " * cells(name[1][0]) + " " + symbols.note
         for note in under.get(row.step["slug"], ()):
@@ -195,7 +195,7 @@ def _rows(
 
 
 def _folds(folded: Counter[str], frame: Frame) -> tuple[list[Line], list[Line]]:
-    """Count the folded steps: above the rows those that have ended, below them the others."""
+    """Return lines with the numbers of folded steps: ended ones above the rows, others below."""
 
     def line(words: Mapping[str, str], style: str) -> list[Line]:
         parts = [

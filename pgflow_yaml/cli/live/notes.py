@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
     from .step_details import RowContext
 
-# What finds room first: failures, what a person is asked to do, children, errors to be retried.
+# The ranks of notes; lower ones get room first. A QUESTION asks a person to run a command.
 FAILURE, QUESTION, CHILD, ERROR = range(4)
 MOST_QUESTIONS = 3
-# The widest that may stand to the left of a line below a step.
+# Maximum width of the tree to the left of a line below a step.
 ROOM_OF_THE_TREE = 24
 
 
 def notes(shown: Sequence[StepShape], context: RowContext, spare: int) -> dict[str, list[Segment]]:
-    """Choose the lines below these steps, at most `spare` in all."""
+    """Return the lines below these steps, by slug; at most `spare` in all."""
     ranked = [
         (rank, number, step["slug"], lines)
         for step in shown
@@ -43,7 +43,7 @@ def notes(shown: Sequence[StepShape], context: RowContext, spare: int) -> dict[s
 
 
 def urgent(shown: Sequence[StepShape], context: RowContext) -> list[Segment]:
-    """List the lines that must be read: failures, and what a person is asked to do."""
+    """Return the lines that must be read: failures, and commands for a person to run."""
     return [
         line
         for step in shown
@@ -54,7 +54,7 @@ def urgent(shown: Sequence[StepShape], context: RowContext) -> list[Segment]:
 
 
 def _command(text: str, context: RowContext) -> list[Segment]:
-    """Lay out a command so that it can be copied: on two lines where it is too long for one."""
+    """Return a command that can be copied: on two lines if it is too long for one."""
     if cells(text) <= context.frame.width - ROOM_OF_THE_TREE:
         return [(text, "bold")]
     first, _, rest = text.rpartition(" ")

@@ -1,4 +1,4 @@
-"""The pages of `show`: a whole run, and one of its steps."""
+"""The pages of `show`: a whole run, one of its steps, and the reasons why steps wait."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ MOST_ERRORS = MOST_CHILDREN = 10
 
 
 def head(snapshot: Snapshot) -> list[Line]:
-    """Lay out which run this is, and its status."""
+    """Return the lines about the identity and the status of a run."""
     run = snapshot["run"]
     return [
         _field("run", run["id"]),
@@ -46,7 +46,7 @@ def head(snapshot: Snapshot) -> list[Line]:
 
 
 def step_rows(snapshot: Snapshot) -> list[list[str]]:
-    """Lay out what is known of each step without the clock: the same run gives the same rows."""
+    """Return a row for each step, without the current time: the same run gives the same rows."""
     handling = failure_handling(snapshot)
     return [
         [
@@ -84,7 +84,7 @@ def _remarks(step: StepShape, handling: FailureHandling | None) -> Iterator[str]
 
 
 def about_run(snapshot: Snapshot, *, most: int | None = None) -> list[Line]:
-    """Lay out what went into a run and what came out, each in at most `most` lines."""
+    """Return the lines about a run; its input and output take at most `most` lines each."""
     run = snapshot["run"]
     lines = [_field("key", run["key"])] if run["key"] else []
     if parent := run["parent"]:
@@ -107,7 +107,7 @@ def about_step(
     items: bool,
     most: int | None = None,
 ) -> list[Line]:
-    """Lay out everything that is known of one step, its output in at most `most` lines."""
+    """Return the lines about one step; its output takes at most `most` lines."""
     lines: list[Line] = [
         [(f" {one_line(step['slug'])}  ", "bold"), (step["status"], STYLES[step["status"]])],
         *(_field(label, text) for label, text in _facts(step)),
@@ -122,7 +122,7 @@ def about_step(
 
 
 def _facts(step: StepShape) -> Iterator[tuple[str, str]]:
-    """Yield what is known of a step, each fact with its label."""
+    """Yield the facts about a step, each with its label."""
     yield "does" if step["handler"] is None else "handler", steps.action(step)
     if step["depends_on"]:
         edges = [
@@ -151,7 +151,7 @@ def _facts(step: StepShape) -> Iterator[tuple[str, str]]:
 
 
 def _children(step: StepShape) -> list[Line]:
-    """Name the runs that are the work of a step, the first of many."""
+    """Return the lines with the ids of the child runs of a step, at most MOST_CHILDREN."""
     run_ids = step["children"]
     shown = run_ids[:MOST_CHILDREN]
     lines = [_field("" if n else "child run", run_id) for n, run_id in enumerate(shown)]
@@ -161,7 +161,7 @@ def _children(step: StepShape) -> list[Line]:
 
 
 def _items(items: Sequence[str | None]) -> list[Line]:
-    """List the items by status, as ranges of their indexes."""
+    """Return a line for each status with the items that have it, as ranges of indexes."""
     by_status: dict[str, list[int]] = {}
     for index, status in enumerate(items):
         by_status.setdefault(status or "to come", []).append(index)
@@ -210,7 +210,7 @@ def _value(label: str, value: Json, most: int | None) -> list[Line]:
 
 
 def why_lines(snapshot: Snapshot, reasons: Mapping[str, str]) -> list[Line]:
-    """Lay out the reasons why steps have not ended."""
+    """Return a line for each unfinished step with its reason."""
     if not reasons:
         return [[(f" nothing waits: the run {STATUS_PHRASES[snapshot['run']['status']]}", "")]]
     statuses = {step["slug"]: step["status"] for step in snapshot["steps"]}

@@ -1,4 +1,4 @@
-"""The words beside the name of a step in the live view, and what rows need to know for them."""
+"""The words beside the name of a step in the live view, and the facts that rows need for them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowContext:
-    """The facts that a row of the picture may need beside those of its own step."""
+    """The facts that a row of the picture may need in addition to those of its own step."""
 
     frame: Frame
     run: RunShape
@@ -29,21 +29,21 @@ class RowContext:
     handling: Mapping[str, FailureHandling] = field(default_factory=dict)
 
     def condition(self, step: StepShape) -> steps.Condition:
-        """Return the status of a step for people, which chooses its symbol and style."""
+        """Return the condition of a step, which determines its symbol and style."""
         return steps.condition(step, self.frame.now, self.handling.get(step["slug"]))
 
 
 def row_context(
     snapshot: Snapshot, frame: Frame, errors: Mapping[str, FailedAttempt] | None
 ) -> RowContext:
-    """Put together what the rows of a picture need."""
+    """Return the facts for the rows of a picture."""
     return RowContext(
         frame=frame, run=snapshot["run"], errors=errors or {}, handling=failure_handling(snapshot)
     )
 
 
 def detail(step: StepShape, context: RowContext, room: int) -> Segment:
-    """Choose what is worth knowing about a step in at most `room` columns, and its style."""
+    """Return the most useful words about a step in at most `room` columns, and their style."""
     frame, condition = context.frame, context.condition(step)
     last = context.errors.get(step["slug"])
     style = STYLES[condition]
@@ -79,7 +79,7 @@ def _waiting(step: StepShape, frame: Frame) -> Iterator[str]:
 
 
 def _calm(step: StepShape) -> str:
-    """Describe a step that is to come, or that has ended without a failure."""
+    """Format a step that is to come, or that has ended without a failure."""
     match step["status"]:
         case "created":
             return steps.waiting_for(step)
@@ -111,7 +111,7 @@ def _started(step: StepShape, last: FailedAttempt | None, frame: Frame) -> Itera
     delay = steps.delay(step, frame.now)
     again = f"again in {roughly(delay)}" if delay else "queued again"
     if step["iteration"] and not (last and last["retry_at"] == step["retry_at"]):
-        # The call that was made last; `steps.call` names the one to come.
+        # This is the last call; `steps.call` would return the next one.
         yield from (f"call {step['iteration']:,}", again)
     elif last:
         attempt = steps.attempt(step, last["attempt"])

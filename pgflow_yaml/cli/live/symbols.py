@@ -1,4 +1,4 @@
-"""The characters and styles that screens are drawn with; a set of its own for ASCII terminals."""
+"""The characters and styles of screens, with a second set of characters for ASCII terminals."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Segment = tuple[str, str]
 """Words and their style."""
 Line = list[Segment]
 
-# The status of a step for people: its style, and its symbol in each set.
+# The condition of a step: its style, and its symbol in each set.
 _STATUSES = {
     "completed": ("green", "✓", "[ok]  "),
     "started": ("cyan", "⠹", "[..]  "),
@@ -86,7 +86,7 @@ ASCII = Symbols(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """The room for a picture, and the moment that it shows."""
+    """The size of a picture, and the moment that it shows."""
 
     width: int
     height: int
@@ -100,7 +100,7 @@ class Frame:
 
 
 def symbols_for(encoding: str | None) -> Symbols:
-    """Choose the set that an encoding can write."""
+    """Return the set that an encoding can represent."""
     try:
         (UNICODE.spinner + UNICODE.last + "".join(UNICODE.status.values())).encode(
             encoding or "ascii"

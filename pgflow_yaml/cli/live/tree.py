@@ -1,6 +1,6 @@
-"""The steps of a run that are rows of the live view, and how they hang together.
+"""The steps of a run that are rows of the live view, as a tree.
 
-A DAG is not a tree: a step hangs under that of its dependencies which ends last.
+A DAG is not a tree: a step is placed below the dependency that ends last.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ FOLD_ROWS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A visible step and how deep it hangs."""
+    """A visible step and its depth in the tree."""
 
     step: StepShape
     depth: int
@@ -27,14 +27,14 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """The visible rows, and how many steps of which status are folded away."""
+    """The visible rows, and the number of folded steps by status."""
 
     rows: list[Row]
     folded: Counter[str] = field(default_factory=Counter)
 
 
 def picture(steps: Sequence[StepShape], *, budget: int, max_depth: int) -> Picture:
-    """Arrange all steps, or as many as the budget of rows allows, the urgent ones first."""
+    """Return the rows of all steps, or of the most urgent ones if the budget is too small."""
     if len(steps) <= budget:
         return Picture(rows=_hang(steps, steps, max_depth))
     kept = _most_wanted(steps, max(budget - FOLD_ROWS, 0))
@@ -44,7 +44,7 @@ def picture(steps: Sequence[StepShape], *, budget: int, max_depth: int) -> Pictu
 
 
 def connectors(depths: Sequence[int]) -> list[tuple[list[bool], bool]]:
-    """Return for each row which outer levels go on below it, and whether its own level ends."""
+    """Return for each row the outer levels that continue below it, and True if its own ends."""
     result: list[tuple[list[bool], bool]] = []
     open_below: list[bool] = []
     for depth in reversed(depths):
@@ -58,7 +58,7 @@ def connectors(depths: Sequence[int]) -> list[tuple[list[bool], bool]]:
 
 def _most_wanted(steps: Sequence[StepShape], room: int) -> set[str]:
     failed = [step["slug"] for step in steps if step["status"] == "failed"]
-    # A wait for somebody comes before what goes on by itself.
+    # A step that waits for a person comes before one that runs by itself.
     waiting = [step["slug"] for step in steps if step["status"] == "waiting"]
     started = [step["slug"] for step in steps if step["status"] == "started"]
     kept = (failed + waiting + started)[:room]
@@ -101,7 +101,7 @@ def _parent(step: StepShape, by_slug: dict[str, StepShape], shown: set[str]) -> 
 
 
 def _last_ending(step: StepShape, by_slug: dict[str, StepShape]) -> Iterator[str]:
-    """Go up from a step, each time to the dependency that ends last."""
+    """Yield the ancestors of a step, each time the dependency that ends last."""
     current = step
     while current["depends_on"]:
         known = [by_slug[slug] for slug in current["depends_on"] if slug in by_slug]

@@ -1,4 +1,4 @@
-"""The views of a run that goes on: JSON lines, nothing, the live picture, lines for a log."""
+"""The views of a run in progress: JSON lines, nothing, the live picture, or lines for a log."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ View = AbstractContextManager[Show]
 
 
 def view_for(options: Options, out: IO[str], *, hint: str) -> View:
-    """Choose how to show a run: JSON lines, nothing, the live picture, or lines for a log."""
+    """Return the view for the options and streams of a command."""
     if options.json:
         return json_lines(out)
     if options.quiet:
@@ -60,7 +60,7 @@ def json_lines(out: IO[str]) -> Iterator[Show]:
 
 @contextmanager
 def plain_lines() -> Iterator[Show]:
-    """Write each event as a line for a log, on stderr; and once, what somebody is asked to do."""
+    """Write each event as a line for a log to stderr, and once each command for a person to run."""
     asked: set[tuple[str, str]] = set()
 
     def show(before: Snapshot | None, after: Snapshot) -> None:
@@ -80,7 +80,7 @@ def plain_lines() -> Iterator[Show]:
 def picture(options: Options, hint: str) -> Iterator[Show]:
     """Redraw the picture of the run in place; its last frame stays in the scroll-back.
 
-    What handlers print meanwhile appears above it.
+    Prints of handlers appear above it.
     """
     from rich.console import Console
     from rich.live import Live
@@ -102,7 +102,7 @@ class _Painter:
     drawn_at: float = 0.0
 
     def show(self, before: Snapshot | None, after: Snapshot) -> None:
-        """Draw, if something changed or the clocks want to go on."""
+        """Draw the run if a step changed, or if the durations shown are out of date."""
         from .frame import render_run
 
         self.errors.update((error["step"], error) for error in after["errors"])
