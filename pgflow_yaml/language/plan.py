@@ -165,7 +165,7 @@ class _Forecast:
         return ends, reason
 
     def _decided(self, ast: Any) -> str:
-        """Word the moment at which an open condition is decided."""
+        """Format the moment at which an open condition is decided."""
         by_input = {path.partition(".")[0] for path in _paths(ast)} == {"input"}
         return "decided by the input" if by_input else "decided at run time"
 

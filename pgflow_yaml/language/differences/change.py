@@ -1,4 +1,4 @@
-"""A difference between two versions, and the words for the values in it."""
+"""A difference between two versions, with its values as text."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Change:
 
 
 def about_field(field: Any) -> str:
-    """Word an input field: its types, and its default or that it is required."""
+    """Format an input field: its types, and its default or that it is required."""
     kind = field.get("type", "any value") if isinstance(field, dict) else "any value"
     words = " or ".join(kind) if isinstance(kind, list) else str(kind)
     if isinstance(field, dict) and "default" in field:
@@ -56,7 +56,7 @@ def about_field(field: Any) -> str:
 
 
 def about_step(step: Mapping[str, Any]) -> str:
-    """Word a step: its action and its dependencies."""
+    """Format a step: its action and its dependencies."""
     action = next(key for key in ACTIONS if key in step)
     target = step[action] if action != "wait" else wait_phrase(step["wait"])
     after = ", ".join(step.get("depends_on", {}))
@@ -64,7 +64,7 @@ def about_step(step: Mapping[str, Any]) -> str:
 
 
 def shown(path: Path, value: Any) -> str:
-    """Word a plain value of a definition, or the meaning of a missing one."""
+    """Format a plain value of a definition, or the meaning of a missing one."""
     key = path[-1]
     if value is MISSING:
         return "none" if path[0] == "input" else _ABSENT.get(key, "none")
@@ -90,7 +90,7 @@ def is_formula(value: Any) -> bool:
 
 
 def _parts(path: Path, value: dict[str, Any]) -> str:
-    """Word a value of several keys, such as `repeat`."""
+    """Format a value of several keys, such as `repeat`."""
     if not has_keys(value):
         return f"{value['percent']:g}%"
     return ", ".join(

@@ -90,7 +90,7 @@ class Lexer:
         return end
 
     def _follows_value_dot(self, start: int) -> bool:
-        # `rows.0`: here the dot belongs to the path, not to the number.
+        # In `rows.0` the dot belongs to the path, not to the number.
         return bool(
             self.text[start] == "."
             and self.tokens

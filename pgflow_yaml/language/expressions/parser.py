@@ -132,7 +132,7 @@ class Parser:
         return _WRONG
 
     def _no_expression(self, error: Exception) -> Finding:
-        # Python gives up on depth as on a mistake; a run of openers and signs tells the two apart.
+        # Python reports excessive depth as a syntax error; a run of openers and signs reveals it.
         openers = [token for token in self.tokens if token.value in ("(", "[", "{", "-", "not")]
         if len(openers) > MAX_DEPTH:
             return _too_deep(0, len(self.text))

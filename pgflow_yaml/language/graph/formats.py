@@ -21,7 +21,7 @@ COLORS = {
     "cancelled": "#ad1457",
 }
 _PLAIN = re.compile(r"[A-Za-z0-9_]+")
-# Characters that have a meaning in Mermaid, or in the HTML that it makes.
+# Characters with a meaning in Mermaid, or in the HTML that it generates.
 _MERMAID_UNSAFE = re.compile(r"[^\w .,:;/@…-]")
 
 

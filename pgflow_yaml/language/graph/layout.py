@@ -49,7 +49,7 @@ def lay_out(drawing: Drawing) -> Layout:
     layout = Layout(layers=[list(layer) for layer in layers], links={}, routes=[])
     _connect(layout, edges, layer_of)
     _order(layout)
-    _place(layout)
+    _assign_rows(layout)
     return layout
 
 
@@ -139,7 +139,7 @@ def _crossings(layout: Layout) -> int:
     return total
 
 
-def _place(layout: Layout) -> None:
+def _assign_rows(layout: Layout) -> None:
     """Move each cell towards its neighbours; keep the order and the distances in its layer."""
     back = _backwards(layout)
     rows = layout.rows

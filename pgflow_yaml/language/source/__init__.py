@@ -20,7 +20,7 @@ from pgflow_yaml.language.source.syntax import explain
 __all__ = ["Document", "MappingNode", "Node", "ScalarNode", "SequenceNode", "decode", "parse"]
 
 MAX_BYTES = 1024 * 1024
-# What YAML calls printable, without the byte order mark; lone surrogates are not text at all.
+# Characters that YAML does not call printable, the byte order mark, and lone surrogates.
 _FORBIDDEN = re.compile(
     "[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 )

@@ -57,7 +57,7 @@ def children_of(body: Body) -> list[str]:
 
 
 def is_given(child: str, definitions: Sequence[Definition]) -> bool:
-    """Return true if a child is among these definitions, in the version that it names."""
+    """Return true if a child, in the version that it names, is among these definitions."""
     return _body_among(child, definitions) is not None
 
 

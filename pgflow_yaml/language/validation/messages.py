@@ -54,36 +54,36 @@ def wrong_type(node: Node, schema: Mapping[str, Any], path: Path) -> Message:
         message = f"{describe(path)} written inline is not supported yet"
         return Message("PF110", message, "write it as a file of its own, and name it: `flow: NAME`")
     types = schema["type"]
-    wanted = [types] if isinstance(types, str) else types
+    type_names = [types] if isinstance(types, str) else types
     if path[-1:] == ("until",):
         expected = "an expression"
-    elif wanted == ["number", "string"]:
+    elif type_names == ["number", "string"]:
         expected = "a duration"
     else:
-        expected = " or ".join(_TYPE_WORDS[name] for name in wanted if name != "null")
+        expected = " or ".join(_TYPE_WORDS[name] for name in type_names if name != "null")
     actual = kind_of(node.value if isinstance(node, ScalarNode) else node.data())
     if isinstance(node, ScalarNode) and actual == "a number":
         actual = f"the number {node.text}"
     empty = isinstance(node, ScalarNode) and not node.text and not node.style
     message = f"{_subject(path)} must be {expected}, {'but is empty' if empty else f'not {actual}'}"
-    return Message("PF103", message, fix_by_path(node, path) or _fix_by_type(node, wanted))
+    return Message("PF103", message, fix_by_path(node, path) or _fix_by_type(node, type_names))
 
 
-def _fix_by_type(node: Node, wanted: Sequence[str]) -> str:
+def _fix_by_type(node: Node, type_names: Sequence[str]) -> str:
     text = node.text if isinstance(node, ScalarNode) else ""
-    if "integer" in wanted and re.fullmatch(r"[0-9]+", text):
+    if "integer" in type_names and re.fullmatch(r"[0-9]+", text):
         return f"write {text} without quotes"
-    if wanted == ["integer"]:
+    if type_names == ["integer"]:
         return "write a whole number, such as 5"
-    if wanted == ["boolean"]:
+    if type_names == ["boolean"]:
         return "write true or false; `yes` and `on` are texts in YAML 1.2"
-    if wanted == ["number", "string"]:
+    if type_names == ["number", "string"]:
         return f"write {UNITS}: 30s"
-    if wanted == ["string"] and isinstance(node, ScalarNode) and text:
+    if type_names == ["string"] and isinstance(node, ScalarNode) and text:
         return f'put it in quotes: "{text}"'
     if not text:
         return "remove the key, or give it a value"
-    return f"write {' or '.join(_TYPE_WORDS[name] for name in wanted if name != 'null')}"
+    return f"write {' or '.join(_TYPE_WORDS[name] for name in type_names if name != 'null')}"
 
 
 def wrong_choice(node: ScalarNode, choices: Sequence[str], path: Path) -> Message:
