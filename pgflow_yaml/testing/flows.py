@@ -1,4 +1,4 @@
-"""Flow files of a test file: found beside it, checked and compiled."""
+"""Flow files of a test file, from its folder: checked and compiled."""
 
 from __future__ import annotations
 

@@ -109,11 +109,11 @@ class Nodes:
         self.report.add("PF504", f"{what} is not a duration", node, fix=fix)
         return 0
 
-    def wrong_type(self, node: Node, what: str, wanted: str, *, fix: str | None = None) -> None:
+    def wrong_type(self, node: Node, what: str, expected: str, *, fix: str | None = None) -> None:
         """Report a node of the wrong kind."""
         empty = isinstance(node, ScalarNode) and not node.text and not node.style
         kind = kind_of(node.value if isinstance(node, ScalarNode) else node.data())
-        message = f"{what} must be {wanted}, {'but is empty' if empty else f'not {kind}'}"
+        message = f"{what} must be {expected}, {'but is empty' if empty else f'not {kind}'}"
         self.report.add("PF503", message, node, fix=fix)
 
     def _unknown(self, key: ScalarNode, what: str, known: Sequence[str]) -> None:
