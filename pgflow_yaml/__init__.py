@@ -1,7 +1,7 @@
 """Declarative, durable workflows on PostgreSQL.
 
-Everything that is listed in `__all__` is public, the rest may change. A name is imported when it is
-first asked for, so that `import pgflow_yaml` costs next to nothing.
+The names in `__all__` are public, the rest may change. A name is imported when it is first used,
+so that `import pgflow_yaml` costs next to nothing.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    """Import a public name when it is first asked for (PEP 562)."""
+    """Import a public name when it is first used (PEP 562)."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
@@ -121,5 +121,5 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    """The public names."""
+    """Return the public names."""
     return sorted(__all__)

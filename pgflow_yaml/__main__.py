@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-# `-m` put the current folder first, where a file of the user's could stand in for a module of the
-# standard library (S-9); the app dir comes last, when there is one.
+# `-m` puts the current folder first, where a file of the user could replace a module of the
+# standard library (S-9); the app dir is added last, if there is one.
 if not sys.flags.safe_path:
     del sys.path[0]
 

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 TAB = "    "
 BOX = "\N{REPLACEMENT CHARACTER}"
-# S-18: what could move the cursor, ring, colour or reverse the reading direction. Tabs and line
-# ends are for the functions below.
+# S-18: characters that could move the cursor, ring, colour or reverse the reading direction. Tabs
+# and line ends are left to the functions below.
 _UNSAFE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]"
 )
@@ -32,7 +32,7 @@ def clean(text: str) -> str:
 
 
 def safe(text: str) -> str:
-    """Show a box for each character that `clean` would remove, and for line ends."""
+    """Replace each character that `clean` would remove, and each line end, by a box."""
     return _UNSAFE.sub(BOX, text.replace("\n", BOX))
 
 
@@ -42,12 +42,12 @@ def mask_passwords(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """Put a text on one line, cleaned."""
+    """Return a text cleaned and on one line."""
     return " ".join(clean(text).split())
 
 
 def cells(text: str) -> int:
-    """Count the columns that a text takes on a terminal."""
+    """Return the number of columns that a text takes on a terminal."""
     if text.isascii():
         return len(text)  # most text: rich is not even imported
     from rich.cells import cell_len
@@ -56,7 +56,7 @@ def cells(text: str) -> int:
 
 
 def fit(text: str, width: int, ellipsis: str = "…") -> str:
-    """Cut a text to a number of columns; what was cut ends in the ellipsis."""
+    """Cut a text to a number of columns; a cut text ends with the ellipsis."""
     if cells(text) <= width:
         return text
     keep = width - len(ellipsis)
@@ -119,7 +119,7 @@ def moment(stamp: str) -> datetime:
 
 
 def elapsed(since: str, until: datetime) -> float:
-    """Count the seconds from a time as SQL writes it to another, negative if that is earlier."""
+    """Return the seconds from a time as SQL writes it to `until`; negative if that is earlier."""
     return (until - moment(since)).total_seconds()
 
 
@@ -143,12 +143,12 @@ def labels_text(labels: Mapping[str, str] | None) -> str:
 
 
 def compact(value: object) -> str:
-    """Write a JSON value on one line, cleaned for a terminal."""
+    """Format a JSON value on one line, cleaned for a terminal."""
     return one_line(json.dumps(value, ensure_ascii=False))
 
 
 def layout(value: object, indent: int = 0) -> str:
-    """Write a JSON value as people do: on one line what fits there, the rest below each other."""
+    """Format a JSON value over several lines, with each part on one line if it fits there."""
     short = json.dumps(value, ensure_ascii=False)
     if len(short) + indent <= LINE or not isinstance(value, dict | list) or not value:
         return short
@@ -165,7 +165,7 @@ def layout(value: object, indent: int = 0) -> str:
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """Break a sentence between words into lines of a width; 0 leaves it as it is."""
+    """Wrap a sentence to lines of a width; a width of 0 leaves it on one line."""
     import textwrap
 
     if not width or cells(text) <= width:
@@ -174,5 +174,5 @@ def wrapped(text: str, width: int) -> list[str]:
 
 
 def plural(count: int, noun: str) -> str:
-    """Count things: `1 step`, `1,204 steps`."""
+    """Format a number of things: `1 step`, `1,204 steps`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
