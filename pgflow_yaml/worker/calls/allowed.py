@@ -117,7 +117,7 @@ class AllowList:
     def _permits(self, name: str, spec: ModuleSpec) -> bool:
         if any(f"{name}.".startswith(f"{prefix}.") for prefix in (*self._prefixes, STOCK)):
             return True
-        if spec.origin is None:  # a namespace: folders without code of their own
+        if spec.origin is None:  # a namespace package: folders without code of their own
             return True
         return spec.has_location and self._holds(spec.origin)
 

@@ -41,7 +41,7 @@ class Executor(Protocol):
         ...
 
     def give_up(self, task: Task) -> None:
-        """Free the slot of a running handler; its result is no longer wanted."""
+        """Free the slot of a running handler, whose result will be dropped."""
         ...
 
     def check(self) -> None:

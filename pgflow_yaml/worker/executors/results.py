@@ -44,7 +44,7 @@ class Results:
 
     def take(self) -> list[Task]:
         """Remove the tasks that have finished since the last call and return them."""
-        # Not a swap of lists: a thread may be about to append to the one it has looked up.
+        # The lists are not swapped: a thread may be about to append to the old one.
         return [self._tasks.popleft() for _ in range(len(self._tasks))]
 
     def wait(self, count: int, seconds: float) -> None:

@@ -21,7 +21,7 @@ _TINY_SECONDS = 0.0005
 
 
 class Threads:
-    """As many threads as the pool has slots, begun when they are needed.
+    """An executor with as many threads as the pool has slots, started when they are needed.
 
     A thread takes a task without a lock, by `deque.popleft`. A handler that does not return keeps
     its thread: once it is given up, another thread takes its place.
