@@ -3,10 +3,10 @@
 --
 -- A function that works on sets gets one generic plan of nested loops over indexes. Its sets are
 -- small beside the tables that they meet, and a plan made while the tables were small must still
--- be right when they are large; what a hash join over all live runs costs is not seen in a test
--- and is seen in production. For the same reason no statement joins a large table with two sets:
+-- be right when they are large; the cost of a hash join over all live runs does not show in a test,
+-- only in production. For the same reason no statement joins a large table with two sets:
 -- the planner might reach the table by half of its key. (jit: its compile time alone is longer
--- than a turn.) What is called inside runs under the settings of the function that was entered.
+-- than a turn.) Inner functions run under the settings of the function that was entered.
 do $$
 declare
   v_settings text[] := array[

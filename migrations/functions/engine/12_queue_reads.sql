@@ -1,6 +1,6 @@
 -- The queue, read only: for repairs, virtual time and invariants.
 
--- Those of these messages that do not exist; null: all exist. Called for repairs.
+-- The messages of this list that do not exist; null: all exist. Called for repairs.
 create or replace function pgflow._queue_missing(p_queue text, p_ids bigint[]) returns bigint[]
 language plpgsql
 set search_path = pg_catalog, pg_temp

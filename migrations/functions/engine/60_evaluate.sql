@@ -1,6 +1,6 @@
--- Evaluating ready steps: a step whose dependencies have ended starts, is skipped, is empty, waits
--- or fails. Expressions are evaluated here, in the transaction that made the step ready, on the
--- rows of its run. Called by _advance; the caller holds the runs.
+-- Evaluating ready steps: a step whose dependencies have ended starts, is skipped, completes
+-- without tasks, waits or fails. Expressions are evaluated here, in the transaction that made the
+-- step ready, on the rows of its run. Called by _advance; the caller holds the runs.
 
 -- Evaluates steps with a condition, a map or a wait. Writes those that end here (skipped, empty,
 -- failed) and those that begin to wait: a wait holds nothing but its message in the timer queue.

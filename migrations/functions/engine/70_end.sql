@@ -1,7 +1,7 @@
--- Ending runs that have come to their end: completed when no step is left. A run with `finally`
--- steps has an outcome first: its other steps are stopped or done, then those of `finally` run,
--- then it ends. The callers hold the runs. A run that ends notifies its parent by a message in the
--- timer queue, which locks nothing.
+-- Ending runs whose steps have ended: completed when no step is left. A run with `finally` steps
+-- has an outcome first: its other steps are stopped or done, then those of `finally` run, then it
+-- ends. The callers hold the runs. A run that ends notifies its parent by a message in the timer
+-- queue, which locks nothing.
 
 -- Counts runs down by their ended steps. A run at 0 is completed, with the outputs of its leaf
 -- steps; _finish_runs decides about runs of flows with more to do. The caller holds the runs and
@@ -185,7 +185,7 @@ as $$
   from pgflow.runs r where r.run_id = any(p_runs)
 $$;
 
--- Asks child runs to end, likewise.
+-- Asks child runs to end, by messages in the timer queue as well.
 create or replace function pgflow._cancel_children(p_runs uuid[]) returns void
 language sql volatile
 set search_path = pg_catalog, pg_temp

@@ -200,8 +200,8 @@ begin
 end
 $$;
 
--- Records since when a task, and its handler anywhere, has found no worker. Never waits; the caller
--- holds the task.
+-- Records the time since which no worker has had the handler of a task, for this task and for the
+-- handler as a whole. Never waits; the caller holds the task.
 create or replace function pgflow._record_refusal(p_handler text, p_queue text, p_message_id bigint)
 returns void
 language plpgsql
@@ -219,7 +219,7 @@ begin
 end
 $$;
 
--- Forgets missing handlers that a worker has just been given. Never waits.
+-- Deletes the records of missing handlers that a worker now has. Never waits.
 create or replace function pgflow._clear_missing_handlers(p_steps pgflow._step[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp

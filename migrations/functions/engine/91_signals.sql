@@ -144,8 +144,8 @@ language sql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$ select pgflow._decide(p_run, p_step, true, p_comment, p_by) $$;
 
--- Rejects it: the step fails with the error type Rejected, without another attempt. Otherwise as
--- approve_step.
+-- Rejects a step that waits for an event: it fails with the error type Rejected, without another
+-- attempt. Otherwise as approve_step.
 create or replace function pgflow.reject_step(
   p_run text, p_step text, p_comment text default null, p_by text default null
 ) returns jsonb

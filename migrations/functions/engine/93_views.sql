@@ -20,7 +20,7 @@ $$;
 
 -- One run with its steps, as `show --json` prints it. p_items adds the status of each map task;
 -- p_after_error returns only errors with a greater id; p_outputs = false leaves outputs out, for
--- views that are drawn often. Null: no such run.
+-- views that are drawn often. Null for an unknown run.
 create or replace function pgflow.run_snapshot(
   p_run_id uuid, p_items boolean default false, p_after_error bigint default 0,
   p_outputs boolean default true

@@ -35,7 +35,7 @@ end
 $$;
 
 -- Charges the arguments and the result of a function: an item, or a hundred characters, is a visit;
--- less than ten are free (ten need more than the 64 bytes above).
+-- fewer than ten are free (ten need more than the 64 bytes above).
 create or replace function pgflow.expression_charge_call(p_values jsonb[]) returns void
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
