@@ -20,7 +20,7 @@ from pgflow_yaml.client.waiting import wait
 from pgflow_yaml.errors import NotFound, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from pgflow_yaml.database.store.connection import JoinedConnection
@@ -207,8 +207,10 @@ class Client(FlowClient):
         burst: bool = False,
         poll_interval_ms: float = 50,
         max_poll_seconds: float = 1.0,
+        checked: bool = False,
+        on_ready: Callable[[], None] | None = None,
     ) -> Worker:
-        """Return a worker for this database with the settings of a project."""
+        """Return a worker with the settings of a project; `checked`: it compares the tables."""
         from pgflow_yaml.worker import Worker
         from pgflow_yaml.worker.worker import CONCURRENCY
 
@@ -225,6 +227,7 @@ class Client(FlowClient):
             burst=burst,
             poll_interval_ms=poll_interval_ms,
             max_poll_seconds=max_poll_seconds,
+            prepare=self._preparation(checked=checked, on_ready=on_ready),
         )
 
     def queues_of(self, flow: str, version: str | None = None) -> list[str]:

@@ -28,6 +28,7 @@ from pgflow_yaml.project.versions import compare_versions, compare_with_active
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from pgflow_yaml.database.store import Attempts
     from pgflow_yaml.language.model import Json
     from pgflow_yaml.project.versions import Comparison
 
@@ -191,3 +192,16 @@ class FlowClient:
                 raise NotFound(f'flow "{flow}" has no version "{version}"')
             sides.append(stored.as_definition())
         return compare_versions(*sides)
+
+    def _preparation(
+        self, *, checked: bool, on_ready: Callable[[], None] | None
+    ) -> Callable[[Attempts], None]:
+        """Return what a worker does once the database answers, before it registers."""
+
+        def prepare(attempts: Attempts) -> None:
+            if checked:
+                migrate.check(self.conninfo, attempts)
+            if on_ready is not None:
+                on_ready()
+
+        return prepare

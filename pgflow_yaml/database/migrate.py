@@ -19,10 +19,12 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 from psycopg.errors import InsufficientPrivilege
 
 from pgflow_yaml.database.embedded.files import EMBEDDED_NAME
+from pgflow_yaml.database.store.attempts import Attempts
+from pgflow_yaml.database.store.dial import open_patiently
 from pgflow_yaml.errors import SchemaMismatch, Unavailable
 
 if TYPE_CHECKING:
@@ -94,20 +96,24 @@ def apply(conninfo: str) -> list[str]:
     return [script.name for script in scripts if script.name.endswith(".sql")]
 
 
-def status(conninfo: str) -> list[Migration]:
+def status(conninfo: str, attempts: Attempts | None = None) -> list[Migration]:
     """Return every file with its state in this database; write nothing."""
-    with _connected(conninfo) as connection:
+    with _connected(conninfo, attempts) as connection:
         return _inspect(connection)[1]
 
 
-def pending(conninfo: str) -> list[str]:
+def pending(conninfo: str, attempts: Attempts | None = None) -> list[str]:
     """Return the names of the files that `apply` would run."""
-    return [migration.name for migration in status(conninfo) if migration.state != "applied"]
+    migrations = status(conninfo, attempts)
+    return [migration.name for migration in migrations if migration.state != "applied"]
 
 
-def check(conninfo: str) -> None:
-    """Raise SchemaMismatch unless all files of this release are applied, and no others."""
-    if names := pending(conninfo):
+def check(conninfo: str, attempts: Attempts | None = None) -> None:
+    """Raise SchemaMismatch unless all files of this release are applied, and no others.
+
+    `attempts` are those to connect, by default for five seconds.
+    """
+    if names := pending(conninfo, attempts):
         missing = f"{len(names)} files" if names[1:] else names[0]
         raise SchemaMismatch(
             f"the database is not up to date with this release ({missing} to apply): "
@@ -269,16 +275,10 @@ def _read() -> list[Migration]:
 
 
 @contextmanager
-def _connected(conninfo: str) -> Iterator[psycopg.Connection]:
+def _connected(conninfo: str, attempts: Attempts | None = None) -> Iterator[psycopg.Connection]:
     """Connect, in one transaction."""
-    defaults = {"connect_timeout": "10", "application_name": "pgflow-yaml migrate"}
-    try:
-        connection = psycopg.connect(make_conninfo("", **(defaults | conninfo_to_dict(conninfo))))
-    except psycopg.Error as error:
-        # The last line is the last host's reason, or libpq's question after it.
-        lines = [line for line in str(error).splitlines() if "Is the server running" not in line]
-        reason = lines[-1].strip() if lines else type(error).__name__
-        raise Unavailable(f"cannot connect to the database: {reason}") from error
+    connection = open_patiently(conninfo, "pgflow-yaml migrate", attempts or Attempts())
+    connection.autocommit = False
     try:
         with connection:
             connection.execute(_LIMITS)

@@ -11,7 +11,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from pgflow_yaml.database.store import MOST_CHARACTERS, Refused, Store
+from pgflow_yaml.database.store import MOST_CHARACTERS, Attempts, Outage, Refused, Store
 from pgflow_yaml.worker.calls import Handlers, Secrets
 from pgflow_yaml.worker.executors import EXECUTORS, Pool
 from pgflow_yaml.worker.facts import process_facts
@@ -57,13 +57,14 @@ class Worker:
         secrets: str | Path | SecretProvider | None = None,
         on_lost: Callable[[], None] | None = None,
         executor: str = "thread",
+        prepare: Callable[[Attempts], object] | None = None,
     ) -> None:
         """`queues` are names of flows, None is all; `burst` ends when no task is left.
 
         With `notify`, clients wake the worker when it is idle; it polls as well. `secrets` is a
         folder with a file for each, a file of `NAME=value` lines, or a function from a name to its
         value or None; a secret missing there is looked up in PGFLOW_YAML_SECRET_NAME. `executor` is
-        a key of EXECUTORS.
+        a key of EXECUTORS. `prepare` is called before the worker registers; it may use the database.
         """
         if concurrency < 1 or lease_seconds <= 0:
             raise ValueError("a worker needs a concurrency of at least 1 and a positive lease")
@@ -73,12 +74,15 @@ class Worker:
         self.gave_up = ""  # why it ended without being told to stop
         self._burst, self._grace = burst, grace_seconds
         self._queues = queues
+        self._prepare = prepare
+        self._outage = Outage()
         self._store = Store(
             conninfo,
             name=f"pgflow-yaml worker {os.getpid()}",
             patience=None,
             on_lost=on_lost,
             pause=self._pause,
+            outage=self._outage,
         )
         self._reader = Store(conninfo, name="pgflow-yaml inputs", on_lost=on_lost)
         self._leases = Leases(self.id, lease_seconds)
@@ -91,6 +95,7 @@ class Worker:
                 patience=None,
                 on_lost=on_lost,
                 pause=self._pause_heartbeat,
+                outage=self._outage,
             ),
             self._leases,
             self._pool,
@@ -140,6 +145,8 @@ class Worker:
             threads.append(self._listener)
         self._store.on_reconnect = self._keep_leases
         try:
+            if self._prepare is not None:
+                self._prepare(Attempts(None, pause=self._pause, outage=self._outage))
             self._register()
             log.info("worker started", extra={"action": "start", "worker": self.id})
             for thread in threads:

@@ -7,16 +7,16 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 
 from pgflow_yaml import Client, NotFound, PgflowError, SchemaMismatch, Unavailable
-from pgflow_yaml.database.store import Refused, Store, connection
+from pgflow_yaml.database.store import Refused, Store, dial
+from pgflow_yaml.database.store.errors import message_of
 from pgflow_yaml.text import mask_passwords
 from tests.fixtures.waiting import eventually
 
 if TYPE_CHECKING:
-    import psycopg
-
     from pgflow_yaml.database.embedded import LocalServer
     from pgflow_yaml.language.model import Json
 
@@ -84,7 +84,7 @@ def test_a_slow_statement_is_ended_and_tried_a_few_times(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A statement that always takes too long must not go on for ever."""
-    monkeypatch.setattr(connection, "_LIMITS", "-c statement_timeout=50ms")
+    monkeypatch.setattr(dial, "_LIMITS", "-c statement_timeout=50ms")
     pauses: list[float] = []
 
     with (
@@ -261,3 +261,16 @@ def _deploy(database: str) -> None:
                 source="",
             )
         )
+
+
+def test_the_reason_is_the_main_line_of_the_driver() -> None:
+    """Its DETAIL, its questions and the other hosts of the conninfo follow that line."""
+    text = (
+        'connection failed: connection to server at "127.0.0.1", port 5432 failed: '
+        "FATAL:  the database system is not accepting connections\n"
+        "DETAIL:  Hot standby mode is disabled.\nMultiple connection attempts failed."
+    )
+
+    message = message_of(psycopg.OperationalError(text))
+
+    assert message.endswith("FATAL:  the database system is not accepting connections")

@@ -66,10 +66,11 @@ def worker_command(
 
     The first SIGTERM or Ctrl-C lets running handlers finish and exits 0; the second one gives their
     tasks back at once and exits 1.
+    It waits for a database that is away, also when it starts.
     """
     import logging
 
-    from pgflow_yaml.cli.database import database
+    from pgflow_yaml.cli.database import database, named_database
     from pgflow_yaml.cli.logs import set_up_logs
     from pgflow_yaml.cli.output import write_json
     from pgflow_yaml.cli.serving import serve
@@ -78,16 +79,22 @@ def worker_command(
     log = logging.getLogger("pgflow_yaml.cli")
     notice = "stopping: what has begun may finish; a second signal gives it back at once"
     settings = local_settings(lease=optional_seconds(lease, "--lease"), **others)
-    with database(options) as client:
+    is_named = named_database(options) is not None
+    with database(options, checked=not is_named) as client:
         set_up_logs(options, level=logging.INFO)
-        for name, near in _unknown(queues, client):
-            log.warning('no flow in this database uses the queue "%s" yet%s', name, near)
+
+        def warn() -> None:
+            for name, near in _unknown(queues, client):
+                log.warning('no flow in this database uses the queue "%s" yet%s', name, near)
+
         worker = client.worker(
             settings,
             queues=list(queues) or None,
             burst=burst,
             poll_interval_ms=poll_interval_ms,
             max_poll_seconds=max_poll_seconds,
+            checked=is_named,
+            on_ready=warn,
         )
         code = serve(worker, lambda: log.info(notice, extra={"action": "stop"}))
     if options.json:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, LiteralString, Self, TypedDict
 
+from pgflow_yaml.database.store.attempts import Attempts, Outage
 from pgflow_yaml.database.store.connection import Connection, ask_within
 from pgflow_yaml.database.store.errors import Refused
 from pgflow_yaml.database.store.wake import CHANNEL, Listener, WakeUpsUnsupported, wake_ups
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MOST_CHARACTERS",
+    "Attempts",
     "Listener",
+    "Outage",
     "Refused",
     "Store",
     "TurnReply",

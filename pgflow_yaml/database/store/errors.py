@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import psycopg
 
 
+_PREFIX = re.compile("^(connection failed|connection is bad): ")
+
 _ERRORS: Mapping[str, type[PgflowError]] = {
     "PF001": NotFound,
     "PF002": InvalidInput,
@@ -57,5 +59,6 @@ def message_of(error: psycopg.Error) -> str:
     """Return the message of an error in one line, without its context and hints."""
     if error.diag.message_primary:
         return error.diag.message_primary
-    lines = str(error).removeprefix("connection failed: ").strip().splitlines()
+    # libpq's first line is the reason; its DETAIL and the other hosts of the conninfo follow.
+    lines = _PREFIX.sub("", str(error).strip()).splitlines()
     return lines[0].strip() if lines else type(error).__name__

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from pgflow_yaml.database.store.connection import cut, open_connection
+from pgflow_yaml.database.store.dial import cut, open_connection
 from pgflow_yaml.database.store.errors import message_of
 from pgflow_yaml.errors import PgflowError, Unavailable
 from pgflow_yaml.text import mask_passwords

@@ -1,0 +1,168 @@
+"""Opening connections to PostgreSQL with bounded waits, and cutting them from other threads."""
+
+from __future__ import annotations
+
+import re
+import select
+import socket
+import threading
+import time
+from contextlib import suppress
+from os import dup
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import ExecStatus
+
+from pgflow_yaml.database.store.errors import message_of
+from pgflow_yaml.errors import Unavailable
+from pgflow_yaml.text import mask_passwords
+
+if TYPE_CHECKING:
+    from pgflow_yaml.database.store.attempts import Attempts
+
+_TCP = {  # a half-open connection is noticed within 15 s
+    "connect_timeout": "10",
+    "keepalives_idle": "5",
+    "keepalives_interval": "3",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "15000",
+}
+_LIMITS = "-c statement_timeout=30s -c idle_in_transaction_session_timeout=60s"
+_HOPELESS = re.compile(
+    "authentication failed|does not exist|no pg_hba.conf|no password supplied|not permitted"
+    "|certificate"
+)
+_NO_SUCH_OPTION = "unsupported startup parameter"
+_FACTS = b"select pg_catalog.pg_is_in_recovery(), pg_catalog.pg_backend_pid()"
+_FACTS_SECONDS = 5.0
+
+
+def is_hopeless(error: psycopg.Error, reason: str) -> bool:
+    """Return True if another attempt to connect would fail in the same way."""
+    is_no_conninfo = isinstance(error, psycopg.ProgrammingError)
+    return is_no_conninfo or _HOPELESS.search(reason) is not None
+
+
+def open_connection(conninfo: str, name: str, **settings: str) -> psycopg.Connection[Any]:
+    """Connect with bounded waits; raise the driver's errors."""
+    user_settings = conninfo_to_dict(conninfo)
+    limits = f"{user_settings['options']} {_LIMITS}" if user_settings.get("options") else _LIMITS
+    settings = {"application_name": name, **_TCP, **settings, **user_settings}
+    try:
+        return _connect(make_conninfo("", **{**settings, "options": limits}))
+    except psycopg.OperationalError as error:
+        # pgbouncer knows no `options`; the patrol then ends what takes too long.
+        if _NO_SUCH_OPTION not in str(error):
+            raise
+        return _connect(make_conninfo("", **settings))
+
+
+def open_patiently(conninfo: str, name: str, attempts: Attempts) -> psycopg.Connection[Any]:
+    """Connect within these attempts; raise Unavailable after the last."""
+    while True:
+        try:
+            connection = open_connection(conninfo, name)
+        except psycopg.Error as error:
+            reason = mask_passwords(message_of(error))
+            message = f"cannot connect to the database: {reason}"
+            if is_hopeless(error, reason) or attempts.spent():
+                raise Unavailable(message) from error
+            attempts.rest(message)
+        else:
+            attempts.reached()
+            return connection
+
+
+def _connect(conninfo: str) -> psycopg.Connection[Any]:
+    # No prepared statements: behind pgbouncer the next statement may meet another backend.
+    return psycopg.connect(conninfo, autocommit=True, prepare_threshold=None)
+
+
+def answer(
+    connection: psycopg.Connection[Any], query: bytes, seconds: float
+) -> list[str | None] | None:
+    """Return the first row of a query, or None without an answer in time; raise driver errors."""
+    pgconn = connection.pgconn
+    deadline = time.monotonic() + seconds
+    pgconn.send_query(query)
+    pgconn.flush()
+    while pgconn.is_busy():
+        left = deadline - time.monotonic()
+        if left <= 0 or not select.select([pgconn.socket], [], [], left)[0]:
+            return None
+        pgconn.consume_input()
+    row: list[str | None] = []
+    while (result := pgconn.get_result()) is not None:
+        if result.status == ExecStatus.FATAL_ERROR:
+            raise psycopg.OperationalError(result.error_message.decode(errors="replace"))
+        if result.ntuples:
+            values = (result.get_value(0, column) for column in range(result.nfields))
+            row = [None if value is None else value.decode() for value in values]
+    return row
+
+
+def cut(connection: psycopg.Connection[Any] | None) -> None:
+    """Cut a connection that another thread uses."""
+    if connection is None or connection.closed:
+        return
+    with (
+        suppress(psycopg.Error, OSError),
+        socket.socket(fileno=dup(connection.pgconn.socket)) as twin,
+    ):
+        twin.shutdown(socket.SHUT_RDWR)
+
+
+class Dial:
+    """One attempt to connect, in a thread of its own so that another thread can end the wait."""
+
+    def __init__(self, conninfo: str, name: str) -> None:
+        self.reads_only = False
+        self.pid: int | None = None
+        """The process of the server that serves the connection; None behind a pooler."""
+        self._conninfo, self._name = conninfo, name
+        self._replies: SimpleQueue[psycopg.Connection[Any] | Exception] = SimpleQueue()
+        self._ended = False
+        self._lock = threading.Lock()
+
+    def connection(self) -> psycopg.Connection[Any]:
+        """Connect; raise the driver's errors."""
+        threading.Thread(target=self._run, name="pgflow-dial", daemon=True).start()
+        try:
+            reply = self._replies.get()
+        except BaseException:
+            self.cut()
+            raise
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    def cut(self) -> None:
+        """End the wait of the other thread; a connection that comes later is closed."""
+        self._reply(psycopg.OperationalError("the attempt to connect was given up"))
+
+    def _run(self) -> None:
+        try:
+            connection = open_connection(self._conninfo, self._name)
+            row = answer(connection, _FACTS, _FACTS_SECONDS)
+        except Exception as error:  # noqa: BLE001 (raised again where the connection is wanted)
+            self._reply(error)
+            return
+        if row is None:
+            connection.close()
+            self._reply(psycopg.OperationalError("the server accepts connections and is silent"))
+            return
+        self.reads_only = row[0] == "t"
+        pid = int(row[1] or 0)
+        self.pid = pid if pid == connection.pgconn.backend_pid else None
+        self._reply(connection)
+
+    def _reply(self, reply: psycopg.Connection[Any] | Exception) -> None:
+        with self._lock:
+            is_late, self._ended = self._ended, True
+        if not is_late:
+            self._replies.put(reply)
+        elif isinstance(reply, psycopg.Connection):
+            reply.close()
