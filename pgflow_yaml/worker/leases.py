@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pgflow_yaml.errors import PgflowError
 from pgflow_yaml.worker.failpoints import failpoint
+from pgflow_yaml.worker.stop import Closed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -31,14 +32,40 @@ class Leases:
         self.held: dict[Key, Task] = {}
         self._worker = worker
         self._lease = lease
+        self._heard = time.monotonic()
 
     def beat(self, store: Store, pool: Pool) -> None:
         """Extend all leases, and cancel the handlers of tasks that this worker has lost."""
         # Another thread changes the dict; `list` copies it in one step.
         tasks = list(self.held.values())
+        began = time.monotonic()
         reply = store.heartbeat(self._worker, self._lease, [task.reference() for task in tasks])
+        self._heard = began
         self._cancel(reply["lost"], "lost to another worker", pool)
         self._cancel(reply["stop"], "stopped: its run or step has ended", pool)
+
+    def check(self, pool: Pool) -> None:
+        """Cancel the handlers of tasks whose lease has run out without an answer (R-2)."""
+        now = time.monotonic()
+        # A little later: a process that was stopped for long first asks what it still owns.
+        oldest = now - self._lease - min(1.0, self._lease / 4)
+        if self._heard >= oldest:
+            return
+        tasks = [
+            task
+            for task in list(self.held.values())
+            if task.received < oldest and task.outcome is None and not task.cancelled
+        ]
+        if not tasks:
+            return
+        log.warning(
+            "no answer of the database for a lease of %g s: handlers are told to stop: %d",
+            self._lease,
+            len(tasks),
+            extra={"action": "cancel"},
+        )
+        for task in tasks:
+            pool.cancel(task)
 
     def _cancel(self, references: Iterable[Mapping[str, object]], reason: str, pool: Pool) -> None:
         for reference in references:
@@ -125,7 +152,3 @@ class Heartbeat(threading.Thread):
             except PgflowError as error:
                 log.error("heartbeat failed: %s", error, extra={"action": "heartbeat"})  # noqa: TRY400
         self._store.close()
-
-
-class Closed(Exception):
-    """The worker stops, and waits for the database no longer."""

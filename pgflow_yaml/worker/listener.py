@@ -6,9 +6,10 @@ import logging
 import os
 import random
 import threading
+import time
 from typing import TYPE_CHECKING
 
-from pgflow_yaml.database.store import Listener, WakeUpsUnsupported
+from pgflow_yaml.database.store import Listener, Outage, WakeUpsUnsupported
 from pgflow_yaml.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -17,18 +18,21 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
-_LISTEN_SECONDS = 60.0
+_LISTEN_SECONDS = 8.0  # of silence, until the connection is tested
+_ALONE_SECONDS = 5.0  # by then the other connections have noticed an outage
 
 
 class ListenerThread(threading.Thread):
     """Call `wake` when a client sends a wake-up, and after each gap in which one may be lost."""
 
-    def __init__(self, conninfo: str, wake: Callable[[], None]) -> None:
+    def __init__(self, conninfo: str, wake: Callable[[], None], outage: Outage) -> None:
         super().__init__(name="pgflow-listener", daemon=True)
         self._listener = Listener(conninfo, name=f"pgflow-yaml listener {os.getpid()}")
         self._wake = wake
+        self._outage = outage
         self._closing = threading.Event()
-        self._lost = False
+        self._lost_at: float | None = None
+        self._logged = False
 
     def close(self) -> None:
         """End the thread; waits a moment, never for the database."""
@@ -64,14 +68,20 @@ class ListenerThread(threading.Thread):
         while not self._closing.is_set():
             if self._listener.hears(_LISTEN_SECONDS):
                 self._wake()
+            else:
+                self._listener.ping()
 
     def _log_lost(self, error: Unavailable) -> None:
-        """Log it once; the worker's own connection logs more about a database that is away."""
-        if not self._lost and not self._closing.is_set():
+        """Log it once, unless the worker's other connections log that the database is away."""
+        now = time.monotonic()
+        if self._lost_at is None:
+            self._lost_at = now
+        is_alone = now - self._lost_at > _ALONE_SECONDS and not self._outage.ongoing
+        if is_alone and not self._logged and not self._closing.is_set():
             log.info("no wake-ups for now, only polling: %s", error, extra={"action": "listen"})
-        self._lost = True
+            self._logged = True
 
     def _log_back(self) -> None:
-        if self._lost:
+        if self._logged:
             log.info("wake-ups arrive again", extra={"action": "listen"})
-        self._lost = False
+        self._lost_at, self._logged = None, False

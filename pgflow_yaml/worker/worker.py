@@ -7,7 +7,6 @@ import os
 import time
 from contextlib import suppress
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -16,9 +15,10 @@ from pgflow_yaml.worker.calls import Handlers, Secrets
 from pgflow_yaml.worker.executors import EXECUTORS, Pool
 from pgflow_yaml.worker.facts import process_facts
 from pgflow_yaml.worker.failpoints import failpoint
-from pgflow_yaml.worker.leases import Closed, Heartbeat, Leases
+from pgflow_yaml.worker.leases import Heartbeat, Leases
 from pgflow_yaml.worker.listener import ListenerThread
 from pgflow_yaml.worker.pace import Pace
+from pgflow_yaml.worker.stop import Closed, Stop
 from pgflow_yaml.worker.task import RELEASED, Sources
 from pgflow_yaml.worker.turn import TurnClient
 from pgflow_yaml.worker.watch import Watch
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CONCURRENCY = 8
-_STATEMENT_SECONDS = 45.0  # the database ends a statement after 30, unless it is dead
-_LAST_REPORT_SECONDS = 2.0
 _TRANSIT_SECONDS = 0.5  # more than a task needs to change from one thread to another
 
 
@@ -64,7 +62,7 @@ class Worker:
         With `notify`, clients wake the worker when it is idle; it polls as well. `secrets` is a
         folder with a file for each, a file of `NAME=value` lines, or a function from a name to its
         value or None; a secret missing there is looked up in PGFLOW_YAML_SECRET_NAME. `executor` is
-        a key of EXECUTORS. `prepare` is called before the worker registers; it may use the database.
+        a key of EXECUTORS. `prepare` is called before the worker registers.
         """
         if concurrency < 1 or lease_seconds <= 0:
             raise ValueError("a worker needs a concurrency of at least 1 and a positive lease")
@@ -72,20 +70,21 @@ class Worker:
             raise ValueError(f'there is no executor "{executor}", only {", ".join(EXECUTORS)}')
         self.id = str(uuid4())
         self.gave_up = ""  # why it ended without being told to stop
-        self._burst, self._grace = burst, grace_seconds
+        self._burst = burst
         self._queues = queues
         self._prepare = prepare
         self._outage = Outage()
+        self._leases = Leases(self.id, lease_seconds)
+        self._stop = Stop(grace_seconds, lambda: not self._leases.held)
         self._store = Store(
             conninfo,
             name=f"pgflow-yaml worker {os.getpid()}",
             patience=None,
             on_lost=on_lost,
-            pause=self._pause,
+            pause=self._stop.pause,
             outage=self._outage,
         )
         self._reader = Store(conninfo, name="pgflow-yaml inputs", on_lost=on_lost)
-        self._leases = Leases(self.id, lease_seconds)
         self._handlers = Handlers(app_dir or Path.cwd(), allow)
         self._pool = Pool(concurrency, self._handlers, EXECUTORS[executor], beat=self._beat)
         self._heartbeat = Heartbeat(
@@ -101,7 +100,9 @@ class Worker:
             self._pool,
             lease=lease_seconds,
         )
-        self._listener = ListenerThread(conninfo, self._wake_up) if notify and not burst else None
+        self._listener = (
+            ListenerThread(conninfo, self._wake_up, self._outage) if notify and not burst else None
+        )
         self._woken = False
         self._pace = Pace(
             slots=concurrency,
@@ -119,9 +120,6 @@ class Worker:
         )
         self._pending: list[Task] = []
         self._next_poll = 0.0
-        self._stop_bell: SimpleQueue[None] = SimpleQueue()
-        self._leave_by: float | None = None
-        self._forced = False
         self._exit_code = 0
 
     def stop(self, *, now: bool = False) -> None:
@@ -129,24 +127,20 @@ class Worker:
 
         Safe in a signal handler: it takes no lock that the interrupted code may hold.
         """
-        if self._leave_by is None:
-            self._leave_by = time.monotonic() + self._grace
-        if now:
-            self._forced = True
-            self._leave_by = min(self._leave_by, time.monotonic())
-        self._stop_bell.put(None)
+        self._stop.ask(now=now)
         self._pool.results.ring()
 
     def run(self) -> int:
         """Work until stopped; return 0 after a clean stop, 1 if tasks had to be given up."""
-        watch = Watch(self._pool, self._leases.held, self._check_statement)
-        threads: list[Watch | Heartbeat | ListenerThread] = [watch, self._heartbeat]
+        watch = Watch(self._pool, self._leases.held, self._check)
+        threads: list[Heartbeat | ListenerThread] = [self._heartbeat]
         if self._listener is not None:
             threads.append(self._listener)
         self._store.on_reconnect = self._keep_leases
+        watch.start()
         try:
             if self._prepare is not None:
-                self._prepare(Attempts(None, pause=self._pause, outage=self._outage))
+                self._prepare(Attempts(None, pause=self._stop.pause, outage=self._outage))
             self._register()
             log.info("worker started", extra={"action": "start", "worker": self.id})
             for thread in threads:
@@ -161,11 +155,12 @@ class Worker:
             for thread in threads:
                 if thread.is_alive():
                     thread.close()
+            watch.close()
             self._pool.close()
             self._store.close()
             self._reader.close()
         log.info("worker stopped", extra={"action": "stop", "worker": self.id})
-        return 1 if self._forced else self._exit_code
+        return 1 if self._stop.forced else self._exit_code
 
     def _register(self) -> None:
         self._store.register_worker(self.id, self._queues, process_facts(self._pool.size))
@@ -218,7 +213,7 @@ class Worker:
         return results
 
     def _room(self, results: list[Task]) -> int:
-        if self._leave_by is not None:
+        if self._stop.leave_by is not None:
             return 0
         self._pool.learn(results)
         rate = self._pool.rate(results)
@@ -227,7 +222,7 @@ class Worker:
     def _wait(self, room: int) -> None:
         """Sleep until a task has finished or the next poll is due."""
         until = self._next_poll - time.monotonic() if room else 1.0
-        self._pool.results.wait(1, until if self._leave_by is None else min(until, 0.1))
+        self._pool.results.wait(1, until if self._stop.leave_by is None else min(until, 0.1))
         if self._pool.results and self._pool.queued():
             self._pool.results.wait(self._pace.batch(len(self._leases.held)), self._pace.linger())
 
@@ -240,7 +235,7 @@ class Worker:
 
     def _goes_on(self) -> bool:
         """Return False when all is done; release what a stopping worker gives back."""
-        if self._leave_by is None and (steps := self._pool.deaf_steps()):
+        if self._stop.leave_by is None and (steps := self._pool.deaf_steps()):
             self._exit_code = 1
             names = ", ".join(f'"{step}"' for step in steps)
             self.gave_up = (
@@ -252,11 +247,11 @@ class Worker:
                 extra={"action": "stop"},
             )
             self.stop()
-        if self._leave_by is None:
+        if self._stop.leave_by is None:
             return True
         failpoint("drain")
         self._pool.release(self._pool.queued())
-        late = time.monotonic() - self._leave_by
+        late = time.monotonic() - self._stop.leave_by
         if late >= 0:
             for task in list(self._pool.running):
                 self._pool.give_up(task, RELEASED)
@@ -272,18 +267,6 @@ class Worker:
                 task.outcome = RELEASED
                 self._pending.append(task)
 
-    def _pause(self, seconds: float) -> None:
-        """Wait between attempts to reach the database; a stop may end them."""
-        stopping = self._leave_by is not None
-        with suppress(Empty):
-            self._stop_bell.get(timeout=min(seconds, 0.2) if stopping else seconds)
-        if self._leave_by is None:
-            return
-        # Tasks still held are yet to be reported, perhaps by the statement that failed.
-        idle = not self._leases.held
-        if idle or time.monotonic() > self._leave_by + _LAST_REPORT_SECONDS:
-            raise Closed
-
     def _keep_leases(self) -> None:
         """Extend the leases first on a new connection: no other worker may claim them (§4.2)."""
         try:
@@ -291,19 +274,12 @@ class Worker:
         except Refused as error:
             log.error("heartbeat failed: %s", error, extra={"action": "heartbeat"})  # noqa: TRY400
 
+    def _check(self) -> None:
+        self._stop.cut(self._store)
+        self._leases.check(self._pool)
+
     def _beat(self) -> None:
         self._heartbeat.ask()
 
     def _pause_heartbeat(self, seconds: float) -> None:
         self._heartbeat.pause(seconds)
-
-    def _check_statement(self) -> None:
-        """Cut a statement that hangs: the database or the network is dead (R-7)."""
-        since = self._store.busy_since
-        if since is None:
-            return
-        now = time.monotonic()
-        late = self._leave_by is not None and now > self._leave_by + _LAST_REPORT_SECONDS
-        # Even a late worker reports once more: a statement that has just begun goes on.
-        if now - since > (_LAST_REPORT_SECONDS / 2 if late else _STATEMENT_SECONDS):
-            self._store.interrupt()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pgflow_yaml.worker import worker as worker_module
+from pgflow_yaml.database.store import patrol
 from tests.fixtures.proxy import Proxy
 from tests.fixtures.waiting import eventually
 
@@ -223,7 +223,7 @@ def test_a_frozen_backend_is_cut_off(
     works: Works, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A statement without an answer ends although the server still holds the connection (R-7)."""
-    monkeypatch.setattr(worker_module, "_STATEMENT_SECONDS", 0.5)
+    monkeypatch.setattr(patrol, "QUIET_SECONDS", 0.5)
     run_id = start_map(works, 10)
     works.start()
     works.ended(run_id)

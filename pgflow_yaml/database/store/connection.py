@@ -15,6 +15,7 @@ from psycopg.rows import tuple_row
 from pgflow_yaml.database.store.attempts import PATIENCE, Attempts, Outage
 from pgflow_yaml.database.store.dial import Dial, cut, is_hopeless
 from pgflow_yaml.database.store.errors import Refused, message_of, translated
+from pgflow_yaml.database.store.patrol import patrol
 from pgflow_yaml.errors import PgflowError, Unavailable
 from pgflow_yaml.text import mask_passwords
 
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 
 _REPEATABLE = re.compile("08|53|57|40001|40P01|55P03|25006")
 _READ_ONLY = "25006"  # no longer the primary: another connection may find it
+_CLOSE_SECONDS = 1.0
 _TIMED_OUT, _MOST_TIMEOUTS = "57014", 3  # a statement that is always too slow must not go on
 
 
@@ -50,6 +52,7 @@ class Connection:
         """
         self.on_reconnect: Callable[[], None] | None = None
         self.busy_since: float | None = None
+        self.server_pid: int | None = None
         self.conninfo = conninfo
         self._name = name
         self._patience = patience
@@ -58,15 +61,23 @@ class Connection:
         self._outage = Outage() if outage is None and patience is None else outage
         self._connection: psycopg.Connection[Any] | None = None
         self._dial: Dial | None = None
+        self._sent: Sequence[object] = ()
         self._was_connected = False
         self._lock = threading.RLock()
 
     def close(self) -> None:
-        """Disconnect; another call connects again."""
-        with self._lock, suppress(psycopg.Error):
-            if self._connection is not None:
-                self._connection.close()
+        """Disconnect; another call connects again. A call in another thread is cut after 1 s."""
+        if not self._lock.acquire(timeout=_CLOSE_SECONDS):
+            self.interrupt()
+            if not self._lock.acquire(timeout=_CLOSE_SECONDS):
+                return
+        try:
+            with suppress(psycopg.Error):
+                if self._connection is not None:
+                    self._connection.close()
             self._connection = None
+        finally:
+            self._lock.release()
 
     def interrupt(self) -> None:
         """Cut the connection from another thread: a statement that waits fails at once."""
@@ -74,6 +85,16 @@ class Connection:
         if dial is not None:
             dial.cut()
         cut(self._connection)
+
+    @property
+    def waiting_since(self) -> float | None:
+        """The time since when another thread waits for an answer or for a new connection."""
+        dial = self._dial
+        return self.busy_since if dial is None else dial.began
+
+    def size(self) -> int:
+        """Return the length of the data of the statement that was sent last."""
+        return sum(len(value) for value in self._sent if isinstance(value, str | list))
 
     def hint(self, query: LiteralString, params: Sequence[object]) -> None:
         """Send a statement once on the open connection, if there is one; ignore errors."""
@@ -111,6 +132,7 @@ class Connection:
 
     def _run(self, query: LiteralString, params: Sequence[object]) -> Any:
         connection = self._connected()
+        self._sent = params
         self.busy_since = time.monotonic()
         try:
             return _execute(connection, query, params)
@@ -137,7 +159,6 @@ class Connection:
 
     def _connect(self) -> psycopg.Connection[Any]:
         self._dial = dial = Dial(self.conninfo, self._name)
-        self.busy_since = time.monotonic()
         try:
             connection = dial.connection()
         except psycopg.Error as error:
@@ -150,12 +171,14 @@ class Connection:
                 hopeless=not endless and is_hopeless(error, reason),
             ) from error
         finally:
-            self._dial = self.busy_since = None
+            self._dial = None
         if dial.reads_only:
             connection.close()
             raise _Repeatable(
                 "this server only reads (a standby): use the primary", None, sent=False
             )
+        self.server_pid = dial.pid
+        patrol.watch(self)
         return connection
 
     def _attempts(self) -> Attempts:

@@ -46,11 +46,11 @@ def is_hopeless(error: psycopg.Error, reason: str) -> bool:
     return is_no_conninfo or _HOPELESS.search(reason) is not None
 
 
-def open_connection(conninfo: str, name: str, **settings: str) -> psycopg.Connection[Any]:
+def open_connection(conninfo: str, name: str) -> psycopg.Connection[Any]:
     """Connect with bounded waits; raise the driver's errors."""
     user_settings = conninfo_to_dict(conninfo)
     limits = f"{user_settings['options']} {_LIMITS}" if user_settings.get("options") else _LIMITS
-    settings = {"application_name": name, **_TCP, **settings, **user_settings}
+    settings: dict[str, Any] = {"application_name": name, **_TCP, **user_settings}
     try:
         return _connect(make_conninfo("", **{**settings, "options": limits}))
     except psycopg.OperationalError as error:
@@ -120,6 +120,7 @@ class Dial:
 
     def __init__(self, conninfo: str, name: str) -> None:
         self.reads_only = False
+        self.began = time.monotonic()
         self.pid: int | None = None
         """The process of the server that serves the connection; None behind a pooler."""
         self._conninfo, self._name = conninfo, name

@@ -10,12 +10,13 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, LiteralString
 
 import psycopg
 
-from pgflow_yaml.database.store.dial import cut, open_connection
+from pgflow_yaml.database.store.dial import Dial, answer, cut
 from pgflow_yaml.database.store.errors import message_of
+from pgflow_yaml.database.store.patrol import patrol
 from pgflow_yaml.errors import PgflowError, Unavailable
 from pgflow_yaml.text import mask_passwords
 
@@ -58,8 +59,11 @@ class Listener:
     """A separate connection that receives wake-ups; used by one thread, closed by another."""
 
     def __init__(self, conninfo: str, *, name: str) -> None:
-        self._conninfo = conninfo
+        self.conninfo = conninfo
+        self.server_pid: int | None = None
+        self.busy_since: float | None = None
         self._name = name
+        self._dial: Dial | None = None
         self._connection: psycopg.Connection[Any] | None = None
 
     def open(self) -> None:
@@ -67,18 +71,18 @@ class Listener:
 
         Raise Unavailable, or WakeUpsUnsupported if another attempt would not help.
         """
+        self._connection = self._connect()
+        self.server_pid = self._dial.pid if self._dial else None
+        patrol.watch(self)
         try:
-            self._connection = open_connection(self._conninfo, self._name)
-        except psycopg.Error as error:
-            raise Unavailable(mask_passwords(message_of(error))) from error
-        try:
-            self._connection.execute(f"listen {CHANNEL}")
+            self._ask(f"listen {CHANNEL}")
         except psycopg.Error as error:
             if self._connection.closed:
                 raise Unavailable(mask_passwords(message_of(error))) from error
             raise WakeUpsUnsupported(f"LISTEN is refused: {message_of(error)}") from error
         self._call()
         if not self.hears(_PROBE_SECONDS):
+            self.ping()
             raise WakeUpsUnsupported(
                 "a notification does not arrive here (a connection pooler in between?)"
             )
@@ -91,8 +95,22 @@ class Listener:
         except psycopg.Error as error:
             raise Unavailable(mask_passwords(message_of(error))) from error
 
+    def ping(self) -> None:
+        """Verify that the server answers, with a statement that does nothing."""
+        try:
+            self._ask("")
+        except psycopg.Error as error:
+            raise Unavailable(mask_passwords(message_of(error))) from error
+
+    def size(self) -> int:
+        """Return 0: what this connection sends is short."""
+        return 0
+
     def interrupt(self) -> None:
         """Cut the connection from another thread: a pending wait fails at once."""
+        dial = self._dial
+        if dial is not None:
+            dial.cut()
         cut(self._connection)
 
     def close(self) -> None:
@@ -101,10 +119,27 @@ class Listener:
             with suppress(psycopg.Error):
                 self._connection.close()
 
-    def _call(self) -> None:
-        """Notify over a second connection: behind a pooler, the first would hear only itself."""
+    def _connect(self) -> psycopg.Connection[Any]:
+        self._dial = Dial(self.conninfo, self._name)
         try:
-            with open_connection(self._conninfo, self._name) as other:
-                other.execute("select pg_catalog.pg_notify(%s, '')", [CHANNEL])
+            return self._dial.connection()
         except psycopg.Error as error:
             raise Unavailable(mask_passwords(message_of(error))) from error
+
+    def _ask(self, query: LiteralString) -> None:
+        assert self._connection is not None
+        self.busy_since = time.monotonic()
+        try:
+            self._connection.execute(query)
+        finally:
+            self.busy_since = None
+
+    def _call(self) -> None:
+        """Notify over a second connection: behind a pooler, the first would hear only itself."""
+        other = self._connect()
+        try:
+            answer(other, f"select pg_catalog.pg_notify('{CHANNEL}', '')".encode(), _PROBE_SECONDS)
+        except psycopg.Error as error:
+            raise Unavailable(mask_passwords(message_of(error))) from error
+        finally:
+            other.close()
