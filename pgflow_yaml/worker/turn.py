@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 _QUEUES_SECONDS, _QUEUES_AT_LEAST_SECONDS = 2.0, 0.1
 _REFUSED_SECONDS = 10.0
 _WORKER_KEY = "step_tasks_last_worker_id_fkey"  # a claim by a worker that is not registered
+_TRIES, _TRIES_APART = 5, 2
+_APART_SECONDS = 10.0
+_PARKED, _FIRST_PARKED_SECONDS, _LONGEST_PARKED_SECONDS = "parked", 1.0, 30.0
 _LARGE_CHARACTERS = 256 * 1024
 
 
@@ -51,6 +54,8 @@ class TurnClient:
         self._calls: dict[str, StepCall] = {}
         self._queues: deque[str] = deque()
         self._queues_seen = self._queues_until = 0.0
+        self.parked: list[tuple[float, float, Task]] = []
+        """Results that wait for a better time: when it comes, the pause before, the task."""
         self._refused: dict[str, float] = {}
         self._paused_queues: dict[str, float] = {}
 
@@ -77,10 +82,8 @@ class TurnClient:
         for task in results:
             self._refuse_handler(task)
         reply = self._ask(results, room)
-        for task in results:
-            self._forget(task)
         for task, verdict in zip(results, reply["verdicts"], strict=True):
-            self._log(task, verdict)
+            self._end(task, verdict)
         return [task for task in unpack(reply, self._calls, self._sources) if self._keep(task)]
 
     def _ask(self, results: list[Task], room: int) -> TurnReply:
@@ -93,12 +96,14 @@ class TurnClient:
                 return self._claim_apart(queues, room)
             log.error("the database refused a turn: %s", error, extra={"action": "turn"})  # noqa: TRY400
         # One bad result must not hold up the others: halve until it stands alone.
-        verdicts = self._send_apart(results)
+        verdicts = self._send_apart(results, time.monotonic() + _APART_SECONDS)
         return {**self._ask([], room), "verdicts": verdicts}
 
-    def _send(self, results: list[Task], room: int, queues: Sequence[str] = ()) -> TurnReply:
+    def _send(
+        self, results: list[Task], room: int, queues: Sequence[str] = (), *, tries: int = _TRIES
+    ) -> TurnReply:
         try:
-            return self._send_once(results, room, queues)
+            return self._send_once(results, room, queues, tries)
         except Refused as error:
             if _WORKER_KEY not in str(error):
                 raise
@@ -106,9 +111,11 @@ class TurnClient:
             "the row of this worker was deleted: it registers again", extra={"action": "turn"}
         )
         self._register()
-        return self._send_once(results, room, queues)
+        return self._send_once(results, room, queues, tries)
 
-    def _send_once(self, results: list[Task], room: int, queues: Sequence[str]) -> TurnReply:
+    def _send_once(
+        self, results: list[Task], room: int, queues: Sequence[str], tries: int
+    ) -> TurnReply:
         return self._store.turn(
             self._worker,
             [task.report() for task in results],
@@ -116,6 +123,7 @@ class TurnClient:
             quantity=room,
             lease=self._lease,
             refused=self._refused_now(),
+            tries=tries,
         )
 
     def _claim_apart(self, queues: Sequence[str], room: int) -> TurnReply:
@@ -141,15 +149,25 @@ class TurnClient:
             claimed["specs"].update(reply["specs"])
         return claimed
 
-    def _send_apart(self, results: list[Task]) -> list[str]:
+    def _send_apart(self, results: list[Task], until: float) -> list[str]:
         verdicts: list[str] = []
         half = len(results) // 2
         for part in filter(None, (results[:half], results[half:])):
             try:
-                verdicts += self._send(part, 0)["verdicts"]
+                verdicts += self._send(part, 0, tries=_TRIES_APART)["verdicts"]
             except Refused as error:
-                verdicts += self._send_apart(part) if part[1:] else [self._replace(part[0], error)]
+                if not error.is_content and time.monotonic() > until:
+                    verdicts += [self._park(task, error) for task in part]
+                elif part[1:]:
+                    verdicts += self._send_apart(part, until)
+                else:
+                    verdicts.append(self._replace_or_park(part[0], error))
         return verdicts
+
+    def _replace_or_park(self, task: Task, error: Refused, pause: float = 0.0) -> str:
+        if error.is_content:
+            return self._replace(task, error)
+        return self._park(task, error, pause)
 
     def _replace(self, task: Task, error: Refused) -> str:
         """Report a failure in place of a result that the database refuses."""
@@ -158,8 +176,45 @@ class TurnClient:
         task.outcome = Outcome("fatal", error=record)
         try:
             return self._send([task], 0)["verdicts"][0]
-        except Refused:
-            return self._fail_run(task, record)
+        except Refused as again:
+            return self._fail_run(task, record) if again.is_content else self._park(task, again)
+
+    # Results that the database cannot settle now
+
+    def _park(self, task: Task, error: Refused, pause: float = 0.0) -> str:
+        """Keep a result that is not at fault itself, and send it alone later."""
+        if not pause:
+            log.warning(
+                "the result waits apart, the database cannot settle it now: %s",
+                error,
+                extra=task.fields("turn"),
+            )
+        pause = min(max(pause * 2, _FIRST_PARKED_SECONDS), _LONGEST_PARKED_SECONDS)
+        self.parked.append((time.monotonic() + pause, pause, task))
+        return _PARKED
+
+    def next_retry(self) -> float:
+        """Return the time at which a parked result is due; there must be one."""
+        return min(due for due, _, _ in self.parked)
+
+    def retry_parked(self) -> None:
+        """Send each parked result that is due, alone."""
+        now = time.monotonic()
+        parked, self.parked = self.parked, []
+        for due, pause, task in parked:
+            if due > now:
+                self.parked.append((due, pause, task))
+                continue
+            try:
+                verdict = self._send([task], 0, tries=1)["verdicts"][0]
+            except Refused as error:
+                verdict = self._replace_or_park(task, error, pause)
+            self._end(task, verdict)
+
+    def _end(self, task: Task, verdict: str) -> None:
+        if verdict != _PARKED:
+            self._forget(task)
+            self._log(task, verdict)
 
     def _fail_run(self, task: Task, record: dict[str, Json]) -> str:
         """Fail the run of a task whose failure cannot be reported; the last resort."""

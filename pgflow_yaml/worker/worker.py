@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CONCURRENCY = 8
+_LAST_TRY_SECONDS = 2.0  # for results that the database could not settle before
 _TRANSIT_SECONDS = 0.5  # more than a task needs to change from one thread to another
 
 
@@ -172,6 +173,8 @@ class Worker:
             self._next_poll = 0.0
             self._pace.woken()
             self._turns.look_for_queues()
+        if self._turns.parked:
+            self._turns.retry_parked()
         results = self._next_results()
         room = self._room(results)
         due = room > 0 and time.monotonic() >= self._next_poll
@@ -197,7 +200,7 @@ class Worker:
         worked = bool(results or tasks)
         is_full = 0 < room <= len(tasks)
         self._next_poll = now if is_full else now + self._pace.next_poll(worked=worked)
-        if self._burst and not worked and room and not self._leases.held:
+        if self._burst and not worked and room and not self._unsettled():
             self.stop()
 
     def _next_results(self) -> list[Task]:
@@ -217,11 +220,17 @@ class Worker:
             return 0
         self._pool.learn(results)
         rate = self._pool.rate(results)
-        return self._pace.room(len(self._leases.held) - len(results), rate=rate)
+        return self._pace.room(self._unsettled() - len(results), rate=rate)
+
+    def _unsettled(self) -> int:
+        """Return the number of tasks held, without results that wait for a better time."""
+        return len(self._leases.held) - len(self._turns.parked)
 
     def _wait(self, room: int) -> None:
         """Sleep until a task has finished or the next poll is due."""
         until = self._next_poll - time.monotonic() if room else 1.0
+        if self._turns.parked:
+            until = min(until, self._turns.next_retry() - time.monotonic())
         self._pool.results.wait(1, until if self._stop.leave_by is None else min(until, 0.1))
         if self._pool.results and self._pool.queued():
             self._pool.results.wait(self._pace.batch(len(self._leases.held)), self._pace.linger())
@@ -257,7 +266,7 @@ class Worker:
                 self._pool.give_up(task, RELEASED)
         if late > _TRANSIT_SECONDS:
             self._give_back_the_rest()
-        return bool(self._leases.held)
+        return bool(self._unsettled() if late > _LAST_TRY_SECONDS else self._leases.held)
 
     def _give_back_the_rest(self) -> None:
         """Release tasks that no executor holds: no lost task may keep a worker alive."""

@@ -289,3 +289,41 @@ def test_tasks_behind_slow_ones_are_given_back(works: Works, db: psycopg.Connect
     run = works.ended(run_id)
     assert run.output == {"go": list(range(900))}
     assert run.steps[0].attempts == 1
+
+
+@pytest.mark.parametrize("sqlstate", ["40001", "53100", "55P03", "57014", "42501"])
+def test_a_result_that_cannot_be_settled_now_waits_apart(
+    works: Works, db: psycopg.Connection, sqlstate: str
+) -> None:
+    """The other results and runs go on, it is not replaced by a failure, and settles later."""
+    bad = start_map(works, 5)
+    good = works.client.start("wide", {"items": list(range(20))}).id
+    raise_in_settle(
+        db, sqlstate, f"new.status = 'completed' and new.task_index = 1 and new.run_id = '{bad}'"
+    )
+    works.start()
+
+    assert works.ended(good).status == "completed"
+    eventually(lambda: works.client.get(bad).steps[0].tasks["completed"] == 4)
+    assert works.client.get(bad).status == "started"
+    db.execute("drop trigger fault on pgflow.step_tasks")
+
+    assert works.ended(bad).output == {"go": list(range(5))}
+    assert works.client.run_snapshot(bad)["errors"] == []
+
+
+def test_a_result_that_never_settles_does_not_keep_a_worker(
+    works: Works, db: psycopg.Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A stopping worker leaves it to its lease (R-14)."""
+    start_map(works, 1)
+    raise_in_settle(db, "40001", "new.status = 'completed'")
+    worker = works.worker(grace_seconds=0.2)
+    thread = threading.Thread(target=worker.run, daemon=True)
+    thread.start()
+    eventually(lambda: "waits apart" in caplog.text)
+
+    worker.stop()
+    thread.join(6)
+
+    assert not thread.is_alive()

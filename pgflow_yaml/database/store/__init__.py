@@ -295,12 +295,17 @@ class Store(Connection):
         quantity: int,
         lease: float,
         refused: Sequence[str] = (),
+        tries: int = 5,
     ) -> TurnReply:
-        """Settle results (the JSON text of each) and claim tasks, in one commit."""
+        """Settle results (the JSON text of each) and claim tasks, in one commit.
+
+        Raise Refused after so many `tries` that the server answered with an error.
+        """
         reply: TurnReply = self.ask(
             "select pgflow.turn(%s::uuid, %s::jsonb, %s::text[], %s::int,"
             " make_interval(secs => %s), %s::text[])",
             [worker, f"[{','.join(results)}]", list(queues), quantity, lease, list(refused)],
+            tries=tries,
         )
         return reply
 

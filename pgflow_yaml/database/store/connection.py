@@ -107,12 +107,20 @@ class Connection:
                 log.debug("not sent: %s", error)
 
     def ask(
-        self, query: LiteralString, params: Sequence[object], *, repeatable: bool = True
+        self,
+        query: LiteralString,
+        params: Sequence[object],
+        *,
+        repeatable: bool = True,
+        tries: int | None = None,
     ) -> Any:
-        """Return the one value of a statement; reconnect and repeat it as needed."""
+        """Return the one value of a statement; reconnect and repeat it as needed.
+
+        With `tries`, raise Refused once the server has answered with so many errors.
+        """
         with self._lock:
             attempts: Attempts | None = None
-            slow = 0
+            errors = 0
             while True:
                 try:
                     return self._run(query, params)
@@ -125,8 +133,11 @@ class Connection:
                     attempts = attempts or self._attempts()
                     if failure.hopeless or attempts.spent():
                         raise Unavailable(failure.message) from failure.cause
-                    if failure.state == _TIMED_OUT and (slow := slow + 1) >= _MOST_TIMEOUTS:
-                        raise Refused(failure.message, sqlstate=_TIMED_OUT) from failure.cause
+                    timed_out = failure.state == _TIMED_OUT
+                    most = min(tries or _MOST_TIMEOUTS, _MOST_TIMEOUTS) if timed_out else tries
+                    errors += failure.answered and most is not None
+                    if most is not None and failure.answered and errors >= most:
+                        raise Refused(failure.message, sqlstate=failure.state) from failure.cause
                     attempts.rest(failure.message)
                     self._revive()
 
@@ -214,6 +225,7 @@ class _Repeatable(Exception):
         self.sent = sent
         self.hopeless = hopeless
         self.state = getattr(cause, "sqlstate", None)
+        self.answered = self.state not in (None, _READ_ONLY) and not sent
         super().__init__(message)
 
 

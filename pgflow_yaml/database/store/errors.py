@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import psycopg
 
 
+_CONTENT = re.compile("21|22|23|54|P0|XX000")
 _PREFIX = re.compile("^(connection failed|connection is bad): ")
 
 _ERRORS: Mapping[str, type[PgflowError]] = {
@@ -31,11 +32,19 @@ _ERRORS: Mapping[str, type[PgflowError]] = {
 
 
 class Refused(PgflowError):
-    """The database refused a statement and would refuse it again."""
+    """The database refused a statement and would refuse it again.
+
+    Or it did so several times, for a reason that may pass: then `is_content` is false.
+    """
 
     def __init__(self, message: str, *, sqlstate: str | None) -> None:
         self.sqlstate = sqlstate
         super().__init__(message)
+
+    @property
+    def is_content(self) -> bool:
+        """Return True if the data of the statement is the reason, not locks, limits or rights."""
+        return self.sqlstate is not None and _CONTENT.match(self.sqlstate) is not None
 
 
 def translated(error: psycopg.Error) -> PgflowError:
