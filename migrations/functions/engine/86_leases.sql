@@ -86,6 +86,21 @@ as $$
   update pgflow.workers w set stopped_at = pgflow.clock() where w.worker_id = p_worker
 $$;
 
+-- Returns the tasks that a worker has claimed and not yet reported, [{run, step, index, attempt}]:
+-- those that it does not know are from a claim whose reply was lost. Reads the tasks of live runs;
+-- called after a reconnection only.
+create or replace function pgflow.owned_tasks(p_worker uuid) returns jsonb
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(jsonb_agg(jsonb_build_object('run', t.run_id, 'step', t.step_slug,
+      'index', t.task_index, 'attempt', t.attempts_count)), '[]')
+  from pgflow.runs r
+  join pgflow.step_tasks t on t.run_id = r.run_id
+  where r.status = 'started' and t.status = 'started' and t.lease is not null
+    and t.last_worker_id = p_worker
+$$;
+
 -- Extends the leases of a worker's running tasks: to now + lease, but not much beyond the timeout
 -- of the attempt. p_tasks: [{run, step, index, attempt}]. Returns {lost: tasks that another worker
 -- has taken over, stop: tasks whose run or step has ended}. Locks tasks and queue rows, skipping
