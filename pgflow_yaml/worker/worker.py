@@ -173,6 +173,7 @@ class Worker:
             self._next_poll = 0.0
             self._pace.woken()
             self._turns.look_for_queues()
+        self._turns.give_back_unknown()
         if self._turns.parked:
             self._turns.retry_parked()
         results = self._next_results()
@@ -278,6 +279,7 @@ class Worker:
 
     def _keep_leases(self) -> None:
         """Extend the leases first on a new connection: no other worker may claim them (§4.2)."""
+        self._turns.reconnected()
         try:
             self._leases.beat(self._store, self._pool)
         except Refused as error:

@@ -327,3 +327,40 @@ def test_a_result_that_never_settles_does_not_keep_a_worker(
     thread.join(6)
 
     assert not thread.is_alive()
+
+
+def test_a_worker_gives_back_what_it_owns_and_does_not_hold(
+    works: Works, db: psycopg.Connection
+) -> None:
+    """As after a claim whose reply was lost; what it holds stays."""
+    run_id = start_map(works, 2, handler="held")
+    works.start(lease_seconds=60, notify=False, concurrency=3)
+    eventually(lambda: started(db) == 2)
+    import shop
+
+    eventually(lambda: len(shop.calls) == 2)
+    lost = works.client.start("wide", {"items": [7]}).id
+    db.execute(
+        """with mine as (select last_worker_id from pgflow.step_tasks
+             where last_worker_id is not null limit 1)
+        update pgflow.step_tasks t set status = 'started', attempts_count = 1,
+          lease = now() + interval '1 hour', started_at = clock_timestamp(),
+          last_worker_id = mine.last_worker_id
+        from mine where t.run_id = %s""",
+        [lost],
+    )
+    db.execute(
+        "update pgmq.q_wide set vt = now() + interval '1 hour' where msg_id in"
+        " (select message_id from pgflow.step_tasks where run_id = %s)",
+        [lost],
+    )
+
+    cut = f"select pg_terminate_backend(pid) from pg_stat_activity where {WORKERS}".encode()
+    db.execute(cut)
+
+    eventually(lambda: 7 in shop.calls)
+    shop.gate.set()
+    step = works.ended(lost).steps[0]
+    assert (step.status, step.crashes) == ("completed", 0)
+    assert works.ended(run_id).status == "completed"
+    assert sorted(shop.calls) == [0, 1, 7]

@@ -319,6 +319,10 @@ class Store(Connection):
         )
         return reply
 
+    def owned_tasks(self, worker: str) -> list[dict[str, Any]]:
+        """Return the references of the tasks that a worker has claimed and not yet reported."""
+        return self.ask("select pgflow.owned_tasks(%s::uuid)", [worker]) or []
+
     def sweep(self, limit: int = 1000) -> int:
         """Repair inconsistent rows; return the number of repairs."""
         return int(self.ask("select pgflow.sweep(%s::int)", [limit]))
