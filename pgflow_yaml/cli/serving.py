@@ -48,5 +48,6 @@ def serve(worker: Worker, stopping: Callable[[], None]) -> int:
     with masked_streams():
         background.start()
         while not background.join(1.0):
-            continue
+            if worker.is_overdue():  # it waits for something that no one can cut
+                return 1
     return background.outcome()

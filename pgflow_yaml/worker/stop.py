@@ -39,6 +39,10 @@ class Stop:
             self.leave_by = min(self.leave_by, time.monotonic())
         self._bell.put(None)
 
+    def overdue(self) -> float:
+        """Return the seconds since the worker should have left; 0 before."""
+        return 0.0 if self.leave_by is None else max(0.0, time.monotonic() - self.leave_by)
+
     def pause(self, seconds: float) -> None:
         """Wait between attempts to reach the database; raise Closed if they must end."""
         with suppress(Empty):
@@ -57,6 +61,4 @@ class Stop:
             store.interrupt()
 
     def _is_late(self) -> bool:
-        return self.leave_by is not None and (
-            time.monotonic() > self.leave_by + _LAST_REPORT_SECONDS
-        )
+        return self.overdue() > _LAST_REPORT_SECONDS

@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 CONCURRENCY = 8
 _LAST_TRY_SECONDS = 2.0  # for results that the database could not settle before
+_OVERDUE_SECONDS = 4.0
 _TRANSIT_SECONDS = 0.5  # more than a task needs to change from one thread to another
 
 
@@ -130,6 +131,10 @@ class Worker:
         """
         self._stop.ask(now=now)
         self._pool.results.ring()
+
+    def is_overdue(self) -> bool:
+        """Return True four seconds after it should have ended."""
+        return self._stop.overdue() >= _OVERDUE_SECONDS
 
     def run(self) -> int:
         """Work until stopped; return 0 after a clean stop, 1 if tasks had to be given up."""

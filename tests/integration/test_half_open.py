@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     import psycopg
 
+    from tests.fixtures.apps import App
+    from tests.fixtures.worker_process import StartCli
     from tests.fixtures.working import Works
 
 GATED = """
@@ -173,3 +176,20 @@ def test_a_worker_without_an_answer_ends_in_time(
 
 def started(db: psycopg.Connection) -> bool:
     return db.execute("select from pgflow.step_tasks where status = 'started'").rowcount > 0
+
+
+def test_a_worker_process_ends_although_its_start_hangs(
+    proxy: Proxy, app: App, start_cli: StartCli
+) -> None:
+    """The second signal asks for an end at once: it comes within five seconds (R-14)."""
+    proxy.go_silent()
+    worker = start_cli("worker", dsn=f"{proxy.conninfo} connect_timeout=60", cwd=app.folder)
+    eventually(lambda: proxy.is_used)
+    began = time.monotonic()
+
+    worker.send(signal.SIGTERM)
+    worker.wait_for("stopping")
+    worker.send(signal.SIGTERM)
+
+    assert worker.wait() == 1
+    assert time.monotonic() - began < 8
