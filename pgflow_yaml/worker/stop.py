@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from pgflow_yaml.database.store import Store
 
-_LAST_REPORT_SECONDS = 2.0
+_LAST_REPORT_SECONDS, _OVERDUE_SECONDS = 2.0, 4.0
 
 
 class Closed(Exception):
@@ -42,6 +42,10 @@ class Stop:
     def overdue(self) -> float:
         """Return the seconds since the worker should have left; 0 before."""
         return 0.0 if self.leave_by is None else max(0.0, time.monotonic() - self.leave_by)
+
+    def is_overdue(self) -> bool:
+        """Return True once the worker should have ended, whatever it waits for."""
+        return self.overdue() >= _OVERDUE_SECONDS
 
     def pause(self, seconds: float) -> None:
         """Wait between attempts to reach the database; raise Closed if they must end."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
+import math
 import time
 from collections import deque
 from typing import TYPE_CHECKING
@@ -29,7 +29,6 @@ _REFUSED_SECONDS = 10.0
 _WORKER_KEY = "step_tasks_last_worker_id_fkey"  # a claim by a worker that is not registered
 _TRIES, _TRIES_APART = 5, 2
 _APART_SECONDS = 10.0
-_LONGEST_STATEMENT_SECONDS = 32.0  # the database ends a statement after 30
 _PARKED, _FIRST_PARKED_SECONDS, _LONGEST_PARKED_SECONDS = "parked", 1.0, 30.0
 _LARGE_CHARACTERS = 256 * 1024
 
@@ -56,7 +55,6 @@ class TurnClient:
         self._calls: dict[str, StepCall] = {}
         self._queues: deque[str] = deque()
         self._queues_seen = self._queues_until = 0.0
-        self._reconciliations: list[float] = []
         self.parked: list[tuple[float, float, Task]] = []
         """Results that wait for a better time: when it comes, the pause before, the task."""
         self._refused: dict[str, float] = {}
@@ -197,11 +195,13 @@ class TurnClient:
         return _PARKED
 
     def next_retry(self) -> float:
-        """Return the time at which a parked result is due; there must be one."""
-        return min(due for due, _, _ in self.parked)
+        """Return the time at which the next parked result is due."""
+        return min((due for due, _, _ in self.parked), default=math.inf)
 
     def retry_parked(self) -> None:
         """Send each parked result that is due, alone."""
+        if not self.parked:
+            return
         now = time.monotonic()
         parked, self.parked = self.parked, []
         for due, pause, task in parked:
@@ -213,33 +213,6 @@ class TurnClient:
             except Refused as error:
                 verdict = self._replace_or_park(task, error, pause)
             self._end(task, verdict)
-
-    # Tasks of a claim whose reply was lost
-
-    def reconnected(self) -> None:
-        """Look soon for tasks that a lost reply held, and again once no old statement can run."""
-        now = time.monotonic()
-        self._reconciliations = [now, now + _LONGEST_STATEMENT_SECONDS]
-
-    def give_back_unknown(self) -> None:
-        """Release the tasks that this worker owns and does not hold, after a reconnection."""
-        if not self._reconciliations or time.monotonic() < self._reconciliations[0]:
-            return
-        del self._reconciliations[0]
-        held = self._leases.held
-        try:
-            unknown = [
-                json.dumps({**task, "outcome": "released"})
-                for task in self._store.owned_tasks(self._worker)
-                if (task["run"], task["step"], task["index"]) not in held
-            ]
-            if not unknown:
-                return
-            self._store.turn(self._worker, unknown, queues=(), quantity=0, lease=self._lease)
-        except Refused as error:
-            log.error("tasks cannot be given back: %s", error, extra={"action": "turn"})  # noqa: TRY400
-            return
-        log.info("tasks of a lost reply given back: %d", len(unknown), extra={"action": "turn"})
 
     def _end(self, task: Task, verdict: str) -> None:
         if verdict != _PARKED:

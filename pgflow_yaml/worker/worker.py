@@ -17,6 +17,7 @@ from pgflow_yaml.worker.facts import process_facts
 from pgflow_yaml.worker.failpoints import failpoint
 from pgflow_yaml.worker.leases import Heartbeat, Leases
 from pgflow_yaml.worker.listener import ListenerThread
+from pgflow_yaml.worker.lost_replies import LostReplies
 from pgflow_yaml.worker.pace import Pace
 from pgflow_yaml.worker.stop import Closed, Stop
 from pgflow_yaml.worker.task import RELEASED, Sources
@@ -33,7 +34,6 @@ log = logging.getLogger(__name__)
 
 CONCURRENCY = 8
 _LAST_TRY_SECONDS = 2.0  # for results that the database could not settle before
-_OVERDUE_SECONDS = 4.0
 _TRANSIT_SECONDS = 0.5  # more than a task needs to change from one thread to another
 
 
@@ -120,6 +120,7 @@ class Worker:
             sources=Sources(run_input=self._reader.run_input, secret=Secrets(secrets).get),
             register=self._register,
         )
+        self._lost_replies = LostReplies(self.id, self._store, self._leases, lease_seconds)
         self._pending: list[Task] = []
         self._next_poll = 0.0
         self._exit_code = 0
@@ -134,7 +135,7 @@ class Worker:
 
     def is_overdue(self) -> bool:
         """Return True four seconds after it should have ended."""
-        return self._stop.overdue() >= _OVERDUE_SECONDS
+        return self._stop.is_overdue()
 
     def run(self) -> int:
         """Work until stopped; return 0 after a clean stop, 1 if tasks had to be given up."""
@@ -178,9 +179,8 @@ class Worker:
             self._next_poll = 0.0
             self._pace.woken()
             self._turns.look_for_queues()
-        self._turns.give_back_unknown()
-        if self._turns.parked:
-            self._turns.retry_parked()
+        self._lost_replies.give_back()
+        self._turns.retry_parked()
         results = self._next_results()
         room = self._room(results)
         due = room > 0 and time.monotonic() >= self._next_poll
@@ -235,8 +235,7 @@ class Worker:
     def _wait(self, room: int) -> None:
         """Sleep until a task has finished or the next poll is due."""
         until = self._next_poll - time.monotonic() if room else 1.0
-        if self._turns.parked:
-            until = min(until, self._turns.next_retry() - time.monotonic())
+        until = min(until, self._turns.next_retry() - time.monotonic())
         self._pool.results.wait(1, until if self._stop.leave_by is None else min(until, 0.1))
         if self._pool.results and self._pool.queued():
             self._pool.results.wait(self._pace.batch(len(self._leases.held)), self._pace.linger())
@@ -284,7 +283,7 @@ class Worker:
 
     def _keep_leases(self) -> None:
         """Extend the leases first on a new connection: no other worker may claim them (§4.2)."""
-        self._turns.reconnected()
+        self._lost_replies.suspect()
         try:
             self._leases.beat(self._store, self._pool)
         except Refused as error:
