@@ -93,7 +93,7 @@ def _finish(background: BackgroundWorker) -> None:
 
 
 class _SharedStream:
-    """A stream of this process as handlers see it: what they close stays open for the others."""
+    """A stream of this process for handlers; when one closes it, it stays open for the others."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream

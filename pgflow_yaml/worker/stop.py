@@ -1,4 +1,4 @@
-"""The wish that a worker stops: by when it leaves, and how long it still waits (R-14)."""
+"""Stopping a worker: when it must have left, and how long it may still wait (R-14)."""
 
 from __future__ import annotations
 

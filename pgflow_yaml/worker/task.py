@@ -169,7 +169,7 @@ class Task:
         return (self.run_id, self.step, self.index)
 
     def begin(self) -> None:
-        """Start the call's clock and set its deadline: waiting here is none of its time."""
+        """Set the start and the deadline of the call; time spent in the queue does not count."""
         self.started = time.monotonic()
         self.deadline = self.started + self.call.timeout
 

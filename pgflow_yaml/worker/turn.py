@@ -56,7 +56,7 @@ class TurnClient:
         self._queues: deque[str] = deque()
         self._queues_seen = self._queues_until = 0.0
         self.parked: list[tuple[float, float, Task]] = []
-        """Results that wait for a better time: when it comes, the pause before, the task."""
+        """Results to send again later: the time, the pause before it, the task."""
         self._refused: dict[str, float] = {}
         self._paused_queues: dict[str, float] = {}
 

@@ -229,7 +229,7 @@ class Worker:
         return self._pace.room(self._unsettled() - len(results), rate=rate)
 
     def _unsettled(self) -> int:
-        """Return the number of tasks held, without results that wait for a better time."""
+        """Return the number of tasks held, without results that wait to be sent again."""
         return len(self._leases.held) - len(self._turns.parked)
 
     def _wait(self, room: int) -> None:

@@ -42,7 +42,7 @@ class Outage:
             log.warning("%s; trying again", message, extra={"action": "reconnect", "tries": tries})
 
     def over(self) -> None:
-        """Log that the database is back, if it was logged that it was away."""
+        """Log that the database is back, if its absence was logged."""
         with self._lock:
             self.ongoing = False
             if self._reported:
@@ -85,6 +85,6 @@ class Attempts:
         self._pause(random.uniform(0, longest))  # noqa: S311 (jitter is no secret)
 
     def reached(self) -> None:
-        """Take note that the database answered."""
+        """Record an answer of the database."""
         if self._outage is not None:
             self._outage.over()

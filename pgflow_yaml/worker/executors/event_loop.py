@@ -71,7 +71,7 @@ class EventLoop:
             loop.cancel(task)
 
     def give_up(self, task: Task) -> None:
-        """Cancel the coroutine of a task; what waits need not wait until it has ended.
+        """Cancel the coroutine of a task and free its slot at once.
 
         `check` replaces the loop if the coroutine blocks it.
         """
