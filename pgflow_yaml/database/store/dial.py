@@ -146,19 +146,24 @@ class Dial:
 
     def _run(self) -> None:
         try:
-            connection = open_connection(self._conninfo, self._name)
-            row = answer(connection, _FACTS, _FACTS_SECONDS)
+            self._reply(self._checked(open_connection(self._conninfo, self._name)))
         except Exception as error:  # noqa: BLE001 (raised again where the connection is wanted)
             self._reply(error)
-            return
-        if row is None:
-            connection.close()
-            self._reply(psycopg.OperationalError("the server accepts connections and is silent"))
-            return
+
+    def _checked(self, connection: psycopg.Connection[Any]) -> psycopg.Connection[Any]:
+        """Return a connection on which the server answers; else close it and raise."""
+        row: list[str | None] | None = None
+        try:
+            row = answer(connection, _FACTS, _FACTS_SECONDS)
+        finally:
+            if not row:  # no answer in time, or the connection broke over it
+                connection.close()
+        if not row:
+            raise psycopg.OperationalError("the server accepts connections and is silent")
         self.reads_only = row[0] == "t"
         pid = int(row[1] or 0)
         self.pid = pid if pid == connection.pgconn.backend_pid else None
-        self._reply(connection)
+        return connection
 
     def _reply(self, reply: psycopg.Connection[Any] | Exception) -> None:
         with self._lock:
