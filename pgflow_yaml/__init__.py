@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from pgflow_yaml.language.model import Definition
     from pgflow_yaml.project.files import check, load
     from pgflow_yaml.project.flow_set import FlowSet
+    from pgflow_yaml.project.settings import Settings, read_settings
     from pgflow_yaml.project.versions import Comparison
     from pgflow_yaml.worker import Worker
     from pgflow_yaml.worker.calls.context import Context
@@ -70,6 +71,7 @@ __all__ = [
     "RunSummary",
     "SchemaMismatch",
     "Sent",
+    "Settings",
     "Started",
     "StepState",
     "StoredVersion",
@@ -80,6 +82,7 @@ __all__ = [
     "compile_flow",
     "diff",
     "load",
+    "read_settings",
 ]
 
 _HOMES = {
@@ -97,6 +100,7 @@ _HOMES = {
     "Run": "client",
     "RunSummary": "client",
     "Sent": "client",
+    "Settings": "project.settings",
     "Started": "client",
     "StepState": "client",
     "StoredVersion": "client",
@@ -106,6 +110,7 @@ _HOMES = {
     "compile_flow": "language.compiler",
     "diff": "language.differences",
     "load": "project.files",
+    "read_settings": "project.settings",
 }
 
 

@@ -143,6 +143,8 @@ class FlowClient:
         are in the order of the flows. With `activate` None, only flows without an active version
         are activated. `git` describes the commit; a set finds it by its files.
         """
+        if isinstance(flows, (str, bytes, Path)):
+            raise TypeError(f"{flows!r} is a path; deploy load(path), or FlowSet.load([path])")
         if isinstance(flows, Definition):
             return self.deploy([flows], git=git, activate=activate)[0]
         if isinstance(flows, FlowSet):

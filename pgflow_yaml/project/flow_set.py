@@ -181,9 +181,11 @@ def _duplicate(file: FlowFile, name: str, first: str) -> FlowFile:
     document = parse(file.source)
     root = document.root
     node = root.get("flow") if isinstance(root, MappingNode) else None
+    # A definition has its own name in place of a file.
+    where = "deployed twice in one call" if first == name else f"in {first}, too"
     finding = Diagnostic(
         code=CODE_DUPLICATE,
-        message=f'flow "{name}" is in {first}, too',
+        message=f'flow "{name}" is {where}',
         span=document.span(node) if node is not None else None,
         help="give one of them another name",
     )

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from pgflow_yaml import Client, FlowSet, InvalidFlow, load
+from pgflow_yaml import Client, FlowSet, InvalidFlow, load, read_settings
 from pgflow_yaml.project.flow_set import InvalidFlows
-from pgflow_yaml.project.settings import read_settings
 from tests.acceptance.shell import Shell
 
 if TYPE_CHECKING:
@@ -103,6 +102,23 @@ def test_a_second_file_of_a_flow_is_refused(shell: Shell, client: Client) -> Non
     ((_, printed_message, _),) = printed(shell, "compile", *names)
     assert (code, line) == ("PF303", 1)
     assert message.replace(f"{shell.folder}/", "") == printed_message
+
+
+def test_a_definition_is_refused_twice(shell: Shell, client: Client) -> None:
+    """Definitions have no file: the finding says what happened."""
+    definition = load(shell.folder / "child.yaml")
+
+    with pytest.raises(InvalidFlow) as refused:
+        client.deploy([definition, definition])
+
+    assert raised(refused.value) == [("PF303", 'flow "child" is deployed twice in one call', 1)]
+    assert client.list_flows() == []
+
+
+def test_a_path_is_not_a_flow(client: Client) -> None:
+    """The error names the function that reads the file."""
+    with pytest.raises(TypeError, match=r"'child.yaml' is a path; deploy load\(path\)"):
+        client.deploy(cast("FlowSet", "child.yaml"))
 
 
 def test_missing_handlers_are_found_on_request(shell: Shell, client: Client) -> None:

@@ -46,6 +46,7 @@ def test_the_programs_run_in_order(database: str, tmp_path: Path) -> None:
     approved = output("approve.py")
     output("invoice.py")
     assert output("local.py") == "unchanged"
+    assert output("handlers.py") == "1"
 
     assert "grace" in approved
     with psycopg.connect(database) as connection:
