@@ -129,6 +129,18 @@ begin
 end
 $$;
 
+-- Replaces the text of a message. The caller has taken it.
+create or replace function pgflow._queue_rewrite(p_queue text, p_id bigint, p_message jsonb)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  execute format('update pgmq.%I q set message = $2 where q.msg_id = $1', 'q_' || lower(p_queue))
+  using p_id, p_message;
+end
+$$;
+
 -- The time at which a message becomes visible; null where it is gone.
 create or replace function pgflow._queue_due(p_queue text, p_id bigint) returns timestamptz
 language plpgsql stable

@@ -1,4 +1,4 @@
--- The queue, read only: for repairs, virtual time and invariants.
+-- The queue, read only: for the pauses of workers, repairs, virtual time and invariants.
 
 -- The messages of this list that do not exist; null: all exist. Called for repairs.
 create or replace function pgflow._queue_missing(p_queue text, p_ids bigint[]) returns bigint[]
@@ -36,6 +36,31 @@ begin
 end
 $$;
 
+-- The time at which the next message of these queues becomes visible, after p_after and by p_until;
+-- null: none will. The bound keeps the scan from the leases of tasks that have ended, which lie
+-- ahead as dead entries of the index.
+create or replace function pgflow._queue_next_of(
+  p_queues text[], p_after timestamptz, p_until timestamptz
+) returns timestamptz
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_next timestamptz;
+  v_heads text := (
+    select string_agg(format(
+      '(select q.vt from pgmq.%I q where q.vt > $1 and q.vt <= $2 order by q.vt limit 1)',
+      'q_' || lower(u.name)), ', ')
+    from unnest(p_queues) u(name)
+    where to_regclass(format('pgmq.%I', 'q_' || lower(u.name))) is not null);
+begin
+  if v_heads is not null then
+    execute 'select least(' || v_heads || ')' into v_next using p_after, p_until;
+  end if;
+  return v_next;
+end
+$$;
+
 -- The ids of the task messages of a queue. Called by queue_violations.
 create or replace function pgflow._queue_task_ids(p_queue text) returns bigint[]
 language plpgsql
@@ -52,7 +77,7 @@ begin
 end
 $$;
 
--- The timers that are not tasks, and the runs they belong to. Called by queue_violations.
+-- The timers that are not tasks, and the runs that they name. Called by queue_violations.
 create or replace function pgflow._queue_timers() returns table (msg_id bigint, run_id uuid)
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -62,7 +87,7 @@ begin
   if to_regclass('pgmq.q_pgflow__timers') is not null then
     return query
       select q.msg_id, (q.message ->> 'run_id')::uuid from pgmq.q_pgflow__timers q
-      where q.message ->> 'kind' is not null;
+      where q.message ->> 'kind' is not null and q.message ? 'run_id';
   end if;
 end
 $$;

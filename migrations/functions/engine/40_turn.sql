@@ -45,7 +45,8 @@
 -- One call of a worker, one commit: settle its results, advance, claim up to p_quantity tasks.
 -- p_results: [{run, step, index, attempt, outcome: completed | failed | fatal | retry_later |
 -- released, output, error: {type, message, trace}, delay_ms}]. p_refused: handlers that this worker
--- cannot call. Returns {verdicts, tasks, contexts, specs}.
+-- cannot call. Returns {verdicts, tasks, contexts, specs}; what _run_timers returns; and, where
+-- there was nothing to claim, {next_ms}: when to come again.
 create or replace function pgflow.turn(
   p_worker uuid, p_results jsonb, p_queues text[], p_quantity int, p_lease interval,
   p_refused text[] default '{}'
@@ -57,6 +58,7 @@ declare
   v_reports pgflow._report[];
   v_verdicts text[] := '{}';
   v_reply jsonb;
+  v_clock timestamptz;
 begin
   if jsonb_array_length(p_results) > 0 then
     select array_agg(row(r.run, r.step, r.index, r.attempt, p_worker, r.outcome,
@@ -71,9 +73,13 @@ begin
   end if;
   v_reply := jsonb_build_object('verdicts', to_jsonb(v_verdicts));
   if p_quantity > 0 then
-    perform pgflow._run_timers();
-    return v_reply
+    v_clock := pgflow.clock();
+    v_reply := v_reply || pgflow._run_timers()
       || pgflow._claim(p_worker, p_queues, p_quantity, p_lease, coalesce(p_refused, '{}'));
+    if v_reply -> 'tasks' = '[]' then
+      v_reply := v_reply || jsonb_build_object('next_ms', pgflow._next_ms(p_queues, v_clock));
+    end if;
+    return v_reply;
   end if;
   return v_reply || '{"tasks": [], "contexts": {}, "specs": {}}';
 end

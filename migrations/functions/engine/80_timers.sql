@@ -10,15 +10,18 @@
 --   (none)      a task is to run a flow, or         _run_child_task
 --               its timeout passes
 --
+-- They do not depend on free slots: a worker without room calls wind instead of turn.
+--
 -- Like the claim, timers never wait: a locked run is left for 50 ms. A function that ends a step or
 -- a run drops its messages here, skipping those that a turn has just taken; each kind therefore
 -- checks its run again.
 
--- Runs what is due, message by message; a timer that cannot be run is parked for a minute and
--- delays no other. At most one large map goes on in a turn (its next tasks hold its run, and this
--- turn, for a tenth of a second), after all others. Called by each turn that claims. Locks
--- messages, then runs, never waiting.
-create or replace function pgflow._run_timers() returns void
+-- Runs what is due, message by message; one that fails delays no other. At most one large map goes
+-- on in a call (its next tasks hold its run, and this call, for a tenth of a second), after all
+-- others. Called by each turn that claims and by wind. Locks messages, then runs, never waiting.
+-- Returns {timers: how many were run, timer_errors: [{timer, error, tries, pause_ms}]}, each where
+-- there are any.
+create or replace function pgflow._run_timers() returns jsonb
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -26,6 +29,8 @@ declare
   v_clock timestamptz := pgflow.clock();
   v_timer record;
   v_run pgflow.runs;
+  v_ran int := 0;
+  v_errors jsonb := '[]';
 begin
   for v_timer in
     select t.msg_id, t.message, t.message ->> 'kind' is not distinct from 'make' as makes
@@ -33,10 +38,16 @@ begin
     order by makes
   loop
     begin
+      perform pgflow._check_timer(v_timer.message);
       select r.* into v_run from pgflow.runs r
       where r.run_id = (v_timer.message ->> 'run_id')::uuid for no key update skip locked;
       if found then
         perform pgflow._run_timer(v_run, v_timer.msg_id, v_timer.message);
+        v_ran := v_ran + 1;
+        if v_timer.message ? 'tries' then
+          perform pgflow._queue_rewrite(
+            'pgflow__timers', v_timer.msg_id, v_timer.message - 'tries');
+        end if;
         exit when v_timer.makes;
       elsif not exists (
         select 1 from pgflow.runs r where r.run_id = (v_timer.message ->> 'run_id')::uuid)
@@ -47,12 +58,83 @@ begin
       when serialization_failure or deadlock_detected then
         raise;
       when others then
-        raise warning 'timer % is parked for a minute: %', v_timer.message, sqlerrm;
-        perform pgflow._queue_park('pgflow__timers', array[v_timer.msg_id],
-          array[v_clock + interval '1 minute']);
+        v_errors := v_errors || pgflow._put_off_timer(v_timer.msg_id, v_timer.message, sqlerrm);
     end;
   end loop;
+  if v_ran = 0 and v_errors = '[]' then
+    return '{}';
+  end if;
+  return jsonb_strip_nulls(jsonb_build_object(
+    'timers', nullif(v_ran, 0), 'timer_errors', nullif(v_errors, '[]')));
 end
+$$;
+
+-- Raises 22023 for a timer of a kind that this release does not know: it is kept for one that does,
+-- whether it names a run or not. Only the tasks that run a flow have no kind.
+create or replace function pgflow._check_timer(p_timer jsonb) returns void
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if (case when p_timer ? 'kind'
+        then p_timer ->> 'kind' in ('make', 'wait', 'deadline', 'cancel', 'child')
+        else p_timer ? 'task_index' end) is not true
+  then
+    raise exception using errcode = 'invalid_parameter_value',
+      message = format('this release has no timers of the kind "%s"', p_timer ->> 'kind');
+  end if;
+end
+$$;
+
+-- Puts a timer that failed off: for 100 ms the first time, then twice as long each time, 30 s at
+-- most. Its message counts the tries: pgmq's own count grows also when the run is locked. Returns
+-- the line of the reply. The caller has taken the message.
+create or replace function pgflow._put_off_timer(p_id bigint, p_timer jsonb, p_error text)
+returns jsonb
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  -- whatever somebody has inserted by hand: no message may end a turn
+  v_timer jsonb := case jsonb_typeof(p_timer) when 'object' then p_timer
+    else jsonb_build_object('message', p_timer) end;
+  v_tries int := 1 + case jsonb_typeof(v_timer -> 'tries') when 'number'
+    then least(greatest((v_timer ->> 'tries')::numeric, 0), 1000000) else 0 end;
+  v_pause int := least(100 * 2 ^ least(v_tries - 1, 20), 30000);
+begin
+  perform pgflow._queue_rewrite(
+    'pgflow__timers', p_id, v_timer || jsonb_build_object('tries', v_tries));
+  perform pgflow._queue_park('pgflow__timers', array[p_id],
+    array[pgflow.clock() + v_pause * interval '1 ms']);
+  return jsonb_build_object('timer', v_timer - 'tries', 'error', p_error, 'tries', v_tries,
+    'pause_ms', v_pause);
+end
+$$;
+
+-- Runs what is due in the timer queue, and claims nothing: for a worker that has had no room for a
+-- moment. Returns what _run_timers does, and {next_ms}: as turn does, for the timer queue alone.
+create or replace function pgflow.wind(p_worker uuid) returns jsonb
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_clock timestamptz := pgflow.clock();
+begin
+  return pgflow._run_timers() || jsonb_build_object('next_ms', pgflow._next_ms('{}', v_clock));
+end
+$$;
+
+-- The milliseconds until the next message of these queues or of the timer queue becomes visible;
+-- null: none will within two seconds, in which each worker asks again anyway. What was visible at
+-- p_since does not count: it was taken, or it could not be.
+create or replace function pgflow._next_ms(p_queues text[], p_since timestamptz) returns int
+language sql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select greatest(0, ceil(extract(epoch from n.due - pgflow.clock()) * 1000))::int
+  from pgflow._queue_next_of(
+    p_queues || 'pgflow__timers'::text, p_since, p_since + interval '2 seconds') n(due)
+  where n.due is not null
 $$;
 
 -- Runs one timer. The caller holds the message and the run.

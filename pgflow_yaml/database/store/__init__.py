@@ -25,6 +25,7 @@ __all__ = [
     "Outage",
     "Refused",
     "Store",
+    "TimersReply",
     "TurnReply",
     "WakeUpsUnsupported",
 ]
@@ -33,7 +34,15 @@ MOST_CHARACTERS = 8_000_000
 """The limit for the data of one statement, unless a single value is longer."""
 
 
-class TurnReply(TypedDict):
+class TimersReply(TypedDict, total=False):
+    """The reply of `pgflow.wind`, and a part of that of `pgflow.turn`."""
+
+    next_ms: int | None
+    timers: int
+    timer_errors: list[dict[str, Any]]
+
+
+class TurnReply(TimersReply):
     """The reply of `pgflow.turn`."""
 
     verdicts: list[str]
@@ -307,6 +316,11 @@ class Store(Connection):
             [worker, f"[{','.join(results)}]", list(queues), quantity, lease, list(refused)],
             tries=tries,
         )
+        return reply
+
+    def wind(self, worker: str) -> TimersReply:
+        """Run the timers that are due, and claim nothing."""
+        reply: TimersReply = self.ask("select pgflow.wind(%s::uuid)", [worker])
         return reply
 
     def heartbeat(
