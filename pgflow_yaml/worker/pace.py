@@ -9,6 +9,39 @@ MOST_HELD = 1000
 LEAST_PATIENCE, MOST_PATIENCE = 0.25, 2.0
 _LONGEST_LINGER = 0.02
 _ALERT_SECONDS = 0.15  # clients notify once in 100 ms
+_LEAST_ALARM, _LONGEST_ALARM = 0.005, 0.25
+_LEAST_SPREAD, _MOST_SPREAD = 0.01, 0.1
+
+
+class Alarm:
+    """Pauses that end when a message comes due; they grow while nothing is found then.
+
+    A message that is due may go to another worker, or to nobody for now: its run is locked, or no
+    worker here has its handler. So whoever finds nothing comes later the next time, and idle
+    workers share the timers without all of them asking at once.
+    """
+
+    def __init__(self, *, least: float, longest: float) -> None:
+        self._least, self._longest = least, longest
+        self._pause = least
+        self._is_set = False
+
+    def pause(self, otherwise: float, due_ms: float | None, *, found: bool) -> float:
+        """Return the seconds until a message is due in `due_ms`, `otherwise` at most.
+
+        `found`: something was done after the last pause.
+        """
+        if found:
+            self._pause = self._least
+        elif self._is_set:
+            self._pause = min(self._pause * 2, self._longest)
+        self._is_set = False
+        if due_ms is None:
+            return otherwise
+        spread = min(max(self._pause, _LEAST_SPREAD), _MOST_SPREAD)
+        due = max(due_ms / 1000, self._pause) + random.uniform(0, spread)  # noqa: S311 (as below)
+        self._is_set = due < otherwise
+        return min(due, otherwise)
 
 
 class Pace:
@@ -19,6 +52,7 @@ class Pace:
         self._lease = lease
         self._poll, self._longest_poll = poll, longest_poll
         self._pause = poll
+        self._alarm = Alarm(least=_LEAST_ALARM, longest=_LONGEST_ALARM)
         self._alert_until = 0.0
         self._turn_seconds = 0.005
         self._allowed = self._wanted = slots
@@ -57,9 +91,13 @@ class Pace:
         self._pause = self._poll
         self._alert_until = time.monotonic() + _ALERT_SECONDS
 
-    def next_poll(self, *, worked: bool) -> float:
-        """Return the seconds until the next poll: short after work, then longer and longer."""
+    def next_poll(self, *, worked: bool, due_ms: float | None = None) -> float:
+        """Return the seconds until the next poll: short after work, then longer and longer.
+
+        But no longer than until a message is due.
+        """
         self._pause = self._poll if worked else min(self._pause * 1.5, self._longest_poll)
         alert = time.monotonic() < self._alert_until
         pause = min(self._pause, _ALERT_SECONDS / 3) if alert else self._pause
-        return pause * random.uniform(0.5, 1.5)  # noqa: S311 (jitter is no secret)
+        pause *= random.uniform(0.5, 1.5)  # noqa: S311 (jitter is no secret)
+        return self._alarm.pause(pause, due_ms, found=worked)

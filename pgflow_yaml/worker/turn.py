@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pgflow_yaml.language.model import Json
     from pgflow_yaml.worker.leases import Leases
     from pgflow_yaml.worker.task import Sources, Task
+    from pgflow_yaml.worker.upkeep import TimerErrors
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class TurnClient:
         *,
         lease: float,
         sources: Sources,
+        timer_errors: TimerErrors,
         register: Callable[[], None] = lambda: None,
     ) -> None:
         self._worker = worker
@@ -51,7 +53,11 @@ class TurnClient:
         self._leases = leases
         self._lease = lease
         self._sources = sources
+        self._timer_errors = timer_errors
         self._register = register
+        self.due_ms: float | None = None
+        """The milliseconds until a message is due, as the last turn said."""
+        self.ran_timers = False
         self._calls: dict[str, StepCall] = {}
         self._queues: deque[str] = deque()
         self._queues_seen = self._queues_until = 0.0
@@ -83,6 +89,7 @@ class TurnClient:
         for task in results:
             self._refuse_handler(task)
         reply = self._ask(results, room)
+        self.due_ms, self.ran_timers = reply.get("next_ms"), "timers" in reply
         for task, verdict in zip(results, reply["verdicts"], strict=True):
             self._end(task, verdict)
         return [task for task in unpack(reply, self._calls, self._sources) if self._keep(task)]
@@ -117,7 +124,7 @@ class TurnClient:
     def _send_once(
         self, results: list[Task], room: int, queues: Sequence[str], tries: int
     ) -> TurnReply:
-        return self._store.turn(
+        reply = self._store.turn(
             self._worker,
             [task.report() for task in results],
             queues=queues,
@@ -126,6 +133,8 @@ class TurnClient:
             refused=self._refused_now(),
             tries=tries,
         )
+        self._timer_errors.log(reply)
+        return reply
 
     def _claim_apart(self, queues: Sequence[str], room: int) -> TurnReply:
         """Claim from each queue alone: one that fails in the database must not hold up the rest."""

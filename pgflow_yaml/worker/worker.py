@@ -22,6 +22,7 @@ from pgflow_yaml.worker.pace import Pace
 from pgflow_yaml.worker.stop import Closed, Stop
 from pgflow_yaml.worker.task import RELEASED, Sources
 from pgflow_yaml.worker.turn import TurnClient
+from pgflow_yaml.worker.upkeep import LONGEST_SECONDS, TimerErrors, Upkeep
 from pgflow_yaml.worker.watch import Watch
 
 if TYPE_CHECKING:
@@ -86,7 +87,15 @@ class Worker:
             pause=self._stop.pause,
             outage=self._outage,
         )
-        self._reader = Store(conninfo, name="pgflow-yaml inputs", on_lost=on_lost)
+        self._reader = Store(  # of large inputs; shared, so that an idle worker has no more of them
+            conninfo,
+            name=f"pgflow-yaml upkeep {os.getpid()}",
+            on_lost=on_lost,
+            pause=self._pause_upkeep,
+            outage=self._outage,
+        )
+        timer_errors = TimerErrors()
+        self._upkeep = Upkeep(self.id, self._reader, timer_errors)
         self._handlers = Handlers(app_dir or Path.cwd(), allow)
         self._pool = Pool(concurrency, self._handlers, EXECUTORS[executor], beat=self._beat)
         self._heartbeat = Heartbeat(
@@ -119,6 +128,7 @@ class Worker:
             lease=lease_seconds,
             sources=Sources(run_input=self._reader.run_input, secret=Secrets(secrets).get),
             register=self._register,
+            timer_errors=timer_errors,
         )
         self._lost_replies = LostReplies(self.id, self._store, self._leases, lease_seconds)
         self._pending: list[Task] = []
@@ -140,7 +150,7 @@ class Worker:
     def run(self) -> int:
         """Work until stopped; return 0 after a clean stop, 1 if tasks had to be given up."""
         watch = Watch(self._pool, self._leases.held, self._check)
-        threads: list[Heartbeat | ListenerThread] = [self._heartbeat]
+        threads: list[Heartbeat | Upkeep | ListenerThread] = [self._heartbeat, self._upkeep]
         if self._listener is not None:
             threads.append(self._listener)
         self._store.on_reconnect = self._keep_leases
@@ -203,9 +213,12 @@ class Worker:
         if tasks:
             failpoint("after_claim")
             self._pool.submit(tasks)
-        worked = bool(results or tasks)
+        worked = bool(results or tasks or self._turns.ran_timers)
         is_full = 0 < room <= len(tasks)
-        self._next_poll = now if is_full else now + self._pace.next_poll(worked=worked)
+        pause = 0.0 if is_full else self._pace.next_poll(worked=worked, due_ms=self._turns.due_ms)
+        self._next_poll = now + pause
+        if room:
+            self._upkeep.rest(until=self._next_poll + LONGEST_SECONDS)
         if self._burst and not worked and room and not self._unsettled():
             self.stop()
 
@@ -298,3 +311,6 @@ class Worker:
 
     def _pause_heartbeat(self, seconds: float) -> None:
         self._heartbeat.pause(seconds)
+
+    def _pause_upkeep(self, seconds: float) -> None:
+        self._upkeep.pause(seconds)

@@ -8,6 +8,7 @@ from pgflow_yaml.database.store import Store
 from pgflow_yaml.worker.leases import Leases
 from pgflow_yaml.worker.task import RunContext, Sources, StepCall, Task
 from pgflow_yaml.worker.turn import TurnClient
+from pgflow_yaml.worker.upkeep import TimerErrors
 
 if TYPE_CHECKING:
     from tests.fixtures.working import Works
@@ -51,7 +52,9 @@ def test_a_late_iteration_is_not_mistaken_for_the_next() -> None:
     """
     leases = Leases("w", 30)
     sources = Sources(run_input=lambda _: None, secret=str)
-    turns = TurnClient("w", Store(""), leases, lease=30, sources=sources)
+    turns = TurnClient(
+        "w", Store(""), leases, lease=30, sources=sources, timer_errors=TimerErrors()
+    )
 
     def task(attempt: int, iteration: int) -> Task:
         call = StepCall({"handler": "shop.look", "timeout_ms": 1000})
