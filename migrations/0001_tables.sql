@@ -432,3 +432,6 @@ create table pgflow.audit (
   who text not null default session_user,
   created_at timestamptz not null default now()
 );
+
+-- Here and not with the first timer, whose transaction would keep every other start waiting.
+do $$ begin perform pgmq.create('pgflow__timers'); end $$;

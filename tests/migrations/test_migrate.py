@@ -132,7 +132,8 @@ def test_pgmq_that_is_there_already_is_used(empty_database: str) -> None:
 
         migrate.apply(empty_database)
 
-        assert connection.execute("select queue_name from pgmq.meta").fetchall() == [("theirs",)]
+        queues = connection.execute("select queue_name from pgmq.meta order by 1").fetchall()
+        assert queues == [("pgflow__timers",), ("theirs",)]
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["for this database", "for any"])

@@ -12,7 +12,8 @@
 -- counts as empty.
 
 -- Makes the queue where it is missing. A queue that was dropped continues its numbers, for two
--- tasks must never share a message. Called when steps are defined and before a timer is sent.
+-- tasks must never share a message. Called when steps are defined and before a timer is sent, whose
+-- queue is made with the tables: this finds it missing only after somebody dropped it.
 create or replace function pgflow._queue_ensure(p_queue text) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
