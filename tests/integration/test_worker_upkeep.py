@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
+import pytest
+
+from pgflow_yaml.database.store import patrol
 from pgflow_yaml.worker import upkeep, worker
+from tests.fixtures.proxy import Proxy
 from tests.fixtures.waiting import at_rest, eventually
 from tests.integration.test_wake_ups import HALF_A_MINUTE
 
 if TYPE_CHECKING:
     import psycopg
-    import pytest
 
     from tests.fixtures.working import Works
 
@@ -34,6 +38,14 @@ SHORT = "flow: short\ntimeout: 300ms\nsteps:\n  ask: {wait: {event: never}}\n"
 AGAIN = "flow: again\nsteps:\n  go: {handler: shop.again, retry: {base_delay: 300ms}}\n"
 CONNECTIONS = """select count(*) from pg_stat_activity
 where application_name like 'pgflow-yaml upkeep%' and datname = current_database()"""
+
+BREAK_WAITS = b"""
+create function public.fault() returns trigger language plpgsql as $$
+begin
+  raise exception 'injected';
+end $$;
+create trigger fault before update on pgflow.step_states
+for each row when (new.status = 'completed') execute function public.fault()"""
 
 
 def deploy(works: Works, *flows: str) -> None:
@@ -102,3 +114,67 @@ def test_an_idle_worker_is_there_when_a_message_is_due(works: Works) -> None:
 
     statuses = [works.ended(run, seconds=5).status for run in runs]
     assert statuses == ["completed", "completed", "failed", "completed"]
+
+
+def test_a_timer_that_fails_in_the_database_is_logged_and_goes_on(
+    works: Works, db: psycopg.Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One line names it; once the cause is gone, it runs within moments."""
+    db.execute(BREAK_WAITS)
+    deploy(works, NAP)
+    works.start()
+    run = works.client.start("nap").id
+    eventually(lambda: "injected" in caplog.text)
+    db.execute("drop trigger fault on pgflow.step_states")
+
+    assert works.ended(run, seconds=5).status == "completed"
+    (line,) = [message for message in caplog.messages if "injected" in message]
+    assert line.startswith('the timer {"kind": "wait", "run_id": ')
+    assert line.endswith("cannot be run: injected; try 1, the next in 0.1 s")
+
+
+def test_a_database_that_refuses_to_run_timers_is_asked_again(
+    works: Works,
+    db: psycopg.Connection,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is logged, and the timers run once it does."""
+    monkeypatch.setattr(upkeep, "_REFUSED_SECONDS", 0.3)
+    db.execute("alter function pgflow.wind(uuid) rename to wind_away")
+    deploy(works, STAY, NAP)
+    fill_the_house(works)
+    run = works.client.start("nap").id
+    eventually(lambda: "timers cannot be run: " in caplog.text)
+
+    db.execute("alter function pgflow.wind_away(uuid) rename to wind")
+
+    assert works.ended(run, seconds=5).status == "completed"
+    open_the_gate()
+
+
+@pytest.mark.parametrize("ends", ["when the wire is back", "in time"])
+def test_a_silent_wire_ends_neither_the_timers_nor_a_stop(
+    works: Works, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, ends: str
+) -> None:
+    """The connection for timers is made again; a stop does not wait for it (R-7, R-14)."""
+    monkeypatch.setattr(patrol, "QUIET_SECONDS", 0.5)
+    monkeypatch.setattr(patrol, "_PROBE_SECONDS", "2")
+    proxy = Proxy(works.database)
+    deploy(works, STAY, NAP)
+    worker = works.worker(conninfo=proxy.conninfo, concurrency=1, grace_seconds=1)
+    thread = threading.Thread(target=worker.run, daemon=True)
+    works.client.start("stay")
+    thread.start()
+    eventually(lambda: db.execute(CONNECTIONS.encode()).fetchone() == (1,))
+    run = works.client.start("nap").id
+
+    proxy.go_silent(new=ends == "in time")
+
+    if ends == "when the wire is back":
+        assert works.ended(run, seconds=10).status == "completed"
+        open_the_gate()
+    worker.stop()
+    thread.join(6)
+    assert not thread.is_alive()
+    proxy.close()
