@@ -51,6 +51,11 @@ def echo(item):
     return item
 
 
+def again(ctx):
+    if ctx.attempt == 1:
+        raise ValueError("once")
+
+
 def count(outputs):
     return len(outputs["each"])
 """
@@ -94,10 +99,11 @@ class Sizes:
     tasks: int = 20_000
     resting: int = 4000
     slow_map: int = 20_000
+    late: int = 25
 
 
 FULL = Sizes()
-SHORT = Sizes(1, 10, (200, 1000), 20_000, 5, 5000, 30, 2000, 400, 100, 1000)
+SHORT = Sizes(1, 10, (200, 1000), 20_000, 5, 5000, 30, 2000, 400, 100, 1000, 1)
 
 
 class Farm:

@@ -1,6 +1,6 @@
 """Our worker beside bare pgmq and others, on one embedded PostgreSQL: only ratios count.
 
-    make bench                                            # short: two minutes or so
+    make bench                                            # short: three minutes or so
     make bench-all                                        # all peers, seven rounds, the page
     .venv/bin/python benchmarks/run.py --workloads fanout=8000 --rounds 5
     .venv/bin/python benchmarks/run.py --peers pgqueuer dbos --workloads chain=5 --rounds 1
@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import growth
+import lateness
 import workers
 from environments import CannotInstall, Entry, checkout, installed
 from farm import FULL, SHORT, Sizes
@@ -56,10 +57,12 @@ ALL = "chain=20 fanout=2000 fanout=8000 diamonds=500 backlog=20000"
 OTHERS = ("pgqueuer", "procrastinate", "pgflow_core", "dbos", "absurd")
 SECTIONS: dict[str, tuple[Callable[[Server, Sizes], list[Target]], ...]] = {
     "idle": (workers.idle,),
+    "lateness": (lateness.lateness,),
     "growth": (growth.fan_out, growth.claims, growth.history, growth.chain, growth.memory),
     "workers": (workers.throughput, workers.slots, workers.fairness),
 }
 """Measurements without other engines, each with targets of its own."""
+USUAL = ("lateness",)
 
 BEGIN = "<!-- figures: written by make bench-all, do not edit -->"
 END = "<!-- end of the figures -->"
@@ -83,7 +86,9 @@ def arguments() -> argparse.Namespace:
     add("--picture", type=Path, metavar="FILE", help="draw the figures")
     add("--docs", type=Path, metavar="FILE", help="rewrite the figures of this page")
     args = parser.parse_args()
-    workloads, rounds, peers, names = (ALL, 7, OTHERS, SECTIONS) if args.all else (FEW, 3, (), ())
+    workloads, rounds, peers, names = (
+        (ALL, 7, OTHERS, SECTIONS) if args.all else (FEW, 3, (), USUAL)
+    )
     if args.workloads is None:
         args.workloads = [Workload.parse(text) for text in workloads.split()]
     args.rounds = args.rounds or rounds
