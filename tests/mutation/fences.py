@@ -34,7 +34,7 @@ TESTS = {
     LEASES: ("fencing", "races"),
     SWEEP: ("fencing", "races"),
     SIGNALS: ("races", "waits"),
-    TIMERS: ("claim", "races", "waits", "children"),
+    TIMERS: ("timers", "claim", "races", "waits", "children"),
     WAITS: ("claim", "races", "waits"),
     CHILDREN: ("claim", "races", "children"),
     OPERATE: ("races", "failure", "catch"),
@@ -179,6 +179,12 @@ FENCES = [
         WAITS,
         "s.step_slug = any(p_steps) and s.status = 'started');",
         "s.step_slug = any(p_steps));",
+    ),
+    (
+        "a timer of an unknown kind that is taken for a child's task",
+        TIMERS,
+        "      perform pgflow._check_timer(v_timer.message);",
+        "",
     ),
     ("a timer that waits", TIMERS, "for no key update skip locked;", "for no key update;"),
     (

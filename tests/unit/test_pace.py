@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pgflow_yaml.worker.pace import MOST_HELD, Pace
+from pgflow_yaml.worker.pace import MOST_HELD, Alarm, Pace
 
 
 def a_pace(*, slots: int = 8, lease: float = 30.0) -> Pace:
@@ -84,3 +84,41 @@ def test_idle_polls_are_further_and_further_apart() -> None:
     assert all(0.025 <= pause <= 0.075 for pause in after_work)
     assert all(0.5 <= pause <= 1.5 for pause in idle[20:])
     assert len(set(idle)) == 50
+
+
+def test_an_idle_worker_comes_when_a_message_is_due() -> None:
+    """And up to 10 ms later, so that not all workers come at once; never later than its poll."""
+    pace = a_pace()
+    for _ in range(20):
+        pace.next_poll(worked=False)
+
+    in_time = [pace.next_poll(worked=True, due_ms=20) for _ in range(50)]
+    later = [pace.next_poll(worked=True, due_ms=5000) for _ in range(50)]
+
+    assert all(0.02 <= pause <= 0.03 for pause in in_time)
+    assert len(set(in_time)) == 50
+    assert all(pause <= 0.075 for pause in later)
+
+
+def test_whoever_comes_in_vain_comes_later_the_next_time() -> None:
+    """What is due cannot be taken, or others are faster: the pauses grow to a bound, then end."""
+    alarm = Alarm(least=0.005, longest=0.25)
+
+    vain = [alarm.pause(1.0, 0, found=False) for _ in range(20)]
+    far = alarm.pause(1.0, 600, found=False)
+    found = alarm.pause(1.0, 0, found=True)
+
+    assert all(0.005 * 2**n <= pause <= 0.35 for n, pause in enumerate(vain[:6]))
+    assert all(0.25 <= pause <= 0.35 for pause in vain[6:])
+    assert 0.6 <= far <= 0.7
+    assert 0.005 <= found <= 0.015
+
+
+def test_a_pause_that_ended_by_itself_is_not_in_vain() -> None:
+    """Only polls that were made for a message count."""
+    alarm = Alarm(least=0.005, longest=0.25)
+
+    pauses = [alarm.pause(0.5, None, found=False) for _ in range(5)]
+
+    assert pauses == [0.5] * 5
+    assert alarm.pause(0.5, 0, found=False) <= 0.015
