@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import random
 import threading
 import time
@@ -72,7 +73,7 @@ class Upkeep(threading.Thread):
         self._next = time.monotonic() + LONGEST_SECONDS
         self._bell = threading.Event()
         self._closing = threading.Event()
-        self._used_at: float | None = None
+        self._unused_at = math.inf  # when nobody will have needed the connection for a minute
 
     def rest(self, until: float) -> None:
         """Do nothing until then: the worker has run the timers, or will have."""
@@ -96,20 +97,22 @@ class Upkeep(threading.Thread):
     def run(self) -> None:
         """Run timers until closed."""
         while not self._closing.is_set():
-            self._bell.wait(max(0.0, self._next - time.monotonic()))
+            self._bell.wait(max(0.0, min(self._next, self._unused_at) - time.monotonic()))
             self._bell.clear()
-            now = time.monotonic()
+            due, now = self._next, time.monotonic()
             if self._closing.is_set():
                 break
-            if now < self._next:
-                self._leave_unused(now)
-                continue
-            self._used_at = now
-            try:
-                pause = self._wind()
-            except Closed:
-                break
-            self._next = time.monotonic() + pause
+            if now >= due:
+                try:
+                    pause = self._wind()
+                except Closed:
+                    break
+                self._unused_at = time.monotonic() + _UNUSED_SECONDS
+                if self._next == due:  # else the worker had room meanwhile
+                    self._next = time.monotonic() + pause
+            elif now >= self._unused_at:
+                self._unused_at = math.inf
+                self._store.close()
 
     def _wind(self) -> float:
         """Run the timers that are due; return the seconds until the next call."""
@@ -124,9 +127,3 @@ class Upkeep(threading.Thread):
         return self._alarm.pause(
             LONGEST_SECONDS, reply.get("next_ms"), found=bool(reply.get("timers"))
         )
-
-    def _leave_unused(self, now: float) -> None:
-        """Close a connection that no busy time has needed for a minute."""
-        if self._used_at is not None and now - self._used_at > _UNUSED_SECONDS:
-            self._used_at = None
-            self._store.close()
