@@ -374,7 +374,7 @@ create table pgflow.step_tasks (
 create index step_tasks_by_message on pgflow.step_tasks (message_id, queue_name);
 comment on column pgflow.step_tasks.attempts_count is 'raised by each claim';
 comment on column pgflow.step_tasks.last_worker_id is
-  'the worker of the last claim; functions that claim check that it is registered';
+  'the worker of the last claim, registered then; it may have been deleted since';
 comment on column pgflow.step_tasks.item is 'the element of a map task, stored once';
 comment on column pgflow.step_tasks.lease is
   'end of the worker''s lease; null: claimed by start_tasks, or not started';

@@ -16,15 +16,22 @@ create trigger fill_queue_name before insert on pgflow.steps
 create trigger fill_queue_name before insert on pgflow.step_tasks
   for each row when (new.queue_name is null) execute function pgflow._fill_queue_name();
 
--- Tasks forget a worker that is deleted. A foreign key would do so too, and would be checked for
--- each task at every claim.
+-- Running tasks that a client of pgflow claimed forget a worker that is deleted. Ended tasks keep
+-- its id, because no index leads from a worker to them. Tasks of our own workers keep it too: such
+-- a worker registers again under its id and continues.
 create function pgflow._forget_workers() returns trigger
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_gone uuid[] := array(
+    select w.worker_id from gone w where w.function_name <> 'pgflow-yaml');
 begin
-  update pgflow.step_tasks t set last_worker_id = null
-  where t.last_worker_id in (select w.worker_id from gone w);
+  if cardinality(v_gone) > 0 then
+    update pgflow.step_tasks t set last_worker_id = null
+    where t.run_id = any(array(select r.run_id from pgflow.runs r where r.status = 'started'))
+      and t.status = 'started' and t.last_worker_id = any(v_gone);
+  end if;
   return null;
 end
 $$;

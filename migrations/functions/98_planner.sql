@@ -5,8 +5,8 @@
 -- small beside the tables that they meet, and a plan made while the tables were small must still
 -- be right when they are large; the cost of a hash join over all live runs does not show in a test,
 -- only in production. For the same reason no statement joins a large table with two sets:
--- the planner might reach the table by half of its key. Inner functions run under the settings of the function
--- that was entered.
+-- the planner might reach the table by half of its key. Inner functions run under the settings of
+-- the function that was entered.
 do $$
 declare
   v_settings text[] := array[
@@ -20,7 +20,7 @@ begin
     'send_event', '_decide',
     'start_flow', 'start_tasks', 'complete_task', 'fail_task', 'cascade_resolve_conditions',
     'cascade_complete_taskless_steps', 'start_ready_steps', 'maybe_complete_run',
-    '_cascade_force_skip_steps', 'requeue_stalled_tasks']
+    '_cascade_force_skip_steps', 'requeue_stalled_tasks', '_forget_workers']
   loop
     foreach v_setting in array v_settings loop
       execute format('alter function pgflow.%I set %s', v_function, v_setting);

@@ -424,15 +424,3 @@ def test_a_worker_that_nobody_registered_is_given_nothing(engine: Engine) -> Non
 
     assert engine.snapshot(run)["steps"][0]["tasks"]["queued"] == 1
     engine.work("flow")
-
-
-def test_a_worker_that_is_deleted_is_forgotten_by_its_tasks(engine: Engine) -> None:
-    """As a foreign key would: on delete set null."""
-    engine.deploy("flow", {"a": a_step()})
-    engine.start("flow")
-    (task,) = engine.claim("flow")
-    engine.report(done(task))
-
-    engine.db.execute("delete from pgflow.workers where worker_id = %s", [engine.worker])
-
-    assert engine.one("select count(*) from pgflow.step_tasks where last_worker_id is null") == 1
