@@ -54,11 +54,12 @@ create table pgflow.flows (
   catches boolean not null default false,
   finally_steps int not null default 0,
   repeats boolean not null default false,
+  runs_flows boolean not null default false,
   fails_at_once boolean not null generated always as (
     fail_fast and not catches and finally_steps = 0) stored,
   ends_simply boolean not null generated always as (
     fail_fast and not catches and finally_steps = 0
-    and output is null and timeout_ms is null) stored,
+    and output is null and timeout_ms is null and not runs_flows) stored,
   constraint slug_is_valid check (pgflow.is_valid_slug(flow_slug)),
   constraint opt_max_attempts_is_nonnegative check (opt_max_attempts >= 0),
   constraint opt_base_delay_is_nonnegative check (opt_base_delay >= 0),
@@ -83,6 +84,8 @@ comment on column pgflow.flows.catches is
 comment on column pgflow.flows.finally_steps is
   'number of steps that run after all others have ended';
 comment on column pgflow.flows.repeats is 'some step is called again until an expression holds';
+comment on column pgflow.flows.runs_flows is
+  'some step runs a flow: a run ends when its child runs have ended';
 comment on column pgflow.flows.fails_at_once is
   'a failed step fails its run at once, with nothing to do afterwards: the short way';
 comment on column pgflow.flows.ends_simply is
@@ -214,6 +217,7 @@ create table pgflow.runs (
   depth int not null default 0,
   labels jsonb,
   deadline_message_id bigint,
+  cancels uuid[],
   constraint runs_remaining_steps_check check (remaining_steps >= 0),
   constraint status_is_valid check (status in ('started', 'failed', 'completed', 'cancelled')),
   constraint completed_at_or_failed_at
@@ -242,6 +246,8 @@ comment on column pgflow.runs.parent_run_id is
 comment on column pgflow.runs.depth is 'number of ancestors';
 comment on column pgflow.runs.deadline_message_id is
   'its message in the timer queue, due when its timeout passes';
+comment on column pgflow.runs.cancels is
+  'the ids of the requests to cancel it: the first stops it, the second ends it at once';
 
 create table pgflow.step_states (
   flow_slug text not null,
@@ -411,11 +417,16 @@ create table pgflow.events (
   data jsonb not null default 'null',
   sent_by text not null default session_user,
   created_at timestamptz not null default now(),
+  request uuid,
+  steps text[],
   primary key (run_id, kind, name),
   constraint events_kind_check check (kind in ('event', 'decision'))
 );
 comment on table pgflow.events is
   'events by name and decisions by step; the first of each name stands';
+comment on column pgflow.events.request is
+  'the id of the request that brought it: a repeat of that request gets the same answer';
+comment on column pgflow.events.steps is 'the steps that the request completed at once';
 
 create table pgflow.missing_handlers (
   handler text primary key,

@@ -126,6 +126,17 @@ class Engine:
                 for task in reply["tasks"]
             ]
 
+    def work_on(self, *queues: str) -> list[str]:
+        """Work on these queues until nothing happens any more; `queue.step` of all that ran."""
+        ran, idle = list[str](), 0
+        while idle < 4:  # news between parents and children come at later turns
+            idle += 1
+            for queue in queues:
+                found = self.work(queue)
+                idle = 0 if found else idle
+                ran += [f"{queue}.{step}" for step in found]
+        return ran
+
     def heartbeat(self, *tasks: Task, lease: str = "30 s") -> dict[str, list[Task]]:
         """Say that these are being worked on; which are lost, and which must stop."""
         reply: dict[str, list[Task]] = self.call("heartbeat", self.worker, lease, named(*tasks))
@@ -143,6 +154,11 @@ class Engine:
     def status(self, run: str) -> str:
         """The run's status."""
         return str(self.snapshot(run)["run"]["status"])
+
+    def result(self, run: str) -> tuple[str, Any, str | None]:
+        """The status, the output and the kind of error of a run."""
+        shown = self.snapshot(run)["run"]
+        return shown["status"], shown["output"], (shown["error"] or {}).get("type")
 
     def violations(self) -> list[Any]:
         """What breaks the invariants I1 to I8; empty when all is well."""

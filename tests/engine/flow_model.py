@@ -30,6 +30,7 @@ class Run:
     ) -> None:
         self.input, self.fail_fast, self.status = run_input, fail_fast, "started"
         self.outcome: str | None = None  # known before the steps of finally have run
+        self.cancelled = False
         self.output: dict[str, Any] | None = None
         self.error: dict[str, Any] | None = None
         self.states = {step.slug: State(step) for step in flow}
@@ -226,9 +227,12 @@ class Run:
         self.advance(now)
 
     def cancel(self, now: int) -> None:
-        """A first cancel stops the run, a second one ends its finals as well."""
+        """A first cancel stops the run, or leaves it its finals; a second one ends it."""
+        first, self.cancelled = not self.cancelled, True
+        if first and self.outcome is not None:
+            return
         self.error = self.error or {"type": "Cancelled"}
-        if self.outcome is None:
+        if first:
             self.stop("cancelled", now)
         else:
             self.end("failed" if self.outcome == "failed" else "cancelled")

@@ -94,8 +94,9 @@ class Play:
 
     def clear(self) -> None:
         """Leave nothing for the next game, whatever went wrong."""
-        self.engine.db.execute("select pgflow.cancel_run(run_id) from pgflow.runs"
-                               " where status = 'started'")  # fmt: skip
+        for _ in range(2):
+            self.engine.db.execute("select pgflow.cancel_run(run_id) from pgflow.runs"
+                                   " where status = 'started'")  # fmt: skip
         self.engine.db.execute("delete from pgmq.q_flow")
 
     def compare(self) -> None:
@@ -271,6 +272,7 @@ class Play:
             reply = self.engine.call("cancel_run", name)
             assert reply["cancelled"] == (run.status == "started")
             if run.status == "started":
+                self.seen[f"cancel of a run with outcome {run.outcome}"] += 1
                 run.cancel(self.model.now)
 
     def _redeploy(self, action: Action) -> None:

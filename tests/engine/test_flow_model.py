@@ -56,6 +56,7 @@ REACHED = {
     "step completed: None", "step cancelled: None", "step failed: None",
     "step skipped: condition_unmet", "step skipped: dependency_skipped",
     "step skipped: handler_failed", "failure handled", "item tolerated",
+    "cancel of a run with outcome None", "cancel of a run with outcome failed",
 }  # fmt: skip
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 ALL_CANCELLED = "update pgflow.step_tasks set status = 'cancelled'"
 NO_CHILD = """update pgflow.step_tasks set child_run_id = gen_random_uuid()
 where child_run_id is not null"""
+PARENT_ENDED = "update pgflow.runs set status = 'cancelled' where depth = 0"
 ALL_ENDED = "update pgflow.step_states set status = 'cancelled'"
 
 
@@ -33,8 +34,9 @@ ALL_ENDED = "update pgflow.step_states set status = 'cancelled'"
             NO_CHILD,
             {("I2", "child run has ended, but its step is not notified")},
         ),
+        (PARENT_ENDED, {("I1", "goes on, but its parent has ended")}),
     ],
-    ids=["no task", "no step", "child ended", "child gone"],
+    ids=["no task", "no step", "child ended", "child gone", "parent ended"],
 )
 def test_what_is_stuck_is_seen(
     db: psycopg.Connection, harm: str, found: set[tuple[str, str]]

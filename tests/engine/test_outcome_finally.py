@@ -168,12 +168,13 @@ finally:
 
 
 def test_rule_6_an_unhandled_failure_weighs_more_than_a_cancel(engine: Engine) -> None:
-    """A run that is failing may still be cancelled: its finally is, and it has failed."""
+    """A run that is failing may still be cancelled, twice: its finally is, and it has failed."""
     flow = Compiled(engine, f"flow: rules\nsteps:\n  a: {{handler: app.broken, retry: 1}}\n{AUDIT}")
     run = flow.start()
 
     flow.work(hold="audit")
-    engine.call("cancel_run", run)
+    for _ in range(2):
+        engine.call("cancel_run", run)
     engine.report(failed(flow.held[0], "released"))
 
     assert flow.shown(run)["status"] == "failed"

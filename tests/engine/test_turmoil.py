@@ -19,12 +19,19 @@ if TYPE_CHECKING:
 
 QUEUES = ["top", "middle", "leaf"]
 SOON = {"base_delay": 5, "max_delay": 20}
+ANY_RUN = "select run_id from pgflow.runs order by random() limit 1"
+ORPHANS = """select count(*) from pgflow.runs c join pgflow.runs p on p.run_id = c.parent_run_id
+where c.status = 'started' and p.status <> 'started'"""
 ROUNDS = {"until": {"ast": [">", ["path", "iteration"], ["lit", 1]], "paths": ["iteration"]}}
 
 
 def deploy(engine: Engine) -> None:
     """Three flows that run each other, with a catch, `finally`, waits, tolerant maps, rounds."""
-    engine.deploy("leaf", {"a": a_step(retry=SOON), "b": a_step("a", retry={"max_attempts": 1})})
+    engine.deploy(
+        "leaf",
+        {"a": a_step(retry=SOON), "b": a_step("a", retry={"max_attempts": 1})},
+        finally_={"clean": a_step(retry=SOON)},
+    )
     engine.deploy(
         "middle",
         {
@@ -108,7 +115,7 @@ class Turmoil:
             ("reject_step", run, "ok"),
         ]
         if chance.random() < 0.03:
-            calls = [("cancel_run", run)]
+            calls = [("cancel_run", engine.one(ANY_RUN))]
         try:
             engine.call(*chance.choice(calls))
         except psycopg.Error as error:
@@ -143,6 +150,7 @@ def test_every_run_ends_whatever_happens(engine: Engine, database: str) -> None:
     deadline = time.monotonic() + 60
     live = "select count(*) from pgflow.runs where status = 'started'"
     while engine.one(live) and time.monotonic() < deadline and not turmoil.errors:
+        assert engine.one(ORPHANS) == 0
         turmoil.over.wait(0.1)
     turmoil.over.set()
     for thread in threads:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 PARTS = ("pgflow_yaml", "migrations", "schemas", "tests", "pyproject.toml")
 SETTLE, FAILURES = "engine/45_settle.sql", "engine/50_failures.sql"
+END = "engine/70_end.sql"
 STOP, TRANSITIONS = "engine/72_stop.sql", "engine/74_transitions.sql"
 CLAIM, TIMERS, WAITS = "engine/76_claim.sql", "engine/80_timers.sql", "engine/82_waits.sql"
 CHILDREN, LEASES, SWEEP = "engine/84_children.sql", "engine/86_leases.sql", "engine/88_sweep.sql"
@@ -33,16 +34,17 @@ TESTS = {
     CLAIM: ("fencing", "claim", "races"),
     LEASES: ("fencing", "races"),
     SWEEP: ("fencing", "races"),
-    SIGNALS: ("races", "waits"),
-    TIMERS: ("timers", "claim", "races", "waits", "children"),
+    SIGNALS: ("races", "waits", "ends"),
+    TIMERS: ("timers", "claim", "races", "waits", "children", "children_first"),
     WAITS: ("claim", "races", "waits"),
-    CHILDREN: ("claim", "races", "children"),
-    OPERATE: ("races", "failure", "catch"),
+    CHILDREN: ("claim", "races", "children", "children_first"),
+    OPERATE: ("ends", "children_first", "races", "failure", "catch"),
     QUEUE: ("fencing", "races", "pgflow_races"),
     VERSIONS: ("races", "versions"),
     START: ("races", "versions"),
     FAILURES: ("catch", "failure", "knobs"),
-    STOP: ("claim", "catch", "waits"),
+    END: ("children_first",),
+    STOP: ("children_first", "children", "claim", "catch", "waits"),
     TRANSITIONS: ("pgflow_failures", "pgflow_parts"),
     PGFLOW_WORKERS: ("pgflow_workers",),
 }
@@ -190,8 +192,8 @@ FENCES = [
     (
         "the end of a child that is the task's no more",
         CHILDREN,
-        "      and t.status = 'started' and t.child_run_id = p_child)",
-        "      and t.status = 'started')",
+        "    and t.status = 'started' and t.child_run_id = p_child;",
+        "    and t.status = 'started';",
     ),
     (
         "a child started by a task that has ended",
@@ -208,14 +210,71 @@ FENCES = [
     (
         "a cancel of a run that has ended",
         OPERATE,
-        "elsif v_run.status <> 'started' then",
-        "elsif false then",
+        "if v_run.status = 'started' and not v_repeated then",
+        "if not v_repeated then",
+    ),
+    (
+        "a request to cancel that counts twice",
+        OPERATE,
+        "if v_run.status = 'started' and not v_repeated then",
+        "if v_run.status = 'started' then",
+    ),
+    (
+        "a first cancel of a run in its finally",
+        OPERATE,
+        "if v_run.cancels is null then",
+        "if v_run.cancels is null and v_run.outcome is null then",
+    ),
+    (
+        "a first cancel of the clean-up of a child",
+        OPERATE,
+        "        where r.run_id = any(v_level) and (v_whole or r.outcome is null));",
+        "        where r.run_id = any(v_level));",
+    ),
+    (
+        "an end before the child runs have ended",
+        STOP,
+        (
+            "case when not pgflow._waits_for_children(x.run_id, x.flow_slug)\n"
+            "          then x.outcome end as ends"
+        ),
+        "x.outcome as ends",
+    ),
+    (
+        "an end of parents before their children",
+        STOP,
+        "group by r.depth, 1 order by r.depth desc",
+        "group by r.depth, 1 order by r.depth",
+    ),
+    (
+        "a finally before the child runs have ended",
+        END,
+        "\n      and not pgflow._waits_for_children(s.run_id, s.flow_slug)\n",
+        "\n",
+    ),
+    (
+        "a completion before the child runs have ended",
+        END,
+        "\n      and not pgflow._waits_for_children(r.run_id, r.flow_slug));",
+        ");",
+    ),
+    (
+        "a repeated decision that is another",
+        SIGNALS,
+        "v_applied := (v_signal.request = p_request) is true;",
+        "v_applied := false;",
+    ),
+    (
+        "a repeated event that is another",
+        SIGNALS,
+        "v_already := (v_event.request = p_request) is not true;",
+        "v_already := true;",
     ),
     (
         "an end of a run that has one",
         STOP,
-        "    where r.status = 'started' and r.outcome is null\n    group by 1",
-        "    group by 1",
+        "    where r.status = 'started' and r.outcome is null\n    group by r.depth, 1",
+        "    group by r.depth, 1",
     ),
     (
         "an end of a step that has ended",

@@ -39,6 +39,7 @@
 --                                                        _end_runs
 --   run   started -> completed       _end_steps          _advance
 --         started -> its outcome     _finish_runs        _end_steps: flows with `finally`, `output`
+--                                                        _settle_child: the last child has ended
 --         started -> failed,         _end_runs           _end_or_stop_runs, cancel_run, fail_run
 --                    cancelled
 

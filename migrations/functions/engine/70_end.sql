@@ -1,7 +1,8 @@
 -- Ending runs whose steps have ended: completed when no step is left. A run with `finally` steps
 -- has an outcome first: its other steps are stopped or done, then those of `finally` run, then it
--- ends. The callers hold the runs. A run that ends notifies its parent by a message in the timer
--- queue, which locks nothing.
+-- ends. A run with child runs has an outcome first, too: neither does `finally` begin nor the run
+-- end before they have ended. The callers hold the runs. A run that ends notifies its parent by a
+-- message in the timer queue, which locks nothing.
 
 -- Counts runs down by their ended steps. A run at 0 is completed, with the outputs of its leaf
 -- steps; _finish_runs decides about runs of flows with more to do. The caller holds the runs and
@@ -74,8 +75,9 @@ as $$
 $$;
 
 -- Finishes runs whose steps have ended, all but those of `finally`: the outcome is set, then
--- `finally` begins, and a run without open steps ends. A cancelled run with an unhandled failure
--- has failed. The caller holds the runs.
+-- `finally` begins, and a run without open steps ends; a run with live child runs is left until the
+-- last of them notifies it. A cancelled run with an unhandled failure has failed. The caller holds
+-- the runs.
 create or replace function pgflow._finish_runs(p_runs uuid[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -103,6 +105,7 @@ begin
     where s.run_id = any(p_runs) and s.status = 'created' and s.remaining_deps = 1 and (
       select d.is_finally and d.deps_count = 0 from pgflow.steps d
       where d.flow_slug = s.flow_slug and d.step_slug = s.step_slug)
+      and not pgflow._waits_for_children(s.run_id, s.flow_slug)
     returning s.run_id, s.flow_slug, s.step_slug
   )
   select array_agg(row(t.run_id, t.flow_slug, t.step_slug, null, null)::pgflow._start)
@@ -113,7 +116,8 @@ begin
 
   v_ended := array(
     select r.run_id from pgflow.runs r
-    where r.run_id = any(p_runs) and r.status = 'started' and r.remaining_steps = 0);
+    where r.run_id = any(p_runs) and r.status = 'started' and r.remaining_steps = 0
+      and not pgflow._waits_for_children(r.run_id, r.flow_slug));
   update pgflow.runs r
   set status = r.outcome, output = case r.outcome when 'completed' then r.output end,
       completed_at = case r.outcome when 'completed' then greatest(v_now, r.started_at) end,
@@ -122,6 +126,21 @@ begin
   where r.run_id = any(v_ended);
   perform pgflow._release_timers(v_ended);
 end
+$$;
+
+-- True for a run with a live child run: a step that failed, timed out or was skipped may have left
+-- one that is still stopping. (`offset 0` and `is not null`: children are found by the index of
+-- their parents, not among all live runs.)
+create or replace function pgflow._waits_for_children(p_run_id uuid, p_flow_slug text)
+returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select f.runs_flows and exists (
+    select 1 from (select c.status from pgflow.runs c
+                   where c.parent_run_id = p_run_id and c.parent_run_id is not null offset 0) k
+    where k.status = 'started')
+  from pgflow.flows f where f.flow_slug = p_flow_slug
 $$;
 
 -- The outcome of a run whose steps have all ended by themselves: the last unhandled failure, or its

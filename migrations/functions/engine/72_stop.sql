@@ -31,8 +31,9 @@ begin
 end
 $$;
 
--- Ends runs with this outcome; those with `finally` steps are stopped, and end when these have run.
--- Runs that have ended, or have an outcome, stay as they are. The caller holds the runs; arrays are
+-- Ends runs with this outcome, children before their parents; those with `finally` steps are
+-- stopped, and end when these have run. Runs that have ended, or have an outcome, stay as they are:
+-- nothing but a second cancel takes the clean-up from a run. The caller holds the runs; arrays are
 -- parallel.
 create or replace function pgflow._end_or_stop_runs(p_runs uuid[], p_outcome text, p_errors jsonb[])
 returns void
@@ -48,7 +49,7 @@ begin
     join pgflow.runs r on r.run_id = e.run_id
     join pgflow.flows f on f.flow_slug = r.flow_slug
     where r.status = 'started' and r.outcome is null
-    group by 1
+    group by r.depth, 1 order by r.depth desc
   loop
     if v_group.stop then
       perform pgflow._stop_runs(v_group.runs, p_outcome, v_group.errors);
@@ -137,8 +138,9 @@ $$;
 
 -- Ends runs as failed or cancelled: live tasks are cancelled, their messages are dropped, workers
 -- learn it at their next call. Open steps of deployed flows are cancelled too; those of create_flow
--- stay as they are, as in pgflow. An unhandled failure turns a cancel into a failure. The caller
--- holds the runs; arrays are parallel.
+-- stay as they are, as in pgflow. An unhandled failure turns a cancel into a failure. A run with
+-- live child runs has only its outcome then; it ends when they have. The caller holds the runs;
+-- arrays are parallel.
 create or replace function pgflow._end_runs(p_runs uuid[], p_status text, p_errors jsonb[])
 returns void
 language plpgsql
@@ -147,27 +149,38 @@ as $$
 declare
   v_now timestamptz := pgflow.now();
   v_done pgflow._ended_task[] := pgflow._end_tasks(p_runs, null, 'cancelled');
+  v_ended uuid[];
 begin
   perform pgflow._end_states(array(
     select row(s.run_id, s.step_slug, 'cancelled', null, null, null, null)::pgflow._transition
     from pgflow.step_states s
     where s.run_id = any(p_runs) and s.status in ('created', 'started')
       and (select f.origin from pgflow.flows f where f.flow_slug = s.flow_slug) = 'deploy'));
-  update pgflow.runs r
-  set status = o.status, error = o.error, outcome = o.status, output = null,
-      failed_at = case o.status when 'failed' then greatest(v_now, r.started_at) end,
-      cancelled_at = case o.status when 'cancelled' then v_now end,
-      remaining_steps = (select count(*) from pgflow.step_states s
-                         where s.run_id = r.run_id and s.status not in ('completed', 'skipped'))
-  from (
-    select e.run_id, coalesce(u.error, e.error) as error,
-      case when u.error is null then p_status else 'failed' end as status
-    from unnest(p_runs, p_errors) e(run_id, error)
-    cross join lateral (
-      select case p_status when 'cancelled' then
-        (pgflow._unhandled_failures(array[e.run_id]))[1].error end as error offset 0) u) o
-  where r.run_id = o.run_id;
+  with told as (
+    update pgflow.runs r
+    set status = coalesce(o.ends, r.status), error = o.error, outcome = o.outcome, output = null,
+        failed_at = case o.ends when 'failed' then greatest(v_now, r.started_at) end,
+        cancelled_at = case o.ends when 'cancelled' then v_now end,
+        remaining_steps = case when o.ends is null then 0 else (
+          select count(*) from pgflow.step_states s
+          where s.run_id = r.run_id and s.status not in ('completed', 'skipped')) end
+    from (
+      select x.*, case when not pgflow._waits_for_children(x.run_id, x.flow_slug)
+          then x.outcome end as ends
+      from (
+        select e.run_id, q.flow_slug, coalesce(u.error, e.error) as error,
+          case when u.error is null then p_status else 'failed' end as outcome
+        from unnest(p_runs, p_errors) e(run_id, error)
+        join pgflow.runs q on q.run_id = e.run_id
+        cross join lateral (
+          select case p_status when 'cancelled' then
+            (pgflow._unhandled_failures(array[e.run_id]))[1].error end as error offset 0) u) x) o
+    where r.run_id = o.run_id
+    returning r.run_id, r.status
+  )
+  select coalesce(array_agg(t.run_id) filter (where t.status <> 'started'), '{}') into v_ended
+  from told t;
   perform pgflow._drop_messages(v_done);
-  perform pgflow._release_timers(p_runs);
+  perform pgflow._release_timers(v_ended);
 end
 $$;

@@ -6,7 +6,7 @@
 --   wait        a wait ends                         _end_due_wait
 --   deadline    the timeout of a run passes         _end_or_stop_runs
 --   cancel      the step of a parent has ended      _end_or_stop_runs
---   child       a child run has ended               _settle_child
+--   child       a child run has ended               _settle_child, _finish_runs
 --   (none)      a task is to run a flow, or         _run_child_task
 --               its timeout passes
 --

@@ -1,8 +1,9 @@
--- Steps that run a flow: their child runs start, end and fail. The caller holds the parent run.
+-- Steps that run a flow: their child runs start, end and fail. A task that runs a flow ends, and
+-- its next attempt begins, when its child run has ended. The caller holds the parent run.
 
--- Runs the task of a step that runs a flow: starts the child run; or, where it runs already, the
--- timeout of the step has passed. The caller holds the run and the message. Returns true while the
--- task still needs its message.
+-- Runs the task of a step that runs a flow: starts the child run; or, where it runs already, tells
+-- it to stop, for the timeout of the step has passed. The caller holds the run and the message.
+-- Returns true while the task still needs its message.
 create or replace function pgflow._run_child_task(
   p_run pgflow.runs, p_step_slug text, p_index int, p_id bigint
 ) returns boolean
@@ -17,18 +18,15 @@ begin
   select t.* into v_task from pgflow.step_tasks t
   where t.run_id = p_run.run_id and t.step_slug = p_step_slug and t.task_index = p_index
     and t.message_id = p_id;
-  select d.* into v_step from pgflow.steps d
-  where d.flow_slug = p_run.flow_slug and d.step_slug = p_step_slug;
   if v_task.status is null or v_task.status not in ('queued', 'started') then
     return false;
   elsif v_task.status = 'started' then
     perform pgflow._cancel_children(array[v_task.child_run_id]);
-    perform pgflow._settle(array[row(p_run.run_id, p_step_slug, p_index, null, null, 'failed', null,
-      jsonb_build_object('type', 'Timeout', 'message', format(
-        'the child run %s has not ended within %s s', v_task.child_run_id,
-        ((v_step.spec ->> 'timeout_ms')::numeric / 1000)::float8)), null)::pgflow._report]);
+    perform pgflow._queue_park('pgflow__timers', array[p_id], array['infinity'::timestamptz]);
     return true;
   end if;
+  select d.* into v_step from pgflow.steps d
+  where d.flow_slug = p_run.flow_slug and d.step_slug = p_step_slug;
   v_error := pgflow._start_child(p_run, v_step, v_task);
   if v_error is not null then
     perform pgflow._fail_unreported(p_run.run_id, p_step_slug, p_index, v_error);
@@ -110,8 +108,8 @@ as $$
 $$;
 
 -- Settles the task of an ended child run: its output is that of the task, its failure an attempt of
--- the task, and so is its deletion. A child that no longer belongs to the task changes nothing. The
--- caller holds the parent run.
+-- the task, and so is its deletion. A child of a task that ended before it changes nothing, but the
+-- run may have waited for it. The caller holds the parent run.
 create or replace function pgflow._settle_child(
   p_run pgflow.runs, p_step_slug text, p_index int, p_child uuid
 ) returns void
@@ -120,21 +118,50 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_child pgflow.runs;
+  v_task pgflow.step_tasks;
+  v_error jsonb;
 begin
   select r.* into v_child from pgflow.runs r where r.run_id = p_child;
-  if v_child.status is distinct from 'started' and exists (
-    select 1 from pgflow.step_tasks t
-    where (t.run_id, t.step_slug, t.task_index) = (p_run.run_id, p_step_slug, p_index)
-      and t.status = 'started' and t.child_run_id = p_child)
-  then
+  if v_child.status = 'started' then
+    return;
+  end if;
+  select t.* into v_task from pgflow.step_tasks t
+  where (t.run_id, t.step_slug, t.task_index) = (p_run.run_id, p_step_slug, p_index)
+    and t.status = 'started' and t.child_run_id = p_child;
+  if found then
+    v_error := pgflow._child_error(p_run.flow_slug, v_task, v_child);
     perform pgflow._settle(array[row(p_run.run_id, p_step_slug, p_index, null, null,
-      case v_child.status when 'completed' then 'completed' else 'failed' end,
-      coalesce(v_child.output, 'null'),
-      jsonb_build_object('type', 'ChildFailed', 'message', format(
-        '%s %s [%s]: %s', v_child.flow_name, p_child, p_index,
-        case v_child.status when 'cancelled' then 'cancelled: ' else '' end
-          || coalesce(v_child.error ->> 'message', v_child.status, 'the run was deleted'))),
-      null)::pgflow._report]);
+      case when v_error is null then 'completed' else 'failed' end,
+      coalesce(v_child.output, 'null'), v_error, null)::pgflow._report]);
+  elsif p_run.status = 'started' and p_run.remaining_steps <= (
+    select f.finally_steps from pgflow.flows f where f.flow_slug = p_run.flow_slug)
+  then
+    perform pgflow._finish_runs(array[p_run.run_id]);
   end if;
 end
+$$;
+
+-- The error of a task whose child run has ended; null when it did what it should. A child that was
+-- longer at it than the step allows is a timeout, however it ended.
+create or replace function pgflow._child_error(
+  p_flow_slug text, p_task pgflow.step_tasks, p_child pgflow.runs
+) returns jsonb
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select case
+    when coalesce(p_child.completed_at, p_child.failed_at, p_child.cancelled_at)
+        >= p_task.started_at + k.timeout_ms * interval '1 ms'
+      then jsonb_build_object('type', 'Timeout', 'message', format(
+        'the child run %s has not ended within %s s', p_task.child_run_id,
+        (k.timeout_ms / 1000.0)::float8))
+    when p_child.status is distinct from 'completed'
+      then jsonb_build_object('type', 'ChildFailed', 'message', format(
+        '%s %s [%s]: %s', p_child.flow_name, p_task.child_run_id, p_task.task_index,
+        case p_child.status when 'cancelled' then 'cancelled: ' else '' end
+          || coalesce(p_child.error ->> 'message', p_child.status, 'the run was deleted')))
+    end
+  from (
+    select (d.spec ->> 'timeout_ms')::bigint as timeout_ms from pgflow.steps d
+    where d.flow_slug = p_flow_slug and d.step_slug = p_task.step_slug) k
 $$;

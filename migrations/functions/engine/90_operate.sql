@@ -1,17 +1,21 @@
 -- Operating runs: cancel, fail.
 
--- Cancels a run with all its child runs; an ended one stays as it is. A run with `finally` steps is
--- stopped, and ends when these have run; a second cancel cancels them, those of its child runs too.
--- Locks the runs of the tree by id, their tasks, their messages. Returns {run_id, status,
--- cancelled}; the status is still "started" while `finally` runs.
-create or replace function pgflow.cancel_run(p_run_id uuid, p_reason text default null)
-returns jsonb
+-- Cancels a run with its child runs; an ended one stays as it is. A run with `finally` steps is
+-- stopped, and ends when these have run; one that is stopping already, or has only these left, goes
+-- on as it is. A second cancel of the same run ends it at once with all its child runs. p_request
+-- is the id of the request, and a request that is repeated counts once. Locks the runs of the tree
+-- by id, their tasks, their messages. Returns {run_id, status, outcome, cancelled: false for a run
+-- that had ended}; the status is still "started" while the clean-up goes on.
+create or replace function pgflow.cancel_run(
+  p_run_id uuid, p_reason text default null, p_request uuid default null
+) returns jsonb
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_tree uuid[] := case when p_run_id is not null then pgflow._lock_run_tree(p_run_id) end;
   v_run pgflow.runs;
+  v_repeated boolean;
   v_group record;
   v_error jsonb := jsonb_build_object('type', 'Cancelled',
     'message', coalesce(p_reason, 'cancelled'));
@@ -20,36 +24,38 @@ begin
   if not found then
     raise exception using errcode = 'PF001',
       message = format('there is no run %s in this database', coalesce(p_run_id::text, 'null'));
-  elsif v_run.status <> 'started' then
-    return jsonb_build_object('run_id', p_run_id, 'cancelled', false, 'status', v_run.status);
-  elsif v_run.outcome is null then
-    perform pgflow._end_or_stop_runs(v_tree, 'cancelled',
-      array_fill(v_error, array[cardinality(v_tree)]));
-  else
-    for v_group in
-      select case r.outcome when 'failed' then 'failed' else 'cancelled' end as status,
-        r.outcome is null as fresh, array_agg(r.run_id) as runs,
-        array_agg(coalesce(r.error, v_error)) as errors
-      from pgflow.runs r where r.run_id = any(v_tree) group by 1, 2
-    loop
-      if v_group.fresh then
-        perform pgflow._end_or_stop_runs(v_group.runs, v_group.status, v_group.errors);
-      else
-        perform pgflow._end_runs(v_group.runs, v_group.status, v_group.errors);
-      end if;
-    end loop;
   end if;
-  insert into pgflow.audit (action, subject, details)
-  values ('cancel', p_run_id::text, jsonb_build_object('reason', p_reason));
-  return jsonb_build_object('run_id', p_run_id, 'cancelled', true,
-    'status', (select r.status from pgflow.runs r where r.run_id = p_run_id));
+  v_repeated := (p_request = any(v_run.cancels)) is true;
+  if v_run.status = 'started' and not v_repeated then
+    if v_run.cancels is null then
+      perform pgflow._end_or_stop_runs(v_tree, 'cancelled',
+        array_fill(v_error, array[cardinality(v_tree)]));
+    else
+      for v_group in
+        select case r.outcome when 'failed' then 'failed' else 'cancelled' end as status,
+          array_agg(r.run_id) as runs, array_agg(coalesce(r.error, v_error)) as errors
+        from pgflow.runs r where r.run_id = any(v_tree) group by r.depth, 1 order by r.depth desc
+      loop
+        perform pgflow._end_runs(v_group.runs, v_group.status, v_group.errors);
+      end loop;
+    end if;
+    update pgflow.runs r set cancels = r.cancels || coalesce(p_request, gen_random_uuid())
+    where r.run_id = p_run_id;
+    insert into pgflow.audit (action, subject, details)
+    values ('cancel', p_run_id::text, jsonb_build_object('reason', p_reason));
+  end if;
+  return (
+    select jsonb_build_object('run_id', p_run_id, 'status', r.status, 'outcome', r.outcome,
+      'cancelled', v_run.status = 'started' or v_repeated)
+    from pgflow.runs r where r.run_id = p_run_id);
 end
 $$;
 
--- Locks a run and its live descendants, in the order of their ids. A child cannot start while its
--- parent is held, so the second pass finds those that started during the first. Returns them.
--- (`offset 0` and `is not null`: children are found by the index of their parents, not among all
--- live runs.)
+-- Locks the runs that a cancel of this run concerns, in the order of their ids: the run and its
+-- live descendants, at its first cancel without those below a run that has an outcome: they have
+-- been told to stop, or are the clean-up. A child cannot start while its parent is held, so the
+-- second pass finds those that started during the first. Returns them. (`offset 0` and `is not
+-- null`: children are found by the index of their parents, not among all live runs.)
 create or replace function pgflow._lock_run_tree(p_run_id uuid) returns uuid[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -58,12 +64,17 @@ declare
   v_tree uuid[];
   v_locked uuid[] := '{}';
   v_level uuid[];
+  v_whole boolean;
 begin
   loop
+    v_whole := (select r.cancels is not null from pgflow.runs r where r.run_id = p_run_id);
     v_tree := '{}';
     v_level := array[p_run_id];
     while cardinality(v_level) > 0 loop
       v_tree := v_tree || v_level;
+      v_level := array(
+        select r.run_id from pgflow.runs r
+        where r.run_id = any(v_level) and (v_whole or r.outcome is null));
       v_level := array(
         select k.run_id
         from (select r.run_id, r.status from pgflow.runs r
@@ -79,9 +90,9 @@ end
 $$;
 
 -- Fails a run: the last resort of a worker whose report the engine refuses. A run that has an
--- outcome already ends now, without the rest of its `finally` steps; its error stays. Locks the
--- run, then its tasks and messages; its child runs end by timers. Returns false for a run that had
--- ended.
+-- outcome already ends without the rest of its `finally` steps, as soon as its child runs have
+-- ended, which timers tell to stop; its error stays. Locks the run, then its tasks and messages.
+-- Returns false for a run that had ended.
 create or replace function pgflow.fail_run(p_run_id uuid, p_error jsonb) returns boolean
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp

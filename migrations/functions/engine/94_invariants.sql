@@ -1,7 +1,8 @@
 -- The invariants of the engine as queries, for tests and for operators in doubt.
 
 -- The violations of the invariants I1 to I8 that rows alone can show, one line each; no line when
--- all is well.
+-- all is well. (A run whose steps have ended goes on while a child run does, or while a timer is to
+-- tell it that the child has ended.)
 create or replace function pgflow.violations()
 returns table (invariant text, run_id uuid, step_slug text, details text)
 language sql stable security definer
@@ -16,6 +17,10 @@ as $$
   from pgflow.step_states s join pgflow.runs r on r.run_id = s.run_id
   join pgflow.flows f on f.flow_slug = r.flow_slug
   where r.status <> 'started' and f.origin = 'deploy' and s.status in ('created', 'started')
+  union all
+  select 'I1', c.run_id, null, 'goes on, but its parent has ended'
+  from pgflow.runs c join pgflow.runs r on r.run_id = c.parent_run_id
+  where c.status = 'started' and r.status <> 'started'
   union all
   select 'I3', s.run_id, s.step_slug,
     format('remaining_tasks is %s, %s are open', s.remaining_tasks, o.open)
@@ -67,6 +72,10 @@ as $$
   where r.status = 'started'
     and not exists (
       select 1 from pgflow.step_states s where s.run_id = r.run_id and s.status = 'started')
+    and not exists (
+      select 1 from pgflow.runs c
+      where c.parent_run_id = r.run_id and (
+        c.status = 'started' or c.run_id in (select n from pgflow._queue_ended_children() n)))
   union all
   select 'I5', s.run_id, s.step_slug, format('started before %s had ended', x.step_slug)
   from pgflow.step_states s
