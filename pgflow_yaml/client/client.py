@@ -243,7 +243,11 @@ class Client(FlowClient):
         return self._store.run_workers(_checked_id(run_id))
 
     def cancel(self, run_id: str, reason: str | None = None) -> Cancelled:
-        """Cancel a run; one that has ended stays as it is."""
+        """Cancel a run; one that has ended stays as it is.
+
+        A run is stopped, and ends when its `finally` steps and child runs have; one that has only
+        these left goes on as it is. A second cancel of the run ends it, and them, at once.
+        """
         return row_of(Cancelled, self._store.cancel_run(_checked_id(run_id), reason))
 
     def list_runs(

@@ -152,10 +152,14 @@ class Started:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cancelled:
-    """Result of cancelling a run; `cancelled` is False if it had ended before."""
+    """Result of cancelling a run; `cancelled` is False if it had ended before.
+
+    While its clean-up goes on, `status` is "started", and `outcome` says how it will end.
+    """
 
     run_id: str
     status: str
+    outcome: str | None
     cancelled: bool
 
     def as_json(self) -> dict[str, Json]:

@@ -18,6 +18,10 @@ import pathlib, time
 def double(n): return 2 * n
 def fail(input): raise ValueError("no")
 def note(**given): pathlib.Path("noted").write_text(repr(given))
+def tidy(n): pathlib.Path(f"tidied{n}").touch()
+def fail_or_stop(ctx, n):
+    if n == 0: raise ValueError("no")
+    while not ctx.cancelled: time.sleep(0.02)
 def hold(input):
     pathlib.Path("begun").touch()
     while not pathlib.Path("go").exists(): time.sleep(0.02)
@@ -46,6 +50,15 @@ steps:
     handler: tasks.note
     depends_on: {pay: failure}
     with: {why: "${{ steps.pay.error.type }}"}
+"""
+TIDY = """flow: tidy
+steps: {note: {handler: tasks.note}}
+finally: {hold: {handler: tasks.hold}}
+"""
+ONE = """flow: one
+input_schema: {type: integer}
+steps: {work: {handler: tasks.fail_or_stop, retry: 1}}
+finally: {tidy: {handler: tasks.tidy}}
 """
 LAST_WORDS = """flow: f
 steps: {hold: {handler: tasks.hold}}
@@ -128,11 +141,40 @@ def test_a_cancelled_run_says_its_last_words_and_a_second_cancel_ends_it(shell: 
     second = shell("cancel", run)
     third = shell("cancel", run)
 
-    assert "stopping: its finally steps run now" in first.out
+    assert "stopping; its clean-up goes on: cancel it again" in first.out
     assert "  stopping  " in listed
     assert "Cancelled" not in listed
     assert second.out.rstrip().endswith("  cancelled")
     assert third.out.rstrip().endswith("had ended already: cancelled")
+
+
+def test_a_cancel_leaves_a_completed_run_its_clean_up(shell: Shell) -> None:
+    """It says so, and `run` ends as if nobody had asked."""
+    shell.write("tidy.yaml", TIDY)
+    worker = shell.start("run", "tidy.yaml")
+    eventually((shell.folder / "begun").exists)
+
+    told = shell("cancel", "last")
+    (shell.folder / "go").touch()
+    worker.communicate(timeout=30)
+
+    assert "had completed already; its clean-up goes on: cancel it again" in told.out
+    assert worker.returncode == 0
+    assert (shell.folder / "noted").read_text() == "{}"
+
+
+def test_run_works_until_its_child_runs_have_cleaned_up(shell: Shell) -> None:
+    """The first item fails and the others are stopped: all three tidy up before `run` ends."""
+    shell.write("many.yaml", "flow: many\nsteps: {each: {flow: one, map: [0, 1, 2]}}\n")
+    shell.write("one.yaml", ONE)
+
+    shell("run", "many.yaml", "one.yaml", "--lease", "2s", expect=1)
+
+    assert sorted(path.name for path in shell.folder.glob("tidied*")) == [
+        "tidied0",
+        "tidied1",
+        "tidied2",
+    ]
 
 
 def test_finally_runs_after_a_cancel(shell: Shell) -> None:

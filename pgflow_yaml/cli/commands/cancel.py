@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 def cancel_command(options: Options, *, runs: Sequence[str], reason: str | None) -> None:
     """Cancel runs; one that has ended stays as it is.
 
-    A run with `finally` steps is stopped, and ends when these have run; cancelled again, it ends
-    at once.
+    A run with `finally` steps is stopped, and ends when these have run; one that has only these
+    left keeps its outcome. Cancelled again, a run ends at once, with its child runs.
 
     RUN is an id, the beginning of one, a key, or "last".
     """
@@ -46,5 +46,6 @@ def _outcome(result: Cancelled) -> str:
     if not result.cancelled:
         return f"had ended already: {result.status}"
     if result.status == "started":
-        return "stopping: its finally steps run now; cancel it again to end it at once"
+        now = "stopping" if result.outcome == "cancelled" else f"had {result.outcome} already"
+        return f"{now}; its clean-up goes on: cancel it again to end it at once"
     return "cancelled" if result.status == "cancelled" else f"ended: {result.status}"

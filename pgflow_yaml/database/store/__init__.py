@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any, LiteralString, Self, TypedDict
+from uuid import uuid4
 
 from pgflow_yaml.database.store.attempts import Attempts, Outage
 from pgflow_yaml.database.store.connection import Connection, ask_within
@@ -164,8 +165,10 @@ class Store(Connection):
         return reply
 
     def cancel_run(self, run_id: str, reason: str | None = None) -> dict[str, Any]:
-        """Cancel a run; return {run_id, status, cancelled}."""
-        reply: dict[str, Any] = self.ask("select pgflow.cancel_run(%s::uuid, %s)", [run_id, reason])
+        """Cancel a run; return {run_id, status, outcome, cancelled}."""
+        reply: dict[str, Any] = self.ask(
+            "select pgflow.cancel_run(%s::uuid, %s, %s::uuid)", [run_id, reason, _request()]
+        )
         return reply
 
     def send_event(
@@ -180,8 +183,8 @@ class Store(Connection):
         """Send an event to a run; return {run_id, event, steps, stored, already}."""
         reply: dict[str, Any] = self._ask_in(
             connection,
-            "select pgflow.send_event(%s, %s, %s::jsonb, %s)",
-            [run, event, data_text, by],
+            "select pgflow.send_event(%s, %s, %s::jsonb, %s, %s::uuid)",
+            [run, event, data_text, by, _request()],
         )
         return reply
 
@@ -196,7 +199,9 @@ class Store(Connection):
     ) -> dict[str, Any]:
         """Approve a waiting step; return {run_id, step, status, applied, by, at}."""
         reply: dict[str, Any] = self._ask_in(
-            connection, "select pgflow.approve_step(%s, %s, %s, %s)", [run, step, comment, by]
+            connection,
+            "select pgflow.approve_step(%s, %s, %s, %s, %s::uuid)",
+            [run, step, comment, by, _request()],
         )
         return reply
 
@@ -211,7 +216,9 @@ class Store(Connection):
     ) -> dict[str, Any]:
         """Reject a waiting step; return as `approve_step`."""
         reply: dict[str, Any] = self._ask_in(
-            connection, "select pgflow.reject_step(%s, %s, %s, %s)", [run, step, comment, by]
+            connection,
+            "select pgflow.reject_step(%s, %s, %s, %s, %s::uuid)",
+            [run, step, comment, by, _request()],
         )
         return reply
 
@@ -351,3 +358,8 @@ class Store(Connection):
         """Return the time at which the next message becomes visible in a queue."""
         moment: datetime | None = self.ask("select pgflow.next_wake()", [])
         return moment
+
+
+def _request() -> str:
+    """Return the id of a request: sent again after a lost reply, it gets the first answer."""
+    return str(uuid4())
