@@ -222,7 +222,9 @@ def _run_words(event: Event) -> str:
             version = f" version {event['version'][:12]}" if event["version"] else ""
             return f"{name}{version} started"
         case "stopping":
-            return f"stopping: {event['outcome']}; then finally: {', '.join(event['steps'])}"
+            finals = ", ".join(event["steps"])
+            then = f"then finally: {finals}" if finals else "its child runs end first"
+            return f"stopping: {event['outcome']}; {then}"
         case status:
             ended = f"{status} after {duration(event['seconds'])}"
             handled = [handled_sentence(*failure) for failure in event.get("handled", {}).items()]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pgflow_yaml.text import elapsed, error_text, moment, one_line
 
 from .snapshot import ENDED
+from .steps import left_child
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,9 +34,11 @@ def run_status(run: RunShape | ChildShape, *, stopping: bool = False) -> str:
 
 
 def is_stopping(snapshot: Snapshot) -> bool:
-    """Return true for a run with an outcome whose steps before `finally` have not all ended."""
+    """Return true for a run with an outcome that waits for steps or child runs before `finally`."""
     return bool(snapshot["run"]["outcome"]) and any(
-        step["status"] not in ENDED for step in snapshot["steps"] if not step["finally"]
+        step["status"] not in ENDED or left_child(step)
+        for step in snapshot["steps"]
+        if not step["finally"]
     )
 
 

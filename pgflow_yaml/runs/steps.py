@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Literal
 
 from pgflow_yaml.text import elapsed, error_text, moment, one_line, plural
 
+from .snapshot import ENDED
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
     from .failures import FailureHandling
-    from .snapshot import FailedAttempt, StepShape
+    from .snapshot import ChildShape, FailedAttempt, StepShape
 
 Condition = Literal[
     "created",
@@ -91,6 +93,13 @@ def is_wide(step: StepShape) -> bool:
 def item(step: StepShape, error: FailedAttempt) -> str:
     """Return the index of the item that failed in a wide step: `[17]`, else nothing."""
     return f"[{error['index']}]" if is_wide(step) else ""
+
+
+def left_child(step: StepShape) -> ChildShape | None:
+    """Return a child run that an ended step has left behind, and for which its run waits."""
+    child = step["child"]
+    ended = step["status"] in ENDED
+    return child if ended and child is not None and child["status"] == "started" else None
 
 
 def action(step: StepShape) -> str:

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 
 def reasons(snapshot: Snapshot, workers: Mapping[str, int]) -> dict[str, str]:
-    """Return a sentence for each unfinished step of a run; empty if the run has ended.
+    """Return a sentence for each step that a run waits for; empty if the run has ended.
 
+    That is each unfinished step, and each ended one with a child run that has not ended.
     `workers` has the number of workers that serve each queue.
     """
     if snapshot["run"]["status"] != "started":
@@ -27,11 +28,15 @@ def reasons(snapshot: Snapshot, workers: Mapping[str, int]) -> dict[str, str]:
     return {
         step["slug"]: _reason(step, snapshot, workers)
         for step in snapshot["steps"]
-        if step["status"] not in ENDED
+        if step["status"] not in ENDED or steps.left_child(step)
     }
 
 
 def _reason(step: StepShape, snapshot: Snapshot, workers: Mapping[str, int]) -> str:
+    if child := steps.left_child(step):
+        words = " · ".join(child_run(child, of_many=steps.is_wide(step)))
+        more = f"more: pgflow-yaml show --why {child['id'][:8]}"
+        return f"is {step['status']}; the run waits for {words}; {more}"
     match step["status"]:
         case "created":
             return _created(step, snapshot)
@@ -45,13 +50,11 @@ def _created(step: StepShape, snapshot: Snapshot) -> str:
     statuses = {other["slug"]: other["status"] for other in snapshot["steps"]}
     if dependencies := steps.waiting_for(step, statuses):
         return dependencies
-    before = [
-        other
-        for other in snapshot["steps"]
-        if not other["finally"] and other["status"] not in ENDED
-    ]
-    if step["finally"] and before:
+    others = [other for other in snapshot["steps"] if not other["finally"]]
+    if step["finally"] and (before := [s for s in others if s["status"] not in ENDED]):
         return f"runs last: waits for {plural(len(before), 'step')} to end"
+    if step["finally"] and any(map(steps.left_child, others)):
+        return "runs last: waits for child runs to end"
     return "starts with the next turn of a worker"
 
 

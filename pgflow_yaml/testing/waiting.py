@@ -84,7 +84,7 @@ def _reasons(store: Store, snapshot: Snapshot) -> list[str]:
             reasons.append(
                 f'step "{step["slug"]}" waits for event "{waits["event"]}", which no mock sends'
             )
-        elif waits and waits["kind"] == "child":
+        elif step["child"] and step["child"]["status"] == "started":
             for child in step["children"]:
                 below = store.run_snapshot(child, outputs=False)
                 if below is not None and below["run"]["status"] == "started":

@@ -204,6 +204,15 @@ def test_an_outcome_that_waits_for_finally_is_told_once() -> None:
     assert changes(after, after) == []
 
 
+def test_an_outcome_that_waits_for_child_runs_only_says_so() -> None:
+    """There is no finally to be named."""
+    step = a_step("sub", "cancelled", action="flow")
+
+    (event,) = changes(a_snapshot(step), a_snapshot(step, run=a_run(outcome="failed")))
+
+    assert line(event).endswith("run           stopping: failed; its child runs end first")
+
+
 def test_a_failure_that_is_caught_says_by_whom() -> None:
     """At the failure who may handle it, at the end of the run who did."""
     catch = a_step("undo", "created", depends_on=["pay"], edges={"pay": "failure"})

@@ -287,6 +287,14 @@ def test_a_run_whose_outcome_is_known_says_so(work: str, outcome: str | None, wo
     assert f" · {words}" in drawn(a_snapshot(*steps, run=a_run(outcome=outcome)))[0]
 
 
+def test_a_run_that_waits_for_a_child_run_is_stopping() -> None:
+    """All its steps have ended, and finally has not begun."""
+    sub = {**a_child("sub"), "status": "cancelled", "waits": None}
+    steps: Any = [sub, a_step("audit", "created", **{"finally": True})]
+
+    assert " · failed, stopping" in drawn(a_snapshot(*steps, run=a_run(outcome="failed")))[0]
+
+
 def test_labels_and_parent_stand_below_the_name() -> None:
     """On one line, which a low terminal does not have."""
     parent = {"id": "1b2c3d4e-0000-4000-8000-000000000000", "step": "deploy", "index": 2}

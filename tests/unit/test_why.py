@@ -35,6 +35,10 @@ GO = {"run_id": CHILD["id"], "flow": "region", "step": "live", "event": "go", "u
     ("step", "sentence"),
     [
         (
+            a_step("s", "cancelled", **{**OF_CHILD, "waits": None}),
+            f"is cancelled; the run {STANDS}more: pgflow-yaml show --why 7c21ab90",
+        ),
+        (
             a_step("s", "created", waiting_for=["a", "b"], edges={"a": "success", "b": "failure"}),
             "waits for a (started), b (waiting) to fail",
         ),
@@ -119,6 +123,14 @@ def test_each_reason_has_its_sentence(step: Any, sentence: str) -> None:
     others = a_step("a", "started"), a_step("b", "waiting")
 
     assert reasons(a_snapshot(*others, step), {"order": 2, "gpu": 0})[step["slug"]] == sentence
+
+
+def test_finally_waits_for_the_children_of_ended_steps() -> None:
+    """All steps before it have ended, but a run that one of them started has not."""
+    sub: Any = a_step("sub", "cancelled", **{**OF_CHILD, "waits": None})
+    last = a_step("z", "created", **{"finally": True})
+
+    assert reasons(a_snapshot(sub, last), {})["z"] == "runs last: waits for child runs to end"
 
 
 def test_a_step_that_is_being_stopped_says_so() -> None:
