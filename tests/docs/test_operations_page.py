@@ -72,9 +72,10 @@ def test_the_functions_give_what_the_page_says(client: Client, database: str) ->
     }
     called = {
         "start_run": "'orders', '{}', 'two', null, null",
-        "send_event": "'two', 'other', '1', 'ada'",
-        "approve_step": "'two', 'review', 'fine', 'ada'",
-        "reject_step": "'two', 'review', 'no', 'ada'",
+        "send_event": "'two', 'other', '1', 'ada', gen_random_uuid()",
+        "approve_step": "'two', 'review', 'fine', 'ada', gen_random_uuid()",
+        "reject_step": "'two', 'review', 'no', 'ada', gen_random_uuid()",
+        "cancel_run": "(select run_id from pgflow.runs where run_key = 'two'), 'x', null",
     }
     assert set(page) == set(called)
     with psycopg.connect(database, autocommit=True) as connection:
