@@ -218,6 +218,7 @@ create table pgflow.runs (
   labels jsonb,
   deadline_message_id bigint,
   cancels uuid[],
+  stopping text[],
   constraint runs_remaining_steps_check check (remaining_steps >= 0),
   constraint status_is_valid check (status in ('started', 'failed', 'completed', 'cancelled')),
   constraint completed_at_or_failed_at
@@ -248,6 +249,8 @@ comment on column pgflow.runs.deadline_message_id is
   'its message in the timer queue, due when its timeout passes';
 comment on column pgflow.runs.cancels is
   'the ids of the requests to cancel it: the first stops it, the second ends it at once';
+comment on column pgflow.runs.stopping is
+  'the steps that a failure has stopped while recovery steps go on; null = it has stopped none';
 
 create table pgflow.step_states (
   flow_slug text not null,

@@ -61,8 +61,8 @@ create type pgflow._step as (
   step_slug text
 );
 
--- One step that has ended: completed, failed, skipped (dependents go on) or upstream (dependents
--- are skipped too).
+-- One step that has ended: completed, failed, cancelled, skipped (dependents go on) or upstream
+-- (dependents are skipped too).
 create type pgflow._ended as (
   run_id uuid,
   flow_slug text,

@@ -3,8 +3,9 @@
 --
 --   turn --> settle -----------> advance ----------------------> timers -----> claim
 --            45 results          55 waves of dependents          80 deadlines  76 tasks
---            50 failures         60, 62 conditions, maps, waits  82 waits      78 contexts
---            52 tolerated items  66 steps begin, 70, 72 runs end 84 children
+--            50 failures         56 recovery of failed runs      82 waits      78 contexts
+--            52 tolerated items  60, 62 conditions, maps, waits  84 children
+--                                66 steps begin, 70, 72 runs end
 --
 -- The life of a task:
 --
@@ -27,7 +28,7 @@
 --         started -> completed       _settle             turn, _settle_child
 --         started -> queued, failed  _settle_failures    _settle
 --         live -> cancelled, skipped _end_tasks          _fail_steps, _end_runs
---                                    _stop_runs          _end_or_stop_runs
+--                                    _stop_steps         _stop_runs, _stop_ordinary_steps
 --   step  created -> started         _begin_runs         roots with one task and no condition
 --                                    _lower_dependents   _advance: such dependents
 --                                    _start_steps        _advance: all other steps

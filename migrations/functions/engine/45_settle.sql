@@ -36,7 +36,8 @@ begin
   order by t.run_id, t.step_slug, t.task_index for no key update of t;
 
   with judged as (
-    select p.*, f.origin = 'pgflow' as archive, r.outcome is not null as ending,
+    select p.*, f.origin = 'pgflow' as archive,
+      r.outcome is not null or r.stopping is not null as ending,
       case
         when p.outcome <> 'completed' or t.status <> 'started' then null
         when f.origin = 'pgflow'
@@ -121,6 +122,9 @@ begin
   if cardinality(v_windowed) > 0 then
     perform pgflow._send_more_tasks(v_windowed);
   end if;
+  if v_ending is not null then
+    v_ended := v_ended || pgflow._cancel_stopped_steps(v_ending);
+  end if;
   if v_one_by_one is null then
     perform pgflow._advance(v_ended, '{}');
   else
@@ -131,9 +135,6 @@ begin
       perform pgflow._advance_run(v_run,
         array(select e from unnest(v_ended) e where e.run_id = v_run));
     end loop;
-  end if;
-  if v_ending is not null then
-    perform pgflow._cancel_stopped_steps(v_ending);
   end if;
   return v_verdicts;
 end

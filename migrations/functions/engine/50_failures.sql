@@ -77,7 +77,9 @@ begin
       p.uncounted, p.queue_name, p.message_id, s.when_exhausted, s.tolerant,
       f.origin = 'pgflow' as archive,
       p.outcome = 'again' as repeated, p.outcome in ('released', 'again') as released,
-      r.outcome is not null and not s.is_finally as stopped, coalesce(w.refused, p.error) as error,
+      (r.outcome is not null or coalesce(p.step_slug = any(r.stopping), false))
+        and not s.is_finally as stopped,
+      coalesce(w.refused, p.error) as error,
       p.outcome in ('failed', 'retry_later') and w.refused is null
         and p.attempts_count - p.uncounted
         < greatest(coalesce(s.opt_max_attempts, f.opt_max_attempts), 1) as again,

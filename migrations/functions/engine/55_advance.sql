@@ -7,7 +7,7 @@
 --
 -- The kind of an ended step (`_ended`) decides about its dependents. completed and skipped (by its
 -- own condition or policy): those with an edge `success` go on. upstream: skipped, and so is every
--- dependent on such an edge. failed: likewise, where the run may go on.
+-- dependent on such an edge. failed, cancelled: likewise, where the run may go on.
 
 -- Feeds ended steps to their dependents and begins the ready ones; then counts the runs down and
 -- ends those without open steps. p_ready are steps without dependencies to be evaluated. The caller
@@ -25,44 +25,47 @@ declare
   v_starts pgflow._start[] := '{}';
   v_failures pgflow._run_failure[] := '{}';
   v_unhandled pgflow._run_failure[];
+  v_recovering uuid[];
   v_evaluated record;
 begin
   loop
-    if cardinality(v_wave) > 0 then
-      select w.skipped, w.ready, v_begun || w.begun into v_wave, v_ready, v_begun
-      from pgflow._lower_dependents(v_wave) w;
-    end if;
-    if cardinality(v_ready) > 0 then
-      select l.starts, l.ended, l.failures into v_evaluated from pgflow._evaluate_ready(v_ready) l;
-      v_starts := v_starts || v_evaluated.starts;
-      v_wave := v_wave || v_evaluated.ended;
-      v_failures := v_failures || v_evaluated.failures;
-    end if;
-    v_ready := '{}';
+    loop
+      if cardinality(v_wave) > 0 then
+        select w.skipped, w.ready, v_begun || w.begun into v_wave, v_ready, v_begun
+        from pgflow._lower_dependents(v_wave) w;
+      end if;
+      if cardinality(v_ready) > 0 then
+        select l.starts, l.ended, l.failures into v_evaluated
+        from pgflow._evaluate_ready(v_ready) l;
+        v_starts := v_starts || v_evaluated.starts;
+        v_wave := v_wave || v_evaluated.ended;
+        v_failures := v_failures || v_evaluated.failures;
+      end if;
+      v_ready := '{}';
+      v_ended := v_ended || v_wave;
+      exit when cardinality(v_wave) = 0;
+    end loop;
+    v_unhandled := pgflow._new_unhandled_failures(v_ended);
+    exit when v_unhandled is null;
+    select s.recovering, s.ended into v_recovering, v_wave
+    from pgflow._stop_ordinary_steps(v_unhandled) s;
     v_ended := v_ended || v_wave;
     exit when cardinality(v_wave) = 0;
   end loop;
 
+  if v_unhandled is not null then
+    v_unhandled := array(
+      select u from unnest(v_unhandled) u where u.run_id <> all(v_recovering));
+    v_begun := pgflow._going_on(v_begun, v_unhandled, v_ended);
+    v_starts := pgflow._going_on(v_starts, v_unhandled, v_ended);
+  end if;
   if cardinality(v_failures) > 0 then
     perform pgflow._fail_runs(v_failures);
-    v_begun := array(
-      select s from unnest(v_begun) s
-      where s.run_id not in (select f.run_id from unnest(v_failures) f));
-    v_starts := array(
-      select s from unnest(v_starts) s
-      where s.run_id not in (select f.run_id from unnest(v_failures) f));
+    v_begun := pgflow._going_on(v_begun, v_failures, '{}');
+    v_starts := pgflow._going_on(v_starts, v_failures, '{}');
     v_ended := array(
       select e from unnest(v_ended) e
       where e.run_id not in (select f.run_id from unnest(v_failures) f));
-  end if;
-  v_unhandled := pgflow._new_unhandled_failures(v_ended);
-  if v_unhandled is not null then
-    v_begun := array(
-      select s from unnest(v_begun) s
-      where s.run_id not in (select f.run_id from unnest(v_unhandled) f));
-    v_starts := array(
-      select s from unnest(v_starts) s
-      where s.run_id not in (select f.run_id from unnest(v_unhandled) f));
   end if;
   if cardinality(v_starts) > 0 then
     perform pgflow._start_steps(v_starts);
@@ -74,14 +77,28 @@ begin
     perform pgflow._end_steps(array_agg(e.run_id), array_agg(e.steps))
     from (select d.run_id, count(*)::int as steps from unnest(v_ended) d group by 1) e;
   end if;
-  if v_unhandled is not null then
+  if cardinality(v_unhandled) > 0 then
     perform pgflow._fail_runs(v_unhandled);
   end if;
 end
 $$;
 
--- The failures that have just become unhandled in runs that `fail_fast`: no step that would handle
--- them can complete any more. Null where there is none. A failed `finally` step decides the outcome
+-- The steps about to begin whose run does not fail now and that were not cancelled before they
+-- began.
+create or replace function pgflow._going_on(
+  p_starts pgflow._start[], p_failures pgflow._run_failure[], p_ended pgflow._ended[]
+) returns pgflow._start[]
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(array_agg(s), '{}') from unnest(p_starts) s
+  where s.run_id not in (select f.run_id from unnest(p_failures) f)
+    and (s.run_id, s.step_slug) not in (
+      select e.run_id, e.step_slug from unnest(p_ended) e where e.kind = 'cancelled')
+$$;
+
+-- The failures in runs that `fail_fast` and whose ended steps may have left one unhandled: no step
+-- that would handle it can complete any more. Null where there is none. A failed `finally` step decides the outcome
 -- of its run instead, and stops nothing. The caller holds the runs.
 create or replace function pgflow._new_unhandled_failures(p_ended pgflow._ended[])
 returns pgflow._run_failure[]
@@ -111,12 +128,10 @@ begin
     select distinct e.run_id
     from unnest(p_ended) e
     join pgflow.flows f on f.flow_slug = e.flow_slug and not f.fails_at_once and f.fail_fast
-    where e.kind = 'failed' or exists (
+    join pgflow.runs r on r.run_id = e.run_id and r.outcome is null and r.status = 'started'
+    where e.kind = 'failed' or r.stopping is not null or exists (
       select 1 from pgflow.deps d
       where d.flow_slug = e.flow_slug and d.step_slug = e.step_slug and d.edge <> 'success'));
-  v_runs := array(
-    select r.run_id from pgflow.runs r
-    where r.run_id = any(v_runs) and r.outcome is null and r.status = 'started');
   return (select array_agg(u) from unnest(pgflow._unhandled_failures(v_runs)) u);
 end
 $$;
@@ -164,7 +179,7 @@ begin
     from (
       select e.run_id, e.flow_slug, d.step_slug, count(*)::int as times,
         bool_or(case d.edge
-          when 'success' then e.kind in ('upstream', 'failed')
+          when 'success' then e.kind in ('upstream', 'failed', 'cancelled')
           when 'failure' then e.kind <> 'failed'
           else false end) as unmet,
         bool_or(e.kind in ('skipped', 'upstream')) as after_skip

@@ -68,16 +68,35 @@ returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_now timestamptz := pgflow.now();
-  v_done pgflow._ended_task[];
-  v_timer_ids bigint[];
 begin
   update pgflow.runs r set outcome = p_outcome, error = e.error
   from unnest(p_runs, p_errors) e(run_id, error) where r.run_id = e.run_id;
+  perform pgflow._advance(pgflow._stop_steps(p_runs), '{}');
+end
+$$;
+
+-- Stops the steps of these runs that are to stop. Returns those that are cancelled now, as kind
+-- `cancelled`; a step with a running task follows when that has ended. The caller holds the runs.
+create or replace function pgflow._stop_steps(p_runs uuid[]) returns pgflow._ended[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now timestamptz := pgflow.now();
+  v_steps pgflow._step[];
+  v_done pgflow._ended_task[];
+  v_timer_ids bigint[];
+begin
+  select array_agg(row(s.run_id, s.flow_slug, s.step_slug)::pgflow._step),
+         array_agg(s.timer_message_id) filter (where s.timer_message_id is not null)
+  into v_steps, v_timer_ids
+  from pgflow.step_states s
+  where s.run_id = any(p_runs) and s.status in ('created', 'started')
+    and pgflow._is_stopping(s.run_id, s.step_slug);
   with cancelled as (
     update pgflow.step_tasks t set status = 'cancelled', cancelled_at = v_now
-    where t.run_id = any(p_runs) and t.status = 'queued'
+    from unnest(v_steps) x
+    where t.run_id = x.run_id and t.step_slug = x.step_slug and t.status = 'queued'
     returning t.run_id, t.flow_slug, t.step_slug, t.queue_name, t.message_id
   )
   select array_agg(
@@ -85,54 +104,48 @@ begin
   into v_done from cancelled c;
   perform pgflow._drop_messages(v_done);
   perform pgflow._cancel_children(array(
-    select t.child_run_id from pgflow.step_tasks t
-    where t.run_id = any(p_runs) and t.status = 'started' and t.child_run_id is not null));
-  v_timer_ids := array(
-    select s.timer_message_id from pgflow.step_states s
-    where s.run_id = any(p_runs) and s.timer_message_id is not null);
-  perform pgflow._queue_drop('pgflow__timers', v_timer_ids, false);
-  perform pgflow._cancel_stopped_steps(p_runs);
+    select t.child_run_id from unnest(v_steps) x
+    join pgflow.step_tasks t on t.run_id = x.run_id and t.step_slug = x.step_slug
+    where t.status = 'started' and t.child_run_id is not null));
+  perform pgflow._queue_drop('pgflow__timers', coalesce(v_timer_ids, '{}'), false);
+  return pgflow._cancel_stopped_steps(p_runs);
 end
 $$;
 
 -- True for a step that is to stop: its run has failed or was cancelled and only `finally` is to
--- come.
+-- come, or only recovery steps and `finally`.
 create or replace function pgflow._is_stopping(p_run_id uuid, p_step_slug text) returns boolean
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select r.outcome is not null and not d.is_finally
+  select not d.is_finally
+    and (r.outcome is not null or coalesce(p_step_slug = any(r.stopping), false))
   from pgflow.runs r
   join pgflow.steps d on d.flow_slug = r.flow_slug and d.step_slug = p_step_slug
   where r.run_id = p_run_id
 $$;
 
--- Cancels the steps of stopping runs that have no live task; the last one lets `finally` begin. The
--- caller holds the runs.
-create or replace function pgflow._cancel_stopped_steps(p_runs uuid[]) returns void
+-- Cancels the steps that are to stop and have no live task; the caller advances their runs. Returns
+-- the steps. The caller holds the runs.
+create or replace function pgflow._cancel_stopped_steps(p_runs uuid[]) returns pgflow._ended[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_counts record;
   v_stopped pgflow._transition[];
 begin
   v_stopped := array(
     select row(s.run_id, s.step_slug, 'cancelled', null, null, null, null)::pgflow._transition
     from pgflow.step_states s
     where s.run_id = any(p_runs) and s.status in ('created', 'started')
-      and not (select d.is_finally from pgflow.steps d
-               where d.flow_slug = s.flow_slug and d.step_slug = s.step_slug)
+      and pgflow._is_stopping(s.run_id, s.step_slug)
       and not exists (
         select 1 from pgflow.step_tasks t
         where t.run_id = s.run_id and t.step_slug = s.step_slug
           and t.status in ('queued', 'started')));
-  select array_agg(c.run_id) as runs, array_agg(c.steps) as steps into v_counts
-  from (select x.run_id, count(*)::int as steps
-        from unnest(pgflow._end_states(v_stopped)) x group by 1) c;
-  if v_counts.runs is not null then
-    perform pgflow._end_steps(v_counts.runs, v_counts.steps);
-  end if;
+  return array(
+    select row(x.run_id, x.flow_slug, x.step_slug, 'cancelled')::pgflow._ended
+    from unnest(pgflow._end_states(v_stopped)) x);
 end
 $$;
 

@@ -62,7 +62,7 @@ as $$
   join pgflow.steps d on d.flow_slug = s.flow_slug and d.step_slug = s.step_slug
     and d.action <> 'wait'
   where s.status = 'started'
-    and (s.made >= s.initial_tasks or r.outcome is not null and not d.is_finally)
+    and (s.made >= s.initial_tasks or pgflow._is_stopping(s.run_id, s.step_slug))
     and not exists (
       select 1 from pgflow.step_tasks t
       where t.run_id = s.run_id and t.step_slug = s.step_slug and t.status in ('queued', 'started'))

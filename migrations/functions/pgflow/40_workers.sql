@@ -58,7 +58,7 @@ begin
       join pgflow.step_states s on s.run_id = r.run_id and s.status = 'started'
       join pgflow.steps d on d.flow_slug = s.flow_slug and d.step_slug = s.step_slug
       join pgflow.step_tasks t on t.run_id = s.run_id and t.step_slug = s.step_slug
-      cross join lateral (select r.outcome is not null and not d.is_finally as stops) k
+      cross join lateral (select pgflow._is_stopping(r.run_id, s.step_slug) as stops) k
       where r.status = 'started' and t.status = 'started' and t.lease is null
         and t.permanently_stalled_at is null
         and t.started_at < v_now - interval '30 seconds'
