@@ -18,7 +18,7 @@ TERMINAL = ("completed", "failed", "skipped", "cancelled")
 MET = {
     "success": ("completed", "skipped"),
     "failure": ("failed",),
-    "any": ("completed", "skipped", "cut", "failed"),
+    "any": ("completed", "skipped", "cut", "failed", "cancelled"),
 }
 
 
@@ -33,6 +33,7 @@ class Run:
         self.cancelled = False
         self.output: dict[str, Any] | None = None
         self.error: dict[str, Any] | None = None
+        self.stopping: set[str] | None = None  # the steps that recovery has left behind
         self.states = {step.slug: State(step) for step in flow}
         self.advance(now)
 
@@ -41,8 +42,7 @@ class Run:
         for state in (self.states[slug] for slug in touched):
             self._judge(state, now)
         self._end_stopped()
-        if not self._is_stopped(now):
-            self.advance(now)
+        self.advance(now)
 
     def _judge(self, state: State, now: int) -> None:
         step, statuses = state.step, [task.status for task in state.tasks]
@@ -50,7 +50,7 @@ class Run:
         open_ones = not {"queued", "started"}.isdisjoint(statuses)
         may = step.tolerate or int((step.percent or 0) * len(statuses) / 100)
         if len(spent) > may and (step.fail_fast or not open_ones):
-            self._exhaust(state, spent[0])
+            self._exhaust(state, spent[0], now)
         elif self.is_stopping(step):
             if {*statuses} <= {"completed", "failed"}:
                 self._complete(state)
@@ -65,8 +65,9 @@ class Run:
         state.status, state.output = "completed", outputs if state.step.is_map else outputs[0]
 
     def is_stopping(self, step: Step) -> bool:
-        """Whether its tasks are told to stop: only finally is to come."""
-        return self.outcome is not None and not step.is_final
+        """Whether its tasks are told to stop: only finally, or recovery, is to come."""
+        left = self.stopping is not None and step.slug in self.stopping
+        return left or (self.outcome is not None and not step.is_final)
 
     def _end_stopped(self) -> None:
         for state in self.states.values():
@@ -74,19 +75,19 @@ class Run:
                 live = [task for task in state.tasks if task.status in ("queued", "started")]
                 state.status = state.status if live else "cancelled"
 
-    def _exhaust(self, state: State, task: Task) -> None:
+    def _exhaust(self, state: State, task: Task, now: int) -> None:
         kind, attempts = str(task.error), task.attempts - task.uncounted
         if state.step.when_exhausted == "fail" or (
             kind == "ExpressionError" and not state.step.is_tolerant
         ):
-            state.fails(kind, attempts)
+            state.fails(kind, now, attempts)
             return
         state.skips("handler_failed", cut=state.step.when_exhausted == "skip-cascade")
         state.error = {"type": kind, "attempts": attempts}
 
     def advance(self, now: int) -> None:
         """Go on: the steps, then what the run has come to, then the steps of finally."""
-        mains = [state for state in self.states.values() if not state.step.is_final]
+        mains = self._mains()
         finals = [state for state in self.states.values() if state.step.is_final]
         if self.outcome is None and not self._begin(mains, now):
             return
@@ -99,9 +100,8 @@ class Run:
             self.output = {s.step.slug: s.output for s in leaves if s.status == "completed"}
             self.outcome = "completed"
         self._begin(finals, now)
-        for state in finals:
-            if state.status == "failed" and state.error is not None:
-                self._fail(state)
+        if broken := _last([state for state in finals if state.status == "failed"]):
+            self._fail(broken)
         if all(state.status in TERMINAL for state in finals):
             self.status = str(self.outcome)
             self.output = self.output if self.status == "completed" else None
@@ -109,28 +109,54 @@ class Run:
     def _begin(self, states: list[State], now: int) -> bool:
         """Look at steps until nothing more ends, then begin those that may; false: stopped."""
         beginning: dict[str, list[Any]] = {}
+        while True:
+            self._look_at(states, beginning, now)
+            failed = self._failed() if self.fail_fast and self.outcome is None else None
+            if not failed:
+                break
+            recovery = self._recovery()
+            open_ones = {s.step.slug for s in self._mains() if s.status not in TERMINAL}
+            if not recovery & open_ones:
+                self._fail(failed)
+                self.stop("failed", now)
+                return False
+            if self.stopping is not None:
+                break
+            self.stopping = open_ones - recovery
+            self._tell_to_stop()
+        for slug, items in beginning.items():
+            state = self.states[slug]
+            if state.status == "created":
+                state.status, state.tasks = "started", [Task(item) for item in items]
+                self._send(state, now + state.step.start_delay)
+        return True
+
+    def _look_at(self, states: list[State], beginning: dict[str, list[Any]], now: int) -> None:
         looking = True
         while looking:
             looking = False
             for state in states:
                 if state.status != "created" or state.step.slug in beginning:
                     continue
-                items = self._look(state)
+                items = self._look(state, now)
                 looking = looking or items is not None or state.status != "created"
                 if items:
                     beginning[state.step.slug] = items
-        if self._is_stopped(now):
-            return False
-        for slug, items in beginning.items():
-            state = self.states[slug]
-            state.status, state.tasks = "started", [Task(item) for item in items]
-            self._send(state, now + state.step.start_delay)
-        return True
 
-    def _look(self, state: State) -> list[Any] | None:
+    def _recovery(self) -> set[str]:
+        """The steps behind an edge that asks for a failure that was, and all behind them."""
+        failed = [slug for slug, state in self.states.items() if state.status == "failed"]
+        found, new = set[str](), {c.step.slug for slug in failed for c in self._catchers(slug)}
+        while new:
+            found |= new
+            new = {d.step.slug for slug in new for d in self.dependents(slug)} - found
+        return found
+
+    def _look(self, state: State, now: int) -> list[Any] | None:
         """The items of the tasks it begins with; none: it has ended, or waits."""
         step = state.step
-        ended = {slug: how for slug in step.deps if (how := self._ended(slug))}
+        deps = [self.states[slug] for slug in step.deps]
+        ended = {dep.step.slug: dep.outcome for dep in deps if dep.status in TERMINAL}
         if any(how not in MET[step.deps[slug]] for slug, how in ended.items()):
             state.skips("dependency_skipped", cut=True)
             return None
@@ -140,32 +166,24 @@ class Run:
         if nothing_ran and "any" not in step.deps.values():
             state.skips("dependency_skipped", cut=True)
             return None
-        return self._items(state) if self._holds(state) else None
+        return self._items(state, now) if self._holds(state, now) else None
 
-    def _ended(self, slug: str) -> str | None:
-        """How a dependency ended; a failure that ends the run is nothing its dependents see."""
-        state = self.states[slug]
-        fatal = self.fail_fast and not state.step.is_final and not self._catchers(slug)
-        if state.status == "failed" and fatal:
-            return None
-        return state.outcome if state.status in TERMINAL else None
-
-    def _holds(self, state: State) -> bool:
+    def _holds(self, state: State, now: int) -> bool:
         if state.step.condition is None:
             return True
         try:
             if evaluate(state.step.condition.ast, self.environment(state.step.condition)):
                 return True
         except ExpressionError:
-            state.fails("ExpressionError")
+            state.fails("ExpressionError", now)
             return False
         if state.step.when_unmet == "fail":
-            state.fails("ConditionUnmet")
+            state.fails("ConditionUnmet", now)
         else:
             state.skips("condition_unmet", cut=state.step.when_unmet == "skip-cascade")
         return False
 
-    def _items(self, state: State) -> list[Any] | None:
+    def _items(self, state: State, now: int) -> list[Any] | None:
         step = state.step
         if step.items is None:
             return [None] * (step.count or 1)
@@ -174,7 +192,7 @@ class Run:
         except ExpressionError:
             items = "an error"
         if items is not None and not isinstance(items, list):
-            state.fails("ExpressionError")
+            state.fails("ExpressionError", now)
         elif not items:
             state.status, state.output = "completed", []
         else:
@@ -189,25 +207,22 @@ class Run:
             task.visible = at
         state.sent = max(state.sent, upto)
 
-    def _is_stopped(self, now: int) -> bool:
-        failed = self._failed() if self.fail_fast and self.outcome is None else None
-        if failed:
-            self._fail(failed)
-            self.stop("failed", now)
-        return failed is not None
-
     def _fail(self, why: State) -> None:
         self.outcome = "failed"
         self.error = {**(why.error or {}), "step": why.step.slug}
 
     def _failed(self) -> State | None:
-        """A step whose failure nobody handled and nobody can any more."""
-        for slug, state in self.states.items():
-            catchers = self._catchers(slug)
+        """The last step whose failure nobody handled and nobody can any more."""
+        unhandled = []
+        for state in self._mains():
+            catchers = self._catchers(state.step.slug)
             over = all(c.status in TERMINAL and c.status != "completed" for c in catchers)
-            if state.status == "failed" and over and not state.step.is_final:
-                return state
-        return None
+            if state.status == "failed" and over:
+                unhandled.append(state)
+        return _last(unhandled)
+
+    def _mains(self) -> list[State]:
+        return [state for state in self.states.values() if not state.step.is_final]
 
     def _catchers(self, slug: str) -> list[State]:
         """The steps that ask for its failure."""
@@ -219,12 +234,15 @@ class Run:
         if not any(state.step.is_final for state in self.states.values()):
             self.end(outcome)
             return
+        self._tell_to_stop()
+        self.advance(now)
+
+    def _tell_to_stop(self) -> None:
         for state in self.states.values():
             for task in state.tasks:
                 if self.is_stopping(state.step) and task.status == "queued":
                     task.ends("cancelled")
         self._end_stopped()
-        self.advance(now)
 
     def cancel(self, now: int) -> None:
         """A first cancel stops the run, or leaves it its finals; a second one ends it."""
@@ -264,3 +282,8 @@ class Run:
         for part in parts:
             value = value.get(part) if isinstance(value, dict) else None
         return value
+
+
+def _last(failed: list[State]) -> State | None:
+    """The one that failed last; of several at a time, the last in the file."""
+    return max(reversed(failed), key=lambda state: state.failed_at, default=None)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pgflow_yaml.language.expressions import Expression
     from tests.engine.driver import Task
     from tests.engine.flow_model import Run
-    from tests.engine.flow_states import Step
+    from tests.engine.flow_states import State, Step
     from tests.engine.worker_model import Key
 
 EPOCH = datetime(2100, 1, 1, tzinfo=UTC)
@@ -84,6 +84,9 @@ class Play:
         for run in self.model.runs.values():
             self.seen[f"run {run.status}: {(run.error or {}).get('type')}"] += 1
             for state in run.states.values():
+                if run.stopping is not None and not state.step.is_final:
+                    left = "left" if state.step.slug in run.stopping else "open"
+                    self.seen[f"recovery: {left} step {state.status}"] += 1
                 kind = f"finally of a {run.outcome} run" if state.step.is_final else "step"
                 self.seen[f"{kind} {state.status}: {state.reason}"] += 1
                 if (run.status, state.status) == ("completed", "failed"):
@@ -113,16 +116,19 @@ class Play:
 
     def _allow(self, name: str, run: Run, rows: dict[str, Any]) -> None:
         """Put into the rows what the model says, where nobody promises one thing or the other."""
-        kinds = {_kind(s.error) for s in run.states.values() if s.status == "failed"}
+        edges = {edge for step in self.flow for edge in step.deps.values()}
+        at_once = self.fail_fast and edges <= {"success"} and not self.flow[-1].is_final
+        failed = [s for s in run.states.values() if s.status == "failed"]
+        last = max((s.failed_at for s in failed), default=0)
+        kinds = {_kind(s.error) for s in failed if at_once or s.failed_at == last}
         for slug, state in run.states.items():
             row = rows["steps"][f"{name}/{slug}"]
             if state.step.is_tolerant and state.error:
                 kinds |= {row[3]}  # which of its failed items it quotes
                 row[3:] = state.error["type"], state.error["attempts"]
-            edges = {edge for step in self.flow for edge in step.deps.values()}
-            if run.outcome == "failed" and edges != {"success"} and state.never_began:
+            if at_once and run.outcome == "failed" and not state.tasks:
                 kinds |= {row[3]}
-                row[:] = ["cancelled", *[None] * 4]  # how what never began is called afterwards
+                row[:] = _row(state)  # what becomes of what never began
         if rows["runs"][name][2] in kinds:
             rows["runs"][name][2] = _kind(run.error)  # which of several failures in one batch
 
@@ -131,10 +137,7 @@ class Play:
         return {
             "runs": {name: [run.status, run.output, _kind(run.error)] for name, run in runs},
             "steps": {
-                f"{name}/{slug}": [
-                    state.status, state.reason, state.output, _kind(state.error),
-                    state.error and state.error["attempts"],
-                ]
+                f"{name}/{slug}": _row(state)
                 for name, run in runs for slug, state in run.states.items()
             },
             "tasks": {
@@ -288,6 +291,11 @@ class Play:
             f"{change} where message @> %s::jsonb".encode(),
             [json.dumps({"run_id": key[0], "step_slug": key[1], "task_index": key[2]})],
         )
+
+
+def _row(state: State) -> list[Any]:
+    kind, attempts = _kind(state.error), state.error and state.error["attempts"]
+    return [state.status, state.reason, state.output, kind, attempts]
 
 
 def _kind(error: dict[str, Any] | None) -> Any:

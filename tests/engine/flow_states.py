@@ -73,6 +73,7 @@ class State:
     reason: str | None = None
     output: Any = None
     error: dict[str, Any] | None = None
+    failed_at: int = 0
     tasks: list[Task] = field(default_factory=list)
     sent: int = 0
 
@@ -80,11 +81,6 @@ class State:
     def outcome(self) -> str:
         """How it ended, as its dependents' edges see it."""
         return "cut" if self.cut else self.status
-
-    @property
-    def never_began(self) -> bool:
-        """Whether its run ended before it was decided what becomes of it."""
-        return self.status == "cancelled" and not self.tasks
 
     def names(self) -> dict[str, Any]:
         """What expressions read of it."""
@@ -96,10 +92,11 @@ class State:
         self.status, self.reason, self.cut = "skipped", reason, cut
         self.end_tasks("skipped")
 
-    def fails(self, kind: str, attempts: int = 0) -> None:
+    def fails(self, kind: str, now: int, attempts: int = 0) -> None:
         """It has failed for good; what is left of its tasks is stopped."""
         self.end_tasks("cancelled")
-        self.status, self.error = "failed", {"type": kind, "attempts": attempts}
+        self.status, self.failed_at = "failed", now
+        self.error = {"type": kind, "attempts": attempts}
 
     def end_tasks(self, status: str) -> None:
         """What is live of its tasks ends with it."""
