@@ -275,6 +275,7 @@ create table pgflow.step_states (
   timer_message_id bigint,
   failed_tasks int not null default 0,
   wakes_at timestamptz,
+  output_bytes bigint,
   constraint step_states_pkey primary key (run_id, step_slug),
   constraint step_states_flow_slug_step_slug_fkey foreign key (flow_slug, step_slug)
     references pgflow.steps (flow_slug, step_slug),
@@ -308,6 +309,8 @@ comment on column pgflow.step_states.timer_message_id is
 comment on column pgflow.step_states.failed_tasks is
   'number of items of a tolerant map that have failed for good';
 comment on column pgflow.step_states.wakes_at is 'when a wait ends by itself';
+comment on column pgflow.step_states.output_bytes is
+  'of a map: the size of the outputs that its tasks have returned';
 
 create table pgflow.workers (
   worker_id uuid primary key,

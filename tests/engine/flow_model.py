@@ -47,7 +47,7 @@ class Run:
     def _judge(self, state: State, now: int) -> None:
         step, statuses = state.step, [task.status for task in state.tasks]
         spent = [task for task in state.tasks if task.status == "failed"]
-        open_ones = not {"queued", "started"}.isdisjoint(statuses)
+        open_ones = not {"queued", "started", "cancelled"}.isdisjoint(statuses)
         may = step.tolerate or int((step.percent or 0) * len(statuses) / 100)
         if len(spent) > may and (step.fail_fast or not open_ones):
             self._exhaust(state, spent[0], now)

@@ -17,10 +17,12 @@ declare
   v_now timestamptz := pgflow.now();
   v_verdicts text[];
   v_done pgflow._ended_task[];
+  v_bytes int[];
   v_failed pgflow._report[];
   v_ended pgflow._ended[];
   v_windowed pgflow._step[];
   v_tolerant pgflow._step[];
+  v_too_large pgflow._step_failure[];
   v_failures pgflow._run_failure[] := '{}';
   v_one_by_one uuid[];
   v_ending uuid[];
@@ -71,7 +73,8 @@ begin
     from judged j
     where (t.run_id, t.step_slug, t.task_index) = (j.run_id, j.step_slug, j.task_index)
       and j.verdict = 'applied' and j.outcome = 'completed' and j.violation is null
-    returning t.run_id, t.flow_slug, t.step_slug, t.queue_name, t.message_id, j.archive
+    returning t.run_id, t.flow_slug, t.step_slug, t.queue_name, t.message_id, j.archive,
+      pg_column_size(j.output) as bytes
   )
   select
     (select array_agg(j.verdict order by j.nr) from judged j),
@@ -88,12 +91,14 @@ begin
         row(d.run_id, d.flow_slug, d.step_slug, d.queue_name, d.message_id, d.archive
         )::pgflow._ended_task), '{}')
      from done d),
+    (select array_agg(d.bytes) from done d),
     (select array_agg(distinct j.run_id) from judged j where j.archive and j.verdict = 'applied'),
     (select array_agg(distinct j.run_id) from judged j where j.ending and j.verdict = 'applied')
-  into v_verdicts, v_failed, v_done, v_one_by_one, v_ending;
+  into v_verdicts, v_failed, v_done, v_bytes, v_one_by_one, v_ending;
 
-  select c.ended, c.windowed, c.tolerant into v_ended, v_windowed, v_tolerant
-  from pgflow._count_down_steps(v_done) c;
+  select c.ended, c.windowed, c.tolerant, c.too_large
+  into v_ended, v_windowed, v_tolerant, v_too_large
+  from pgflow._count_down_steps(v_done, v_bytes) c;
   if cardinality(v_failed) > 0 then
     select f.ended, f.failures, f.done, f.tolerant into v_more
     from pgflow._settle_failures(v_failed) f;
@@ -101,6 +106,12 @@ begin
     v_failures := v_more.failures;
     v_done := v_done || v_more.done;
     v_tolerant := v_tolerant || v_more.tolerant;
+  end if;
+  if cardinality(v_too_large) > 0 then
+    select f.ended, f.failures, f.done into v_more from pgflow._fail_steps(v_too_large) f;
+    v_ended := v_ended || v_more.ended;
+    v_failures := v_failures || v_more.failures;
+    v_done := v_done || v_more.done;
   end if;
   if cardinality(v_tolerant) > 0 then
     select f.ended, f.failures, f.done into v_more from pgflow._settle_tolerant(v_tolerant) f;
@@ -200,46 +211,61 @@ begin
 end
 $$;
 
+-- Maximum size of all outputs of a map, in bytes: they become one jsonb array, which PostgreSQL
+-- limits to 268,435,455 bytes with its own overhead.
+create or replace function pgflow._most_output_bytes() returns bigint
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$ select 256000000 $$;
+
 -- Lowers the counters of the steps of completed tasks. A step at 0 is completed, a map with its
 -- outputs in the order of their index (I6). The caller holds the runs, so the counter and the
--- outputs read here cannot change. Returns the steps that ended, the maps with tasks that are not
--- sent yet, and the tolerant maps at 0, which _settle_tolerant decides.
+-- outputs read here cannot change. p_bytes: the sizes of the outputs, parallel to p_done. Returns
+-- the steps that ended, the maps with tasks that are not sent yet, the tolerant maps at 0, which
+-- _settle_tolerant decides, and the failures of maps whose outputs are too large.
 create or replace function pgflow._count_down_steps(
-  p_done pgflow._ended_task[], out ended pgflow._ended[], out windowed pgflow._step[],
-  out tolerant pgflow._step[]
+  p_done pgflow._ended_task[], p_bytes int[],
+  out ended pgflow._ended[], out windowed pgflow._step[], out tolerant pgflow._step[],
+  out too_large pgflow._step_failure[]
 )
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now timestamptz := pgflow.now();
+  v_most bigint := pgflow._most_output_bytes();
 begin
   with fresh as materialized (
-    select x.*, d.step_type, d.tolerant
-    from (select u.run_id, u.flow_slug, u.step_slug, count(*)::int as tasks
-          from unnest(p_done) u group by 1, 2, 3) x
+    select x.run_id, x.step_slug, x.tasks, d.step_type, d.tolerant, d.when_exhausted,
+      case d.step_type when 'map' then x.bytes end as bytes
+    from (select u.run_id, u.flow_slug, u.step_slug, count(*)::int as tasks, sum(u.bytes) as bytes
+          from unnest(p_done, p_bytes) u(
+            run_id, flow_slug, step_slug, queue_name, message_id, archive, bytes)
+          group by 1, 2, 3) x
     join pgflow.steps d on d.flow_slug = x.flow_slug and d.step_slug = x.step_slug
   ), counted as (
     update pgflow.step_states s
     set remaining_tasks = s.remaining_tasks - f.tasks,
-        status = case
-          when s.remaining_tasks = f.tasks and not f.tolerant then 'completed' else s.status end,
-        completed_at = case
-          when s.remaining_tasks = f.tasks and not f.tolerant
-            then greatest(v_now, s.started_at) end,
-        output = case
-          when (s.remaining_tasks = f.tasks and not f.tolerant) is not true then null
-          when f.step_type = 'single' then (
-            select t.output from pgflow.step_tasks t
-            where t.run_id = s.run_id and t.step_slug = s.step_slug and t.task_index = 0)
-          else (
-            select jsonb_agg(t.output order by t.task_index) from pgflow.step_tasks t
-            where t.run_id = s.run_id and t.step_slug = s.step_slug)
-        end
+        output_bytes = coalesce(s.output_bytes, 0) + f.bytes,
+        (status, completed_at, output) = (
+          select case when k.ends then 'completed' else s.status end,
+                 case when k.ends then greatest(v_now, s.started_at) end,
+                 case
+                   when k.ends is not true then null
+                   when f.step_type = 'single' then (
+                     select t.output from pgflow.step_tasks t
+                     where t.run_id = s.run_id and t.step_slug = s.step_slug and t.task_index = 0)
+                   else (
+                     select jsonb_agg(t.output order by t.task_index) from pgflow.step_tasks t
+                     where t.run_id = s.run_id and t.step_slug = s.step_slug)
+                 end
+          from (select s.remaining_tasks = f.tasks and not f.tolerant
+                  and coalesce(coalesce(s.output_bytes, 0) + f.bytes <= v_most, true) as ends) k)
     from fresh f
     where s.run_id = f.run_id and s.step_slug = f.step_slug and s.status = 'started'
     returning s.run_id, s.flow_slug, s.step_slug, s.status, s.sent < s.initial_tasks as windowed,
-              s.remaining_tasks = 0 as at_zero
+              s.initial_tasks, s.remaining_tasks, s.output_bytes, f.when_exhausted,
+              coalesce(s.output_bytes > v_most, false) as too_large
   )
   select
     coalesce(array_agg(row(c.run_id, c.flow_slug, c.step_slug, 'completed')::pgflow._ended)
@@ -247,8 +273,26 @@ begin
     coalesce(array_agg(row(c.run_id, c.flow_slug, c.step_slug)::pgflow._step)
              filter (where c.status = 'started' and c.windowed), '{}'),
     coalesce(array_agg(row(c.run_id, c.flow_slug, c.step_slug)::pgflow._step)
-             filter (where c.status = 'started' and c.at_zero), '{}')
-  into ended, windowed, tolerant
-  from counted c;
+             filter (where c.status = 'started' and c.remaining_tasks = 0 and not c.too_large), '{}'),
+    array_agg(row(c.run_id, c.flow_slug, c.step_slug, null, c.when_exhausted, e.error,
+        e.error ->> 'message')::pgflow._step_failure) filter (where c.too_large)
+  into ended, windowed, tolerant, too_large
+  from counted c
+  cross join lateral (
+    select case when c.too_large then pgflow._too_large(
+      c.step_slug, c.initial_tasks, c.remaining_tasks, c.output_bytes) end as error) e;
 end
+$$;
+
+-- The error of a map whose outputs are too large together.
+create or replace function pgflow._too_large(
+  p_step_slug text, p_tasks int, p_remaining int, p_bytes bigint
+) returns jsonb
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select jsonb_build_object('type', 'OutputTooLarge', 'attempts', 0, 'message', format(
+    'the outputs of %s are %s MB after %s of %s tasks; the limit of all outputs of a map is %s MB: '
+      || 'return references', p_step_slug, round(p_bytes / 1e6, 1), p_tasks - p_remaining, p_tasks,
+    pgflow._most_output_bytes() / 1000000))
 $$;
