@@ -33,6 +33,7 @@ class Run:
         self.cancelled = False
         self.output: dict[str, Any] | None = None
         self.error: dict[str, Any] | None = None
+        self.events: dict[str, Any] = {}
         self.stopping: set[str] | None = None  # the steps that recovery has left behind
         self.states = {step.slug: State(step) for step in flow}
         self.advance(now)
@@ -44,13 +45,37 @@ class Run:
         self._end_stopped()
         self.advance(now)
 
+    def send(self, event: str, data: Any, now: int) -> list[str]:
+        """An event, the first of its name: the steps that it completes."""
+        waiting = [s for s in self.waiting() if s.step.event == event]
+        if event in self.events:
+            return []
+        self.events[event] = data
+        for state in waiting:
+            state.status, state.output = "completed", data
+        if waiting:
+            self.advance(now)
+        return [state.step.slug for state in waiting]
+
+    def run_timers(self, now: int) -> None:
+        """The waits that are over, each alone."""
+        for state in sorted(self.waiting(), key=lambda state: state.due or 0):
+            if state.status == "started" and (state.due or 0) <= now:
+                self._exhaust(state, "WaitTimeout", 0, now)
+                self.advance(now)
+
+    def waiting(self) -> list[State]:
+        """The steps that wait for an event."""
+        return [s for s in self.states.values() if s.step.event and s.status == "started"]
+
     def _judge(self, state: State, now: int) -> None:
         step, statuses = state.step, [task.status for task in state.tasks]
         spent = [task for task in state.tasks if task.status == "failed"]
         open_ones = not {"queued", "started", "cancelled"}.isdisjoint(statuses)
         may = step.tolerate or int((step.percent or 0) * len(statuses) / 100)
         if len(spent) > may and (step.fail_fast or not open_ones):
-            self._exhaust(state, spent[0], now)
+            task = spent[0]
+            self._exhaust(state, str(task.error), task.attempts - task.uncounted, now)
         elif self.is_stopping(step):
             if {*statuses} <= {"completed", "failed"}:
                 self._complete(state)
@@ -75,8 +100,7 @@ class Run:
                 live = [task for task in state.tasks if task.status in ("queued", "started")]
                 state.status = state.status if live else "cancelled"
 
-    def _exhaust(self, state: State, task: Task, now: int) -> None:
-        kind, attempts = str(task.error), task.attempts - task.uncounted
+    def _exhaust(self, state: State, kind: str, attempts: int, now: int) -> None:
         if state.step.when_exhausted == "fail" or (
             kind == "ExpressionError" and not state.step.is_tolerant
         ):
@@ -185,6 +209,11 @@ class Run:
 
     def _items(self, state: State, now: int) -> list[Any] | None:
         step = state.step
+        if step.event:
+            state.status, state.due = "started", now + step.timeout
+            if step.event in self.events:
+                state.status, state.output = "completed", self.events[step.event]
+            return None
         if step.items is None:
             return [None] * (step.count or 1)
         try:

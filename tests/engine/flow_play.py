@@ -7,7 +7,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tests.engine.driver import Engine, a_step
+from tests.engine.driver import Engine, a_step, a_wait
 from tests.engine.worker_model import Model
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ ROWS = f"""
         from pgflow.step_states s join mine using (run_id)),
       'tasks', (select coalesce(jsonb_object_agg(
           t.run_id || '/' || t.step_slug || '/' || t.task_index, jsonb_build_array(
-          t.status, t.item, t.output, t.attempts_count, t.uncounted, t.crashes_count)), '{{}}')
+          t.status, t.item, t.output, t.attempts_count, t.uncounted, t.crashes_count,
+          t.iteration)), '{{}}')
         from pgflow.step_tasks t join mine using (run_id)
         where t.status <> 'cancelled' or t.attempts_count > 0),
       'messages', (select coalesce(jsonb_object_agg(
@@ -77,7 +78,7 @@ class Play:
             rounds += 1
             assert rounds < 200, "the run does not end"
             self.act(Action("work", rounds % 3, rounds % 2, 2))
-            due = self.model.visible().values()
+            due = self.model.due()
             self._set_clock(max(self.model.now, min(due, default=self.model.now + 31_000)))
             if not due:
                 self.act(Action("sweep", 0, 0, 0))
@@ -143,7 +144,7 @@ class Play:
             "tasks": {
                 f"{name}/{slug}/{index}": [
                     task.status, task.item, task.output,
-                    task.attempts, task.uncounted, task.crashes,
+                    task.attempts, task.uncounted, task.crashes, task.iteration,
                 ]
                 for name, run in runs for slug, state in run.states.items()
                 for index, task in enumerate(state.tasks)
@@ -175,13 +176,13 @@ class Play:
         tasks = self._one_turn(action.worker, [], 100)
         outcomes = ["completed", "failed", "completed", "completed", "fatal"]
         reports = [
-            _report(task, outcomes[(action.pick + n) % 5], action.number + n)
+            self._result(task, outcomes[(action.pick + n) % 5], action.number + n)
             for n, task in enumerate(tasks)
         ]
         self._one_turn(action.worker, reports, 0)
 
     def _report(self, action: Action) -> None:
-        me, size = self.workers[action.worker].worker, action.pick % 4 + 1
+        me, pick, size = self.workers[action.worker].worker, action.pick, action.pick % 4 + 1
         mine = [task for worker, task in self.handed if worker == action.worker]
         live = [task for task in mine if self.model.holds(me, _key(task), task["attempt"])]
         pools = [live or mine, live or mine, mine]
@@ -189,11 +190,15 @@ class Play:
         if action.number % 5 == 0:
             chosen = [task for task in mine if chosen[0] and _key(task) == _key(chosen[0])]
         reports = [
-            _report(task, OUTCOMES[(action.number + n * action.pick) % len(OUTCOMES)], action.pick)
+            self._result(task, OUTCOMES[(action.number + n * pick) % len(OUTCOMES)], pick)
             for n, task in enumerate(chosen)
             if task
         ]
         self._one_turn(action.worker, reports, action.pick % 2 * 100)
+
+    def _result(self, task: Task, outcome: str, number: int) -> Task:
+        breaks = any(step.breaks for step in self.flow if step.slug == task["step"])
+        return _report(task, "fatal" if breaks else outcome, number)
 
     def _crash(self, action: Action) -> None:
         """A worker falls silent, the next one too, and so on."""
@@ -210,6 +215,9 @@ class Play:
             quantity = 0  # which of two ends their run first is nobody's promise
         said = self.model.settle(me.worker, reports)
         lease = 10_000 if quantity == 2 else 30_000
+        if quantity:
+            for run in self.model.runs.values():
+                run.run_timers(self.model.now)
         read = [key for key, at in self.model.visible().items() if at <= self.model.now]
         quantity *= 100 if doomed or any(map(self.model.is_stopping, read)) else 1
 
@@ -233,7 +241,7 @@ class Play:
 
     def _tick(self, action: Action) -> None:
         step = TICKS[action.number % len(TICKS)]
-        later = [at for at in self.model.visible().values() if at > self.model.now]
+        later = [at for at in self.model.due() if at > self.model.now]
         self._set_clock(self.model.now + step if step else min(later, default=self.model.now))
 
     def _beat(self, action: Action) -> None:
@@ -278,6 +286,16 @@ class Play:
                 self.seen[f"cancel of a run with outcome {run.outcome}"] += 1
                 run.cancel(self.model.now)
 
+    def _send(self, action: Action) -> None:
+        name = list(self.model.runs)[action.pick % len(self.model.runs)]
+        run, event = self.model.runs[name], ("go", "stop")[action.number % 2]
+        data = OUTPUTS[action.number % len(OUTPUTS)]
+        if run.status == "started":
+            reply = self.engine.call("send_event", name, event, json.dumps(data))
+            steps = run.send(event, data, self.model.now)
+            assert sorted(reply["steps"]) == sorted(steps)
+            self.seen["event completed a step"] += bool(steps)
+
     def _redeploy(self, action: Action) -> None:
         if action.number % 2:
             self._deploy(extra=action.pick)
@@ -321,7 +339,7 @@ def _report(task: Task, outcome: str, number: int) -> Task:
 
 
 def _written(step: Step, extra: int) -> dict[str, Any]:
-    optional = {
+    optional: dict[str, Any] = {
         "map": _expression(step.items),
         "initial_tasks": step.count,
         "max_parallel": step.max_parallel if step.is_map else None,
@@ -329,6 +347,14 @@ def _written(step: Step, extra: int) -> dict[str, Any]:
         "tolerate": step.tolerate if step.percent is None else {"percent": step.percent},
         "if": _expression(step.condition),
     }
+    if step.until is not None:
+        until = _expression(step.until)
+        optional["repeat"] = {"until": until, "every": step.every, "max": step.most_calls}
+    if step.event:
+        wait = {"event": step.event, "timeout": step.timeout}
+        written = a_wait(when_unmet=step.when_unmet, when_exhausted=step.when_exhausted, wait=wait)
+        written |= {"depends_on": step.deps}
+        return written | ({"if": optional["if"]} if optional["if"] else {})
     written = a_step(
         retry={"max_attempts": step.max_attempts, "base_delay": step.base_delay},
         timeout=step.timeout,

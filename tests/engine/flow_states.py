@@ -29,6 +29,11 @@ class Step:
     tolerate: int | None = None
     percent: float | None = None
     is_final: bool = False
+    breaks: bool = False
+    event: str | None = None
+    until: Expression | None = None
+    every: int = 2000
+    most_calls: int = 3
 
     @property
     def is_map(self) -> bool:
@@ -50,6 +55,7 @@ class Task:
     attempts: int = 0
     uncounted: int = 0
     crashes: int = 0
+    iteration: int = 0
     worker: str | None = None
     started: int = 0
     lease: int = 0
@@ -76,6 +82,7 @@ class State:
     failed_at: int = 0
     tasks: list[Task] = field(default_factory=list)
     sent: int = 0
+    due: int | None = None
 
     @property
     def outcome(self) -> str:

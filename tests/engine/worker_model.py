@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pgflow_yaml.language.expressions import ExpressionError, evaluate
 from tests.engine.flow_model import Run
 
 if TYPE_CHECKING:
@@ -40,6 +41,11 @@ class Model:
             if task.visible is not None and not task.lost
         }
         return dict(sorted(found.items(), key=lambda pair: pair[1]))
+
+    def due(self) -> list[int]:
+        """When each message can be read and each wait ends."""
+        waits = [state.due or 0 for run in self.runs.values() for state in run.waiting()]
+        return [*self.visible().values(), *waits]
 
     def lost(self) -> list[Task]:
         """Tasks that need a message and have none: queued, or started and out of lease."""
@@ -132,17 +138,45 @@ class Model:
     def _record(self, key: Key, report: dict[str, Any]) -> None:
         task, step = self.task(key), self.runs[key[0]].states[key[1]].step
         counted, outcome = task.attempts - task.uncounted, report["outcome"]
+        error = report.get("error", {}).get("type")
+        if outcome == "completed" and step.until is not None:
+            outcome, error = self._repeated(step, task, report["output"])
         if outcome == "completed":
             task.output = report["output"]
             task.ends("completed")
         elif self.is_stopping(key):
-            task.uncounted += outcome == "released"
+            task.uncounted += outcome in ("released", "again")
             task.ends("cancelled")
+        elif outcome == "again":
+            task.status, task.uncounted = "queued", task.uncounted + 1
+            task.visible, task.iteration, task.crashes = self.now + step.every, task.iteration + 1, 0
         elif outcome == "released":
             task.status, task.uncounted, task.visible = "queued", task.uncounted + 1, self.now
         elif outcome != "fatal" and counted < step.max_attempts:
             rest = min(3_600_000, step.base_delay * 2 ** (counted - 1))
             task.status, task.visible = "queued", self.now + report.get("delay_ms", rest)
         else:
-            task.error = report["error"]["type"]
+            task.error = error
             task.ends("failed")
+
+    @staticmethod
+    def _repeated(step: Step, task: Task, output: Any) -> tuple[str, str | None]:
+        """What the output of a repeated step means, and the error if it is one."""
+        until = step.until
+        assert until is not None
+        names = {"output": output, "iteration": task.iteration}
+        try:
+            holds = evaluate(until.ast, {path: _at(names, path) for path in until.paths})
+        except ExpressionError:
+            return "fatal", "ExpressionError"
+        if holds:
+            return "completed", None
+        if task.iteration + 1 >= step.most_calls:
+            return "fatal", "RepeatExhausted"
+        return "again", None
+
+
+def _at(value: Any, path: str) -> Any:
+    for part in path.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
