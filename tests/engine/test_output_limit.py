@@ -26,7 +26,8 @@ steps:
 def _filled(engine: Engine, run: str, megabytes: float) -> None:
     """As if the tasks so far had returned so much."""
     engine.db.execute(
-        "update pgflow.step_states set output_bytes = %s where run_id = %s and step_slug = 'shards'",
+        "update pgflow.step_states set output_bytes = %s"
+        " where run_id = %s and step_slug = 'shards'",
         [int(megabytes * 1e6), run],
     )
 
@@ -74,12 +75,8 @@ def test_outputs_are_added_up_over_all_batches(engine: Engine) -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("keys", "edge"), [(", when_exhausted: skip", "success"), ("", "failure")]
-)
-def test_too_large_outputs_are_a_failure_like_another(
-    engine: Engine, keys: str, edge: str
-) -> None:
+@pytest.mark.parametrize(("keys", "edge"), [(", when_exhausted: skip", "success"), ("", "failure")])
+def test_too_large_outputs_are_a_failure_like_another(engine: Engine, keys: str, edge: str) -> None:
     """`when_exhausted` and edges have their say."""
     flow = Compiled(engine, MAP.format(keys=keys, edge=edge))
     run = flow.start()

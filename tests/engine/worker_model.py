@@ -149,7 +149,8 @@ class Model:
             task.ends("cancelled")
         elif outcome == "again":
             task.status, task.uncounted = "queued", task.uncounted + 1
-            task.visible, task.iteration, task.crashes = self.now + step.every, task.iteration + 1, 0
+            task.iteration, task.crashes = task.iteration + 1, 0
+            task.visible = self.now + step.every
         elif outcome == "released":
             task.status, task.uncounted, task.visible = "queued", task.uncounted + 1, self.now
         elif outcome != "fatal" and counted < step.max_attempts:

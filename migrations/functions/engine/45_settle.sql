@@ -264,7 +264,8 @@ begin
     from fresh f
     where s.run_id = f.run_id and s.step_slug = f.step_slug and s.status = 'started'
     returning s.run_id, s.flow_slug, s.step_slug, s.status, s.sent < s.initial_tasks as windowed,
-              s.initial_tasks, s.remaining_tasks, s.output_bytes, f.when_exhausted,
+              s.remaining_tasks = 0 as at_zero, s.initial_tasks, s.remaining_tasks, s.output_bytes,
+              f.when_exhausted,
               coalesce(s.output_bytes > v_most, false) as too_large
   )
   select
@@ -273,7 +274,7 @@ begin
     coalesce(array_agg(row(c.run_id, c.flow_slug, c.step_slug)::pgflow._step)
              filter (where c.status = 'started' and c.windowed), '{}'),
     coalesce(array_agg(row(c.run_id, c.flow_slug, c.step_slug)::pgflow._step)
-             filter (where c.status = 'started' and c.remaining_tasks = 0 and not c.too_large), '{}'),
+             filter (where c.status = 'started' and c.at_zero and not c.too_large), '{}'),
     array_agg(row(c.run_id, c.flow_slug, c.step_slug, null, c.when_exhausted, e.error,
         e.error ->> 'message')::pgflow._step_failure) filter (where c.too_large)
   into ended, windowed, tolerant, too_large

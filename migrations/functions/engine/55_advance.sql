@@ -98,8 +98,8 @@ as $$
 $$;
 
 -- The failures in runs that `fail_fast` and whose ended steps may have left one unhandled: no step
--- that would handle it can complete any more. Null where there is none. A failed `finally` step decides the outcome
--- of its run instead, and stops nothing. The caller holds the runs.
+-- that would handle it can complete any more. Null where there is none. A failed `finally` step
+-- decides the outcome of its run instead, and stops nothing. The caller holds the runs.
 create or replace function pgflow._new_unhandled_failures(p_ended pgflow._ended[])
 returns pgflow._run_failure[]
 language plpgsql
