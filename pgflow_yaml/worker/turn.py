@@ -143,7 +143,7 @@ class TurnClient:
             if (remaining := room - len(claimed["tasks"])) <= 0:
                 break
             try:
-                reply = self._send([], remaining, [queue])
+                reply = self._claim_from(queue, remaining)
             except Refused as error:
                 self._paused_queues[queue] = time.monotonic() + _REFUSED_SECONDS
                 log.error(  # noqa: TRY400
@@ -158,6 +158,15 @@ class TurnClient:
             claimed["contexts"].update(reply["contexts"])
             claimed["specs"].update(reply["specs"])
         return claimed
+
+    def _claim_from(self, queue: str, room: int) -> TurnReply:
+        try:
+            return self._send([], room, [queue])
+        except Refused as error:
+            if not error.is_content or room == 1:
+                raise
+        # The arguments of several tasks may be larger than one reply can be.
+        return self._send([], 1, [queue])
 
     def _send_apart(self, results: list[Task], until: float) -> list[str]:
         verdicts: list[str] = []

@@ -66,6 +66,32 @@ def test_a_queue_that_cannot_be_claimed_from_is_paused(
     assert works.ended(bad).status == "completed"
 
 
+def test_tasks_that_are_too_large_for_one_reply_are_claimed_one_by_one(
+    works: Works, db: psycopg.Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The arguments of all exceed what a value of the database can hold; those of one do not."""
+    works.app.write("shop.py", "def go(input): return 1\n")
+    works.deploy(ONE.format(name="large"))
+    runs = [works.client.start("large").id for _ in range(3)]
+    db.execute(
+        """
+        create function public.fault() returns trigger language plpgsql as $$
+        begin
+          if (select count(*) from claimed c where c.status = 'started') > 1 then
+            raise exception using errcode = '54000', message = 'too large';
+          end if;
+          return null;
+        end $$;
+        create trigger fault after update on pgflow.step_tasks
+        referencing new table as claimed for each statement execute function public.fault()
+        """
+    )
+    works.start()
+
+    assert [works.ended(run).status for run in runs] == ["completed"] * 3
+    assert "is paused" not in caplog.text
+
+
 def test_a_task_without_its_step_does_not_end_the_worker(
     works: Works, db: psycopg.Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
