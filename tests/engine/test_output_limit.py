@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 
 from tests.engine.compiled import Compiled
-from tests.engine.driver import done, failed
+from tests.engine.driver import a_step, done, failed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.engine.driver import Engine
 
 MEGABYTE = "x" * 1_000_000
@@ -90,3 +93,41 @@ def test_too_large_outputs_are_a_failure_like_another(engine: Engine, keys: str,
     assert (flow.step(run, "shards")["error"]["type"], engine.status(run)) == (
         "OutputTooLarge", "completed",
     )  # fmt: skip
+
+
+@pytest.fixture
+def narrow(engine: Engine) -> Iterator[None]:
+    """The arguments of a step `after`, or of two steps, are too large for a value."""
+    engine.db.execute("alter function pgflow._contexts rename to _all_contexts")
+    engine.db.execute("""
+        create function pgflow._contexts(p_steps pgflow._step[]) returns jsonb
+        language plpgsql stable as $$
+        begin
+          if cardinality(p_steps) > 1 or p_steps[1].step_slug = 'after' then
+            raise program_limit_exceeded using message = 'too large';
+          end if;
+          return pgflow._all_contexts(p_steps);
+        end $$""")
+    yield
+    engine.db.execute("drop function pgflow._contexts")
+    engine.db.execute("alter function pgflow._all_contexts rename to _contexts")
+
+
+@pytest.mark.usefixtures("narrow")
+def test_a_task_with_too_large_arguments_blocks_no_other(engine: Engine) -> None:
+    """It fails, instead of being read again and again before all others of its queue."""
+    engine.deploy("flow", {"a": a_step(), "after": a_step("a")})
+    run, other = (engine.start("flow") for _ in range(2))
+
+    with pytest.raises(psycopg.errors.ProgramLimitExceeded):
+        engine.claim("flow")
+    (mine,) = engine.claim("flow", quantity=1)
+    (theirs,) = engine.turn(done(mine), queue="flow", quantity=1)["tasks"]
+    after = engine.claim("flow", quantity=1)
+    last = engine.start("flow")
+    (next_one,) = engine.claim("flow", quantity=1)
+
+    assert [task["run"] for task in (mine, theirs, *after, next_one)] == [run, other, last]
+    error = engine.snapshot(run)["run"]["error"]
+    assert (error["type"], error["step"]) == ("OutputTooLarge", "after")
+    assert engine.statuses(other)["a"] == "started"

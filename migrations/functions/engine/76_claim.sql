@@ -6,7 +6,8 @@
 -- reads it takes over (R-2).
 
 -- Claims up to p_quantity tasks, queue by queue in the order given: rows to started, attempt + 1,
--- lease.
+-- lease. Raises 54000 for tasks that are too large for one reply, of which the caller claims one at
+-- a time; a task that is too large alone fails, since it would stand before all others for ever.
 create or replace function pgflow._claim(
   p_worker uuid, p_queues text[], p_quantity int, p_lease interval, p_refused text[]
 ) returns jsonb
@@ -19,6 +20,7 @@ declare
   v_taken record;
   v_tasks jsonb := '[]';
   v_steps pgflow._step[] := '{}';
+  v_contexts jsonb;
 begin
   perform pgflow._require_worker(p_worker);
   foreach v_queue in array p_queues loop
@@ -34,7 +36,20 @@ begin
     return '{"tasks": [], "contexts": {}, "specs": {}}';
   end if;
   perform pgflow._clear_missing_handlers(v_steps);
-  return jsonb_build_object('tasks', v_tasks) || pgflow._contexts(v_steps);
+  begin -- a block that only reads: it costs no transaction id
+    v_contexts := pgflow._contexts(v_steps);
+  exception when program_limit_exceeded then
+    if jsonb_array_length(v_tasks) > 1 or not pgflow._fail_unreported(
+      (v_tasks -> 0 ->> 'run')::uuid, v_tasks -> 0 ->> 'step', (v_tasks -> 0 ->> 'index')::int,
+      jsonb_build_object('type', 'OutputTooLarge', 'message', format(
+        'the arguments of %s exceed 256 MB: let the steps before it return references',
+        v_tasks -> 0 ->> 'step')))
+    then
+      raise;
+    end if;
+    return '{"tasks": [], "contexts": {}, "specs": {}}';
+  end;
+  return jsonb_build_object('tasks', v_tasks) || v_contexts;
 end
 $$;
 
