@@ -364,7 +364,6 @@ create table pgflow.step_tasks (
   crashes_count int not null default 0,
   uncounted int not null default 0,
   cancelled_at timestamptz,
-  refused_at timestamptz,
   iteration int not null default 0,
   child_run_id uuid,
   constraint step_tasks_pkey primary key (run_id, step_slug, task_index),
@@ -393,8 +392,6 @@ comment on column pgflow.step_tasks.lease is
 comment on column pgflow.step_tasks.crashes_count is 'attempts whose worker died or fell silent';
 comment on column pgflow.step_tasks.uncounted is
   'attempts that did not use up the budget: crashes, releases, repeated calls';
-comment on column pgflow.step_tasks.refused_at is
-  'since when workers without its handler have come across it';
 comment on column pgflow.step_tasks.iteration is
   'number of times a repeated step was called again';
 comment on column pgflow.step_tasks.child_run_id is

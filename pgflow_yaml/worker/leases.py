@@ -39,7 +39,7 @@ class Leases:
         # Another thread changes the dict; `list` copies it in one step.
         tasks = list(self.held.values())
         began = time.monotonic()
-        reply = store.heartbeat(self._worker, self._lease, [task.reference() for task in tasks])
+        reply = store.heartbeat(self._worker, self._lease, [task.lease() for task in tasks])
         self._heard = began
         self._cancel(reply["lost"], "lost to another worker", pool)
         self._cancel(reply["stop"], "stopped: its run or step has ended", pool)

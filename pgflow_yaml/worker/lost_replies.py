@@ -47,8 +47,17 @@ class LostReplies:
             ]
             if not unknown:
                 return
-            self._store.turn(self._worker, unknown, queues=(), quantity=0, lease=self._lease)
+            reply = self._store.turn(
+                self._worker,
+                unknown,
+                queues=(),
+                quantity=0,
+                lease=self._lease,
+                options={"skip": True},
+            )
         except Refused as error:
             log.error("tasks cannot be given back: %s", error, extra={"action": "turn"})  # noqa: TRY400
             return
+        if "busy" in reply["verdicts"]:  # another session holds a run
+            self._due.insert(0, time.monotonic() + 1)
         log.info("tasks of a lost reply given back: %d", len(unknown), extra={"action": "turn"})

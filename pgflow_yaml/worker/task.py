@@ -222,13 +222,18 @@ class Task:
         return json.dumps({**self.reference(), **failure})
 
     def reference(self) -> dict[str, Json]:
-        """Return the identity of the attempt, as `heartbeat` takes it."""
+        """Return the identity of the attempt."""
         return {
             "run": self.run_id,
             "step": self.step,
             "index": self.index,
             "attempt": self.fence,
         }
+
+    def lease(self) -> dict[str, Json]:
+        """Return the attempt as `heartbeat` takes it: its result may wait beyond its timeout."""
+        reference = self.reference()
+        return reference if self.outcome is None else {**reference, "ended": True}
 
     def fields(self, action: str) -> dict[str, object]:
         """Return the extra fields of a log record."""

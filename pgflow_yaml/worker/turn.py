@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections import deque
 from typing import TYPE_CHECKING
 
-from pgflow_yaml.database.store import Refused
+from pgflow_yaml.database.store import LOCK_TIMEOUT, Refused
 from pgflow_yaml.errors import NotFound
+from pgflow_yaml.worker.alone import Alone
 from pgflow_yaml.worker.calls import clean
+from pgflow_yaml.worker.held_runs import HeldRuns
+from pgflow_yaml.worker.queues import Queues
 from pgflow_yaml.worker.reply import unpack
 from pgflow_yaml.worker.task import Outcome, StepCall
+from pgflow_yaml.worker.verdicts import log_verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,18 +23,17 @@ if TYPE_CHECKING:
     from pgflow_yaml.database.store import Store, TurnReply
     from pgflow_yaml.language.model import Json
     from pgflow_yaml.worker.leases import Leases
+    from pgflow_yaml.worker.missing import MissingHandlers
     from pgflow_yaml.worker.task import Sources, Task
     from pgflow_yaml.worker.upkeep import TimerErrors
 
 log = logging.getLogger(__name__)
 
-_QUEUES_SECONDS, _QUEUES_AT_LEAST_SECONDS = 2.0, 0.1
-_REFUSED_SECONDS = 10.0
 _WORKER_KEY = "step_tasks_last_worker_id_fkey"  # a claim by a worker that is not registered
 _TRIES, _TRIES_APART = 5, 2
 _APART_SECONDS = 10.0
-_PARKED, _FIRST_PARKED_SECONDS, _LONGEST_PARKED_SECONDS = "parked", 1.0, 30.0
-_LARGE_CHARACTERS = 256 * 1024
+_BUSY, _PARKED = "busy", "parked"
+_FIRST_PARKED_SECONDS, _LONGEST_PARKED_SECONDS = 1.0, 30.0
 
 
 class TurnClient:
@@ -42,6 +44,7 @@ class TurnClient:
         worker: str,
         store: Store,
         leases: Leases,
+        missing: MissingHandlers,
         *,
         lease: float,
         sources: Sources,
@@ -59,121 +62,143 @@ class TurnClient:
         """The milliseconds until a message is due, as the last turn said."""
         self.ran_timers = False
         self._calls: dict[str, StepCall] = {}
-        self._queues: deque[str] = deque()
-        self._queues_seen = self._queues_until = 0.0
+        self.queues = Queues(store, missing)
         self.parked: list[tuple[float, float, Task]] = []
         """Results to send again later: the time, the pause before it, the task."""
-        self._refused: dict[str, float] = {}
-        self._paused_queues: dict[str, float] = {}
-
-    def choose_queues(self, named: Sequence[str] | None) -> None:
-        """Serve these queues, or all of the database; each turn begins with another one."""
-        now = time.monotonic()
-        if now >= self._queues_until:
-            try:
-                queues = list(named) if named is not None else self._store.served_queues()
-            except Refused as error:
-                log.error("cannot list the queues: %s", error, extra={"action": "turn"})  # noqa: TRY400
-                queues = list(self._queues)
-            if set(queues) != set(self._queues):
-                self._queues = deque(queues)
-            self._queues_seen, self._queues_until = now, now + _QUEUES_SECONDS
-        self._queues.rotate(-1)
-
-    def look_for_queues(self) -> None:
-        """List the queues again at the next turn: a new flow may have been started."""
-        self._queues_until = min(self._queues_until, self._queues_seen + _QUEUES_AT_LEAST_SECONDS)
+        self._missing = missing
+        self._held_runs = HeldRuns()
+        self.alone = Alone(leases.held)
+        self._places: dict[str, Json] = {}
+        self.is_searching = False
+        """The last claim has not seen the whole of a queue with tasks for other workers."""
 
     def turn(self, results: list[Task], room: int) -> list[Task]:
         """Report results, claim up to `room` tasks, and return the new ones."""
         for task in results:
-            self._refuse_handler(task)
+            if task.refused is not None:
+                self._missing.add(task)
+        results = self._held_runs.keep_back(results)
+        if not results and not room:
+            return []
         reply = self._ask(results, room)
         self.due_ms, self.ran_timers = reply.get("next_ms"), "timers" in reply
         for task, verdict in zip(results, reply["verdicts"], strict=True):
             self._end(task, verdict)
-        return [task for task in unpack(reply, self._calls, self._sources) if self._keep(task)]
+        tasks = [task for task in unpack(reply, self._calls, self._sources) if self._keep(task)]
+        if room:
+            self.alone.saw(reply, tasks)
+            places = reply.get("places", {})
+            self.is_searching = any(places.values())
+            self._places.update(places)
+        return tasks
+
+    def unsettled(self) -> int:
+        """Return the number of tasks held, without results that wait to be sent again."""
+        return len(self._leases.held) - len(self.parked) - len(self._held_runs)
 
     def _ask(self, results: list[Task], room: int) -> TurnReply:
-        now = time.monotonic()
-        queues = [name for name in self._queues if self._paused_queues.get(name, now) <= now]
+        queues = self.queues.names()
         try:
             return self._send(results, room, queues)
         except Refused as error:
-            if not results:
-                return self._claim_apart(queues, room)
-            log.error("the database refused a turn: %s", error, extra={"action": "turn"})  # noqa: TRY400
+            refusal = error
+        if not results:
+            return self._claim_apart(queues, room)
+        if refusal.sqlstate == LOCK_TIMEOUT:
+            try:
+                return self._send(results, room, queues, skip=True)
+            except Refused as error:
+                refusal = error
+        log.error("the database refused a turn: %s", refusal, extra={"action": "turn"})
         # One bad result must not hold up the others: halve until it stands alone.
         verdicts = self._send_apart(results, time.monotonic() + _APART_SECONDS)
         return {**self._ask([], room), "verdicts": verdicts}
 
     def _send(
-        self, results: list[Task], room: int, queues: Sequence[str] = (), *, tries: int = _TRIES
+        self,
+        results: list[Task],
+        room: int,
+        queues: Sequence[str] = (),
+        *,
+        beside: int = 0,
+        skip: bool = False,
+        tries: int = _TRIES,
     ) -> TurnReply:
-        try:
-            return self._send_once(results, room, queues, tries)
-        except Refused as error:
-            if _WORKER_KEY not in str(error):
-                raise
-        log.warning(
-            "the row of this worker was deleted: it registers again", extra={"action": "turn"}
-        )
-        self._register()
-        return self._send_once(results, room, queues, tries)
+        """Call `turn`; `skip`: do not wait for runs that another session holds.
 
-    def _send_once(
-        self, results: list[Task], room: int, queues: Sequence[str], tries: int
-    ) -> TurnReply:
-        reply = self._store.turn(
-            self._worker,
-            [task.report() for task in results],
-            queues=queues,
-            quantity=room,
-            lease=self._lease,
-            refused=self._refused_now(),
-            tries=tries,
-        )
-        self._timer_errors.log(reply)
-        return reply
+        `beside` is a number of tasks that have been claimed and are not held yet.
+        """
+        refused = self._missing.paths() if room else []
+        options = self._options(self.unsettled() - len(results) + beside, refused) if room else {}
+        if skip:
+            options["skip"] = True
+        has_registered = False
+        while True:
+            try:
+                reply = self._store.turn(
+                    self._worker,
+                    [task.report() for task in results],
+                    queues=queues,
+                    quantity=room,
+                    lease=self._lease,
+                    refused=refused,
+                    options=options,
+                    tries=tries,
+                )
+            except Refused as error:
+                if has_registered or _WORKER_KEY not in str(error):
+                    raise
+            else:
+                self._timer_errors.log(reply)
+                return reply
+            log.warning(
+                "the row of this worker was deleted: it registers again", extra={"action": "turn"}
+            )
+            self._register()
+            has_registered = True
+
+    def _options(self, unsettled: int, refused: list[str]) -> dict[str, Json]:
+        options: dict[str, Json] = {}
+        if crashed := self.alone.option(unsettled):
+            options["crashed"] = crashed
+        if refused and self._places:
+            options["places"] = self._places
+        return options
 
     def _claim_apart(self, queues: Sequence[str], room: int) -> TurnReply:
         """Claim from each queue alone: one that fails in the database must not hold up the rest."""
         claimed: TurnReply = {"verdicts": [], "tasks": [], "contexts": {}, "specs": {}}
         for queue in queues:
-            if (remaining := room - len(claimed["tasks"])) <= 0:
+            count = len(claimed["tasks"])
+            if count >= room or "alone" in claimed:
                 break
             try:
-                reply = self._claim_from(queue, remaining)
+                reply = self._claim_from(queue, room - count, beside=count)
             except Refused as error:
-                self._paused_queues[queue] = time.monotonic() + _REFUSED_SECONDS
-                log.error(  # noqa: TRY400
-                    "queue %s is paused for %g s, the database refuses to give its tasks: %s",
-                    queue,
-                    _REFUSED_SECONDS,
-                    error,
-                    extra={"action": "turn"},
-                )
+                self.queues.pause(queue, error)
                 continue
-            claimed["tasks"] += reply["tasks"]
-            claimed["contexts"].update(reply["contexts"])
-            claimed["specs"].update(reply["specs"])
+            reply["tasks"] = claimed["tasks"] + reply["tasks"]
+            reply["contexts"].update(claimed["contexts"])
+            reply["specs"].update(claimed["specs"])
+            reply["places"] = {**claimed.get("places", {}), **reply.get("places", {})}
+            claimed |= reply
         return claimed
 
-    def _claim_from(self, queue: str, room: int) -> TurnReply:
+    def _claim_from(self, queue: str, room: int, *, beside: int) -> TurnReply:
         try:
-            return self._send([], room, [queue])
+            return self._send([], room, [queue], beside=beside)
         except Refused as error:
             if not error.is_content or room == 1:
                 raise
         # The arguments of several tasks may be larger than one reply can be.
-        return self._send([], 1, [queue])
+        return self._send([], 1, [queue], beside=beside)
 
     def _send_apart(self, results: list[Task], until: float) -> list[str]:
         verdicts: list[str] = []
         half = len(results) // 2
         for part in filter(None, (results[:half], results[half:])):
             try:
-                verdicts += self._send(part, 0, tries=_TRIES_APART)["verdicts"]
+                verdicts += self._send(part, 0, skip=True, tries=_TRIES_APART)["verdicts"]
             except Refused as error:
                 if not error.is_content and time.monotonic() > until:
                     verdicts += [self._park(task, error) for task in part]
@@ -194,7 +219,7 @@ class TurnClient:
         record: dict[str, Json] = {"type": "ResultRefused", "message": message}
         task.outcome = Outcome("fatal", error=record)
         try:
-            return self._send([task], 0)["verdicts"][0]
+            return self._send([task], 0, skip=True)["verdicts"][0]
         except Refused as again:
             return self._fail_run(task, record) if again.is_content else self._park(task, again)
 
@@ -213,8 +238,27 @@ class TurnClient:
         return _PARKED
 
     def next_retry(self) -> float:
-        """Return the time at which the next parked result is due."""
-        return min((due for due, _, _ in self.parked), default=math.inf)
+        """Return the time at which the next result is to be sent again."""
+        parked = min((due for due, _, _ in self.parked), default=math.inf)
+        return min(parked, self._held_runs.next_due())
+
+    def retry_held(self) -> list[Task]:
+        """Ask for the held runs that are due; return the results of those that are free now."""
+        due = self._held_runs.due()
+        if not due:
+            return []
+        try:
+            verdicts = self._send(due, 0, skip=True, tries=1)["verdicts"]
+        except Refused:
+            verdicts = self._send_apart(due, time.monotonic() + _APART_SECONDS)
+        free: list[Task] = []
+        for task, verdict in zip(due, verdicts, strict=True):
+            if verdict == _BUSY:
+                self._held_runs.still_held(task)
+            else:
+                free += self._held_runs.free(task)
+                self._end(task, verdict)
+        return free
 
     def retry_parked(self) -> None:
         """Send each parked result that is due, alone."""
@@ -227,15 +271,17 @@ class TurnClient:
                 self.parked.append((due, pause, task))
                 continue
             try:
-                verdict = self._send([task], 0, tries=1)["verdicts"][0]
+                verdict = self._send([task], 0, skip=True, tries=1)["verdicts"][0]
             except Refused as error:
                 verdict = self._replace_or_park(task, error, pause)
             self._end(task, verdict)
 
     def _end(self, task: Task, verdict: str) -> None:
-        if verdict != _PARKED:
+        if verdict == _BUSY:
+            self._held_runs.put_off(task)
+        elif verdict != _PARKED:
             self._forget(task)
-            self._log(task, verdict)
+            log_verdict(task, verdict)
 
     def _fail_run(self, task: Task, record: dict[str, Json]) -> str:
         """Fail the run of a task whose failure cannot be reported; the last resort."""
@@ -265,46 +311,3 @@ class TurnClient:
     def _forget(self, task: Task) -> None:
         if self._leases.held.get(task.key) is task:
             del self._leases.held[task.key]
-
-    def _log(self, task: Task, verdict: str) -> None:
-        outcome = task.outcome
-        if outcome is None or outcome.kind == "released":
-            return
-        if len(outcome.output) > _LARGE_CHARACTERS:
-            log.warning(
-                "output of %d kB: pass a reference to large things",
-                len(outcome.output) // 1024,
-                extra=task.fields("large"),
-            )
-        if verdict == "lost":  # R-1: the attempt is the fence
-            log.warning(
-                "late result refused: the task has another owner", extra=task.fields("lost")
-            )
-        elif outcome.error is not None and verdict == "applied":
-            kind = outcome.error.get("type")
-            log.warning(
-                "attempt failed: %s: %s",
-                kind,
-                outcome.error.get("message"),
-                extra=task.fields("failed"),
-            )
-
-    # Handlers that this worker does not have
-
-    def _refuse_handler(self, task: Task) -> None:
-        path = task.call.handler
-        if task.refused is None:
-            return
-        if path not in self._refused:
-            log.warning(
-                "handler %s is not available here: %s; its tasks are left to other workers",
-                path,
-                task.refused,
-                extra=task.fields("refused"),
-            )
-        self._refused[path] = time.monotonic() + _REFUSED_SECONDS
-
-    def _refused_now(self) -> list[str]:
-        """Return the handlers to refuse now; each is tried again after 10 s."""
-        now = time.monotonic()
-        return [path for path, until in self._refused.items() if now < until]

@@ -18,6 +18,7 @@ from pgflow_yaml.worker.failpoints import failpoint
 from pgflow_yaml.worker.leases import Heartbeat, Leases
 from pgflow_yaml.worker.listener import ListenerThread
 from pgflow_yaml.worker.lost_replies import LostReplies
+from pgflow_yaml.worker.missing import MissingHandlers
 from pgflow_yaml.worker.pace import Pace
 from pgflow_yaml.worker.stop import Closed, Stop
 from pgflow_yaml.worker.task import RELEASED, Sources
@@ -125,6 +126,7 @@ class Worker:
             self.id,
             self._store,
             self._leases,
+            MissingHandlers(self._handlers),
             lease=lease_seconds,
             sources=Sources(run_input=self._reader.run_input, secret=Secrets(secrets).get),
             register=self._register,
@@ -188,9 +190,10 @@ class Worker:
             self._woken = False
             self._next_poll = 0.0
             self._pace.woken()
-            self._turns.look_for_queues()
+            self._turns.queues.list_soon()
         self._lost_replies.give_back()
         self._turns.retry_parked()
+        self._pending += self._turns.retry_held()
         results = self._next_results()
         room = self._room(results)
         due = room > 0 and time.monotonic() >= self._next_poll
@@ -201,7 +204,7 @@ class Worker:
 
     def _turn(self, results: list[Task], room: int) -> None:
         began = time.monotonic()
-        self._turns.choose_queues(self._queues)
+        self._turns.queues.rotate(self._queues)
         if results:
             failpoint("before_commit")
         tasks = self._turns.turn(results, room)
@@ -213,13 +216,13 @@ class Worker:
         if tasks:
             failpoint("after_claim")
             self._pool.submit(tasks)
-        worked = bool(results or tasks or self._turns.ran_timers)
+        worked = bool(results or tasks or self._turns.ran_timers or self._turns.is_searching)
         is_full = 0 < room <= len(tasks)
         pause = 0.0 if is_full else self._pace.next_poll(worked=worked, due_ms=self._turns.due_ms)
         self._next_poll = now + pause
         if room:
             self._upkeep.rest(until=self._next_poll + LONGEST_SECONDS)
-        if self._burst and not worked and room and not self._unsettled():
+        if self._burst and not worked and room and not self._turns.unsettled():
             self.stop()
 
     def _next_results(self) -> list[Task]:
@@ -239,11 +242,11 @@ class Worker:
             return 0
         self._pool.learn(results)
         rate = self._pool.rate(results)
-        return self._pace.room(self._unsettled() - len(results), rate=rate)
-
-    def _unsettled(self) -> int:
-        """Return the number of tasks held, without results that wait to be sent again."""
-        return len(self._leases.held) - len(self._turns.parked)
+        left = self._turns.unsettled() - len(results)
+        alone = self._turns.alone
+        if left and (alone.is_running() or alone.is_due()):
+            return 0
+        return self._pace.room(left, rate=rate)
 
     def _wait(self, room: int) -> None:
         """Sleep until a task has finished or the next poll is due."""
@@ -284,7 +287,7 @@ class Worker:
                 self._pool.give_up(task, RELEASED)
         if late > _TRANSIT_SECONDS:
             self._give_back_the_rest()
-        return bool(self._unsettled() if late > _LAST_TRY_SECONDS else self._leases.held)
+        return bool(self._turns.unsettled() if late > _LAST_TRY_SECONDS else self._leases.held)
 
     def _give_back_the_rest(self) -> None:
         """Release tasks that no executor holds: no lost task may keep a worker alive."""

@@ -93,6 +93,7 @@ class Engine:
             options.get("quantity", 100),
             options.get("lease", "30 s"),
             options.get("refused", []),
+            json.dumps(options.get("options", {})),
         )
         return reply
 

@@ -243,19 +243,18 @@ def test_a_heartbeat_says_what_is_lost_and_what_must_stop(engine: Engine, other:
     other.report(done(taken))
 
 
-def test_a_refused_handler_rests_and_does_not_use_up_an_attempt(
-    engine: Engine, other: Engine, flow: str
-) -> None:
-    """R-6, F31: a worker without the handler leaves the row as it was; a capable one gets it."""
+def test_a_refused_handler_is_left_as_it_was(engine: Engine, other: Engine, flow: str) -> None:
+    """R-6, F31: a worker without the handler changes nothing; a capable one gets it at once."""
     engine.start(flow)
+    row = "select (q.vt, q.read_ct, t.*)::text from pgmq.q_flow q, pgflow.step_tasks t"
+    before = engine.one(row)
 
-    refused = engine.claim(flow, refused=["app.work"])
-    other.now("2100-01-01 12:00:00.9Z")
-    hidden = other.claim(flow)
-    other.now("2100-01-01 12:00:01Z")
+    refused = [engine.claim(flow, refused=["app.work"]) for _ in range(20)]
+    after = engine.one(row)
+    other.now("2100-01-01 12:00:00Z")
     (task,) = other.claim(flow)
 
-    assert (refused, hidden) == ([], [])
+    assert (refused, after) == ([[]] * 20, before)
     assert task["attempt"] == 1
     other.report(done(task))
 

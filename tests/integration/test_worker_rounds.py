@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pgflow_yaml.database.store import Store
+from pgflow_yaml.worker.calls import Handlers
 from pgflow_yaml.worker.leases import Leases
+from pgflow_yaml.worker.missing import MissingHandlers
 from pgflow_yaml.worker.task import RunContext, Sources, StepCall, Task
 from pgflow_yaml.worker.turn import TurnClient
 from pgflow_yaml.worker.upkeep import TimerErrors
@@ -52,8 +55,9 @@ def test_a_late_iteration_is_not_mistaken_for_the_next() -> None:
     """
     leases = Leases("w", 30)
     sources = Sources(run_input=lambda _: None, secret=str)
+    missing = MissingHandlers(Handlers(Path.cwd()))
     turns = TurnClient(
-        "w", Store(""), leases, lease=30, sources=sources, timer_errors=TimerErrors()
+        "w", Store(""), leases, missing, lease=30, sources=sources, timer_errors=TimerErrors()
     )
 
     def task(attempt: int, iteration: int) -> Task:

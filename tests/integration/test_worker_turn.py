@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pgflow_yaml.worker import turn
+from pgflow_yaml.worker import queues
 from tests.fixtures.waiting import eventually
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def test_a_queue_that_cannot_be_claimed_from_is_paused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Others are served at once, again and again; it is logged once, and tried again later."""
-    monkeypatch.setattr(turn, "_REFUSED_SECONDS", 4.0)
+    monkeypatch.setattr(queues, "_PAUSED_SECONDS", 4.0)
     good, bad = begin(works)
     refuse_claims(db, "bad")
     works.start()

@@ -113,6 +113,31 @@ begin
 end
 $$;
 
+-- Takes those of these messages that are visible and not locked, as _queue_take does. Returns them.
+create or replace function pgflow._queue_take_these(
+  p_queue text, p_now timestamptz, p_until timestamptz, p_ids bigint[]
+) returns bigint[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_ids bigint[];
+begin
+  execute format($sql$
+    with taken as (
+      update pgmq.%1$I q set vt = $2, read_ct = q.read_ct + 1
+      where q.msg_id = any(array(
+        select c.msg_id from pgmq.%1$I c where c.msg_id = any($3) and c.vt <= $1
+        order by c.vt for update skip locked))
+      returning q.msg_id
+    )
+    select coalesce(array_agg(t.msg_id), '{}') from taken t
+    $sql$, 'q_' || lower(p_queue))
+  into v_ids using p_now, p_until, p_ids;
+  return v_ids;
+end
+$$;
+
 -- Sets the visibility of messages one by one. The caller holds the runs of the tasks, or has taken
 -- the messages itself.
 create or replace function pgflow._queue_park(p_queue text, p_ids bigint[], p_vts timestamptz[])

@@ -61,6 +61,29 @@ begin
 end
 $$;
 
+-- Up to 1,000 visible messages from a place on, oldest first: p_skip messages after the first that
+-- became visible at p_from (null: the head of the queue). Takes no lock.
+create or replace function pgflow._queue_window(
+  p_queue text, p_now timestamptz, p_from timestamptz, p_skip int
+)
+returns table (msg_id bigint, vt timestamptz, was_read boolean, message jsonb)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_table text := format('pgmq.%I', 'q_' || lower(p_queue));
+begin
+  if to_regclass(v_table) is not null then
+    return query execute format($sql$
+      select q.msg_id, q.vt, q.read_ct > 0, q.message from %s q
+      where q.vt <= $1 and q.vt >= $2 order by q.vt offset $3 limit 1000
+      $sql$, v_table)
+    using p_now, coalesce(p_from, '-infinity'), coalesce(p_skip, 0);
+  end if;
+end
+$$;
+
 -- The ids of the task messages of a queue. Called by queue_violations.
 create or replace function pgflow._queue_task_ids(p_queue text) returns bigint[]
 language plpgsql

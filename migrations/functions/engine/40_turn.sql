@@ -47,11 +47,15 @@
 -- One call of a worker, one commit: settle its results, advance, claim up to p_quantity tasks.
 -- p_results: [{run, step, index, attempt, outcome: completed | failed | fatal | retry_later |
 -- released, output, error: {type, message, trace}, delay_ms}]. p_refused: handlers that this worker
--- cannot call. Returns {verdicts, tasks, contexts, specs}; what _run_timers returns; and, where
--- there was nothing to claim, {next_ms}: when to come again.
+-- cannot call. Returns {verdicts, tasks, contexts, specs}; what _run_timers and _claim return; and,
+-- where there was nothing to claim, {next_ms}: when to come again.
+--
+-- p_options: skip, true: a result whose run another session holds gets the verdict "busy" and is to
+-- be sent again; without it the turn waits for a quarter of a second, then raises 55P03. crashed
+-- and places: see _claim.
 create or replace function pgflow.turn(
   p_worker uuid, p_results jsonb, p_queues text[], p_quantity int, p_lease interval,
-  p_refused text[] default '{}'
+  p_refused text[] default '{}', p_options jsonb default '{}'
 ) returns jsonb
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -71,13 +75,14 @@ begin
       run uuid, step text, index int, attempt int, outcome text, output jsonb, error jsonb,
       delay_ms bigint))
       with ordinality r(run, step, index, attempt, outcome, output, error, delay_ms, nr);
-    v_verdicts := pgflow._settle(v_reports);
+    v_verdicts := pgflow._settle_free(v_reports, p_options ? 'skip');
   end if;
   v_reply := jsonb_build_object('verdicts', to_jsonb(v_verdicts));
   if p_quantity > 0 then
     v_clock := pgflow.clock();
     v_reply := v_reply || pgflow._run_timers()
-      || pgflow._claim(p_worker, p_queues, p_quantity, p_lease, coalesce(p_refused, '{}'));
+      || pgflow._claim(
+        p_worker, p_queues, p_quantity, p_lease, coalesce(p_refused, '{}'), p_options);
     if v_reply -> 'tasks' = '[]' then
       v_reply := v_reply || jsonb_build_object('next_ms', pgflow._next_ms(p_queues, v_clock));
     end if;

@@ -7,8 +7,50 @@
 -- Step states need no lock of their own. R-1: a report changes nothing unless the task is started,
 -- with that attempt, by that worker.
 
--- Settles reports and advances their runs. Locks runs, tasks, queue rows, in that order. Returns a
--- verdict for each report, in order: applied | lost | already_same | run_terminal.
+-- Settles the reports of a worker. Locks runs, tasks, queue rows, in that order. Returns a verdict
+-- for each report, in order: as _settle, or busy, where another session holds its run.
+--
+-- Usually workers wait for each other a few milliseconds, in the order of the ids. But an open
+-- transaction of an application may hold a run for minutes. After a quarter of a second the turn
+-- therefore raises 55P03, before it has done anything; its worker sends it again with p_skip, which
+-- waits for nobody. (To skip at once would make workers of one wide map send most of their results
+-- twice, and to catch the error here would cost each turn a subtransaction.)
+create or replace function pgflow._settle_free(p_reports pgflow._report[], p_skip boolean)
+returns text[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_timeout text := current_setting('lock_timeout');
+  v_runs uuid[] := array(select distinct p.run_id from unnest(p_reports) p);
+  v_busy uuid[];
+  v_verdicts text[];
+begin
+  if p_skip then
+    v_busy := v_runs;
+    v_runs := array(
+      select r.run_id from pgflow.runs r where r.run_id = any(v_runs)
+      order by r.run_id for no key update skip locked);
+    v_busy := array(
+      select r.run_id from pgflow.runs r where r.run_id = any(v_busy) and r.run_id <> all(v_runs));
+    v_verdicts := pgflow._settle(
+      array(select p from unnest(p_reports) p where p.run_id <> all(v_busy)));
+    return array(
+      select case when p.run_id = any(v_busy) then 'busy'
+        else v_verdicts[count(*) filter (where p.run_id <> all(v_busy)) over (order by p.nr)] end
+      from (select u.run_id, u.nr from unnest(p_reports) with ordinality u(
+        run_id, step_slug, task_index, attempt, worker, outcome, output, error, delay_ms, nr)) p
+      order by p.nr);
+  end if;
+  perform set_config('lock_timeout', '250ms', true);
+  perform 1 from pgflow.runs r where r.run_id = any(v_runs) order by r.run_id for no key update;
+  perform set_config('lock_timeout', v_timeout, true);
+  return pgflow._settle(p_reports);
+end
+$$;
+
+-- Settles reports and advances their runs, which the caller holds. Locks tasks, then queue rows.
+-- Returns a verdict for each report, in order: applied | lost | already_same | run_terminal.
 create or replace function pgflow._settle(p_reports pgflow._report[]) returns text[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -29,9 +71,6 @@ declare
   v_run uuid;
   v_more record;
 begin
-  perform 1 from pgflow.runs r
-  where r.run_id = any(array(select distinct p.run_id from unnest(p_reports) p))
-  order by r.run_id for no key update;
   perform 1 from unnest(p_reports) p
   join pgflow.step_tasks t
     on (t.run_id, t.step_slug, t.task_index) = (p.run_id, p.step_slug, p.task_index)

@@ -4,12 +4,22 @@
 -- queue row; so a locked row is left alone and becomes visible again in 50 ms. A visible message
 -- whose task is started is an expired lease by construction: its worker is dead, and the claim that
 -- reads it takes over (R-2).
+--
+-- A task whose worker died may be the cause. From then on it is given in a reply of its own, to a
+-- worker that runs nothing else, so that it can take no other task with it again.
 
 -- Claims up to p_quantity tasks, queue by queue in the order given: rows to started, attempt + 1,
 -- lease. Raises 54000 for tasks that are too large for one reply, of which the caller claims one at
 -- a time; a task that is too large alone fails, since it would stand before all others for ever.
+--
+-- p_options.crashed: whether to give a task that is to run alone: "no", "first" (before all
+-- others), without it: where there is no other. p_options.places: what the last reply said. Returns
+-- {tasks, contexts, specs}; alone: true with a task that is to run alone; crashed: true where one
+-- was not given; and for a worker that lacks handlers places, where to go on in each queue
+-- (_choose_messages).
 create or replace function pgflow._claim(
-  p_worker uuid, p_queues text[], p_quantity int, p_lease interval, p_refused text[]
+  p_worker uuid, p_queues text[], p_quantity int, p_lease interval, p_refused text[],
+  p_options jsonb
 ) returns jsonb
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -17,23 +27,39 @@ as $$
 declare
   v_queue text;
   v_left int := p_quantity;
+  v_crashed text := coalesce(p_options ->> 'crashed', 'last');
   v_taken record;
   v_tasks jsonb := '[]';
   v_steps pgflow._step[] := '{}';
   v_contexts jsonb;
+  v_more jsonb := '{}';
 begin
   perform pgflow._require_worker(p_worker);
+  if v_crashed = 'first' then
+    p_queues := array(
+      select u.queue from unnest(p_queues) with ordinality u(queue, nr)
+      order by pgflow._find_crashed(u.queue, pgflow.clock(), p_refused) is null, u.nr);
+  end if;
   foreach v_queue in array p_queues loop
     exit when v_left <= 0;
-    select c.tasks, c.steps into v_taken
-    from pgflow._claim_queue(p_worker, v_queue, v_left, p_lease, p_refused) c;
+    select c.* into v_taken from pgflow._claim_queue(
+      p_worker, v_queue, v_left, p_lease, p_refused, v_crashed, p_options -> 'places' -> v_queue) c;
+    if cardinality(p_refused) > 0 then
+      v_more := jsonb_set('{"places": {}}' || v_more, array['places', v_queue],
+        coalesce(v_taken.place, 'null'));
+    end if;
+    if v_taken.crashed is not null then
+      v_more := v_more || jsonb_build_object(v_taken.crashed, true);
+    end if;
     continue when v_taken.tasks is null;
     v_left := v_left - jsonb_array_length(v_taken.tasks);
     v_tasks := v_tasks || v_taken.tasks;
     v_steps := v_steps || v_taken.steps;
+    exit when v_taken.crashed = 'alone';
+    v_crashed := 'no';
   end loop;
   if cardinality(v_steps) = 0 then
-    return '{"tasks": [], "contexts": {}, "specs": {}}';
+    return '{"tasks": [], "contexts": {}, "specs": {}}' || v_more;
   end if;
   perform pgflow._clear_missing_handlers(v_steps);
   begin -- a block that only reads: it costs no transaction id
@@ -47,17 +73,19 @@ begin
     then
       raise;
     end if;
-    return '{"tasks": [], "contexts": {}, "specs": {}}';
+    return '{"tasks": [], "contexts": {}, "specs": {}}' || (v_more - 'alone');
   end;
-  return jsonb_build_object('tasks', v_tasks) || v_contexts;
+  return jsonb_build_object('tasks', v_tasks) || v_contexts || v_more;
 end
 $$;
 
 -- Claims tasks of one queue; returns them in claim order, and their steps once each (null: none).
+-- `crashed` is 'alone' where the task is to run alone, 'crashed' where such a task was not given.
 -- Locks queue rows, then tasks, never waiting.
 create or replace function pgflow._claim_queue(
   p_worker uuid, p_queue text, p_quantity int, p_lease interval, p_refused text[],
-  out tasks jsonb, out steps pgflow._step[]
+  p_crashed text, p_place jsonb,
+  out tasks jsonb, out steps pgflow._step[], out crashed text, out place jsonb
 )
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -68,9 +96,19 @@ declare
   v_ids bigint[];
   v_claimed bigint[];
   v_unusual jsonb;
+  v_resolved record;
 begin
-  v_ids := array(
-    select t.msg_id from pgflow._queue_take(p_queue, v_clock, v_clock + p_lease, p_quantity) t);
+  if p_crashed = 'first' then
+    v_ids := pgflow._find_crashed(p_queue, v_clock, p_refused);
+  end if;
+  if v_ids is null and cardinality(p_refused) > 0 then
+    select c.ids, c.place into v_ids, place
+    from pgflow._choose_messages(p_queue, v_clock, p_quantity, p_refused, p_place) c;
+  end if;
+  v_ids := case
+    when v_ids is null then array(
+      select t.msg_id from pgflow._queue_take(p_queue, v_clock, v_clock + p_lease, p_quantity) t)
+    else pgflow._queue_take_these(p_queue, v_clock, v_clock + p_lease, v_ids) end;
   if cardinality(v_ids) = 0 then
     return;
   end if;
@@ -81,31 +119,38 @@ begin
     where t.message_id = any(v_ids) and t.queue_name = p_queue
     for no key update of t skip locked);
   select array_agg(t.message_id)
-           filter (where t.status = 'queued' and not s.handler = any(p_refused) is true),
+           filter (where t.status = 'queued' and t.crashes_count = 0
+             and not s.handler = any(p_refused) is true),
          jsonb_agg(jsonb_build_object(
             'id', t.message_id, 'run_id', t.run_id, 'step', t.step_slug, 'index', t.task_index,
             'status', t.status, 'leased', t.lease is not null,
             'mine', t.last_worker_id = p_worker, 'attempt', t.attempts_count - t.uncounted,
             'crashes', t.crashes_count, 'handler', s.handler,
             'refused', s.handler = any(p_refused) is true,
-            'overdue', t.refused_at < v_now - interval '24 hours'
-              and m.since < v_now - interval '24 hours'))
-           filter (where t.status <> 'queued' or s.handler = any(p_refused))
+            'since', coalesce(t.lease, t.queued_at),
+            'overdue', greatest(t.queued_at, m.since) < v_clock - interval '24 hours'
+              and m.since is not null))
+           filter (where t.status <> 'queued' or t.crashes_count > 0 or s.handler = any(p_refused))
   into v_claimed, v_unusual
   from pgflow.step_tasks t
   join pgflow.steps s on s.flow_slug = t.flow_slug and s.step_slug = t.step_slug
   left join pgflow.missing_handlers m on m.handler = s.handler
   where t.message_id = any(v_claimed) and t.queue_name = p_queue;
   if v_unusual is not null or cardinality(v_claimed) is distinct from cardinality(v_ids) then
-    v_claimed := coalesce(v_claimed, '{}')
-      || pgflow._resolve_unusual_claims(p_queue, v_ids, v_claimed, v_unusual, p_lease);
+    if p_crashed = 'last' and cardinality(v_claimed) > 0 then
+      p_crashed := 'no';
+    end if;
+    select r.takeover, r.crashed into v_resolved from pgflow._resolve_unusual_claims(
+      p_queue, v_ids, v_claimed, v_unusual, p_lease, p_crashed <> 'no') r;
+    v_claimed := coalesce(v_claimed, '{}') || v_resolved.takeover;
+    crashed := v_resolved.crashed;
   end if;
 
   with started as (
     update pgflow.step_tasks t
     set status = 'started', started_at = greatest(v_now, t.queued_at),
         attempts_count = t.attempts_count + 1, lease = v_clock + p_lease,
-        last_worker_id = p_worker, refused_at = null,
+        last_worker_id = p_worker,
         uncounted = t.uncounted + (t.status = 'started')::int,
         crashes_count = t.crashes_count
           + (t.status = 'started' and t.last_worker_id is distinct from p_worker)::int
@@ -134,16 +179,18 @@ $$;
 --
 --   no task, or an ended one    dropped
 --   locked by another session   visible again in 50 ms
---   handler refused             parked for 1 s; fails after a day in which no worker had it
+--   handler refused             fails after a day in which no worker had it
 --   its run is being stopped    cancelled
 --   started, lease expired      taken over, but not in the first lease after a restart of the
 --                               server, when its worker may only have been cut off; fails at the
 --                               fifth crash (R-4)
+--   had crashed, or does now    given alone; back to its old place, where other tasks are given
 --
--- Returns the messages to take over.
+-- Returns the messages to take over, and what _claim_queue returns as `crashed`.
 create or replace function pgflow._resolve_unusual_claims(
-  p_queue text, p_read bigint[], p_claimed bigint[], p_unusual jsonb, p_lease interval
-) returns bigint[]
+  p_queue text, p_read bigint[], p_claimed bigint[], p_unusual jsonb, p_lease interval,
+  p_alone boolean, out takeover bigint[], out crashed text
+)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -153,10 +200,10 @@ declare
   v_gone bigint[];
   v_parked bigint[];
   v_until timestamptz[];
-  v_takeover bigint[] := '{}';
   v_task record;
   v_error jsonb;
 begin
+  takeover := '{}';
   v_gone := array(
     select m.id from unnest(p_read) m(id)
     where not exists (
@@ -171,7 +218,8 @@ begin
   for v_task in
     select o.* from jsonb_to_recordset(p_unusual) o(
       id bigint, run_id uuid, step text, index int, status text, leased boolean, mine boolean,
-      attempt int, crashes int, handler text, refused boolean, overdue boolean)
+      attempt int, crashes int, handler text, refused boolean, overdue boolean, since timestamptz)
+    order by o.since
   loop
     v_error := null;
     if v_task.status not in ('queued', 'started') then
@@ -185,18 +233,24 @@ begin
         v_error := jsonb_build_object('type', 'HandlerMissing',
           'message', format('no worker had the handler %s for 24 hours', v_task.handler));
       else
-        perform pgflow._record_refusal(v_task.handler, p_queue, v_task.id);
         v_parked := v_parked || v_task.id;
-        v_until := v_until || (v_clock + interval '1 second');
+        v_until := v_until || least(v_clock, v_task.since);
       end if;
-    elsif v_clock < v_rested and not v_task.mine then
+    elsif v_task.status = 'started' and v_clock < v_rested and not v_task.mine then
       v_parked := v_parked || v_task.id;
       v_until := v_until || v_rested;
-    elsif v_task.crashes >= 4 and not v_task.mine then
+    elsif v_task.status = 'started' and v_task.crashes >= 4 and not v_task.mine then
       v_error := jsonb_build_object('type', 'Crashed', 'message', format(
         'its worker died or fell silent 5 times, the last time in attempt %s', v_task.attempt));
+    elsif v_task.crashes = 0 and v_task.mine and crashed is distinct from 'alone' then
+      takeover := takeover || v_task.id;
+    elsif p_alone and takeover = '{}' then
+      takeover := array[v_task.id];
+      crashed := 'alone';
     else
-      v_takeover := v_takeover || v_task.id;
+      v_parked := v_parked || v_task.id;
+      v_until := v_until || least(v_clock, v_task.since);
+      crashed := coalesce(crashed, 'crashed');
     end if;
     if v_error is not null
       and not pgflow._fail_unreported(v_task.run_id, v_task.step, v_task.index, v_error)
@@ -210,26 +264,6 @@ begin
   end if;
   if cardinality(v_gone) > 0 then
     perform pgflow._queue_drop(p_queue, v_gone, false);
-  end if;
-  return v_takeover;
-end
-$$;
-
--- Records the time since which no worker has had the handler of a task, for this task and for the
--- handler as a whole. Never waits; the caller holds the task.
-create or replace function pgflow._record_refusal(p_handler text, p_queue text, p_message_id bigint)
-returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  update pgflow.step_tasks t set refused_at = pgflow.clock()
-  where t.message_id = p_message_id and t.queue_name = p_queue and t.refused_at is null;
-  if not exists (select 1 from pgflow.missing_handlers m where m.handler = p_handler)
-    and pg_try_advisory_xact_lock(hashtext('pgflow.missing_handlers'), hashtext(p_handler))
-  then
-    insert into pgflow.missing_handlers (handler, since) values (p_handler, pgflow.clock())
-    on conflict do nothing;
   end if;
 end
 $$;

@@ -15,6 +15,25 @@ as $$
         where f.origin = 'deploy' and d.action = 'handler') q(name)
 $$;
 
+-- The queues named, or all that deployed flows use, and the handlers of their steps, so that a
+-- worker knows in advance which of them it lacks. p_since: `until` of the last call, for the new
+-- steps alone; a transaction that deploys may have begun a minute before it is seen. Called by each
+-- worker every two seconds. Returns {queues, handlers, until}.
+create or replace function pgflow.served_since(p_queues text[], p_since timestamptz) returns jsonb
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return jsonb_build_object(
+    'queues', coalesce(p_queues, pgflow.served_queues()),
+    'handlers', (
+      select coalesce(jsonb_agg(distinct d.handler), '[]') from pgflow.steps d
+      where d.handler is not null and (p_queues is null or d.queue_name = any(p_queues))
+        and d.created_at > coalesce(p_since - interval '1 minute', '-infinity')),
+    'until', clock_timestamp());
+end
+$$;
+
 -- The queues with the tasks of a flow and of the flows that its steps run: the queues of a worker
 -- for this flow alone. Raises PF001.
 create or replace function pgflow.queues_of(p_name text, p_version text default null) returns text[]
@@ -101,9 +120,10 @@ as $$
     and t.last_worker_id = p_worker
 $$;
 
--- Extends the leases of a worker's running tasks: to now + lease, but not much beyond the timeout
--- of the attempt. p_tasks: [{run, step, index, attempt}]. Returns {lost: tasks that another worker
--- has taken over, stop: tasks whose run or step has ended}. Locks tasks and queue rows, skipping
+-- Extends the leases of a worker's tasks: to now + lease, but not much beyond the timeout of an
+-- attempt that runs. p_tasks: [{run, step, index, attempt, ended: true, where its result waits to
+-- be settled}]. Returns {lost: tasks that another worker has taken over, stop: tasks whose run or
+-- step has ended}. Locks tasks and queue rows, skipping
 -- locked ones: it never waits.
 create or replace function pgflow.heartbeat(p_worker uuid, p_lease interval, p_tasks jsonb)
 returns jsonb
@@ -119,19 +139,21 @@ begin
   if jsonb_array_length(p_tasks) = 0 then
     return '{"lost": [], "stop": []}';
   end if;
-  v_locked := array(
-    select row(t.run_id, t.flow_slug, t.step_slug, t.queue_name, t.message_id, false
+  v_locked := array( -- "archive" stands for "ended" here
+    select row(t.run_id, t.flow_slug, t.step_slug, t.queue_name, t.message_id, a.ended is true
       )::pgflow._ended_task
-    from jsonb_to_recordset(p_tasks) a(run uuid, step text, index int, attempt int)
+    from jsonb_to_recordset(p_tasks) a(run uuid, step text, index int, attempt int, ended boolean)
     join pgflow.step_tasks t on (t.run_id, t.step_slug, t.task_index) = (a.run, a.step, a.index)
     where t.status = 'started' and t.attempts_count = a.attempt and t.last_worker_id = p_worker
     for no key update of t skip locked);
   for v_queue in
     with pushed as (
       update pgflow.step_tasks t
-      set lease = least(v_clock + p_lease, t.started_at + interval '5 seconds' + coalesce(
-            (select (d.spec ->> 'timeout_ms')::bigint * interval '1 ms' from pgflow.steps d
-             where d.flow_slug = t.flow_slug and d.step_slug = t.step_slug), interval '1 minute'))
+      set lease = least(v_clock + p_lease, case when not h.archive then
+            t.started_at + interval '5 seconds' + coalesce(
+              (select (d.spec ->> 'timeout_ms')::bigint * interval '1 ms' from pgflow.steps d
+               where d.flow_slug = t.flow_slug and d.step_slug = t.step_slug),
+              interval '1 minute') end)
       from unnest(v_locked) h
       where t.queue_name = h.queue_name and t.message_id = h.message_id
       returning t.queue_name, t.message_id, t.lease

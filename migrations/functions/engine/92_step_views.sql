@@ -108,7 +108,7 @@ as $$
           else k.status end order by k.task_index) end as items,
       max(k.iteration) as iteration,
       min(k.message_id) filter (where k.status = 'queued' and k.iteration > 0) as next_call,
-      min(k.refused_at) as refused_at
+      min(k.queued_at) filter (where k.status = 'queued') as queued_at
     from pgflow.step_tasks k where k.run_id = p_run.run_id group by k.step_slug
   ), states as materialized (
     select s.*, d.step_index, d.handler, d.step_type, d.when_exhausted, d.spec, d.action,
@@ -147,7 +147,9 @@ as $$
     'output', case when p_outputs then s.output end,
     'error', coalesce(s.error, case s.status when 'started' then l.error end),
     'retry_at', case when s.status = 'started' and t.queued > 0 then n.due_at end,
-    'refused_at', t.refused_at,
+    'refused_at', (
+      select greatest(m.since, t.queued_at) from pgflow.missing_handlers m
+      where m.handler = s.handler and t.queued > 0),
     'tasks', jsonb_build_object('total', coalesce(s.initial_tasks, 0),
       'queued', coalesce(t.queued, 0) + h.tasks
         + case s.status when 'started' then s.initial_tasks - s.made else 0 end,

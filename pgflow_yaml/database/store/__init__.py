@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, LiteralString, Self, TypedDict
+from typing import TYPE_CHECKING, Any, LiteralString, NotRequired, Self, TypedDict
 from uuid import uuid4
 
 from pgflow_yaml.database.store.attempts import Attempts, Outage
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pgflow_yaml.runs.snapshot import Snapshot
 
 __all__ = [
+    "LOCK_TIMEOUT",
     "MOST_CHARACTERS",
     "Attempts",
     "Listener",
@@ -31,6 +32,8 @@ __all__ = [
     "WakeUpsUnsupported",
 ]
 
+LOCK_TIMEOUT = "55P03"
+"""The SQLSTATE of a statement that has waited for a lock as long as it may."""
 MOST_CHARACTERS = 8_000_000
 """The limit for the data of one statement, unless a single value is longer."""
 
@@ -50,6 +53,17 @@ class TurnReply(TimersReply):
     tasks: list[dict[str, Any]]
     contexts: dict[str, dict[str, Any]]
     specs: dict[str, dict[str, Any]]
+    alone: NotRequired[bool]
+    crashed: NotRequired[bool]
+    places: NotRequired[dict[str, Json]]
+
+
+class Served(TypedDict):
+    """The reply of `pgflow.served_since`."""
+
+    queues: list[str]
+    handlers: list[str]
+    until: str
 
 
 class Store(Connection):
@@ -298,6 +312,14 @@ class Store(Connection):
         """Return the queues of all deployed flows."""
         return self.ask("select pgflow.served_queues()", []) or []
 
+    def served_since(self, named: Sequence[str] | None, since: str | None) -> Served:
+        """Return the queues named, or all, and the handlers of steps that are new in them."""
+        served: Served = self.ask(
+            "select pgflow.served_since(%s::text[], %s::timestamptz)",
+            [None if named is None else list(named), since],
+        )
+        return served
+
     def queues_of(self, name: str, version: str | None = None) -> list[str]:
         """Return the queues of a flow, of its steps and of its child flows."""
         return self.ask("select pgflow.queues_of(%s, %s)", [name, version]) or []
@@ -311,17 +333,29 @@ class Store(Connection):
         quantity: int,
         lease: float,
         refused: Sequence[str] = (),
+        options: Mapping[str, Json] | None = None,
         tries: int = 5,
     ) -> TurnReply:
         """Settle results (the JSON text of each) and claim tasks, in one commit.
 
-        Raise Refused after so many `tries` that the server answered with an error.
+        Raise Refused after so many `tries` that the server answered with an error, and at once if
+        another session holds a run and the option `skip` is not set.
         """
+        options = options or {}
         reply: TurnReply = self.ask(
             "select pgflow.turn(%s::uuid, %s::jsonb, %s::text[], %s::int,"
-            " make_interval(secs => %s), %s::text[])",
-            [worker, f"[{','.join(results)}]", list(queues), quantity, lease, list(refused)],
+            " make_interval(secs => %s), %s::text[], %s::jsonb)",
+            [
+                worker,
+                f"[{','.join(results)}]",
+                list(queues),
+                quantity,
+                lease,
+                list(refused),
+                json.dumps(options),
+            ],
             tries=tries,
+            unless="" if "skip" in options else LOCK_TIMEOUT,
         )
         return reply
 

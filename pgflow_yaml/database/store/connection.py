@@ -113,10 +113,12 @@ class Connection:
         *,
         repeatable: bool = True,
         tries: int | None = None,
+        unless: str = "",
     ) -> Any:
         """Return the one value of a statement; reconnect and repeat it as needed.
 
-        With `tries`, raise Refused once the server has answered with so many errors.
+        With `tries`, raise Refused once the server has answered with so many errors, and at once
+        if it answers with the SQLSTATE `unless`.
         """
         with self._lock:
             attempts: Attempts | None = None
@@ -136,7 +138,8 @@ class Connection:
                     timed_out = failure.state == _TIMED_OUT
                     most = min(tries or _MOST_TIMEOUTS, _MOST_TIMEOUTS) if timed_out else tries
                     errors += failure.answered and most is not None
-                    if most is not None and failure.answered and errors >= most:
+                    enough = (most is not None and errors >= most) or failure.state == unless
+                    if failure.answered and enough:
                         raise Refused(failure.message, sqlstate=failure.state) from failure.cause
                     attempts.rest(failure.message)
                     self._revive()

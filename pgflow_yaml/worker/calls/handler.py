@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import logging
 import os
 import threading
 from dataclasses import dataclass
@@ -17,10 +18,12 @@ from pgflow_yaml.worker.calls.forks import end_forked
 
 if TYPE_CHECKING:
     import types
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from pgflow_yaml.worker.calls.allowed import HandlerLocation
+
+log = logging.getLogger(__name__)
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
@@ -66,6 +69,17 @@ class Handlers:
             raise HandlerUnavailable(path, str(error)) from error
         except BaseException as error:  # R-6: a module may raise anything when it is inspected
             raise HandlerUnavailable(path, f"looking it up failed: {summary(error)}") from error
+
+    def unlocated(self, paths: Iterable[str]) -> Iterator[tuple[str, str]]:
+        """Yield those of these paths that no module may hold, and why; import nothing."""
+        importlib.invalidate_caches()  # a file may be new
+        for path in paths:
+            try:
+                self._allowed.locate(path)
+            except NotAllowed as error:
+                yield path, str(error)
+            except BaseException as error:  # noqa: BLE001 (R-6: its first call will tell)
+                log.debug("looking for %s failed: %s", path, summary(error))
 
     def _load(self, path: str) -> Handler:
         importlib.invalidate_caches()  # the file may be new

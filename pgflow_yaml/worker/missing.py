@@ -1,0 +1,75 @@
+"""The handlers that a worker does not have: it leaves their tasks to other workers (R-6)."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from pgflow_yaml.worker.calls import HandlerUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pgflow_yaml.worker.calls import Handlers
+    from pgflow_yaml.worker.task import Task
+
+log = logging.getLogger(__name__)
+
+LOOK_AGAIN_SECONDS = 10.0
+
+
+class MissingHandlers:
+    """The handlers not found so far; looked for again now and then, without a task."""
+
+    def __init__(self, handlers: Handlers) -> None:
+        self._handlers = handlers
+        self._paths: dict[str, None] = {}
+        self._due = 0.0
+        self._search: threading.Thread | None = None
+
+    def foresee(self, paths: Iterable[str]) -> None:
+        """Refuse those of these handlers that no module may hold, before a task is claimed."""
+        unknown = [path for path in paths if path not in self._paths]
+        for path, reason in self._handlers.unlocated(unknown) if unknown else ():
+            self._add(path, reason)
+
+    def add(self, task: Task) -> None:
+        """Refuse the handler of a task that was given back for the lack of it."""
+        path = task.call.handler
+        if path not in self._paths:
+            self._add(path, task.refused)
+
+    def _add(self, path: str, reason: str | None) -> None:
+        log.warning(
+            "handler %s is not available here: %s; its tasks are left to other workers",
+            path,
+            reason,
+            extra={"action": "refused"},
+        )
+        if not self._paths:
+            self._due = time.monotonic() + LOOK_AGAIN_SECONDS
+        self._paths[path] = None
+
+    def paths(self) -> list[str]:
+        """Return the handlers to refuse now."""
+        if self._paths and time.monotonic() >= self._due:
+            self._look_again()
+        return list(self._paths)
+
+    def _look_again(self) -> None:
+        self._due = time.monotonic() + LOOK_AGAIN_SECONDS
+        if self._search is None or not self._search.is_alive():
+            # A thread of its own, for a module may hang when it is imported.
+            self._search = threading.Thread(target=self._look, name="pgflow-missing", daemon=True)
+            self._search.start()
+
+    def _look(self) -> None:
+        for path in list(self._paths):
+            try:
+                self._handlers.get(path)
+            except HandlerUnavailable:
+                continue
+            del self._paths[path]
+            log.info("handler %s is available now", path, extra={"action": "refused"})
