@@ -30,9 +30,9 @@ QUEUE, VERSIONS, START = "engine/10_queue.sql", "engine/25_versions.sql", "engin
 PGFLOW_WORKERS = "pgflow/40_workers.sql"
 # The tests that look at each file, the likeliest first: the first red one ends the run.
 TESTS = {
-    SETTLE: ("fencing", "claim", "failure", "pgflow_door"),
-    CLAIM: ("fencing", "claim", "races"),
-    LEASES: ("fencing", "races"),
+    SETTLE: ("fencing", "claim", "failure", "sharing", "pgflow_door", "races"),
+    CLAIM: ("fencing", "claim", "sharing", "races"),
+    LEASES: ("fencing", "sharing", "races"),
     SWEEP: ("fencing", "races"),
     SIGNALS: ("races", "waits", "ends"),
     TIMERS: ("timers", "claim", "races", "waits", "children", "children_first"),
@@ -93,15 +93,49 @@ FENCES = [
         "",
     ),
     ("another output for a completed attempt", SETTLE, " and t.output = p.output then", " then"),
-    ("two settlers of one run", SETTLE, "  order by r.run_id for no key update;", "  ;"),
+    (
+        "two settlers of one run",
+        SETTLE,
+        "any(v_runs) order by r.run_id for no key update;",
+        "any(v_runs);",
+    ),
+    (
+        "a held run that is settled all the same",
+        SETTLE,
+        "order by r.run_id for no key update skip locked);",
+        "order by r.run_id);",
+    ),
     ("a claim that waits", CLAIM, "    for no key update of t skip locked);", "    for update);"),
     (
         "a takeover right after a restart",
         CLAIM,
-        "elsif v_clock < v_rested and not v_task.mine then",
+        "elsif v_task.status = 'started' and v_clock < v_rested and not v_task.mine then",
         "elsif false then",
     ),
-    ("crashes without end", CLAIM, "elsif v_task.crashes >= 4 and", "elsif false and"),
+    (
+        "crashes without end",
+        CLAIM,
+        "elsif v_task.status = 'started' and v_task.crashes >= 4 and",
+        "elsif false and",
+    ),
+    (
+        "a crashed task beside another one",
+        CLAIM,
+        "elsif p_alone and takeover = '{}' then",
+        "elsif true then",
+    ),
+    (
+        "a task that waits for its next attempt after a crash, beside others",
+        CLAIM,
+        "filter (where t.status = 'queued' and t.crashes_count = 0\n",
+        "filter (where t.status = 'queued'\n",
+    ),
+    (
+        "a result that waits and loses its lease",
+        LEASES,
+        "case when not h.archive then",
+        "case when true then",
+    ),
     (
         "a crash counted against oneself",
         CLAIM,
