@@ -166,3 +166,20 @@ def test_what_is_given_back_returns_to_its_old_place(engine: Engine, *, single: 
 
     again = engine.claim("flow", quantity=len(early))
     assert [task["run"] for task in again] == [first] * len(early)
+
+
+def test_a_lease_that_ended_before_the_server_started_is_over_at_once(
+    engine: Engine, other: Engine
+) -> None:
+    """An embedded server starts anew with each command: it must not always be the first lease."""
+    engine.deploy("flow", {"a": a_step()})
+    engine.start("flow")
+    (lost,) = engine.claim("flow", lease="1 ms")
+    engine.db.execute(
+        "update pgflow.step_tasks set lease = pg_postmaster_start_time() - '1 s'::interval"
+    )
+
+    (taken,) = other.claim("flow", lease="1 day")
+
+    assert (lost["attempt"], taken["attempt"]) == (1, 2)
+    assert other.report(done(taken)) == ["applied"]

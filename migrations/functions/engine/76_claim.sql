@@ -126,6 +126,7 @@ begin
             'status', t.status, 'leased', t.lease is not null,
             'mine', t.last_worker_id = p_worker, 'attempt', t.attempts_count - t.uncounted,
             'crashes', t.crashes_count, 'handler', s.handler,
+            'long_over', t.lease < pg_postmaster_start_time(),
             'refused', s.handler = any(p_refused) is true,
             'since', coalesce(t.lease, t.queued_at),
             'overdue', greatest(t.queued_at, m.since) < v_clock - interval '24 hours'
@@ -181,9 +182,9 @@ $$;
 --   locked by another session   visible again in 50 ms
 --   handler refused             fails after a day in which no worker had it
 --   its run is being stopped    cancelled
---   started, lease expired      taken over, but not in the first lease after a restart of the
---                               server, when its worker may only have been cut off; fails at the
---                               fifth crash (R-4)
+--   started, lease expired      taken over; a lease that ended only after the server started waits
+--                               for the first lease after that, since its worker may only have been
+--                               cut off; fails at the fifth crash (R-4)
 --   had crashed, or does now    given alone; back to its old place, where other tasks are given
 --
 -- Returns the messages to take over, and what _claim_queue returns as `crashed`.
@@ -218,7 +219,8 @@ begin
   for v_task in
     select o.* from jsonb_to_recordset(p_unusual) o(
       id bigint, run_id uuid, step text, index int, status text, leased boolean, mine boolean,
-      attempt int, crashes int, handler text, refused boolean, overdue boolean, since timestamptz)
+      attempt int, crashes int, handler text, long_over boolean, refused boolean, overdue boolean,
+      since timestamptz)
     order by o.since
   loop
     v_error := null;
@@ -236,7 +238,9 @@ begin
         v_parked := v_parked || v_task.id;
         v_until := v_until || least(v_clock, v_task.since);
       end if;
-    elsif v_task.status = 'started' and v_clock < v_rested and not v_task.mine then
+    elsif v_task.status = 'started' and v_clock < v_rested
+      and not v_task.mine and not v_task.long_over
+    then
       v_parked := v_parked || v_task.id;
       v_until := v_until || v_rested;
     elsif v_task.status = 'started' and v_task.crashes >= 4 and not v_task.mine then
