@@ -49,9 +49,14 @@ def named_database(options: Options) -> str | None:
     return project_database.named_database(options.dsn)
 
 
+def has_password(dsn: str) -> bool:
+    """Return True if a connection string holds a password."""
+    return bool(_PASSWORD.search(dsn))
+
+
 def _refuse_public_password(options: Options) -> None:
     """Refuse a password on the command line: other users of the machine can read it (S-12)."""
-    if options.dsn is not None and _PASSWORD.search(options.dsn) and not options.insecure_dsn:
+    if options.dsn is not None and has_password(options.dsn) and not options.insecure_dsn:
         raise click.UsageError(
             "--dsn holds a password, which every user of this machine can read in the process "
             "list; put it into DATABASE_URL, PGPASSWORD or ~/.pgpass, or add --insecure-dsn"

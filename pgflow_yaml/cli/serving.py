@@ -14,18 +14,34 @@ if TYPE_CHECKING:
     from pgflow_yaml.worker import Worker
 
 
+_NUMBERS = (signal.SIGTERM, signal.SIGINT)
+
+
 @contextmanager
-def sigterm_as_interrupt() -> Iterator[None]:
-    """Treat SIGTERM as Ctrl-C while the block lasts."""
+def interruptible(worker: Worker) -> Iterator[None]:
+    """Raise KeyboardInterrupt at the first SIGTERM or SIGINT; the second stops the worker at once.
+
+    The second raises nothing: it would cut the wait for the tasks that the worker gives back. What
+    is ignored, as SIGINT is in the background of a shell, stays so.
+    """
+    signals = 0
 
     def interrupt(_number: int, _frame: Any) -> None:
-        raise KeyboardInterrupt
+        nonlocal signals
+        signals += 1
+        worker.stop(now=signals > 1)
+        if signals == 1:
+            raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.getsignal(number) for number in _NUMBERS}
+    heard = [number for number in _NUMBERS if before[number] is not signal.SIG_IGN]
+    for number in heard:
+        signal.signal(number, interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number in heard:
+            signal.signal(number, before[number])
 
 
 def serve(worker: Worker, stopping: Callable[[], None]) -> int:
@@ -43,7 +59,7 @@ def serve(worker: Worker, stopping: Callable[[], None]) -> int:
         if signals == 1:
             stopping()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _NUMBERS:
         signal.signal(number, stop)
     with masked_streams():
         background.start()

@@ -189,7 +189,7 @@ class Client(FlowClient):
         started = self.start_run(flow, input)
         worker = Worker(
             self.conninfo,
-            queues=self._store.queues_of(flow, started.version),
+            queues=self._store.run_queues(started.run_id),
             app_dir=app_dir,
             allow=allow,
             secrets=secrets,
@@ -230,9 +230,9 @@ class Client(FlowClient):
             prepare=self._preparation(checked=checked, on_ready=on_ready),
         )
 
-    def queues_of(self, flow: str, version: str | None = None) -> list[str]:
-        """Return the queues of a flow, of its steps and of its child flows."""
-        return self._store.queues_of(flow, version)
+    def run_queues(self, run_id: str) -> list[str]:
+        """Return the queues of a run and of its child runs, those to come included."""
+        return self._store.run_queues(_checked_id(run_id))
 
     def served_queues(self) -> list[str]:
         """Return the queues of all deployed flows."""

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from .snapshot import ChildShape, ErrorShape, RunShape, Snapshot
 
 
+NO_WORKER = "no worker is alive"
+
+
 def run_name(run: RunShape | ChildShape) -> str:
     """Return the name of a run: its flow and the beginning of its id, as in `order 3f2a91c0`."""
     return f"{one_line(run['flow'])} {run['id'][:8]}"
@@ -40,6 +43,11 @@ def is_stopping(snapshot: Snapshot) -> bool:
         for step in snapshot["steps"]
         if not step["finally"]
     )
+
+
+def is_left_alone(snapshot: Snapshot) -> bool:
+    """Return true for a run that cannot go on, since no worker is alive."""
+    return snapshot["run"]["status"] == "started" and not snapshot["workers"]
 
 
 def began_at(run: RunShape) -> str:

@@ -191,9 +191,10 @@ class FailedAttempt(TypedDict):
 
 
 class Snapshot(TypedDict):
-    """Everything about one run at one moment of the database's clock."""
+    """Everything about one run, and the number of living workers, at one moment."""
 
     now: str
     run: RunShape
+    workers: int
     steps: list[StepShape]
     errors: list[FailedAttempt]

@@ -29,6 +29,8 @@ class BackgroundWorker:
         self.exit_code: int | None = None
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
+        # Not Thread.join: Python 3.11 takes a thread for ended when a signal interrupts its join.
+        self._ended = threading.Event()
 
     def start(self) -> None:
         """Begin to work."""
@@ -36,14 +38,13 @@ class BackgroundWorker:
 
     def join(self, seconds: float | None = None) -> bool:
         """Wait for the worker to end; return False if it still runs after `seconds`."""
-        self._thread.join(seconds)
-        return not self._thread.is_alive()
+        return self._ended.wait(seconds)
 
     def check(self) -> None:
         """Raise the error that ended the worker; it must not end before it is told to."""
         if self._error is not None:
             raise self._error
-        if not self._thread.is_alive():
+        if self._ended.is_set():
             raise Unavailable(f"the worker in this process has given up: {self.worker.gave_up}")
 
     def outcome(self) -> int:
@@ -57,6 +58,8 @@ class BackgroundWorker:
             self.exit_code = self.worker.run()
         except BaseException as error:  # noqa: BLE001 (raised again in the main thread)
             self._error = error
+        finally:
+            self._ended.set()
 
 
 @contextmanager
@@ -68,9 +71,9 @@ def working(
     On Ctrl-C, running handlers may finish: `on_stop` is called; a second Ctrl-C stops at once.
     """
     background = BackgroundWorker(worker)
-    background.start()
     try:
         with masked_streams():
+            background.start()
             yield background
     except KeyboardInterrupt:
         worker.stop()
@@ -86,7 +89,7 @@ def working(
 
 def _finish(background: BackgroundWorker) -> None:
     try:
-        while not background.join(1.0):
+        while not background.join(1.0) and not background.worker.is_overdue():
             continue
     except KeyboardInterrupt:
         background.worker.stop(now=True)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 30.0
-_LEAST_BETWEEN = 1.0
+_LEAST_BETWEEN, _MOST_BETWEEN = 1.0, 20.0
 
 
 class Leases:
@@ -80,14 +80,18 @@ class Leases:
 
 
 class Heartbeat(threading.Thread):
-    """Beat every third of the lease and sweep every 30 s (R-3), until closed."""
+    """Beat every third of the lease and sweep every 30 s (R-3), until closed.
+
+    With a long lease it beats more often, since a worker counts as alive for a minute after a beat.
+    """
 
     def __init__(self, store: Store, leases: Leases, pool: Pool, *, lease: float) -> None:
         super().__init__(name="pgflow-heartbeat", daemon=True)
         self._store = store
         self._leases = leases
         self._pool = pool
-        self._every = lease / 3
+        self._lease = lease
+        self._every = min(lease / 3, _MOST_BETWEEN)
         self._asked = threading.Event()
         self._closing = threading.Event()
         self._last = time.monotonic()
@@ -116,8 +120,8 @@ class Heartbeat(threading.Thread):
 
         `late` are the seconds by which this thread woke up too late.
         """
-        lease = 3 * self._every
-        if late < self._every or time.monotonic() - self._last < lease:
+        lease = self._lease
+        if late < lease / 3 or time.monotonic() - self._last < lease:
             return
         steps = {task.step for task in list(self._leases.held.values()) if task.started}
         log.warning(

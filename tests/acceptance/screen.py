@@ -7,6 +7,7 @@ import fcntl
 import os
 import pty
 import re
+import signal
 import struct
 import subprocess
 import termios
@@ -46,6 +47,10 @@ class Screen:
         except OSError:
             return False
         return True
+
+    def ctrl_c(self) -> None:
+        """Interrupt it and all that it started, as a terminal does."""
+        os.killpg(self.process.pid, signal.SIGINT)
 
     def to_the_end(self) -> int:
         """Read all and return the exit code."""

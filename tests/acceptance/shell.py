@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -25,6 +26,14 @@ OURS = (
     "LINES",
     "PYTHONDONTWRITEBYTECODE",
 )
+
+
+def resuming(said: str) -> list[str]:
+    """The words of the command that a text names for continuing a run."""
+    command = said.partition("run is kept: ")[2].splitlines()[0].partition(", or ")[0]
+    name, *words = shlex.split(command)
+    assert name == "pgflow-yaml"
+    return words
 
 
 @dataclass(frozen=True, slots=True)

@@ -322,7 +322,7 @@ def test_cancel_ends_runs_once(deployed: Shell) -> None:
 def test_watch_ends_with_the_run(deployed: Shell) -> None:
     """A cancelled run is exit 1 with its end screen; the last JSON line is the result."""
     deployed("start", "hello")
-    assert deployed("watch", "--timeout", "200ms", expect=124).err.count("run goes on") == 1
+    assert deployed("watch", "--timeout", "200ms", expect=124).err.count("run is kept") == 1
     deployed("cancel", "last", "--reason", "wrong order")
 
     plain = deployed("watch", "last", expect=1)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.acceptance.shell import Shell
+from tests.acceptance.shell import Shell, resuming
 from tests.fixtures.waiting import eventually
 
 if TYPE_CHECKING:
@@ -209,7 +209,7 @@ def test_a_time_limit_is_exit_124(shell: Shell) -> None:
 
     result = shell("run", file, "--timeout", "1s", expect=124)
 
-    assert "run goes on: pgflow-yaml watch " in result.err
+    assert "run is kept: pgflow-yaml run --resume " in result.err
     assert shell("runs", "--json").json[0]["status"] == "started"
 
 
@@ -236,7 +236,7 @@ def test_ctrl_c_stops_the_worker_and_keeps_the_run(shell: Shell, start_cli: Star
     (shell.folder / "go").touch()
 
     assert process.wait() == 130
-    assert "run is kept: pgflow-yaml watch " in process.stderr
+    assert "run is kept: pgflow-yaml run --resume " in process.stderr
     assert "Traceback" not in process.stderr
     shell("worker", "--burst")
     assert shell("runs", "--json").json[0]["status"] == "completed"
@@ -251,7 +251,7 @@ def test_a_worker_that_gives_up_names_the_step_and_keeps_the_run(shell: Shell) -
     assert 'ignore their timeout, the last in step "a"' in result.err
     run = shell("runs", "--json").json[0]
     assert run["status"] == "started"
-    assert f"run is kept: pgflow-yaml watch {run['id'][:8]}" in result.err
+    assert f"run is kept: pgflow-yaml run --resume {run['id'][:8]}" in result.err
 
 
 def test_a_run_survives_the_death_of_the_database(
@@ -271,8 +271,8 @@ def test_a_run_survives_the_death_of_the_database(
     assert json.loads(process.stdout) == {"b": 1}
 
 
-def test_a_second_ctrl_c_stops_at_once(shell: Shell, start_cli: StartCli) -> None:
-    """The handler is left alone with its task, which others may take."""
+def test_a_second_ctrl_c_gives_the_tasks_back(shell: Shell, start_cli: StartCli) -> None:
+    """At once, without counting the attempt; the named command continues the run."""
     file = flow(shell, a="handler: tasks.wait")
     process = start_cli("run", file, dsn=shell.database, cwd=shell.folder)
     eventually((shell.folder / "begun").exists)
@@ -282,7 +282,10 @@ def test_a_second_ctrl_c_stops_at_once(shell: Shell, start_cli: StartCli) -> Non
     process.send(signal.SIGINT)
 
     assert process.wait(seconds=5) == 130
-    assert "run is kept" in process.stderr
+    (step,) = shell("show", "last", "--json").json["steps"]
+    assert (step["attempts"], step["tasks"]["queued"], step["crashes"]) == (0, 1, 0)
+    (shell.folder / "go").touch()
+    assert json.loads(shell(*resuming(process.stderr)).out) == {"a": "gone"}
 
 
 def test_a_worker_for_an_unknown_queue_says_so(shell: Shell) -> None:

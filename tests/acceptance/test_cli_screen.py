@@ -86,7 +86,7 @@ def test_ctrl_c_in_watch_leaves_the_run_alone(shell: Shell) -> None:
         screen.process.send_signal(signal.SIGINT)
 
         assert screen.to_the_end() == 130
-        assert f"run goes on: pgflow-yaml watch {run_id[:8]}" in screen.raw
+        assert f"run is kept: pgflow-yaml run --resume {run_id[:8]}" in screen.raw
         assert screen.raw.count("\x1b[?25l") == screen.raw.count("\x1b[?25h")
         assert "Traceback" not in screen.raw
         assert shell("runs", "--json").json[0]["status"] == "started"

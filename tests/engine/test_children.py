@@ -231,6 +231,18 @@ def test_a_worker_can_ask_which_queues_a_flow_needs(engine: Engine) -> None:
     assert sorted(engine.call("served_queues")) == ["child", "gpu", "parent"]
 
 
+def test_a_worker_can_ask_which_queues_a_run_needs(engine: Engine) -> None:
+    """Those of its own version and of its live child runs, although other versions are active."""
+    engine.deploy("child", {"work": a_step(queue="old")})
+    engine.deploy("parent", {"sub": a_child("child"), "own": a_step(queue="early")})
+    run = engine.start("parent")
+    engine.claim("nobody")
+    engine.deploy("child", {"work": a_step(queue="new")})
+    engine.deploy("parent", {"own": a_step(queue="late")})
+
+    assert engine.call("run_queues", run) == ["early", "new", "old"]
+
+
 def test_clients_of_pgflow_are_given_no_child_tasks(engine: Engine) -> None:
     """start_tasks hands out nothing of the clock's queue, whoever asks for it by name."""
     engine.deploy("child", {"work": a_step()})

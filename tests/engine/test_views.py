@@ -113,6 +113,22 @@ def test_the_workers_of_a_run_are_counted_by_queue(engine: Engine) -> None:
     assert engine.call("run_workers", run) == {"flow": 0, "fast": 1}
 
 
+def test_a_run_says_how_many_workers_are_alive(engine: Engine) -> None:
+    """Not one that was last heard of before the server started, or more than a minute ago."""
+    engine.deploy("flow", {"a": a_step()})
+    run = engine.start("flow")
+    engine.call("register_worker", str(uuid4()), ["other"], "{}")
+    alive = engine.snapshot(run)["workers"]
+    engine.db.execute(
+        "update pgflow.workers set last_heartbeat_at = "
+        "pg_postmaster_start_time() - '1 ms'::interval where queue_name = 'other'"
+    )
+    restarted = engine.snapshot(run)["workers"]
+    engine.db.execute("update pgflow.workers set last_heartbeat_at = now() - '61 s'::interval")
+
+    assert (alive, restarted, engine.snapshot(run)["workers"]) == (2, 1, 0)
+
+
 def test_a_task_whose_handler_nobody_has_says_since_when(engine: Engine) -> None:
     """A worker that refuses it leaves its mark; one that has the handler removes it."""
     engine.deploy("flow", {"a": a_step()})

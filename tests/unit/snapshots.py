@@ -91,7 +91,7 @@ def a_run(status: str = "started", **fields: Any) -> RunShape:
 def a_snapshot(*steps: StepShape, run: RunShape | None = None, **fields: Any) -> Snapshot:
     """A snapshot with these steps in this order."""
     numbered = [{**step, "index": number} for number, step in enumerate(steps)]
-    snapshot = {"now": NOW, "run": run or a_run(), "steps": numbered, "errors": []}
+    snapshot = {"now": NOW, "run": run or a_run(), "workers": 1, "steps": numbered, "errors": []}
     return cast("Snapshot", {**snapshot, **fields})
 
 

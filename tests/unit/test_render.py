@@ -29,10 +29,11 @@ def drawn(
     symbols: Symbols = UNICODE,
     errors: Mapping[str, FailedAttempt] | None = None,
     hint: str | None = None,
+    resume: str | None = None,
 ) -> list[str]:
     """Draw a snapshot and return its lines."""
     frame = Frame(width=width, height=height, now=moment(NOW), symbols=symbols)
-    return render_run(snapshot, frame, errors=errors, hint=hint).plain.split("\n")
+    return render_run(snapshot, frame, errors=errors, hint=hint, resume=resume).plain.split("\n")
 
 
 def a_crowd(count: int, seed: int = 7) -> list[StepShape]:
@@ -268,3 +269,23 @@ def test_utf_8_gets_the_symbols() -> None:
     assert symbols_for("utf-8") is UNICODE
     assert symbols_for("no-such-encoding") is ASCII
     assert symbols_for(None) is ASCII
+
+
+RESUME = "pgflow-yaml run --resume 3f2a91c0"
+
+
+@pytest.mark.parametrize(
+    ("width", "last"),
+    [(80, [f" no worker is alive: {RESUME}"]), (50, [" no worker is alive:", f" {RESUME}"])],
+)
+def test_a_run_without_a_worker_names_what_continues_it(width: int, last: list[str]) -> None:
+    """Above the hint, and never cut; with a worker, and after the end, there is nothing to say."""
+    step = a_step("a", "started")
+    alone = a_snapshot(step, workers=0)
+    ended = a_snapshot(a_step("a"), run=a_run("completed"), workers=0)
+
+    lines = drawn(alone, width, height=len(last) + 4, hint="the hint", resume=RESUME)
+
+    assert lines[-len(last) - 1 :] == [*last, " the hint"]
+    for other in (a_snapshot(step, workers=1), ended):
+        assert RESUME not in "\n".join(drawn(other, width, resume=RESUME))

@@ -60,6 +60,25 @@ begin
 end
 $$;
 
+-- The queues of a run, of its live child runs and of the flows that their steps run: the queues of
+-- a worker for this run alone. The versions are those of the runs, active or not.
+create or replace function pgflow.run_queues(p_run_id uuid) returns text[]
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select array(
+    with recursive family as (
+      select r.run_id, r.flow_slug from pgflow.runs r where r.run_id = p_run_id
+      union
+      select c.run_id, c.flow_slug from family f
+      join pgflow.runs c on c.parent_run_id = f.run_id and c.status = 'started'
+    )
+    select distinct q.name
+    from (select distinct f.flow_slug from family f) f
+    join pgflow.definitions d on d.flow_slug = f.flow_slug
+    cross join unnest(pgflow.queues_of(d.name, d.version)) q(name) order by 1)
+$$;
+
 -- Registers a worker. Its id is new for each process: nothing is ever taken back by name. Locks one
 -- row.
 create or replace function pgflow.register_worker(p_worker uuid, p_queues text[], p_info jsonb)

@@ -1,9 +1,18 @@
 -- Views for people: lists and details, the same for the command line, the API and psql. All times
 -- are UTC. Nothing here locks.
 
--- For each queue with tasks of a run, the number of workers that serve it and were heard of in the
--- last minute: the answer to "why does nothing happen?". (The time in a query of its own: a
--- volatile function serves no index.)
+-- The time since when a living worker has been heard of: a minute ago, but not before the server
+-- started, for an embedded one stops after its last worker. A function of its own, to be called in
+-- a subquery: a volatile function serves no index.
+create or replace function pgflow._alive_since() returns timestamptz
+language sql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select greatest(pgflow.clock() - interval '1 minute', pg_postmaster_start_time())
+$$;
+
+-- For each queue with tasks of a run, the number of living workers that serve it: the answer to
+-- "why does nothing happen?".
 create or replace function pgflow.run_workers(p_run_id uuid) returns jsonb
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
@@ -11,7 +20,7 @@ as $$
   select coalesce(jsonb_object_agg(q.queue_name, (
     select count(*) from pgflow.workers w
     where w.stopped_at is null
-      and w.last_heartbeat_at > (select pgflow.clock() - interval '1 minute')
+      and w.last_heartbeat_at > (select pgflow._alive_since())
       and (w.queue_name = '*' or q.queue_name = any(string_to_array(w.queue_name, ','))))), '{}')
   from (select distinct d.queue_name
         from pgflow.runs r join pgflow.steps d on d.flow_slug = r.flow_slug and d.action = 'handler'
@@ -40,6 +49,8 @@ as $$
       'created_at', r.started_at, 'started_at', r.started_at,
       'ended_at', coalesce(r.completed_at, r.failed_at, r.cancelled_at)),
     'now', pgflow.clock(),
+    'workers', (select count(*) from pgflow.workers w where w.stopped_at is null
+                and w.last_heartbeat_at > (select pgflow._alive_since())),
     'steps', pgflow._step_snapshots(r, p_items, p_outputs),
     'errors', (
       select coalesce(jsonb_agg(jsonb_build_object(

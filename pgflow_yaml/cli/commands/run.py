@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from pgflow_yaml.cli import lookup
 from pgflow_yaml.cli.database import database
 from pgflow_yaml.cli.diagnostics import error_frame, valid_definitions
-from pgflow_yaml.cli.live.follow import Followed, to_its_end
+from pgflow_yaml.cli.failures import TIMEOUT
+from pgflow_yaml.cli.live.follow import Followed, take_leave, to_its_end
 from pgflow_yaml.cli.live.views import view_for
 from pgflow_yaml.cli.logs import set_up_logs
-from pgflow_yaml.cli.lookup import active
 from pgflow_yaml.cli.options import (
     Options,
     command,
@@ -24,9 +25,10 @@ from pgflow_yaml.cli.options import (
     worker_options,
 )
 from pgflow_yaml.cli.output import deployed_line, result_stream
+from pgflow_yaml.cli.resuming import resume_command
 from pgflow_yaml.cli.run_input import read_input
-from pgflow_yaml.cli.serving import sigterm_as_interrupt
-from pgflow_yaml.errors import InvalidFlow, PgflowError
+from pgflow_yaml.cli.serving import interruptible
+from pgflow_yaml.errors import InvalidFlow, NotFound, PgflowError
 from pgflow_yaml.project.files import is_file
 from pgflow_yaml.project.flow_set import FlowSet
 from pgflow_yaml.project.settings import local_settings
@@ -38,13 +40,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pgflow_yaml.cli.live.end_screen import Picture
-    from pgflow_yaml.client import Client, Started
+    from pgflow_yaml.client import Client, Started, StoredVersion
     from pgflow_yaml.project.settings import Settings
-    from pgflow_yaml.worker import Worker
 
 
 @command("run", example="pgflow-yaml run hello.flow.yaml --input name=Ada")
-@click.argument("flows", metavar="FILE... or FLOW", nargs=-1, required=True, type=click.Path())
+@click.argument("flows", metavar="[FILE... or FLOW]", nargs=-1, type=click.Path())
+@click.option("--resume", metavar="RUN", help="Continue a run that was begun before.")
 @input_option
 @click.option("--key", help="Idempotency key: a second start with it returns the first run.")
 @label_option("--label", text="Label to find the run by, see `runs --label` (may be repeated).")
@@ -59,11 +61,15 @@ def run_command(options: Options, /, **arguments: Any) -> int:
 
     Deploy the FILEs that changed, start the flow of the first one, and execute its tasks and those
     of its child flows in this process. The exit code tells the outcome of the run.
+
+    Ctrl-C stops the worker in this process and keeps the run: running handlers may finish. A second
+    one gives their tasks back at once. `run --resume RUN` continues the run.
     """
     return _run(Request(**arguments), options)
 
 
 HINT = "Ctrl-C stops the worker in here; the run is kept"
+NOTE = "stopping: what has begun may finish (again: it is given back at once)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +77,7 @@ class Request:
     """Arguments of `run`."""
 
     flows: Sequence[str]
+    resume: str | None
     inputs: Sequence[str]
     key: str | None
     labels: Mapping[str, str]
@@ -82,6 +89,26 @@ class Request:
     lease: str | None
     notify: bool | None
     secrets: Path | None
+
+    def check(self) -> None:
+        """Raise UsageError unless it asks for one thing: a new run, or to continue one."""
+        optional_seconds(self.timeout, "--timeout")
+        if self.resume is None:
+            if not self.flows:
+                raise click.UsageError("name the FILEs or the FLOW to run, or --resume RUN")
+            return
+        fixed = {"--input": self.inputs, "--key": self.key, "--label": self.labels}
+        given = [name for name, value in fixed.items() if value]
+        given += ["--detach"] if self.detach else []
+        given += [f'"{flow}"' for flow in self.flows[:1]]
+        if given:
+            raise click.UsageError(f"--resume continues a run as it was begun, without {given[0]}")
+
+    def worker_words(self) -> list[str]:
+        """Return the options with which another worker finds the same handlers."""
+        words = ["--app-dir", str(self.app_dir)] if self.app_dir else []
+        words += [word for prefix in self.allow for word in ("--allow", prefix)]
+        return [*words, *(["--secrets", str(self.secrets)] if self.secrets else [])]
 
     def settings(self) -> Settings:
         """Return the settings of the project, overridden by the options."""
@@ -108,7 +135,9 @@ class Chosen:
 
 def _run(request: Request, options: Options) -> int:
     """Execute the command and return the exit code of the outcome."""
-    timeout = optional_seconds(request.timeout, "--timeout")
+    request.check()
+    if request.resume is not None:
+        return _resume(request.resume, request, options)
     settings = request.settings()
     flows = _load(request.flows, settings)
     definitions = valid_definitions(flows, options)
@@ -135,32 +164,58 @@ def _run(request: Request, options: Options) -> int:
         if request.detach:
             out.write(_detached(started, options))
             return 0
-        view = view_for(options, out, hint=HINT)
-        followed = Followed(
-            run_id=run_id,
-            view=view,
-            out=out,
-            timeout=timeout,
-            positions=chosen.positions,
-            picture=chosen.picture,
-        )
-        set_up_logs(options, shown_elsewhere=("failed", "timeout", "stop"))
-        queues = client.queues_of(chosen.name, started.version)
-        worker = client.worker(settings, queues=queues)
-        with client.patient() as follower:
-            return _work_and_follow(follower, worker, followed, options=options)
+        return _work_and_follow(client, run_id, chosen, out, request=request, options=options)
+
+
+def _resume(run: str, request: Request, options: Options) -> int:
+    """Continue a run and return the exit code of the outcome; of one that has ended, show it."""
+    settings = request.settings()
+    with database(options, notify=settings.notify) as client, result_stream() as out:
+        run_id = lookup.run_id(client, run)
+        shape = lookup.snapshot(client, run_id, outputs=False)["run"]
+        stored = client.get_definition(shape["flow"], shape["version"])
+        if stored is None or shape["version"] is None:
+            raise NotFound(
+                f"run {run_id[:8]} belongs to pgflow's own clients: no worker can run it"
+            )
+        chosen = _stored(stored, settings)
+        return _work_and_follow(client, run_id, chosen, out, request=request, options=options)
 
 
 def _work_and_follow(
-    client: Client, worker: Worker, followed: Followed, *, options: Options
+    client: Client,
+    run_id: str,
+    chosen: Chosen,
+    out: IO[str],
+    *,
+    request: Request,
+    options: Options,
 ) -> int:
-    note = partial(options.note, "stopping: what has begun may finish (again: at once)")
+    """Run the tasks of a run in this process and follow it; return the exit code."""
+    followed = Followed(
+        run_id=run_id,
+        view=view_for(options, out, hint=HINT),
+        out=out,
+        resume=resume_command(client, options, run_id, request.worker_words()),
+        timeout=optional_seconds(request.timeout, "--timeout"),
+        positions=chosen.positions,
+        picture=chosen.picture,
+    )
+    set_up_logs(options, shown_elsewhere=("failed", "timeout", "stop"))
+    worker = client.worker(request.settings(), queues=client.run_queues(run_id))
+    note = partial(options.note, NOTE)
     try:
-        with sigterm_as_interrupt(), working(worker, note) as background:
-            return to_its_end(client, followed, options, check=background.check)
-    except (KeyboardInterrupt, PgflowError):
-        options.note(f"run is kept: pgflow-yaml watch {followed.run_id[:8]}")
+        with client.patient() as follower, interruptible(worker), working(worker, note) as inside:
+            code = to_its_end(follower, followed, options, check=inside.check)
+    except KeyboardInterrupt:
+        take_leave(client, followed, options)
         raise
+    except PgflowError:
+        options.note(f"run is kept: {followed.resume}")
+        raise
+    if code == TIMEOUT:
+        take_leave(client, followed, options)
+    return code
 
 
 def _load(flows: Sequence[str], settings: Settings) -> FlowSet:
@@ -196,10 +251,15 @@ def _deploy(client: Client, flows: FlowSet, options: Options) -> Chosen:
 
 
 def _active(client: Client, name: str, settings: Settings) -> Chosen:
-    """Return the active version of a flow; raises InvalidFlow if its handlers cannot be called."""
+    """Return the active version of a flow."""
+    return _stored(lookup.active(client, name), settings)
+
+
+def _stored(stored: StoredVersion, settings: Settings) -> Chosen:
+    """Return a stored version; raises InvalidFlow if its handlers cannot be called."""
     from pgflow_yaml.project.handler_checks import handler_findings
 
-    stored = active(client, name)
+    name = stored.name
     file, source = f"{name}@{stored.version}", stored.source or ""
     findings = handler_findings(source, stored.definition, settings)
     if findings:

@@ -38,11 +38,13 @@ def show_command(options: Options, *, run: str, step: str | None, why: bool, ite
     from pgflow_yaml.cli.live import page
     from pgflow_yaml.cli.live.end_screen import expression
     from pgflow_yaml.cli.output import write_json, write_lines
+    from pgflow_yaml.cli.resuming import resume_command
 
     with database(options) as client:
         snapshot = lookup.snapshot(client, lookup.run_id(client, run), items=items)
         workers = client.run_workers(snapshot["run"]["id"]) if why else {}
         picture = _picture_of_errors(client, snapshot)
+        resume = resume_command(client, options, snapshot["run"]["id"])
     if step is not None:
         lookup.step(snapshot, step)
     if why:
@@ -55,10 +57,10 @@ def show_command(options: Options, *, run: str, step: str | None, why: bool, ite
     most = LINES_OF_A_VALUE if sys.stdout.isatty() else None
     if step is None:
         if sys.stdout.isatty():
-            _write_picture(snapshot, options)
+            _write_picture(snapshot, resume, options)
             write_lines([[], *page.about_run(snapshot, most=most)], sys.stdout, options)
         else:
-            _write_plain(snapshot, options)
+            _write_plain(snapshot, resume, options)
         chosen = [
             state for state in chosen if state["status"] == "failed" or (items and "items" in state)
         ]
@@ -117,19 +119,19 @@ def _only(snapshot: Snapshot, step: str | None) -> Snapshot:
     }
 
 
-def _write_plain(snapshot: Snapshot, options: Options) -> None:
+def _write_plain(snapshot: Snapshot, resume: str, options: Options) -> None:
     """Write a run for a pipe: no bars, no clock, nothing cut."""
     from pgflow_yaml.cli.live import page
     from pgflow_yaml.cli.output import Column, write_lines, write_table
 
     titles = ("STEP", "STATUS", "ATTEMPTS", "STARTED", "ENDED", "REMARK")
     columns = [Column(title) for title in titles]
-    about = [*page.head(snapshot), *page.about_run(snapshot), []]
+    about = [*page.head(snapshot, resume), *page.about_run(snapshot), []]
     write_lines(about, sys.stdout, options)
     write_table(columns, page.step_rows(snapshot), options)
 
 
-def _write_picture(snapshot: Snapshot, options: Options) -> None:
+def _write_picture(snapshot: Snapshot, resume: str, options: Options) -> None:
     from rich.console import Console
 
     from pgflow_yaml.cli.live.frame import render_run
@@ -150,4 +152,5 @@ def _write_picture(snapshot: Snapshot, options: Options) -> None:
     symbols = symbols_for(sys.stdout.encoding)
     frame = Frame(width=width, height=ENDLESS, now=moment(snapshot["now"]), symbols=symbols)
     errors = {error["step"]: error for error in snapshot["errors"]}
-    console.print(render_run(snapshot, frame, errors=errors), end="\n", soft_wrap=True)
+    drawn = render_run(snapshot, frame, errors=errors, resume=resume)
+    console.print(drawn, end="\n", soft_wrap=True)

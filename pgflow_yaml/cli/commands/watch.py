@@ -23,20 +23,29 @@ def watch_command(options: Options, *, run: str, timeout: str | None, plain: boo
     """
     from pgflow_yaml.cli import lookup
     from pgflow_yaml.cli.database import database
+    from pgflow_yaml.cli.failures import TIMEOUT
     from pgflow_yaml.cli.live import views
-    from pgflow_yaml.cli.live.follow import Followed, to_its_end
+    from pgflow_yaml.cli.live.follow import Followed, take_leave, to_its_end
     from pgflow_yaml.cli.options import optional_seconds
+    from pgflow_yaml.cli.resuming import resume_command
 
     limit = optional_seconds(timeout, "--timeout")
-    hint = "Ctrl-C stops following; the run goes on"
+    hint = "Ctrl-C stops following, not the run"
     with database(options) as client:
         chosen = lookup.run_id(client, run)
-        lines = plain and not options.json
-        view = views.plain_lines() if lines else views.view_for(options, sys.stdout, hint=hint)
-        followed = Followed(run_id=chosen, view=view, out=sys.stdout, timeout=limit)
+        resume = resume_command(client, options, chosen)
+        view = (
+            views.plain_lines(resume)
+            if plain and not options.json
+            else views.view_for(options, sys.stdout, hint=hint, resume=resume)
+        )
+        followed = Followed(run_id=chosen, view=view, out=sys.stdout, timeout=limit, resume=resume)
         try:
             with client.patient() as patient:
-                return to_its_end(patient, followed, options)
+                code = to_its_end(patient, followed, options)
         except KeyboardInterrupt:
-            options.note(f"run goes on: pgflow-yaml watch {chosen[:8]}")
+            take_leave(client, followed, options)
             raise
+        if code == TIMEOUT:
+            take_leave(client, followed, options)
+        return code

@@ -15,6 +15,9 @@ from typing import IO, TYPE_CHECKING
 from pgflow_yaml.cli.failures import BAD, TIMEOUT
 from pgflow_yaml.cli.lookup import snapshot
 from pgflow_yaml.cli.output import write_lines
+from pgflow_yaml.errors import PgflowError
+from pgflow_yaml.runs.run import is_left_alone
+from pgflow_yaml.runs.snapshot import STATUS_PHRASES
 from pgflow_yaml.text import clean, layout, plural
 
 from .end_screen import Picture, ended, in_spite_of, no_picture
@@ -45,11 +48,15 @@ class TimeIsUp(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Followed:
-    """A run to follow: its view, the timeout, and the positions of its steps in the file."""
+    """A run to follow: its view, the timeout, and the positions of its steps in the file.
+
+    `resume` is the command that continues the run when no worker does.
+    """
 
     run_id: str
     view: View
     out: IO[str]
+    resume: str
     timeout: float | None = None
     positions: Callable[[], Mapping[str, str]] = dict
     picture: Picture = no_picture
@@ -77,11 +84,27 @@ def to_its_end(
         if last["run"]["status"] == "started":
             if options.json:
                 _write_result(last, errors, followed.out)
-            options.note(f"run goes on: pgflow-yaml watch {followed.run_id[:8]}")
             return TIMEOUT
     else:
         last = snapshot(client, followed.run_id)
     return _conclude(last, errors, options, followed=followed)
+
+
+def take_leave(client: Client, followed: Followed, options: Options) -> None:
+    """Write a note with the command for a run that is followed no longer."""
+    begin = followed.run_id[:8]
+    try:
+        last = snapshot(client, followed.run_id, outputs=False)
+    except PgflowError:
+        options.note(f"run is kept: {followed.resume}")
+        return
+    if last["run"]["status"] != "started":
+        phrase = STATUS_PHRASES[last["run"]["status"]]
+        options.note(f"run {phrase} meanwhile: pgflow-yaml show {begin}")
+    elif is_left_alone(last):
+        options.note(f"run is kept: {followed.resume}")
+    else:
+        options.note(f"run goes on: pgflow-yaml watch {begin}")
 
 
 def follow(

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from pgflow_yaml.runs import steps
-from pgflow_yaml.runs.run import is_stopping, run_seconds, run_status
+from pgflow_yaml.runs.run import (
+    NO_WORKER,
+    is_left_alone,
+    is_stopping,
+    run_seconds,
+    run_status,
+)
 from pgflow_yaml.text import (
     cells,
     duration,
@@ -58,17 +64,29 @@ def render_run(
     *,
     errors: Mapping[str, FailedAttempt] | None = None,
     hint: str | None = None,
+    resume: str | None = None,
 ) -> Text:
-    """Return the picture of a run with `hint` below it; `errors` has the last one of each step."""
+    """Return the picture of a run with `hint` below it; `errors` has the last one of each step.
+
+    `resume` is the command to show below a run that no worker works on.
+    """
     context = row_context(snapshot, frame, errors)
     lines = [_head(snapshot, frame), _progress(snapshot, context)]
     if frame.height >= ROWS_FOR_ORIGIN:
         lines += _origin(snapshot["run"], frame)
-    body = frame.height - len(lines) - (1 if hint else 0)
-    lines += _body(snapshot["steps"], context, body)
-    if hint:
-        lines.append([(f" {hint}", "dim")])
+    below: list[Line] = [[(f" {hint}", "dim")]] if hint else []
+    if resume and is_left_alone(snapshot):
+        below = [*_left_alone(resume, frame), *below]
+    lines += _body(snapshot["steps"], context, frame.height - len(lines) - len(below))
+    lines += below
     return _joined(lines[: frame.height], frame)
+
+
+def _left_alone(resume: str, frame: Frame) -> list[Line]:
+    """Return a line with the command that continues a run; two if it is too long for one."""
+    if cells(f" {NO_WORKER}: {resume}") <= frame.width:
+        return [[(f" {NO_WORKER}: ", "yellow"), (resume, "bold")]]
+    return [[(f" {NO_WORKER}:", "yellow")], [(f" {resume}", "bold")]]
 
 
 def _joined(lines: Sequence[Line], frame: Frame) -> Text:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pgflow_yaml.runs import steps
 from pgflow_yaml.runs.failures import FailureHandling, failure_handling
-from pgflow_yaml.runs.run import began_at
+from pgflow_yaml.runs.run import began_at, is_left_alone
 from pgflow_yaml.runs.snapshot import STATUS_PHRASES
 from pgflow_yaml.runs.waits import answer, child_run, wait_until
 from pgflow_yaml.text import (
@@ -34,14 +34,18 @@ LABEL = 14
 MOST_ERRORS = MOST_CHILDREN = 10
 
 
-def head(snapshot: Snapshot) -> list[Line]:
-    """Return the lines about the identity and the status of a run."""
+def head(snapshot: Snapshot, resume: str) -> list[Line]:
+    """Return the lines about the identity and the status of a run.
+
+    `resume` is the command to show for a run that no worker works on.
+    """
     run = snapshot["run"]
     return [
         _field("run", run["id"]),
         _field("flow", run["flow"]),
         _field("version", run["version"] or ""),
         _field("status", run["status"], STYLES[run["status"]]),
+        *([_field("workers", f"none is alive: {resume}")] if is_left_alone(snapshot) else []),
     ]
 
 

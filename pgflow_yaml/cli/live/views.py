@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING
 
 from pgflow_yaml.cli.options import is_screen
 from pgflow_yaml.runs.events import changes, line
+from pgflow_yaml.runs.run import NO_WORKER, is_left_alone
 from pgflow_yaml.runs.waits import all_awaited_events, answer_command
 from pgflow_yaml.text import cells, moment
 
@@ -29,15 +30,18 @@ Show = Callable[["Snapshot | None", "Snapshot"], None]
 View = AbstractContextManager[Show]
 
 
-def view_for(options: Options, out: IO[str], *, hint: str) -> View:
-    """Return the view for the options and streams of a command."""
+def view_for(options: Options, out: IO[str], *, hint: str, resume: str | None = None) -> View:
+    """Return the view for the options and streams of a command.
+
+    `resume` is a command to show while no worker is alive; None if one works in this process.
+    """
     if options.json:
         return json_lines(out)
     if options.quiet:
         return silence()
     if is_screen(sys.stderr) and out.isatty():
-        return picture(options, hint)
-    return plain_lines()
+        return picture(options, hint, resume)
+    return plain_lines(resume)
 
 
 @contextmanager
@@ -59,11 +63,13 @@ def json_lines(out: IO[str]) -> Iterator[Show]:
 
 
 @contextmanager
-def plain_lines() -> Iterator[Show]:
+def plain_lines(resume: str | None = None) -> Iterator[Show]:
     """Write each event as a line for a log to stderr, and once each command for a person to run."""
     asked: set[tuple[str, str]] = set()
+    was_alone = False
 
     def show(before: Snapshot | None, after: Snapshot) -> None:
+        nonlocal was_alone
         longest = max((cells(step["slug"]) for step in after["steps"]), default=0)
         column = min(max(longest, 12), 24)
         sys.stderr.writelines(line(event, column) + "\n" for event in changes(before, after))
@@ -71,13 +77,18 @@ def plain_lines() -> Iterator[Show]:
             if (event["run_id"], event["step"]) not in asked:
                 asked.add((event["run_id"], event["step"]))
                 sys.stderr.write(f"to go on, in another terminal: {answer_command(event)}\n")
+        alone = is_left_alone(after)
+        if resume and alone != was_alone and after["run"]["status"] == "started":
+            words = f"{NO_WORKER}: {resume}" if alone else "a worker is alive again"
+            sys.stderr.write(f"{words}\n")
+        was_alone = alone
         sys.stderr.flush()
 
     yield show
 
 
 @contextmanager
-def picture(options: Options, hint: str) -> Iterator[Show]:
+def picture(options: Options, hint: str, resume: str | None) -> Iterator[Show]:
     """Redraw the picture of the run in place; its last frame stays in the scroll-back.
 
     Prints of handlers appear above it.
@@ -90,7 +101,7 @@ def picture(options: Options, hint: str) -> Iterator[Show]:
         stderr=True, highlight=False, markup=False, emoji=False, no_color=never or None
     )
     with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
-        yield _Painter(console, live, hint).show
+        yield _Painter(console, live, hint, resume).show
 
 
 @dataclass(slots=True)
@@ -98,6 +109,7 @@ class _Painter:
     console: Console
     live: Live
     hint: str
+    resume: str | None
     errors: dict[str, FailedAttempt] = field(default_factory=dict)
     drawn_at: float = 0.0
 
@@ -107,7 +119,12 @@ class _Painter:
 
         self.errors.update((error["step"], error) for error in after["errors"])
         ended = after["run"]["status"] != "started"
-        same = before is not None and before["steps"] == after["steps"] and not ended
+        same = (
+            before is not None
+            and before["steps"] == after["steps"]
+            and is_left_alone(before) == is_left_alone(after)
+            and not ended
+        )
         if same and time.monotonic() - self.drawn_at < CLOCK_TICK:
             return
         self.drawn_at = time.monotonic()
@@ -118,5 +135,11 @@ class _Painter:
             now=moment(after["now"]),
             symbols=symbols_for(self.console.encoding),
         )
-        drawn = render_run(after, frame, errors=self.errors, hint=None if ended else self.hint)
+        drawn = render_run(
+            after,
+            frame,
+            errors=self.errors,
+            hint=None if ended else self.hint,
+            resume=self.resume,
+        )
         self.live.update(drawn, refresh=True)

@@ -320,9 +320,9 @@ class Store(Connection):
         )
         return served
 
-    def queues_of(self, name: str, version: str | None = None) -> list[str]:
-        """Return the queues of a flow, of its steps and of its child flows."""
-        return self.ask("select pgflow.queues_of(%s, %s)", [name, version]) or []
+    def run_queues(self, run_id: str) -> list[str]:
+        """Return the queues of a run and of its child runs, those to come included."""
+        return self.ask("select pgflow.run_queues(%s::uuid)", [run_id]) or []
 
     def turn(
         self,
