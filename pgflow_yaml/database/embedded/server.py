@@ -18,15 +18,15 @@ from typing import IO, TYPE_CHECKING, Self
 
 from pgflow_yaml.database.embedded import keeper
 from pgflow_yaml.database.embedded.files import (
-    EMBEDDED_NAME,
     ServerPaths,
-    environment,
+    forget,
     locked,
     prepare,
     programs,
     reason,
     server_paths,
 )
+from pgflow_yaml.database.embedded.settings import SETTINGS, environment, start_command
 from pgflow_yaml.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -36,17 +36,6 @@ if TYPE_CHECKING:
 _START_SECONDS = 60
 _LEAVE_SECONDS = 10
 _LOG_BYTES = 1_000_000
-_SETTINGS = {
-    "listen_addresses": "",
-    "unix_socket_permissions": "0700",
-    "max_connections": "100",
-    "shared_buffers": "128MB",
-    "jit": "off",
-    "cluster_name": EMBEDDED_NAME,
-    # The engine promises that acknowledged data survives a power cut, here too.
-    "fsync": "on",
-    "synchronous_commit": "on",
-}
 _keepers: list[subprocess.Popen[bytes]] = []
 
 
@@ -101,7 +90,7 @@ def open_server(project_dir: Path, *, settings: Mapping[str, str] | None = None)
     """Start or join the server of a project; `settings` of PostgreSQL extend ours."""
     with _system_errors_explained():
         paths = server_paths(project_dir)
-        server = LocalServer(paths=paths, settings={**_SETTINGS, **(settings or {})})
+        server = LocalServer(paths=paths, settings={**SETTINGS, **(settings or {})})
         server.acquire()
     return server
 
@@ -118,6 +107,7 @@ def discard(project_dir: Path) -> None:
             if time.monotonic() > deadline:
                 raise Unavailable(f"{paths.data} is in use: end what uses it first")
             time.sleep(0.01)
+        forget(paths)
         for folder in {paths.home, paths.away}:
             shutil.rmtree(folder)
 
@@ -163,8 +153,7 @@ def _start(paths: ServerPaths, settings: Mapping[str, str]) -> None:
     """Run a keeper until the server answers; repeat what may fail for a moment."""
     folder = programs(paths)
     prepare(paths, folder)
-    options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-    command = [f"{folder}/postgres", "-D", f"{paths.data}", "-k", f"{paths.socket}", *options]
+    command = start_command(folder / "postgres", paths, settings)
     plan = {"home": f"{paths.home}", "data": f"{paths.data}", "command": command}
     deadline = time.monotonic() + _START_SECONDS
     while True:
