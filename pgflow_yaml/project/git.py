@@ -1,7 +1,8 @@
 """Flow files in git: the commit of a file, and its content at another revision.
 
 Git gets a list of arguments and never runs in a shell (S-17); a revision is resolved to a commit
-id first.
+id first. A repository may have come with an archive, so git runs no program that its configuration
+names: monitor, hooks, filters, transports, pager.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 from pgflow_yaml.errors import NotFound, Unavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from pgflow_yaml.language.model import Json
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 _SECONDS = 5
 # Git sets these for a hook. They name the repository of the hook, not that of the file.
 _OF_A_HOOK = frozenset({"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"})
+_QUIET = "--no-pager --no-optional-locks -c core.fsmonitor=false -c core.hooksPath=/dev/null"
+# An object that a partial clone lacks would be fetched, by a program that the repository names.
+_NO_TRANSPORT = {"GIT_ALLOW_PROTOCOL": "none", "GIT_NO_LAZY_FETCH": "1"}
 
 
 def facts(file: Path) -> dict[str, Json] | None:
@@ -33,7 +38,11 @@ def facts(file: Path) -> dict[str, Json] | None:
     if not output:
         return None
     commit, author = output.split("\n")[:2]
-    changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    changed = _git(
+        folder,
+        *("status", "--porcelain", "--untracked-files=no", "--ignore-submodules=dirty"),
+        env=_without_filters(folder),
+    )
     # A file that git does not track is not part of the commit.
     unknown = not file.is_dir() and not _git(folder, "ls-files", "--", file.name)
     return {
@@ -66,20 +75,46 @@ def at_revision(file: Path, revision: str) -> bytes:
     return content
 
 
-def _git(folder: Path, *arguments: str) -> str | None:
-    output = _run(folder, *arguments)
+def _without_filters(folder: Path) -> dict[str, str]:
+    """Return an environment in which git runs no filter that the repository itself configures."""
+    listed = _run(
+        folder,
+        *("config", "-z", "--show-scope", "--name-only"),
+        *("--get-regexp", r"^filter\..*\.(clean|smudge|process|required)$"),
+    )
+    words = (listed or b"").decode("utf-8", errors="surrogateescape").split("\0")
+    names = [
+        name
+        for scope, name in zip(words[::2], words[1::2], strict=False)
+        if scope in {"local", "worktree"}
+    ]
+    given = os.environ.get("GIT_CONFIG_COUNT", "")
+    first = int(given) if given.isdigit() else 0
+    variables = {"GIT_CONFIG_COUNT": str(first + len(names))}
+    for number, name in enumerate(names, first):
+        variables[f"GIT_CONFIG_KEY_{number}"] = name
+        variables[f"GIT_CONFIG_VALUE_{number}"] = "false" if name.endswith(".required") else ""
+    return variables
+
+
+def _git(folder: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str | None:
+    output = _run(folder, *arguments, env=env)
     return None if output is None else output.decode("utf-8", errors="replace").strip()
 
 
-def _run(folder: Path, *arguments: str) -> bytes | None:
+def _run(folder: Path, *arguments: str, env: Mapping[str, str] | None = None) -> bytes | None:
     """Return the output of git run in a folder; None if git failed."""
     import subprocess
 
-    command = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
-    env = {name: value for name, value in os.environ.items() if name not in _OF_A_HOOK}
+    command = ["git", *_QUIET.split(), "-C", str(folder), *arguments]
+    ours = {name: value for name, value in os.environ.items() if name not in _OF_A_HOOK}
     try:
         process = subprocess.run(
-            command, capture_output=True, check=False, timeout=_SECONDS, env=env
+            command,
+            capture_output=True,
+            check=False,
+            timeout=_SECONDS,
+            env={**ours, **_NO_TRANSPORT, **(env or {})},
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

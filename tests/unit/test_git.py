@@ -129,3 +129,34 @@ def test_no_repository_and_no_git_are_told_apart(
     with pytest.raises(Unavailable, match="not installed"):
         git.at_revision(file, "HEAD")
     assert git.facts(file) is None
+
+
+@pytest.mark.parametrize(
+    ("key", "attribute"),
+    [
+        ("core.fsmonitor", None),
+        ("filter.a=b.clean", "* filter=a=b"),
+        ("filter.x.process", "* filter=x"),
+        ("gpg.program", None),
+    ],
+)
+def test_no_program_that_the_repository_names_is_run(
+    file: Path, key: str, attribute: str | None
+) -> None:
+    """A folder that was unpacked from an archive may have a `.git` of somebody else's making."""
+    trap = file.parent / "trap.sh"
+    trap.write_text("#!/bin/sh\ntouch '" + str(file.parent / "sprung") + "'\ncat\n")
+    trap.chmod(0o755)
+    if attribute:
+        (file.parent / ".git/info").mkdir(exist_ok=True)
+        (file.parent / ".git/info/attributes").write_text(attribute + "\n")
+    for name, value in ((key, str(trap)), ("log.showSignature", "true")):
+        run_git(file.parent, "config", name, value)
+    file.write_text("tow", encoding="utf-8")  # of the same size: git compares the content
+
+    facts = git.facts(file)
+
+    assert facts is not None
+    assert facts["dirty"] is True
+    assert git.at_revision(file, "HEAD") == b"two"
+    assert not (file.parent / "sprung").exists()
