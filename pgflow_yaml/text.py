@@ -21,7 +21,11 @@ _UNSAFE = re.compile(
 _ESCAPES = re.compile(
     r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\|$)|(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b[ -/]*[0-~]"
 )
-_PASSWORDS = re.compile(r"(?<=:)[^:@/\s]+(?=@)|(?<=password=)('[^']*'|[^\s&]+)", re.IGNORECASE)
+# Up to the last "@": a password with an unescaped one is masked whole.
+_PASSWORDS = re.compile(
+    r"(?<=://)([^:/?#\s@]*):\S+(?=@)|(?<=:)[^:/\s]+(?=@)|(?<=password=)(?:'[^']*'|[^\s&]+)",
+    re.IGNORECASE,
+)
 
 LINE = 80
 
@@ -38,7 +42,7 @@ def safe(text: str) -> str:
 
 def mask_passwords(text: str) -> str:
     """Mask the passwords of connection strings (S-12)."""
-    return _PASSWORDS.sub("***", text)
+    return _PASSWORDS.sub(lambda found: f"{found[1]}:***" if found[1] is not None else "***", text)
 
 
 def one_line(text: str) -> str:

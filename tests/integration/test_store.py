@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     [
         ("postgresql://me:s3cret@db/app", "postgresql://me:***@db/app"),
         ('missing "=" after "postgres://u:p%40w@h"', 'missing "=" after "postgres://u:***@h"'),
+        ("postgres://u:p@ss/w:o@rd@h:5432/db?x=1", "postgres://u:***@h:5432/db?x=1"),
+        ("cannot reach u:p@ss@h now", "cannot reach u:***@h now"),
+        ("postgres://:s3cret@h/db", "postgres://:***@h/db"),
         ("host=db password=s3cret user=me", "host=db password=*** user=me"),
         ("host=db password='s3 cret' user=me", "host=db password=*** user=me"),
         ("postgresql://db/app?password=s3cret&sslmode=off", "postgresql://db/app?password=***&sslmode=off"),
@@ -41,7 +44,13 @@ def test_passwords_are_masked(text: str, shown: str) -> None:
 
 @pytest.mark.parametrize(
     "conninfo",
-    ["postgresql://me:s3cret@db?passwort=x", "host=/nowhere passwort=s3cret", "://me:s3cret@x"],
+    [
+        "postgresql://me:s3cret@db?passwort=x",
+        "host=/nowhere passwort=s3cret",
+        "://me:s3cret@x",
+        "postgres://me:p@s3cret@localhost:1/db",
+        "postgres://me:s3/s3cret@localhost:1/db",
+    ],
 )
 def test_a_broken_conninfo_is_refused_without_its_password(conninfo: str) -> None:
     """One sentence, at once; the secret is in no part of the exception chain that is shown."""

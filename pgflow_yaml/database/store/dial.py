@@ -48,6 +48,7 @@ def is_hopeless(error: psycopg.Error, reason: str) -> bool:
 
 def open_connection(conninfo: str, name: str) -> psycopg.Connection[Any]:
     """Connect with bounded waits; raise the driver's errors."""
+    _refuse_ambiguous_url(conninfo)
     user_settings = conninfo_to_dict(conninfo)
     limits = f"{user_settings['options']} {_LIMITS}" if user_settings.get("options") else _LIMITS
     settings: dict[str, Any] = {"application_name": name, **_TCP, **user_settings}
@@ -58,6 +59,17 @@ def open_connection(conninfo: str, name: str) -> psycopg.Connection[Any]:
         if _NO_SUCH_OPTION not in str(error):
             raise
         return _connect(make_conninfo("", **settings))
+
+
+def _refuse_ambiguous_url(conninfo: str) -> None:
+    """Refuse a URL whose password is cut at an `@` or `/`: the rest would be shown as a host."""
+    scheme, is_url, rest = conninfo.partition("://")
+    authority, _, path = rest.partition("?")[0].partition("/")
+    if is_url and scheme.isalpha() and (authority.count("@") > 1 or "@" in path):
+        raise psycopg.ProgrammingError(
+            "its URL has an unescaped @ or / in the user, the password or the name of the "
+            "database: write %40 or %2F"
+        )
 
 
 def open_patiently(conninfo: str, name: str, attempts: Attempts) -> psycopg.Connection[Any]:
