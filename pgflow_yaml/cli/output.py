@@ -157,6 +157,12 @@ def when(stamp: str | None) -> str:
     return f"{roughly((datetime.now(UTC) - moment(stamp)).total_seconds())} ago"
 
 
+def for_screens(stream: IO[str]) -> IO[str]:
+    """Return a stream for our own colours: the one for handlers lets none pass."""
+    below: IO[str] = getattr(stream, "screen", stream)
+    return below
+
+
 def write_lines(
     lines: Iterable[Sequence[tuple[str, str]]], stream: IO[str], options: Options
 ) -> None:

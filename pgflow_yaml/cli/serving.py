@@ -6,7 +6,8 @@ import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from pgflow_yaml.worker.background import BackgroundWorker, masked_streams
+from pgflow_yaml.worker.background import BackgroundWorker
+from pgflow_yaml.worker.streams import handler_streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -61,7 +62,7 @@ def serve(worker: Worker, stopping: Callable[[], None]) -> int:
 
     for number in _NUMBERS:
         signal.signal(number, stop)
-    with masked_streams():
+    with handler_streams():
         background.start()
         while not background.join(1.0):
             if worker.is_overdue():  # it waits for something that no one can cut

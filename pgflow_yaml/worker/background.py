@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from contextlib import contextmanager
-from io import UnsupportedOperation
-from typing import TYPE_CHECKING, Any, NoReturn, Self, TextIO, cast
+from typing import TYPE_CHECKING
 
 from pgflow_yaml.errors import Unavailable
-from pgflow_yaml.worker.calls import masks
+from pgflow_yaml.worker.streams import handler_streams
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     from pgflow_yaml.worker import Worker
 
@@ -72,7 +70,7 @@ def working(
     """
     background = BackgroundWorker(worker)
     try:
-        with masked_streams():
+        with handler_streams():
             background.start()
             yield background
     except KeyboardInterrupt:
@@ -93,59 +91,3 @@ def _finish(background: BackgroundWorker) -> None:
             continue
     except KeyboardInterrupt:
         background.worker.stop(now=True)
-
-
-class _SharedStream:
-    """A stream of this process for handlers; when one closes it, it stays open for the others."""
-
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-
-    def close(self) -> None:
-        """Write out what is in the buffer."""
-        self._stream.flush()
-
-    def detach(self) -> NoReturn:
-        """Refuse: the stream would be of no use to others."""
-        raise UnsupportedOperation("this stream belongs to the worker")
-
-    def __enter__(self) -> Self:
-        """Return the stream itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close nothing."""
-        self.close()
-
-    def __getattr__(self, name: str) -> Any:
-        """Leave everything else to the stream."""
-        return getattr(self._stream, name)
-
-
-class _MaskedStream(_SharedStream):
-    """A stream for the prints of handlers, which masks the secrets they were given (S-11)."""
-
-    @property
-    def buffer(self) -> _SharedStream:
-        """The stream of bytes."""
-        return _SharedStream(self._stream.buffer)
-
-    def write(self, text: str) -> int:
-        """Write the text, masked."""
-        self._stream.write(masks.text(text))
-        return len(text)
-
-    def writelines(self, lines: Iterable[str]) -> None:
-        """Write the lines, masked."""
-        self._stream.writelines(map(masks.text, lines))
-
-
-@contextmanager
-def masked_streams() -> Iterator[None]:
-    """Mask secrets in what this process writes to stdout and stderr within the block."""
-    streams = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = (cast("TextIO", _MaskedStream(stream)) for stream in streams)
-    try:
-        yield
-    finally:
-        sys.stdout, sys.stderr = streams

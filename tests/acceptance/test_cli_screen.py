@@ -21,7 +21,7 @@ import pathlib, time
 
 def items(input): return list(range(40))
 def slow(item): time.sleep(0.02); return item
-def loud(input): print("a line from a handler"); return 1
+def loud(input): print("a \x1b[2J\x1b]0;title\x07line\x1b[31m from a handler"); return 1
 def fail(input): raise ValueError("longer than sixty columns, which is all that a screen may have")
 def wait(input):
     pathlib.Path("begun").touch()
@@ -69,11 +69,12 @@ def test_a_run_is_a_picture_that_fits(shell: Shell, width: int) -> None:
 
 
 def test_what_a_handler_prints_stands_above_the_picture(shell: Shell) -> None:
-    """The line is whole, and not drawn over."""
+    """The line is whole, not drawn over, and steers nothing (S-18)."""
     with Screen(shell, "run", "f.yaml", width=80) as screen:
         screen.to_the_end()
 
         assert any(line.strip() == "a line from a handler" for line in screen.lines)
+        assert not re.search(r"\x1b\[2J|title|\x1b\[31m from", screen.raw)
 
 
 def test_ctrl_c_in_watch_leaves_the_run_alone(shell: Shell) -> None:

@@ -133,7 +133,7 @@ def _play_all(
             _write_findings(file, options)
         return [(file, []) for file, _ in plans]
     from pgflow_yaml.testing.databases import project_databases
-    from pgflow_yaml.worker.background import masked_streams
+    from pgflow_yaml.worker.streams import handler_streams
 
     results = []
     with project_databases(project_dir(Path.cwd())) as databases:
@@ -144,7 +144,7 @@ def _play_all(
                 with Player(file, databases, settings) as player:
                     for case in cases:
                         # Prints of handlers go to stderr; a stream that one closes stays open.
-                        with result_stream(), masked_streams():
+                        with result_stream(), handler_streams():
                             played.append(player.play(case))
                         _write_result(file, played[-1], options)
             results.append((file, played))

@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING
 
 from pgflow_yaml.cli.failures import BAD, TIMEOUT
 from pgflow_yaml.cli.lookup import snapshot
-from pgflow_yaml.cli.output import write_lines
+from pgflow_yaml.cli.output import for_screens, write_lines
 from pgflow_yaml.errors import PgflowError
 from pgflow_yaml.runs.run import is_left_alone
 from pgflow_yaml.runs.snapshot import STATUS_PHRASES
@@ -153,7 +153,7 @@ def _conclude(
         _write_result(last, errors, out)
     elif completed:
         words = None if options.quiet else in_spite_of(last, symbols_for(sys.stderr.encoding))
-        write_lines([words] if words else [], sys.stderr, options)
+        write_lines([words] if words else [], for_screens(sys.stderr), options)
         text = layout(last["run"]["output"])
         out.write((_for_eyes(text, last["run"]["id"]) if out.isatty() else text) + "\n")
     else:
@@ -167,7 +167,7 @@ def _conclude(
             folder=os.getcwd(),  # noqa: PTH109 (compared as text)
             symbols=symbols_for(sys.stderr.encoding),
         )
-        write_lines([[], *lines], sys.stderr, options)
+        write_lines([[], *lines], for_screens(sys.stderr), options)
     out.flush()
     return 0 if completed else BAD
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
 from pgflow_yaml.cli.options import is_screen
+from pgflow_yaml.cli.output import for_screens
 from pgflow_yaml.runs.events import changes, line
 from pgflow_yaml.runs.run import NO_WORKER, is_left_alone
 from pgflow_yaml.runs.waits import all_awaited_events, answer_command
@@ -98,10 +99,37 @@ def picture(options: Options, hint: str, resume: str | None) -> Iterator[Show]:
 
     never = options.color == "never"
     console = Console(
-        stderr=True, highlight=False, markup=False, emoji=False, no_color=never or None
+        file=for_screens(sys.stderr),
+        highlight=False,
+        markup=False,
+        emoji=False,
+        no_color=never or None,
     )
-    with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
+    inside = hasattr(sys.stderr, "diverted")  # a worker runs handlers in this process
+    live = Live(
+        console=console,
+        auto_refresh=False,
+        vertical_overflow="crop",
+        redirect_stdout=not inside,
+        redirect_stderr=not inside,
+    )
+    with handlers_above(console) if inside else nullcontext(), live:
         yield _Painter(console, live, hint, resume).show
+
+
+@contextmanager
+def handlers_above(console: Console) -> Iterator[None]:
+    """Show prints of handlers above a picture.
+
+    Rich would do so itself, but around the streams that mask and clean these prints.
+    """
+    from rich.file_proxy import FileProxy
+
+    with ExitStack() as stack:
+        for stream in (sys.stdout, sys.stderr):
+            divert = getattr(stream, "diverted")  # noqa: B009 (of the streams for handlers)
+            stack.enter_context(divert(FileProxy(console, for_screens(stream))))
+        yield
 
 
 @dataclass(slots=True)

@@ -1,0 +1,158 @@
+"""The streams for prints of handlers: secrets are masked, and nothing steers what shows them.
+
+A terminal gets no control sequence (S-18); the log of a CI service gets no command, which there is
+a line of text.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import threading
+from codecs import getincrementaldecoder
+from contextlib import contextmanager
+from io import UnsupportedOperation
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TextIO, cast
+
+from pgflow_yaml.text import clean
+from pgflow_yaml.worker.calls import masks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+# Variables that CI services set, which read commands in what their jobs print.
+_SERVICES = ("GITHUB_ACTIONS", "TF_BUILD", "TEAMCITY_VERSION")
+# `::error::` at the beginning of a line, `##[group]`, `##vso[` and `##teamcity[` anywhere.
+_COMMAND = re.compile(r"^(\s*:)(?=:)|(##(?:vso|teamcity)?)(?=\[)")
+_LONGEST = 16  # more characters than decide about a command
+
+
+class _Line:
+    """The line that the streams of a process are writing: a command may come in several parts."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._begun = ""
+
+    def write(self, stream: Any, text: str) -> None:
+        """Write a text to a stream, with a space in each command."""
+        with self._lock:
+            for part in text.splitlines(keepends=True):
+                whole = self._begun + part
+                # The part before was written with its own spaces, which are the same ones.
+                stream.write(_spaced(whole)[len(_spaced(self._begun)) :])
+                self._begun = "" if part[-1] in "\r\n" else _end(whole)
+
+
+def _spaced(line: str) -> str:
+    return _COMMAND.sub(lambda found: f"{found[0]} ", line)
+
+
+def _end(line: str) -> str:
+    """Return as much of an unfinished line as decides about a command."""
+    rest = line.lstrip()
+    return rest if len(rest) <= _LONGEST else "-" + rest[-_LONGEST:]
+
+
+class _SharedStream:
+    """A stream of this process for handlers; when one closes it, it stays open for the others."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def close(self) -> None:
+        """Write out what is in the buffer."""
+        self._stream.flush()
+
+    def detach(self) -> NoReturn:
+        """Refuse: the stream would be of no use to others."""
+        raise UnsupportedOperation("this stream belongs to the worker")
+
+    def __enter__(self) -> Self:
+        """Return the stream itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close nothing."""
+        self.close()
+
+    def __getattr__(self, name: str) -> Any:
+        """Leave everything else to the stream."""
+        return getattr(self._stream, name)
+
+
+class _SharedBytes(_SharedStream):
+    """The bytes of a stream where text is changed on its way: they are taken for text."""
+
+    def __init__(self, text: _HandlerStream) -> None:
+        super().__init__(text)
+        self._decoder = getincrementaldecoder("utf-8")("replace")
+
+    def write(self, data: bytes) -> int:
+        """Write the bytes as text."""
+        self._stream.write(self._decoder.decode(bytes(data)))
+        return len(data)
+
+    def writelines(self, lines: Iterable[bytes]) -> None:
+        """Write the lines as text."""
+        self.write(b"".join(lines))
+
+
+class _HandlerStream(_SharedStream):
+    """A stream for the prints of handlers, which masks the secrets they were given (S-11)."""
+
+    def __init__(self, stream: Any, line: _Line | None) -> None:
+        super().__init__(stream)
+        self._is_terminal = stream.isatty()
+        self._line = line
+        self._bytes = _SharedBytes(self) if self._is_terminal or line is not None else None
+
+    @property
+    def screen(self) -> Any:
+        """The stream for our own screens: on a terminal they move the cursor and have colours."""
+        return self._stream if self._is_terminal else self
+
+    @property
+    def buffer(self) -> _SharedStream:
+        """The stream of bytes."""
+        return self._bytes or _SharedStream(self._stream.buffer)
+
+    def write(self, text: str) -> int:
+        """Write the text, masked."""
+        shown = masks.text(text)
+        if self._is_terminal:
+            # A progress bar that returns to the beginning of its line becomes several lines.
+            shown = clean(re.sub(r"\r(?!\n)", "\n", shown))
+        if self._line is not None:
+            self._line.write(self._stream, shown)
+        else:
+            self._stream.write(shown)
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write the lines, masked."""
+        for line in lines:
+            self.write(line)
+
+    @contextmanager
+    def diverted(self, stream: Any) -> Iterator[None]:
+        """Write to another stream within the block, such as one above a picture."""
+        before, self._stream = self._stream, stream
+        try:
+            yield
+        finally:
+            stream.flush()
+            self._stream = before
+
+
+@contextmanager
+def handler_streams() -> Iterator[None]:
+    """Make stdout and stderr of this process streams for handlers within the block."""
+    streams = sys.stdout, sys.stderr
+    line = _Line() if any(os.environ.get(name) for name in _SERVICES) else None
+    sys.stdout, sys.stderr = (cast("TextIO", _HandlerStream(stream, line)) for stream in streams)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = streams

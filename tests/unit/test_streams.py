@@ -1,0 +1,93 @@
+"""The streams for handlers: nothing that they print steers a terminal or a CI service."""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pgflow_yaml.worker.streams import handler_streams
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Terminal(io.StringIO):
+    """A stream that says that it is a terminal."""
+
+    def isatty(self) -> bool:
+        """It is one."""
+        return True
+
+
+def printed(
+    monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, say: Callable[[], object], service: str
+) -> str:
+    """What a stream got of what a handler said, in a job of a CI service or outside."""
+    for name in ("GITHUB_ACTIONS", "TF_BUILD", "TEAMCITY_VERSION"):
+        monkeypatch.delenv(name, raising=False)
+    if service:
+        monkeypatch.setenv(service, "true")
+    monkeypatch.setattr(sys, "stdout", stream)
+    monkeypatch.setattr(sys, "stderr", stream)
+    with handler_streams():
+        say()
+    return stream.getvalue()
+
+
+def in_parts(*parts: str) -> Callable[[], object]:
+    """A handler that writes one line in several parts, to either stream in turn."""
+    return lambda: [
+        (sys.stdout, sys.stderr)[number % 2].write(part) for number, part in enumerate(parts)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("\x1b[31mred\x1b[0m\n", "red\n"),
+        ("\x1b]0;title\x07text\n", "text\n"),
+        ("10 %\r20 %\r\n", "10 %\n20 %\n"),
+        ("a\tb \u202eabc\n", "a    b abc\n"),
+    ],
+)
+def test_a_terminal_gets_text_without_control_sequences(
+    monkeypatch: pytest.MonkeyPatch, said: str, shown: str
+) -> None:
+    """A pipe gets what was printed."""
+    assert printed(monkeypatch, Terminal(), in_parts(said), "") == shown
+    assert printed(monkeypatch, io.StringIO(newline=""), in_parts(said), "") == said
+
+
+@pytest.mark.parametrize("service", ["GITHUB_ACTIONS", "TF_BUILD", "TEAMCITY_VERSION"])
+@pytest.mark.parametrize(
+    ("parts", "shown"),
+    [
+        (["::error::x\n"], ": :error::x\n"),
+        (["  ::add-mask::x\n"], "  : :add-mask::x\n"),
+        (["fine\n::error::x\n"], "fine\n: :error::x\n"),
+        ([":", ":error::x", "\n"], ": :error::x\n"),
+        (["a ##[group]b\n", "##vso[task]c\n"], "a ## [group]b\n##vso [task]c\n"),
+        (["x" * 40 + "#", "#team", "city[a]\n"], "x" * 40 + "##teamcity [a]\n"),
+        (["std::vector a::b ## [x]\n"], "std::vector a::b ## [x]\n"),
+    ],
+)
+def test_a_print_is_no_command_of_a_ci_service(
+    monkeypatch: pytest.MonkeyPatch, parts: list[str], shown: str, service: str
+) -> None:
+    """Whole or in parts, on one stream or on both: the log shows it, and the service ignores it."""
+    assert printed(monkeypatch, io.StringIO(), in_parts(*parts), service) == shown
+    assert printed(monkeypatch, io.StringIO(), in_parts(*parts), "") == "".join(parts)
+
+
+def test_bytes_of_a_character_may_come_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are taken for text where text is changed."""
+
+    def say() -> None:
+        for byte in "::Größe\n".encode():
+            sys.stdout.buffer.write(bytes([byte]))
+
+    assert printed(monkeypatch, io.StringIO(), say, "GITHUB_ACTIONS") == ": :Größe\n"
+    assert printed(monkeypatch, Terminal(), say, "") == "::Größe\n"
