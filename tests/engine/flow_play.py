@@ -219,7 +219,8 @@ class Play:
             for run in self.model.runs.values():
                 run.run_timers(self.model.now)
         read = [key for key, at in self.model.visible().items() if at <= self.model.now]
-        quantity *= 100 if doomed or any(map(self.model.is_stopping, read)) else 1
+        if doomed or any(self.model.is_stopping(k) or self.model.task(k).crashes for k in read):
+            quantity *= 100  # for these are read, and not given
 
         reply = me.turn(*reports, queue="flow", quantity=quantity, lease=f"{lease} ms")
 
@@ -234,7 +235,7 @@ class Play:
             read = got
         for key in read:
             self.seen[f"read {self.model.task(key).status}"] += 1
-        claimed = self.model.claim(me.worker, lease, read)
+        claimed = self.model.claim(me.worker, lease, read, got)
         assert {(_key(task), task["attempt"]) for task in tasks} == claimed
         self.handed += [(worker, task) for task in tasks]
         return tasks

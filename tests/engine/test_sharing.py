@@ -87,19 +87,23 @@ def test_a_claim_among_foreign_tasks_has_a_bounded_cost(engine: Engine) -> None:
     assert few.rows <= 3000
 
 
-def crash(engine: Engine, **options: Any) -> None:
-    """Let a worker claim, and die: its lease is over at noon."""
-    engine.now("2100-01-01 11:59:00Z")
-    Engine(engine.db).claim("flow", **options)
+def crash_twice(engine: Engine, *indexes: int) -> None:
+    """Let two workers die with these tasks, and give the others back: both leases end by noon."""
+    for minute in (58, 59):
+        engine.now(f"2100-01-01 11:{minute}:00Z")
+        silent = Engine(engine.db)
+        claimed = silent.claim("flow")
+        assert set(indexes) <= {task["index"] for task in claimed}
+        silent.report(*[failed(t, "released") for t in claimed if t["index"] not in indexes])
     engine.now(NOON)
 
 
 def test_a_task_that_has_crashed_is_given_alone(engine: Engine) -> None:
-    """Others first, then one of those that had lost their worker, then the next."""
-    engine.now("2100-01-01 11:58:00Z")
+    """Others first, then one of those that had lost two workers, then the next."""
+    engine.now("2100-01-01 11:57:00Z")
     engine.deploy("flow", {"a": a_step(map=literal([0, 1, 2]))})
     engine.start("flow")
-    crash(engine, quantity=2)
+    crash_twice(engine, 0, 1)
 
     replies = [engine.turn(queue="flow") for _ in range(4)]
 
@@ -112,10 +116,10 @@ def test_a_task_that_has_crashed_is_given_alone(engine: Engine) -> None:
 
 def test_a_busy_worker_leaves_a_crashed_task_and_may_ask_for_it_first(engine: Engine) -> None:
     """Also where it waits for its next attempt, and other tasks are there."""
-    engine.now("2100-01-01 11:58:00Z")
+    engine.now("2100-01-01 11:57:00Z")
     engine.deploy("flow", {"a": a_step(map=literal([0, 1]))})
     engine.start("flow")
-    crash(engine, quantity=1)
+    crash_twice(engine, 0)
 
     (task,) = engine.claim("flow", options={"crashed": "first"})
     engine.report(failed(task))
@@ -129,6 +133,20 @@ def test_a_busy_worker_leaves_a_crashed_task_and_may_ask_for_it_first(engine: En
     assert ([task["index"] for task in busy["tasks"]], busy["crashed"]) == ([1], True)
     assert ([task["index"] for task in first["tasks"]], first["alone"]) == ([0], True)
     assert [task["index"] for task in rest["tasks"]] == [1]
+
+
+def test_the_tasks_of_a_lost_worker_are_taken_over_together(engine: Engine) -> None:
+    """One death proves nothing: those of a lost machine must not run one by one."""
+    engine.now("2100-01-01 11:59:00Z")
+    engine.deploy("flow", {"a": a_step(map=literal([0, 1, 2]))})
+    engine.start("flow")
+    Engine(engine.db).claim("flow")
+    engine.now(NOON)
+
+    reply = engine.turn(queue="flow", options={"crashed": "no"})
+
+    assert [task["index"] for task in reply["tasks"]] == [0, 1, 2]
+    assert "alone" not in reply
 
 
 def test_a_held_run_is_left_for_later(engine: Engine, other: Engine) -> None:

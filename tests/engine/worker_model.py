@@ -8,6 +8,8 @@ from pgflow_yaml.language.expressions import ExpressionError, evaluate
 from tests.engine.flow_model import Run
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tests.engine.flow_states import Step, Task
 
 Key = tuple[str, str, int]
@@ -66,18 +68,27 @@ class Model:
         dead = task.status == "started" and task.worker != worker
         return dead and task.crashes + 1 >= CRASHES
 
-    def claim(self, worker: str, lease: int, read: list[Key]) -> set[tuple[Key, int]]:
-        """A worker reads these messages; the tasks it has now, each with its attempt."""
+    def claim(
+        self, worker: str, lease: int, read: list[Key], got: Sequence[Key]
+    ) -> set[tuple[Key, int]]:
+        """A worker reads these messages; the tasks it has now, each with its attempt.
+
+        Of tasks that have crashed any one may be given, alone: `got` tells which.
+        """
         for key in read:
             task = self.task(key)
-            stopping, live = self.is_stopping(key), task.status == "started"
-            if live and (stopping or self.is_last_crash(key, worker)):
+            stopping, started = self.is_stopping(key), task.status == "started"
+            if started and (stopping or self.is_last_crash(key, worker)):
                 task.crashes, task.uncounted = task.crashes + 1, task.uncounted + 1
                 task.error = "Crashed"
                 task.ends("cancelled" if stopping else "failed")
                 self.runs[key[0]].close([key[1]], self.now)
         tasks = {key: self.task(key) for key in read}
-        given = {key: task for key, task in tasks.items() if task.status in ("queued", "started")}
+        live = {key: task for key, task in tasks.items() if task.status in ("queued", "started")}
+        given = {key: task for key, task in live.items() if not task.crashes} or {
+            key: task for key, task in live.items() if key in got[:1]
+        }
+        assert bool(given) == bool(live)
         for task in given.values():
             taken_over = task.status == "started"
             task.uncounted += taken_over

@@ -5,8 +5,10 @@
 -- whose task is started is an expired lease by construction: its worker is dead, and the claim that
 -- reads it takes over (R-2).
 --
--- A task whose worker died may be the cause. From then on it is given in a reply of its own, to a
--- worker that runs nothing else, so that it can take no other task with it again.
+-- A task whose worker died may be the cause. It is taken over beside others once; after a second
+-- death it is given in a reply of its own, to a worker that runs nothing else, so that it can take
+-- no other task with it again. (Not after the first: the tasks of a machine that was lost would
+-- run one by one.)
 
 -- Claims up to p_quantity tasks, queue by queue in the order given: rows to started, attempt + 1,
 -- lease. Raises 54000 for tasks that are too large for one reply, of which the caller claims one at
@@ -185,7 +187,7 @@ $$;
 --   started, lease expired      taken over; a lease that ended only after the server started waits
 --                               for the first lease after that, since its worker may only have been
 --                               cut off; fails at the fifth crash (R-4)
---   had crashed, or does now    given alone; back to its old place, where other tasks are given
+--   had crashed before          given alone; back to its old place, where other tasks are given
 --
 -- Returns the messages to take over, and what _claim_queue returns as `crashed`.
 create or replace function pgflow._resolve_unusual_claims(
@@ -221,7 +223,7 @@ begin
       id bigint, run_id uuid, step text, index int, status text, leased boolean, mine boolean,
       attempt int, crashes int, handler text, long_over boolean, refused boolean, overdue boolean,
       since timestamptz)
-    order by o.since
+    order by o.crashes > 0, o.since
   loop
     v_error := null;
     if v_task.status not in ('queued', 'started') then
@@ -246,7 +248,7 @@ begin
     elsif v_task.status = 'started' and v_task.crashes >= 4 and not v_task.mine then
       v_error := jsonb_build_object('type', 'Crashed', 'message', format(
         'its worker died or fell silent 5 times, the last time in attempt %s', v_task.attempt));
-    elsif v_task.crashes = 0 and v_task.mine and crashed is distinct from 'alone' then
+    elsif v_task.crashes = 0 then
       takeover := takeover || v_task.id;
     elsif p_alone and takeover = '{}' then
       takeover := array[v_task.id];

@@ -84,8 +84,8 @@ begin
 end
 $$;
 
--- The first message at the head of a queue whose task is to run alone: its worker has died before,
--- or its lease has ended. Null: there is none. Takes no lock.
+-- The first message at the head of a queue whose task is to run alone: a worker has died of it
+-- before. Null: there is none. Takes no lock.
 create or replace function pgflow._find_crashed(
   p_queue text, p_clock timestamptz, p_refused text[]
 ) returns bigint[]
@@ -98,7 +98,6 @@ as $$
   join pgflow.step_tasks t on t.message_id = w.msg_id and t.queue_name = p_queue
   join pgflow.steps d on d.flow_slug = t.flow_slug and d.step_slug = t.step_slug
   where w.was_read and d.handler = any(p_refused) is not true
-    and (t.status = 'queued' and t.crashes_count > 0
-      or t.status = 'started' and t.lease is not null)
+    and t.crashes_count > 0 and (t.status = 'queued' or t.status = 'started' and t.lease is not null)
   order by w.nr limit 1
 $$;

@@ -35,7 +35,8 @@ SETTINGS = {
 }
 # What the programs of PostgreSQL and Python may need to start. The rest may be secret.
 _INHERITED = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
-_ACCESS = "local all pgflow peer map=pgflow\n"
+# This user of the machine may connect as any role, to try what a role may do; nobody else may.
+_ACCESS = "local all all peer map=pgflow\n"
 
 
 def environment() -> dict[str, str]:
@@ -50,7 +51,7 @@ def start_command(program: Path, paths: ServerPaths, settings: Mapping[str, str]
     texts = {
         "config_file": "# all settings are on the command line\n",
         "hba_file": _ACCESS,
-        "ident_file": f'pgflow "{user}" pgflow\n',
+        "ident_file": f'pgflow "{user}" all\n',
     }
     mode = 0o600 if paths.drop_to is None else 0o644  # the server's user reads root's files
     for name, text in texts.items():
