@@ -15,7 +15,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   -- here, so that it is done before the block with the exceptions begins
-  v_visits constant text := set_config('pgflow.expression_visits', '0', true);
+  v_steps constant text := set_config('pgflow.expression_steps', '0', true);
   v_value jsonb;
 begin
   v_value := pgflow.expression_node(p_ast, p_env, '{}', 0);
@@ -23,7 +23,8 @@ begin
   -- cannot be 1 MiB of text.
   if pg_column_size(v_value) > 2500 and jsonb_typeof(v_value) in ('array', 'object')
      and p_ast ->> 0 not in ('path', 'var', 'get', 'index', 'lit')
-     and octet_length(pgflow.expression_canonical(v_value)::text) > 1048576 then
+     and (pg_column_size(v_value) > pgflow.expression_cost('made')
+          or octet_length(pgflow.expression_canonical(v_value)::text) > 1048576) then
     return jsonb_build_object('error', 'the value is larger than 1 MiB');
   end if;
   return jsonb_build_object('value', v_value);
@@ -48,6 +49,7 @@ declare
   v_other jsonb;
   v_parts jsonb[] := '{}';
   v_nr int := 0;
+  v_size bigint := 0;
 begin
   if p_depth > 200 then
     raise exception using errcode = 'PF010', message = 'the expression is nested too deeply';
@@ -55,8 +57,10 @@ begin
   case v_operator
     when 'path' then
       v_value := p_env -> (p_ast ->> 1);
-      if p_variables <> '{}' and pg_column_size(v_value) >= 50000 then  -- a read copies
-        perform pgflow.expression_charge(pg_column_size(v_value) / 50000);
+      if p_variables <> '{}' and pg_column_size(v_value) >= 4000 then  -- a read copies
+        perform pgflow.expression_charge(
+          least(pg_column_size(v_value), pgflow.expression_cost('weight'))
+          / pgflow.expression_cost('read'));
       end if;
       return coalesce(v_value, 'null');
     when 'lit' then
@@ -66,6 +70,9 @@ begin
     when '==', '!=' then
       v_value := pgflow.expression_node(p_ast -> 1, p_env, p_variables, p_depth + 1);
       v_other := pgflow.expression_node(p_ast -> 2, p_env, p_variables, p_depth + 1);
+      if pg_column_size(v_value) + pg_column_size(v_other) >= 200 then
+        perform pgflow.expression_charge_equal(v_value, v_other);
+      end if;
       return to_jsonb(
         (v_value = v_other or pgflow.expression_equal(v_value, v_other)) = (v_operator = '=='));
     when 'and', 'or' then
@@ -122,7 +129,12 @@ begin
       .. jsonb_array_length(p_ast) - 1 by case v_operator when 'dict' then 2 else 1 end
   loop
     v_nr := v_nr + 1;
-    v_parts[v_nr] := pgflow.expression_node(p_ast -> i, p_env, p_variables, p_depth + 1);
+    v_value := pgflow.expression_node(p_ast -> i, p_env, p_variables, p_depth + 1);
+    v_parts[v_nr] := v_value;
+    v_size := v_size + pg_column_size(v_value);
+    if v_size > pgflow.expression_cost('made') then  -- bounded while they are made
+      perform pgflow.expression_check_parts(v_parts, v_operator = 'call');
+    end if;
   end loop;
   return pgflow.expression_gather(p_ast, v_parts);
 end
@@ -144,9 +156,12 @@ begin
         select coalesce(jsonb_object_agg(p_ast ->> (2 * p.nr::int - 1), p.part order by p.nr), '{}')
         from unnest(p_parts) with ordinality p(part, nr));
     when 'text' then
-      return pgflow.expression_charged_text(
+      if pg_column_size(p_parts) >= pgflow.expression_cost('free bytes') then
+        perform pgflow.expression_charge_text(p_parts);
+      end if;
+      return pgflow.expression_made_text(
         (select coalesce(string_agg(pgflow.expression_text(p.part), '' order by p.nr), '')
-         from unnest(p_parts) with ordinality p(part, nr)), 100);
+         from unnest(p_parts) with ordinality p(part, nr)));
     else
       raise exception using errcode = 'PF010',
         message = format('there is no operator %s', p_ast ->> 0);
@@ -168,7 +183,7 @@ declare
   v_name constant text := p_ast ->> 2;
   v_condition constant jsonb := nullif(p_ast -> 4, 'null');
   v_nodes int := pgflow.expression_nodes(v_body)
-    + coalesce(pgflow.expression_nodes(v_condition), 0);
+    + case when v_condition is null then 0 else pgflow.expression_nodes(v_condition) end;
   v_made jsonb[] := '{}';
   v_count int := 0;
   v_size bigint := 0;
@@ -180,10 +195,9 @@ begin
       message = 'a comprehension walks over a list, not over ' || pgflow.expression_kind(v_items);
   end if;
   perform pgflow.expression_check_items(jsonb_array_length(v_items));
-  -- Outer variables are copied for each item: large ones cost a visit for each 50 kB, so that the
-  -- time is bounded.
-  perform pgflow.expression_charge(
-    jsonb_array_length(v_items)::bigint * (v_nodes + pg_column_size(p_variables) / 50000));
+  -- Outer variables are copied for each item, and for each read: large ones cost a multiple.
+  perform pgflow.expression_charge(jsonb_array_length(v_items)::bigint * v_nodes
+    * (1 + pgflow.expression_weight(p_variables) / pgflow.expression_cost('read')));
   foreach v_item in array array(select jsonb_array_elements(v_items)) loop
     v_variables := p_variables || jsonb_build_object(v_name, v_item);
     if v_condition is null or pgflow.expression_truth(
@@ -193,8 +207,8 @@ begin
       v_count := v_count + 1;
       v_made[v_count] := v_item;
       v_size := v_size + pg_column_size(v_item);
-      if v_size > 67108864 then
-        raise exception using errcode = 'PF010', message = 'the value is larger than 1 MiB';
+      if v_size > pgflow.expression_cost('made') then
+        perform pgflow.expression_check_made(v_size);
       end if;
     end if;
   end loop;
@@ -219,26 +233,5 @@ begin
     end loop;
   end if;
   return v_count;
-end
-$$;
-
--- Counts visits against the budget. The count is kept in a setting of the transaction, so that it
--- costs a simple node nothing; `pgflow.evaluate` sets it to 0.
-create or replace function pgflow.expression_charge(p_visits numeric) returns void
-language plpgsql immutable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_visits numeric;
-begin
-  if p_visits < 1 then
-    return;
-  end if;
-  v_visits := current_setting('pgflow.expression_visits', true)::numeric + p_visits;
-  if v_visits > 200000 then
-    raise exception using errcode = 'PF010',
-      message = 'the expression takes more than 200,000 steps';
-  end if;
-  perform set_config('pgflow.expression_visits', v_visits::text, true);
 end
 $$;

@@ -23,7 +23,20 @@ as $$
 begin
   if abs(p_number) < 1e-300 and abs(p_number) <= 2.47032822920623272088284396434110686182e-324 then
     return 0;
+  elsif abs(p_number) < 1e308 then
+    return p_number::float8;
   end if;
+  return pgflow.expression_large_double(p_number);
+end
+$$;
+
+-- The double nearest to a number that may be too large. (A function with an exception costs a
+-- subtransaction.)
+create or replace function pgflow.expression_large_double(p_number numeric) returns float8
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
   return p_number::float8;
 exception when numeric_value_out_of_range then
   raise exception using errcode = 'PF010', message = 'a number is too large for a double';
@@ -61,7 +74,9 @@ as $$
 declare
   v_number numeric := p_value::numeric;
 begin
-  if scale(v_number) > 0 then
+  if scale(v_number) between 1 and 6 and abs(v_number) < 1e9 then
+    return trim_scale(v_number);  -- a double keeps any 15 digits
+  elsif scale(v_number) > 0 then
     return pgflow.expression_from_double(pgflow.expression_double(v_number));
   elsif abs(v_number) >= 1e4300 then
     raise exception using errcode = 'PF010', message = 'a number has more than 4,300 digits';
@@ -137,8 +152,6 @@ begin
     or jsonb_typeof(p_a) in ('string', 'boolean', 'null')
   then
     return false;
-  elsif pg_column_size(p_a) + pg_column_size(p_b) >= 5000 then
-    perform pgflow.expression_charge((pg_column_size(p_a) + pg_column_size(p_b)) / 5000);
   end if;
   if p_a::text ~ '[\d.]{17}' or p_b::text ~ '[\d.]{17}' then
     return pgflow.expression_canonical(p_a) = pgflow.expression_canonical(p_b);

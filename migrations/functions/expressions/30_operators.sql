@@ -39,9 +39,14 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_number constant numeric := pgflow.expression_number(p_needle);
+  v_near constant numeric := abs(v_number) * 1e-15 + 1e-320;  -- more than half between two doubles
   v_double float8;
 begin
   if (p_list::text || p_needle::text) !~ '[\d.]{17}' then
+    return false;
+  elsif not jsonb_path_exists(p_list, '$[*] ? (@ >= $from && @ <= $to)',
+    jsonb_build_object('from', v_number - v_near, 'to', v_number + v_near), true)
+  then
     return false;
   end if;
   if abs(v_number) < 1e300
@@ -65,11 +70,11 @@ language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  if pg_column_size(p_hay) >= 24 or jsonb_typeof(p_needle) in ('array', 'object') then
+    perform pgflow.expression_charge_in(p_needle, p_hay);
+  end if;
   case jsonb_typeof(p_hay)
     when 'array' then
-      if jsonb_array_length(p_hay) >= 10 then
-        perform pgflow.expression_charge(jsonb_array_length(p_hay) / 10);
-      end if;
       if jsonb_typeof(p_needle) in ('array', 'object') then
         return exists (
           select from jsonb_array_elements(p_hay) where pgflow.expression_equal(value, p_needle));
@@ -82,9 +87,6 @@ begin
       return false;
     when 'string' then
       if jsonb_typeof(p_needle) = 'string' then
-        if pg_column_size(p_hay) >= 1000 then
-          perform pgflow.expression_charge(length(p_hay #>> '{}') / 1000);
-        end if;
         return position(p_needle #>> '{}' in p_hay #>> '{}') > 0;
       end if;
     else null;
@@ -104,7 +106,8 @@ declare
   v_text text;
 begin
   if jsonb_typeof(p_holder) = 'string' and pg_column_size(p_holder) >= 1000 then
-    perform pgflow.expression_charge(length(p_holder #>> '{}') / 1000);
+    perform pgflow.expression_charge(
+      pgflow.expression_weight(p_holder) / pgflow.expression_cost('+'));
   end if;
   if jsonb_typeof(p_index) = 'string' then
     return case jsonb_typeof(p_holder)
@@ -194,6 +197,9 @@ declare
   v_a numeric;
   v_b numeric;
 begin
+  if pg_column_size(p_a) + pg_column_size(p_b) >= 400 then
+    perform pgflow.expression_charge_arithmetic(p_symbol, p_a, p_b);
+  end if;
   if jsonb_typeof(p_a) = 'number' and jsonb_typeof(p_b) = 'number' then
     v_a := pgflow.expression_number(p_a);
     v_b := pgflow.expression_number(p_b);
@@ -208,32 +214,12 @@ begin
              else mod(mod(v_a, v_b) + v_b, v_b) end;
     return to_jsonb(pgflow.expression_number(to_jsonb(v_a)));
   elsif p_symbol = '+' and jsonb_typeof(p_a) = 'string' and jsonb_typeof(p_b) = 'string' then
-    return pgflow.expression_charged_text((p_a #>> '{}') || (p_b #>> '{}'), 1000);
+    return pgflow.expression_made_text((p_a #>> '{}') || (p_b #>> '{}'));
   elsif p_symbol = '+' and jsonb_typeof(p_a) = 'array' and jsonb_typeof(p_b) = 'array' then
     perform pgflow.expression_check_items(jsonb_array_length(p_a) + jsonb_array_length(p_b));
-    if jsonb_array_length(p_a) + jsonb_array_length(p_b) >= 10 then
-      perform pgflow.expression_charge((jsonb_array_length(p_a) + jsonb_array_length(p_b)) / 10);
-    end if;
     return p_a || p_b;
   end if;
   raise exception using errcode = 'PF010', message = format('`%s` cannot take %s and %s',
     p_symbol, pgflow.expression_kind(p_a), pgflow.expression_kind(p_b));
-end
-$$;
-
--- Returns a text that an operator made, as expression_made_text, and charges a visit for each
--- p_characters.
-create or replace function pgflow.expression_charged_text(p_text text, p_characters int)
-returns jsonb
-language plpgsql immutable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_text constant jsonb := pgflow.expression_made_text(p_text);
-begin
-  if octet_length(p_text) >= 1000 then
-    perform pgflow.expression_charge(length(p_text) / p_characters);
-  end if;
-  return v_text;
 end
 $$;

@@ -19,6 +19,13 @@ begin
     raise exception using errcode = 'PF010',
       message = pgflow.expression_misfit(p_name, p_args, v_kinds);
   end if;
+  -- Less costs nothing: neither short texts nor a few items, nor the length of a list.
+  if pg_column_size(p_args) >= 40 and p_name <> 'default' and (case jsonb_typeof(p_args[1])
+       when 'string' then pg_column_size(p_args) >= 140 or p_name = 'json'
+       else p_name <> 'len' or jsonb_typeof(p_args[1]) = 'object' end)
+  then
+    perform pgflow.expression_charge_call(p_name, p_args);
+  end if;
   v_value := case
     when p_name in ('len', 'str', 'int', 'float', 'abs', 'min', 'max', 'sum', 'default')
       then pgflow.expression_scalar_call(p_name, p_args)
@@ -27,35 +34,13 @@ begin
       then pgflow.expression_text_call(p_name, p_args)
     else pgflow.expression_list_call(p_name, p_args)
   end;
-  if pg_column_size(p_args) + pg_column_size(v_value) > 64 and p_name not in ('len', 'default') then
-    perform pgflow.expression_charge_call(p_args || v_value);
+  if pg_column_size(v_value) >= 48 and p_name <> 'default' then
+    if jsonb_typeof(v_value) in ('array', 'object') then
+      perform pgflow.expression_check_made(pg_column_size(v_value));
+    end if;
+    perform pgflow.expression_charge_walk(array[v_value], pgflow.expression_cost('call'));
   end if;
   return v_value;
-end
-$$;
-
--- Charges the arguments and the result of a function: an item, or a hundred characters, is a visit;
--- fewer than ten are free (ten need more than the 64 bytes above).
-create or replace function pgflow.expression_charge_call(p_values jsonb[]) returns void
-language plpgsql immutable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_value jsonb;
-  v_items bigint := 0;
-  v_characters bigint := 0;
-begin
-  foreach v_value in array p_values loop
-    case jsonb_typeof(v_value)
-      when 'array' then v_items := v_items + jsonb_array_length(v_value);
-      when 'object' then v_items := v_items + (select count(*) from jsonb_object_keys(v_value));
-      when 'string' then v_characters := v_characters + length(v_value #>> '{}');
-      else null;
-    end case;
-  end loop;
-  if v_items + v_characters / 100 >= 10 then
-    perform pgflow.expression_charge(v_items + v_characters / 100);
-  end if;
 end
 $$;
 

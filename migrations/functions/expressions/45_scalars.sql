@@ -42,17 +42,29 @@ declare
   v_symbol text := case p_name when 'min' then '<' else '>' end;
   v_value jsonb;
   v_best jsonb;
+  v_number numeric;
+  v_extreme numeric;
 begin
   if jsonb_typeof(v_values) <> 'array' then
     raise exception using errcode = 'PF010',
       message = format('%1$s() is written %1$s(list) or %1$s(a, b)', p_name);
   end if;
   perform pgflow.expression_check_comparable(p_name, v_values);
-  foreach v_value in array array(select jsonb_array_elements(v_values)) loop
-    if v_best is null or pgflow.expression_compare(v_symbol, v_value, v_best) then
-      v_best := v_value;
-    end if;
-  end loop;
+  if jsonb_typeof(v_values -> 0) = 'number' then
+    foreach v_value in array array(select jsonb_array_elements(v_values)) loop
+      v_number := pgflow.expression_number(v_value);
+      if v_best is null or (v_number < v_extreme) = (p_name = 'min') and v_number <> v_extreme then
+        v_best := v_value;
+        v_extreme := v_number;
+      end if;
+    end loop;
+  else
+    foreach v_value in array array(select jsonb_array_elements(v_values)) loop
+      if v_best is null or pgflow.expression_compare(v_symbol, v_value, v_best) then
+        v_best := v_value;
+      end if;
+    end loop;
+  end if;
   return coalesce(v_best, 'null');
 end
 $$;

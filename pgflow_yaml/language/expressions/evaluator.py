@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pgflow_yaml.language.expressions import operators
 from pgflow_yaml.language.expressions.findings import ExpressionError
-from pgflow_yaml.language.expressions.functions import call
+from pgflow_yaml.language.expressions.functions import FUNCTIONS, check_call
+from pgflow_yaml.language.expressions.meter import Meter
 from pgflow_yaml.language.expressions.values import (
     check_bytes,
     check_items,
     equal,
+    is_short,
     json_text,
     kind,
     limited_text,
@@ -25,10 +27,8 @@ if TYPE_CHECKING:
 
     from pgflow_yaml.language.model import Json
 
-MAX_VISITS = 200_000
 MAX_DEPTH = 200
-_FREE = 10
-_NOT_WALKING = frozenset({"len", "default"})
+_FREE_ARGS = 2
 _UNTOUCHED = frozenset({"path", "var", "get", "index", "lit"})
 
 
@@ -42,35 +42,41 @@ def evaluate(ast: Json, env: Mapping[str, Json]) -> Json:
         value = run.value(ast, 0)
         # Only a value that the expression made is bounded, not one that a path reads.
         if isinstance(value, (list, dict)) and cast("list[Json]", ast)[0] not in _UNTOUCHED:
-            check_bytes(_size(value))
+            run.made(value)
+            if not is_short(value):
+                check_bytes(len(json_text(value).encode()))
     except (KeyError, IndexError, TypeError, ValueError, RecursionError) as error:
         raise ExpressionError(f"the expression cannot be evaluated: {error}") from error
     return value
 
 
-def _size(value: Json) -> int:
-    return len(json_text(value).encode())
+class _Evaluation(Meter):
+    """State of one evaluation: the environment, the loop variables and what it has used."""
 
-
-class _Evaluation:
-    """State of one evaluation: the environment, the loop variables and the visits so far."""
-
-    __slots__ = ("env", "variables", "visits")
+    __slots__ = ("env", "variables")
 
     def __init__(self, env: Mapping[str, Json]) -> None:
         self.env = env
         self.variables: dict[str, Json] = {}
-        self.visits = 0
+        self.steps = 0
+        self.weights = {}
 
     def value(self, node: Any, depth: int) -> Json:
         if depth > MAX_DEPTH:
             raise ExpressionError("the expression is nested too deeply")
         return _NODES[node[0]](self, node, depth + 1)
 
-    def charge(self, visits: int) -> None:
-        self.visits += visits
-        if self.visits > MAX_VISITS:
-            raise ExpressionError(f"the expression takes more than {MAX_VISITS:,} steps")
+    def values(self, nodes: Any, depth: int, free: int = 0) -> list[Json]:
+        """Return the values of nodes, of which the caller bounds all but the first ones."""
+        values: list[Json] = []
+        try:
+            for node in nodes:
+                values.append(self.value(node, depth))  # noqa: PERF401 (kept when one fails)
+        except ExpressionError:
+            # Where SQL meets the bound first, the same error must win.
+            self.bound(values[free:])
+            raise
+        return values
 
 
 def _literal(_run: _Evaluation, node: Any, _depth: int) -> Json:
@@ -78,7 +84,10 @@ def _literal(_run: _Evaluation, node: Any, _depth: int) -> Json:
 
 
 def _path(run: _Evaluation, node: Any, _depth: int) -> Json:
-    return run.env.get(node[1])
+    value = run.env.get(node[1])
+    if run.variables:  # a loop reads it again and again
+        run.read(value)
+    return value
 
 
 def _variable(run: _Evaluation, node: Any, _depth: int) -> Json:
@@ -93,7 +102,7 @@ def _get(run: _Evaluation, node: Any, depth: int) -> Json:
 def _index(run: _Evaluation, node: Any, depth: int) -> Json:
     holder, index = run.value(node[1], depth), run.value(node[2], depth)
     if type(holder) is str:
-        run.charge(_copied(holder))
+        run.charge_bytes("+", holder)
     return operators.pick(holder, index)
 
 
@@ -125,11 +134,9 @@ def _if(run: _Evaluation, node: Any, depth: int) -> Json:
 
 
 def _equal(run: _Evaluation, node: Any, depth: int) -> Json:
-    return equal(run.value(node[1], depth), run.value(node[2], depth))
-
-
-def _unequal(run: _Evaluation, node: Any, depth: int) -> Json:
-    return not equal(run.value(node[1], depth), run.value(node[2], depth))
+    left, right = run.value(node[1], depth), run.value(node[2], depth)
+    run.compared(left, right)
+    return equal(left, right) is (node[0] == "==")
 
 
 def _order(run: _Evaluation, node: Any, depth: int) -> Json:
@@ -139,31 +146,17 @@ def _order(run: _Evaluation, node: Any, depth: int) -> Json:
 
 def _in(run: _Evaluation, node: Any, depth: int) -> Json:
     needle, hay = run.value(node[1], depth), run.value(node[2], depth)
-    run.charge(_copied(hay))
+    run.searched(needle, hay)
     return operators.contains(needle, hay) is (node[0] == "in")
 
 
 def _arithmetic(run: _Evaluation, node: Any, depth: int) -> Json:
-    value = operators.arithmetic(node[0], run.value(node[1], depth), run.value(node[2], depth))
-    run.charge(_copied(value))
-    return value
-
-
-def _copied(value: Json) -> int:
-    """Return the visits charged to scan or copy a value: one per 10 items or 1,000 characters."""
-    if type(value) is list:
-        return len(value) // 10
-    return len(value) // 1000 if type(value) is str else 0
-
-
-def _walked(*values: Json) -> int:
-    """Return the visits charged to process values: one per item or 100 characters.
-
-    Fewer than ten are free.
-    """
-    items = sum(len(value) for value in values if type(value) is list or type(value) is dict)
-    visits = items + sum(len(value) for value in values if type(value) is str) // 100
-    return visits if visits >= _FREE else 0
+    left, right = run.value(node[1], depth), run.value(node[2], depth)
+    if type(left) is int or type(left) is float:
+        run.computed(left, right)
+    elif node[0] == "+":
+        run.joined(left, right)
+    return operators.arithmetic(node[0], left, right)
 
 
 def _negative(run: _Evaluation, node: Any, depth: int) -> Json:
@@ -171,24 +164,36 @@ def _negative(run: _Evaluation, node: Any, depth: int) -> Json:
 
 
 def _list(run: _Evaluation, node: Any, depth: int) -> Json:
-    return [run.value(part, depth) for part in node[1:]]
+    parts = run.values(node[1:], depth)
+    run.bound(parts)
+    return parts
 
 
 def _dict(run: _Evaluation, node: Any, depth: int) -> Json:
-    return {node[at]: run.value(node[at + 1], depth) for at in range(1, len(node), 2)}
+    parts = run.values(node[2::2], depth)
+    run.bound(parts)
+    return dict(zip(node[1::2], parts, strict=True))
 
 
 def _text(run: _Evaluation, node: Any, depth: int) -> Json:
-    value = limited_text("".join([text_of(run.value(part, depth)) for part in node[1:]]))
-    run.charge(_walked(value))
-    return value
+    parts = run.values(node[1:], depth)
+    run.written(parts)
+    return limited_text("".join(map(text_of, parts)))
 
 
 def _call(run: _Evaluation, node: Any, depth: int) -> Json:
-    args = [run.value(part, depth) for part in node[2:]]
-    value = call(node[1], args)
-    if node[1] not in _NOT_WALKING:
-        run.charge(_walked(*args, value))
+    name = node[1]
+    if len(node) <= 2 + _FREE_ARGS:
+        args = [run.value(part, depth) for part in node[2:]]
+    else:
+        args = run.values(node[2:], depth, _FREE_ARGS)
+        run.bound(args[_FREE_ARGS:])
+    check_call(name, args)
+    if name == "default":
+        return args[1] if args[0] is None else args[0]
+    run.called(name, args)
+    value = FUNCTIONS[name].call(args)
+    run.returned(value)
     return value
 
 
@@ -198,13 +203,19 @@ def _for(run: _Evaluation, node: Any, depth: int) -> Json:
     if type(items) is not list:
         raise ExpressionError(f"a comprehension walks over a list, not over {kind(items)}")
     check_items(len(items))
-    run.charge(len(items) * (_nodes(body) + (0 if condition is None else _nodes(condition))))
     outer = run.variables
+    nodes = _nodes(body) + (0 if condition is None else _nodes(condition))
+    run.looped(len(items) * nodes, outer)
     results: list[Json] = []
-    for item in items:
-        run.variables = {**outer, name: item}
-        if condition is None or operators.truth(run.value(condition, depth)):
-            results.append(run.value(body, depth))
+    try:
+        for item in items:
+            run.variables = {**outer, name: item}
+            if condition is None or operators.truth(run.value(condition, depth)):
+                results.append(run.value(body, depth))
+    except ExpressionError:
+        run.bound(results)  # as above
+        raise
+    run.bound(results)
     run.variables = outer
     return results
 
@@ -227,7 +238,7 @@ _NODES: dict[str, Callable[[_Evaluation, Any, int], Json]] = {
     "not": _not,
     "if": _if,
     "==": _equal,
-    "!=": _unequal,
+    "!=": _equal,
     **dict.fromkeys(("<", "<=", ">", ">="), _order),
     **dict.fromkeys(("in", "not in"), _in),
     **dict.fromkeys(("+", "-", "*", "/", "%"), _arithmetic),

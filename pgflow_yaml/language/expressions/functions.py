@@ -65,8 +65,8 @@ _EXPECTED = {
 }
 
 
-def call(name: str, args: Args) -> Json:
-    """Call a function by its name; raises ExpressionError for an invalid argument."""
+def check_call(name: str, args: Args) -> None:
+    """Check the number and the kinds of a function's arguments; raises ExpressionError."""
     function = FUNCTIONS[name]
     if not function.least <= len(args) <= function.most:
         raise ExpressionError(f"{name}() does not take {len(args)} arguments")
@@ -77,7 +77,6 @@ def call(name: str, args: Args) -> Json:
             raise ExpressionError(
                 f"argument {number + 1} of {name}() is {kind(arg)}, not {expected}"
             )
-    return function.call(args)
 
 
 def _integer(value: Json, name: str) -> int:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 MAX_BYTES = 1_048_576
 MAX_ITEMS = 10_000
 _DIGITS = 4_300
+_LONGEST_GROWTH = 60  # of 5e-324; and a character has up to four bytes
 _TOO_LARGE = 10**_DIGITS
 _KINDS: dict[type, str] = {
     bool: "a boolean",
@@ -100,6 +101,14 @@ def json_text(value: Json) -> str:
     if is_number(value):
         return number_text(value)  # type: ignore[arg-type]
     return _quoted(value)
+
+
+def is_short(value: Json) -> bool:
+    """Return True for a value whose JSON is at most 1 MiB, as a glance shows.
+
+    Python writes 1e-300 where plain decimal has 300 digits; nothing else is longer in `json_text`.
+    """
+    return len(json.dumps(value, ensure_ascii=False)) * _LONGEST_GROWTH <= MAX_BYTES
 
 
 def _quoted(value: Json) -> str:
