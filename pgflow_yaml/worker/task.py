@@ -192,12 +192,19 @@ class Task:
         return value
 
     def _evaluated(self) -> Json:
-        from pgflow_yaml.language.expressions import evaluate
+        from pgflow_yaml.language.expressions import (
+            ExpressionError,
+            evaluate,
+            misused_secrets,
+            secret_message,
+        )
 
         call, env = self.call, self.context.env
         if call.own_paths:
             env = {**env, **{path: self._look_up(path) for path in call.own_paths}}
         if call.secrets:  # S-11: at call time, for this call alone
+            for path in sorted(misused_secrets(call.with_)):
+                raise ExpressionError(secret_message(path))
             look_up = self.context.secret
             env = {**env, **{path: look_up(path.partition(".")[2]) for path in call.secrets}}
         return evaluate(call.with_, env)

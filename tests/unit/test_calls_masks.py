@@ -57,6 +57,14 @@ def test_a_secret_is_masked_however_it_is_written(shown: str) -> None:
     assert not any(part in masked for part in ("p4ss", "cDRzcy", "A0c3Mg", "NHNz"))
 
 
+@pytest.mark.parametrize("shown", [SECRET.upper(), SECRET.title(), json.dumps(SECRET.upper())])
+def test_a_secret_in_another_case_is_masked(shown: str) -> None:
+    """In texts and in outputs."""
+    own_masks = masking(SECRET)
+    assert "P4SS" not in own_masks.text(shown).upper()
+    assert "P4SS" not in own_masks.json_text(json.dumps({"out": shown}, ensure_ascii=False)).upper()
+
+
 @settings(deadline=None)
 @given(prefix=st.binary(max_size=5), suffix=st.binary(max_size=5), value=st.text(min_size=8))
 def test_base64_is_known_at_any_offset(prefix: bytes, suffix: bytes, value: str) -> None:

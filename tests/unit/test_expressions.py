@@ -16,6 +16,7 @@ from pgflow_yaml.language.expressions import (
     ExpressionError,
     InvalidExpression,
     evaluate,
+    misused_secrets,
     parse_expression,
     parse_template,
     unescape,
@@ -395,3 +396,22 @@ def test_any_tree_has_a_value_that_is_json_or_an_error(tree: Any, env: dict[str,
     except ExpressionError:
         return
     assert json.loads(json.dumps(value, allow_nan=False)) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "misused"),
+    [
+        ("secrets.A", set()),
+        ("'Bearer ' + secrets.A + secrets.B", set()),
+        ("{'k': secrets.A}", set()),
+        ("lower(secrets.A)", {"secrets.A"}),
+        ("('x' + secrets.A)[0]", {"secrets.A"}),
+        ("secrets.A if secrets.B else ''", {"secrets.A", "secrets.B"}),
+        ("[secrets.A for x in input.l]", {"secrets.A"}),
+        ("input.n == secrets.A", {"secrets.A"}),
+    ],
+)
+def test_a_secret_stands_alone_or_is_joined(text: str, misused: set[str]) -> None:
+    """Anything else could give a part of it, which no mask finds."""
+    tree = parse_expression(text, roots=frozenset({"input", "secrets"})).ast
+    assert misused_secrets(tree) == misused

@@ -11,6 +11,7 @@ from pgflow_yaml.language.expressions.findings import (
     Reference,
 )
 from pgflow_yaml.language.expressions.parser import Expression
+from pgflow_yaml.language.expressions.secrets import misused_secrets, secret_message
 from pgflow_yaml.language.expressions.templates import parse_expression, parse_template, unescape
 from pgflow_yaml.language.expressions.writing import write_expression, write_template
 
@@ -22,8 +23,10 @@ __all__ = [
     "InvalidExpression",
     "Reference",
     "evaluate",
+    "misused_secrets",
     "parse_expression",
     "parse_template",
+    "secret_message",
     "unescape",
     "write_expression",
     "write_template",

@@ -162,6 +162,7 @@ class Formulas:
         self, node: ScalarNode, parsed: expressions.Expression, context: Context
     ) -> None:
         """Report expressions without a value, comparisons that never hold, and the like."""
+        self._check_secrets(node, parsed)
         error = error_of(parsed.ast)
         if error is not None:
             fix = "correct it, or write the value itself"
@@ -177,6 +178,16 @@ class Formulas:
             self._check_condition(node, parsed, context)
         if context == "map":
             self._check_list(node, parsed)
+
+    def _check_secrets(self, node: ScalarNode, parsed: expressions.Expression) -> None:
+        """Report a secret of which a handler would get a part, which no mask would find."""
+        misused = expressions.misused_secrets(parsed.ast)
+        for reference in parsed.references if misused else ():
+            if reference.path in misused:
+                part = self.report.document.part(node, reference.start, reference.end)
+                fix = "give the handler the whole secret, and let it do this"
+                message = expressions.secret_message(reference.path)
+                self.report.add("PF230", message, part, fix=fix)
 
     def _check_list(self, node: ScalarNode, parsed: expressions.Expression) -> None:
         """Report a `map` over a value that is not a list."""

@@ -1,13 +1,15 @@
 """Masks for the values of secrets, replaced in texts before they are stored (S-11).
 
 One set for the process, since a handler may keep a secret and show it in another task. A value
-is searched for as it is, in JSON, in Python's quotes, in base64 at any offset, and in URLs.
+is searched for in any case: as it is, in JSON, in Python's quotes, in base64 at any offset, and
+in URLs.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import re
 import threading
 from base64 import b64encode
 from collections import OrderedDict
@@ -45,18 +47,21 @@ class Masks:
             every = {form for forms in self._values.values() for form in forms}
             # A form may be a part of another one: the longest goes first.
             self._forms = tuple(sorted(every, key=lambda form: (-len(form), form)))
-            self._in_json = tuple({_escaped(form) for form in every})
+            self._in_json = tuple({_escaped(form).lower() for form in every})
 
     def text(self, text: str) -> str:
         """Return the text with all secrets masked."""
+        lowered = text.lower() if self._forms else text
         for form in self._forms:
-            if form in text:
-                text = text.replace(form, MASK)
+            # A handler may have changed the case; a pattern is slow, so only where there is one.
+            if form.lower() in lowered:
+                text = re.sub(re.escape(form), MASK, text, flags=re.IGNORECASE)
         return text
 
     def json_text(self, text: str) -> str:
         """Return the JSON text with secrets masked; a number that shows one becomes a string."""
-        if not any(form in text for form in self._in_json):
+        lowered = text.lower() if self._in_json else text
+        if not any(form in lowered for form in self._in_json):
             return text
         return json.dumps(self._masked(json.loads(text)), ensure_ascii=False, separators=(",", ":"))
 
@@ -100,6 +105,8 @@ def _forms(value: str) -> set[str]:
     lines = [line.strip() for line in value.splitlines()]
     # A line of a key may be shown alone; its first and last lines are no secret.
     parts = {line for line in lines if not line.startswith("-----")} if len(lines) > 1 else set()
+    if not value.isascii():  # escapes do not show that two letters differ in case alone
+        parts |= {value.lower(), value.upper()}
     forms: set[str] = set()
     for part in {value, value.strip(), *parts}:
         if len(part) < LEAST_CHARACTERS:
