@@ -180,7 +180,8 @@ def _deep_problems(schema: Mapping[str, Json], value: Json, path: str) -> list[P
 
     # S-5: an empty registry, so that no reference is ever fetched.
     registry: Registry[Any] = Registry()
-    checker: Any = extend(Draft7Validator, {"multipleOf": _multiple_of})  # type: ignore[no-untyped-call]
+    own = {"multipleOf": _multiple_of, "uniqueItems": _unique_items, "$ref": _reference}
+    checker: Any = extend(Draft7Validator, own)  # type: ignore[no-untyped-call]
     validator = checker(dict(schema), registry=registry)
     problems = []
     for error in validator.iter_errors(value):
@@ -208,6 +209,35 @@ def _multiple_of(_validator: Any, factor: Any, value: Any, _schema: Any) -> Iter
         yield ValidationError(f"not a multiple of {factor}")
 
 
+def _unique_items(_validator: Any, unique: Any, value: Any, _schema: Any) -> Iterator[Any]:
+    """Check `uniqueItems` by hash: jsonschema compares each item with each other one."""
+    from jsonschema import ValidationError  # noqa: PLC0415
+
+    if unique and isinstance(value, list):
+        known: set[Any] = set()
+        for item in map(_hashable, value):
+            if item in known:
+                yield ValidationError("an item occurs twice")
+                return
+            known.add(item)
+
+
+def _reference(_validator: Any, _target: Any, _value: Any, _schema: Any) -> Iterator[Any]:
+    """Refuse `$ref`: a schema that names itself has no end, and one elsewhere is not fetched."""
+    from jsonschema import ValidationError  # noqa: PLC0415
+
+    yield ValidationError("a reference")
+
+
+def _hashable(value: Json) -> Any:
+    """Return a key that is equal for equal JSON values only: 1 is 1.0, but true is not 1."""
+    if isinstance(value, list):
+        return ("array", *map(_hashable, value))
+    if isinstance(value, dict):
+        return ("object", frozenset((key, _hashable(inner)) for key, inner in value.items()))
+    return type_name(value), value
+
+
 def _is_json(value: Any) -> bool:
     """Return False for infinity and NaN, which JSON does not have."""
     return not isinstance(value, float) or isfinite(value)
@@ -225,6 +255,8 @@ def _deep_message(error: Any, schema: Mapping[str, Json]) -> str:
             return f"has no key {' or '.join(map(_json, extra))}{did_you_mean(extra[0], names)}"
         case "uniqueItems":
             return "must not have the same item twice"
+        case "$ref":
+            return "cannot be checked: its schema has a $ref, which is not supported"
         case "multipleOf":
             return f"must be a multiple of {_json(error.validator_value)}"
         case "minProperties":

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,9 @@ from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 
 from pgflow_yaml.language.inputs import apply_defaults_and_check, check_value, from_pairs
+
+if TYPE_CHECKING:
+    from pgflow_yaml.language.model import Json
 
 SPEC: dict[str, Any] = {
     "order_id": {"type": "integer", "minimum": 1},
@@ -194,3 +198,32 @@ def test_a_pair_that_would_be_changed_in_reading_is_refused(text: str, message: 
 def test_reading_a_pair_never_fails(text: str) -> None:
     """Any text is read as some value or named as a problem."""
     from_pairs({"a": {"type": "object"}, "b": {}}, [text, f"a={text}", f"b={text}"])
+
+
+@pytest.mark.parametrize(
+    ("items", "unique"),
+    [
+        ([1, True, "1", [1], [True], {"a": 1}, {"a": True}, None, 0, False, ""], True),
+        ([1, 1.0], False),
+        ([{"a": [1], "b": 2}, {"b": 2, "a": [1.0]}], False),
+        ([*range(100_000)], True),
+        ([[n] for n in [*range(50_000), 7]], False),
+    ],
+    ids=["kinds", "numbers", "objects", "many", "many_and_one"],
+)
+def test_unique_items_are_found_in_one_walk(items: list[Json], *, unique: bool) -> None:
+    """A hundred thousand items take a moment, not minutes."""
+    started = time.thread_time()
+    problems = check_value({"type": "array", "uniqueItems": True}, items, path="a")
+    assert time.thread_time() - started < 3
+    assert [problem["message"] for problem in problems] == (
+        [] if unique else ["must not have the same item twice"]
+    )
+
+
+@pytest.mark.parametrize("target", ["#", "http://127.0.0.1:9/schema.json", "#/nowhere"])
+def test_a_reference_in_a_stored_schema_is_a_problem(target: str) -> None:
+    """A definition may come from elsewhere: no recursion, no request."""
+    assert problems_of({"type": "array", "items": {"$ref": target}}, [[]]) == [
+        "x[0]: cannot be checked: its schema has a $ref, which is not supported"
+    ]
