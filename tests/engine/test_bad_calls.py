@@ -170,3 +170,14 @@ def test_many_starts_of_nothing_are_none(engine: Engine) -> None:
     engine.deploy("flow", {"a": a_step()})
 
     assert engine.one("select count(*) from pgflow.start_runs('flow', null)") == 0
+
+
+def test_an_input_may_have_two_mebibytes(engine: Engine) -> None:
+    """As the client writes it: the spaces that jsonb adds do not count."""
+    engine.deploy("sized", {"a": a_step()}, input_schema={})
+    fits = json.dumps([[0]] * 524_000, separators=(",", ":"))
+    assert len(fits) < 2_097_152
+    assert engine.call("start_run", "sized", fits)["run_id"]
+    with pytest.raises(psycopg.Error, match="is refused") as refused:
+        engine.call("start_run", "sized", json.dumps("x" * 2_097_151))
+    assert refused.value.sqlstate == "PF002"
