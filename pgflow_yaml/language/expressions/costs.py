@@ -1,4 +1,4 @@
-"""What an expression may use: one table, which `pgflow.expression_cost` repeats in SQL.
+"""Costs of expressions: one table, which `pgflow.expression_cost` repeats in SQL.
 
 Work is counted in steps. A node that is evaluated in a loop is one step, an item that a function
 walks over is one, and so is each portion of the bytes that an operation reads or makes. Bytes are

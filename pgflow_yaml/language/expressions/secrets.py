@@ -1,4 +1,4 @@
-"""Where a secret may stand in an expression: alone, in a template, or joined by `+`.
+"""Places where a secret may stand in an expression: alone, in a template, or joined by `+`.
 
 A function, a subscript or a comparison could give a part of it, which no mask would find.
 """
