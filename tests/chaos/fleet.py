@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import signal
+from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 
 from tests.chaos.mix import APP
+from tests.fixtures.waiting import eventually
 from tests.fixtures.worker_process import WorkerProc
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from random import Random
     from types import TracebackType
     from typing import Self
+
+    Undo = tuple[float, Callable[[], object]]
 
 POINTS = (
     *("after_claim", "before_handler", "after_handler", "before_commit", "after_commit"),
@@ -30,17 +34,19 @@ class Fleet:
     """
 
     def __init__(
-        self, conninfo: str, folder: Path, *, size: int, lease: str = "2s", slots: int = 8
+        self, conninfo: str, folder: Path, *, size: int, lease: float = 2, slots: int = 8
     ) -> None:
         self.conninfo = conninfo
         self.folder = folder
         self.kills = 0
         self.died: list[str] = []
-        self._settings = ("--lease", lease, "-c", str(slots), "--app-dir", str(APP))
+        self._lease = lease
+        self._settings = ("--lease", f"{lease}s", "-c", str(slots), "--app-dir", str(APP))
         self._all: list[WorkerProc] = []
         self.workers = [self.another() for _ in range(size)]
 
     def __enter__(self) -> Self:
+        """Use the workers that run already."""
         return self
 
     def __exit__(
@@ -49,6 +55,7 @@ class Fleet:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        """Kill all workers."""
         for worker in self._all:
             worker.kill()
 
@@ -74,12 +81,12 @@ class Fleet:
         self.kills += 1
         self.workers[nr] = self.another(**env)
 
-    def freeze(self, chance: Random) -> WorkerProc:
-        """Stop a worker as a hung machine would; the caller thaws it."""
+    def freeze(self, chance: Random) -> Undo:
+        """Stop a worker as a hung machine would, for half to twice its lease."""
         worker = chance.choice(self.workers)
         if worker.running:
             worker.freeze()
-        return worker
+        return chance.uniform(0.5, 2) * self._lease, worker.thaw
 
     def mend(self) -> None:
         """Replace the workers that a failpoint has killed; note those that ended by themselves."""
@@ -108,7 +115,13 @@ class Fleet:
         """Tell all workers to stop; yield what is wrong with the exit of any of them."""
         self.mend()
         for worker in self.workers:
+            eventually(partial(_can_be_told, worker), what="a worker has started")
             worker.send(signal.SIGTERM)
         for worker in self.workers:
-            if code := worker.wait():
+            if (code := worker.wait()) not in {0, -signal.SIGKILL}:
                 yield f"a worker told to stop ended with exit code {code}: {worker.stderr}"
+
+
+def _can_be_told(worker: WorkerProc) -> bool:
+    """Return True once a worker handles SIGTERM."""
+    return not worker.running or "worker started" in worker.stderr

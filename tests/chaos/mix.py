@@ -50,9 +50,7 @@ def tolerant(chance: Random, largest: int) -> Plan:
     if len(wrong) > 3:
         return Plan("chaos_tolerant", given, FAILED, steps={"each": FAILED, **audit})
     values = [None if i in wrong else i for i in range(n)]
-    return Plan(
-        "chaos_tolerant", given, output={"values": values, "errors": wrong}, steps=audit
-    )
+    return Plan("chaos_tolerant", given, output={"values": values, "errors": wrong}, steps=audit)
 
 
 def family(chance: Random, largest: int) -> Plan:

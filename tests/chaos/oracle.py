@@ -109,9 +109,7 @@ def call_witnesses(db: psycopg.Connection) -> None:
         db.execute(TRIGGER.format(table=table).encode())
 
 
-def verdict(
-    db: psycopg.Connection, plans: Mapping[str, Plan], calls: list[Call]
-) -> Iterator[str]:
+def verdict(db: psycopg.Connection, plans: Mapping[str, Plan], calls: list[Call]) -> Iterator[str]:
     """Yield all that is wrong after a storm; `plans` are by the id of their run."""
     for query in (STUCK, TWICE, INVARIANTS):
         yield from answers(db, query)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -18,10 +19,12 @@ from tests.fixtures.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from concurrent.futures import Future
 
-    from tests.chaos.fleet import Fleet
+    from tests.chaos.fleet import Fleet, Undo
     from tests.chaos.mix import Plan, Signal
-    Strike = Callable[[random.Random], object]
+
+    Strike = Callable[[random.Random], Undo | None]
 
 _SOON = 12  # a signal comes within so many starts after that of its run
 
@@ -64,15 +67,20 @@ class Storm:
         seed: int,
         strikes: Mapping[Strike, int] | None = None,
     ) -> None:
-        """`strikes` are faults besides the kills of workers, and how often each strikes."""
+        """`strikes` are faults besides the kills of workers, and how often each strikes.
+
+        A strike may return after how many seconds it is undone, and how.
+        """
         self.chance = random.Random(seed)
         self.seed = seed
         self.weather = weather
         self.fleet = fleet
         self.plans: dict[str, Plan] = {}
         self._conninfo = conninfo
-        self._client = Client(conninfo, patience=None)
+        self._client = Client(conninfo, patience=60)
         self._ids: dict[str, str] = {}
+        self._undoing: dict[Strike, Future[None]] = {}
+        self._helpers = ThreadPoolExecutor()
         self._script = self._write({fleet.kill: weather.kills, **(strikes or {})})
 
     def _write(self, strikes: Mapping[Strike, int]) -> list[Callable[[], None]]:
@@ -88,11 +96,7 @@ class Storm:
                 place += self.chance.uniform(0, _SOON)
                 script.append((place, self._signals(key, signal)))
         for strike, times in strikes.items():
-            seeds = [self.chance.random() for _ in range(times)]
-            script += [
-                (self.chance.uniform(0, count), lambda s=seed, f=strike: f(random.Random(s)))
-                for seed in seeds
-            ]
+            script += [(self.chance.uniform(0, count), self._strikes(strike)) for _ in range(times)]
         return [action for _, action in sorted(script, key=lambda entry: entry[0])]
 
     def _starts(self, key: str, plan: Plan) -> Callable[[], None]:
@@ -117,6 +121,18 @@ class Storm:
 
         return send
 
+    def _strikes(self, strike: Strike) -> Callable[[], None]:
+        chance = random.Random(self.chance.random())
+
+        def begin() -> None:
+            if strike in self._undoing:
+                self._undoing[strike].result()
+            undo = strike(chance)
+            if undo is not None:
+                self._undoing[strike] = self._helpers.submit(_later, *undo)
+
+        return begin
+
     def play(self) -> Aftermath:
         """Play the script, wait until all runs have ended, and judge."""
         began = time.monotonic()
@@ -127,6 +143,8 @@ class Storm:
         for action in self._script:
             action()
             time.sleep(self.chance.uniform(0, pause))  # the pace of the storm
+        for undoing in self._undoing.values():
+            undoing.result()
         after = Aftermath(self.seed)
         with psycopg.connect(self._conninfo, autocommit=True) as db:
             self._calm(db)
@@ -159,3 +177,8 @@ class Storm:
         assert row is not None
         after.runs, after.tasks, after.crashes = map(int, row)
         after.late = self.fleet.said("late result refused")
+
+
+def _later(seconds: float, undo: Callable[[], object]) -> None:
+    time.sleep(seconds)  # the length of a fault
+    undo()

@@ -10,6 +10,7 @@ import json
 import os
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def poll(index: int, ctx: Context) -> dict[str, object]:
 def gate(ctx: Context) -> dict[str, object]:
     """Wait until a file appears, named by step and fence; with an odd index, fail then."""
     with _noted(ctx):
-        while not os.path.exists(f"open-{ctx.step}-{ctx.fence}"):
+        while not Path(f"open-{ctx.step}-{ctx.fence}").exists():
             time.sleep(0.01)
         if ctx.fence == 1 and ctx.index % 2:
             raise Trouble("a failure that comes late")
