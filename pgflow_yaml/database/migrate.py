@@ -25,7 +25,8 @@ from psycopg.errors import InsufficientPrivilege
 from pgflow_yaml.database.embedded.settings import EMBEDDED_NAME
 from pgflow_yaml.database.store.attempts import Attempts
 from pgflow_yaml.database.store.dial import open_patiently
-from pgflow_yaml.errors import SchemaMismatch, Unavailable
+from pgflow_yaml.database.store.errors import message_of
+from pgflow_yaml.errors import PgflowError, SchemaMismatch, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -64,6 +65,10 @@ _FOLDERS = ("", "functions/expressions/", "functions/engine/", "functions/pgflow
 _ALWAYS = ("functions/98_planner.sql", "functions/99_grants.sql")
 
 
+class _Broken(Unavailable):
+    """The connection broke in the middle."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Migration:
     """A file of SQL and its state in a database: applied, pending or changed."""
@@ -97,9 +102,19 @@ def apply(conninfo: str) -> list[str]:
 
 
 def status(conninfo: str, attempts: Attempts | None = None) -> list[Migration]:
-    """Return every file with its state in this database; write nothing."""
-    with _connected(conninfo, attempts) as connection:
-        return _inspect(connection)[1]
+    """Return every file with its state in this database; write nothing.
+
+    A connection that breaks over it is one more failed attempt.
+    """
+    attempts = attempts or Attempts()
+    while True:
+        try:
+            with _connected(conninfo, attempts) as connection:
+                return _inspect(connection)[1]
+        except _Broken as error:
+            if attempts.spent():
+                raise
+            attempts.rest(str(error))
 
 
 def pending(conninfo: str, attempts: Attempts | None = None) -> list[str]:
@@ -284,8 +299,11 @@ def _connected(conninfo: str, attempts: Attempts | None = None) -> Iterator[psyc
             connection.execute(_LIMITS)
             yield connection
     except psycopg.Error as error:
-        reason = error.diag.message_primary or str(error).strip()
-        kind = SchemaMismatch if isinstance(error, InsufficientPrivilege) else Unavailable
+        reason = message_of(error)
+        is_broken = connection.broken or (error.sqlstate or "").startswith(("08", "57P"))
+        kind: type[PgflowError] = _Broken if is_broken else Unavailable
+        if isinstance(error, InsufficientPrivilege):
+            kind = SchemaMismatch
         raise kind(
             f"the database could not be inspected: {reason} (nothing was changed)"
         ) from error

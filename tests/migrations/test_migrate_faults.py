@@ -12,6 +12,7 @@ import pytest
 
 from pgflow_yaml.database import migrate
 from pgflow_yaml.errors import SchemaMismatch
+from tests.fixtures.proxy import Proxy
 from tests.fixtures.waiting import eventually
 
 if TYPE_CHECKING:
@@ -70,6 +71,17 @@ def test_a_killed_migration_leaves_nothing_and_can_be_repeated(
         found = watcher.execute("select to_regnamespace('pgflow'), to_regnamespace('pgmq')")
         assert found.fetchone() == (None, None)
     assert migrate.apply(empty_database)[0] == "0001_tables.sql"
+
+
+def test_a_check_whose_connection_breaks_is_repeated(database: str) -> None:
+    """A worker may look at the tables in the very moment in which the server crashes (R-7)."""
+    proxy = Proxy(database)
+    proxy.swallow_reply_to(b"pgflow.migrations")
+
+    migrate.check(proxy.conninfo)
+
+    assert proxy.swallowed == 1
+    proxy.close()
 
 
 def test_a_role_that_may_create_schemas_is_enough(role: str, empty_database: str) -> None:
