@@ -1,5 +1,5 @@
 # Every target makes what it needs; the second time that costs nothing.
-.PHONY: help demo test check format docs bench bench-all test-editor test-postgres mutate clean
+.PHONY: help demo test check format docs bench bench-all chaos test-editor test-postgres mutate clean
 
 PYTHON ?= python3
 VENV   := .venv
@@ -36,6 +36,9 @@ bench: $(VENV)/dev.stamp ## Tasks a second beside bare pgmq; AGAINST=PATH: and a
 
 bench-all: $(VENV)/dev.stamp ## The same with other engines, seven rounds: half an hour
 	$(BIN)/python benchmarks/run.py --all --picture docs/explanation/performance.svg --docs docs/explanation/performance.md
+
+chaos: $(VENV)/dev.stamp ## Kill workers, servers and connections; write the figures: half an hour
+	$(BIN)/python -m tests.chaos.run --docs docs/explanation/reliability.md
 
 test-editor: $(VENV)/dev.stamp ## Ask the YAML language server about good and bad files (needs the npm registry)
 	$(BIN)/python -m tests.editor.install

@@ -77,11 +77,11 @@ def g2(args: Arguments, server: CrashableServer, folder: Path) -> Iterator[Figur
         args.of(1000), args.of(100), seconds=args.of(240), largest=LARGEST, patience=180
     )
     proxy = Proxy(server.conninfo())
-    outages = cuts = 0
+    crashes = cuts = 0
 
     def crash(chance: Random) -> Undo:
-        nonlocal outages
-        outages += 1
+        nonlocal crashes
+        crashes += 1
         server.kill()
         return chance.uniform(0, 10), server.start
 
@@ -89,6 +89,9 @@ def g2(args: Arguments, server: CrashableServer, folder: Path) -> Iterator[Figur
         nonlocal cuts
         cuts += 1
         proxy.cut()
+
+    def lose(_: Random) -> None:
+        proxy.swallow_reply_to(b"pgflow.turn")
 
     with Fleet(proxy.conninfo, folder, size=4) as fleet:
         strikes: dict[Strike, int] = {
@@ -100,8 +103,9 @@ def g2(args: Arguments, server: CrashableServer, folder: Path) -> Iterator[Figur
         after = storm.play()
     proxy.close()
     yield from storm_figures("G2", after, weather, args.of(20_000))
-    yield at_least("G2", "databases killed with -9, back after 0 to 10 s", outages, args.of(20))
+    yield at_least("G2", "databases killed with -9, back after 0 to 10 s", crashes, args.of(20))
     yield at_least("G2", "cuts of all connections of workers", cuts, args.of(50))
+    yield at_least("G2", "replies that did not arrive", proxy.swallowed, args.of(25))
 
 
 def g3(args: Arguments, server: CrashableServer, folder: Path) -> Iterator[Figure]:
