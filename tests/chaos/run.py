@@ -91,7 +91,7 @@ def g2(args: Arguments, server: CrashableServer, folder: Path) -> Iterator[Figur
         proxy.cut()
 
     def lose(_: Random) -> None:
-        proxy.swallow_reply_to(b"pgflow.turn")
+        proxy.swallow_reply_to(b'"outcome":"completed"')
 
     with Fleet(proxy.conninfo, folder, size=4) as fleet:
         strikes: dict[Strike, int] = {
