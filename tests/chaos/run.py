@@ -98,6 +98,7 @@ def g2(args: Arguments, server: CrashableServer, folder: Path) -> Iterator[Figur
             fleet.freeze: args.of(20),
             crash: args.of(20),
             cut: args.of(50),
+            lose: args.of(50),
         }
         storm = Storm(server.conninfo(), fleet, weather, seed=args.seed, strikes=strikes)
         after = storm.play()
