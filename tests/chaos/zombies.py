@@ -52,9 +52,14 @@ def by_sql(conninfo: str, trials: int) -> tuple[int, int]:
 
 def _claims(engine: Engine, *, lease: str) -> list[Task]:
     """Claim all tasks, once what holds them has ended: a lease, or the rest after a restart."""
-    tasks = eventually(lambda: engine.claim("zombies", lease=lease), what="tasks can be claimed")
-    assert len(tasks) == HELD
-    return tasks
+    found: dict[int, Task] = {}
+
+    def all_claimed() -> bool:
+        found.update({task["index"]: task for task in engine.claim("zombies", lease=lease)})
+        return len(found) == HELD
+
+    eventually(all_claimed, what="tasks can be claimed")
+    return list(found.values())
 
 
 def _outcome(nr: int, task: Task) -> Task:
