@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 OLD = """
 alter table pgflow.flows rename column origin to door;
 update pgflow.migrations set sha256 = 'older' where name = '0001_tables.sql';
-delete from pgflow.migrations where name in ('0002_types.sql', '0003_triggers.sql');
+delete from pgflow.migrations where name ~ '^000[2-9]_';
 update pgflow.migrations set name = regexp_replace(name, '/.*/', '/');
 insert into pgflow.migrations (name, sha256, release) values ('0002_language.sql', 'x', '0.1.0');
 select pgmq.create('pgflow__clock')"""

@@ -98,6 +98,7 @@ as $$
   join pgflow.step_tasks t on t.message_id = w.msg_id and t.queue_name = p_queue
   join pgflow.steps d on d.flow_slug = t.flow_slug and d.step_slug = t.step_slug
   where w.was_read and d.handler = any(p_refused) is not true
-    and t.crashes_count > 0 and (t.status = 'queued' or t.status = 'started' and t.lease is not null)
+    and t.crashes_count > 0
+    and (t.status = 'queued' or t.status = 'started' and t.lease is not null)
   order by w.nr limit 1
 $$;
