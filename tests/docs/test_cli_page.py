@@ -81,6 +81,7 @@ def all_names_of(value: Any) -> set[str]:
     return set().union(value if isinstance(value, dict) else (), *map(all_names_of, inner))
 
 
+@pytest.mark.timeout(180)  # twenty processes
 def test_the_json_shapes_are_those_of_the_page(database: str, tmp_path: Path) -> None:
     """Each command gives exactly the names that the page lists."""
     file = tmp_path / "shapes.yaml"

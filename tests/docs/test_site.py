@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import click
+import pytest
 
 import pgflow_yaml
 from docs import generate
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 SCHEMA = json.loads((ROOT / "schemas" / "workflow.schema.json").read_text(encoding="utf-8"))
 
 
+@pytest.mark.timeout(180)  # Sphinx reads all pages
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     """Each page is in the navigation; each internal link and anchor has a target."""
     options = ["-q", "-W", "--keep-going", "-d", str(tmp_path / "trees")]
