@@ -13,12 +13,14 @@ import threading
 
 def main() -> None:
     """Run the command line of this process and exit with its code."""
+    from . import streams
+
+    streams.take_over()
     from .app import run
 
     code = run()
     if any(thread.name.startswith("pgflow-handler") for thread in threading.enumerate()):
         # A handler that still runs must not meet an interpreter that is half shut down.
         sys.stdout.flush()
-        sys.stderr.flush()
         os._exit(code)
     raise SystemExit(code)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +14,8 @@ import click
 
 from pgflow_yaml.language.suggestions import did_you_mean
 
-from .failures import BROKEN_PIPE, INTERRUPTED, report
+from . import streams
+from .failures import BROKEN_PIPE, INTERRUPTED, report, report_unwritten
 from .options import Options, global_options, version_option
 
 if TYPE_CHECKING:
@@ -143,23 +143,28 @@ def run(args: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
+        code = _code_of(args, options)
+        streams.result_stream().flush()
+    except (_NobodyReads, BrokenPipeError):
+        streams.abandon_results()
+        return BROKEN_PIPE
+    fault = streams.fault()
+    return code if fault is None else report_unwritten(fault, done=code == 0)
+
+
+def _code_of(args: Sequence[str] | None, options: Options) -> int:
+    """Run one command and return the exit code; raise only for a reader of stdout that is gone."""
+    try:
         code = app.main(
             args=None if args is None else list(args),
             prog_name="pgflow-yaml",
             standalone_mode=False,
             obj=options,
         )
-        sys.stdout.flush()
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
     except (_NobodyReads, BrokenPipeError):
-        return _quiet_pipe()
+        raise
     except Exception as error:  # noqa: BLE001 (outermost frame: an error ends as a sentence)
         return report(error, options)
     return code if isinstance(code, int) else 0
-
-
-def _quiet_pipe() -> int:
-    """Redirect stdout, which nobody reads any more: the interpreter flushes it when it exits."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return BROKEN_PIPE

@@ -13,6 +13,8 @@ from pgflow_yaml import errors
 from pgflow_yaml.language.suggestions import did_you_mean
 from pgflow_yaml.text import clean, mask_passwords, one_line
 
+from .streams import result_stream
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -62,7 +64,7 @@ def report(error: BaseException, options: Options) -> int:
             "message": mask_passwords(sentence(error)),
             "diagnostics": _diagnostics(error),
         }
-        sys.stdout.write(json.dumps({"error": shown}) + "\n")
+        result_stream().write(json.dumps({"error": shown}) + "\n")
         return exit_code
     if isinstance(error, errors.InvalidFlow):
         from . import diagnostics
@@ -75,6 +77,14 @@ def report(error: BaseException, options: Options) -> int:
         return exit_code
     sys.stderr.write(_fitted(f"pgflow-yaml: {mask_passwords(sentence(error))}") + "\n")
     return exit_code
+
+
+def report_unwritten(error: OSError, *, done: bool) -> int:
+    """Write that stdout could not be written, and return the exit code."""
+    rest = "; the command has done its work" if done else ""
+    reason = error.strerror or str(error)
+    sys.stderr.write(_fitted(f"pgflow-yaml: stdout cannot be written: {reason}{rest}") + "\n")
+    return ENVIRONMENT
 
 
 def _fitted(text: str) -> str:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
@@ -15,8 +13,10 @@ import click
 
 from pgflow_yaml.text import cells, fit, moment, one_line, roughly, utc
 
+from .streams import result_stream
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from pgflow_yaml.client import Deployed, Preview
@@ -37,8 +37,9 @@ COLORS = {
 
 def write_json(value: Any) -> None:
     """Write a result as one line of ASCII JSON, which is valid in any encoding of stdout."""
-    sys.stdout.write(json.dumps(value) + "\n")
-    sys.stdout.flush()
+    out = result_stream()
+    out.write(json.dumps(value) + "\n")
+    out.flush()
 
 
 def write_file(path: Path, text: str) -> None:
@@ -190,21 +191,6 @@ def run_counts(runs: Mapping[str, int]) -> str:
         if runs[status]
     ]
     return ", ".join(parts) or "none"
-
-
-@contextmanager
-def result_stream() -> Iterator[IO[str]]:
-    """Yield a stream to stdout for the result; other prints of the process go to stderr."""
-    sys.stdout.flush()
-    kept = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        with os.fdopen(os.dup(kept), "w", encoding=sys.stdout.encoding, errors="replace") as out:
-            yield out
-    finally:
-        sys.stdout.flush()
-        os.dup2(kept, 1)
-        os.close(kept)
 
 
 def deployed_line(result: Deployed | Preview) -> str:

@@ -24,10 +24,11 @@ from pgflow_yaml.cli.options import (
     pass_options,
     worker_options,
 )
-from pgflow_yaml.cli.output import deployed_line, result_stream
+from pgflow_yaml.cli.output import deployed_line
 from pgflow_yaml.cli.resuming import resume_command
 from pgflow_yaml.cli.run_input import read_input
 from pgflow_yaml.cli.serving import interruptible
+from pgflow_yaml.cli.streams import keep_stdout_for_results
 from pgflow_yaml.errors import InvalidFlow, NotFound, PgflowError
 from pgflow_yaml.project.files import is_file
 from pgflow_yaml.project.flow_set import FlowSet
@@ -136,14 +137,15 @@ class Chosen:
 def _run(request: Request, options: Options) -> int:
     """Execute the command and return the exit code of the outcome."""
     request.check()
+    out = keep_stdout_for_results()
     if request.resume is not None:
-        return _resume(request.resume, request, options)
+        return _resume(request.resume, out, request=request, options=options)
     settings = request.settings()
     flows = _load(request.flows, settings)
     definitions = valid_definitions(flows, options)
     # A wrong input is reported before anything is stored or started.
     run_input = read_input(request.inputs, definitions[0].body) if definitions else None
-    with database(options, notify=settings.notify) as client, result_stream() as out:
+    with database(options, notify=settings.notify) as client:
         if definitions:
             chosen = _deploy(client, flows, options)
         else:
@@ -167,10 +169,10 @@ def _run(request: Request, options: Options) -> int:
         return _work_and_follow(client, run_id, chosen, out, request=request, options=options)
 
 
-def _resume(run: str, request: Request, options: Options) -> int:
+def _resume(run: str, out: IO[str], *, request: Request, options: Options) -> int:
     """Continue a run and return the exit code of the outcome; of one that has ended, show it."""
     settings = request.settings()
-    with database(options, notify=settings.notify) as client, result_stream() as out:
+    with database(options, notify=settings.notify) as client:
         run_id = lookup.run_id(client, run)
         shape = lookup.snapshot(client, run_id, outputs=False)["run"]
         stored = client.get_definition(shape["flow"], shape["version"])

@@ -22,7 +22,8 @@ from pgflow_yaml.cli.failures import BAD
 from pgflow_yaml.cli.live.symbols import symbols_for
 from pgflow_yaml.cli.logs import set_up_logs
 from pgflow_yaml.cli.options import Options, command, import_options, pass_options
-from pgflow_yaml.cli.output import result_stream, write_file, write_json
+from pgflow_yaml.cli.output import write_file, write_json
+from pgflow_yaml.cli.streams import keep_stdout_for_results, result_stream
 from pgflow_yaml.project.database import project_dir
 from pgflow_yaml.project.files import FlowFile
 from pgflow_yaml.project.settings import local_settings
@@ -103,6 +104,7 @@ def _test(request: Request, options: Options) -> int:
         where = ", ".join("this folder" if path == "." else path for path in request.paths)
         raise click.UsageError(f"there is no *.test.yaml in {one_line(where)}")
     set_up_logs(options)
+    keep_stdout_for_results()
     began = time.monotonic()
     tested = [prepare(path) for path in paths]
     results = _play_all(tested, request, options, chosen=chosen)
@@ -143,8 +145,8 @@ def _play_all(
             if cases:
                 with Player(file, databases, settings) as player:
                     for case in cases:
-                        # Prints of handlers go to stderr; a stream that one closes stays open.
-                        with result_stream(), handler_streams():
+                        # A stream that a handler closes stays open.
+                        with handler_streams():
                             played.append(player.play(case))
                         _write_result(file, played[-1], options)
             results.append((file, played))
@@ -167,19 +169,20 @@ def _write_findings(tested: TestedFile, options: Options) -> None:
 def _write_result(tested: TestedFile, result: Result, options: Options) -> None:
     if options.json or (options.quiet and result.passed):
         return
-    symbols = symbols_for(sys.stdout.encoding)
-    colored = options.colored(sys.stdout)
+    out = result_stream()
+    symbols = symbols_for(out.encoding)
+    colored = options.colored(out)
     sign = symbols.status["completed" if result.passed else "failed"]
     if colored:
         sign = click.style(sign, fg="green" if result.passed else "red", bold=True)
     name = one_line(f"{tested.file} {result.name}")
-    sys.stdout.write(f"{sign} {name}  {duration(result.seconds)}\n")
+    out.write(f"{sign} {name}  {duration(result.seconds)}\n")
     if not result.passed and in_github():
-        write_github([_loaded(tested, result.diagnostics)], sys.stdout)
+        write_github([_loaded(tested, result.diagnostics)], out)
     for finding in () if result.passed else result.diagnostics:
-        text = frame(finding, _loaded(tested, ()), sys.stdout, options=options)
-        sys.stdout.write("".join(f"  {line}".rstrip() + "\n" for line in text.split("\n")) + "\n")
-    sys.stdout.flush()
+        text = frame(finding, _loaded(tested, ()), out, options=options)
+        out.write("".join(f"  {line}".rstrip() + "\n" for line in text.split("\n")) + "\n")
+    out.flush()
 
 
 def _write_summary(results: Sequence[tuple[TestedFile, Sequence[Result]]], seconds: float) -> None:
@@ -189,7 +192,7 @@ def _write_summary(results: Sequence[tuple[TestedFile, Sequence[Result]]], secon
     parts = [f"{len(played) - failed} passed"]
     parts += [f"{failed} failed"] if failed else []
     parts += [f"{plural(broken, 'file')} with mistakes"] if broken else []
-    sys.stdout.write(f"{', '.join(parts)} in {duration(seconds)}\n")
+    result_stream().write(f"{', '.join(parts)} in {duration(seconds)}\n")
 
 
 def _is_bad(tested: TestedFile, results: Sequence[Result]) -> bool:

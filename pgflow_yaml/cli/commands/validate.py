@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -46,6 +45,7 @@ def validate_command(
     """Check flow files and *.test.yaml files, and show every mistake with its position."""
     from pgflow_yaml.cli import diagnostics
     from pgflow_yaml.cli.output import write_json
+    from pgflow_yaml.cli.streams import keep_stdout_for_results, result_stream
     from pgflow_yaml.project.files import is_test
     from pgflow_yaml.project.flow_set import FlowSet
     from pgflow_yaml.project.settings import local_settings
@@ -56,25 +56,27 @@ def validate_command(
     settings = None
     if import_ or app_dir or allow:
         settings = local_settings(app_dir=app_dir, allow=allow)
+        keep_stdout_for_results()
     flows = FlowSet.load(file for file in files if not is_test(file))
     loaded = list(flows.check(handlers=settings).files)
     named = {file.file for file in loaded}
     tests = _load_tests([file for file in files if is_test(file)])
     loaded += [file for file in tests if file.file not in named]
+    out = result_stream()
     bad = any(file.errors or (strict and file.diagnostics) for file in loaded)
     if options.json or form == "json":
         write_json({"files": [diagnostics.shape(file) for file in loaded]})
     elif form == "github" or (form is None and diagnostics.in_github()):
-        diagnostics.write_github(loaded, sys.stdout)
+        diagnostics.write_github(loaded, out)
     elif any(file.diagnostics for file in loaded):
         diagnostics.write_text(loaded, options)
     if not bad and form in {None, "text"} and not options.json and not options.quiet:
         for file in loaded:
             if file.definition:
                 steps = plural(len(file.definition.order), "step")
-                sys.stdout.write(f"{one_line(file.file)}: {file.definition.name}, {steps}, valid\n")
+                out.write(f"{one_line(file.file)}: {file.definition.name}, {steps}, valid\n")
             elif is_test(file.file):
-                sys.stdout.write(f"{one_line(file.file)}: valid, not played (pgflow-yaml test)\n")
+                out.write(f"{one_line(file.file)}: valid, not played (pgflow-yaml test)\n")
     return BAD if bad else 0
 
 

@@ -74,8 +74,11 @@ def worker_command(
     from pgflow_yaml.cli.logs import set_up_logs
     from pgflow_yaml.cli.output import write_json
     from pgflow_yaml.cli.serving import serve
+    from pgflow_yaml.cli.streams import keep_stdout_for_results
     from pgflow_yaml.project.settings import local_settings
 
+    if options.json:
+        keep_stdout_for_results()
     log = logging.getLogger("pgflow_yaml.cli")
     notice = "stopping: what has begun may finish; a second signal gives it back at once"
     settings = local_settings(lease=optional_seconds(lease, "--lease"), **others)
