@@ -22,7 +22,9 @@ class _Stderr(logging.Handler):
     """A handler that looks up `sys.stderr` at each record: the live view replaces it."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        sys.stderr.write(self.format(record) + "\n")
+        # A line of a handler's log names its step already.
+        write = getattr(sys.stderr, "put", sys.stderr.write)
+        write(self.format(record) + "\n")
         sys.stderr.flush()
 
 

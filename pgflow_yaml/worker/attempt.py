@@ -24,6 +24,7 @@ from pgflow_yaml.worker.calls import (
     to_json_text,
 )
 from pgflow_yaml.worker.failpoints import failpoint
+from pgflow_yaml.worker.streams import Speaker, speaker
 from pgflow_yaml.worker.task import RELEASED, Outcome
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ def run(task: Task, handler: Handler, beat: Callable[[], None]) -> Outcome:
     if task.cancelled:
         return RELEASED
     began, process = time.monotonic(), os.getpid()
+    call = Speaker(task)
+    token = speaker.set(call)
     try:
         failpoint("before_handler")
         value = task.arguments()
@@ -58,11 +61,16 @@ def run(task: Task, handler: Handler, beat: Callable[[], None]) -> Outcome:
     except BaseException as error:  # noqa: BLE001 (R-5: even SystemExit fails the attempt only)
         end_forked(process, error)
         return failure(error, began=began)
+    finally:
+        call.end()
+        speaker.reset(token)
 
 
 async def run_async(task: Task, handler: Handler, beat: Callable[[], None]) -> Outcome:
     """Await an asynchronous handler."""
     began, process = time.monotonic(), os.getpid()
+    call = Speaker(task)
+    speaker.set(call)  # of this coroutine alone
     try:
         failpoint("before_handler")
         # A provider of secrets may block, and must not block the loop.
@@ -77,6 +85,8 @@ async def run_async(task: Task, handler: Handler, beat: Callable[[], None]) -> O
         end_forked(process, error)
         # A cancelled handler has stopped: a run that is ending waits for this report (engine §4.3).
         return RELEASED if task.cancelled else failure(error, began=began)
+    finally:
+        call.end()
 
 
 _HIDDEN_COROUTINE = (

@@ -1,7 +1,7 @@
 """The streams for prints of handlers: secrets are masked, and nothing steers what shows them.
 
 A terminal gets no control sequence (S-18); the log of a CI service gets no command, which there is
-a line of text.
+a line of text. A line that is printed in a call begins with the name of its step.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import sys
 import threading
 from codecs import getincrementaldecoder
 from contextlib import contextmanager
+from contextvars import ContextVar
 from io import UnsupportedOperation
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TextIO, cast
 
@@ -21,11 +22,15 @@ from pgflow_yaml.worker.calls import masks
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from pgflow_yaml.worker.task import Task
+
 # Variables that CI services set, which read commands in what their jobs print.
 _SERVICES = ("GITHUB_ACTIONS", "TF_BUILD", "TEAMCITY_VERSION")
 # `::error::` at the beginning of a line, `##[group]`, `##vso[` and `##teamcity[` anywhere.
 _COMMAND = re.compile(r"^(\s*:)(?=:)|(##(?:vso|teamcity)?)(?=\[)")
 _LONGEST = 16  # more characters than decide about a command
+_LINE_END = re.compile(r"(?<=\n)|(?<=\r)(?!\n)")
+_MOST_BEGUN = 64 * 1024  # characters of a line that is written before its end
 
 
 class _Line:
@@ -53,6 +58,41 @@ def _end(line: str) -> str:
     """Return as much of an unfinished line as decides about a command."""
     rest = line.lstrip()
     return rest if len(rest) <= _LONGEST else "-" + rest[-_LONGEST:]
+
+
+class Speaker:
+    """A call of a handler: its lines are written whole, since other calls print at the same time.
+
+    What it has begun is written when its line ends, or at the latest when the call does.
+    """
+
+    __slots__ = ("_begun", "_lock", "_task")
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._begun: dict[_HandlerStream, str] = {}
+        self._lock = threading.Lock()  # a coroutine may print in several threads
+
+    def write(self, stream: _HandlerStream, text: str) -> None:
+        """Write the lines that end in a text, each after the name of the step."""
+        with self._lock:
+            *lines, begun = _LINE_END.split(self._begun.pop(stream, "") + text)
+            if len(begun) > _MOST_BEGUN:
+                lines, begun = [*lines, begun + "\n"], ""
+            if begun:
+                self._begun[stream] = begun
+            # A progress bar returns to the beginning of its line first, where nothing stands yet.
+            lead = f"{self._task.label()} | "
+            stream.put("".join(lead + line for line in lines if line != "\r"))
+
+    def end(self) -> None:
+        """Write what has been begun."""
+        for stream in list(self._begun):
+            self.write(stream, "\n")
+
+
+speaker: ContextVar[Speaker | None] = ContextVar("speaker", default=None)
+"""The call that this thread, or this coroutine, belongs to."""
 
 
 class _SharedStream:
@@ -119,6 +159,14 @@ class _HandlerStream(_SharedStream):
         return self._bytes or _SharedStream(self._stream.buffer)
 
     def write(self, text: str) -> int:
+        """Write the text, masked, with the name of the step that prints it."""
+        if (call := speaker.get()) is None:
+            self.put(text)
+        else:
+            call.write(self, text)
+        return len(text)
+
+    def put(self, text: str) -> None:
         """Write the text, masked."""
         shown = masks.text(text)
         if self._is_terminal:
@@ -128,7 +176,6 @@ class _HandlerStream(_SharedStream):
             self._line.write(self._stream, shown)
         else:
             self._stream.write(shown)
-        return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
         """Write the lines, masked."""

@@ -242,6 +242,10 @@ class Task:
         reference = self.reference()
         return reference if self.outcome is None else {**reference, "ended": True}
 
+    def label(self) -> str:
+        """Return the step, with the index of the item of a map: `fetch[3]`."""
+        return f"{self.step}[{self.index}]" if self.call.is_map else self.step
+
     def fields(self, action: str) -> dict[str, object]:
         """Return the extra fields of a log record."""
         return {

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import io
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from pgflow_yaml.worker.streams import handler_streams
+from pgflow_yaml.worker.streams import Speaker, handler_streams, speaker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from pgflow_yaml.worker.task import Task
 
 
 class Terminal(io.StringIO):
@@ -91,3 +93,33 @@ def test_bytes_of_a_character_may_come_apart(monkeypatch: pytest.MonkeyPatch) ->
 
     assert printed(monkeypatch, io.StringIO(), say, "GITHUB_ACTIONS") == ": :Größe\n"
     assert printed(monkeypatch, Terminal(), say, "") == "::Größe\n"
+
+
+class FakeTask:
+    """A task as far as its prints need it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def label(self) -> str:
+        """Its step."""
+        return self.name
+
+
+def test_lines_of_calls_are_whole_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two calls that print at the same time do not mix; an unfinished line ends with its call."""
+    first, second = (Speaker(cast("Task", FakeTask(name))) for name in ("fetch[3]", "pay"))
+
+    def say() -> None:
+        sys.stdout.write("outside\n")
+        for call, text in ((first, "a"), (second, "b\nc"), (first, "\n\nd"), (second, "\r\ne\r")):
+            token = speaker.set(call)
+            sys.stdout.write(text)
+            speaker.reset(token)
+        first.end()
+        second.end()
+
+    text = printed(monkeypatch, io.StringIO(), say, "")
+
+    lines = ["pay | b", "fetch[3] | a", "fetch[3] | ", "pay | c\r", "pay | e\rfetch[3] | d", ""]
+    assert text.split("\n") == ["outside", *lines]
