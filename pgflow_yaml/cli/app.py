@@ -141,7 +141,7 @@ def run(args: Sequence[str] | None = None) -> int:
     options = Options(json="--json" in (sys.argv[1:] if args is None else args))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors="pgflow-yaml")
     try:
         code = _code_of(args, options)
         streams.result_stream().flush()

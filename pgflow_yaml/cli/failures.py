@@ -11,7 +11,7 @@ import click
 
 from pgflow_yaml import errors
 from pgflow_yaml.language.suggestions import did_you_mean
-from pgflow_yaml.text import clean, mask_passwords, one_line
+from pgflow_yaml.text import clean, fit, mask_passwords, one_line
 
 from .streams import result_stream
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .options import Options
 
 BAD, USAGE, ENVIRONMENT, BUG, TIMEOUT, INTERRUPTED, BROKEN_PIPE = 1, 2, 3, 4, 124, 130, 141
+LONGEST_SENTENCE = 2000
 ISSUES = "a bug in pgflow-yaml; repeat the command with --debug and report what it prints"
 
 
@@ -61,7 +62,7 @@ def report(error: BaseException, options: Options) -> int:
     if options.json:
         shown = {
             "code": code,
-            "message": mask_passwords(sentence(error)),
+            "message": _shown(error),
             "diagnostics": _diagnostics(error),
         }
         result_stream().write(json.dumps({"error": shown}) + "\n")
@@ -75,8 +76,13 @@ def report(error: BaseException, options: Options) -> int:
             where = "the input" if isinstance(error, RefusedInput) else None
             diagnostics.write_text(diagnostics.of_error(error), options, where=where)
         return exit_code
-    sys.stderr.write(_fitted(f"pgflow-yaml: {mask_passwords(sentence(error))}") + "\n")
+    sys.stderr.write(_fitted(f"pgflow-yaml: {_shown(error)}") + "\n")
     return exit_code
+
+
+def _shown(error: BaseException) -> str:
+    """Return the sentence about an error; what somebody typed may be as long as a file."""
+    return fit(mask_passwords(sentence(error)), LONGEST_SENTENCE)
 
 
 def report_unwritten(error: OSError, *, done: bool) -> int:

@@ -17,17 +17,20 @@ if TYPE_CHECKING:
 
 
 def run_id(client: Client, text: str) -> str:
-    """Return the id of a run by its id, a unique prefix of it, its key, or `last`."""
+    """Return the id of a run by its id, `last`, its key, or the beginning of its id."""
     run_ids = client.find_run(text)
     if not run_ids and text == "last":
         raise NotFound("there is no run in this database yet; `pgflow-yaml run` starts one")
     if not run_ids:
         raise NotFound(f'there is no run "{text}"; `pgflow-yaml runs` lists them')
     if len(run_ids) > 1:
-        beginnings = ", ".join(match[:13] for match in run_ids)
-        raise click.UsageError(
-            f'"{text}" is the beginning of several runs ({beginnings}): write more of it'
-        )
+        begins = all(match.replace("-", "").startswith(text.replace("-", "")) for match in run_ids)
+        if begins:
+            listed = ", ".join(match[:13] for match in run_ids)
+            problem = f"is the beginning of several runs ({listed}): write more of it"
+        else:
+            problem = f"is the key of several runs: write an id ({', '.join(run_ids)})"
+        raise click.UsageError(f'"{text}" {problem}')
     return run_ids[0]
 
 

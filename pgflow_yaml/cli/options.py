@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 COLORS = ("auto", "always", "never")
 LOG_FORMATS = ("auto", "text", "json")
+# The rule of the schema (definitions.labelName).
+_LABEL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]{0,62}")
+LONGEST_LABEL = 256
 
 
 @dataclass(slots=True)
@@ -152,9 +156,34 @@ def _labels(_ctx: click.Context, _param: click.Parameter, texts: tuple[str, ...]
         name, equals, value = text.partition("=")
         if not name or not equals:
             raise click.UsageError(f'label "{text}" has no value; write name=value')
+        if not _LABEL_NAME.fullmatch(name):
+            raise click.UsageError(
+                f'label "{name}" is not a name; write up to 63 letters, digits and _ . - /'
+            )
+        if len(value) > LONGEST_LABEL:
+            raise click.UsageError(
+                f'label "{name}" has {len(value):,} characters; write up to {LONGEST_LABEL}'
+            )
         if labels.setdefault(name, value) != value:
             raise click.UsageError(f'label "{name}" is given twice, with two values')
     return labels
+
+
+def key_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the option for the key of a start."""
+    return click.option(
+        "--key",
+        callback=_key,
+        help="Idempotency key: a second start with it returns the first run.",
+    )(function)
+
+
+def _key(_ctx: click.Context, _param: click.Parameter, text: str | None) -> str | None:
+    if text == "":
+        raise click.UsageError("--key is empty: every start with it would be the same run")
+    if text == "last":
+        raise click.UsageError('--key "last" would hide the run that `last` means; choose another')
+    return text
 
 
 pass_options = click.make_pass_decorator(Options, ensure=True)

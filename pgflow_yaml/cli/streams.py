@@ -7,6 +7,7 @@ reader that is gone ends the command at once.
 
 from __future__ import annotations
 
+import codecs
 import errno
 import io
 import os
@@ -15,6 +16,9 @@ import threading
 from typing import Final, TextIO
 
 STDIN, STDOUT, STDERR = range(3)
+# Characters of our sentences that an encoding such as ASCII does not have; screens with pictures
+# have a second set of characters (`live.symbols`).
+_PLAIN: Final = {"→": "->", "…": "...", "·": "-", "│": "|", "§": "section ", "≤": "<=", "≥": ">="}
 _state: Final[dict[str, io.TextIOWrapper]] = {}
 _faults: Final[list[OSError]] = []
 
@@ -46,6 +50,19 @@ class _Notes(io.FileIO):
             return len(data)
 
 
+def _in_plain_characters(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Replace the first character that an encoding does not have, by an escape if need be."""
+    if isinstance(error, UnicodeEncodeError):
+        plain = _PLAIN.get(error.object[error.start])
+        if plain is not None:
+            return plain, error.start + 1
+        error.end = error.start + 1
+    return codecs.backslashreplace_errors(error)
+
+
+codecs.register_error("pgflow-yaml", _in_plain_characters)
+
+
 def take_over() -> None:
     """Replace the streams of this process, before it opens a file or a socket."""
     for number in (STDIN, STDOUT, STDERR):
@@ -65,7 +82,7 @@ def _text(raw: io.FileIO, like: object, *, by_line: bool = False) -> io.TextIOWr
     return io.TextIOWrapper(
         io.BufferedWriter(raw),
         encoding=getattr(like, "encoding", None) or "utf-8",
-        errors="backslashreplace",
+        errors="pgflow-yaml",
         line_buffering=by_line or raw.isatty(),
         write_through=getattr(like, "write_through", False),
     )

@@ -258,19 +258,24 @@ class Client(FlowClient):
         since: float | None = None,
         limit: int = 20,
         labels: Mapping[str, str] | None = None,
+        children: bool = False,
     ) -> list[RunSummary]:
         """Return runs, newest first.
 
         With `since`, only runs created in the last `since` seconds; with `labels`, only runs that
-        have all of them.
+        have all of them; with `children`, also the runs that steps of other runs started.
         """
         rows = self._store.list_runs(
-            flow=flow, status=status, since=since, limit=limit, labels=labels
+            flow=flow, status=status, since=since, limit=limit, labels=labels, children=children
         )
         return [row_of(RunSummary, row) for row in rows]
 
     def find_run(self, text: str) -> list[str]:
-        """Return the ids of the runs that match an id, its beginning, a key, or `last`."""
+        """Return the ids of the runs that a text means.
+
+        It is an id, or `last` for the latest run without a parent, or a key, or else the beginning
+        of an id.
+        """
         return self._store.find_run(text)
 
     def run_snapshot(

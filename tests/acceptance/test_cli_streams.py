@@ -58,13 +58,16 @@ def shell(tmp_path: Path, database: str) -> Shell:
     return shell
 
 
-def play(shell: Shell, lines: Sequence[tuple[str, dict[str, str]]]) -> list[tuple[int, str, str]]:
+def play(
+    shell: Shell, lines: Sequence[tuple[str | list[str], dict[str, str]]]
+) -> list[tuple[int, str, str]]:
     """Exit code, stdout and stderr of each of these lines, one after the other."""
+    plays = [[shlex.split(line) if isinstance(line, str) else line, kinds] for line, kinds in lines]
     done = subprocess.run(
         [sys.executable, "-P", str(WARM)],
         cwd=shell.folder,
         env=shell.environment(),
-        input=json.dumps([[shlex.split(line), kinds] for line, kinds in lines]),
+        input=json.dumps(plays),
         capture_output=True,
         text=True,
         timeout=50,

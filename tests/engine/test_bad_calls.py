@@ -50,7 +50,12 @@ def test_who_is_not_there_is_not_found(engine: Engine, call: tuple[Any, ...]) ->
         ("", (None,)),
         ("labels", ("{}", None, None, "[]")),
         ("labels", ("{}", None, None, '{"team": {}}')),
+        ("labels", ("{}", None, None, '{"\u00f6": "x"}')),
+        ("labels", ("{}", None, None, json.dumps({"team": "x" * 257}))),
+        ("labels", ("{}", None, None, json.dumps({f"l{n}": "x" for n in range(65)}))),
         ("key", ("{}", "long" * 300)),
+        ("key", ("{}", "last")),
+        ("key", ("{}", "")),
     ],
     ids=str,
 )

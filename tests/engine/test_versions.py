@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.engine.driver import Engine, a_step
+from tests.engine.driver import Engine, a_child, a_step
 
 
 def test_the_same_definition_again_writes_nothing(engine: Engine) -> None:
@@ -275,6 +275,39 @@ def test_lists_tell_flows_versions_and_runs(engine: Engine) -> None:
     assert engine.call("find_run", "last") != [run]
     assert engine.call("find_run", "' or true --") == []
     engine.work("flow")
+
+
+def test_a_key_hides_no_run(engine: Engine) -> None:
+    """An id comes before a key, a key before the beginning of an id."""
+    engine.deploy("flow", {"a": a_step()})
+    engine.deploy("other", {"a": a_step()})
+    run = engine.start("flow")
+    same = engine.start("flow", key=run)
+    short = engine.start("flow", key=run[:8])
+    both = {engine.start("other", key=run[:8]), short}
+
+    assert engine.call("find_run", run) == engine.call("find_run", run.upper()) == [run]
+    assert set(engine.call("find_run", run[:8])) == both
+    assert engine.call("find_run", run[:9]) == [run]
+    assert engine.call("find_run", same[:13]) == [same]
+    for queue in ("flow", "other"):
+        engine.work(queue)
+
+
+def test_child_runs_are_listed_on_request_only(engine: Engine) -> None:
+    """The latest run is one that somebody started, not one of its thousand children."""
+    engine.deploy("child", {"a": a_step()})
+    engine.deploy("parent", {"all": a_child("child")})
+    run = engine.start("parent")
+    engine.work("parent")
+
+    listed = engine.call("list_runs")
+    every = engine.call("list_runs", None, None, None, 20, None, True)
+
+    assert [row["id"] for row in listed] == engine.call("find_run", "last") == [run]
+    assert sorted(row["flow"] for row in every) == ["child", "parent"]
+    assert engine.call("list_runs", "child") == []
+    engine.work("child")
 
 
 def _rows(engine: Engine) -> list[Any]:

@@ -136,7 +136,7 @@ begin
 end
 $$;
 
--- True for labels: an object of texts, or null.
+-- True for labels as a file may have them (definitions.labelName of the schema), or null.
 create or replace function pgflow._are_labels(p_labels jsonb) returns boolean
 language sql immutable
 set search_path = pg_catalog, pg_temp
@@ -144,6 +144,8 @@ as $$
   select case coalesce(jsonb_typeof(p_labels), 'null')
     when 'null' then true
     when 'object' then not exists (
-      select 1 from jsonb_each(p_labels) l where jsonb_typeof(l.value) <> 'string')
+      select 1 from jsonb_each(p_labels) with ordinality as l (name, value, number)
+      where jsonb_typeof(l.value) <> 'string' or length(l.value #>> '{}') > 256
+        or l.name !~ '^[A-Za-z_][A-Za-z0-9_./-]{0,62}$' or l.number > 64)
     else false end
 $$;

@@ -180,7 +180,8 @@ begin
 end
 $$;
 
--- Raises PF002 for labels that are not texts and for a key that is too long for the index.
+-- Raises PF002 for labels that a file may not have either, for a key that is too long for the index,
+-- and for the key `last`, which would mean another run than the word does.
 create or replace function pgflow._check_start(p_name text, p_key text, p_labels jsonb) returns void
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -188,14 +189,18 @@ as $$
 declare
   v_path text := case
     when not pgflow._are_labels(p_labels) then 'labels'
-    when octet_length(p_key) > 1000 then 'key' end;
+    when octet_length(p_key) > 1000 or p_key in ('', 'last') then 'key' end;
 begin
   if v_path is not null then
     raise exception using errcode = 'PF002',
       message = format('the start of flow "%s" is refused', p_name),
       detail = jsonb_build_array(jsonb_build_object('path', v_path, 'message',
-        case v_path when 'key' then 'must have at most 1000 bytes'
-          else 'must be an object of texts' end))::text;
+        case
+          when v_path = 'labels' then 'must be texts of at most 256 characters, with names of '
+            || 'letters, digits and _ . - /'
+          when p_key = '' then 'must not be empty'
+          when p_key = 'last' then 'must not be "last", which means the latest run'
+          else 'must have at most 1000 bytes' end))::text;
   end if;
 end
 $$;

@@ -63,12 +63,13 @@ as $$
   where r.run_id = p_run_id
 $$;
 
--- Runs, newest first; null filters match all, p_labels matches runs that have all of them. Read in
--- the order of their start, so that reading ends with the limit or with p_since, whatever filters
+-- Runs, newest first; null filters match all, p_labels matches runs that have all of them. Child
+-- runs, of which a run may have thousands, are among them with p_children. Read in the order of
+-- their start, so that reading ends with the limit or with p_since, whatever filters
 -- there are.
 create or replace function pgflow.list_runs(
   p_flow text default null, p_status text default null, p_since interval default null,
-  p_limit int default 20, p_labels jsonb default null
+  p_limit int default 20, p_labels jsonb default null, p_children boolean default false
 ) returns jsonb
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
@@ -92,34 +93,41 @@ as $$
       and (p_status is null or x.status = p_status)
       and x.started_at >= coalesce((select pgflow.clock() - p_since), '-infinity')
       and (p_labels is null or x.labels @> p_labels)
+      and (p_children or x.parent_run_id is null)
     order by x.started_at desc, x.run_id limit p_limit
   ) r
 $$;
 
--- The runs that a text can mean: an id, a unique beginning of one (four digits at least), `last`,
--- or a run key; at most five. A beginning is a range of ids, so the primary key serves it.
+-- The runs that a text means: the one with this id; for `last`, the latest one without a parent; the
+-- ones with this key, of which each flow may have one; else those whose id begins with it (four
+-- digits at least). At most five. A beginning is a range of ids, so the primary key serves it.
 create or replace function pgflow.find_run(p_text text) returns jsonb
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_digits text := replace(lower(p_text), '-', '');
-  v_runs uuid[];
+  v_is_id boolean := v_digits ~ '^[0-9a-f]{4,32}$';
+  v_runs uuid[] := '{}';
 begin
-  if p_text = 'last' then
+  if v_is_id and length(v_digits) = 32 then
+    v_runs := array(select r.run_id from pgflow.runs r where r.run_id = v_digits::uuid);
+  elsif p_text = 'last' then
     v_runs := array(
-      select r.run_id from pgflow.runs r order by r.started_at desc, r.run_id limit 1);
-  elsif v_digits ~ '^[0-9a-f]{4,32}$' then
+      select r.run_id from pgflow.runs r where r.parent_run_id is null
+      order by r.started_at desc, r.run_id limit 1);
+  end if;
+  if v_runs = '{}' then
+    v_runs := array(
+      select r.run_id from pgflow.runs r where r.run_key = p_text order by r.run_id limit 5);
+  end if;
+  if v_runs = '{}' and v_is_id then
     v_runs := array(
       select r.run_id from pgflow.runs r
       where r.run_id between rpad(v_digits, 32, '0')::uuid and rpad(v_digits, 32, 'f')::uuid
       limit 5);
   end if;
-  return to_jsonb(array(
-    select unnest(coalesce(v_runs, '{}'))
-    union
-    (select r.run_id from pgflow.runs r where r.run_key = p_text limit 5)
-    limit 5));
+  return to_jsonb(v_runs);
 end
 $$;
 

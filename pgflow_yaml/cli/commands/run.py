@@ -19,6 +19,7 @@ from pgflow_yaml.cli.options import (
     Options,
     command,
     input_option,
+    key_option,
     label_option,
     optional_seconds,
     pass_options,
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 @click.argument("flows", metavar="[FILE... or FLOW]", nargs=-1, type=click.Path())
 @click.option("--resume", metavar="RUN", help="Continue a run that was begun before.")
 @input_option
-@click.option("--key", help="Idempotency key: a second start with it returns the first run.")
+@key_option
 @label_option("--label", text="Label to find the run by, see `runs --label` (may be repeated).")
 @click.option("--detach", is_flag=True, help="Leave the run to other workers and print its id.")
 @click.option(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ RUNS_SHOWN = 20
     show_default=True,
     help="Maximum number of runs.",
 )
+@click.option("--all", "children", is_flag=True, help="Also list child runs.")
 @pass_options
 def runs_command(
     options: Options,
@@ -42,8 +44,9 @@ def runs_command(
     labels: Mapping[str, str],
     since: str | None,
     limit: int,
+    children: bool,
 ) -> None:
-    """List runs, the newest first."""
+    """List runs, the newest first: those without a parent, or all of them."""
     from pgflow_yaml.cli.database import database
     from pgflow_yaml.cli.lookup import must_be_flow
     from pgflow_yaml.cli.options import optional_seconds
@@ -51,10 +54,12 @@ def runs_command(
 
     age = optional_seconds(since, "--since")
     with database(options) as client:
-        rows = client.list_runs(flow=flow, status=status, since=age, limit=limit, labels=labels)
-        runs = [row.as_json() for row in rows]
+        find = partial(client.list_runs, flow=flow, status=status, since=age, labels=labels)
+        runs = [row.as_json() for row in find(limit=limit, children=children)]
         if flow is not None and not runs:
             must_be_flow(client.list_flows(), flow)
+        if not runs and not children and find(limit=1, children=True):
+            options.note("only child runs match: --all lists them")
     write_list(runs, _run_columns(), options)
 
 

@@ -11,6 +11,7 @@ from pgflow_yaml.cli.options import (
     Options,
     command,
     input_option,
+    key_option,
     label_option,
     pass_options,
 )
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 @command("start", example="pgflow-yaml start hello --input name=Ada --key first")
 @click.argument("flow")
 @input_option
-@click.option("--key", help="Idempotency key: a second start with it returns the first run.")
+@key_option
 @label_option("--label", text="Label to find the run by, see `runs --label` (may be repeated).")
 @pass_options
 def start_command(

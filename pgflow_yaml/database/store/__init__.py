@@ -272,12 +272,15 @@ class Store(Connection):
         since: float | None = None,
         limit: int = 20,
         labels: Mapping[str, str] | None = None,
+        children: bool = False,
     ) -> list[dict[str, Any]]:
         """Return runs with all of `labels`, newest first; `since` in seconds."""
+        wanted = json.dumps(dict(labels)) if labels else None
         return (
             self.ask(
-                "select pgflow.list_runs(%s, %s, make_interval(secs => %s), %s::int, %s::jsonb)",
-                [flow, status, since, limit, json.dumps(dict(labels)) if labels else None],
+                "select pgflow.list_runs("
+                "%s, %s, make_interval(secs => %s), %s::int, %s::jsonb, %s)",
+                [flow, status, since, limit, wanted, children],
             )
             or []
         )

@@ -1,0 +1,124 @@
+"""Wrong command lines: an exit code, one sentence with a way on, and JSON that parses."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from pgflow_yaml.cli.app import entries
+from tests.acceptance.shell import Shell
+from tests.acceptance.test_cli_streams import play
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HUGE = "x" * 20_000
+ODD = "\N{SNOWMAN} \x1b[31m'\"\\ \N{RIGHT-TO-LEFT OVERRIDE}"
+# Arguments of each command that takes any, with RUN, FLOW, FILE for those that a test replaces.
+ARGUMENTS = {
+    "activate": ["FLOW", "VERSION"],
+    "approve": ["RUN", "greet"],
+    "cancel": ["RUN"],
+    "compile": ["FILE"],
+    "diff": ["FILE"],
+    "explain": ["CODE"],
+    "graph": ["FILE"],
+    "plan": ["FILE"],
+    "reject": ["RUN", "greet"],
+    "run": ["FILE"],
+    "send": ["RUN", "paid"],
+    "show": ["RUN"],
+    "start": ["FLOW"],
+    "validate": ["FILE"],
+    "versions": ["FLOW"],
+    "watch": ["RUN"],
+}
+# Lines that are wrong in a way of their own.
+LINES = [
+    ["runs", "--since", "soon"],
+    ["runs", "--status", "done"],
+    ["runs", "-n", "0"],
+    ["runs", "-n", "many"],
+    ["runs", "--flow", "helo"],
+    ["runs", "--label", "team"],
+    ["runs", "--label", "=x"],
+    ["start", "hello", "--input", "name"],
+    ["start", "hello", "--input", "nam=x"],
+    ["start", "hello", "--input", "@nofile.json"],
+    ["start", "hello", "--input", "{"],
+    ["start", "hello", "--input", "[1]", "--input", "{}"],
+    ["start", "hello", "--key", "last"],
+    ["start", "hello", "--key", ""],
+    ["start", "hello", "--key", HUGE],
+    ["start", "hello", "--label", "\N{LATIN SMALL LETTER O WITH DIAERESIS}=x"],
+    ["start", "hello", "--label", f"team={HUGE}"],
+    ["show", "same"],
+    ["show", HUGE],
+    ["show", "last", "extra"],
+    ["cancel", "last", "a\nb"],
+    ["run", HUGE],
+    ["show", "last", "--step", "gret"],
+    ["worker", "--burst", "-c", "0"],
+    ["worker", "--burst", "--lease", "soon"],
+    ["run", "hello.flow.yaml", "--timeout", "later"],
+    ["run", "hello.flow.yaml", "nofile.yaml"],
+    ["run", "--resume", "last", "--key", "k"],
+    ["test", "nofolder"],
+    ["test", "-k", "and", "hello.test.yaml"],
+    ["explain", "PF99"],
+    ["graph", "hello.flow.yaml", "--format", "gif"],
+    ["send", "last", "paid", "--data", "{"],
+    ["migrate", "--nope"],
+    ["comple", "hello.flow.yaml"],
+    ["\N{SNOWMAN}"],
+    [HUGE],
+    ["runs", "--dsn", "postgresql://ann:secret@nowhere/db"],
+]
+
+
+def wrong_lines() -> list[list[str]]:
+    """Each command without arguments, with an unknown option, and with unknown things."""
+    lines = [*LINES]
+    for name in entries():
+        lines.append([name, "--no-such-option"])
+        arguments = ARGUMENTS.get(name)
+        if arguments:
+            lines += [[name, text, *arguments[1:]] for text in ("nothing", ODD)]
+            if name not in {"explain", "watch"}:  # these have a meaning without
+                lines.append([name])
+    return lines
+
+
+def test_a_wrong_line_is_answered_with_a_sentence(tmp_path: Path, database: str) -> None:
+    """Never a traceback or a bug of ours; with --json, the sentence is in an object on stdout."""
+    shell = Shell(tmp_path, database)
+    shell("init")
+    shell.write("other.yaml", "flow: other\nsteps:\n  a: {handler: hello_handlers.greet}\n")
+    shell("compile", "hello.flow.yaml", "other.yaml")
+    for flow in ("hello", "other"):
+        shell("start", flow, "--key", "same")
+    lines = wrong_lines()
+
+    results = play(shell, [(line, {}) for line in lines])
+    some = range(0, len(lines), 3)
+    in_json = play(shell, [([*lines[number], "--json"], {}) for number in some])
+
+    problems: list[tuple[object, ...]] = []
+    for line, (code, _, err) in zip(lines, results, strict=True):
+        sentences = [text for text in err.splitlines() if text.startswith("pgflow-yaml: ")]
+        if (
+            code not in {1, 2}
+            or (len(sentences) != 1 and " error" not in err)
+            or any(word in err for word in ("Traceback", "secret", "\x1b[31m"))
+            or len(err) > 2_200
+        ):
+            problems.append(([word[:20] for word in line], code, err[-300:]))
+    for number, (code, out, _) in zip(some, in_json, strict=True):
+        shown = json.loads(out)
+        if code != results[number][0] or not shown.keys() & {"error", "files"}:
+            problems.append(([word[:20] for word in lines[number]], code, out[-300:]))
+    assert not problems, "\n".join(map(str, problems))
+    said = {tuple(line): err for line, (_, _, err) in zip(lines, results, strict=True)}
+    assert "is the key of several runs: write an id" in said["show", "same"]
+    assert 'did you mean "greet"?' in said["show", "last", "--step", "gret"]
+    assert "`pgflow-yaml runs` lists them" in said["show", "nothing"]
