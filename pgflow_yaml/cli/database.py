@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     from .options import Options
 
+SECONDS_OF_A_DAY = 86_400
 _PASSWORD = re.compile(r"^\w+://[^/?#@]*:[^/?#@]+@|(?:^|[\s?&])(?:ssl)?password\s*=", re.IGNORECASE)
 
 
@@ -37,10 +40,21 @@ def database(options: Options, *, checked: bool = True, notify: bool = False) ->
         dsn=options.dsn,
         notify=notify,
         checked=checked,
-        on_embedded=partial(options.note, "database: embedded PostgreSQL of this project"),
+        on_embedded=partial(_name_embedded, options),
     )
     with client:
         yield client
+
+
+def _name_embedded(options: Options) -> None:
+    """Note once a day that the database is the embedded one."""
+    marker = project_database.project_dir(Path.cwd()) / ".pgflow" / "named"
+    with suppress(OSError):
+        if options.quiet or time.time() - marker.stat().st_mtime < SECONDS_OF_A_DAY:
+            return
+    options.note("database: embedded PostgreSQL of this project")
+    with suppress(OSError):
+        marker.touch()
 
 
 def named_database(options: Options) -> str | None:

@@ -50,11 +50,16 @@ def write_file(path: Path, text: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table; a flexible one becomes narrower on a narrow terminal."""
+    """A column of a table; a flexible one becomes narrower on a narrow terminal.
+
+    Where even that is too wide, flexible columns are left out, those with the greatest `spare`
+    first, and of these the last one.
+    """
 
     title: str
     right: bool = False
     flexible: bool = False
+    spare: int = 1
 
 
 # A column, and the function that returns the cell of an item.
@@ -107,7 +112,7 @@ def _without_empty(
 def _fitting(
     columns: Sequence[Column], table: list[list[str]], terminal: int
 ) -> tuple[list[Column], list[list[str]]]:
-    """Leave out the last flexible columns until the others fit at their minimum width."""
+    """Leave out flexible columns until the others fit at their minimum width."""
     kept = list(range(len(columns)))
 
     def least(number: int) -> int:
@@ -118,7 +123,7 @@ def _fitting(
         flexible = [number for number in kept if columns[number].flexible]
         if not flexible:
             break
-        kept.remove(flexible[-1])
+        kept.remove(max(flexible, key=lambda number: (columns[number].spare, number)))
     return [columns[number] for number in kept], [[row[number] for number in kept] for row in table]
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypedDict
 
-from pgflow_yaml.text import duration, elapsed, error_text, moment, one_line, roughly, utc
+from pgflow_yaml.text import duration, elapsed, error_text, moment, one_line, plural, roughly, utc
 
 from . import steps
 from .failures import FailureHandling, failure_handling, handled_failures, handled_sentence
@@ -39,8 +39,10 @@ class Event(TypedDict, total=False):
     final: bool
     retry_at: str | None
     skip_reason: str | None
+    reason: str
     seconds: float
     tasks: TasksShape
+    map: bool
     error: ErrorShape | None
     outcome: str
     waits: WaitsShape | None
@@ -54,7 +56,7 @@ class Event(TypedDict, total=False):
 def changes(before: Snapshot | None, after: Snapshot) -> list[Event]:
     """Return the events from one snapshot to the next, in the order of the database's clock."""
     old_steps = {step["slug"]: step for step in before["steps"]} if before else {}
-    new_steps = {step["slug"]: step for step in after["steps"]}
+    new_steps = steps.by_slug(after["steps"])
     handling = failure_handling(after)
     events = [
         event
@@ -64,6 +66,9 @@ def changes(before: Snapshot | None, after: Snapshot) -> list[Event]:
     events += [_of_failure(failure, new_steps) for failure in after["errors"]]
     # All events of a transaction have the same time. Among them a step ends before the next one
     # begins, and its failure comes before its end.
+    for event in events:
+        if event["status"] == "skipped":
+            event["reason"] = steps.skip_reason(new_steps[event["step"]], new_steps)
     order = {slug: step["index"] for slug, step in new_steps.items()}
     events.sort(key=lambda event: (moment(event["at"]), order.get(event["step"], 0), _rank(event)))
     if before is None:
@@ -127,7 +132,7 @@ def _of_step(
         yield event
     elif now == "waiting" and _new_wait(before, after):
         yield {
-            **_step_event(after, now, after["started_at"] or at),
+            **_step_event(after, now, (was == "created" and after["started_at"]) or at),
             "waits": after["waits"],
             "children": after["children"],
         }
@@ -166,6 +171,7 @@ def _step_event(step: StepShape, status: str, at: str) -> Event:
     }
     if steps.is_wide(step):
         event["tasks"] = step["tasks"]
+        event["map"] = step["map"]
     if status == "skipped":
         event["skip_reason"] = step["skip_reason"]
     if status in ENDED and step["started_at"]:
@@ -241,9 +247,9 @@ def _again(event: Event) -> str:
 def _step_words(event: Event) -> Iterator[str]:
     tasks, status = event.get("tasks"), event["status"]
     if "skip_reason" in event:
-        yield f"{status}: {steps.skip_reason(event['skip_reason'])}"
+        yield f"{status}: {event['reason']}"
     elif tasks and status in {"started", "completed", "failed"}:
-        yield from _progress(status, tasks)
+        yield from _progress(status, tasks, "item" if event["map"] else "task")
     else:
         yield status
         yield error_text(event.get("error"))
@@ -253,7 +259,7 @@ def _step_words(event: Event) -> Iterator[str]:
         yield FailureHandling("open", tuple(event["caught_by"])).text
 
 
-def _progress(status: str, tasks: TasksShape) -> Iterator[str]:
+def _progress(status: str, tasks: TasksShape, noun: str) -> Iterator[str]:
     done = f"{tasks['completed']:,} of {tasks['total']:,}"
     failed = f", {tasks['failed']:,} failed" if tasks["failed"] else ""
     if status != "started":
@@ -261,7 +267,7 @@ def _progress(status: str, tasks: TasksShape) -> Iterator[str]:
     elif tasks["completed"]:
         yield f"{done} done{failed}"
     else:
-        yield from ("started", f"{tasks['total']:,} tasks{failed}")
+        yield from ("started", f"{plural(tasks['total'], noun)}{failed}")
 
 
 def _waiting_words(event: Event) -> str:

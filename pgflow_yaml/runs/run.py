@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from .snapshot import ChildShape, ErrorShape, RunShape, Snapshot
+    from .snapshot import ChildShape, ErrorShape, RunShape, Snapshot, StepShape
 
 
 NO_WORKER = "no worker is alive"
@@ -48,6 +48,12 @@ def is_stopping(snapshot: Snapshot) -> bool:
 def is_left_alone(snapshot: Snapshot) -> bool:
     """Return true for a run that cannot go on, since no worker is alive."""
     return snapshot["run"]["status"] == "started" and not snapshot["workers"]
+
+
+def is_done(step: StepShape, run: RunShape) -> bool:
+    """Return true for a step that nothing more is to be done about; SQL counts the same ones."""
+    goes_on = (run["outcome"] or run["status"]) in {"started", "completed"}
+    return step["status"] in {"completed", "skipped"} or (step["status"] == "failed" and goes_on)
 
 
 def began_at(run: RunShape) -> str:

@@ -98,10 +98,11 @@ class AnswerShape(TypedDict):
 
 
 class CountsShape(TypedDict):
-    """The number of steps of a run, and of its completed steps."""
+    """The number of steps of a run, of its completed steps, and of those that are done."""
 
     total: int
     completed: int
+    done: int
 
 
 class ChildShape(TypedDict):

@@ -9,7 +9,7 @@ from pgflow_yaml.text import elapsed, error_text, moment, one_line, plural
 from .snapshot import ENDED
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
     from .failures import FailureHandling
@@ -113,9 +113,42 @@ def action(step: StepShape) -> str:
             return one_line(step["handler"] or "")
 
 
-def skip_reason(code: str | None) -> str:
-    """Format the reason why a step was skipped."""
-    return _SKIP_REASONS.get(code or "", (code or "").replace("_", " "))
+def skip_reason(step: StepShape, every: Mapping[str, StepShape]) -> str:
+    """Format the reason why a step was skipped; `every` has the steps of its run."""
+    code = step["skip_reason"] or ""
+    if code == "dependency_skipped" and (sentence := _blocked(step, every)):
+        return sentence
+    return _SKIP_REASONS.get(code, code.replace("_", " "))
+
+
+def _blocked(step: StepShape, every: Mapping[str, StepShape]) -> str:
+    """Return the dependencies that left nothing to do for a step, or nothing if none is known."""
+    before = [every[slug] for slug in step["depends_on"] if slug in every]
+    edges = {other["slug"]: step["edges"].get(other["slug"], "success") for other in before}
+    for end, verb in (("failed", "failed"), ("cancelled", "was cancelled")):
+        names = [
+            one_line(other["slug"])
+            for other in before
+            if other["status"] == end and edges[other["slug"]] == "success"
+        ]
+        if names:
+            return f"{', '.join(names)} {verb}"
+    fine = [
+        one_line(other["slug"])
+        for other in before
+        if other["status"] in {"completed", "skipped"} and edges[other["slug"]] == "failure"
+    ]
+    if fine:
+        return f"not needed: {', '.join(fine)} did not fail"
+    skipped = [one_line(other["slug"]) for other in before if other["status"] == "skipped"]
+    if skipped:
+        return f"{', '.join(skipped)} {'was' if len(skipped) == 1 else 'were'} skipped"
+    return ""
+
+
+def by_slug(every: Iterable[StepShape]) -> dict[str, StepShape]:
+    """Return the steps of a run by name."""
+    return {step["slug"]: step for step in every}
 
 
 def waiting_for(step: StepShape, statuses: Mapping[str, str] | None = None) -> str:
@@ -162,7 +195,12 @@ def next_try(step: StepShape) -> str:
 
 def task_total(step: StepShape) -> str:
     """Format the number of tasks of a step: `10 items` of a map, else `10 tasks`."""
-    return plural(step["tasks"]["total"], "item" if step["map"] else "task")
+    return plural(step["tasks"]["total"], task_noun(step))
+
+
+def task_noun(step: StepShape) -> str:
+    """Return the word for a task of a step: `item` of a map, else `task`."""
+    return "item" if step["map"] else "task"
 
 
 def task_counts(step: StepShape) -> str:

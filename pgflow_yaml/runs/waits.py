@@ -105,6 +105,6 @@ def child_run(child: ChildShape, *, of_many: bool) -> list[str]:
     progress = (
         error_text(child["error"])
         if child["status"] == "failed"
-        else f"{counts['completed']:,} of {plural(counts['total'], 'step')}"
+        else f"{counts['done']:,} of {plural(counts['total'], 'step')}"
     )
     return [f"{index}{run_name(child)} {run_status(child)}", progress]

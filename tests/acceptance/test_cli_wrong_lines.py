@@ -95,7 +95,7 @@ def test_a_wrong_line_is_answered_with_a_sentence(tmp_path: Path, database: str)
     shell("init")
     shell.write("other.yaml", "flow: other\nsteps:\n  a: {handler: hello_handlers.greet}\n")
     shell("compile", "hello.flow.yaml", "other.yaml")
-    for flow in ("hello", "other"):
+    for flow in ("other", "hello"):
         shell("start", flow, "--key", "same")
     lines = wrong_lines()
 

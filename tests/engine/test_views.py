@@ -58,7 +58,7 @@ def test_a_step_shows_the_child_that_goes_on_and_what_it_asks(engine: Engine) ->
     (step,) = engine.snapshot(run)["steps"]
 
     assert step["child"]["id"] in step["children"]
-    assert step["child"]["steps"] == {"total": 1, "completed": 0}
+    assert step["child"]["steps"] == {"total": 1, "completed": 0, "done": 0}
     assert [(each["flow"], each["step"], each["event"]) for each in step["awaited"]] == [
         ("leaf", "ok", "go")
     ] * 2

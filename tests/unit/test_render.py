@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pgflow_yaml.cli.live.frame import render_run
+from pgflow_yaml.cli.live.page import step_rows
 from pgflow_yaml.cli.live.symbols import ASCII, UNICODE, Frame, Symbols, symbols_for
+from pgflow_yaml.runs.events import changes, line
 from pgflow_yaml.text import cells, moment
 from tests.unit.snapshots import NOW, a_failure, a_run, a_snapshot, a_step, some_tasks
 
@@ -231,6 +233,51 @@ def test_waiting_and_skipped_steps_say_why() -> None:
 
     assert "waits for charge" in picture
     assert "skipped: condition not met" in picture
+
+
+@pytest.mark.parametrize(
+    ("edges", "reason"),
+    [
+        ({"pay": "failure"}, "not needed: pay did not fail"),
+        ({"pay": "failure", "off": "failure"}, "not needed: pay, off did not fail"),
+        ({"pay": "success", "off": "success"}, "off was skipped"),
+        ({"broken": "success", "pay": "failure"}, "broken failed"),
+        ({"stopped": "success"}, "stopped was cancelled"),
+        ({"gone": "success"}, "a step before it did not complete"),
+    ],
+)
+def test_the_reason_of_a_skip_is_true(edges: dict[str, str], reason: str) -> None:
+    """It names the steps that left nothing to do, in the picture, in a pipe and in a log."""
+    last = a_step(
+        "last",
+        "skipped",
+        skip_reason="dependency_skipped",
+        depends_on=list(edges),
+        edges=edges,
+        ended_at="2026-11-24T12:00:01+00:00",
+    )
+    run = a_snapshot(
+        a_step("pay"),
+        a_step("off", "skipped"),
+        a_step("broken", "failed"),
+        a_step("stopped", "cancelled"),
+        last,
+    )
+
+    assert f"skipped: {reason}" in "\n".join(drawn(run))
+    assert step_rows(run)[-1][-1] == reason
+    assert f"skipped: {reason}" in "\n".join(map(line, changes(None, run)))
+
+
+def test_all_views_count_the_same_steps_as_done() -> None:
+    """A failure that ended its run is not done; one that a run survived is."""
+    steps = [a_step("a"), a_step("b", "skipped"), a_step("c", "failed"), a_step("d", "started")]
+
+    going = drawn(a_snapshot(*steps))[1]
+    failed = drawn(a_snapshot(*steps, run=a_run("failed", outcome="failed")))[1]
+
+    assert "3 of 4 steps" in going
+    assert "2 of 4 steps" in failed
 
 
 def test_the_bar_is_full_only_when_all_steps_ended() -> None:

@@ -55,7 +55,7 @@ def a_child(slug: str, *awaited: str, **fields: Any) -> StepShape:
         "status": "started",
         "outcome": None,
         "error": None,
-        "steps": {"total": 5, "completed": 2},
+        "steps": {"total": 5, "completed": 2, "done": 2},
     } | fields.pop("child", {})
     asks = [
         {"run_id": child["id"], "flow": "region", "step": step, "event": "go", "until": None}

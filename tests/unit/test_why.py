@@ -19,7 +19,7 @@ CHILD = {
     "index": 0,
     "status": "started",
     "outcome": None,
-    "steps": {"total": 5, "completed": 2},
+    "steps": {"total": 5, "completed": 2, "done": 2},
 }
 STANDS = "waits for region 7c21ab90 running · 2 of 5 steps; "
 OF_CHILD = {

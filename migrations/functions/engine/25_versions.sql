@@ -22,7 +22,8 @@ begin
   p_labels := nullif(p_labels, 'null');
   if not pgflow._are_labels(p_labels) then
     raise exception using errcode = 'PF004',
-      message = format('the labels of flow "%s" must be texts with names of letters, digits and _ . - /', v_name);
+      message = format('the labels of flow "%s" must be texts with names of letters, digits and '
+        || '_ . - /', v_name);
   end if;
   perform pg_advisory_xact_lock(hashtext('pgflow.deploy'), hashtext(v_name));
   select d.* into v_stored from pgflow.definitions d

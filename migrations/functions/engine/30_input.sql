@@ -180,8 +180,8 @@ begin
 end
 $$;
 
--- Raises PF002 for labels that a file may not have either, for a key that is too long for the index,
--- and for the key `last`, which would mean another run than the word does.
+-- Raises PF002 for labels that a file may not have either, for a key that is too long for the index
+-- or empty, and for the key `last`, which would mean another run than the word does.
 create or replace function pgflow._check_start(p_name text, p_key text, p_labels jsonb) returns void
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp

@@ -1,5 +1,15 @@
 -- The steps of a run as `run_snapshot` shows them. Nothing here locks.
 
+-- True for a step that nothing more is to be done about: one that completed or was skipped, or
+-- whose failure did not end its run. Views count these.
+create or replace function pgflow._is_done(p_status text, p_run pgflow.runs) returns boolean
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select p_status in ('completed', 'skipped')
+    or p_status = 'failed' and coalesce(p_run.outcome, p_run.status) in ('started', 'completed')
+$$;
+
 -- The child runs of a run's steps: all their ids, a summary of one of them (a live one before a
 -- failed one before others; the newest), and the events that live runs below a step wait for, five
 -- at most. (`offset 0` and `is not null`: children are found by the index of their parents, not
@@ -15,7 +25,8 @@ as $$
        'version', nullif(split_part(r.flow_slug, '__', 2), ''), 'index', r.parent_index,
        'status', r.status, 'outcome', r.outcome, 'error', r.error, 'steps', (
          select jsonb_build_object(
-           'total', count(*), 'completed', count(*) filter (where s.status = 'completed'))
+           'total', count(*), 'completed', count(*) filter (where s.status = 'completed'),
+           'done', count(*) filter (where pgflow._is_done(s.status, r)))
          from pgflow.step_states s where s.run_id = r.run_id))
      from pgflow.runs r where r.run_id = k.shown),
     (with recursive live as (

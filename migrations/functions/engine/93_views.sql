@@ -84,7 +84,8 @@ as $$
     'ended_at', coalesce(r.completed_at, r.failed_at, r.cancelled_at), 'error', r.error,
     'steps', (
       select jsonb_build_object(
-        'total', count(*), 'completed', count(*) filter (where s.status = 'completed'))
+        'total', count(*), 'completed', count(*) filter (where s.status = 'completed'),
+        'done', count(*) filter (where pgflow._is_done(s.status, r)))
       from pgflow.step_states s where s.run_id = r.run_id))
     order by r.started_at desc, r.run_id), '[]')
   from (
@@ -98,8 +99,8 @@ as $$
   ) r
 $$;
 
--- The runs that a text means: the one with this id; for `last`, the latest one without a parent; the
--- ones with this key, of which each flow may have one; else those whose id begins with it (four
+-- The runs that a text means: the one with this id; for `last`, the latest one without a parent;
+-- the ones with this key, of which each flow may have one; else those whose id begins with it (four
 -- digits at least). At most five. A beginning is a range of ids, so the primary key serves it.
 create or replace function pgflow.find_run(p_text text) returns jsonb
 language plpgsql stable security definer

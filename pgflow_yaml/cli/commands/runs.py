@@ -69,13 +69,16 @@ def _run_columns() -> list[CellsOf]:
 
     return [
         (Column("RUN"), lambda run: run["id"][:8]),
-        (Column("FLOW", flexible=True), itemgetter("flow")),
+        (Column("FLOW", flexible=True, spare=0), itemgetter("flow")),
         (Column("STATUS"), _status_of_run),
-        (Column("STEPS", right=True), lambda run: "{completed}/{total}".format(**run["steps"])),
+        (Column("STEPS", right=True), lambda run: "{done}/{total}".format(**run["steps"])),
         (Column("CREATED"), lambda run: when(run["created_at"])),
         (Column("TOOK", right=True), _took),
         (Column("KEY", flexible=True), lambda run: run["key"] or ""),
-        (Column("PARENT"), lambda run: run["parent"]["id"][:8] if run["parent"] else ""),
+        (
+            Column("PARENT", flexible=True),
+            lambda run: run["parent"]["id"][:8] if run["parent"] else "",
+        ),
         (Column("LABELS", flexible=True), lambda run: labels_text(run["labels"])),
         (Column("ERROR", flexible=True), _error),
     ]

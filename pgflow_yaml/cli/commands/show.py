@@ -39,6 +39,7 @@ def show_command(options: Options, *, run: str, step: str | None, why: bool, ite
     from pgflow_yaml.cli.live.end_screen import expression
     from pgflow_yaml.cli.output import write_json, write_lines
     from pgflow_yaml.cli.resuming import resume_command
+    from pgflow_yaml.runs.steps import by_slug
 
     with database(options) as client:
         snapshot = lookup.snapshot(client, lookup.run_id(client, run), items=items)
@@ -53,7 +54,7 @@ def show_command(options: Options, *, run: str, step: str | None, why: bool, ite
     if options.json:
         write_json(_only(snapshot, step))
         return
-    chosen = _only(snapshot, step)["steps"]
+    chosen, every = _only(snapshot, step)["steps"], by_slug(snapshot["steps"])
     most = LINES_OF_A_VALUE if sys.stdout.isatty() else None
     if step is None:
         if sys.stdout.isatty():
@@ -66,7 +67,7 @@ def show_command(options: Options, *, run: str, step: str | None, why: bool, ite
         ]
     for state in chosen:
         errors = [error for error in snapshot["errors"] if error["step"] == state["slug"]]
-        about = page.about_step(state, errors, items=items, most=most)
+        about = page.about_step(state, errors, every, items=items, most=most)
         about += expression(state["slug"], state["error"], picture)
         write_lines([[], *about] if step is None else about, sys.stdout, options)
 

@@ -13,6 +13,7 @@ from rich.text import Text
 from pgflow_yaml.runs import steps
 from pgflow_yaml.runs.run import (
     NO_WORKER,
+    is_done,
     is_left_alone,
     is_stopping,
     run_seconds,
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
 HEADER_ROWS = 2
 # A lower terminal has no room for the line about labels and parents.
 ROWS_FOR_ORIGIN = 8
-FINE = frozenset({"completed", "skipped"})
 WEIGHTS = {"created": "dim", "skipped": "dim", "failed": "bold"}
 FOLDED_ENDED = {
     "completed": "{steps}",
@@ -131,10 +131,11 @@ def _origin(run: RunShape, frame: Frame) -> list[Line]:
 def _progress(snapshot: Snapshot, context: RowContext) -> Line:
     every, frame = snapshot["steps"], context.frame
     conditions = [context.condition(step) for step in every]
-    handled = sum(failure.kind == "handled" for failure in context.handling.values())
-    fine = handled + sum(condition in FINE for condition in conditions)
-    share = (handled + sum(map(_share, every))) / len(every) if every else 1.0
-    tail = f"  {math.floor(share * 100)} %  {fine:,} of {plural(len(every), 'step')}"
+    done = [step for step in every if is_done(step, snapshot["run"])]
+    ended = {step["slug"] for step in done}
+    parts = (1.0 if step["slug"] in ended else _share(step) for step in every)
+    share = sum(parts) / len(every) if every else 1.0
+    tail = f"  {math.floor(share * 100)} %  {len(done):,} of {plural(len(every), 'step')}"
     room = max(frame.width - len(tail) - 2, 0)
     full = math.floor(room * share)
     failed = "failed" in conditions or snapshot["run"]["outcome"] == "failed"
@@ -146,8 +147,6 @@ def _progress(snapshot: Snapshot, context: RowContext) -> Line:
 
 
 def _share(step: StepShape) -> float:
-    if step["status"] in FINE:
-        return 1.0
     return 0.99 * steps.share_completed(step) if step["tasks"]["total"] > 1 else 0.0
 
 

@@ -51,7 +51,7 @@ def head(snapshot: Snapshot, resume: str) -> list[Line]:
 
 def step_rows(snapshot: Snapshot) -> list[list[str]]:
     """Return a row for each step, without the current time: the same run gives the same rows."""
-    handling = failure_handling(snapshot)
+    handling, every = failure_handling(snapshot), steps.by_slug(snapshot["steps"])
     return [
         [
             step["slug"],
@@ -59,21 +59,23 @@ def step_rows(snapshot: Snapshot) -> list[list[str]]:
             "" if step["action"] == "wait" else f"{step['attempts']}/{step['max_attempts']}",
             utc(step["started_at"]) if step["started_at"] else "",
             utc(step["ended_at"]) if step["ended_at"] else "",
-            "; ".join(filter(None, _remarks(step, handling.get(step["slug"])))),
+            "; ".join(filter(None, _remarks(step, every, handling.get(step["slug"])))),
         ]
         for step in snapshot["steps"]
     ]
 
 
-def _remarks(step: StepShape, handling: FailureHandling | None) -> Iterator[str]:
+def _remarks(
+    step: StepShape, every: Mapping[str, StepShape], handling: FailureHandling | None
+) -> Iterator[str]:
     match step["status"]:
         case "created":
             last = step["finally"] and not step["waiting_for"]
             yield "finally" if last else steps.waiting_for(step)
         case "skipped":
-            yield steps.skip_reason(step["skip_reason"])
+            yield steps.skip_reason(step, every)
         case _ if steps.is_wide(step):
-            yield f"tasks {steps.task_counts(step)}"
+            yield f"{steps.task_noun(step)}s {steps.task_counts(step)}"
         case "waiting" if step["child"]:
             yield f"runs {' · '.join(child_run(step['child'], of_many=False))}"
         case "waiting" if step["waits"]:
@@ -107,14 +109,18 @@ def about_run(snapshot: Snapshot, *, most: int | None = None) -> list[Line]:
 def about_step(
     step: StepShape,
     errors: Sequence[FailedAttempt],
+    every: Mapping[str, StepShape],
     *,
     items: bool,
     most: int | None = None,
 ) -> list[Line]:
-    """Return the lines about one step; its output takes at most `most` lines."""
+    """Return the lines about one step of a run with `every` step.
+
+    Its output takes at most `most` lines.
+    """
     lines: list[Line] = [
         [(f" {one_line(step['slug'])}  ", "bold"), (step["status"], STYLES[step["status"]])],
-        *(_field(label, text) for label, text in _facts(step)),
+        *(_field(label, text) for label, text in _facts(step, every)),
         *_children(step),
     ]
     if items and "items" in step:
@@ -125,7 +131,7 @@ def about_step(
     return lines
 
 
-def _facts(step: StepShape) -> Iterator[tuple[str, str]]:
+def _facts(step: StepShape, every: Mapping[str, StepShape]) -> Iterator[tuple[str, str]]:
     """Yield the facts about a step, each with its label."""
     yield "does" if step["handler"] is None else "handler", steps.action(step)
     if step["depends_on"]:
@@ -137,7 +143,7 @@ def _facts(step: StepShape) -> Iterator[tuple[str, str]]:
     if step["waits"]:
         yield "waits", wait_until(step["waits"]).removeprefix("waits ")
     if step["status"] == "skipped":
-        yield "skipped", steps.skip_reason(step["skip_reason"])
+        yield "skipped", steps.skip_reason(step, every)
     if step["started_at"]:
         ended = moment(step["ended_at"]) if step["ended_at"] else None
         took = f", took {duration(elapsed(step['started_at'], ended))}" if ended else ""
@@ -149,7 +155,7 @@ def _facts(step: StepShape) -> Iterator[tuple[str, str]]:
     if step["crashes"]:
         yield "crashes", f"{step['crashes']:,}"
     if steps.is_wide(step):
-        yield "tasks", steps.task_counts(step)
+        yield f"{steps.task_noun(step)}s", steps.task_counts(step)
     if step["answer"]:
         yield "answer", f"{answer(step)}, {utc(step['answer']['at'])}"
 

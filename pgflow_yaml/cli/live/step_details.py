@@ -27,6 +27,7 @@ class RowContext:
     run: RunShape
     errors: Mapping[str, FailedAttempt] = field(default_factory=dict)
     handling: Mapping[str, FailureHandling] = field(default_factory=dict)
+    every: Mapping[str, StepShape] = field(default_factory=dict)
 
     def condition(self, step: StepShape) -> steps.Condition:
         """Return the condition of a step, which determines its symbol and style."""
@@ -38,7 +39,11 @@ def row_context(
 ) -> RowContext:
     """Return the facts for the rows of a picture."""
     return RowContext(
-        frame=frame, run=snapshot["run"], errors=errors or {}, handling=failure_handling(snapshot)
+        frame=frame,
+        run=snapshot["run"],
+        errors=errors or {},
+        handling=failure_handling(snapshot),
+        every=steps.by_slug(snapshot["steps"]),
     )
 
 
@@ -57,7 +62,7 @@ def detail(step: StepShape, context: RowContext, room: int) -> Segment:
         case "failed":
             return (frame.dot.join(filter(None, _failed(step, context))), style)
         case _:
-            return (_calm(step), "dim")
+            return (_calm(step, context.every), "dim")
 
 
 def _failed(step: StepShape, context: RowContext) -> Iterator[str]:
@@ -78,13 +83,13 @@ def _waiting(step: StepShape, frame: Frame) -> Iterator[str]:
         yield from wait(waits, frame.now)
 
 
-def _calm(step: StepShape) -> str:
+def _calm(step: StepShape, every: Mapping[str, StepShape]) -> str:
     """Format a step that is to come, or that has ended without a failure."""
     match step["status"]:
         case "created":
             return steps.waiting_for(step)
         case "skipped":
-            return f"skipped: {steps.skip_reason(step['skip_reason'])}"
+            return f"skipped: {steps.skip_reason(step, every)}"
         case "cancelled":
             return "cancelled"
         case _ if steps.is_wide(step):
