@@ -269,6 +269,17 @@ def test_the_reason_of_a_skip_is_true(edges: dict[str, str], reason: str) -> Non
     assert f"skipped: {reason}" in "\n".join(map(line, changes(None, run)))
 
 
+def test_a_name_is_cut_only_for_words_beside_it() -> None:
+    """On a line that would be half empty it is whole."""
+    name = "charge_the_credit_card_of_the_customer_who_ordered"
+    calm = drawn(a_snapshot(a_step(name)))
+    told = drawn(a_snapshot(a_step(name, "failed", attempts=3, max_attempts=3), a_step("b")))
+
+    assert any(name in line for line in calm)
+    assert not any(name in line for line in told)
+    assert any("failed · 3 of 3 attempts" in line for line in told)
+
+
 def test_all_views_count_the_same_steps_as_done() -> None:
     """A failure that ended its run is not done; one that a run survived is."""
     steps = [a_step("a"), a_step("b", "skipped"), a_step("c", "failed"), a_step("d", "started")]

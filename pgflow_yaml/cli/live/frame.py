@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from pgflow_yaml.runs.snapshot import FailedAttempt, RunShape, Snapshot, StepShape
 
 HEADER_ROWS = 2
+# A duration, and the spaces around it and at the edges.
+WIDTH_OF_TIMES = 14
 # A lower terminal has no room for the line about labels and parents.
 ROWS_FOR_ORIGIN = 8
 WEIGHTS = {"created": "dim", "skipped": "dim", "failed": "bold"}
@@ -229,7 +231,9 @@ def _folds(folded: Counter[str], frame: Frame) -> tuple[list[Line], list[Line]]:
 def _names(rows: Sequence[Row], context: RowContext, *, deeper: int) -> list[Line]:
     frame, symbols = context.frame, context.frame.symbols
     names: list[Line] = []
-    most = max(16, frame.width * 36 // 100)
+    # Names get what the words beside them leave, and a third of the width at least.
+    beside = max((cells(detail(row.step, context, frame.width)[0]) for row in rows), default=0)
+    most = max(16, frame.width * 36 // 100, frame.width - WIDTH_OF_TIMES - beside)
     joints = connectors([row.depth + deeper for row in rows])
     for row, (outer, is_last) in zip(rows, joints, strict=True):
         lead = "".join(symbols.pipe if goes_on else symbols.gap for goes_on in outer)
