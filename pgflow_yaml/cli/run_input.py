@@ -13,9 +13,12 @@ import click
 from pgflow_yaml.errors import Diagnostic, Span
 from pgflow_yaml.language.inputs import from_pairs, problems_of
 from pgflow_yaml.language.json_text import NotJson, read_json
+from pgflow_yaml.language.numbers import whole_input
 from pgflow_yaml.language.positions import Lines
+from pgflow_yaml.language.source import decode
 
 from .failures import RefusedInput
+from .pair_fixes import fix_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -58,7 +61,7 @@ def read_input(texts: Sequence[str], definition: Mapping[str, Any]) -> Json:
     problems += [problem for problem in refused if problem["path"] not in unread]
     if problems:
         raise _located(problems, where, pairs, spec=spec)
-    return value
+    return whole_input(definition, value)
 
 
 def _read_whole(argument: str) -> tuple[Json, Text]:
@@ -92,15 +95,15 @@ def _read(where: Text, subject: str) -> Json:
 def _text(argument: str, option: str = "--input") -> Text:
     if not argument.startswith("@"):
         return Text(name=option, text=argument)
-    if argument == "@-":
-        return Text(name="stdin", text=sys.stdin.read())
-    path = Path(argument[1:])
+    name = "stdin" if argument == "@-" else argument[1:]
     try:
-        return Text(name=str(path), text=path.read_text(encoding="utf-8"))
-    except UnicodeDecodeError as error:
-        raise click.UsageError(f"{path} is not UTF-8 text") from error
+        content = sys.stdin.buffer.read() if argument == "@-" else Path(name).read_bytes()
     except OSError as error:
-        raise click.UsageError(f"{path} cannot be read: {error.strerror}") from error
+        raise click.UsageError(f"{name} cannot be read: {error.strerror}") from error
+    text, undecodable = decode(content)
+    if undecodable is not None:
+        raise click.UsageError(f"{name} is not UTF-8 text: {undecodable.help}")
+    return Text(name=name, text=text)
 
 
 def _located(
@@ -115,6 +118,7 @@ def _located(
     text = "\n".join([*([where.text] if where else []), *pairs])
     document = _document(where.text) if where else None
     first_pair = text.count("\n") + 2 - len(pairs)
+    given = {pair.partition("=")[0] for pair in pairs}
     findings = []
     for problem in problems:
         path = problem["path"]
@@ -122,7 +126,8 @@ def _located(
         span = _in_pairs(path, pairs, first_pair, known=known)
         span = span or _in_json(path, document, known=known)
         sentence = f"{path} {problem['message']}" if path else f"the input {problem['message']}"
-        findings.append(Diagnostic(code=CODE_REFUSED, message=sentence, span=span))
+        fix = fix_of(problem, pairs, spec or {}) if where is None or path in given else None
+        findings.append(Diagnostic(code=CODE_REFUSED, message=sentence, span=span, help=fix))
     return RefusedInput(name, text, findings)
 
 

@@ -118,6 +118,14 @@ def type_name(value: Json) -> str:
     return {str: "string", list: "array", dict: "object"}[type(value)]
 
 
+def types_of(schema: object) -> list[str]:
+    """Return the types that a schema names, which may be none."""
+    types = schema.get("type") if isinstance(schema, Mapping) else None
+    if isinstance(types, str):
+        return [types]
+    return [name for name in types if isinstance(name, str)] if isinstance(types, list) else []
+
+
 def has_type(value: Json, name: str) -> bool:
     """Return True when a value has a JSON Schema type; 1.0 is an integer, true is not a number."""
     if name == "integer":
@@ -137,7 +145,7 @@ def same(one: Json, other: Json) -> bool:
 def _problem_at_top(schema: Mapping[str, Json], value: Json) -> str | None:
     if not _is_json(value):
         return f"is {_json(value)}, which is not a number in JSON"
-    types = _types(schema)
+    types = types_of(schema)
     if types and not any(has_type(value, name) for name in types):
         return f"must be {' or '.join(types)}, not {_shown_type(value)}"
     options = schema.get("enum")
@@ -271,7 +279,7 @@ def _deep_message(error: Any, schema: Mapping[str, Json]) -> str:
 def _read(schema: Json, text: str) -> Json:
     """Return the value of a `name=value` text as the first type of its field that it fits."""
     options = schema.get("enum") if isinstance(schema, dict) else None
-    types = _types(schema) if isinstance(schema, dict) else []
+    types = types_of(schema)
     if not types and isinstance(options, list):
         return next((option for option in options if _as_text(option) == text), text)
     if not types:
@@ -306,13 +314,6 @@ def _as_text(value: Json) -> str:
     return value if isinstance(value, str) else _json(value)
 
 
-def _types(schema: Mapping[str, Json]) -> Sequence[str]:
-    types = schema.get("type")
-    if isinstance(types, str):
-        return [types]
-    return [name for name in types if isinstance(name, str)] if isinstance(types, list) else []
-
-
 def _number(value: Json) -> float:
     # A whole number beyond a double's range is still whole.
     return value if isinstance(value, float) else 0.0
@@ -340,7 +341,7 @@ def _known(fields: Spec) -> str:
 
 
 def _kind_wanted(schema: Json) -> str:
-    types = _types(schema) if isinstance(schema, dict) else []
+    types = types_of(schema)
     return f" ({' or '.join(types)})" if types else ""
 
 

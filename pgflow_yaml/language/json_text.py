@@ -1,6 +1,8 @@
 """Read JSON as strictly as flow files (S-3): refuse values that a lenient reader would change.
 
-Python's reader keeps the last of two equal keys, and reads NaN and numbers too large for a double.
+Python's reader keeps the last of two equal keys, reads NaN and numbers too large for a double, and
+rounds 0.99999999999999999 to 1.0. Whole numbers are exact: 1e3 is the integer 1000, as PostgreSQL
+reads it.
 """
 
 from __future__ import annotations
@@ -27,14 +29,14 @@ class NotJson(ValueError):
 
 
 class ChangedInReading(NotJson):
-    """The reader would change the JSON: a repeated key, or a number too large for a double."""
+    """The reader would change the JSON: a repeated key, or a number that a double cannot hold."""
 
 
 def read_json(text: str) -> Json:
     """Return the value of a JSON text; raises NotJson, or ChangedInReading."""
     try:
         value: Json = json.loads(
-            text, object_pairs_hook=_object, parse_float=_double, parse_constant=_refuse
+            text, object_pairs_hook=_object, parse_float=_fraction, parse_constant=_refuse
         )
     except json.JSONDecodeError as error:
         message = error.msg[:1].lower() + error.msg[1:]
@@ -53,11 +55,23 @@ def _object(pairs: list[tuple[str, Json]]) -> Json:
     return mapping
 
 
-def _double(text: str) -> float:
+def _fraction(text: str) -> float:
+    """Return a number with a fraction or an exponent; raises ValueError if it is not kept."""
     number = float(text)
     if isinf(number):
         raise ValueError
-    return number
+    if not number.is_integer():
+        return number
+    from decimal import Decimal  # noqa: PLC0415 (start-up)
+
+    if number == 0:
+        if re.search("[1-9]", re.split("[eE]", text)[0]):
+            raise ValueError
+        return number
+    exact = Decimal(text)
+    if exact != exact.to_integral_value():
+        raise ValueError
+    return int(exact) if exact != number or int(exact.as_tuple().exponent) >= 0 else number
 
 
 def _refuse(name: str) -> Json:
@@ -107,4 +121,11 @@ def _no_number(word: str) -> str | None:
     digits = word.removeprefix("-")
     if digits.isdecimal() and len(digits) > _MAX_DIGITS:
         return f"a number of {len(digits)} digits is too long"
-    return f"{word} is too large for a double" if isinf(float(word)) else None
+    number = float(word)
+    if isinf(number):
+        return f"{word} is too large for a double"
+    try:
+        _fraction(word)
+    except ValueError:
+        return f"{word} would be rounded to the whole number {number:.0f}"
+    return None

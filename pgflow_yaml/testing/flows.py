@@ -150,7 +150,7 @@ def _stands_in(mock: Mock) -> bool:
 
 def _flow_name(path: Path) -> str | None:
     try:
-        match = _FLOW.search(path.read_text("utf-8"))
+        match = _FLOW.search(path.read_text("utf-8-sig"))
     except (OSError, UnicodeDecodeError):
         return None
     return match[1] if match else None

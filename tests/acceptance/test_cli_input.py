@@ -152,3 +152,100 @@ def test_an_input_that_is_no_object_is_held_against_its_schema() -> None:
         read_input([], flow)
     with pytest.raises(click.UsageError, match="only to an object"):
         read_input(["[1]", "a=2"], flow)
+
+
+@pytest.mark.parametrize("text", ["1e3", "1000.0", "10.00e2"])
+def test_a_whole_number_is_an_integer_in_an_integer_field(text: str, tmp_path: Path) -> None:
+    """However it is written, also deep in JSON: a handler may count with it."""
+    flow = {"input": {"n": {"type": "integer"}, "deep": {"type": "array", "items": NUMBERS}}}
+    file = tmp_path / "input.json"
+    file.write_text(f'{{"n": {text}, "deep": [{{"n": {text}, "x": 1000.0}}]}}')
+
+    for texts in ([f"@{file}"], [f"n={text}", f'deep=[{{"n": {text}, "x": 1000.0}}]']):
+        value: Any = read_input(texts, flow)
+        assert value == {"n": 1000, "deep": [{"n": 1000, "x": 1000}]}
+        numbers = (value["n"], value["deep"][0]["n"], value["deep"][0]["x"])
+        assert [type(number) for number in numbers] == [int, int, float]
+
+
+NUMBERS: Json = {
+    "type": "object",
+    "properties": {"n": {"type": "integer"}, "x": {"type": "number"}},
+}
+
+
+def test_a_byte_order_mark_is_no_part_of_json(tmp_path: Path) -> None:
+    """Editors and shells of Windows write it, and positions do not count it."""
+    file = tmp_path / "input.json"
+    file.write_bytes(b'\xef\xbb\xbf{"order_id": 7}')
+
+    assert read_input([f"@{file}"], FLOW) == {"order_id": 7}
+    file.write_bytes(b'\xef\xbb\xbf{"order_id": ?}')
+    with pytest.raises(InvalidFlow) as caught:
+        read_input([f"@{file}"], FLOW)
+    (finding,) = caught.value.diagnostics
+    assert finding.span is not None
+    assert finding.span.column == 14
+
+
+def test_a_file_in_another_encoding_is_refused_with_the_fix(tmp_path: Path) -> None:
+    """PowerShell redirects to UTF-16."""
+    file = tmp_path / "input.json"
+    file.write_text('{"order_id": 7}', encoding="utf-16")
+
+    with pytest.raises(click.UsageError, match="is not UTF-8 text: save the file as UTF-8; it lo"):
+        read_input([f"@{file}"], FLOW)
+
+
+FIELDS: dict[str, Json] = {
+    "n": {"type": "integer"},
+    "x": {"type": "number"},
+    "flag": {"type": ["boolean", "null"]},
+    "list": {"type": "array"},
+    "object": {"type": "object"},
+    "name": {"type": "string", "minLength": 3},
+}
+DEFAULTS: dict[str, Any] = {
+    "input": {name: {**schema, "default": None} for name, schema in FIELDS.items()}  # type: ignore[dict-item]
+}
+
+
+@pytest.mark.parametrize(
+    ("pair", "fix"),
+    [
+        ("n=ten", "write n=10"),
+        ("n=1,000", "write n=1000"),
+        ("n=1e400", "write n=10"),
+        ("x=1,5", "write x=1.5"),
+        ("x=", "write x=1.5"),
+        ("flag=Yes", "write flag=true"),
+        ("flag=0", "write flag=false"),
+        ("flag=maybe", "write flag=true or flag=false"),
+        ("list=1,b", "write list='[1, \"b\"]'"),
+        ("list=[a,b]", 'write list=\'["a", "b"]\''),
+        ("object=key:1", 'write object=\'{"key": "value"}\''),
+        ("n", "write n=10"),
+        ("flag", "write flag=true or flag=false"),
+        ("name=ab", None),
+        ("nam=abc", None),
+    ],
+)
+def test_a_refused_pair_says_what_to_write(pair: str, fix: str | None) -> None:
+    """In the words of a shell, as near to what stands there as can be."""
+    with pytest.raises(InvalidFlow) as caught:
+        read_input([pair], DEFAULTS)
+
+    (finding,) = caught.value.diagnostics
+    assert finding.help == fix
+
+
+def test_a_field_that_is_missing_says_how_to_give_it(tmp_path: Path) -> None:
+    """On the command line; in a JSON text its name says enough. A file is named with its @."""
+    with pytest.raises(InvalidFlow) as caught:
+        read_input([], FLOW)
+    assert [finding.help for finding in caught.value.diagnostics] == ["write --input order_id=10"]
+    file = tmp_path / "input.json"
+    file.write_text("{}")
+    with pytest.raises(InvalidFlow) as caught:
+        read_input([str(file)], FLOW)
+    assert caught.value.diagnostics[0].help == f"write @{file} to read the file"

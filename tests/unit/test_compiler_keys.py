@@ -189,3 +189,11 @@ def test_a_secret_is_a_path_like_any_other() -> None:
         "ast": ["dict", "key", ["path", "secrets.API_KEY"]],
         "paths": ["secrets.API_KEY"],
     }
+
+
+def test_the_default_of_an_integer_field_is_an_integer() -> None:
+    """A handler may count with it, however the file writes it; a number field keeps a double."""
+    fields = "n: {type: integer, default: 1e3}, x: {type: number, default: 1e3}"
+    default = body_of(a_flow("a: {handler: x.a}", f"input: {{{fields}}}"))["input"]
+
+    assert [type(default[name]["default"]) for name in ("n", "x")] == [int, float]

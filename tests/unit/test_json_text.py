@@ -14,8 +14,12 @@ from pgflow_yaml.language.json_text import NotJson, read_json
 if TYPE_CHECKING:
     from pgflow_yaml.language.model import Json
 
+# Python writes doubles from 1e16 on with an exponent; they are read as integers, exactly.
 SCALARS = (
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(min_value=-1e16, max_value=1e16, exclude_min=True, exclude_max=True)
 )
 VALUES: st.SearchStrategy[Json] = st.recursive(
     SCALARS | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
@@ -60,3 +64,46 @@ def test_equal_keys_of_different_objects_are_no_mistake() -> None:
     text = '[{"a": {"a": "a"}}, {"a": 1, "b": ["a", "a"]}]'
 
     assert read_json(text) == json.loads(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e3", 1000),
+        ("1.5E+1", 15),
+        ("1e23", 10**23),
+        ("9007199254740993.0", 2**53 + 1),
+        ("-9007199254740993e0", -(2**53) - 1),
+    ],
+)
+def test_a_whole_number_is_an_exact_integer(text: str, value: int) -> None:
+    """As PostgreSQL reads it: a double would change the large ones."""
+    number = read_json(text)
+
+    assert (type(number), number) == (int, value)
+
+
+@pytest.mark.parametrize("text", ["1.0", "0.0", "0e5", "2.50", "9007199254740992.0", "1e-3"])
+def test_a_number_with_a_fraction_stays_a_double(text: str) -> None:
+    """Its text says that it is one; no field asks for an integer here."""
+    number = read_json(text)
+
+    assert (type(number), number) == (float, float(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "whole"),
+    [
+        ("12345678901234567.5", "12345678901234568"),
+        ("0.99999999999999999999", "1"),
+        ("1e-400", "0"),
+        ("1e-99999999999999999999999", "0"),
+    ],
+)
+def test_a_fraction_that_a_double_makes_whole_is_refused(text: str, whole: str) -> None:
+    """An integer field would take the rounded number in silence."""
+    with pytest.raises(NotJson) as caught:
+        read_json(f'{{"n": {text}}}')
+
+    assert str(caught.value) == f"{text} would be rounded to the whole number {whole}"
+    assert (caught.value.start, caught.value.end) == (6, 6 + len(text))

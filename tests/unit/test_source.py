@@ -66,7 +66,10 @@ def test_plain_scalars_follow_the_core_schema_of_yaml_1_2(written: str, value: o
     assert type(values["a"]) is type(value)
 
 
-@pytest.mark.parametrize("text", ["3.10", "1.50", "007", "-01"])
+@pytest.mark.parametrize(
+    "text",
+    ["3.10", "1.50", "007", "-01", "0.12345678901234567891", "9007199254740993.0", "1e-400"],
+)
 def test_a_number_whose_text_does_not_come_back_is_warned_of(text: str) -> None:
     """A version or a code without quotes loses its zeros."""
     (finding,) = source.parse(f"a: {text}\n").diagnostics
@@ -97,7 +100,7 @@ def test_a_number_that_json_does_not_have_is_refused(text: str) -> None:
         ("a: *b\n", "PF018", 1, 4),
         ("a: &b [1, *b]\n", "PF018", 1, 11),
         ("a: {{ b }}\n", "PF021", 1, 4),
-        ("\ufeffa: 1\n", "PF013", 1, 1),
+        ("a: \ufeff1\n", "PF013", 1, 4),
         ("a: 1\nb: \x07\n", "PF013", 2, 4),
         ("a: \ud800\n", "PF013", 1, 4),
         ('a: "x\\0"\n', "PF013", 1, 4),

@@ -50,6 +50,8 @@ def test_text_and_bytes_are_checked_alike() -> None:
     text = a_flow("a: {handler: x.a}")
 
     assert check(text).flow == check(text.encode()).flow
+    assert check("\ufeff" + text).flow == check(b"\xef\xbb\xbf" + text.encode()).flow
+    assert check("\ufeff" + text).source == text
     assert codes(b"flow: \xff") == ["PF013"]
 
 

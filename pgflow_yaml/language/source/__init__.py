@@ -6,6 +6,7 @@ that a YAML bomb is refused before it is expanded. Scalars follow the YAML 1.2 c
 
 from __future__ import annotations
 
+import codecs
 import re
 import unicodedata
 
@@ -27,7 +28,11 @@ _FORBIDDEN = re.compile(
 
 
 def decode(content: bytes) -> tuple[str, Diagnostic | None]:
-    """Decode bytes as UTF-8; the second value is a finding at the first byte that is not."""
+    """Decode bytes as UTF-8; the second value is a finding at the first byte that is not.
+
+    A byte order mark at the beginning is no part of the text, so that positions do not count it.
+    """
+    content = content.removeprefix(codecs.BOM_UTF8)
     try:
         return content.decode("utf-8"), None
     except UnicodeDecodeError as error:
@@ -68,16 +73,13 @@ def _unreadable(document: Document) -> Diagnostic | None:
     if match is not None:
         at = match.start()
         character = match.group()
-        bom = character == "\ufeff"
         name = unicodedata.name(character, "a control character").lower()
-        name = "byte order mark" if bom else name
+        name = "byte order mark" if character == "\ufeff" else name
         return Diagnostic(
             code="PF013",
             message=f"U+{ord(character):04X} ({name}) cannot stand in a file",
             span=document.lines.span(at, at + 1),
-            help='save the file as "UTF-8 without BOM"'
-            if bom
-            else f'remove it; in double quotes write "{_escaped(character)}"',
+            help=f'remove it; in double quotes write "{_escaped(character)}"',
         )
     if len(text) > MAX_BYTES or len(text.encode()) > MAX_BYTES:
         size = len(text.encode())

@@ -6,6 +6,8 @@ import re
 from typing import NamedTuple
 
 MAX_DIGITS = 300
+# A double keeps 15 significant digits, whatever they are.
+_SAFE_LENGTH = 15
 
 _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
@@ -76,6 +78,18 @@ def _float(text: str) -> Plain:
     if value in (float("inf"), float("-inf")):
         return Plain(text, error=f"{text} is too large for a number")
     plain = "e" not in text.lower()
-    if plain and text.endswith("0") and text.lstrip("+") != repr(value):
+    respelt = plain and text.endswith("0") and text.lstrip("+") != repr(value)
+    if respelt or not _is_exact(text, value):
         return Plain(value, warning=f"{text} is read as the number {value}")
     return Plain(value)
+
+
+def _is_exact(text: str, value: float) -> bool:
+    """Return True if the shortest text of a double has the value of its text in the file."""
+    if value == 0:
+        return re.search("[1-9]", re.split("[eE]", text)[0]) is None
+    if len(text) <= _SAFE_LENGTH:
+        return True
+    from decimal import Decimal  # noqa: PLC0415 (start-up)
+
+    return Decimal(text) == Decimal(repr(value))

@@ -58,7 +58,7 @@ class Checked:
 def check(content: str | bytes, *, file: str, schema: Mapping[str, Any]) -> Checked:
     """Check the content of a flow file against the language; `schema` is the workflow schema."""
     undecodable = None
-    text = content if isinstance(content, str) else ""
+    text = content.removeprefix("\ufeff") if isinstance(content, str) else ""
     if isinstance(content, bytes):
         text, undecodable = source.decode(content)
     if undecodable is not None:

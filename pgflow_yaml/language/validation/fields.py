@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pgflow_yaml.language.inputs import check_value
+from pgflow_yaml.language.numbers import whole
 from pgflow_yaml.language.source import MappingNode, ScalarNode, SequenceNode
 from pgflow_yaml.language.validation.findings import Path, Report, describe
 
@@ -43,7 +44,7 @@ def build_input(report: Report, root: MappingNode) -> dict[str, Json] | None:
     for name, (_, field) in node.entries.items():
         if isinstance(field, MappingNode) and report.usable(field):
             _check_field(report, field, ("input", name))
-            fields[name] = field.data()
+            fields[name] = _field(field)
         else:
             fields[name] = {}
     return fields
@@ -74,6 +75,11 @@ def fields_of(fields: dict[str, Json] | None, schema: Json) -> dict[str, Json] |
     if isinstance(named, dict) and schema.get("additionalProperties") is False:
         return named
     return None
+
+
+def _field(node: MappingNode) -> Json:
+    field = {key: value.data() for key, (_, value) in node.entries.items()}
+    return {**field, "default": whole(field, field["default"])} if "default" in field else field
 
 
 def _check_field(report: Report, node: MappingNode, path: Path) -> None:

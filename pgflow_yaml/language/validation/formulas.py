@@ -110,8 +110,24 @@ class Formulas:
             return None
         whole = parsed
         self.report.once(node, context, lambda: self._check_meaning(node, whole, context))
+        self.report.once(node, "space", lambda: self._warn_of_space_around(node, whole.ast))
         paths.update(parsed.paths)
         return parsed.ast if isinstance(parsed.ast, list) else None
+
+    def _warn_of_space_around(self, node: ScalarNode, ast: Json) -> None:
+        """Warn where white space alone turns the value of one expression into a text."""
+        assert isinstance(ast, list)
+        values = [part for part in ast[1:] if not _is_space(part)]
+        if ast[0] != "text" or len(values) != 1 or _is_literal(values[0]):
+            return
+        if node.style in ("|", ">") and node.text.strip() == node.text.rstrip("\n"):
+            space, fix = "the line break at its end", f"write {node.style}- instead of {node.style}"
+        else:
+            space, fix = "the white space around it", "remove the white space"
+        message = f"{space} makes the value of this `${{{{ }}}}` a text"
+        self.report.add(
+            "PF026", message, node, fix=f"{fix}: the value keeps its type", severity="warning"
+        )
 
     def _is_expression(self, text: str) -> bool:
         if "${{" in text:
@@ -250,6 +266,14 @@ def _template(text: str) -> expressions.Expression | expressions.InvalidExpressi
         return expressions.parse_template(text, roots=ROOTS)
     except expressions.InvalidExpression as error:
         return error
+
+
+def _is_literal(part: Json) -> bool:
+    return isinstance(part, list) and part[:1] == ["lit"]
+
+
+def _is_space(part: Json) -> bool:
+    return isinstance(part, list) and _is_literal(part) and not str(part[1]).strip()
 
 
 def _key(context: Context) -> str:

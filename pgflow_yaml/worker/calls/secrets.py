@@ -69,7 +69,7 @@ def _in_folder(folder: Path) -> SecretProvider:
 
 def _in_file(file: Path) -> SecretProvider:
     """Read a line `NAME=value` for each secret; quotes round a value are not part of it."""
-    return lambda name: parse_lines(_read(file, name)).get(name)
+    return lambda name: parse_lines(_read(file, name).removeprefix("\ufeff")).get(name)
 
 
 def _read(file: Path, name: str) -> str:
