@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pgflow_yaml.database.store.connection import JoinedConnection
-    from pgflow_yaml.language.model import Json
     from pgflow_yaml.project.settings import Settings
     from pgflow_yaml.runs.snapshot import Snapshot
     from pgflow_yaml.worker import Worker
@@ -41,7 +40,7 @@ class Client(FlowClient):
     def start(
         self,
         name: str,
-        input: Mapping[str, Json] | Json = None,  # noqa: A002 (the language's word)
+        input: object = None,  # noqa: A002 (the language's word)
         *,
         key: str | None = None,
         version: str | None = None,
@@ -60,7 +59,7 @@ class Client(FlowClient):
     def start_run(
         self,
         name: str,
-        input: Mapping[str, Json] | Json = None,  # noqa: A002 (the language's word)
+        input: object = None,  # noqa: A002 (the language's word)
         *,
         key: str | None = None,
         version: str | None = None,
@@ -85,7 +84,7 @@ class Client(FlowClient):
     def start_many(
         self,
         name: str,
-        inputs: Iterable[Mapping[str, Json] | Json],
+        inputs: Iterable[object],
         *,
         version: str | None = None,
         conn: JoinedConnection | None = None,
@@ -118,7 +117,7 @@ class Client(FlowClient):
         self,
         run: str,
         event: str,
-        data: Json = None,
+        data: object = None,
         *,
         by: str | None = None,
         conn: JoinedConnection | None = None,
@@ -175,7 +174,7 @@ class Client(FlowClient):
     def run(
         self,
         flow: str,
-        input: Mapping[str, Json] | Json = None,  # noqa: A002 (the language's word)
+        input: object = None,  # noqa: A002 (the language's word)
         *,
         app_dir: Path | None = None,
         allow: Sequence[str] = (),

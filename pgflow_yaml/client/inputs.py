@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pgflow_yaml.database.store import MOST_CHARACTERS
 from pgflow_yaml.errors import InvalidInput
 from pgflow_yaml.language.inputs import problems_of
 from pgflow_yaml.worker.calls.boundary import Unserialisable, to_json_text
+from pgflow_yaml.worker.calls.plain import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -19,14 +20,18 @@ BATCH = 1000
 """Maximum number of runs that start in one commit."""
 
 
-def as_json(run_input: Mapping[str, Json] | Json) -> Json:
-    """Return a run input as JSON: None is an empty object, any mapping is an object."""
+def as_json(run_input: object) -> Json:
+    """Return a run input as JSON: None is an empty object, any mapping is an object.
+
+    What has no JSON form stays, and `input_text` refuses it.
+    """
     if run_input is None:
         return {}
-    return dict(run_input) if isinstance(run_input, Mapping) else run_input
+    value = plain(dict(run_input) if isinstance(run_input, Mapping) else run_input)
+    return cast("Json", value)
 
 
-def input_text(value: Json) -> str:
+def input_text(value: object) -> str:
     """Return the JSON text of a run input; raises InvalidInput if it has none."""
     try:
         return to_json_text(value)
@@ -42,9 +47,7 @@ def check_input(definition: Mapping[str, Any], run_input: Json) -> None:
         raise InvalidInput(problems=problems)
 
 
-def input_texts(
-    inputs: Iterable[Mapping[str, Json] | Json], definition: Mapping[str, Any] | None
-) -> list[str]:
+def input_texts(inputs: Iterable[object], definition: Mapping[str, Any] | None) -> list[str]:
     """Return the JSON texts of many inputs; raises InvalidInput, which names the wrong one."""
     texts = []
     for number, value in enumerate(inputs):

@@ -21,6 +21,7 @@ from pgflow_yaml.worker.calls import (
     error_record,
     invoke,
     masks,
+    reading,
     to_json_text,
 )
 from pgflow_yaml.worker.failpoints import failpoint
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_OWN_FILES = frozenset({__file__, invoke.__code__.co_filename})
+_OWN_FILES = frozenset({__file__, invoke.__code__.co_filename, reading.__file__})
 _LONGEST_DELAY_MS = 10 * 365 * 86_400_000
 
 

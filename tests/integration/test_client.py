@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -189,3 +191,48 @@ def test_runs_are_found_by_their_labels(works: Works) -> None:
     assert [run.id for run in found] == [urgent]
     assert len(works.client.list_runs(labels={"team": "ml"})) == 2
     assert works.client.list_runs(labels={"team": "web"}) == []
+
+
+SHOP = """
+    from __future__ import annotations
+    import datetime as dt
+    from dataclasses import dataclass
+    from decimal import Decimal
+
+    @dataclass
+    class Order:
+        day: dt.date
+        price: Decimal
+
+    def price(order: Order) -> Order:
+        return Order(order.day, order.price * 2)
+"""
+
+
+def test_everyday_values_go_through_a_run(works: Works) -> None:
+    """From the input of a start over two handlers to the output; wrong data is not tried again."""
+    works.app.write("shop.py", SHOP)
+    works.deploy(
+        "flow: shop\ninput: {day: {type: string}, price: {type: string}}\nsteps:\n"
+        "  a: {handler: shop.price}\n"
+        "  b: {handler: shop.price, depends_on: [a], with: {order: '${{ steps.a.output }}'}}\n"
+    )
+    order = {"day": dt.date(2026, 11, 25), "price": Decimal("1.10")}
+
+    run = works.client.run("shop", order, app_dir=works.app.folder, timeout=20)
+
+    assert run.output == {"b": {"day": "2026-11-25", "price": "4.40"}}
+    (wrong,) = works.client.start_many("shop", [{**order, "price": "dear"}])
+    works.drain()
+    with pytest.raises(RunFailed, match=r"argument order\.price must be a number") as no:
+        works.client.wait(wrong, timeout=5)
+    assert works.client.get(wrong).input == {"day": "2026-11-25", "price": "dear"}
+    assert no.value.error["attempts"] == 1
+
+
+def test_an_input_without_json_is_refused_with_its_place(works: Works) -> None:
+    """The conversion to write stands in the sentence."""
+    works.deploy("flow: idle\ninput: {tags: {}}\nsteps:\n  go: {handler: shop.go}\n")
+
+    with pytest.raises(InvalidInput, match=r"tags.*set is not JSON: return sorted\(value\)"):
+        works.client.start("idle", {"tags": {"a"}})

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-import decimal
+import enum
 import json
+import subprocess
+import sys
+import uuid
+from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +18,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgflow_yaml.worker.calls import Unserialisable, clean, error_record, to_json_text
+
+PLUS_2 = dt.timezone(dt.timedelta(hours=2))
+
+
+class Colour(enum.Enum):
+    """A choice."""
+
+    RED = "red"
+    WHEN = dt.date(2026, 1, 1)
+
+
+class Size(enum.StrEnum):
+    """A choice that is a text."""
+
+    BIG = "big"
+
+
+@dataclass
+class Line:
+    """A dataclass with whatever a test puts in it."""
+
+    sku: str
+    price: Any
+    more: Line | None = None
+
 
 JSON = st.recursive(
     st.none()
@@ -42,10 +72,19 @@ def test_json_comes_back_as_it_was(value: Any) -> None:
         ({"\udfff": 1}, "$['\\udfff']", "its key has a character"),
         ({"n": float("nan")}, "$.n", "nan is not JSON"),
         ([float("-inf")], "$[0]", "-inf is not JSON"),
-        ({"s": {1, 2}}, "$.s", "set is not JSON"),
-        ({"b": b"x"}, "$.b", "bytes is not JSON"),
-        ({"when": dt.date(2026, 1, 1)}, "$.when", "datetime.date is not JSON"),
-        ({"much": decimal.Decimal(1)}, "$.much", "decimal.Decimal is not JSON"),
+        ({"s": {1, 2}}, "$.s", "set is not JSON: return sorted(value) or list(value)"),
+        ({"b": b"x"}, "$.b", "bytes is not JSON: return its text, or base64.b64encode"),
+        ([dt.timedelta(1)], "$[0]", "datetime.timedelta is not JSON: return value.total_seconds()"),
+        ({"x": iter([1])}, "$.x", "list_iterator is not JSON: return list(value)"),
+        (int, "$", "type is not JSON: return a value of this class, not the class"),
+        ([dt.date(2026, 1, 1), {"s": {1}}], "$[1].s", "set is not JSON"),
+        ({"line": Line(sku="a", price={1})}, "$.line.price", "set is not JSON"),
+        ({"when": dt.date(2026, 1, 1), "x": "\0"}, "$.x", "U+0000"),
+        (
+            {dt.date(2026, 1, 1): 1},
+            "$['2026-01-01']",
+            "its key is datetime.date; JSON has text keys",
+        ),
         (object(), "$", "object is not JSON"),
         ({(1, 2): 3}, "$['(1, 2)']", "its key is tuple; JSON has text keys"),
         ({"x y": [{"z": b""}]}, "$['x y'][0].z", "bytes is not JSON"),
@@ -62,6 +101,53 @@ def test_a_value_the_database_would_refuse_is_named_with_its_path(
     assert refused.value.path == path
     assert reason in refused.value.reason
     str(refused.value).encode()  # the sentence itself can be stored
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (dt.datetime(2026, 11, 25, 8, 30, tzinfo=dt.UTC), '"2026-11-25T08:30:00Z"'),
+        (dt.datetime(2026, 11, 25, 8, 30, 0, 5), '"2026-11-25T08:30:00.000005"'),  # noqa: DTZ001
+        (dt.datetime(2026, 11, 25, tzinfo=PLUS_2), '"2026-11-25T00:00:00+02:00"'),
+        (dt.date(2026, 11, 25), '"2026-11-25"'),
+        (dt.time(8, 30), '"08:30:00"'),
+        (uuid.UUID(int=1), '"00000000-0000-0000-0000-000000000001"'),
+        (Path("a") / "b", '"a/b"'),
+        (Decimal("1.10"), '"1.10"'),
+        (Decimal("12345678901234567890.123456789"), '"12345678901234567890.123456789"'),
+        (Colour.RED, '"red"'),
+        (Colour.WHEN, '"2026-01-01"'),
+        (Size.BIG, '"big"'),
+        (Line("a", Decimal(1), Line("b", None)),
+         '{"sku":"a","price":"1","more":{"sku":"b","price":null,"more":null}}'),
+        ({"a": [(Decimal(1),)], "b": {"c": Size.BIG}}, '{"a":[["1"]],"b":{"c":"big"}}'),
+    ],
+)  # fmt: skip
+def test_everyday_values_have_one_text(value: Any, text: str) -> None:
+    """Alone and inside of others, as the reference says."""
+    assert to_json_text(value) == text
+    assert to_json_text({"x": [value]}) == f'{{"x":[{text}]}}'
+
+
+def test_a_circle_of_everyday_values_is_refused() -> None:
+    """It does not exhaust the stack, nor time when it branches."""
+    line = Line("a", Decimal(1))
+    line.more = line
+    line.price = [line, line, Decimal(1)]
+
+    with pytest.raises(Unserialisable):
+        to_json_text(line)
+
+
+def test_nothing_looks_for_pydantic() -> None:
+    """A worker whose handlers do not use it does not import it."""
+    program = (
+        "import sys, decimal, pgflow_yaml.worker.calls as calls;"
+        "calls.to_json_text([decimal.Decimal(1)]); print('pydantic' in sys.modules)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert done.stdout == b"False\n"
 
 
 def test_what_python_changes_is_documented() -> None:

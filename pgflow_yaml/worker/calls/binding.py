@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pgflow_yaml.language.suggestions import did_you_mean
 
@@ -18,9 +18,14 @@ def by_name(with_: Json) -> bool:
     return isinstance(with_, list) and with_[:1] == ["dict"]
 
 
-def invoke(handler: Handler, value: Json, ctx: Context | None, *, named: bool) -> object:
-    """Call a handler, with `ctx` unless it is None; an async handler returns a coroutine."""
+def invoke(handler: Handler, value: Any, ctx: Context | None, *, named: bool) -> object:
+    """Call a handler, with `ctx` unless it is None; an async handler returns a coroutine.
+
+    Raises InvalidArgument if a value does not fit the annotation of its parameter.
+    """
     function = handler.function
+    if handler.readers:
+        value = _read(handler, value, named=named)
     if named:
         assert isinstance(value, dict)
         if ctx is None:
@@ -31,6 +36,18 @@ def invoke(handler: Handler, value: Json, ctx: Context | None, *, named: bool) -
     if ctx is None:
         return function(value)
     return function(ctx, value) if handler.ctx_first else function(value, ctx=ctx)
+
+
+def _read(handler: Handler, value: Any, *, named: bool) -> Any:
+    """Return the arguments as their annotations want them."""
+    readers = handler.readers
+    if named:
+        return {
+            name: readers[name](inner, name) if name in readers else inner
+            for name, inner in value.items()
+        }
+    name = handler.first
+    return readers[name](value, name) if name in readers else value
 
 
 def signature_problems(handler: Handler, with_: Json = None) -> list[str]:

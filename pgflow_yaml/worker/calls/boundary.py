@@ -14,6 +14,7 @@ import traceback
 from typing import TYPE_CHECKING
 
 from pgflow_yaml.worker.calls.masks import masks
+from pgflow_yaml.worker.calls.plain import advice, plain
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator
@@ -46,7 +47,10 @@ def to_json_text(value: object, *, limit: int = MAX_BYTES) -> str:
     """Return a value's JSON text, which PostgreSQL stores and returns unchanged."""
     try:
         text = _encode(value)
-    except (TypeError, ValueError, RecursionError, OverflowError) as error:
+    except TypeError:  # most outputs are JSON already, and pay nothing for those that are not
+        value = plain(value)
+        text = _encoded(value)
+    except (ValueError, RecursionError, OverflowError) as error:
         raise _explained(value) from error
     if text.isascii():
         size = len(text)
@@ -66,6 +70,13 @@ def to_json_text(value: object, *, limit: int = MAX_BYTES) -> str:
     if text.count("[") + text.count("{") > MAX_DEPTH:
         _check_depth(value)
     return text
+
+
+def _encoded(value: object) -> str:
+    try:
+        return _encode(value)
+    except (TypeError, ValueError, RecursionError, OverflowError) as error:
+        raise _explained(value) from error
 
 
 def error_record(error: BaseException, *, own: Container[str] = ()) -> dict[str, Json]:
@@ -193,7 +204,7 @@ def _reason(value: object) -> str | None:
         case _BadKey(key=key):
             reason = f"its key is {_kind(key)}; JSON has text keys"
         case _:
-            reason = f"{_kind(value)} is not JSON"
+            reason = f"{_kind(value)} is not JSON{advice(value)}"
     return reason
 
 

@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING
 
 from pgflow_yaml.errors import PgflowError
 from pgflow_yaml.worker.calls.allowed import AllowList, NotAllowed
+from pgflow_yaml.worker.calls.annotations import readers_of
 from pgflow_yaml.worker.calls.boundary import summary
 from pgflow_yaml.worker.calls.forks import end_forked
 
 if TYPE_CHECKING:
     import types
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from pgflow_yaml.worker.calls.allowed import HandlerLocation
+    from pgflow_yaml.worker.calls.reading import Reader
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +42,10 @@ class HandlerUnavailable(PgflowError):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Handler:
-    """A callable and the shape of its parameters; equal to itself only, and so a fast key."""
+    """A callable and the shape of its parameters; equal to itself only, and so a fast key.
+
+    `first` is the parameter that takes the one value of a call without names.
+    """
 
     path: str
     function: Callable[..., object]
@@ -48,6 +53,8 @@ class Handler:
     takes_value: bool
     takes_ctx: bool
     ctx_first: bool
+    first: str
+    readers: Mapping[str, Reader]
 
 
 class Handlers:
@@ -188,6 +195,8 @@ def _describe(path: str, target: Callable[..., object]) -> Handler:
             for p in parameters
         ),
         ctx_first=positional[:1] == ["ctx"],
+        first=next((name for name in positional if name != "ctx"), ""),
+        readers=readers_of(target, parameters),
     )
 
 
