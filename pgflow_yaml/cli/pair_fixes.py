@@ -1,4 +1,4 @@
-"""What to write instead of a `name=value` that the command line refused."""
+"""Fixes for a `name=value` that the command line refused."""
 
 from __future__ import annotations
 

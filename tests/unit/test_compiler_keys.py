@@ -197,3 +197,16 @@ def test_the_default_of_an_integer_field_is_an_integer() -> None:
     default = body_of(a_flow("a: {handler: x.a}", f"input: {{{fields}}}"))["input"]
 
     assert [type(default[name]["default"]) for name in ("n", "x")] == [int, float]
+
+
+def test_a_step_knows_its_own_name() -> None:
+    """`run.step` is known when the file is compiled: no run looks it up."""
+    step = step_of(
+        '{handler: x.a, if: run.step != "b", with: {n: "${{ run.step }}-${{ run.id }}"}}'
+    )
+
+    assert step["with"] == {
+        "ast": ["dict", "n", ["text", ["lit", "a"], ["lit", "-"], ["path", "run.id"]]],
+        "paths": ["run.id"],
+    }
+    assert step["if"] == {"ast": ["!=", ["lit", "a"], ["lit", "b"]], "paths": []}

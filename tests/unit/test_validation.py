@@ -318,3 +318,14 @@ def test_a_thousand_steps_are_checked_in_a_fraction_of_a_second() -> None:
 
     assert len(flow.steps) == 1000
     assert time.perf_counter() - start < 2.0
+
+
+def test_the_flow_itself_has_no_step_name() -> None:
+    """`run.step` is known in a step, and has no keys."""
+    output = check(a_flow("a: {handler: x.a}", 'output: "${{ run.step }}"'))
+    key = check(a_flow('a: {handler: x.a, with: {n: "${{ run.step.name }}"}}'))
+
+    assert [(f.code, f.message) for f in (*output.diagnostics, *key.diagnostics)] == [
+        ("PF230", "`run.step` is only known in a step, not in output"),
+        ("PF215", "`run.step` is the name of the step, a text without keys"),
+    ]

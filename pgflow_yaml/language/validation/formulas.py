@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _KNOWN_WORD = re.compile(r"\b(?:input|steps|run)\b")
 _IN_TEMPLATE = re.compile(r"""["']?\$\{\{\s*([^{}]*?)\s*\}\}["']?""")
+_OWN_NAME = "run.step"
 _LOOKAHEAD = 1_000  # characters after a value that are searched for a comment
 _MUSTACHE = re.compile(r"(?<!\$)\{\{[^{}]*\}\}")
 
@@ -53,7 +54,8 @@ class Formulas:
         if not self._names_are_known(node, parsed.references, context):
             return None
         self.report.once(node, context, lambda: self._check_meaning(node, parsed, context))
-        return Formula(ast=parsed.ast, paths=tuple(parsed.paths))
+        ast, paths = self._with_own_name(parsed)
+        return Formula(ast=ast, paths=tuple(paths))
 
     def literal_list(self, node: SequenceNode) -> Formula | None:
         """Compile a `map` that is a list; report an expression that YAML read as a list."""
@@ -111,8 +113,16 @@ class Formulas:
         whole = parsed
         self.report.once(node, context, lambda: self._check_meaning(node, whole, context))
         self.report.once(node, "space", lambda: self._warn_of_space_around(node, whole.ast))
-        paths.update(parsed.paths)
-        return parsed.ast if isinstance(parsed.ast, list) else None
+        ast, read = self._with_own_name(parsed)
+        paths.update(read)
+        return ast if isinstance(ast, list) else None
+
+    def _with_own_name(self, parsed: expressions.Expression) -> tuple[Json, list[str]]:
+        """Return the tree and its paths, with the name of the step in the place of `run.step`."""
+        if _OWN_NAME not in parsed.paths:
+            return parsed.ast, parsed.paths
+        paths = [path for path in parsed.paths if path != _OWN_NAME]
+        return _replaced(parsed.ast, ["path", _OWN_NAME], ["lit", self.scope.step]), paths
 
     def _warn_of_space_around(self, node: ScalarNode, ast: Json) -> None:
         """Warn where white space alone turns the value of one expression into a text."""
@@ -266,6 +276,14 @@ def _template(text: str) -> expressions.Expression | expressions.InvalidExpressi
         return expressions.parse_template(text, roots=ROOTS)
     except expressions.InvalidExpression as error:
         return error
+
+
+def _replaced(ast: Json, old: Json, new: Json) -> Json:
+    if ast == old:
+        return new
+    if not isinstance(ast, list) or _is_literal(ast):
+        return ast
+    return [_replaced(part, old, new) for part in ast]
 
 
 def _is_literal(part: Json) -> bool:

@@ -32,7 +32,7 @@ _HOME: dict[str, Context] = {
     "error": "retry.if",
     "attempt": "retry.if",
 }
-_RUN = ("id", "flow", "version", "started_at", "labels", "parent")
+_RUN = ("id", "flow", "version", "started_at", "labels", "parent", "step")
 _RUN_AT_ITS_END = ("status", "failed", "unhandled", "skipped")
 _PARENT = ("id", "step", "index")
 _ERROR = ("type", "message", "attempts")
@@ -112,11 +112,22 @@ class Scope:
         if rest[0] == "scheduled_at":
             fix = "there are no schedules; give the time as a field of the input"
             return Problem("PF110", 2, "`run.scheduled_at` is not supported yet", fix)
+        if rest[0] == "step":
+            return self._own_name(rest)
         if rest[0] not in _RUN:
             known = (*_RUN, *_RUN_AT_ITS_END) if self.final else _RUN
             return _no_key("a run", rest[0], known, words=2)
         if rest[0] == "parent" and len(rest) > 1 and rest[1] not in _PARENT:
             return _no_key("`run.parent`", rest[1], _PARENT, words=3)
+        return None
+
+    def _own_name(self, rest: Sequence[str]) -> Problem | None:
+        if self.step is None:
+            message = f"`run.step` is only known in a step, not in {self.owner}"
+            return Problem("PF230", 2, message, "write it in the steps themselves")
+        if len(rest) > 1:
+            message = "`run.step` is the name of the step, a text without keys"
+            return Problem("PF215", 3, message, "write `run.step`")
         return None
 
     def _steps(self, rest: Sequence[str]) -> Problem | None:
