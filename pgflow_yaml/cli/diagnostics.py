@@ -77,12 +77,12 @@ def frame(finding: Diagnostic, checked: FlowFile, stream: TextIO, *, options: Op
     return _painted(text, finding) if options.colored(stream) else text
 
 
-def error_frame(file: str, source: str, step: str | None, message: str) -> list[str]:
+def error_frame(file: str, source: str, step: str | None, message: str, *, flow: str) -> list[str]:
     """Return the frame of an expression that failed in a run; empty if its position is unknown."""
     from pgflow_yaml.language.frames import render
     from pgflow_yaml.language.validation import error_finding
 
-    finding = error_finding(source, step=step, message=message)
+    finding = error_finding(source, flow=flow, step=step, message=message)
     if finding is None:
         return []
     symbols = symbols_for(sys.stderr.encoding)

@@ -48,7 +48,10 @@ def deploy(
         definition = file.require()
         name = definition.name
         active = stored_version(store, name, None) is None if activate is None else activate
-        row = store.deploy(definition, git=git(file.file), activate=active)
+        commit = git(file.file)
+        for inner in definition.inner:  # their parent names the version that it runs
+            store.deploy(inner, git=commit, activate=False)
+        row = store.deploy(definition, git=commit, activate=active)
         results[name] = row_of(Deployed, row)
     return tuple(results[definition.name] for definition in flows.definitions)
 

@@ -29,12 +29,20 @@ def compile_flow(flow: Flow, *, source: str = "") -> Definition:
     (`workflow-language` §7). A key with its default value is left out, so that a file that does
     not use a new part of the language keeps its version.
     """
+    inner = {
+        step.flow.flow: compile_flow(step.flow, source=source)
+        for step in (*flow.steps.values(), *flow.finally_.values())
+        if isinstance(step.flow, Flow)
+    }
+    versions = {name: child.version for name, child in inner.items()}
     body: dict[str, Json] = {
         "flow": flow.flow,
-        "steps": {name: _step(step, flow) for name, step in flow.steps.items()},
+        "steps": {name: _step(step, flow, versions) for name, step in flow.steps.items()},
     }
     if flow.finally_:
-        body["finally"] = {name: _step(step, flow) for name, step in flow.finally_.items()}
+        body["finally"] = {
+            name: _step(step, flow, versions) for name, step in flow.finally_.items()
+        }
     if flow.input is not None:
         body["input"] = {name: _without_texts(field) for name, field in flow.input.items()}
     if flow.input_schema is not None:
@@ -53,6 +61,7 @@ def compile_flow(flow: Flow, *, source: str = "") -> Definition:
         description=flow.description,
         source=source,
         labels=flow.labels,
+        inner=tuple(below for child in inner.values() for below in child.family),
     )
 
 
@@ -84,9 +93,9 @@ def _order(steps: Mapping[str, Step]) -> list[str]:
     return [name for level in graph.levels(edges) for name in level]
 
 
-def _step(step: Step, flow: Flow) -> dict[str, Json]:
+def _step(step: Step, flow: Flow, versions: Mapping[str, str]) -> dict[str, Json]:
     body: dict[str, Json] = {
-        **_action(step, flow),
+        **_action(step, flow, versions),
         "depends_on": dict(step.depends_on),
         "when_unmet": step.when_unmet,
         "start_delay": step.start_delay,
@@ -108,13 +117,19 @@ def _step(step: Step, flow: Flow) -> dict[str, Json]:
     return body
 
 
-def _action(step: Step, flow: Flow) -> dict[str, Json]:
-    """Return the action of a step with the options of this kind of step."""
+def _action(step: Step, flow: Flow, versions: Mapping[str, str]) -> dict[str, Json]:
+    """Return the action of a step with the options of this kind of step.
+
+    A flow that is written in the step is named with its version, which so follows this flow's.
+    """
     if step.wait is not None:
         return {"wait": _wait(step.wait)}
     body: dict[str, Json]
     if step.flow is not None:
-        body = {"flow": step.flow, "retry": _retry(merged_retry(step.retry, CHILD_RETRY))}
+        name = step.flow
+        if isinstance(name, Flow):
+            name = f"{name.flow}@{versions[name.flow]}"
+        body = {"flow": name, "retry": _retry(merged_retry(step.retry, CHILD_RETRY))}
         if step.timeout is not None:
             body["timeout"] = step.timeout
         return body

@@ -85,7 +85,7 @@ class Step:
     """Step; exactly one of `handler`, `flow` and `wait` is set."""
 
     handler: str | None = None
-    flow: str | None = None
+    flow: str | Flow | None = None
     wait: Wait | None = None
     depends_on: Mapping[str, Edge] = field(default_factory=dict)
     with_: Formula | None = None
@@ -133,3 +133,10 @@ class Definition:
     description: str | None
     source: str
     labels: Mapping[str, str] = field(default_factory=dict)
+    inner: tuple[Definition, ...] = ()
+    """The flows that are written in steps of this one, at any depth, children first."""
+
+    @property
+    def family(self) -> tuple[Definition, ...]:
+        """The flows of the file: the inner ones, then this one."""
+        return (*self.inner, self)

@@ -59,12 +59,12 @@ class FlowSet:
         first: dict[str, str] = {}
         accepted: list[FlowFile] = []
         for file in files:
-            name = file.definition.name if file.definition else None
-            if name is not None and name in first:
-                accepted.append(_duplicate(file, name, first[name]))
+            names = [flow.name for flow in file.definition.family] if file.definition else []
+            again = next((name for name in names if name in first), None)
+            if again is not None:
+                accepted.append(_duplicate(file, again, first[again]))
                 continue
-            if name is not None:
-                first[name] = file.file
+            first.update(dict.fromkeys(names, file.file))
             accepted.append(file)
         return cls(tuple(accepted))
 
@@ -105,7 +105,11 @@ class FlowSet:
         for file in self.files:
             findings: Sequence[Diagnostic] = ()
             if file.definition is not None:
-                findings = handler_findings(file.source, file.definition.body, settings)
+                findings = [
+                    finding
+                    for flow in file.definition.family
+                    for finding in handler_findings(file.source, flow.body, settings)
+                ]
             files.append(file.refused(findings) if findings else file)
         return FlowSet(tuple(files))
 
@@ -131,8 +135,9 @@ class FlowSet:
             if file is None or file.definition is None or name in visited:
                 return
             visited.add(name)
-            for child in children_of(file.definition.body):
-                visit(child.partition("@")[0])
+            for flow in file.definition.family:
+                for child in children_of(flow.body):
+                    visit(child.partition("@")[0])
             ordered[name] = file
 
         for name in by_name:
@@ -146,12 +151,18 @@ class FlowSet:
     def _with_children(self, stored: StoredBody | None) -> FlowSet:
         from pgflow_yaml.language.validation import check_flows
 
-        definitions = self.definitions
+        definitions = [flow for main in self.definitions for flow in main.family]
         bodies = None if stored is None else _stored_children(definitions, stored)
-        findings = iter(check_flows(definitions, stored=bodies))
+        found = dict(
+            zip(map(id, definitions), check_flows(definitions, stored=bodies), strict=True)
+        )
         return FlowSet(
             tuple(
-                file if file.definition is None else file.with_findings(next(findings))
+                file.with_findings(
+                    [finding for flow in file.definition.family for finding in found[id(flow)]]
+                )
+                if file.definition
+                else file
                 for file in self.files
             )
         )

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pgflow_yaml.language.model import Json
-    from pgflow_yaml.language.source import Document
+    from pgflow_yaml.language.source import Document, Node
     from pgflow_yaml.project.settings import Settings
     from pgflow_yaml.worker.calls.handler import Handler
 
@@ -64,7 +64,7 @@ def handler_findings(source: str, body: dict[str, Json], settings: Settings) -> 
                     fix=_parameters(handler),
                 )
             )
-    return _located(findings, source)
+    return _located(findings, source, str(body["flow"]))
 
 
 def _parameters(handler: Handler) -> str:
@@ -80,30 +80,34 @@ def _section(body: dict[str, Json], name: str) -> dict[str, Json]:
     return section if isinstance(section, dict) else {}
 
 
-def _located(findings: Sequence[_Finding], source: str) -> list[Diagnostic]:
+def _located(findings: Sequence[_Finding], source: str, flow: str) -> list[Diagnostic]:
     """Resolve the positions of findings; parse the text again only if there are any."""
     if not findings:
         return []
     from pgflow_yaml.language.source import parse
+    from pgflow_yaml.language.validation.positions import flow_node
 
     document = parse(source)
+    root = flow_node(document.root, flow)
     return [
         Diagnostic(
             code=finding.code,
             message=finding.message,
-            span=_span(document, finding.slug, finding.key, argument=finding.argument)
-            or _span(document, finding.slug, "handler"),
+            span=_span(document, root, finding.slug, key=finding.key, argument=finding.argument)
+            or _span(document, root, finding.slug, key="handler"),
             help=finding.fix,
         )
         for finding in findings
     ]
 
 
-def _span(document: Document, slug: str, key: str, *, argument: str | None = None) -> Span | None:
+def _span(
+    document: Document, root: Node | None, slug: str, *, key: str, argument: str | None = None
+) -> Span | None:
     from pgflow_yaml.language.source import MappingNode
     from pgflow_yaml.language.validation.positions import step_node
 
-    step = step_node(document.root, slug)
+    step = step_node(root, slug)
     node = step.get(key) if isinstance(step, MappingNode) else None
     if isinstance(node, MappingNode) and argument in node.entries:
         return document.span(node.entries[argument][0])

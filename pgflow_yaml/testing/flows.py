@@ -72,15 +72,18 @@ class Library:
         `mocks` are those of each case: a child that every case mocks may be missing. Raises
         NotFound, InvalidFlow.
         """
-        flows = {flow.definition.name: flow}
+        flows = _family(flow)
         by_case = [{slug for slug, mock in case.items() if mock.plays} for case in mocks]
         mocked = set.intersection(*by_case) if by_case else set()
+        inner = [other for name, other in flows.items() if name != flow.definition.name]
         pending = [child for slug, child in children(flow) if slug not in mocked]
+        pending += [child for other in inner for _, child in children(other)]
         while pending:
             name = pending.pop()
             if name not in flows:
-                flows[name] = self.named(name)
-                pending += [child for _, child in children(flows[name])]
+                more = _family(self.named(name))
+                flows |= more
+                pending += [child for other in more.values() for _, child in children(other)]
         return flows
 
     def _candidates(self) -> Iterator[Path]:
@@ -95,6 +98,12 @@ class Library:
         if path not in self._read:
             self._read[path] = Flow(definition=files.load(path))
         return self._read[path]
+
+
+def _family(flow: Flow) -> dict[str, Flow]:
+    """Return a flow and those that are written in its steps, by name."""
+    inner = {below.name: Flow(definition=below) for below in flow.definition.inner}
+    return {flow.definition.name: flow, **inner}
 
 
 def children(flow: Flow) -> list[tuple[str, str]]:

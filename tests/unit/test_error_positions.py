@@ -27,7 +27,7 @@ finally:
 
 def marked(step: str | None, message: str) -> str | None:
     """The text under the caret."""
-    finding = error_finding(FLOW, step=step, message=message)
+    finding = error_finding(FLOW, flow="a", step=step, message=message)
     if finding is None or finding.span is None:
         return None
     line = FLOW.split("\n")[finding.span.line - 1]
@@ -66,7 +66,7 @@ def test_the_caret_is_under_the_expression_that_has_no_value(
 
 def test_the_frame_is_that_of_a_finding() -> None:
     """One look for mistakes, before a run and in it."""
-    finding = error_finding(FLOW, step="charge", message="if: `>` cannot compare these")
+    finding = error_finding(FLOW, flow="a", step="charge", message="if: `>` cannot compare these")
     assert finding is not None
 
     assert frames.render(finding, file="order.flow.yaml", source=FLOW) == (

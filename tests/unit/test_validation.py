@@ -193,7 +193,7 @@ def test_an_input_that_cannot_be_read_makes_no_field_unknown() -> None:
         ("a: {handler: x.a, queue: GPU}", "PF107"),
         ("a: {flow: Other}", "PF107"),
         ("a: {flow: other@12}", "PF107"),
-        ("a: {flow: {steps: {}}}", "PF110"),
+        ("a: {flow: {steps: {}}}", "PF111"),
         ("a: {flow: other, queue: q}", "PF237"),
         ("a: {flow: other, repeat: {until: true}}", "PF237"),
         ("a: {flow: other, handler: x.a}", "PF204"),

@@ -248,8 +248,8 @@ def _deploy(client: Client, flows: FlowSet, options: Options) -> Chosen:
         name=definition.name,
         version=definition.version,
         definition=definition.body,
-        positions=partial(step_positions, first.file, first.source),
-        picture=partial(error_frame, first.file, first.source),
+        positions=partial(step_positions, first.file, first.source, definition.name),
+        picture=partial(error_frame, first.file, first.source, flow=definition.name),
     )
 
 
@@ -272,7 +272,7 @@ def _stored(stored: StoredVersion, settings: Settings) -> Chosen:
         version=stored.version,
         definition=stored.definition,
         positions=dict,
-        picture=partial(error_frame, file, source),
+        picture=partial(error_frame, file, source, flow=name),
     )
 
 

@@ -85,7 +85,9 @@ def _picture_of_errors(client: Client, snapshot: Snapshot) -> Picture:
         return no_picture
     stored = client.get_definition(run["flow"], run["version"])
     return (
-        partial(error_frame, f"{run['flow']}@{run['version']}", stored.source or "")
+        partial(
+            error_frame, f"{run['flow']}@{run['version']}", stored.source or "", flow=run["flow"]
+        )
         if stored
         else no_picture
     )

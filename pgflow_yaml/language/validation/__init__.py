@@ -12,24 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from pgflow_yaml.errors import Diagnostic, InvalidFlow
 from pgflow_yaml.language import source
-from pgflow_yaml.language.model import Defaults, Flow
 from pgflow_yaml.language.source import Document, MappingNode
 from pgflow_yaml.language.validation.children import check_flows, children_of, is_given
 from pgflow_yaml.language.validation.error_positions import error_finding
-from pgflow_yaml.language.validation.fields import build_input, build_input_schema, fields_of
 from pgflow_yaml.language.validation.findings import Report
-from pgflow_yaml.language.validation.formulas import Formulas
+from pgflow_yaml.language.validation.flows import build_flow
 from pgflow_yaml.language.validation.shape import Shape
-from pgflow_yaml.language.validation.step_options import (
-    boolean,
-    check_timeouts,
-    duration,
-    read_retry,
-)
-from pgflow_yaml.language.validation.steps import Known, build_steps, known_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from pgflow_yaml.language.model import Flow
 
 __all__ = ["Checked", "check", "check_flows", "children_of", "error_finding", "is_given"]
 
@@ -88,50 +81,7 @@ def _check_document(
     Shape(schema, report).check(root, schema, ())
     if not isinstance(root, MappingNode):
         return None, report.diagnostics
-    return _build(report, root), report.diagnostics
-
-
-def _build(report: Report, root: MappingNode) -> Flow:
-    fields = build_input(report, root)
-    input_schema = build_input_schema(report, root)
-    known = known_names(report, root, fields_of(fields, input_schema))
-    output = Formulas(report, known.scope(report, "output"))
-    fail_fast = boolean(report.value(root, "fail_fast"))
-    timeout = duration(report, root, "timeout")
-    steps = build_steps(report, known)
-    check_timeouts(report, root, steps, timeout)
-    return Flow(
-        flow=report.text(root, "flow") or "",
-        steps=steps,
-        description=report.text(root, "description"),
-        labels=_labels(report, root),
-        input=fields,
-        input_schema=input_schema,
-        output=output.template(report.value(root, "output"), "output"),
-        timeout=timeout,
-        fail_fast=True if fail_fast is None else fail_fast,
-        defaults=_defaults(report, root, known),
-        finally_=build_steps(report, known, final=True, before=steps),
-    )
-
-
-def _defaults(report: Report, root: MappingNode, known: Known) -> Defaults:
-    node = report.value(root, "defaults")
-    if not isinstance(node, MappingNode):
-        return Defaults()
-    formulas = Formulas(report, known.scope(report, "defaults"))
-    return Defaults(
-        retry=read_retry(report, node, formulas),
-        timeout=duration(report, node, "timeout"),
-        queue=report.text(node, "queue"),
-    )
-
-
-def _labels(report: Report, root: MappingNode) -> dict[str, str]:
-    node = report.value(root, "labels")
-    if not isinstance(node, MappingNode):
-        return {}
-    return {name: text for name in node.entries if (text := report.text(node, name)) is not None}
+    return build_flow(report, root), report.diagnostics
 
 
 def _empty_file(document: Document) -> Diagnostic:

@@ -13,7 +13,8 @@ from pgflow_yaml.language.model import SECTIONS
 from pgflow_yaml.language.source import MappingNode, Node
 from pgflow_yaml.language.suggestions import did_you_mean
 from pgflow_yaml.language.validation.constants import constant
-from pgflow_yaml.language.validation.positions import step_node
+from pgflow_yaml.language.validation.positions import flow_node, step_node
+from pgflow_yaml.language.validation.steps import inline_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -232,6 +233,9 @@ class _ChildInput:
                 yield self._finding(message, _CHANGE, "with")
 
     def _child(self) -> str:
+        name = self.step["flow"].partition("@")[0]
+        if name == inline_name(self.parent["flow"], self.slug):
+            return f'the flow in step "{self.slug}"'
         return f'flow "{self.step["flow"]}"'
 
     def _finding(self, message: str, fix: str, *path: str) -> _Finding:
@@ -272,7 +276,8 @@ def _located(findings: Sequence[_Finding], flow: Definition) -> list[Diagnostic]
     document = source.parse(flow.source)
     located = []
     for finding in findings:
-        node = _node(document.root, finding.path, key=finding.at_key)
+        root = flow_node(document.root, flow.name)
+        node = _node(root, finding.path, key=finding.at_key)
         located.append(
             Diagnostic(
                 code=finding.code,

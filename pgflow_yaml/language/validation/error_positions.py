@@ -9,7 +9,7 @@ from pgflow_yaml.errors import Diagnostic
 from pgflow_yaml.language import expressions, source
 from pgflow_yaml.language.source import Document, MappingNode, Node, ScalarNode, SequenceNode
 from pgflow_yaml.language.validation.names import ROOTS
-from pgflow_yaml.language.validation.positions import step_node
+from pgflow_yaml.language.validation.positions import flow_node, step_node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,8 +23,8 @@ _CULPRIT = re.compile(r"`([^`]+)`|\b([a-z_]+)\(\)")
 _TEMPLATE = re.compile(r"\$\{\{")
 
 
-def error_finding(text: str, *, step: str | None, message: str) -> Diagnostic | None:
-    """Turn an ExpressionError of a run into a finding in the text of its flow.
+def error_finding(text: str, *, flow: str, step: str | None, message: str) -> Diagnostic | None:
+    """Turn an ExpressionError of a run into a finding in the file of its flow.
 
     `step` is None for the flow's own `output`. Where a value has several expressions, the operator
     or function that the message names selects one; otherwise the caret marks the whole value.
@@ -32,7 +32,7 @@ def error_finding(text: str, *, step: str | None, message: str) -> Diagnostic | 
     location = _LOCATION.match(message)
     keys = location[1].split(".") if location else ["with"]
     document = source.parse(text)
-    node = _node(document.root, step, keys)
+    node = _node(flow_node(document.root, flow), step, keys)
     if node is None:
         return None
     candidates = list(_expressions(document, node))

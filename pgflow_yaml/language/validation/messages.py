@@ -50,9 +50,6 @@ class Message(NamedTuple):
 
 def wrong_type(node: Node, schema: Mapping[str, Any], path: Path) -> Message:
     """Name the expected type, and suggest how to write the probable intention."""
-    if isinstance(node, MappingNode) and path[-1:] == ("flow",) and len(path) > 1:
-        message = f"{describe(path)} written inline is not supported yet"
-        return Message("PF110", message, "write it as a file of its own, and name it: `flow: NAME`")
     types = schema["type"]
     type_names = [types] if isinstance(types, str) else types
     if path[-1:] == ("until",):

@@ -11,10 +11,11 @@ from pgflow_yaml.language.validation.findings import quoted
 from pgflow_yaml.language.validation.messages import nearest_step
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pgflow_yaml.language.graph import Ancestors
     from pgflow_yaml.language.model import Json
+    from pgflow_yaml.language.validation.steps import Known
 
 Context = Literal[
     "if", "map", "with", "output", "repeat.until", "retry.if", "wait.for", "wait.until"
@@ -66,6 +67,7 @@ class Scope:
     depends_on: Node | None = None
     item: bool = False
     index: bool = False
+    outer: Known | None = None
 
     def problem(self, root: str, rest: Sequence[str], *, context: Context) -> Problem | None:
         """Return the reason why a path cannot be read in a context, or None."""
@@ -92,6 +94,8 @@ class Scope:
         if self.fields is not None and rest[0] in self.fields:
             return None
         name = rest[0]
+        if any(name in (outer.fields or {}) for outer in self._around()):
+            return _not_here(f"input.{name}", name, "a field of the flow around this one")
         if not self.fields:
             message = f"input.{name} is read, but this flow declares no input"
             return Problem(
@@ -143,7 +147,10 @@ class Scope:
         if name == self.step:
             message = f'step "{name}" reads steps.{name}, which is itself'
             return Problem("PF203", 2, message, "read a step that it depends on")
-        if name not in self.steps and name not in self.finals:
+        here = name in self.steps or name in self.finals
+        if not here and any(name in outer.steps for outer in self._around()):
+            return _not_here(f"steps.{name}", name, "a step of the flow around this one")
+        if not here:
             message = f"there is no step {quoted(name)}{did_you_mean(name, self.steps)}"
             return Problem("PF202", 2, message, nearest_step(name, self.steps))
         if name in self.finals and not self.final:
@@ -177,6 +184,8 @@ class Scope:
             reason = "`if` and `map` are decided before there are tasks"
             message = f"`{root}` is only known in `with`: {reason}"
             return Problem("PF230", 1, message, "read the list itself, as `map` does")
+        if self.outer is not None and not self.index:
+            return _not_here(root, root, "a name of the step around this flow", words=1)
         if context != "with":
             message = f"`{root}` is only known in `with`"
             return Problem("PF230", 1, message, "read the list itself, as `map` does")
@@ -193,6 +202,12 @@ class Scope:
             return Problem("PF230", 1, message, fix)
         return None
 
+    def _around(self) -> Iterator[Known]:
+        outer = self.outer
+        while outer is not None:
+            yield outer
+            outer = outer.outer
+
     def _secret(self, *, context: Context) -> Problem | None:
         """Refuse secrets outside of `with`: the worker alone knows them, not the database."""
         if context == "with" and self.kind == "flow":
@@ -205,6 +220,15 @@ class Scope:
             fix = 'give it to the handler that needs it: `with: {key: "${{ secrets.KEY }}"}`'
             return Problem("PF230", 1, message, fix)
         return None
+
+
+def _not_here(path: str, name: str, kind: str, *, words: int = 2) -> Problem:
+    """Refuse a name of the flow around: this flow has a run of its own, with its own input."""
+    value = f"{path}.output" if path.startswith("steps.") else path
+    fix = (
+        f'add `{name}: "${{{{ {value} }}}}"` to `with` of the step around it, and read input.{name}'
+    )
+    return Problem("PF203", words, f"{path} is {kind}, whose names are not known here", fix)
 
 
 def _no_key(holder: str, name: str, known: Sequence[str], *, words: int) -> Problem:

@@ -6,10 +6,27 @@ from typing import TYPE_CHECKING
 
 from pgflow_yaml.language import source
 from pgflow_yaml.language.model import SECTIONS
-from pgflow_yaml.language.source import MappingNode, Node
+from pgflow_yaml.language.source import MappingNode, Node, ScalarNode
+from pgflow_yaml.language.validation.steps import inline_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+def flow_node(root: Node | None, flow: str) -> Node | None:
+    """Return the node of the flow of this name: the file's own, or one that a step holds."""
+    pending = [(root, _name(root))]
+    while pending:
+        node, name = pending.pop()
+        if name == flow:
+            return node
+        pending += [
+            (inner, inline_name(name, slug))
+            for section in _sections(node)
+            for slug, (_, step) in section.entries.items()
+            if isinstance(step, MappingNode) and isinstance(inner := step.get("flow"), MappingNode)
+        ]
+    return root
 
 
 def step_node(root: Node | None, slug: str) -> Node | None:
@@ -18,15 +35,20 @@ def step_node(root: Node | None, slug: str) -> Node | None:
     return next((node for node in nodes if node is not None), None)
 
 
-def step_positions(file: str, text: str) -> dict[str, str]:
-    """Return file:line:column of each step of a flow file."""
+def step_positions(file: str, text: str, flow: str) -> dict[str, str]:
+    """Return file:line:column of each step of a flow in its file."""
     document = source.parse(text)
     positions = {}
-    for section in _sections(document.root):
+    for section in _sections(flow_node(document.root, flow)):
         for slug, (key, _) in section.entries.items():
             line, column = document.lines.position(key.start)
             positions[slug] = f"{file}:{line}:{column}"
     return positions
+
+
+def _name(root: Node | None) -> str:
+    node = root.get("flow") if isinstance(root, MappingNode) else None
+    return node.text if isinstance(node, ScalarNode) else ""
 
 
 def _sections(root: Node | None) -> Iterator[MappingNode]:

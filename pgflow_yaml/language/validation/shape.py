@@ -45,8 +45,10 @@ class Shape:
     def check(self, node: Node, schema: Schema, path: Path, *, name: str = "") -> bool:
         """Check one node; return false after a report. `name` is the definition of its schema."""
         if "$ref" in schema:
-            name = schema["$ref"].removeprefix("#/definitions/")
-            return self.check(node, self.definitions[name], path, name=name)
+            _, part, name = schema["$ref"].split("/")
+            return self.check(node, self.schema[part][name], path, name=name)
+        if name == "childFlow" and isinstance(node, MappingNode):
+            path = ()  # a flow of its own, which messages describe like a file
         if id(node) in self.report.document.broken:
             return False
         if not self._has_type(node, schema):

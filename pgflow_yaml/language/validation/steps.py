@@ -36,10 +36,13 @@ MAX_STEPS = 2_000  # S-19
 class Known:
     """Names that every expression of a flow may use: the input, and the steps by section."""
 
+    flow: str
     fields: Mapping[str, Json] | None
     fields_are_unreadable: bool
     steps: Mapping[str, tuple[ScalarNode, Node]]
     finals: Mapping[str, tuple[ScalarNode, Node]]
+    outer: Known | None = None
+    """The names of the flow around this one, which cannot be read here."""
 
     def scope(self, report: Report, owner: str) -> Scope:
         """Return the scope of a formula of the flow itself."""
@@ -50,17 +53,27 @@ class Known:
             fields_are_unreadable=self.fields_are_unreadable,
             steps=self.steps,
             finals=self.finals,
+            outer=self.outer,
         )
 
 
-def known_names(report: Report, root: MappingNode, fields: Mapping[str, Json] | None) -> Known:
+def known_names(
+    report: Report,
+    root: MappingNode,
+    fields: Mapping[str, Json] | None,
+    *,
+    flow: str,
+    outer: Known | None,
+) -> Known:
     """Collect the names; report a step in both sections, and too many steps."""
     steps = report.written(root, "steps")
     finals = report.written(root, "finally")
+    declared = report.has(root, "input") or report.has(root, "input_schema")
     known = Known(
+        flow=flow,
+        outer=outer,
         fields=fields,
-        fields_are_unreadable=fields is None
-        and (report.has(root, "input") or report.has(root, "input_schema")),
+        fields_are_unreadable=fields is None and (declared or outer is not None),
         steps=steps.entries if isinstance(steps, MappingNode) else {},
         finals=finals.entries if isinstance(finals, MappingNode) else {},
     )
@@ -102,6 +115,11 @@ def build_steps(
         result[name] = _build(report, step, Formulas(report, scope), edges[name])
     check_reach(report, result, edge_nodes)
     return result
+
+
+def inline_name(flow: str, step: str) -> str:
+    """Return the name of a flow that is written in a step of another one."""
+    return f"{flow}_{step}"
 
 
 def _build(
