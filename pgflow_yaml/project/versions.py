@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pgflow_yaml.language.differences import Change, diff
+from pgflow_yaml.language.validation.children import children_of
 from pgflow_yaml.project import files, git
 from pgflow_yaml.text import plural
 
@@ -57,12 +58,23 @@ def change_json(change: Change) -> dict[str, Json]:
 
 def compare(old: Definition, new: Definition, *, names: tuple[str, str]) -> Comparison:
     """Compare two definitions; `names` are the names of their sides for a reader."""
+    old, new = _with_inner(old), _with_inner(new)
     return Comparison(
         flow=new.name,
         before=Side(name=names[0], version=old.version),
         after=Side(name=names[1], version=new.version),
         changes=diff(old, new),
     )
+
+
+def _with_inner(stored: Definition) -> Definition:
+    """Return a definition with the flows in its steps; a stored one has them in its text alone."""
+    if stored.inner or not any("@" in child for child in children_of(stored.body)):
+        return stored
+    written = files.compile_content(stored.source.encode(), file=stored.name).definition
+    if written is None or written.version != stored.version:
+        return stored
+    return replace(stored, inner=written.inner)
 
 
 def compare_with_revision(new: Definition, file: str, revision: str) -> Comparison:

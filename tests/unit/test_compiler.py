@@ -174,3 +174,24 @@ def test_the_source_is_kept_beside_the_definition() -> None:
 def test_equal_values_have_one_canonical_text() -> None:
     """Keys are sorted, nothing is escaped that need not be."""
     assert canonical({"b": 1, "a": ["ä"]}) == '{"a":["ä"],"b":1}'
+
+
+def test_a_flow_in_a_step_is_a_flow_of_its_own() -> None:
+    """Its name comes from flow and step, its version is pinned, it has the defaults around it."""
+    inside = "flow: {steps: {b: {handler: x.b}, c: {flow: {steps: {d: {handler: x.d}}}}}}"
+    outer = compiled(
+        a_flow(f"a: {{with: {{n: 1}}, {inside}}}", "defaults: {retry: 7, timeout: 5s}")
+    )
+
+    assert [inner.name for inner in outer.inner] == ["a_flow_a_c", "a_flow_a"]
+    deep, inner = outer.inner
+    steps = cast("Any", outer.body["steps"])
+    assert steps["a"]["flow"] == f"a_flow_a@{inner.version}"
+    assert inner.body["input"] == {"n": {}}
+    assert deep.body["input_schema"] == {}
+    for definition, step in ((inner, "b"), (deep, "d")):
+        body = cast("Any", definition.body["steps"])[step]
+        assert (body["retry"]["max_attempts"], body["timeout"]) == (7, 5000)
+        assert body["queue"] == "a_flow"
+    changed = compiled(a_flow(f"a: {{with: {{n: 1}}, {inside.replace('x.d', 'x.e')}}}"))
+    assert len({definition.version for definition in (*outer.family, *changed.family)}) == 6

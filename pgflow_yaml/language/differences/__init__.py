@@ -5,6 +5,7 @@ Comments, descriptions and order are not compared, as they do not change the ver
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pgflow_yaml.language.compiler import canonical
@@ -57,10 +58,29 @@ def diff(before: Definition, after: Definition) -> list[Change]:
     changes += _fields_changes(old, new)
     for section in SECTIONS:
         changes += _steps_changes(old, new, section)
+    changes += _inner_changes(old, new)
     if not changes:
         text = "only the order of keys differs, under `with` or in an expression"
         changes.append(Change(kind="changed", path="", text=text, label=text))
     return changes
+
+
+def _inner_changes(old: Side, new: Side) -> Iterator[Change]:
+    """Yield the differences between the flows that the same step holds on both sides."""
+    for section in SECTIONS:
+        for slug, step in new.body.get(section, {}).items():
+            before = old.inner.get(old.body.get(section, {}).get(slug, {}).get("flow"))
+            after = new.inner.get(step.get("flow"))
+            if before is None or after is None:
+                continue
+            subject = named(section, slug)
+            for change in diff(before, after):
+                yield replace(
+                    change,
+                    path=f"{section}.{slug}.flow.{change.path}".removesuffix("."),
+                    text=f"{subject}: {change.text}",
+                    label=f"{subject}: {change.label}",
+                )
 
 
 def _flow_changes(old: Side, new: Side) -> Iterator[Change]:

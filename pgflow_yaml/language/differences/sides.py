@@ -20,7 +20,8 @@ class Side:
     """One of the two definitions, with the texts of its file."""
 
     def __init__(self, definition: Definition) -> None:
-        self.body: dict[str, Any] = definition.body
+        self.inner = {inner.name: inner for inner in definition.inner}
+        self.body = self._without_pins(definition.body)
         self.order = definition.order
         self._source = definition.source
         self._root: Any = None
@@ -42,6 +43,23 @@ class Side:
         }
         if "output" in self.body:
             self.body["output"] = _renamed_in(self.body["output"], names)
+
+    def _without_pins(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Return the body without the versions of inner flows, which are compared themselves."""
+        if not self.inner:
+            return dict(body)
+        unpinned = {f"{inner.name}@{inner.version}": name for name, inner in self.inner.items()}
+        parts: dict[str, Any] = {
+            section: {
+                slug: {**step, "flow": unpinned.get(step["flow"], step["flow"])}
+                if "flow" in step
+                else step
+                for slug, step in body[section].items()
+            }
+            for section in SECTIONS
+            if section in body
+        }
+        return {**body, **parts}
 
     def formula(self, path: Path, value: Any) -> str:
         """Return the text of an expression: from the file, else written from its tree."""
