@@ -140,3 +140,8 @@ class Definition:
     def family(self) -> tuple[Definition, ...]:
         """The flows of the file: the inner ones, then this one."""
         return (*self.inner, self)
+
+
+def inner_name(flow: str, step: str) -> str:
+    """Return the name of the flow that is written in a step of another one."""
+    return f"{flow}_{step}"

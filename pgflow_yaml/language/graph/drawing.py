@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pgflow_yaml.language.graph.order import as_listed
-from pgflow_yaml.language.model import SECTIONS
+from pgflow_yaml.language.model import SECTIONS, inner_name
 from pgflow_yaml.language.waits import wait_note
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def of_definition(definition: Definition) -> Drawing:
     for section in SECTIONS:
         steps = body.get(section, {})
         for slug in as_listed(steps, definition.order):
-            nodes.append(_node(slug, steps[slug], section))
+            nodes.append(_node(slug, _shown(steps[slug], slug, definition.name), section))
             edges += [
                 Edge(source=source, target=slug, kind=kind)
                 for source, kind in steps[slug].get("depends_on", {}).items()
@@ -94,6 +94,12 @@ def with_statuses(
         for node in drawing.nodes
     ]
     return replace(drawing, nodes=tuple(nodes))
+
+
+def _shown(step: Mapping[str, Any], slug: str, flow: str) -> Mapping[str, Any]:
+    """Return a step without the version of the flow that is written in it."""
+    name = str(step.get("flow")).partition("@")[0]
+    return {**step, "flow": name} if name == inner_name(flow, slug) else step
 
 
 def _node(slug: str, step: Mapping[str, Any], section: Section) -> Node:

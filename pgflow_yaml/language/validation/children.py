@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 from pgflow_yaml.errors import Diagnostic
 from pgflow_yaml.language import graph, source
 from pgflow_yaml.language.inputs import check_value, type_name
-from pgflow_yaml.language.model import SECTIONS
+from pgflow_yaml.language.model import SECTIONS, inner_name
 from pgflow_yaml.language.source import MappingNode, Node
 from pgflow_yaml.language.suggestions import did_you_mean
 from pgflow_yaml.language.validation.constants import constant
 from pgflow_yaml.language.validation.positions import flow_node, step_node
-from pgflow_yaml.language.validation.steps import inline_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -234,7 +233,7 @@ class _ChildInput:
 
     def _child(self) -> str:
         name = self.step["flow"].partition("@")[0]
-        if name == inline_name(self.parent["flow"], self.slug):
+        if name == inner_name(self.parent["flow"], self.slug):
             return f'the flow in step "{self.slug}"'
         return f'flow "{self.step["flow"]}"'
 
@@ -264,9 +263,16 @@ def _flow_steps(body: Body) -> Iterator[tuple[str, Body]]:
 def _body_among(child: str, definitions: Sequence[Definition]) -> Body | None:
     name, _, version = child.partition("@")
     for definition in definitions:
-        if definition.name == name and version in ("", definition.version):
+        if definition.name == name and version == definition.version:
+            return definition.body
+        # A flow that is written in a step is never active: only its own step can run it.
+        if definition.name == name and not version and not _is_inner(definition, definitions):
             return definition.body
     return None
+
+
+def _is_inner(definition: Definition, definitions: Sequence[Definition]) -> bool:
+    return any(definition in other.inner for other in definitions)
 
 
 def _located(findings: Sequence[_Finding], flow: Definition) -> list[Diagnostic]:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pgflow_yaml.language.model import Defaults, Flow
+from pgflow_yaml.language.model import Defaults, Flow, inner_name
 from pgflow_yaml.language.source import MappingNode
 from pgflow_yaml.language.validation.fields import build_input, build_input_schema, fields_of
 from pgflow_yaml.language.validation.formulas import Formulas
@@ -16,7 +16,7 @@ from pgflow_yaml.language.validation.step_options import (
     duration,
     read_retry,
 )
-from pgflow_yaml.language.validation.steps import Known, build_steps, inline_name, known_names
+from pgflow_yaml.language.validation.steps import Known, build_steps, known_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -100,7 +100,7 @@ def _with_inner_flows(report: Report, flow: Flow, known: Known, around: _Around 
             root = node.get("flow") if isinstance(node, MappingNode) else None
             if not isinstance(node, MappingNode) or not isinstance(root, MappingNode):
                 continue
-            name = inline_name(flow.flow, slug)
+            name = inner_name(flow.flow, slug)
             if not _may_be_written(report, key, name, levels=levels, names=names):
                 continue
             inside = _Around(flow=flow, known=known, step=node, levels=levels, names=names)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pgflow_yaml.language import source
-from pgflow_yaml.language.model import SECTIONS
+from pgflow_yaml.language.model import SECTIONS, inner_name
 from pgflow_yaml.language.source import MappingNode, Node, ScalarNode
-from pgflow_yaml.language.validation.steps import inline_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +20,7 @@ def flow_node(root: Node | None, flow: str) -> Node | None:
         if name == flow:
             return node
         pending += [
-            (inner, inline_name(name, slug))
+            (inner, inner_name(name, slug))
             for section in _sections(node)
             for slug, (_, step) in section.entries.items()
             if isinstance(step, MappingNode) and isinstance(inner := step.get("flow"), MappingNode)

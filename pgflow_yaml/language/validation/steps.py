@@ -117,11 +117,6 @@ def build_steps(
     return result
 
 
-def inline_name(flow: str, step: str) -> str:
-    """Return the name of a flow that is written in a step of another one."""
-    return f"{flow}_{step}"
-
-
 def _build(
     report: Report, step: MappingNode, formulas: Formulas, parents: Mapping[str, Edge]
 ) -> Step:
