@@ -119,7 +119,8 @@ def keys_page() -> str:
     parts = [intro, "## Flow\n\n" + _keys(SCHEMA)]
     for name, definition in SCHEMA["definitions"].items():
         if "properties" in definition and name not in {"field", "fieldSchema"}:
-            parts.append(f"## {name.capitalize()}\n\n" + _keys(definition))
+            title = re.sub("[A-Z]", lambda match: f" {match[0].lower()}", name).capitalize()
+            parts.append(f"## {title}\n\n" + _keys(definition))
     parts.append("## Input field\n\n" + _keys(SCHEMA["definitions"]["fieldSchema"]))
     return "\n".join(parts)
 
@@ -138,7 +139,8 @@ def resolved(schema: dict[str, Any]) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     for reference in [schema, *schema.get("allOf", ())]:
         if "$ref" in reference:
-            merged |= resolved(SCHEMA["definitions"][reference["$ref"].rpartition("/")[2]])
+            _, part, name = reference["$ref"].split("/")
+            merged |= resolved(SCHEMA[part][name])
     return merged | schema
 
 
