@@ -34,6 +34,14 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Replacement:
+    """The fix of a finding as data: the text to write over a range of the file."""
+
+    span: Span
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnostic:
     """Finding in a file: a stable code, one sentence, its position, and the fix as `help`."""
 
@@ -43,6 +51,8 @@ class Diagnostic:
     help: str | None = None
     label: str | None = None
     severity: Severity = "error"
+    replacement: Replacement | None = None
+    """The fix, where it is a text to write; `help` says the same in words."""
 
     @property
     def position(self) -> tuple[int, int]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from pgflow_yaml.cli.options import Options
-    from pgflow_yaml.errors import Diagnostic, InvalidFlow
+    from pgflow_yaml.errors import Diagnostic, InvalidFlow, Replacement
     from pgflow_yaml.language.model import Definition
 
 SHOWN_PER_FILE = 20
@@ -123,6 +123,18 @@ def diagnostic_shape(finding: Diagnostic) -> dict[str, Any]:
         "end_line": span.end_line if span else None,
         "end_column": span.end_column if span else None,
         "help": finding.help,
+        "replacement": None if finding.replacement is None else _replacement(finding.replacement),
+    }
+
+
+def _replacement(replacement: Replacement) -> dict[str, Any]:
+    span = replacement.span
+    return {
+        "line": span.line,
+        "column": span.column,
+        "end_line": span.end_line,
+        "end_column": span.end_column,
+        "text": replacement.text,
     }
 
 

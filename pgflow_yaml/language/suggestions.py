@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -56,6 +58,14 @@ def _by_end(known: tuple[str, ...]) -> dict[str, list[str]]:
         by_end.setdefault(word[:3], []).append(word)
         by_end.setdefault("…" + word[-3:], []).append(word)
     return by_end
+
+
+def slug(text: str) -> str:
+    """Return a text as a name: letters and digits, joined by single underscores."""
+    text = unicodedata.normalize("NFKD", text.replace("ß", "ss"))
+    text = "".join(character for character in text if not unicodedata.combining(character))
+    name = re.sub(r"_+", "_", re.sub(r"[^A-Za-z0-9]+", "_", text)).strip("_")
+    return f"_{name}" if name[:1].isdigit() else name
 
 
 def bare(word: str) -> str:

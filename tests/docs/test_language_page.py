@@ -10,7 +10,7 @@ import pytest
 
 from pgflow_yaml.language.expressions.functions import FUNCTIONS
 from pgflow_yaml.language.validation import check
-from pgflow_yaml.language.validation.vocabulary import Level, later_keys
+from pgflow_yaml.language.vocabulary import Level, later_keys
 from tests.docs.fenced import ROOT, Block, blocks
 
 PAGE = (ROOT / "docs" / "reference" / "language.md").read_text(encoding="utf-8")

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pgflow_yaml.language.model import Json
+
+
+class Edit(NamedTuple):
+    """Fix as data: the text to write over a range of the parsed text."""
+
+    start: int
+    end: int
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +28,14 @@ class Finding:
     code: str
     message: str
     help: str
+    edit: Edit | None = None
+
+    def moved(self, offset: int) -> Finding:
+        """Return the finding in a text that has `offset` more characters before it."""
+        edit = self.edit
+        if edit is not None:
+            edit = Edit(edit.start + offset, edit.end + offset, edit.text)
+        return replace(self, start=self.start + offset, end=self.end + offset, edit=edit)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import unicodedata
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pgflow_yaml.language.expressions.findings import Finding
+from pgflow_yaml.language.expressions.functions import FUNCTIONS
 from pgflow_yaml.language.expressions.values import canonical
 
 if TYPE_CHECKING:
@@ -28,9 +29,10 @@ CONSTANTS: dict[str, Json] = {
 }
 _SPACE = re.compile(r"[ \t\r\n]+")
 _NAME = re.compile(r"[^\W\d]\w*")
+_WORD = re.compile(r"\w+(?:-\w+)*")
 _NUMBER = re.compile(r"(?:[0-9][0-9_]*(?:\.[0-9_]*)?|\.[0-9][0-9_]*)(?:[eE][+-]?[0-9]+)?")
 _OPERATOR = re.compile(
-    r"===|!==|\.\.\.|&&|\|\||\?\?|\?\.|==|!=|<=|>=|<>|<<|>>|\*\*|//|:=|->|=>|[-+*/%<>=!&|^~@?:.,()\[\]{};]"
+    r"===|!==|=~|!~|\.\.\.|&&|\|\||\?\?|\?\.|==|!=|<=|>=|<>|<<|>>|\*\*|//|:=|->|=>|[-+*/%<>=!&|^~@?:.,()\[\]{};]"
 )
 _ESCAPES = {
     "n": "\n",
@@ -61,9 +63,10 @@ class Token(NamedTuple):
 class Lexer:
     """Tokens and findings of one text."""
 
-    def __init__(self, text: str) -> None:
-        """Read the text from left to right."""
+    def __init__(self, text: str, *, roots: frozenset[str] = frozenset()) -> None:
+        """Read the text from left to right; paths begin with one of the `roots`."""
         self.text = text
+        self.roots = roots
         self.tokens: list[Token] = []
         self.findings: list[Finding] = []
         position = 0
@@ -76,6 +79,9 @@ class Lexer:
         character = self.text[start]
         if character in "\"'":
             return self._text(start, start)
+        if end := self._misspelt(start):
+            self._add("key", start, end, self.text[start:end])
+            return end
         if match := _NAME.match(self.text, start):
             return self._name(start, match.end())
         after_dot = self._follows_value_dot(start)
@@ -88,6 +94,33 @@ class Lexer:
         end = len(self.text) if character == "#" else start + 1
         self._report((start, end), "PF219", message, fix)
         return end
+
+    def _follows_dot(self) -> bool:
+        return bool(self.tokens) and self.tokens[-1].value in (".", "?.")
+
+    def _misspelt(self, start: int) -> int | None:
+        """Return the end of a key that is no name, `order-id` or `1_each`; None for others.
+
+        `input.a-index` subtracts, because `index` has a value of its own.
+        """
+        word = _WORD.match(self.text, start) if self._follows_dot() else None
+        if word is None or word.group().isidentifier():
+            return None
+        named = len(self.tokens) == 2 or self.tokens[-3].end != self.tokens[-2].start
+        if named and self.tokens[-2].value in ("steps", "secrets"):
+            return word.end()  # alone, these words have no value to subtract from
+        first, *others = word.group().split("-")
+        if first[0].isdigit():
+            return None if first.isdigit() else word.end()
+        following = others[0]
+        known = (
+            following in self.roots
+            or following in CONSTANTS
+            or (following in FUNCTIONS and self.text[word.end() : word.end() + 1] == "(")
+            or following.isdigit()
+            or re.search(rf"\bfor\b[^\[\]]*\b{following}\b", self.text) is not None
+        )
+        return None if known else word.end()
 
     def _follows_value_dot(self, start: int) -> bool:
         # In `rows.0` the dot belongs to the path, not to the number.
@@ -108,8 +141,7 @@ class Lexer:
         name = self.text[start:end]
         if end < len(self.text) and self.text[end] in "\"'" and len(name) <= 2:
             return self._prefixed(start, end, name)
-        previous = self.tokens[-1] if self.tokens else None
-        if previous and previous.kind == "operator" and previous.value in (".", "?."):
+        if self._follows_dot():
             self._add("key", start, end, name)
         elif name in WORDS:
             self._add("word", start, end, name)

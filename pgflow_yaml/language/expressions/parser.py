@@ -79,7 +79,7 @@ def parse_text(text: str, *, roots: frozenset[str], offset: int = 0) -> Parsed:
         message = f"the expression has {len(text):,} characters, and {MAX_LENGTH:,} are allowed"
         finding = Finding(offset, offset + len(text), "PF220", message, "compute it in a step")
         return Parsed(_WRONG, [finding], [])
-    lexer = Lexer(text)
+    lexer = Lexer(text, roots=roots)
     if not lexer.tokens and not lexer.findings:
         finding = Finding(
             offset, offset + len(text), "PF219", "the expression is empty", "write one: input.name"
@@ -91,10 +91,7 @@ def parse_text(text: str, *, roots: frozenset[str], offset: int = 0) -> Parsed:
     tree = parser.tree(wrong=bool(findings))
     return Parsed(
         tree,
-        [
-            replace(finding, start=finding.start + offset, end=finding.end + offset)
-            for finding in findings + parser.findings
-        ],
+        [finding.moved(offset) for finding in findings + parser.findings],
         [
             replace(reference, start=reference.start + offset, end=reference.end + offset)
             for reference in parser.references

@@ -6,17 +6,20 @@ Such an operator is replaced by the nearest one of Python, so that one pass give
 from __future__ import annotations
 
 import ast
+import re
 import warnings
 from bisect import bisect_right
 from dataclasses import dataclass
 
-from pgflow_yaml.language.expressions.findings import Finding
+from pgflow_yaml.language.expressions.findings import Edit, Finding
 from pgflow_yaml.language.expressions.functions import FUNCTIONS
 from pgflow_yaml.language.expressions.lexer import CONSTANTS, Lexer, Token
 
 _NOT_PART = "`{0}` is not part of the expression language"
 _ASSIGN = "`=` does not compare"
 _ARITHMETIC = "the operators for numbers are + - * / %"
+
+_PATTERN = "there are no patterns: write `part in text`, startswith() or endswith()"
 
 # operator: (code, replacement for Python's parser, message, help)
 FOREIGN: dict[str, tuple[str, str, str, str]] = {
@@ -28,6 +31,8 @@ FOREIGN: dict[str, tuple[str, str, str, str]] = {
     "<>": ("PF210", "!=", _NOT_PART, "write `!=`"),
     "??": ("PF210", "or", _NOT_PART, "write default(value, fallback)"),
     "?.": ("PF210", ".", _NOT_PART, "write `.`; a key that is missing is null already"),
+    "=~": ("PF216", "==", _NOT_PART, _PATTERN),
+    "!~": ("PF216", "!=", _NOT_PART, _PATTERN),
     "=": ("PF211", "==", _ASSIGN, "write `==`"),
     ":=": (
         "PF216",
@@ -49,6 +54,7 @@ FOREIGN: dict[str, tuple[str, str, str, str]] = {
     ";": ("PF216", "and", _NOT_PART, "write one expression"),
     "...": ("PF216", "", _NOT_PART, "join lists with `+`"),
 }
+_WRITTEN = re.compile(r"write `([a-z]+|[=!]=)`")
 _CASED = frozenset({"and", "or", "not", "in"})
 _PAIRS = {")": "(", "]": "[", "}": "{"}
 _CLOSERS = {opener: closer for closer, opener in _PAIRS.items()}
@@ -124,8 +130,21 @@ class Repair:
             self.behind.append(token)
             self.after_value = value
 
-    def _report(self, token: Token, code: str, message: str, fix: str) -> None:
-        self.findings.append(Finding(token.start, token.end, code, message, fix))
+    def _report(
+        self, token: Token, code: str, message: str, fix: str, *, edit: Edit | None = None
+    ) -> None:
+        if edit is None and (written := _WRITTEN.fullmatch(fix)):
+            edit = self._instead(token, written[1])
+        self.findings.append(Finding(token.start, token.end, code, message, fix, edit))
+
+    def _instead(self, token: Token, text: str) -> Edit:
+        """Return the edit that writes an operator over a token, apart from its neighbours."""
+        before, after = self.original[: token.start][-1:], self.original[token.end :][:1]
+        if text[0].isalpha() and before not in ("", " ", "("):
+            text = f" {text}"
+        if text[-1].isalpha() and after not in ("", " "):
+            text = f"{text} "
+        return Edit(token.start, token.end, text)
 
     def _token(self, position: int) -> None:
         token = self.read[position]
@@ -215,24 +234,21 @@ class Repair:
 
     def _question(self, token: Token, position: int) -> None:
         self.questions.append(len(self.open))
-        self._report(
-            token,
-            "PF210",
-            "`? :` is not part of the expression language",
-            self._conditional(position),
-        )
+        edit = self._conditional(position)
+        fix = f"write `{edit.text}`" if edit else "write `a if condition else b`"
+        self._report(token, "PF210", "`? :` is not part of the expression language", fix, edit=edit)
         self._emit("and", token)
 
-    def _conditional(self, position: int) -> str:
-        """Return the fix for `c ? a : b`, with its parts where they can be told apart."""
+    def _conditional(self, position: int) -> Edit | None:
+        """Return the edit for `c ? a : b`; None where its parts cannot be told apart."""
         start = self.open[-1].end if self.open else 0
         colon, end = self._parts(position)
         if colon is None:
-            return "write `a if condition else b`"
+            return None
         condition = self.original[start : self.read[position].start].strip()
         chosen = self.original[self.read[position].end : self.read[colon].start].strip()
         other = self.original[self.read[colon].end : end].strip()
-        return f"write `{chosen} if {condition} else {other}`"
+        return Edit(start, end, f"{chosen} if {condition} else {other}")
 
     def _parts(self, position: int) -> tuple[int | None, int]:
         depth = 0

@@ -40,6 +40,8 @@ class Mismatch(NamedTuple):
     code: str
     message: str
     fix: str
+    instead: tuple[Json, str] | None = None
+    """A literal, and the text to write in its place, where that is the fix."""
 
 
 def mismatch(comparison: Comparison, fields: Mapping[str, Json] | None) -> Mismatch | None:
@@ -93,17 +95,29 @@ def _never(path: str, schema: Mapping[str, Json], value: Json) -> Mismatch | Non
         return None
     shown = json.dumps(value, ensure_ascii=False)
     message = f"{path} is never {shown}: it {problems[0]['message']}"
-    return Mismatch("PF250", message, _fix(path, schema, value))
+    return Mismatch("PF250", message, *_fix(path, schema, value))
 
 
-def _fix(path: str, schema: Mapping[str, Json], value: Json) -> str:
+def _fix(path: str, schema: Mapping[str, Json], value: Json) -> tuple[str, tuple[Json, str] | None]:
+    """Return the help, and the literal with the text to write in its place."""
+    ours = _literal(path, schema, value)
+    if ours is not None:
+        quoted = isinstance(value, str) and not ours.startswith('"')
+        return f"write {ours}{' without quotes' * quoted}", (value, ours)
+    if path.startswith("input."):
+        return "compare with what it can be, or change the field under `input`", None
+    return "compare with one of these", None
+
+
+def _literal(path: str, schema: Mapping[str, Json], value: Json) -> str | None:
+    """Return the literal that was probably meant, as an expression writes it; or None."""
     if not path.startswith("input.") and isinstance(value, str) and value in _OTHER_WORDS:
-        return f'write "{_OTHER_WORDS[value]}"'
+        return f'"{_OTHER_WORDS[value]}"'
     options = schema.get("enum")
     if isinstance(options, list) and isinstance(value, str):
         near = closest(value, [option for option in options if isinstance(option, str)])
         if near is not None:
-            return f'write "{near}"'
+            return f'"{near}"'
     kind = schema.get("type")
     if isinstance(value, str) and kind in ("integer", "number", "boolean"):
         try:
@@ -111,12 +125,10 @@ def _fix(path: str, schema: Mapping[str, Json], value: Json) -> str:
         except ValueError:
             parsed = None
         if has_type(parsed, str(kind)):
-            return f"write {value} without quotes"
+            return value
     if isinstance(value, int | float) and kind == "string":
-        return f'write "{json.dumps(value)}"'
-    if path.startswith("input."):
-        return "compare with what it can be, or change the field under `input`"
-    return "compare with one of these"
+        return f'"{json.dumps(value)}"'
+    return None
 
 
 def _order(path: str, symbol: str, schema: Mapping[str, Json], value: Json) -> Mismatch | None:
@@ -129,7 +141,7 @@ def _order(path: str, symbol: str, schema: Mapping[str, Json], value: Json) -> M
         return None
     noun = {"number": "a number", "string": "a text"}[kinds[types]]
     message = f"`{symbol}` cannot compare {path}, {noun}, with {json.dumps(value)}"
-    return Mismatch("PF251", message, _fix(path, schema, value))
+    return Mismatch("PF251", message, *_fix(path, schema, value))
 
 
 def _schema_of(path: str, fields: Mapping[str, Json] | None) -> Mapping[str, Json] | None:

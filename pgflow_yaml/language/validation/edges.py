@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, cast
 from pgflow_yaml.language.graph import cycles
 from pgflow_yaml.language.model import Edge
 from pgflow_yaml.language.source import MappingNode, Node, ScalarNode, SequenceNode
-from pgflow_yaml.language.suggestions import did_you_mean
 from pgflow_yaml.language.validation.findings import Report, quoted
-from pgflow_yaml.language.validation.messages import nearest_step
+from pgflow_yaml.language.validation.messages import unknown_step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,8 +40,9 @@ def read_edges(
             if parent in others and parent not in steps:
                 _report_other_section(report, item, final=final)
             elif parent not in steps:
-                message = f"there is no step {quoted(parent)}{did_you_mean(parent, steps)}"
-                report.add("PF202", message, item, fix=nearest_step(parent, steps))
+                unknown = unknown_step(parent, steps)
+                if unknown is not None:
+                    report.add("PF202", unknown.message, item, fix=unknown.fix, write=unknown.write)
             elif (name, parent) not in nodes:
                 edges[name][parent] = edge
                 nodes[name, parent] = item

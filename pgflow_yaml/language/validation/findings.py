@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pgflow_yaml.errors import Diagnostic, Severity, Span
+from pgflow_yaml.errors import Diagnostic, Replacement, Severity, Span
 from pgflow_yaml.language.source import Document, MappingNode, Node, ScalarNode
 
 if TYPE_CHECKING:
@@ -46,11 +46,23 @@ class Report:
         fix: str | None = None,
         label: str | None = None,
         severity: Severity = "error",
+        write: str | Replacement | None = None,
     ) -> None:
-        """Add one finding at a node or a span."""
+        """Add one finding at a node or a span.
+
+        `write` is what to write there; without a `fix`, the help is made from it.
+        """
         span = at if isinstance(at, Span) else self.document.span(at)
+        if isinstance(write, str):
+            write = Replacement(span=span, text=write)
         finding = Diagnostic(
-            code=code, message=message, span=span, help=fix, label=label, severity=severity
+            code=code,
+            message=message,
+            span=span,
+            help=fix if fix or write is None else f"write {write.text}",
+            label=label,
+            severity=severity,
+            replacement=write,
         )
         self._findings.setdefault((code, message, span), finding)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING
 
+from pgflow_yaml.errors import Replacement
 from pgflow_yaml.language import expressions
 from pgflow_yaml.language.model import Formula, Json
 from pgflow_yaml.language.source import MappingNode, Node, ScalarNode, SequenceNode
@@ -18,6 +20,7 @@ from pgflow_yaml.language.validation.names import (
     Problem,
     Scope,
 )
+from pgflow_yaml.language.validation.suggested_fixes import edited, quote
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,11 +65,10 @@ class Formulas:
         raw = self.report.document.text[node.start : node.end]
         if self.report.once(node, "texts", lambda: self._holds_expressions(node, raw)):
             bare = _IN_TEMPLATE.sub(r"\1", raw)
-            fix = (
-                f"write map: {_quote(bare)}" if "\n" not in raw else 'write map: "[…]" in one line'
-            )
+            fix = f"write map: {quote(bare)}" if "\n" not in raw else 'write map: "[…]" in one line'
             message = f'map of step "{self.scope.step}" is a YAML list of texts, not an expression'
-            self.report.add("PF232", message, node, fix=fix)
+            write = quote(bare) if "\n" not in raw else None
+            self.report.add("PF232", message, node, fix=fix, write=write)
             return None
         return Formula(ast=["lit", node.data()])
 
@@ -156,7 +158,7 @@ class Formulas:
                 "PF021",
                 "`{{ … }}` without `$` stays as it is; it is not a template",
                 self.report.document.part(node, match.start(), match.end()),
-                fix=f"write ${match.group()}",
+                write=f"${match.group()}",
                 severity="warning",
             )
 
@@ -173,16 +175,19 @@ class Formulas:
         line = document.text[node.end : node.end + _LOOKAHEAD].split("\n", 1)[0]
         if not node.style and re.match(r"\s+#", line):
             cut = node.text + line.rstrip()
+            span = document.lines.span(node.start, node.end + len(line.rstrip()))
             self.report.add(
                 "PF023",
                 "YAML takes everything from ` #` on as a comment, so the expression ends before it",
                 node,
-                fix=f"write {_key(context)}{_quote(cut)}",
+                fix=f"write {_key(context)}{quote(cut)}",
+                write=Replacement(span=span, text=quote(cut)),
             )
             return
         for finding in error.findings:
             part = document.part(node, finding.start, finding.end)
-            self.report.add(finding.code, finding.message, part, fix=finding.help)
+            write = None if finding.edit is None else edited(document, node, finding.edit)
+            self.report.add(finding.code, finding.message, part, fix=finding.help, write=write)
 
     def _check_meaning(
         self, node: ScalarNode, parsed: expressions.Expression, context: Context
@@ -198,8 +203,11 @@ class Formulas:
         for comparison in parsed.comparisons:
             problem = mismatch(comparison, self.scope.fields)
             if problem is not None:
-                part = self.report.document.part(node, comparison.start, comparison.end)
-                self.report.add(problem.code, problem.message, part, fix=problem.fix)
+                document = self.report.document
+                part = document.part(node, comparison.start, comparison.end)
+                edit = problem.instead and _instead(node.text, comparison, *problem.instead)
+                write = edit and edited(document, node, edit)
+                self.report.add(problem.code, problem.message, part, fix=problem.fix, write=write)
         if context in CONDITIONS:
             self._check_condition(node, parsed, context)
         if context == "map":
@@ -256,9 +264,16 @@ class Formulas:
             problem = self._problems[key]
             if problem is not None:
                 end = reference.start + len(".".join(words[: problem.words]))
-                part = self.report.document.part(node, reference.start, min(end, reference.end))
+                end = min(end, reference.end)
+                document = self.report.document
                 self.report.add(
-                    problem.code, problem.message, part, fix=problem.fix, label=problem.label
+                    problem.code,
+                    problem.message,
+                    document.part(node, reference.start, end),
+                    fix=problem.fix,
+                    label=problem.label,
+                    write=problem.write
+                    and edited(document, node, (reference.start, end, problem.write)),
                 )
                 known = False
         return known
@@ -294,10 +309,16 @@ def _is_space(part: Json) -> bool:
     return isinstance(part, list) and _is_literal(part) and not str(part[1]).strip()
 
 
+def _instead(
+    text: str, comparison: expressions.Comparison, value: Json, ours: str
+) -> tuple[int, int, str] | None:
+    """Return the edit that replaces a literal of a comparison; None if it stands there twice."""
+    raw = re.escape(value) if isinstance(value, str) else re.escape(json.dumps(value))
+    pattern = rf"""(["']){raw}\1""" if isinstance(value, str) else rf"(?<![\w.]){raw}(?![\w.])"
+    found = list(re.compile(pattern).finditer(text, comparison.start, comparison.end))
+    return (found[0].start(), found[0].end(), ours) if len(found) == 1 else None
+
+
 def _key(context: Context) -> str:
     """Return the key before an expression; empty for a template, whose own key is unknown here."""
     return "" if context in ("with", "output") else f"{context.split('.')[-1]}: "
-
-
-def _quote(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'" if '"' in text else f'"{text}"'

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pgflow_yaml.language import durations
 from pgflow_yaml.language.source import MappingNode, Node, ScalarNode
 from pgflow_yaml.language.source.scalars import kind_of
-from pgflow_yaml.language.suggestions import closest, did_you_mean
+from pgflow_yaml.language.suggestions import closest, did_you_mean, slug
 from pgflow_yaml.language.validation.findings import Path, Report, describe, quoted
-from pgflow_yaml.language.validation.suggested_fixes import DOTTED, fix_by_path
+from pgflow_yaml.language.validation.suggested_fixes import DOTTED, Fix, fix_by_path, quote
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -46,6 +45,8 @@ class Message(NamedTuple):
     message: str
     fix: str | None = None
     label: str | None = None
+    write: str | None = None
+    """The text to write over the node, where that is the fix."""
 
 
 def wrong_type(node: Node, schema: Mapping[str, Any], path: Path) -> Message:
@@ -63,21 +64,26 @@ def wrong_type(node: Node, schema: Mapping[str, Any], path: Path) -> Message:
         actual = f"the number {node.text}"
     empty = isinstance(node, ScalarNode) and not node.text and not node.style
     message = f"{_subject(path)} must be {expected}, {'but is empty' if empty else f'not {actual}'}"
-    return Message("PF103", message, fix_by_path(node, path) or _fix_by_type(node, type_names))
+    fix, write = fix_by_path(node, path) or _fix_by_type(node, type_names)
+    return Message("PF103", message, fix, write=write)
 
 
-def _fix_by_type(node: Node, type_names: Sequence[str]) -> str:
+def _fix_by_type(node: Node, type_names: Sequence[str]) -> Fix:
     text = node.text if isinstance(node, ScalarNode) else ""
     if "integer" in type_names and re.fullmatch(r"[0-9]+", text):
-        return f"write {text} without quotes"
+        return f"write {text} without quotes", text
+    if type_names == ["string"] and isinstance(node, ScalarNode) and text:
+        return f"put it in quotes: {quote(text)}", quote(text)
+    return _words_by_type(text, type_names), None
+
+
+def _words_by_type(text: str, type_names: Sequence[str]) -> str:
     if type_names == ["integer"]:
         return "write a whole number, such as 5"
     if type_names == ["boolean"]:
         return "write true or false; `yes` and `on` are texts in YAML 1.2"
     if type_names == ["number", "string"]:
         return f"write {UNITS}: 30s"
-    if type_names == ["string"] and isinstance(node, ScalarNode) and text:
-        return f'put it in quotes: "{text}"'
     if not text:
         return "remove the key, or give it a value"
     return f"write {' or '.join(_TYPE_WORDS[name] for name in type_names if name != 'null')}"
@@ -87,42 +93,55 @@ def wrong_choice(node: ScalarNode, choices: Sequence[str], path: Path) -> Messag
     """Refuse a value that is not one of the choices."""
     hint = did_you_mean(node.text, choices)
     message = f"{_subject(path)} cannot be {quoted(node.text)}{hint}"
-    return Message("PF104", message, f"one of {', '.join(choices)}")
+    near = closest(node.text, choices)
+    return Message("PF104", message, f"one of {', '.join(choices)}", write=near)
 
 
 def wrong_text(node: ScalarNode, schema: Mapping[str, Any], path: Path, *, name: str) -> Message:
     """Explain what is wrong with a name, a duration or a handler path."""
     text = node.text
+    limit = schema.get("maxLength", len(text))
+    if len(text) > limit and re.search(schema.get("pattern", ""), text):
+        return _too_long(text, limit, path, name=name)
     if name in _NAMES:
-        return _wrong_name(text, name, schema["maxLength"])
+        return _wrong_name(text, name, limit)
     match name:
         case "childFlow":
             message = f"{_subject(path)} is {quoted(text)}, which names no flow"
             return Message("PF107", message, "write NAME, or NAME@VERSION with its 12 hex digits")
         case "tolerate":
             message = f"{_subject(path)} is {quoted(text)}, which is not a share of the items"
-            return Message("PF106", message, _share_fix(text))
+            fix, write = _share_fix(text)
+            return Message("PF106", message, fix, write=write)
         case "duration":
-            fix = durations.suggestion(text)
+            delay = durations.suggestion(text)
             message = f"{_subject(path)} is {quoted(text)}, which is not a duration"
-            return Message("PF106", message, f"write {fix}" if fix else f"write {UNITS}: 30s")
-        case "handler":
+            return Message("PF106", message, f"write {delay or f'{UNITS}: 30s'}", write=delay)
+        case _:
             message = (
                 f"{_subject(path)} is {quoted(text)}, which is not a dotted path to a function"
             )
-            return Message("PF206", message, _handler_fix(text))
-        case _:
-            limit = schema["maxLength"]
-            message = f"{describe(path)} has {len(text):,} characters, more than {limit:,}"
-            return Message("PF109", message, "shorten it: labels are for finding runs")
+            return _handler_fix(message, text)
+
+
+def _too_long(text: str, limit: int, path: Path, *, name: str) -> Message:
+    if name in _NAMES:
+        problem = f"it has {len(text):,} characters, more than {limit}"
+        return Message("PF107", f"{quoted(text)} {_NAMES[name][0]}: {problem}", "shorten it")
+    message = f"{describe(path)} has {len(text):,} characters, more than {limit:,}"
+    labels = path[:1] == ("labels",)
+    return Message("PF109", message, f"shorten it{': labels are for finding runs' * labels}")
 
 
 def _wrong_name(text: str, name: str, limit: int) -> Message:
     refusal, rule, key = _NAMES[name]
-    slug = _slug(text.lower() if name in _LOWER_CASE else text)[:limit]
-    label = f"at most {limit} characters" if len(text) > limit else None
-    fix = f"write {key}{slug}" if slug else "begin with a letter"
-    return Message("PF107", f"{quoted(text)} {refusal}: {rule}", fix, label)
+    if text[:1].isdigit():
+        rule = "it begins with a digit"
+    ours = slug(text.lower() if name in _LOWER_CASE else text)[:limit]
+    fix = f"write {key}{ours}" if ours else "begin with a letter"
+    if "-" in text and name in ("stepName", "fieldName") and ours:
+        fix = f"write {ours}, here and in the expressions: there, `-` subtracts"
+    return Message("PF107", f"{quoted(text)} {refusal}: {rule}", fix, write=ours or None)
 
 
 def wrong_number(
@@ -154,7 +173,7 @@ def forbidden(node: ScalarNode, path: Path, *, name: str) -> Message:
             "PF109", f"{_subject(path)} must be more than 0", "write 60s, or leave it out"
         )
     message = f"a step cannot be named {quoted(node.text)}: expressions use that word"
-    return Message("PF108", message, f"write {node.text}_step")
+    return Message("PF108", message, f"write {node.text}_step", write=f"{node.text}_step")
 
 
 def empty(path: Path) -> Message:
@@ -191,14 +210,26 @@ def report_missing(report: Report, node: MappingNode, key: str, path: Path) -> N
     report.add("PF101", message, first[0] if first else node, fix=fix)
 
 
-def nearest_step(name: str, steps: Iterable[str]) -> str:
-    """Suggest a fix for the name of a step that does not exist."""
-    similar = closest(name, steps)
+class UnknownStep(NamedTuple):
+    """Words about a name that no step has; `write` is the name that was meant, if one is near."""
+
+    message: str
+    fix: str
+    write: str | None
+
+
+def unknown_step(name: str, steps: Iterable[str]) -> UnknownStep | None:
+    """Return what to say of a name that no step has; None if a step will have it when renamed."""
+    names = [step if step.isidentifier() else slug(step) for step in steps]
+    if name in names:
+        return None
+    similar = closest(name, names)
+    message = f"there is no step {quoted(name)}"
     if similar:
-        return f"write {similar}"
-    names = list(steps)
+        hint = f'; did you mean "{similar}"?'
+        return UnknownStep(message + hint, f"write {similar}", similar)
     shown = ", ".join(names[:10]) + (", …" if len(names) > 10 else "")
-    return f"the steps of this flow are {shown}"
+    return UnknownStep(message, f"the steps of this flow are {shown}", None)
 
 
 def _subject(path: Path) -> str:
@@ -207,25 +238,20 @@ def _subject(path: Path) -> str:
     return "the file" if path == () else describe(path)
 
 
-def _slug(text: str) -> str:
-    text = unicodedata.normalize("NFKD", text.replace("ß", "ss"))
-    text = "".join(character for character in text if not unicodedata.combining(character))
-    slug = re.sub(r"_+", "_", re.sub(r"[^A-Za-z0-9]+", "_", text)).strip("_")
-    return f"_{slug}" if slug[:1].isdigit() else slug
-
-
-def _share_fix(text: str) -> str:
+def _share_fix(text: str) -> Fix:
     bare = text.strip().removesuffix("%").strip()
     try:
         share = float(bare)
     except ValueError:
-        return 'write a number of items, or a share: "5%"'
+        return 'write a number of items, or a share: "5%"', None
     if 0 <= share <= 100 and bare.replace(".", "", 1).isdecimal():
-        return f'write "{share:g}%"' if "%" in text else f"write {bare} without quotes"
-    return 'write at most "100%"'
+        if "%" in text:
+            return f'write "{share:g}%"', f'"{share:g}%"'
+        return f"write {bare} without quotes", bare
+    return 'write at most "100%"', None
 
 
-def _handler_fix(text: str) -> str:
+def _handler_fix(message: str, text: str) -> Message:
     bare = re.sub(r"\(.*\)$", "", text.strip())
     bare = (
         re.sub(r"\.py\b", "", bare)
@@ -235,7 +261,7 @@ def _handler_fix(text: str) -> str:
         .strip(".")
     )
     if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", bare):
-        return f"name its module too: package.module.{bare}"
+        return Message("PF206", message, f"name its module too: package.module.{bare}")
     if DOTTED.fullmatch(bare):
-        return f"write {bare}"
-    return "write package.module.function"
+        return Message("PF206", message, f"write {bare}", write=bare)
+    return Message("PF206", message, "write package.module.function")

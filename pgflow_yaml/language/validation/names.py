@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from pgflow_yaml.language.source import Document, MappingNode, Node, SequenceNode
 from pgflow_yaml.language.suggestions import did_you_mean
 from pgflow_yaml.language.validation.findings import quoted
-from pgflow_yaml.language.validation.messages import nearest_step
+from pgflow_yaml.language.validation.messages import unknown_step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -47,6 +47,8 @@ class Problem(NamedTuple):
     message: str
     fix: str
     label: str | None = None
+    write: str | None = None
+    """The text to write over those words, where that is the fix."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -151,8 +153,11 @@ class Scope:
         if not here and any(name in outer.steps for outer in self._around()):
             return _not_here(f"steps.{name}", name, "a step of the flow around this one")
         if not here:
-            message = f"there is no step {quoted(name)}{did_you_mean(name, self.steps)}"
-            return Problem("PF202", 2, message, nearest_step(name, self.steps))
+            unknown = unknown_step(name, self.steps)
+            if unknown is None:
+                return None
+            write = unknown.write and f"steps.{unknown.write}"
+            return Problem("PF202", 2, unknown.message, unknown.fix, write=write)
         if name in self.finals and not self.final:
             message = f"{self.owner} reads steps.{name}, a finally step, which runs last"
             return Problem("PF203", 2, message, "read a step of `steps`")

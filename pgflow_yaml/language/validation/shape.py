@@ -159,7 +159,14 @@ class Shape:
 
     def _refuse(self, node: Node, problem: messages.Message) -> bool:
         self.report.malformed.add(id(node))
-        self.report.add(problem.code, problem.message, node, fix=problem.fix, label=problem.label)
+        self.report.add(
+            problem.code,
+            problem.message,
+            node,
+            fix=problem.fix,
+            label=problem.label,
+            write=problem.write,
+        )
         return False
 
 

@@ -105,7 +105,7 @@ def _wait_for(report: Report, wait: MappingNode, formulas: Formulas) -> int | Fo
     suggestion = durations.suggestion(node.text)
     if suggestion is not None:
         message = f"a wait for {quoted(node.text)} is neither a duration nor an expression"
-        report.add("PF106", message, node, fix=f"write {suggestion}")
+        report.add("PF106", message, node, write=suggestion)
         return None
     formula = formulas.expression(node, "wait.for")
     known = _known(formula)
@@ -122,7 +122,8 @@ def _wait_until(report: Report, wait: MappingNode, formulas: Formulas) -> Formul
     if isinstance(node, ScalarNode) and _DATE.fullmatch(node.text.strip()):
         text = node.text.strip()
         message = "a fixed time is a text, and a text has quotes inside of an expression"
-        report.add("PF106", message, node, fix=f"write until: '\"{text}\"'")
+        write = f"'\"{text}\"'"
+        report.add("PF106", message, node, fix=f"write until: {write}", write=write)
         return None
     formula = formulas.expression(node, "wait.until")
     known = _known(formula)

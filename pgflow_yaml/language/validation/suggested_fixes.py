@@ -5,17 +5,73 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from pgflow_yaml.errors import Replacement
 from pgflow_yaml.language import durations
 from pgflow_yaml.language.source import MappingNode, Node, ScalarNode, SequenceNode
 
 if TYPE_CHECKING:
+    from pgflow_yaml.language.source import Document
     from pgflow_yaml.language.validation.findings import Path
 
+_TYPES = ("string", "integer", "number", "boolean", "object", "array")
+# What would end a plain text of YAML, or make it something else: anywhere, and at its beginning.
+_SPECIAL = re.compile(r"[][{}:,#]")
+_SPECIAL_FIRST = re.compile(r"""[-?&*|>'"%@`!]""")
 DOTTED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+")
 
 
-def fix_by_path(node: Node, path: Path) -> str | None:
+def quote(text: str) -> str:
+    """Return a text in quotes, as YAML reads it."""
+    return "'" + text.replace("'", "''") + "'" if '"' in text else f'"{text}"'
+
+
+def edited(document: Document, node: ScalarNode, edit: tuple[int, int, str]) -> Replacement:
+    """Return an edit of a scalar's text as an edit of the file, in the style of the scalar.
+
+    A plain text becomes a quoted one where the new characters could mean something to YAML.
+    """
+    start, end, text = edit
+    if not node.style and (_SPECIAL.search(text) or (start == 0 and _SPECIAL_FIRST.match(text))):
+        whole = node.text[:start] + text + node.text[end:]
+        return Replacement(span=document.span(node), text=quote(whole))
+    if node.style == "'":
+        text = text.replace("'", "''")
+    elif node.style == '"':
+        text = text.replace("\\", "\\\\").replace('"', '\\"')
+    return Replacement(span=document.part(node, start, end), text=text)
+
+
+Fix = tuple[str, str | None]
+"""Help, and the text to write over the value where that is the fix."""
+
+
+def fix_by_path(node: Node, path: Path) -> Fix | None:
     """Return the fix for a value at this path, or None."""
+    whole = _entry(node, path)
+    if whole is not None:
+        return f"write `{path[-1]}: {whole}`", whole
+    words = _words(node, path)
+    return None if words is None else (words, None)
+
+
+def _entry(node: Node, path: Path) -> str | None:
+    """Return the value to write at this path, where the wrong one tells it; else None."""
+    text = node.text if isinstance(node, ScalarNode) else ""
+    match path:
+        case ("steps" | "finally", _) if DOTTED.fullmatch(text):
+            return f"{{handler: {text}}}"
+        case ("steps" | "finally", _, "depends_on") if text:
+            return f"[{text}]"
+        case ("steps" | "finally", _, "wait"):
+            known = durations.milliseconds(text) is not None
+            delay = text if known else durations.suggestion(text)
+            return f"{{for: {delay}}}" if delay else None
+        case ("input", _) if text in _TYPES:
+            return f"{{type: {text}}}"
+    return None
+
+
+def _words(node: Node, path: Path) -> str | None:
     text = node.text if isinstance(node, ScalarNode) else ""
     match path:
         case ():
@@ -24,10 +80,9 @@ def fix_by_path(node: Node, path: Path) -> str | None:
             entry = "`NAME: {handler: package.module.function}`"
             return f"write {entry} for each step under `{section}:`"
         case ("steps" | "finally", name):
-            handler = text if DOTTED.fullmatch(text) else "package.module.function"
-            return f"write `{name}: {{handler: {handler}}}`"
+            return f"write `{name}: {{handler: package.module.function}}`"
         case ("steps" | "finally", _, key, *_):
-            return _fix_in_step(node, text, path, key)
+            return _fix_in_step(node, path, key)
         case ("input", *_):
             return _fix_in_input(text, path)
         case ("labels",):
@@ -35,20 +90,17 @@ def fix_by_path(node: Node, path: Path) -> str | None:
     return None
 
 
-def _fix_in_step(node: Node, text: str, path: Path, key: str) -> str | None:
+def _fix_in_step(node: Node, path: Path, key: str) -> str | None:
     nested = len(path) > 3
     if key == "depends_on" and nested and isinstance(node, MappingNode) and node.entries:
         edges = [f"{name}: {_outcome(value)}" for name, (_, value) in node.entries.items()]
         return f"write one mapping: `depends_on: {{{', '.join(edges)}}}`"
     if key == "depends_on" and nested:
         return "name one step per item" if path[3] == "item" else "write success, failure or any"
-    if key == "depends_on" and text:
-        return f"write `depends_on: [{text}]`"
     if path[-1] in ("if", "until") and isinstance(node, SequenceNode):
         return "an expression that begins with [ must be put in quotes"
     if key == "wait" and not nested:
-        delay = text if durations.milliseconds(text) is not None else durations.suggestion(text)
-        return f"write `wait: {{for: {delay}}}`" if delay else "write `wait: {event: NAME}`"
+        return "write `wait: {event: NAME}`"
     if key == "repeat" and not nested:
         return "write `repeat: {until: output.ready, every: 10s}`"
     if key == "tolerate":

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from pgflow_yaml.errors import Replacement
+from pgflow_yaml.language import vocabulary
 from pgflow_yaml.language.source import Node, ScalarNode, SequenceNode
 from pgflow_yaml.language.suggestions import closest
-from pgflow_yaml.language.validation import vocabulary
 from pgflow_yaml.language.validation.findings import Path, Report, describe, quoted
 from pgflow_yaml.language.validation.suggested_fixes import DOTTED
 
@@ -22,7 +23,7 @@ def report_unknown_key(
     report: Report, entry: tuple[ScalarNode, Node], path: Path, known: Collection[str]
 ) -> tuple[str | None, bool]:
     """Report a key; return our key for it, and true if its value has the same shape."""
-    key, value = entry
+    key, _ = entry
     level = _level(path)
     word = key.text
     today = vocabulary.later(level, word)
@@ -31,8 +32,7 @@ def report_unknown_key(
         return word, False
     foreign = vocabulary.foreign(level, word)
     if foreign is not None:
-        ours, fix = foreign
-        return _report_foreign(report, key, path, (ours, _rewritten(report, ours, value) or fix))
+        return _report_foreign(report, entry, path, foreign)
     advice = vocabulary.field_advice(word) if level == "field" else None
     if advice is not None:
         message = f"{quoted(word)} is not supported in {describe(path)}"
@@ -43,23 +43,25 @@ def report_unknown_key(
         fix = f"write it under a step: `steps: {{NAME: {{{word}: …}}}}`"
         report.add("PF105", message, key, fix=fix)
         return None, False
-    hook = vocabulary.hook_advice(level, word)
-    if hook is not None:
-        equivalent, fix = hook
-        report.add("PF105", f"step key {quoted(word)} is {equivalent} here", key, fix=fix)
+    elsewhere = vocabulary.elsewhere(level, word)
+    if elsewhere is not None:
+        equivalent, fix = elsewhere
+        report.add("PF105", f"{level} key {quoted(word)} is {equivalent} here", key, fix=fix)
         return None, False
     similar = closest(word, [*known, *vocabulary.later_keys(level)])
     hint = f'; did you mean "{similar}"?' if similar else ""
     fix = f"write {similar}" if similar else f"known keys: {', '.join(known)}"
     if similar is not None and vocabulary.later(level, similar) is not None:
         fix = f"{similar} is not supported yet: {vocabulary.later(level, similar)}"
-    report.add("PF102", f"unknown key {quoted(word)} in {describe(path)}{hint}", key, fix=fix)
+    message = f"unknown key {quoted(word)} in {describe(path)}{hint}"
+    report.add("PF102", message, key, fix=fix, write=similar if similar in known else None)
     return similar, similar in known
 
 
 def _report_foreign(
-    report: Report, key: ScalarNode, path: Path, foreign: tuple[str, str]
+    report: Report, entry: tuple[ScalarNode, Node], path: Path, foreign: tuple[str, str]
 ) -> tuple[str, bool]:
+    key, value = entry
     ours, fix = foreign
     level = _level(path)
     same_shape = vocabulary.has_our_shape(level, key.text)
@@ -69,8 +71,16 @@ def _report_foreign(
         message = f'{level} key {word} is called "{ours}" here, and is not supported yet'
         report.add("PF110", message, key, fix=today)
     else:
-        fix = f"write `{ours}:`" if same_shape else fix
-        report.add("PF105", f'{level} key {word} is called "{ours}" here', key, fix=fix)
+        message = f'{level} key {word} is called "{ours}" here'
+        rewritten = _rewritten(report, ours, value)
+        write: Replacement | str | None = ours if same_shape else None
+        if same_shape:
+            fix = f"write `{ours}:`"
+        elif rewritten is not None:
+            fix = f"write `{rewritten}`"
+            span = report.document.lines.span(key.start, value.end)
+            write = Replacement(span=span, text=rewritten)
+        report.add("PF105", message, key, fix=fix, write=write)
     return ours, same_shape
 
 
@@ -93,16 +103,16 @@ def _level(path: Path) -> vocabulary.Level:
 
 
 def _rewritten(report: Report, ours: str, value: Node) -> str | None:
-    """Suggest our key with the value as it is, where the value fits; else None."""
+    """Return our key with the value as it is, where the value fits; else None."""
     raw = report.document.text[value.start : value.end]
     if len(raw) > 60 or "\n" in raw:
         return None
     if ours == "flow" and _WORD.fullmatch(raw) and raw == raw.lower():
-        return f"write `flow: {raw}`"
+        return f"flow: {raw}"
     if ours == "handler" and DOTTED.fullmatch(raw):
-        return f"write `handler: {raw}`"
+        return f"handler: {raw}"
     if ours == "depends_on" and isinstance(value, SequenceNode) and raw.startswith("["):
-        return f"write `depends_on: {raw}`"
+        return f"depends_on: {raw}"
     if ours == "depends_on" and isinstance(value, ScalarNode) and _WORD.fullmatch(raw):
-        return f"write `depends_on: [{raw}]`"
+        return f"depends_on: [{raw}]"
     return None

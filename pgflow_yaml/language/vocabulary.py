@@ -1,6 +1,6 @@
-"""Keys of other tools and of later releases: our own keys for them, and advice.
+"""Words of other tools and of later releases: our own words for them, and advice.
 
-The words are data in `vocabulary.yaml`, read when the first unknown key turns up.
+The words are data in `vocabulary.yaml`, read when the first unknown word turns up.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Literal
 
 from pgflow_yaml.language import source
-from pgflow_yaml.language.suggestions import bare
+from pgflow_yaml.language.suggestions import bare, slug
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 Level = Literal["flow", "step", "defaults", "retry", "wait", "repeat", "field"]
 
@@ -26,8 +26,10 @@ class _Vocabulary:
     later: Mapping[str, Mapping[str, str]]
     foreign: Mapping[tuple[str, str], str]
     advice: Mapping[str, Mapping[str, str]]
-    hooks: Mapping[str, tuple[str, str]]
+    elsewhere: Mapping[tuple[str, str], tuple[str, str]]
     keywords: Mapping[str, str]
+    names: Mapping[tuple[str, ...], str]
+    functions: Mapping[str, str]
 
 
 @cache
@@ -44,10 +46,15 @@ def _vocabulary() -> _Vocabulary:
             for word in words
         },
         advice=data["advice"],
-        hooks={
-            word: (hook["is"], hook["advice"]) for hook in data["hooks"] for word in hook["words"]
+        elsewhere={
+            (level, word): (entry["is"], entry["advice"])
+            for level, entries in data["elsewhere"].items()
+            for entry in entries
+            for word in entry["words"]
         },
         keywords=data["keywords"],
+        names={tuple(path.split(".")): ours for path, ours in data["names"].items()},
+        functions=data["functions"],
     )
 
 
@@ -78,9 +85,30 @@ def has_our_shape(level: Level, key: str) -> bool:
     )
 
 
-def hook_advice(level: Level, key: str) -> tuple[str, str] | None:
-    """Return our equivalent of a hook of another tool, and advice; None for other words."""
-    return _vocabulary().hooks.get(bare(key)) if level == "step" else None
+def elsewhere(level: Level, key: str) -> tuple[str, str] | None:
+    """Return what a key of another tool is here where no key is like it, and advice; or None."""
+    return _vocabulary().elsewhere.get((level, bare(key)))
+
+
+def foreign_path(words: Sequence[str]) -> tuple[int, str] | None:
+    """Return how many words of a path another tool has, and our path or advice; or None.
+
+    The longest known beginning counts: `needs.a.result` is `steps.a.status`.
+    """
+    names = _vocabulary().names
+    for count in range(len(words), 0, -1):
+        given = tuple(words[:count])
+        if given in names:
+            return count, names[given]
+        pattern = (given[0], "*", *given[2:])
+        if count > 1 and pattern in names:
+            return count, names[pattern].replace("*", slug(given[1]))
+    return None
+
+
+def foreign_function(name: str) -> str | None:
+    """Return our function for one of another tool, or advice; None for other words."""
+    return _vocabulary().functions.get(name)
 
 
 def field_advice(key: str) -> str | None:
