@@ -66,6 +66,7 @@ def test_json_has_every_field(shell: Shell) -> None:
         "end_line",
         "end_column",
         "help",
+        "replacement",
     }
     assert (bad["flow"], good["flow"], good["diagnostics"]) == (None, "good", [])
     assert len(good["version"]) == 12

@@ -14,10 +14,9 @@ from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 from referencing import Registry
 
-from pgflow_yaml.language import compiler, model, source
+from pgflow_yaml.language import compiler, model, source, vocabulary
 from pgflow_yaml.language.durations import milliseconds
 from pgflow_yaml.language.inputs import DEEP_KEYWORDS
-from pgflow_yaml.language.validation import vocabulary
 from pgflow_yaml.language.validation.findings import Report
 from pgflow_yaml.language.validation.shape import Shape
 from tests.unit.flows import ROOT, SCHEMA

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pgflow_yaml.errors import Diagnostic, Replacement, Severity, Span
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Path = tuple[str, ...]
+_Key = tuple[str, str, Span, str | None]
+_STEP = re.compile(r'step "[^"]*"')
 Result = TypeVar("Result")
 
 
@@ -28,14 +32,27 @@ class Report:
     """Ids of mappings that contain, at any depth, a node whose shape is wrong."""
     intended: dict[int, dict[str, Node]] = field(default_factory=dict)
     """For a mapping (by id): our keys that a foreign or mistyped key stands for."""
-    _findings: dict[tuple[str, str, Span], Diagnostic] = field(default_factory=dict)
+    _findings: dict[_Key, Diagnostic] = field(default_factory=dict)
+    _places: Counter[_Key] = field(default_factory=Counter)
+    """How often each finding was added."""
     _results: dict[tuple[int | str, str], Any] = field(default_factory=dict)
     """Results about a node (by id) or a text, by purpose; see `once`."""
+    _added_with: dict[tuple[int | str, str], list[_Key]] = field(default_factory=dict)
+    """The findings that the computation of such a result added."""
+    _computing: list[tuple[int | str, str]] = field(default_factory=list)
 
     @property
     def diagnostics(self) -> list[Diagnostic]:
-        """Return the findings in the order in which they were added."""
-        return list(self._findings.values())
+        """Return the findings in the order in which they were added.
+
+        One that an alias repeats says in how many places its text is used.
+        """
+        return [
+            finding
+            if (places := self._places[key]) == 1
+            else replace(finding, message=f"{finding.message} (in {places} places)")
+            for key, finding in self._findings.items()
+        ]
 
     def add(
         self,
@@ -64,13 +81,21 @@ class Report:
             severity=severity,
             replacement=write,
         )
-        self._findings.setdefault((code, message, span), finding)
+        key = (code, _STEP.sub("step", message), span, label)
+        self._findings.setdefault(key, finding)
+        self._places[key] += 1
+        if self._computing:
+            self._added_with.setdefault(self._computing[-1], []).append(key)
 
     def once(self, subject: Node | str, purpose: str, compute: Callable[[], Result]) -> Result:
         """Compute a result once for each node or text: an alias repeats the same node."""
         key = (subject if isinstance(subject, str) else id(subject), purpose)
-        if key not in self._results:
+        if key in self._results:
+            self._places.update(self._added_with.get(key, ()))
+        else:
+            self._computing.append(key)
             self._results[key] = compute()
+            self._computing.pop()
         result: Result = self._results[key]
         return result
 
