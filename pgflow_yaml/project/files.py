@@ -6,6 +6,7 @@ import json
 import os
 from dataclasses import dataclass, replace
 from functools import cache
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,8 +41,9 @@ class FlowFile:
         return self.definition
 
     def with_findings(self, findings: Sequence[Diagnostic]) -> FlowFile:
-        """Return the file with further findings."""
-        return replace(self, diagnostics=[*self.diagnostics, *findings])
+        """Return the file with further findings, in the order of their positions."""
+        merged = sorted([*self.diagnostics, *findings], key=attrgetter("position"))
+        return replace(self, diagnostics=merged)
 
     def refused(self, findings: Sequence[Diagnostic]) -> FlowFile:
         """Return the file with findings that make it invalid."""

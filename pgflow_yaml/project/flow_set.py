@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from pgflow_yaml.language.model import Definition
+    from pgflow_yaml.language.model import Definition, Json
     from pgflow_yaml.project.settings import Settings
 
 CODE_DUPLICATE = "PF303"
@@ -103,15 +103,32 @@ class FlowSet:
 
         files = []
         for file in self.files:
-            findings: Sequence[Diagnostic] = ()
-            if file.definition is not None:
-                findings = [
-                    finding
-                    for flow in file.definition.family
-                    for finding in handler_findings(file.source, flow.body, settings)
-                ]
+            findings = [
+                finding
+                for body in _bodies(file)
+                for finding in handler_findings(file.source, body, settings)
+            ]
             files.append(file.refused(findings) if findings else file)
         return FlowSet(tuple(files))
+
+    def with_hidden(self, settings: Settings) -> FlowSet:
+        """Return the set with warnings of modules that installed ones hide; imports nothing."""
+        from pgflow_yaml.project.handler_checks import hidden_findings
+
+        return FlowSet(
+            tuple(
+                file
+                if file.definition is None
+                else file.with_findings(
+                    [
+                        finding
+                        for flow in file.definition.family
+                        for finding in hidden_findings(flow.body, file.source, settings)
+                    ]
+                )
+                for file in self.files
+            )
+        )
 
     def require(self) -> list[Definition]:
         """Return the definitions; raises InvalidFlows if a file has an error."""
@@ -201,3 +218,8 @@ def _duplicate(file: FlowFile, name: str, first: str) -> FlowFile:
         help="give one of them another name",
     )
     return file.refused([finding])
+
+
+def _bodies(file: FlowFile) -> list[dict[str, Json] | None]:
+    """Return the compiled flows of a file; None for those of an invalid one."""
+    return [None] if file.definition is None else [flow.body for flow in file.definition.family]

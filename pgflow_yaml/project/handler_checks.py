@@ -1,4 +1,4 @@
-"""Handlers of a checked flow, looked up and compared with the steps that call them."""
+"""Handlers of a flow file, looked up and compared with the steps that call them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from pgflow_yaml.errors import Diagnostic, Span
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
+    from pgflow_yaml.errors import Severity
     from pgflow_yaml.language.model import Json
     from pgflow_yaml.language.source import Document, Node
     from pgflow_yaml.project.settings import Settings
@@ -30,29 +31,35 @@ class _Finding:
     key: str
     argument: str | None = None
     fix: str | None = None
+    severity: Severity = "error"
 
 
-def handler_findings(source: str, body: dict[str, Json], settings: Settings) -> list[Diagnostic]:
-    """Import the handlers of a compiled flow; report missing ones and wrong arguments."""
+def handler_findings(
+    source: str, body: dict[str, Json] | None, settings: Settings
+) -> list[Diagnostic]:
+    """Import the handlers of a flow; report missing ones and wrong arguments.
+
+    An invalid file has no `body`: its steps are read from the text, as far as they can be.
+    """
     from pgflow_yaml.worker.calls import Handlers, HandlerUnavailable, signature_problems
 
     handlers = Handlers(settings.app_dir, settings.allow)
     findings: list[_Finding] = []
-    steps: Any = {**_section(body, "steps"), **_section(body, "finally")}
-    for slug, step in steps.items():
-        if "handler" not in step:
-            continue
+    calls = _calls_in(source) if body is None else _calls(body)
+    for slug, path, with_ in calls:
         try:
-            handler = handlers.get(step["handler"])
+            handler = handlers.get(path)
         except HandlerUnavailable as error:
-            fix = None if "--allow" in error.message else "define it, or correct the path"
+            fix = error.fix
+            if fix is None and "--allow" not in error.message:
+                fix = "define it, or correct the path"
             findings.append(
                 _Finding(
                     code=CODE_MISSING, message=error.message, slug=slug, key="handler", fix=fix
                 )
             )
             continue
-        for problem in signature_problems(handler, step.get("with", {}).get("ast")):
+        for problem in signature_problems(handler, with_):
             named = _NO_PARAMETER.search(problem)
             findings.append(
                 _Finding(
@@ -64,7 +71,59 @@ def handler_findings(source: str, body: dict[str, Json], settings: Settings) -> 
                     fix=_parameters(handler),
                 )
             )
+    return _located(findings, source, None if body is None else str(body["flow"]))
+
+
+def hidden_findings(body: dict[str, Json], source: str, settings: Settings) -> list[Diagnostic]:
+    """Warn of handlers in modules of the app dir that installed ones hide; import nothing."""
+    from pgflow_yaml.worker.calls import Handlers
+
+    paths = {slug: path for slug, path, _ in _calls(body)}
+    hidden = {
+        path: error
+        for path, error in Handlers(settings.app_dir, settings.allow).unlocated(paths.values())
+        if error.hidden
+    }
+    findings = [
+        _Finding(
+            code=CODE_MISSING,
+            message=f'handler "{path}": {hidden[path]}',
+            slug=slug,
+            key="handler",
+            fix=hidden[path].fix,
+            severity="warning",
+        )
+        for slug, path in paths.items()
+        if path in hidden
+    ]
     return _located(findings, source, str(body["flow"]))
+
+
+def _calls(body: dict[str, Json]) -> Iterator[tuple[str, str, Json]]:
+    """Yield the slug, the handler and the tree of `with` of each step of a compiled flow."""
+    steps: Any = {**_section(body, "steps"), **_section(body, "finally")}
+    for slug, step in steps.items():
+        if "handler" in step:
+            yield slug, step["handler"], step.get("with", {}).get("ast")
+
+
+def _calls_in(source: str) -> Iterator[tuple[str, str, Json]]:
+    """Yield the same from the text of an invalid file, where a handler can be looked up."""
+    from pgflow_yaml.language.handler_paths import never
+    from pgflow_yaml.language.source import MappingNode, ScalarNode, parse
+
+    root = parse(source).root
+    for section in ("steps", "finally"):
+        steps = root.get(section) if isinstance(root, MappingNode) else None
+        for slug, (_, step) in steps.entries.items() if isinstance(steps, MappingNode) else ():
+            handler = step.get("handler") if isinstance(step, MappingNode) else None
+            if not isinstance(handler, ScalarNode) or never(handler.text) is not None:
+                continue
+            with_ = step.get("with") if isinstance(step, MappingNode) else None
+            tree: Json = None if with_ is None else ["lit", None]
+            if isinstance(with_, MappingNode):
+                tree = ["dict", *(part for key in with_.entries for part in (key, None))]
+            yield slug, handler.text, tree
 
 
 def _parameters(handler: Handler) -> str:
@@ -80,7 +139,7 @@ def _section(body: dict[str, Json], name: str) -> dict[str, Json]:
     return section if isinstance(section, dict) else {}
 
 
-def _located(findings: Sequence[_Finding], source: str, flow: str) -> list[Diagnostic]:
+def _located(findings: Sequence[_Finding], source: str, flow: str | None) -> list[Diagnostic]:
     """Resolve the positions of findings; parse the text again only if there are any."""
     if not findings:
         return []
@@ -88,7 +147,7 @@ def _located(findings: Sequence[_Finding], source: str, flow: str) -> list[Diagn
     from pgflow_yaml.language.validation.positions import flow_node
 
     document = parse(source)
-    root = flow_node(document.root, flow)
+    root = document.root if flow is None else flow_node(document.root, flow)
     return [
         Diagnostic(
             code=finding.code,
@@ -96,6 +155,7 @@ def _located(findings: Sequence[_Finding], source: str, flow: str) -> list[Diagn
             span=_span(document, root, finding.slug, key=finding.key, argument=finding.argument)
             or _span(document, root, finding.slug, key="handler"),
             help=finding.fix,
+            severity=finding.severity,
         )
         for finding in findings
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pgflow_yaml.language.handler_paths import never
 from pgflow_yaml.text import elapsed, moment, one_line, plural, roughly
 
 from . import steps
@@ -110,6 +111,8 @@ def _queued(step: StepShape, now: datetime, workers: Mapping[str, int]) -> str:
     serving = workers.get(queue, 0)
     if not serving:
         return f'no worker serves the queue "{queue}": pgflow-yaml worker --queue {queue}'
+    if reason := never(step["handler"] or ""):
+        return f"no worker ever calls the handler {handler}: {reason}"
     if step["refused_at"]:
         missed = roughly(elapsed(step["refused_at"], now))
         return f"no worker has the handler {handler} (missed since {missed})"

@@ -32,8 +32,8 @@ class MissingHandlers:
     def foresee(self, paths: Iterable[str]) -> None:
         """Refuse those of these handlers that no module may hold, before a task is claimed."""
         unknown = [path for path in paths if path not in self._paths]
-        for path, reason in self._handlers.unlocated(unknown) if unknown else ():
-            self._add(path, reason)
+        for path, error in self._handlers.unlocated(unknown) if unknown else ():
+            self._add(path, str(error))
 
     def add(self, task: Task) -> None:
         """Refuse the handler of a task that was given back for the lack of it."""

@@ -104,7 +104,6 @@ def test_warnings_count_only_when_strict(shell: Shell) -> None:
     [
         ("handler: tasks.missing", 'handler "tasks.missing"'),
         ("handler: nowhere.work", 'handler "nowhere.work"'),
-        ("handler: os.getcwd", "standard library"),
         ("handler: tasks.two", "is called with one argument"),
         ("handler: tasks.two, with: {a: 1, c: 2}", 'no parameter "c"'),
         ("handler: tasks.two, with: {a: 1}", 'needs "b"'),
@@ -119,6 +118,17 @@ def test_handlers_are_checked_when_asked(shell: Shell, step: str, said: str) -> 
 
     assert "h.yaml:3:" in result.err
     assert said in result.err
+
+
+@pytest.mark.parametrize("command", ["validate", "compile", "plan"])
+def test_a_path_that_is_never_a_handler_needs_no_import(shell: Shell, command: str) -> None:
+    """What no worker will ever call is refused before it is deployed."""
+    shell.write("os.yaml", "flow: o\nsteps:\n  a: {handler: os.getcwd}\n")
+
+    result = shell(command, "os.yaml", expect=1)
+
+    assert "os.yaml:3:16: error[PF206]" in result.err
+    assert "standard library" in result.err
 
 
 def test_a_handler_elsewhere_needs_its_folder(shell: Shell) -> None:

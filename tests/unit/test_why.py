@@ -113,6 +113,13 @@ GO = {"run_id": CHILD["id"], "flow": "region", "step": "live", "event": "go", "u
             "queued since 10 s: no worker has the handler app.work (missed since 7 s)",
         ),
         (
+            a_step("s", "started", tasks=QUEUED, handler="os.system"),
+            (
+                "queued since 10 s: no worker ever calls the handler os.system: "
+                '"os" is of the standard library, which is never a handler'
+            ),
+        ),
+        (
             a_step("s", "started", tasks=QUEUED),
             "queued since 10 s: 2 workers serve its queue, none has had room (handler app.work)",
         ),

@@ -33,8 +33,9 @@ def compile_command(
     from pgflow_yaml.cli.diagnostics import valid_definitions
     from pgflow_yaml.cli.output import deployed_line, write_json
     from pgflow_yaml.project.flow_set import FlowSet
+    from pgflow_yaml.project.settings import local_settings
 
-    flows = FlowSet.load(files)
+    flows = FlowSet.load(files).with_hidden(local_settings())
     valid_definitions(flows, options)
     with database(options) as client:
         results: tuple[Deployed | Preview, ...]

@@ -53,12 +53,13 @@ def validate_command(
 
     if watch:
         _watch(files, [app_dir or Path()] if import_ or app_dir or allow else [], options)
-    settings = None
-    if import_ or app_dir or allow:
-        settings = local_settings(app_dir=app_dir, allow=allow)
+    settings = local_settings(app_dir=app_dir, allow=allow)
+    importing = import_ or bool(app_dir or allow)
+    if importing:
         keep_stdout_for_results()
     flows = FlowSet.load(file for file in files if not is_test(file))
-    loaded = list(flows.check(handlers=settings).files)
+    checked = flows.check(handlers=settings if importing else None)
+    loaded = list((checked if importing else checked.with_hidden(settings)).files)
     named = {file.file for file in loaded}
     tests = _load_tests([file for file in files if is_test(file)])
     loaded += [file for file in tests if file.file not in named]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pgflow_yaml.language.handler_paths import advice, never
 from pgflow_yaml.language.model import ACTIONS
 from pgflow_yaml.language.source import MappingNode, ScalarNode
 from pgflow_yaml.language.validation.findings import Report, quoted
@@ -85,14 +86,12 @@ def _check_keys(report: Report, name: str, step: MappingNode, kind: str) -> None
 
 
 def _check_handler(report: Report, name: str, step: MappingNode) -> None:
+    """Report a path that no worker ever calls."""
     handler = report.value(step, "handler")
-    if isinstance(handler, ScalarNode) and "__" in handler.text:
-        part = next((p for p in handler.text.split(".") if p.startswith("__")), None)
-        if part is not None:
-            message = (
-                f'handler of step "{name}" goes through {quoted(part)}, which is private to Python'
-            )
-            report.add("PF206", message, handler, fix="name a function of your own module")
+    reason = never(handler.text) if isinstance(handler, ScalarNode) else None
+    if isinstance(handler, ScalarNode) and reason is not None:
+        message = f'handler of step "{name}" is {quoted(handler.text)}: {reason}'
+        report.add("PF206", message, handler, fix=advice(handler.text))
 
 
 def _check_wait(report: Report, name: str, step: MappingNode) -> None:

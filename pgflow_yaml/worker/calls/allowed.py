@@ -15,16 +15,25 @@ from importlib.machinery import BuiltinImporter, FrozenImporter, ModuleSpec, Pat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pgflow_yaml.language.handler_paths import STOCK, advice, never, never_module
+
 if TYPE_CHECKING:
     import types
     from collections.abc import Iterable, Sequence
 
-_OWN, STOCK = "pgflow_yaml", "pgflow_yaml.handlers"
 _LIBRARY_FOLDERS = frozenset({"site-packages", "dist-packages"})
 
 
 class NotAllowed(Exception):
-    """The path is not a handler here; the message gives the reason and the fix."""
+    """The path is not a handler here; the message gives the reason, `fix` what to do.
+
+    `hidden` says that a module of the app dir is meant, and another one is found.
+    """
+
+    def __init__(self, reason: str, *, fix: str | None = None, hidden: bool = False) -> None:
+        self.fix = fix
+        self.hidden = hidden
+        super().__init__(reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +59,9 @@ class AllowList:
 
     def locate(self, path: str) -> HandlerLocation:
         """Find the module of a dotted path without importing any; raise NotAllowed."""
+        if (reason := never(path)) is not None:
+            raise NotAllowed(reason, fix=advice(path))
         parts = path.split(".")
-        _check_words(parts)
         name, spec = self._last_module(parts)
         if spec.origin is None or not spec.has_location:
             raise NotAllowed(f'there is no module "{name}.{parts[name.count(".") + 1]}"')
@@ -104,15 +114,30 @@ class AllowList:
 
     def _check(self, name: str, spec: ModuleSpec) -> None:
         """Raise unless this module may be imported on the way to a handler."""
-        _check_not_own(name)
+        if (reason := never_module(name)) is not None:
+            raise NotAllowed(reason)
         leads_on = any(f"{prefix}.".startswith(f"{name}.") for prefix in (*self._prefixes, STOCK))
         if leads_on or self._permits(name, spec):
             return
         origin = spec.origin or "a package without a file"
+        hidden = self._hidden_file(name, origin)
+        if hidden is not None:
+            raise NotAllowed(
+                f'module "{name}" is {origin}, which hides {hidden} of the app dir {self._app_dir}',
+                fix=f"rename {hidden}, or use `--allow {name}` to mean the installed one",
+                hidden=True,
+            )
         raise NotAllowed(
             f'module "{name}" is {origin}, outside of the app dir {self._app_dir}: '
             f"only `--allow {name}` lets it hold handlers"
         )
+
+    def _hidden_file(self, name: str, found: str) -> str | None:
+        """Return the file of the app dir that a module of this name elsewhere hides, or None."""
+        folder = Path(self._app_dir)
+        places = (folder / f"{name}.py", folder / name / "__init__.py")
+        hidden = (file for file in places if file.is_file() and str(file) != found)
+        return next((str(file.relative_to(folder)) for file in hidden), None)
 
     def _permits(self, name: str, spec: ModuleSpec) -> bool:
         if any(f"{name}.".startswith(f"{prefix}.") for prefix in (*self._prefixes, STOCK)):
@@ -127,23 +152,6 @@ class AllowList:
             return False
         inside = Path(os.path.relpath(real, self._app_dir)).parts
         return not _LIBRARY_FOLDERS.intersection(inside) and not _of_python(real)
-
-
-def _check_words(parts: Sequence[str]) -> None:
-    if len(parts) < 2 or not all(part.isidentifier() for part in parts):
-        raise NotAllowed("a handler is a dotted path: MODULE.FUNCTION")
-    if any(part.startswith("__") for part in parts):
-        raise NotAllowed("names that begin with two underscores are never handlers")
-    if parts[0] in sys.stdlib_module_names:
-        raise NotAllowed(f'"{parts[0]}" is of the standard library, which is never a handler')
-    if parts[0] == _OWN:
-        _check_not_own(".".join(parts[:2]))
-
-
-def _check_not_own(module: str) -> None:
-    """Refuse this package's own modules: no option makes the engine's insides handlers (S-7)."""
-    if module.startswith(f"{_OWN}.") and not f"{module}.".startswith(f"{STOCK}."):
-        raise NotAllowed(f'"{module}" is of pgflow-yaml itself: its handlers are below "{STOCK}"')
 
 
 def _find(name: str, search: Sequence[str]) -> ModuleSpec | None:

@@ -33,10 +33,11 @@ _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_O
 class HandlerUnavailable(PgflowError):
     """This process does not have the handler."""
 
-    def __init__(self, path: str, reason: str) -> None:
+    def __init__(self, path: str, reason: str, *, fix: str | None = None) -> None:
         """`reason` completes the message: not allowed here, missing, or not a handler."""
         self.path = path
         self.reason = reason
+        self.fix = fix
         super().__init__(f'handler "{path}": {reason}')
 
 
@@ -73,18 +74,18 @@ class Handlers:
         try:
             return self._load(path)
         except NotAllowed as error:
-            raise HandlerUnavailable(path, str(error)) from error
+            raise HandlerUnavailable(path, str(error), fix=error.fix) from error
         except BaseException as error:  # R-6: a module may raise anything when it is inspected
             raise HandlerUnavailable(path, f"looking it up failed: {summary(error)}") from error
 
-    def unlocated(self, paths: Iterable[str]) -> Iterator[tuple[str, str]]:
+    def unlocated(self, paths: Iterable[str]) -> Iterator[tuple[str, NotAllowed]]:
         """Yield those of these paths that no module may hold, and why; import nothing."""
         importlib.invalidate_caches()  # a file may be new
         for path in paths:
             try:
                 self._allowed.locate(path)
             except NotAllowed as error:
-                yield path, str(error)
+                yield path, error
             except BaseException as error:  # noqa: BLE001 (R-6: its first call will tell)
                 log.debug("looking for %s failed: %s", path, summary(error))
 
