@@ -120,7 +120,7 @@ class Run:
         if self.outcome in (None, "cancelled") and (failed := self._failed()):
             self._fail(failed)
         elif self.outcome is None:
-            leaves = [state for state in mains if not self.dependents(state.step.slug)]
+            leaves = [state for state in mains if not self._followed(state.step.slug)]
             self.output = {s.step.slug: s.output for s in leaves if s.status == "completed"}
             self.outcome = "completed"
         self._begin(finals, now)
@@ -298,6 +298,10 @@ class Run:
     def dependents(self, slug: str) -> list[State]:
         """The steps that wait for this one."""
         return [state for state in self.states.values() if slug in state.step.deps]
+
+    def _followed(self, slug: str) -> bool:
+        """Whether a step goes on where this one completes."""
+        return any(state.step.deps[slug] == "success" for state in self.dependents(slug))
 
     def environment(self, expression: Expression) -> dict[str, Any]:
         """Each path the expression names, and what is there."""

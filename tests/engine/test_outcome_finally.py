@@ -89,6 +89,69 @@ finally:
     assert set(flow.shown(run)["output"]) == {"a"}
 
 
+def test_rule_6_the_output_may_read_a_step_of_finally(engine: Engine) -> None:
+    """It is evaluated once, when these have ended; until then the run has none."""
+    flow = Compiled(engine, """
+flow: rules
+steps:
+  a: {handler: app.ok}
+finally:
+  audit: {handler: app.ok, with: "${{ run.status }}"}
+output: {ended: "${{ steps.audit.output }}", first: "${{ steps.a.status }}"}
+""")  # fmt: skip
+    run = flow.start()
+
+    flow.work(hold="audit")
+    assert flow.shown(run)["output"] is None
+    engine.report(done(flow.held[0], "as told"))
+
+    assert flow.shown(run)["status"] == "completed"
+    assert flow.shown(run)["output"] == {"ended": "as told", "first": "completed"}
+
+
+@pytest.mark.parametrize(
+    ("handler", "output", "error"),
+    [
+        ("ok", "${{ 1 / steps.audit.output }}", "ExpressionError"),
+        ("broken, retry: 1", "${{ steps.audit.output }}", "Broken"),
+    ],
+)
+def test_rule_6_what_goes_wrong_after_finally_fails_the_run(
+    engine: Engine, handler: str, output: str, error: str
+) -> None:
+    """An output without a value fails the run; after a failure no output is evaluated."""
+    flow = Compiled(engine, f"""
+flow: rules
+steps:
+  a: {{handler: app.ok}}
+finally:
+  audit: {{handler: app.{handler}, with: 0}}
+output: {output}
+""")  # fmt: skip
+
+    run = flow.run()
+
+    shown = flow.shown(run)
+    assert (shown["status"], shown["output"]) == ("failed", None)
+    assert error in shown["error"]["type"] or shown["error"]["step"] == "audit"
+
+
+@pytest.mark.parametrize("edge", ["failure", "any"])
+def test_rule_6_a_catch_takes_nothing_from_the_output(engine: Engine, edge: str) -> None:
+    """A step that only reacts to another one leaves it a leaf."""
+    flow = Compiled(engine, f"""
+flow: rules
+steps:
+  a: {{handler: app.ok}}
+  b: {{handler: app.ok, depends_on: [a]}}
+  undo: {{handler: app.ok, depends_on: {{b: {edge}}}}}
+""")  # fmt: skip
+
+    run = flow.run()
+
+    assert set(flow.shown(run)["output"]) == ({"b", "undo"} if edge == "any" else {"b"})
+
+
 @pytest.mark.parametrize(
     ("steps", "finals"),
     [("a: {handler: app.ok}", "b: {handler: app.ok, depends_on: [a]}"),

@@ -55,7 +55,9 @@ end
 $$;
 
 -- {leaf: output} of the completed leaf steps, without those of `finally`: the output of a run whose
--- flow has no `output`. Null for a run of create_flow without any.
+-- flow has no `output`. A leaf is a step that no other follows by an edge `success`: a step that
+-- only handles its failure takes nothing away from the output. Null for a run of create_flow
+-- without any.
 create or replace function pgflow._leaf_outputs(p_run pgflow.runs) returns jsonb
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -66,7 +68,7 @@ as $$
       where s.run_id = p_run.run_id and s.status = 'completed'
         and not exists (
           select 1 from pgflow.deps d
-          where d.flow_slug = s.flow_slug and d.dep_slug = s.step_slug)
+          where d.flow_slug = s.flow_slug and d.dep_slug = s.step_slug and d.edge = 'success')
         and (f.finally_steps = 0 or not (
           select d.is_finally from pgflow.steps d
           where d.flow_slug = s.flow_slug and d.step_slug = s.step_slug))),
@@ -119,6 +121,14 @@ begin
     where r.run_id = any(p_runs) and r.status = 'started' and r.remaining_steps = 0
       and not pgflow._waits_for_children(r.run_id, r.flow_slug));
   update pgflow.runs r
+  set outcome = case when o.error is null then 'completed' else 'failed' end, error = o.error,
+      output = o.output
+  from (select x.run_id, v.error, v.output
+        from pgflow.runs x cross join lateral pgflow._run_outcome(x) v
+        where x.run_id = any(v_ended) and x.outcome = 'completed'
+          and pgflow._output_is_last(x.flow_slug)) o
+  where r.run_id = o.run_id;
+  update pgflow.runs r
   set status = r.outcome, output = case r.outcome when 'completed' then r.output end,
       completed_at = case r.outcome when 'completed' then greatest(v_now, r.started_at) end,
       failed_at = case r.outcome when 'failed' then greatest(v_now, r.started_at) end,
@@ -143,8 +153,21 @@ as $$
   from pgflow.flows f where f.flow_slug = p_flow_slug
 $$;
 
+-- True for a flow whose `output` reads a step of `finally`: it is evaluated when these have ended.
+create or replace function pgflow._output_is_last(p_flow_slug text) returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select f.finally_steps > 0 and f.output is not null and exists (
+    select 1 from jsonb_array_elements_text(f.output -> 'paths') p(path)
+    where starts_with(p.path, 'steps.') and (
+      select s.is_finally from pgflow.steps s
+      where s.flow_slug = f.flow_slug and s.step_slug = split_part(p.path, '.', 2)))
+  from pgflow.flows f where f.flow_slug = p_flow_slug
+$$;
+
 -- The outcome of a run whose steps have all ended by themselves: the last unhandled failure, or its
--- output.
+-- output, unless that is still to come.
 create or replace function pgflow._run_outcome(p_run pgflow.runs, out error jsonb, out output jsonb)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -158,6 +181,8 @@ begin
     return;
   elsif v_formula is null then
     output := pgflow._leaf_outputs(p_run);
+    return;
+  elsif p_run.outcome is null and pgflow._output_is_last(p_run.flow_slug) then
     return;
   end if;
   v_result := pgflow.evaluate(v_formula -> 'ast', pgflow._environment(p_run, v_formula -> 'paths'));

@@ -158,7 +158,7 @@ class Scope:
                 return None
             write = unknown.write and f"steps.{unknown.write}"
             return Problem("PF202", 2, unknown.message, unknown.fix, write=write)
-        if name in self.finals and not self.final:
+        if name in self.finals and not self.final and self.owner != "output":
             message = f"{self.owner} reads steps.{name}, a finally step, which runs last"
             return Problem("PF203", 2, message, "read a step of `steps`")
         if self.step is None or self.ancestors is None or (self.final and name in self.steps):
