@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sys
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TextIO
 
 import click
@@ -93,7 +94,14 @@ def write_github(files: Iterable[FlowFile], stream: IO[str]) -> None:
     """Write annotations, which GitHub Actions reads from stdout and stderr."""
     for checked in files:
         for finding in checked.diagnostics:
-            stream.write(_annotation(checked.file, finding) + "\n")
+            stream.write(_annotation(_in_repository(checked.file), finding) + "\n")
+
+
+def _in_repository(file: str) -> str:
+    """Return the path of a file from the root of its repository, as GitHub needs it."""
+    real = Path(file).absolute()
+    root = next((folder for folder in real.parents if (folder / ".git").exists()), None)
+    return file if root is None else os.path.relpath(real, root)
 
 
 def in_github() -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import dataclass, replace
 from functools import cache
 from operator import attrgetter
@@ -11,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pgflow_yaml.errors import InvalidFlow, NotFound
-from pgflow_yaml.language.suggestions import did_you_mean
+from pgflow_yaml.language.suggestions import closest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from pgflow_yaml.errors import Diagnostic
     from pgflow_yaml.language.model import Definition
@@ -98,11 +99,55 @@ def read(path: str | Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        near = [other.name for other in path.parent.glob("*.y*ml")]
-        hint = did_you_mean(path.name, near)
-        raise NotFound(f'there is no file "{path}"{hint}', suggestions=near[:5]) from None
+        near = _near(path)
+        hint = f'; did you mean "{near}"?' if near else ""
+        suggestions = [near] if near else []
+        raise NotFound(f'there is no file "{path}"{hint}', suggestions=suggestions) from None
+    except IsADirectoryError:
+        message = f'"{path}" is a folder; name the files in it: {path}/*.yaml'
+        raise NotFound(message) from None
     except OSError as error:
         raise NotFound(f'"{path}" cannot be read: {error.strerror}') from error
+
+
+def in_folders(paths: Iterable[str]) -> list[str]:
+    """Return the paths, with the flow files and test files below each folder in its place.
+
+    A flow file is a `*.flow.yaml`, or another YAML file with a key `flow` of its own. Raises
+    NotFound for a folder without any.
+    """
+    found: list[str] = []
+    for path in paths:
+        if not Path(path).is_dir():
+            found.append(path)
+            continue
+        below = [str(file) for file in sorted(Path(path).rglob("*.y*ml")) if _is_ours(file, path)]
+        if not below:
+            message = f'the folder "{path}" has no flow file: *.flow.yaml, or another with `flow:`'
+            raise NotFound(message)
+        found += below
+    return found
+
+
+def _is_ours(file: Path, folder: str) -> bool:
+    inside = file.relative_to(folder).parts
+    if any(part.startswith(".") or part == "node_modules" for part in inside) or not file.is_file():
+        return False
+    if file.name.endswith((".flow.yaml", ".flow.yml")) or is_test(file.name):
+        return True
+    return re.search(rb"(?m)^flow[ \t]*:", file.read_bytes()) is not None
+
+
+def _near(path: Path) -> str | None:
+    """Return the YAML file beside a missing one whose name is nearly the same, or None."""
+    names = {_stem(other.name): other.name for other in path.parent.glob("*.y*ml")}
+    near = closest(_stem(path.name), names) if re.search(r"\w", path.name) else None
+    return None if near is None else str(path.with_name(names[near]))
+
+
+def _stem(name: str) -> str:
+    """Return the name of a file without its extensions, which say nothing about what is meant."""
+    return re.sub(r"(\.flow)?(\.ya?ml)?$", "", name)
 
 
 @cache

@@ -15,12 +15,18 @@ if TYPE_CHECKING:
 _TOKEN = re.compile(r"\s*(\(|\)|[^\s()]+)")
 
 
+class _Unreadable(Exception):
+    """The message is the word that does not fit; empty at the end of the text."""
+
+
 def chooser(expression: str | None) -> Callable[[str, str], bool]:
     """Return a function of file and case name that selects cases; raises WrongSetting."""
     if expression is None or not expression.strip():
         return lambda _file, _name: True
-    words = _TOKEN.findall(expression)
-    test, rest = _either(words)
+    try:
+        test, rest = _either(_TOKEN.findall(expression))
+    except _Unreadable as error:
+        raise _unreadable(expression, str(error)) from None
     if rest:
         raise _unreadable(expression, rest[0])
     return lambda file, name: test(f"{file} {name}".lower())
@@ -50,10 +56,10 @@ def _one(words: list[str]) -> tuple[Test, list[str]]:
     if word == "(":
         inner, rest = _either(words[1:])
         if rest[:1] != [")"]:
-            raise _unreadable(" ".join(words), rest[0] if rest else "")
+            raise _Unreadable(rest[0] if rest else "")
         return inner, rest[1:]
     if word in {"", ")", "and", "or"}:
-        raise _unreadable(" ".join(words), word)
+        raise _Unreadable(word)
     return (lambda name: word.lower() in name), words[1:]
 
 

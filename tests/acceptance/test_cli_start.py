@@ -204,3 +204,26 @@ def test_a_folder_that_is_gone_is_one_sentence(shell: Shell) -> None:
 
     assert done.returncode == 3
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("file", ["hello.flow.yaml", "flows/hello.yml"])
+def test_a_file_is_not_started(shell: Shell, file: str) -> None:
+    """`start` takes a name: the answer has both commands, and no database is asked."""
+    said = shell("start", file, expect=2).err
+
+    assert f"pgflow-yaml compile {file}" in said
+    assert "pgflow-yaml start hello`" in said
+
+
+@pytest.mark.parametrize(
+    ("label", "said"),
+    [
+        ("ö=x", "is not a name"),
+        ("a b=c", "is not a name"),
+        (f"{'n' * 64}=x", "is not a name"),
+        (f"team={'x' * 257}", "has 257 characters, more than 256"),
+    ],
+)
+def test_a_label_has_the_rules_of_a_file(shell: Shell, label: str, said: str) -> None:
+    """What `labels` of a flow may not hold, `--label` does not take either."""
+    assert said in shell("start", "hello", "--label", label, expect=2).err

@@ -150,7 +150,10 @@ def test_cases_are_chosen_by_words(shell: Shell) -> None:
 
     assert "2 passed" in shell("test", "-k", "one").out
     assert "2 passed" in shell("test", "-k", "two or (one and not more)").out
-    assert "write words joined by" in shell("test", "-k", "one and", expect=2).err
+    for unreadable in ("one and", "(", "one or ("):
+        said = shell("test", "-k", unreadable, expect=2).err
+        assert f'-k "{unreadable}" cannot be read' in said
+        assert "write words joined by" in said
 
 
 def test_junit_has_every_case(shell: Shell) -> None:

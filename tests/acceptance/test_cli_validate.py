@@ -218,3 +218,54 @@ def test_test_files_are_checked_with_their_flows(shell: Shell) -> None:
     ]
     assert "good.test.yaml:3:26: error[PF505]" in unknown.err
     assert broken.err.count("error[PF102]") == 1
+
+
+def test_a_folder_stands_for_the_flow_files_below_it(shell: Shell) -> None:
+    """Those are `*.flow.yaml`, tests, and others with a key `flow`; hidden folders are left out."""
+    for name in ("flows/a.flow.yaml", "flows/deep/b.yaml", "flows/.cache/c.yaml"):
+        shell.write(name, f"flow: {name[-6]}\nsteps: {{s: {{handler: tasks.work}}}}\n")
+    shell.write("flows/compose.yaml", "services: {}\n")
+    shell.write("flows/broken.flow.yaml", "name: x\n")
+    shell.write("empty/compose.yaml", "services: {}\n")
+
+    result = shell("validate", "flows", expect=1)
+
+    assert "flows/broken.flow.yaml:1:1" in result.err
+    assert "compose" not in result.err + result.out
+    assert ".cache" not in result.err + result.out
+    assert "flows/deep/b.yaml" in shell("validate", "flows/deep").out
+    assert 'the folder "empty" has no flow file' in shell("validate", "empty", expect=2).err
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("goood.yaml", "good.yaml"),
+        ("good", "good.yaml"),
+        ("good.flow.yaml", "good.yaml"),
+        ("zzz.yaml", None),
+        ("a", None),
+        ("-", None),
+        ("%00", None),
+    ],
+)
+def test_a_file_is_suggested_only_when_its_name_is_near(
+    shell: Shell, given: str, meant: str | None
+) -> None:
+    """An extension in common says nothing about what is meant."""
+    said = shell("validate", "--", given, expect=2).err
+
+    assert ("did you mean" in said) == (meant is not None)
+    assert meant is None or f'did you mean "{meant}"?' in said
+
+
+def test_annotations_name_files_from_the_root_of_the_repository(shell: Shell) -> None:
+    """GitHub shows an annotation only at such a path, wherever the command was run."""
+    shell.write("app/.keep", "")
+    shell.write("app/odd.yaml", "flow: odd\nsteps: {}\n")
+    (shell.folder / ".git").mkdir()
+    inside = Shell(shell.folder / "app")
+
+    for where, file in ((inside, "odd.yaml"), (shell, "app/odd.yaml")):
+        said = where("validate", "--format", "github", file, expect=1).out
+        assert said.startswith("::error file=app/odd.yaml,")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -39,8 +41,16 @@ def start_command(
     from pgflow_yaml.cli.lookup import active
     from pgflow_yaml.cli.output import write_json
     from pgflow_yaml.cli.run_input import read_input
+    from pgflow_yaml.project.files import is_file
     from pgflow_yaml.project.settings import local_settings
     from pgflow_yaml.runs.snapshot import STATUS_PHRASES
+
+    if is_file(flow):
+        name = re.sub(r"(\.flow)?\.ya?ml$", "", Path(flow).name)
+        raise click.UsageError(
+            f"`start` takes the name of a flow, not a file: `pgflow-yaml compile {flow}`, "
+            f"and then `pgflow-yaml start {name}`, if that is its name"
+        )
 
     with database(options, notify=local_settings().notify) as client:
         version = active(client, flow)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @command("validate", example="pgflow-yaml validate hello.flow.yaml --import")
-@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path())
+@click.argument("files", metavar="FILE or FOLDER...", nargs=-1, required=True, type=click.Path())
 @click.option(
     "--format",
     "form",
@@ -42,17 +42,21 @@ def validate_command(
     app_dir: Path | None,
     allow: Sequence[str],
 ) -> int:
-    """Check flow files and *.test.yaml files, and show every mistake with its position."""
+    """Check flow files and *.test.yaml files, and show every mistake with its position.
+
+    Of a folder, check every such file below it.
+    """
     from pgflow_yaml.cli import diagnostics
     from pgflow_yaml.cli.output import write_json
     from pgflow_yaml.cli.streams import keep_stdout_for_results, result_stream
-    from pgflow_yaml.project.files import is_test
+    from pgflow_yaml.project.files import in_folders, is_test
     from pgflow_yaml.project.flow_set import FlowSet
     from pgflow_yaml.project.settings import local_settings
     from pgflow_yaml.text import one_line, plural
 
+    watched, files = files, in_folders(files)
     if watch:
-        _watch(files, [app_dir or Path()] if import_ or app_dir or allow else [], options)
+        _watch(watched, [app_dir or Path()] if import_ or app_dir or allow else [], options)
     settings = local_settings(app_dir=app_dir, allow=allow)
     importing = import_ or bool(app_dir or allow)
     if importing:
@@ -101,8 +105,8 @@ def _load_tests(files: Sequence[str]) -> list[FlowFile]:
 def _watch(files: Sequence[str], folders: Sequence[Path], options: Options) -> NoReturn:
     """Check again whenever a file, or a handler in the folders, changes; raises NotFound first."""
     from pgflow_yaml.cli.rerunning import rerun_on_change
-    from pgflow_yaml.project.files import read
+    from pgflow_yaml.project.files import in_folders, read
 
-    for file in files:
+    for file in in_folders(files):
         read(file)
     rerun_on_change([*map(Path, files), *folders], options, clear=True)
