@@ -127,3 +127,18 @@ def test_what_deploying_would_change(tmp_path: Path, database: str) -> None:
     )
     (change,) = shell("plan", "order.yaml", "--json").json["changes"]
     assert change["path"] == "steps.charge.retry.max_attempts"
+
+
+def test_further_files_are_the_children_of_the_first(shell: Shell) -> None:
+    """The first is planned; what it gives to the others is checked, as `run` checks it."""
+    shell.write(
+        "child.yaml", "flow: child\ninput: {n: {type: integer}}\nsteps: {a: {handler: x.a}}\n"
+    )
+    shell.write("top.yaml", "flow: top\nsteps: {c: {flow: child, with: {n: 1}}}\n")
+    shell.write("wrong.yaml", "flow: wrong\nsteps: {c: {flow: child, with: {m: 1}}}\n")
+
+    planned = shell("plan", "top.yaml", "child.yaml")
+    refused = shell("plan", "wrong.yaml", "child.yaml", expect=1)
+
+    assert planned.out.startswith("top ")
+    assert "wrong.yaml:2:" in refused.err

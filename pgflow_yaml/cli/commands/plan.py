@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pgflow_yaml.cli import comparing
-from pgflow_yaml.cli.diagnostics import valid_definition
+from pgflow_yaml.cli.diagnostics import valid_definitions
 from pgflow_yaml.cli.options import Options, command, input_option, pass_options
 from pgflow_yaml.cli.output import write_lines
 from pgflow_yaml.errors import SchemaMismatch, Unavailable
@@ -28,23 +28,26 @@ if TYPE_CHECKING:
 
 
 @command("plan", example="pgflow-yaml plan hello.flow.yaml --input name=Ada")
-@click.argument("file", metavar="FILE", type=click.Path())
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path())
 @input_option
 @pass_options
-def plan_command(options: Options, *, file: str, inputs: Sequence[str]) -> None:
+def plan_command(options: Options, *, files: Sequence[str], inputs: Sequence[str]) -> None:
     """Forecast a run of a file, and the changes that deploying it would make.
 
-    Levels, the longest chain, and which steps an input would skip, as far as that is certain
-    before the run. No handler is called, and no database is started.
+    Further files are the flows that its steps run: they are checked with it, as by `run`. Levels,
+    the longest chain, and which steps an input would skip, as far as that is certain before the
+    run. No handler is called, and no database is started.
     """
     from pgflow_yaml.cli.output import write_json
     from pgflow_yaml.cli.run_input import read_input
     from pgflow_yaml.language.plan import UNKNOWN, plan
+    from pgflow_yaml.project.flow_set import FlowSet
 
-    definition = valid_definition(file, options)
+    flows = FlowSet.load(files)
+    definition = valid_definitions(flows.check() if len(files) > 1 else flows, options)[0]
     run_input = read_input(inputs, definition.body) if inputs else UNKNOWN
     planned = plan(definition, run_input)
-    deployed = _compare_with_active(definition, file, options)
+    deployed = _compare_with_active(definition, files[0], options)
     if options.json:
         write_json(_shape(definition, planned, deployed))
     else:
