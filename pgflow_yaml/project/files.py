@@ -139,10 +139,10 @@ def _is_ours(file: Path, folder: str) -> bool:
 
 
 def _near(path: Path) -> str | None:
-    """Return the YAML file beside a missing one whose name is nearly the same, or None."""
+    """Return the name of the YAML file beside a missing one that is nearly the same, or None."""
     names = {_stem(other.name): other.name for other in path.parent.glob("*.y*ml")}
     near = closest(_stem(path.name), names) if re.search(r"\w", path.name) else None
-    return None if near is None else str(path.with_name(names[near]))
+    return None if near is None else names[near]
 
 
 def _stem(name: str) -> str:

@@ -129,5 +129,5 @@ def test_a_misspelt_file_is_answered_with_the_nearest(tmp_path: Path) -> None:
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
     """One sentence, no traceback."""
-    with pytest.raises(NotFound, match="cannot be read"):
+    with pytest.raises(NotFound, match="is a folder"):
         load(tmp_path)
