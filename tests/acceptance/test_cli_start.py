@@ -221,7 +221,7 @@ def test_a_file_is_not_started(shell: Shell, file: str) -> None:
         ("ö=x", "is not a name"),
         ("a b=c", "is not a name"),
         (f"{'n' * 64}=x", "is not a name"),
-        (f"team={'x' * 257}", "has 257 characters, more than 256"),
+        (f"team={'x' * 257}", "has 257 characters; write up to 256"),
     ],
 )
 def test_a_label_has_the_rules_of_a_file(shell: Shell, label: str, said: str) -> None:
