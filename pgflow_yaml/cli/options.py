@@ -111,8 +111,8 @@ def worker_options(function: Callable[..., Any]) -> Callable[..., Any]:
     lease = click.option(
         "--lease",
         metavar="TIME",
-        help="Lease duration: another worker takes over after this long without a heartbeat. "
-        "[default: 30s]",
+        help="Lease duration, 1s to 1d: another worker takes over after this long without a "
+        "heartbeat. [default: 30s]",
     )
     notify = click.option(
         "--no-notify",

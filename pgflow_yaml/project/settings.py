@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pgflow_yaml.database.store import LONGEST_LEASE
 from pgflow_yaml.errors import WrongSetting
 from pgflow_yaml.language.durations import milliseconds
 
@@ -66,7 +67,7 @@ def read_settings(
         app_dir=Path(str(values.get("app_dir", folder))),
         allow=_words(values.get("allow", ()), sources["allow"]),
         concurrency=_whole(values.get("concurrency"), sources["concurrency"]),
-        lease=_duration(values.get("lease"), sources["lease"]),
+        lease=_lease(values.get("lease"), sources["lease"]),
         notify=_yes(values.get("notify", True), sources["notify"]),
         secrets=Path(str(values["secrets"])) if "secrets" in values else None,
         sources=sources,
@@ -110,6 +111,13 @@ def _whole(value: object, source: str) -> int | None:
     if number is not None and (number < 1 or number != int(number)):
         raise WrongSetting(f"{source}: {value} is not a whole number of at least 1")
     return None if number is None else int(number)
+
+
+def _lease(value: object, source: str) -> float | None:
+    seconds = _duration(value, source)
+    if seconds is not None and not 1 <= seconds <= LONGEST_LEASE:
+        raise WrongSetting(f"{source}: a lease is from 1 second to 1 day, not {seconds:g} s")
+    return seconds
 
 
 def _duration(value: object, source: str) -> float | None:

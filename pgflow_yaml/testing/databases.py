@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import contextmanager
+from importlib.resources import files as resources
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -49,10 +50,25 @@ def project_databases(project_dir: Path) -> Iterator[Databases]:
         template = f"template_{_digest()}"
         admin, template_conninfo = server.conninfo("postgres"), server.conninfo(template)
         with files.locked(folder / "template.lock"):
-            databases.ensure_template(admin, template, lambda: migrate.apply(template_conninfo))
+            databases.ensure_template(admin, template, lambda: _fill(template_conninfo))
         yield Databases(server, template)
+
+
+def set_virtual_time(conninfo: str) -> None:
+    """Replace the clock of a database by one that its sessions set."""
+    databases.run_script(conninfo, _virtual_time())
+
+
+def _fill(conninfo: str) -> None:
+    migrate.apply(conninfo)
+    set_virtual_time(conninfo)
+
+
+def _virtual_time() -> str:
+    return (resources("pgflow_yaml") / "testing/virtual_time.sql").read_text(encoding="utf-8")
 
 
 def _digest() -> str:
     """Return a hash of the SQL of a template: another text needs another template."""
-    return hashlib.sha256(migrate.dry_run_sql().encode()).hexdigest()[:12]
+    text = migrate.dry_run_sql() + _virtual_time()
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

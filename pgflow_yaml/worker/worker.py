@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from pgflow_yaml.database.store import MOST_CHARACTERS, Attempts, Outage, Refused, Store
+from pgflow_yaml.database.store import (
+    LONGEST_LEASE,
+    MOST_CHARACTERS,
+    Attempts,
+    Outage,
+    Refused,
+    Store,
+)
 from pgflow_yaml.worker.calls import Handlers, Secrets
 from pgflow_yaml.worker.executors import EXECUTORS, Pool
 from pgflow_yaml.worker.facts import process_facts
@@ -68,8 +75,10 @@ class Worker:
         value or None; a secret missing there is looked up in PGFLOW_YAML_SECRET_NAME. `executor` is
         a key of EXECUTORS. `prepare` is called before the worker registers.
         """
-        if concurrency < 1 or lease_seconds <= 0:
-            raise ValueError("a worker needs a concurrency of at least 1 and a positive lease")
+        if concurrency < 1 or not 1 <= lease_seconds <= LONGEST_LEASE:
+            raise ValueError(
+                "a worker needs a concurrency of at least 1 and a lease from 1 second to 1 day"
+            )
         if executor not in EXECUTORS:
             raise ValueError(f'there is no executor "{executor}", only {", ".join(EXECUTORS)}')
         self.id = str(uuid4())

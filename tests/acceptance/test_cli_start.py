@@ -66,6 +66,8 @@ def test_a_usage_error_is_json_when_asked(shell: Shell) -> None:
     ("arguments", "environment", "said"),
     [
         (["--lease", "0"], {}, "--lease: 0 is not a positive number"),
+        (["--lease", "999ms"], {}, "--lease: a lease is from 1 second to 1 day, not 0.999 s"),
+        (["--lease", "25h"], {}, "--lease: a lease is from 1 second to 1 day, not 90000 s"),
         (["--lease", "nan"], {}, '--lease "nan" is not a duration'),
         ([], {"PGFLOW_YAML_LEASE": "0"}, "PGFLOW_YAML_LEASE: 0 is not a positive number"),
         ([], {"PGFLOW_YAML_CONCURRENCY": "x"}, "PGFLOW_YAML_CONCURRENCY: x is not a positive"),

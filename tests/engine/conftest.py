@@ -7,11 +7,21 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
+from pgflow_yaml.testing.databases import set_virtual_time
 from tests.engine.driver import Engine
 from tests.engine.pgflow_door import Door
+from tests.fixtures.pg import a_template
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from pgflow_yaml.database.embedded import LocalServer
+
+
+@pytest.fixture(scope="session")
+def template(server: LocalServer, template: str) -> str:
+    """The name of a migrated database whose clock the tests set, made once a run."""
+    return a_template(server, "virtual_time", template, set_virtual_time)
 
 
 @pytest.fixture

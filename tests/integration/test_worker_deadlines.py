@@ -120,7 +120,7 @@ def test_a_handler_that_holds_the_gil_over_a_lease_is_named(
         """,
     )
     works.deploy("flow: gil\nsteps:\n  holder: {handler: shop.hold}\n")
-    works.start(lease_seconds=0.6)
+    works.start(lease_seconds=1)
 
     run = works.client.start("gil")
 

@@ -159,8 +159,8 @@ def test_a_lost_reply_is_asked_for_again(
 def test_a_handler_that_outlives_its_lease_runs_once(works: Works, db: psycopg.Connection) -> None:
     """The heartbeat extends the lease for as long as the handler runs (F10)."""
     run_id = start_map(works, 1, handler="held")
-    works.start(lease_seconds=0.5)
-    works.start(lease_seconds=0.5)
+    works.start(lease_seconds=1)
+    works.start(lease_seconds=1)
     eventually(lambda: started(db) == 1)
     row = db.execute("select lease from pgflow.step_tasks").fetchone()
     assert row is not None

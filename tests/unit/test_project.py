@@ -44,7 +44,7 @@ def test_flags_win_over_environment_over_file_over_defaults(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("lease", "seconds"), [("30s", 30), ("45", 45), ("1.5m", 90), (" 500ms ", 0.5), (6, 6)]
+    ("lease", "seconds"), [("30s", 30), ("45", 45), ("1.5m", 90), (" 1500ms ", 1.5), (6, 6)]
 )
 def test_a_lease_is_a_duration_wherever_it_is_said(
     tmp_path: Path, lease: object, seconds: float

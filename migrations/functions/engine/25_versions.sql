@@ -19,6 +19,10 @@ declare
   v_status text := 'unchanged';
 begin
   perform pgflow._check_definition(p_definition, p_version, p_order);
+  if p_source is null then
+    raise exception using errcode = 'PF004',
+      message = format('the source of flow "%s" is missing', v_name);
+  end if;
   p_labels := nullif(p_labels, 'null');
   if not pgflow._are_labels(p_labels) then
     raise exception using errcode = 'PF004',

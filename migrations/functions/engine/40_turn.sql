@@ -48,7 +48,8 @@
 -- p_results: [{run, step, index, attempt, outcome: completed | failed | fatal | retry_later |
 -- released, output, error: {type, message, trace}, delay_ms}]. p_refused: handlers that this worker
 -- cannot call. Returns {verdicts, tasks, contexts, specs}; what _run_timers and _claim return; and,
--- where there was nothing to claim, {next_ms}: when to come again.
+-- where there was nothing to claim, {next_ms}: when to come again. Raises PF006 for an argument
+-- that makes no sense.
 --
 -- p_options: skip, true: a result whose run another session holds gets the verdict "busy" and is to
 -- be sent again; without it the turn waits for a quarter of a second, then raises 55P03. crashed
@@ -61,28 +62,25 @@ language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_reports pgflow._report[];
   v_verdicts text[] := '{}';
   v_reply jsonb;
   v_clock timestamptz;
 begin
-  if jsonb_array_length(p_results) > 0 then
-    select array_agg(row(r.run, r.step, r.index, r.attempt, p_worker, r.outcome,
-                         coalesce(r.output, 'null'), r.error, r.delay_ms)::pgflow._report
-                     order by nr)
-    into v_reports
-    from rows from (jsonb_to_recordset(p_results) as (
-      run uuid, step text, index int, attempt int, outcome text, output jsonb, error jsonb,
-      delay_ms bigint))
-      with ordinality r(run, step, index, attempt, outcome, output, error, delay_ms, nr);
-    v_verdicts := pgflow._settle_free(v_reports, p_options ? 'skip');
+  if (jsonb_typeof(p_results) = 'array' and p_quantity >= 0 and pgflow._are_queues(p_queues))
+    is not true
+  then
+    raise exception using errcode = 'PF006',
+      message = 'a turn takes an array of results, names of queues, and a quantity of at least 0';
+  elsif jsonb_array_length(p_results) > 0 then
+    v_verdicts := pgflow._settle_free(
+      pgflow._read_reports(p_worker, p_results), p_options ? 'skip');
   end if;
   v_reply := jsonb_build_object('verdicts', to_jsonb(v_verdicts));
   if p_quantity > 0 then
     v_clock := pgflow.clock();
     v_reply := v_reply || pgflow._run_timers()
-      || pgflow._claim(
-        p_worker, p_queues, p_quantity, p_lease, coalesce(p_refused, '{}'), p_options);
+      || pgflow._claim(p_worker, p_queues, p_quantity, pgflow._checked_lease(p_lease),
+        coalesce(p_refused, '{}'), p_options);
     if v_reply -> 'tasks' = '[]' then
       v_reply := v_reply || jsonb_build_object('next_ms', pgflow._next_ms(p_queues, v_clock));
     end if;
@@ -90,4 +88,44 @@ begin
   end if;
   return v_reply || '{"tasks": [], "contexts": {}, "specs": {}}';
 end
+$$;
+
+-- The results that a worker sends, as reports. Raises PF006 for what cannot be read. (The block
+-- only reads: it costs no transaction id.)
+create or replace function pgflow._read_reports(p_worker uuid, p_results jsonb)
+returns pgflow._report[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_reports pgflow._report[];
+  v_valid boolean;
+begin
+  select
+    array_agg(row(r.run, r.step, r.index, r.attempt, p_worker, r.outcome,
+                  coalesce(r.output, 'null'), r.error, r.delay_ms)::pgflow._report order by nr),
+    bool_and((r.outcome in ('completed', 'failed', 'fatal', 'retry_later', 'released')
+      and coalesce(r.delay_ms, 0) between 0 and 315360000000) is true)
+  into v_reports, v_valid
+  from rows from (jsonb_to_recordset(p_results) as (
+    run uuid, step text, index int, attempt int, outcome text, output jsonb, error jsonb,
+    delay_ms bigint))
+    with ordinality r(run, step, index, attempt, outcome, output, error, delay_ms, nr);
+  if not v_valid then
+    raise exception using errcode = 'PF006', message = 'the outcome of a result is completed, '
+      || 'failed, fatal, retry_later or released, and its delay from 0 to 10 years';
+  end if;
+  return v_reports;
+exception when data_exception then
+  raise exception using errcode = 'PF006', message = 'a result cannot be read: ' || sqlerrm;
+end
+$$;
+
+-- True for names of queues that a worker may serve: the timers are served by each turn.
+create or replace function pgflow._are_queues(p_queues text[]) returns boolean
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(array_ndims(p_queues), 1) = 1 and array_position(p_queues, null) is null
+    and position('pgflow__timers' in lower(p_queues::text)) = 0
 $$;

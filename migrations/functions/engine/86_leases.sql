@@ -87,6 +87,9 @@ language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  if p_worker is null then
+    raise exception using errcode = 'PF006', message = 'a worker has an id, not null';
+  end if;
   insert into pgflow.workers (
     worker_id, queue_name, function_name, started_at, last_heartbeat_at, info)
   values (p_worker, coalesce(array_to_string(p_queues, ','), '*'), 'pgflow-yaml', pgflow.now(),
@@ -142,8 +145,8 @@ $$;
 -- Extends the leases of a worker's tasks: to now + lease, but not much beyond the timeout of an
 -- attempt that runs. p_tasks: [{run, step, index, attempt, ended: true, where its result waits to
 -- be settled}]. Returns {lost: tasks that another worker has taken over, stop: tasks whose run or
--- step has ended}. Locks tasks and queue rows, skipping
--- locked ones: it never waits.
+-- step has ended}. Raises PF006 for an argument that makes no sense. Locks tasks and queue rows,
+-- skipping locked ones: it never waits.
 create or replace function pgflow.heartbeat(p_worker uuid, p_lease interval, p_tasks jsonb)
 returns jsonb
 language plpgsql security definer
@@ -151,13 +154,23 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_clock timestamptz := pgflow.clock();
+  v_until timestamptz := v_clock + pgflow._checked_lease(p_lease);
   v_locked pgflow._ended_task[];
   v_queue record;
 begin
+  if jsonb_typeof(p_tasks) is distinct from 'array' then
+    raise exception using errcode = 'PF006', message = 'a heartbeat takes an array of tasks';
+  end if;
   update pgflow.workers w set last_heartbeat_at = v_clock where w.worker_id = p_worker;
   if jsonb_array_length(p_tasks) = 0 then
     return '{"lost": [], "stop": []}';
   end if;
+  begin
+    perform 1 from jsonb_to_recordset(p_tasks) a(
+      run uuid, step text, index int, attempt int, ended boolean);
+  exception when data_exception then
+    raise exception using errcode = 'PF006', message = 'a task cannot be read: ' || sqlerrm;
+  end;
   v_locked := array( -- "archive" stands for "ended" here
     select row(t.run_id, t.flow_slug, t.step_slug, t.queue_name, t.message_id, a.ended is true
       )::pgflow._ended_task
@@ -168,7 +181,7 @@ begin
   for v_queue in
     with pushed as (
       update pgflow.step_tasks t
-      set lease = least(v_clock + p_lease, case when not h.archive then
+      set lease = least(v_until, case when not h.archive then
             t.started_at + interval '5 seconds' + coalesce(
               (select (d.spec ->> 'timeout_ms')::bigint * interval '1 ms' from pgflow.steps d
                where d.flow_slug = t.flow_slug and d.step_slug = t.step_slug),

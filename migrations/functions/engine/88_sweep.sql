@@ -15,7 +15,7 @@ declare
 begin
   v_runs := array(
     select r.run_id from pgflow.runs r where r.status = 'started' and r.run_id >= v_from
-    order by r.run_id limit p_limit);
+    order by r.run_id limit pgflow._checked_limit(p_limit));
   v_runs := v_runs || array(
     select r.run_id from pgflow.runs r where r.status = 'started' and r.run_id < v_from
     order by r.run_id

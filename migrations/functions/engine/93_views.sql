@@ -65,8 +65,8 @@ $$;
 
 -- Runs, newest first; null filters match all, p_labels matches runs that have all of them. Child
 -- runs, of which a run may have thousands, are among them with p_children. Read in the order of
--- their start, so that reading ends with the limit or with p_since, whatever filters
--- there are.
+-- their start, so that reading ends with the limit or with p_since, whatever filters there are.
+-- Raises PF006 for a limit or a time back that is none.
 create or replace function pgflow.list_runs(
   p_flow text default null, p_status text default null, p_since interval default null,
   p_limit int default 20, p_labels jsonb default null, p_children boolean default false
@@ -92,10 +92,11 @@ as $$
     select x.* from pgflow.runs x
     where (p_flow is null or coalesce(x.flow_name, x.flow_slug) = p_flow)
       and (p_status is null or x.status = p_status)
-      and x.started_at >= coalesce((select pgflow.clock() - p_since), '-infinity')
+      and x.started_at >= coalesce((
+        select pgflow.clock() - pgflow._checked_age(p_since)), '-infinity')
       and (p_labels is null or x.labels @> p_labels)
       and (p_children or x.parent_run_id is null)
-    order by x.started_at desc, x.run_id limit p_limit
+    order by x.started_at desc, x.run_id limit pgflow._checked_limit(p_limit)
   ) r
 $$;
 

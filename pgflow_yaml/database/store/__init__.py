@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LOCK_TIMEOUT",
+    "LONGEST_LEASE",
     "MOST_CHARACTERS",
     "Attempts",
     "Listener",
@@ -34,6 +35,9 @@ __all__ = [
 
 LOCK_TIMEOUT = "55P03"
 """The SQLSTATE of a statement that has waited for a lock as long as it may."""
+LONGEST_LEASE = 86_400.0
+"""The longest lease that the database gives, in seconds; the shortest is one second."""
+
 MOST_CHARACTERS = 8_000_000
 """The limit for the data of one statement, unless a single value is longer."""
 

@@ -38,6 +38,12 @@ def copy_database(admin: str, template: str, name: str) -> None:
         connection.execute(query.format(sql.Identifier(name), sql.Identifier(template)))
 
 
+def run_script(conninfo: str, script: str) -> None:
+    """Run statements of our own in a database, all or none."""
+    with _connected(conninfo) as connection:
+        connection.execute(script.encode())
+
+
 def drop_database(admin: str, name: str) -> None:
     """Drop a database, and end all connections to it."""
     with _connected(admin) as connection:

@@ -25,6 +25,7 @@ _ERRORS: Mapping[str, type[PgflowError]] = {
     "PF003": PgflowError,
     "PF004": PgflowError,
     "PF005": PgflowError,
+    "PF006": PgflowError,
     "3F000": SchemaMismatch,  # no schema pgflow
     "42883": SchemaMismatch,  # no such function
     "42P01": SchemaMismatch,  # no such table
