@@ -3,6 +3,7 @@
 --   events               events and decisions that were sent to runs
 --   missing_handlers     handlers that no worker has
 --   audit                who deployed, activated, cancelled or decided, and when (S-24)
+--   realtime             whose function realtime.send may be called
 
 create table pgflow.events (
   run_id uuid not null references pgflow.runs (run_id) on delete cascade,
@@ -37,6 +38,13 @@ create table pgflow.audit (
   who text not null default session_user,
   created_at timestamptz not null default now()
 );
+
+-- Not the function itself: that would not survive a restored dump, nor a server upgrade.
+create table pgflow.realtime (
+  owner text primary key
+);
+comment on table pgflow.realtime is
+  'the owner of the function realtime.send that the owner of this schema has registered';
 
 -- Here and not with the first timer, whose transaction would keep every other start waiting.
 do $$ begin perform pgmq.create('pgflow__timers'); end $$;

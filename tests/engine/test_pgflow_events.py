@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
+import psycopg
 import pytest
 
 from tests.engine.driver import Engine, a_step, failed
@@ -24,8 +26,9 @@ returns void language sql as $$
 
 @pytest.fixture
 def listening(door: Door) -> Door:
-    """A client of a database that has realtime.send."""
+    """A client of a database whose owner has registered realtime.send."""
     door.db.execute(STAND_IN)
+    door.db.execute("select pgflow.register_realtime()")
     return door
 
 
@@ -247,6 +250,7 @@ def test_a_database_without_realtime_and_a_deployed_flow_tell_nothing(door: Door
     door.flow("flow", a={})
     run = door.start("flow")
     door.db.execute(STAND_IN)
+    door.one("select pgflow.register_realtime()")
     engine = Engine(door.db)
     engine.deploy("ours", {"a": a_step()})
     engine.start("ours")
@@ -258,3 +262,27 @@ def test_a_database_without_realtime_and_a_deployed_flow_tell_nothing(door: Door
 
     assert _events(door, run) == ["step:a:completed", "run:completed"]
     assert door.one("select count(*) from realtime.messages") == 2
+
+
+def test_a_planted_function_is_not_called(door: Door) -> None:
+    """Not before the owner registers it, and not when it is another role's afterwards (S-14)."""
+    with pytest.raises(psycopg.Error, match="there is no function") as refused:
+        door.one("select pgflow.register_realtime()")
+    assert refused.value.sqlstate == "PF001"
+
+    door.db.execute(STAND_IN)
+    door.flow("flow", a={})
+    door.start("flow", {})
+    assert door.one("select count(*) from realtime.messages") == 0
+
+    door.one("select pgflow.register_realtime()")
+    door.start("flow", {})
+    assert door.one("select count(*) from realtime.messages") == 2
+
+    role = f"planter_{uuid4().hex[:8]}"
+    door.db.execute(f"create role {role}".encode())
+    door.db.execute(f"alter function realtime.send owner to {role}".encode())
+    door.start("flow", {})
+    sent = door.one("select count(*) from realtime.messages")
+    door.db.execute(f"drop owned by {role}; drop role {role}".encode())
+    assert sent == 2

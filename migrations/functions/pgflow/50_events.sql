@@ -1,14 +1,44 @@
 -- The events of pgflow: one for each transition of a run or step of a flow made by create_flow,
--- through realtime.send where the database has that function. It may appear after our installation,
--- so it is looked up at each event.
+-- through realtime.send. The functions here run as the owner of the schema, so they call that
+-- function only if it belongs to the role for which the owner has registered it (S-14): whoever may
+-- make a schema could make one of this name.
 
--- Sends one event about a run; does nothing where realtime.send does not exist.
+-- Registers realtime.send as it is in this database now; called by the owner, who trusts the role
+-- that owns it. Raises PF001 where there is none.
+create or replace function pgflow.register_realtime() returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  insert into pgflow.realtime (owner)
+  select pg_get_userbyid(p.proowner) from pg_proc p
+  where p.oid = to_regprocedure('realtime.send(jsonb, text, text, boolean)')
+  on conflict do nothing;
+  if not exists (select 1 from pgflow.realtime) then
+    raise exception using errcode = 'PF001',
+      message = 'there is no function realtime.send(jsonb, text, text, boolean) in this database';
+  end if;
+end
+$$;
+
+-- True where realtime.send exists and is registered.
+create or replace function pgflow._has_realtime() returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select exists (
+    select 1 from pgflow.realtime r
+    join pg_proc p on p.oid = to_regprocedure('realtime.send(jsonb, text, text, boolean)')
+      and pg_get_userbyid(p.proowner) = r.owner)
+$$;
+
+-- Sends one event about a run; does nothing without a registered realtime.send.
 create or replace function pgflow._emit(p_run_id uuid, p_event text, p_payload jsonb) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if to_regprocedure('realtime.send(jsonb, text, text, boolean)') is not null then
+  if pgflow._has_realtime() then
     execute 'select realtime.send($1, $2, $3, false)'
     using p_payload, p_event, 'pgflow:run:' || p_run_id;
   end if;
@@ -22,9 +52,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if cardinality(p_steps) = 0
-    or to_regprocedure('realtime.send(jsonb, text, text, boolean)') is null
-  then
+  if cardinality(p_steps) = 0 or not pgflow._has_realtime() then
     return;
   end if;
   perform pgflow._emit(p_run_id, format('step:%s:%s', s.step_slug, s.status), jsonb_build_object(
@@ -61,7 +89,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if to_regprocedure('realtime.send(jsonb, text, text, boolean)') is null then
+  if not pgflow._has_realtime() then
     return;
   end if;
   perform pgflow._emit(p_run_id, 'run:' || r.status, jsonb_build_object(
