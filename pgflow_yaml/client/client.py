@@ -220,6 +220,7 @@ class Client(FlowClient):
             lease_seconds=settings.lease or LEASE_SECONDS,
             app_dir=settings.app_dir,
             allow=settings.allow,
+            handlers=settings.handlers,
             notify=settings.notify,
             secrets=settings.secrets,
             on_lost=self._on_lost,

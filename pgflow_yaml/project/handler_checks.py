@@ -43,7 +43,7 @@ def handler_findings(
     """
     from pgflow_yaml.worker.calls import Handlers, HandlerUnavailable, signature_problems
 
-    handlers = Handlers(settings.app_dir, settings.allow)
+    handlers = Handlers(settings.app_dir, settings.allow, settings.handlers)
     findings: list[_Finding] = []
     calls = _calls_in(source) if body is None else _calls(body)
     for slug, path, with_ in calls:
@@ -51,7 +51,8 @@ def handler_findings(
             handler = handlers.get(path)
         except HandlerUnavailable as error:
             fix = error.fix
-            if fix is None and "--allow" not in error.message:
+            is_setting = "--allow" in error.message or "`handlers`" in error.message
+            if fix is None and not is_setting:
                 fix = "define it, or correct the path"
             findings.append(
                 _Finding(
@@ -81,7 +82,9 @@ def hidden_findings(body: dict[str, Json], source: str, settings: Settings) -> l
     paths = {slug: path for slug, path, _ in _calls(body)}
     hidden = {
         path: error
-        for path, error in Handlers(settings.app_dir, settings.allow).unlocated(paths.values())
+        for path, error in Handlers(settings.app_dir, settings.allow, settings.handlers).unlocated(
+            paths.values()
+        )
         if error.hidden
     }
     findings = [

@@ -31,6 +31,7 @@ class Settings:
 
     app_dir: Path
     allow: tuple[str, ...]
+    handlers: tuple[str, ...]
     concurrency: int | None
     lease: float | None
     notify: bool
@@ -65,7 +66,8 @@ def read_settings(
             sources[name] = "default"
     return Settings(
         app_dir=Path(str(values.get("app_dir", folder))),
-        allow=_words(values.get("allow", ()), sources["allow"]),
+        allow=_words("allow", values.get("allow", ()), sources["allow"]),
+        handlers=_words("handlers", values.get("handlers", ()), sources["handlers"]),
         concurrency=_whole(values.get("concurrency"), sources["concurrency"]),
         lease=_lease(values.get("lease"), sources["lease"]),
         notify=_yes(values.get("notify", True), sources["notify"]),
@@ -98,11 +100,11 @@ def _table(folder: Path) -> tuple[Path | None, dict[str, Any]]:
     return None, {}
 
 
-def _words(value: object, source: str) -> tuple[str, ...]:
+def _words(name: str, value: object, source: str) -> tuple[str, ...]:
     if isinstance(value, str):
         value = value.replace(",", " ").split()
     if not isinstance(value, list | tuple) or not all(isinstance(word, str) for word in value):
-        raise WrongSetting(f"{source}: allow is a list of module names")
+        raise WrongSetting(f"{source}: {name} is a list of module names")
     return tuple(value)
 
 

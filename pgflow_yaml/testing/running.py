@@ -107,7 +107,7 @@ class Player:
         assert tested.flow is not None
         self._tested, self._document, self._flow = tested, tested.suite.document, tested.flow
         self._databases = databases
-        self._handlers = Handlers(settings.app_dir, settings.allow)
+        self._handlers = Handlers(settings.app_dir, settings.allow, settings.handlers)
         self._open = ExitStack()
 
     def __enter__(self) -> Self:

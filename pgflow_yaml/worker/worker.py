@@ -57,6 +57,7 @@ class Worker:
         concurrency: int = CONCURRENCY,
         app_dir: Path | None = None,
         allow: Sequence[str] = (),
+        handlers: Sequence[str] = (),
         lease_seconds: float = 30.0,
         poll_interval_ms: float = 50,
         max_poll_seconds: float = 1.0,
@@ -70,10 +71,11 @@ class Worker:
     ) -> None:
         """`queues` are names of flows, None is all; `burst` ends when no task is left.
 
-        With `notify`, clients wake the worker when it is idle; it polls as well. `secrets` is a
-        folder with a file for each, a file of `NAME=value` lines, or a function from a name to its
-        value or None; a secret missing there is looked up in PGFLOW_YAML_SECRET_NAME. `executor` is
-        a key of EXECUTORS. `prepare` is called before the worker registers.
+        With `handlers`, only dotted paths below these are called. With `notify`, clients wake the
+        worker when it is idle; it polls as well. `secrets` is a folder with a file for each, a
+        file of `NAME=value` lines, or a function from a name to its value or None; a secret
+        missing there is looked up in PGFLOW_YAML_SECRET_NAME. `executor` is a key of EXECUTORS.
+        `prepare` is called before the worker registers.
         """
         if concurrency < 1 or not 1 <= lease_seconds <= LONGEST_LEASE:
             raise ValueError(
@@ -106,7 +108,7 @@ class Worker:
         )
         timer_errors = TimerErrors()
         self._upkeep = Upkeep(self.id, self._reader, timer_errors)
-        self._handlers = Handlers(app_dir or Path.cwd(), allow)
+        self._handlers = Handlers(app_dir or Path.cwd(), allow, handlers)
         self._pool = Pool(concurrency, self._handlers, EXECUTORS[executor], beat=self._beat)
         self._heartbeat = Heartbeat(
             Store(

@@ -152,6 +152,21 @@ def test_the_project_may_allow_a_package(shell: Shell) -> None:
     assert "is a list" in shell("validate", "--import", "s.yaml", expect=2).err
 
 
+def test_the_project_may_narrow_its_handlers(shell: Shell) -> None:
+    """`handlers` in pyproject.toml names those that run; the others are reported with a place."""
+    shell.write("shop/flows.py", "def go(): ...\n")
+    shell.write("shop/tools.py", "def go(): ...\n")
+    shell.write("n.yaml", "flow: n\nsteps:\n  a: {handler: shop.flows.go}\n")
+    shell.write("o.yaml", "flow: o\nsteps:\n  a: {handler: shop.tools.go}\n")
+    shell.write("pyproject.toml", '[tool.pgflow-yaml]\nhandlers = ["shop.flows"]\n')
+
+    shell("validate", "--import", "n.yaml")
+    result = shell("validate", "--import", "o.yaml", expect=1)
+
+    assert "o.yaml:3:" in result.err
+    assert "the setting `handlers` of this project allows only those below shop.flows" in result.err
+
+
 def test_one_flow_in_two_files_is_a_mistake(shell: Shell) -> None:
     """Which one should be deployed?"""
     shell.write("again.yaml", GOOD)

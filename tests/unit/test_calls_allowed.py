@@ -405,3 +405,21 @@ def app_at(folder: Path) -> App:
 
     folder.mkdir(exist_ok=True)
     return App(folder)
+
+
+def test_handlers_may_be_narrowed_to_some_paths(app: App) -> None:
+    """Below a package, in a module, or one function; what only begins alike is another path."""
+    app.write("shop/flows.py", "def go(): ...\ndef other(): ...")
+    app.write("shop/tools.py", "def go(): ...")
+    app.write("shop/flows_old.py", "raise SystemExit('imported')")
+
+    for only in (["shop.flows"], ["shop.flows.go"], ["else.where", "shop"]):
+        assert Handlers(app.folder, (), only).get("shop.flows.go").path == "shop.flows.go"
+    for only, path in (
+        (["shop.flows"], "shop.tools.go"),
+        (["shop.flows"], "shop.flows_old.go"),
+        (["shop.flows.go"], "shop.flows.other"),
+        (["shop"], "pgflow_yaml.handlers.fail"),
+    ):
+        with pytest.raises(HandlerUnavailable, match=f"allows only those below {only[0]}"):
+            Handlers(app.folder, (), only).get(path)

@@ -38,6 +38,7 @@ def test_flags_win_over_environment_over_file_over_defaults(tmp_path: Path) -> N
         "concurrency": "PGFLOW_YAML_CONCURRENCY",
         "allow": str(tmp_path / "pyproject.toml"),
         "app_dir": "default",
+        "handlers": "default",
         "notify": "default",
         "secrets": "default",
     }

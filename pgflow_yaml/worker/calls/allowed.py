@@ -48,9 +48,13 @@ class HandlerLocation:
 class AllowList:
     """The modules that may hold handlers."""
 
-    def __init__(self, app_dir: Path, prefixes: Iterable[str] = ()) -> None:
+    def __init__(
+        self, app_dir: Path, prefixes: Iterable[str] = (), only: Iterable[str] = ()
+    ) -> None:
+        """`prefixes` allow modules outside of the app dir; `only` forbids all paths elsewhere."""
         self._app_dir = os.path.realpath(app_dir)
         self._prefixes = tuple(prefixes)
+        self._only = tuple(only)
 
     def extend_path(self) -> None:
         """Make the app dir importable, after everything else (S-9)."""
@@ -62,6 +66,11 @@ class AllowList:
         if (reason := never(path)) is not None:
             raise NotAllowed(reason, fix=advice(path))
         parts = path.split(".")
+        if self._only and not any(f"{path}.".startswith(f"{prefix}.") for prefix in self._only):
+            raise NotAllowed(
+                f"the setting `handlers` of this project allows only those below "
+                f"{', '.join(self._only)}"
+            )
         name, spec = self._last_module(parts)
         if spec.origin is None or not spec.has_location:
             raise NotAllowed(f'there is no module "{name}.{parts[name.count(".") + 1]}"')

@@ -61,8 +61,8 @@ class Handler:
 class Handlers:
     """The handlers of this process, by dotted path; each is loaded once."""
 
-    def __init__(self, app_dir: Path, allow: Iterable[str] = ()) -> None:
-        self._allowed = AllowList(app_dir, allow)
+    def __init__(self, app_dir: Path, allow: Iterable[str] = (), only: Iterable[str] = ()) -> None:
+        self._allowed = AllowList(app_dir, allow, only)
         self._allowed.extend_path()
         self._loaded: dict[str, Handler] = {}
         self._locks: dict[str, threading.RLock] = {}
