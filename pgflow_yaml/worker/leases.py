@@ -8,14 +8,17 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from pgflow_yaml.database.store import Refused
 from pgflow_yaml.errors import PgflowError
 from pgflow_yaml.worker.failpoints import failpoint
 from pgflow_yaml.worker.stop import Closed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any
 
     from pgflow_yaml.database.store import Store
+    from pgflow_yaml.language.model import Json
     from pgflow_yaml.worker.executors import Pool
     from pgflow_yaml.worker.task import Key, Task
 
@@ -39,10 +42,28 @@ class Leases:
         # Another thread changes the dict; `list` copies it in one step.
         tasks = list(self.held.values())
         began = time.monotonic()
-        reply = store.heartbeat(self._worker, self._lease, [task.lease() for task in tasks])
+        reply = self._ask(store, [task.lease() for task in tasks])
         self._heard = began
         self._cancel(reply["lost"], "lost to another worker", pool)
         self._cancel(reply["stop"], "stopped: its run or step has ended", pool)
+
+    def _ask(self, store: Store, tasks: Sequence[Mapping[str, Json]]) -> dict[str, list[Any]]:
+        """Extend leases; one task whose row is bad must not cost the others theirs."""
+        try:
+            return store.heartbeat(self._worker, self._lease, tasks)
+        except Refused as error:
+            if not error.is_content or not tasks[1:]:
+                raise
+        half = len(tasks) // 2
+        both: dict[str, list[Any]] = {"lost": [], "stop": []}
+        for part in (tasks[:half], tasks[half:]):
+            try:
+                reply = self._ask(store, part)
+            except Refused as error:
+                log.error("a lease cannot be extended: %s", error, extra={"action": "heartbeat"})  # noqa: TRY400
+                continue
+            both = {key: both[key] + reply[key] for key in both}
+        return both
 
     def check(self, pool: Pool) -> None:
         """Cancel the handlers of tasks whose lease has run out without an answer (R-2)."""

@@ -122,16 +122,20 @@ class TurnClient:
         *,
         beside: int = 0,
         skip: bool = False,
+        readable: bool = False,
         tries: int = _TRIES,
     ) -> TurnReply:
         """Call `turn`; `skip`: do not wait for runs that another session holds.
 
+        `readable`: fail the runs of tasks that the database cannot give, and take the next one.
         `beside` is a number of tasks that have been claimed and are not held yet.
         """
         refused = self._missing.paths() if room else []
         options = self._options(self.unsettled() - len(results) + beside, refused) if room else {}
         if skip:
             options["skip"] = True
+        if readable:
+            options["readable"] = True
         has_registered = False
         while True:
             try:
@@ -188,10 +192,21 @@ class TurnClient:
         try:
             return self._send([], room, [queue], beside=beside)
         except Refused as error:
-            if not error.is_content or room == 1:
+            if not error.is_content:
                 raise
-        # The arguments of several tasks may be larger than one reply can be.
-        return self._send([], 1, [queue], beside=beside)
+        # The arguments of several tasks may be larger than one reply can be, or a row is bad.
+        reply = self._send([], 1, [queue], beside=beside, readable=True)
+        for row in reply.get("unreadable", []):
+            log.error(
+                "task %s/%s/%s cannot be claimed: %s; %s",
+                row["run"],
+                row["step"],
+                row["index"],
+                row["error"],
+                "its run has failed" if row["failed"] else "it is left alone for five minutes",
+                extra={"action": "turn"},
+            )
+        return reply
 
     def _send_apart(self, results: list[Task], until: float) -> list[str]:
         verdicts: list[str] = []

@@ -9,7 +9,7 @@
 -- task.
 --
 -- Queue names are data, so everything here is EXECUTE with %I. A queue that was dropped by hand
--- counts as empty.
+-- counts as empty, and is made again by the next message; the sweep sends those that it held.
 
 -- Makes the queue where it is missing. A queue that was dropped continues its numbers, for two
 -- tasks must never share a message. Called when steps are defined and before a timer is sent, whose
@@ -40,12 +40,19 @@ begin
 end
 $$;
 
--- The sequence that numbers the messages of a queue.
+-- The sequence that numbers the messages of a queue, which is made again where it was dropped.
 create or replace function pgflow._queue_sequence(p_queue text) returns regclass
-language sql stable
+language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
-  select pg_get_serial_sequence(format('pgmq.%I', 'q_' || lower(p_queue)), 'msg_id')::regclass
+declare
+  v_table text := format('pgmq.%I', 'q_' || lower(p_queue));
+begin
+  if to_regclass(v_table) is null then
+    perform pgflow._queue_ensure(p_queue);
+  end if;
+  return pg_get_serial_sequence(v_table, 'msg_id')::regclass;
+end
 $$;
 
 -- Sends the messages of tasks under the ids that the tasks have already. Rows are inserted in the
@@ -57,6 +64,9 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  if to_regclass(format('pgmq.%I', 'q_' || lower(p_queue))) is null then
+    perform pgflow._queue_ensure(p_queue);
+  end if;
   execute format($sql$
     insert into pgmq.%I (msg_id, vt, message) overriding system value
     select m.id, m.vt, jsonb_build_object(
@@ -162,6 +172,9 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  if to_regclass(format('pgmq.%I', 'q_' || lower(p_queue))) is null then
+    return;
+  end if;
   execute format('update pgmq.%I q set message = $2 where q.msg_id = $1', 'q_' || lower(p_queue))
   using p_id, p_message;
 end
@@ -191,6 +204,9 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  if to_regclass(format('pgmq.%I', 'q_' || lower(p_queue))) is null then
+    return;
+  end if;
   execute format($sql$
     with held as (
       select q.msg_id from pgmq.%1$I q where q.msg_id = any($1)

@@ -28,6 +28,9 @@ as $$
 declare
   v_next timestamptz;
 begin
+  if to_regclass(format('pgmq.%I', 'q_' || lower(p_queue))) is null then
+    return null;
+  end if;
   execute format($sql$
     select min(q.vt) from pgmq.%I q where q.vt < 'infinity'
     $sql$, 'q_' || lower(p_queue))
@@ -92,6 +95,9 @@ as $$
 declare
   v_ids bigint[];
 begin
+  if to_regclass(format('pgmq.%I', 'q_' || lower(p_queue))) is null then
+    return null;
+  end if;
   execute format($sql$
     select array_agg(q.msg_id) from pgmq.%I q where q.message ->> 'kind' is null
     $sql$, 'q_' || lower(p_queue))

@@ -4,7 +4,7 @@
 --   turn --> settle -----------> advance ----------------------> timers -----> claim
 --            45 results          55 waves of dependents          80 deadlines  76 tasks
 --            50 failures         56 recovery of failed runs      82 waits      78 contexts
---            52 tolerated items  60, 62 conditions, maps, waits  84 children
+--            52 tolerated items  60, 62 conditions, maps, waits  84 children     79 bad rows
 --                                66 steps begin, 70, 72 runs end
 --
 -- The life of a task:
@@ -53,7 +53,7 @@
 --
 -- p_options: skip, true: a result whose run another session holds gets the verdict "busy" and is to
 -- be sent again; without it the turn waits for a quarter of a second, then raises 55P03. crashed
--- and places: see _claim.
+-- and places: see _claim. readable, true: see _claim_readable.
 create or replace function pgflow.turn(
   p_worker uuid, p_results jsonb, p_queues text[], p_quantity int, p_lease interval,
   p_refused text[] default '{}', p_options jsonb default '{}'
@@ -79,8 +79,12 @@ begin
   if p_quantity > 0 then
     v_clock := pgflow.clock();
     v_reply := v_reply || pgflow._run_timers()
-      || pgflow._claim(p_worker, p_queues, p_quantity, pgflow._checked_lease(p_lease),
-        coalesce(p_refused, '{}'), p_options);
+      || case when p_options ? 'readable'
+        then pgflow._claim_readable(
+          p_worker, p_queues[1], pgflow._checked_lease(p_lease), coalesce(p_refused, '{}'),
+          p_options)
+        else pgflow._claim(p_worker, p_queues, p_quantity, pgflow._checked_lease(p_lease),
+          coalesce(p_refused, '{}'), p_options) end;
     if v_reply -> 'tasks' = '[]' then
       v_reply := v_reply || jsonb_build_object('next_ms', pgflow._next_ms(p_queues, v_clock));
     end if;

@@ -112,6 +112,12 @@ begin
     return;
   elsif p_step.step_type = 'single' then
     tasks := 1;
+  elsif p_step.fixed_tasks not between 0 and 100000 then
+    -- deploy refuses it; a row that was changed by hand must not make tasks until the timeout
+    verdict := 'failed';
+    error := jsonb_build_object('type', 'ExpressionError', 'attempts', 0,
+      'message', format('initial_tasks is %s; 1 to 100000 are possible', p_step.fixed_tasks));
+    return;
   elsif p_step.fixed_tasks is not null then
     tasks := p_step.fixed_tasks;
   else

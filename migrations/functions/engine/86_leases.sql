@@ -13,6 +13,7 @@ as $$
         select d.queue_name from pgflow.flows f
         join pgflow.steps d on d.flow_slug = f.flow_slug
         where f.origin = 'deploy' and d.action = 'handler') q(name)
+  where pgflow._are_queues(array[q.name]) -- or one bad row would end every turn
 $$;
 
 -- The queues named, or all that deployed flows use, and the handlers of their steps, so that a
@@ -56,7 +57,8 @@ begin
           else d.active end
     )
     select distinct s.queue_name from used u
-    join pgflow.steps s on s.flow_slug = u.flow_slug and s.action = 'handler' order by 1);
+    join pgflow.steps s on s.flow_slug = u.flow_slug and s.action = 'handler'
+    where pgflow._are_queues(array[s.queue_name]) order by 1);
 end
 $$;
 

@@ -31,7 +31,33 @@ begin
         from pgflow.step_states s where s.run_id = r.run_id and s.status = 'started') t
       where (select f.origin from pgflow.flows f where f.flow_slug = r.flow_slug) = 'deploy') k
     where k.before < 100000);
-  return pgflow._sweep_tasks(v_runs) + pgflow._sweep_steps(v_runs);
+  return pgflow._sweep_runs(v_runs);
+end
+$$;
+
+-- Repairs runs: all at once, or one by one where a row of one of them cannot be read. What it says
+-- about that one goes to the log of the server.
+create or replace function pgflow._sweep_runs(p_runs uuid[]) returns int
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_run uuid;
+  v_count int := 0;
+begin
+  return pgflow._sweep_tasks(p_runs) + pgflow._sweep_steps(p_runs);
+exception
+  when serialization_failure or deadlock_detected or lock_not_available then
+    raise;
+  when others then
+    if cardinality(p_runs) = 1 then
+      raise warning 'run % cannot be repaired: %', p_runs[1], sqlerrm;
+      return 0;
+    end if;
+    foreach v_run in array p_runs loop
+      v_count := v_count + pgflow._sweep_runs(array[v_run]);
+    end loop;
+    return v_count;
 end
 $$;
 

@@ -1,8 +1,8 @@
 -- The invariants of the engine as queries, for tests and for operators in doubt.
 
--- The violations of the invariants I1 to I8 that rows alone can show, one line each; no line when
--- all is well. (A run whose steps have ended goes on while a child run does, or while a timer is to
--- tell it that the child has ended.)
+-- The violations of the invariants I1 to I8 that rows alone can show, and rows that the engine
+-- cannot have written, one line each; no line when all is well. (A run whose steps have ended goes
+-- on while a child run does, or while a timer is to tell it that the child has ended.)
 create or replace function pgflow.violations()
 returns table (invariant text, run_id uuid, step_slug text, details text)
 language sql stable security definer
@@ -90,6 +90,40 @@ as $$
   where s.status = 'completed' and d.step_type = 'map'
     and case jsonb_typeof(s.output) when 'array' then jsonb_array_length(s.output) end
       is distinct from s.initial_tasks
+  union all
+  select 'rows', r.run_id, null, format('the run is "%s", its flow is "%s"', r.status, r.flow_slug)
+  from pgflow.runs r
+  where (r.status in ('started', 'completed', 'failed', 'cancelled')) is not true
+    or r.remaining_steps is null
+    or not exists (select 1 from pgflow.flows f where f.flow_slug = r.flow_slug)
+  union all
+  select 'rows', s.run_id, s.step_slug,
+    format('the step is "%s", or not of the flow of its run', s.status)
+  from pgflow.step_states s join pgflow.runs r on r.run_id = s.run_id
+  where (s.status in ('created', 'started', 'completed', 'failed', 'skipped', 'cancelled'))
+      is not true
+    or s.flow_slug is distinct from r.flow_slug or s.remaining_deps is null
+    or s.status = 'started' and s.remaining_tasks is null
+  union all
+  select 'rows', t.run_id, t.step_slug, format('task %s is "%s", in queue "%s"', t.task_index,
+    t.status, t.queue_name)
+  from pgflow.step_tasks t join pgflow.runs r on r.run_id = t.run_id
+  where (t.status in ('queued', 'started', 'completed', 'failed', 'cancelled', 'skipped'))
+      is not true
+    or t.flow_slug is distinct from r.flow_slug
+    or t.status in ('queued', 'started') and r.flow_name is not null and (
+      t.message_id is null or t.attempts_count is null or t.queue_name is distinct from (
+        select d.queue_name from pgflow.steps d
+        where d.flow_slug = t.flow_slug and d.step_slug = t.step_slug))
+  union all
+  select 'rows', r.run_id, d.step_slug, 'the step was changed to what no deploy stores'
+  from pgflow.steps d join pgflow.runs r on r.flow_slug = d.flow_slug and r.status = 'started'
+  join pgflow.flows f on f.flow_slug = d.flow_slug and f.origin = 'deploy'
+  where (d.step_type in ('single', 'map') and d.action in ('handler', 'flow', 'wait')
+      and d.when_unmet in ('fail', 'skip', 'skip-cascade')
+      and d.when_exhausted in ('fail', 'skip', 'skip-cascade') and d.deps_count >= 0
+      and d.queue_name <> '' and d.is_finally is not null and d.tolerant is not null
+      and (d.action <> 'handler' or d.handler <> '')) is not true
   union all
   select 'I7', t.run_id, t.step_slug,
     format('task %s: %s attempts counted, %s crashes',

@@ -10,6 +10,7 @@ from pgflow_yaml.database.store.attempts import Attempts, Outage
 from pgflow_yaml.database.store.connection import Connection, ask_within
 from pgflow_yaml.database.store.errors import Refused
 from pgflow_yaml.database.store.wake import CHANNEL, Listener, WakeUpsUnsupported, wake_ups
+from pgflow_yaml.errors import PgflowError, SchemaMismatch, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -57,6 +58,7 @@ class TurnReply(TimersReply):
     tasks: list[dict[str, Any]]
     contexts: dict[str, dict[str, Any]]
     specs: dict[str, dict[str, Any]]
+    unreadable: NotRequired[list[dict[str, Any]]]
     alone: NotRequired[bool]
     crashed: NotRequired[bool]
     places: NotRequired[dict[str, Json]]
@@ -349,21 +351,26 @@ class Store(Connection):
         another session holds a run and the option `skip` is not set.
         """
         options = options or {}
-        reply: TurnReply = self.ask(
-            "select pgflow.turn(%s::uuid, %s::jsonb, %s::text[], %s::int,"
-            " make_interval(secs => %s), %s::text[], %s::jsonb)",
-            [
-                worker,
-                f"[{','.join(results)}]",
-                list(queues),
-                quantity,
-                lease,
-                list(refused),
-                json.dumps(options),
-            ],
-            tries=tries,
-            unless="" if "skip" in options else LOCK_TIMEOUT,
-        )
+        try:
+            reply: TurnReply = self.ask(
+                "select pgflow.turn(%s::uuid, %s::jsonb, %s::text[], %s::int,"
+                " make_interval(secs => %s), %s::text[], %s::jsonb)",
+                [
+                    worker,
+                    f"[{','.join(results)}]",
+                    list(queues),
+                    quantity,
+                    lease,
+                    list(refused),
+                    json.dumps(options),
+                ],
+                tries=tries,
+                unless="" if "skip" in options else LOCK_TIMEOUT,
+            )
+        except (Refused, SchemaMismatch, Unavailable):
+            raise
+        except PgflowError as error:  # about a row, and no answer to this worker
+            raise Refused(error.message, sqlstate="PF000") from error
         return reply
 
     def wind(self, worker: str) -> TimersReply:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import psycopg
 
 
-_CONTENT = re.compile("21|22|23|54|P0|XX000")
+_CONTENT = re.compile("21|22|23|54|P0|PF|XX000")
 _PREFIX = re.compile("^(connection failed|connection is bad): ")
 
 _ERRORS: Mapping[str, type[PgflowError]] = {
@@ -26,10 +26,11 @@ _ERRORS: Mapping[str, type[PgflowError]] = {
     "PF004": PgflowError,
     "PF005": PgflowError,
     "PF006": PgflowError,
-    "3F000": SchemaMismatch,  # no schema pgflow
+    "3F000": SchemaMismatch,  # no such schema
     "42883": SchemaMismatch,  # no such function
     "42P01": SchemaMismatch,  # no such table
 }
+_OUR_SCHEMA = re.compile(r'\bpgflow\.|"pgflow"')
 
 
 class Refused(PgflowError):
@@ -53,6 +54,8 @@ def translated(error: psycopg.Error) -> PgflowError:
     state = error.sqlstate
     message = message_of(error)
     kind = _ERRORS.get(state or "")
+    if kind is SchemaMismatch and not _OUR_SCHEMA.search(message):
+        kind = None  # a dropped queue, or what a trigger of somebody else's needs
     if kind is InvalidInput:
         with suppress(ValueError):
             return InvalidInput(problems=json.loads(error.diag.message_detail or ""))
