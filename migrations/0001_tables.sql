@@ -14,6 +14,7 @@
 --                        while the task is live
 --   task_errors          one row per failed attempt; the success path writes none
 --   workers              the workers, and when each was last heard of
+--   queue_grants         the queues that a login may serve, where that is limited
 --
 -- 0004_records.sql has the rest.
 --
@@ -218,6 +219,7 @@ create table pgflow.runs (
   deadline_message_id bigint,
   cancels uuid[],
   stopping text[],
+  started_by text not null default session_user,
   constraint runs_remaining_steps_check check (remaining_steps >= 0),
   constraint status_is_valid check (status in ('started', 'failed', 'completed', 'cancelled')),
   constraint completed_at_or_failed_at
@@ -244,6 +246,8 @@ comment on column pgflow.runs.outcome is
 comment on column pgflow.runs.parent_run_id is
   'the run that started this one as a step; no foreign key, it may be gone';
 comment on column pgflow.runs.depth is 'number of ancestors';
+comment on column pgflow.runs.started_by is
+  'the login that started it; of a child run, the one that started its parent';
 comment on column pgflow.runs.deadline_message_id is
   'its message in the timer queue, due when its timeout passes';
 comment on column pgflow.runs.cancels is
@@ -319,7 +323,9 @@ create table pgflow.workers (
   deprecated_at timestamptz,
   stopped_at timestamptz,
   last_heartbeat_at timestamptz not null default now(),
-  info jsonb
+  info jsonb,
+  login text not null default session_user,
+  granted text[]
 );
 create index workers_by_queue on pgflow.workers (queue_name);
 create index workers_by_heartbeat on pgflow.workers (last_heartbeat_at);
@@ -327,6 +333,19 @@ comment on column pgflow.workers.queue_name is
   'the queue it serves; of a worker of ours all of them, separated by commas, * = every queue';
 comment on column pgflow.workers.deprecated_at is 'when it was asked to finish and stop';
 comment on column pgflow.workers.info is 'host, process id and release of a worker of ours';
+comment on column pgflow.workers.login is
+  'the role it logged in as; nobody else reports, extends or stops for it (S-14)';
+comment on column pgflow.workers.granted is
+  'the queues that queue_grants leaves its login; null = every queue';
+
+create table pgflow.queue_grants (
+  role_name text not null,
+  queue_name text not null,
+  created_at timestamptz not null default now(),
+  primary key (role_name, queue_name)
+);
+comment on table pgflow.queue_grants is
+  'queues by login or role, * = every queue; while it is empty, every worker serves what it likes';
 
 -- Kept for clients of pgflow; the engine reads nothing here.
 create table pgflow.worker_functions (

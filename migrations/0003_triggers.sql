@@ -37,3 +37,16 @@ end
 $$;
 create trigger forget_workers after delete on pgflow.workers
   referencing old table as gone for each statement execute function pgflow._forget_workers();
+
+-- A grant or its end counts at once, for workers that run too.
+create function pgflow._apply_queue_grants() returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  update pgflow.workers w set granted = pgflow._granted_queues(w.login) where w.stopped_at is null;
+  return null;
+end
+$$;
+create trigger apply_queue_grants after insert or update or delete or truncate
+  on pgflow.queue_grants for each statement execute function pgflow._apply_queue_grants();

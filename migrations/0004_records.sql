@@ -11,12 +11,14 @@ create table pgflow.events (
   name text not null,
   data jsonb not null default 'null',
   sent_by text not null default session_user,
+  login text not null default session_user,
   created_at timestamptz not null default now(),
   request uuid,
   steps text[],
   primary key (run_id, kind, name),
   constraint events_kind_check check (kind in ('event', 'decision'))
 );
+comment on column pgflow.events.sent_by is 'the name that the sender gave, by default the login';
 comment on table pgflow.events is
   'events by name and decisions by step; the first of each name stands';
 comment on column pgflow.events.request is
@@ -36,8 +38,10 @@ create table pgflow.audit (
   subject text not null,
   details jsonb,
   who text not null default session_user,
+  login text not null default session_user,
   created_at timestamptz not null default now()
 );
+comment on column pgflow.audit.who is 'the name that the caller gave, by default the login';
 
 -- Not the function itself: that would not survive a restored dump, nor a server upgrade.
 create table pgflow.realtime (

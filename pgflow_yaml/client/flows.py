@@ -109,9 +109,13 @@ class FlowClient:
         if self._notify:
             self._store.wake()
 
-    def migrate(self) -> list[str]:
-        """Install or update the tables and functions; return the files that were applied."""
-        return migrate.apply(self.conninfo)
+    def migrate(self, *, roles: bool = False) -> list[str]:
+        """Install or update the tables and functions; return the files that were applied.
+
+        With `roles`, make the roles `pgflow_owner`, `pgflow_worker` and the others, and grant each
+        what it needs.
+        """
+        return migrate.apply(self.conninfo, roles=roles)
 
     # Flows
 

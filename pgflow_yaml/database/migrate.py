@@ -1,7 +1,8 @@
 """Install and update the schema: numbered files once, function files whenever their text changed.
 
-The files are in `migrations/`: numbered ones at the top, functions in folders, read in the order of
-`_FOLDERS`.
+The files are in `migrations/`: numbered ones at the top, functions and grants in folders, read in
+the order of `_FOLDERS`. Roles are made on demand; a database that has their grants keeps them up to
+date.
 
 All of it happens in one transaction under one advisory lock: eight processes may migrate at once,
 and a killed one leaves nothing behind. There is no downgrade: restore a backup.
@@ -32,7 +33,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _LIMITS = """set local statement_timeout = '10min'; set local lock_timeout = '2min';
-set local search_path = pg_catalog, pg_temp"""
+set local search_path = pg_catalog, pg_temp;
+select set_config('role', pg_get_userbyid(nspowner), true) from pg_namespace
+where nspname = 'pgflow' and pg_has_role(nspowner, 'member')"""
 _LOCK = "select pg_catalog.pg_advisory_xact_lock(8098995513046034281)"
 _BOOTSTRAP = """create schema if not exists pgflow;
 create table if not exists pgflow.migrations (
@@ -56,13 +59,27 @@ _FACTS = """select current_user, current_database(), current_setting('server_ver
 _ADDRESS = """select current_database(), case current_setting('cluster_name')
   when %s then current_setting('data_directory') end"""
 _PARAMETERS = ("host", "hostaddr", "port", "user", "dbname", "sslmode")
+_AS_WHOM = (
+    "; run `pgflow-yaml migrate` as the role that owns the schema pgflow",
+    "; run `pgflow-yaml migrate --roles` as a role that may create roles and owns the database",
+)
 # The tables of this version may still change in place: a database that it made is recreated.
 _UNRELEASED = "0.1.0"
 _OLDEST_PGMQ = (1, 4, 4)
-_FOLDERS = ("", "functions/expressions/", "functions/engine/", "functions/pgflow/", "functions/")
+_FOLDERS = (
+    "",
+    "functions/expressions/",
+    "functions/engine/",
+    "functions/pgflow/",
+    "functions/",
+    "roles/",
+)
+_MAKE_ROLES = "roles/10_make.sql"
+_GRANTS = "roles/90_grants.sql"
+_EXTENSION = "extension pgmq"
 # Applied after any other file: `create or replace` grants a new function to public and forgets
 # planner settings.
-_ALWAYS = ("functions/98_planner.sql", "functions/99_grants.sql")
+_ALWAYS = ("functions/98_planner.sql", "functions/99_grants.sql", _GRANTS)
 
 
 class _Broken(Unavailable):
@@ -83,18 +100,21 @@ class Migration:
         return sha256(self.sql.encode()).hexdigest()
 
 
-def apply(conninfo: str) -> list[str]:
-    """Bring the database up to date; return the names of the applied files."""
+def apply(conninfo: str, *, roles: bool = False) -> list[str]:
+    """Bring the database up to date; return the names of the applied files.
+
+    With `roles`, make the roles and grant them what they need.
+    """
     with _connected(conninfo) as connection:
         connection.execute(_LOCK)
-        scripts = _scripts(connection)
+        scripts = _scripts(connection, roles=roles)
         for script in scripts:
             try:
                 connection.execute(script.sql.encode())
             except psycopg.Error as error:
                 reason = error.diag.message_primary or str(error)
                 if isinstance(error, InsufficientPrivilege):
-                    reason += "; run `pgflow-yaml migrate` as the role that owns the schema pgflow"
+                    reason += _AS_WHOM[script.name == _MAKE_ROLES]
                 raise SchemaMismatch(
                     f"{script.name} could not be applied: {reason} (nothing was changed)"
                 ) from error
@@ -136,30 +156,38 @@ def check(conninfo: str, attempts: Attempts | None = None) -> None:
         )
 
 
-def dry_run_sql(conninfo: str | None = None) -> str:
+def dry_run_sql(conninfo: str | None = None, *, roles: bool = False) -> str:
     """Return a script for psql of what `apply` would run; without a database, for an empty one."""
     if conninfo is None:
         first = [Migration(name="schema", sql=_BOOTSTRAP), _packaged_pgmq()]
-        scripts = first + [_recorded(migration) for migration in _read()]
+        files = [_recorded(file) for file in _read() if roles or file.name != _GRANTS]
+        scripts = _make_roles(roles=roles) + first + files
     else:
         with _connected(conninfo) as connection:
-            scripts = _scripts(connection)
+            scripts = _scripts(connection, roles=roles)
     if not scripts:
         return "-- nothing to do\n"
     body = "\n".join(f"-- {script.name}\n{script.sql.rstrip()}\n" for script in scripts)
     return f"begin;\n{_LIMITS};\n{_LOCK};\n\n{body}\ncommit;\n"
 
 
-def _scripts(connection: psycopg.Connection) -> list[Migration]:
+def _scripts(connection: psycopg.Connection, *, roles: bool) -> list[Migration]:
     """Return everything to run, in order."""
-    first, migrations = _inspect(connection)
-    if all(migration.state == "applied" for migration in migrations):
+    first, migrations = _inspect(connection, roles=roles)
+    if not roles and all(migration.state == "applied" for migration in migrations):
         return first
-    return first + [
-        _recorded(migration)
-        for migration in migrations
-        if migration.state != "applied" or migration.name in _ALWAYS
-    ]
+    extension = [script for script in first if script.name == _EXTENSION]
+    others = [script for script in first if script.name != _EXTENSION]
+    return (
+        extension
+        + _make_roles(roles=roles)
+        + others
+        + [
+            _recorded(migration)
+            for migration in migrations
+            if migration.state != "applied" or migration.name in _ALWAYS
+        ]
+    )
 
 
 def _recorded(migration: Migration) -> Migration:
@@ -169,7 +197,9 @@ def _recorded(migration: Migration) -> Migration:
     return Migration(name=migration.name, sql=record + migration.sql)
 
 
-def _inspect(connection: psycopg.Connection) -> tuple[list[Migration], list[Migration]]:
+def _inspect(
+    connection: psycopg.Connection, *, roles: bool = False
+) -> tuple[list[Migration], list[Migration]]:
     """Return the SQL that must run before any file, and all files with their state."""
     row = connection.execute(_FACTS).fetchone()
     assert row is not None
@@ -193,10 +223,10 @@ def _inspect(connection: psycopg.Connection) -> tuple[list[Migration], list[Migr
             f'role "{role}" may not create schemas in database "{database}": its owner runs '
             f'`grant create on database "{database}" to "{role}"` (nothing was changed)'
         )
-    return first, _compare(connection if is_installed else None)
+    return first, _compare(connection if is_installed else None, roles=roles)
 
 
-def _compare(connection: psycopg.Connection | None) -> list[Migration]:
+def _compare(connection: psycopg.Connection | None, *, roles: bool) -> list[Migration]:
     query = "select name, sha256, release from pgflow.migrations"
     rows = connection.execute(query).fetchall() if connection else []
     known = {migration.name: migration for migration in _read()}
@@ -207,6 +237,7 @@ def _compare(connection: psycopg.Connection | None) -> list[Migration]:
     return [
         Migration(name=name, sql=file.sql, state=_state(applied.get(name), file.digest))
         for name, file in known.items()
+        if roles or name != _GRANTS or name in applied
     ]
 
 
@@ -264,7 +295,7 @@ def _pgmq(installed: str | None, available: list[str] | None, *, present: bool) 
         return []
     newest = max(available or [], key=_numbers, default="0")
     if _numbers(newest) >= _OLDEST_PGMQ:
-        return [Migration(name="pgmq", sql=f"create extension pgmq version '{newest}';")]
+        return [Migration(name=_EXTENSION, sql=f"create extension pgmq version '{newest}';")]
     return [_packaged_pgmq()]
 
 
@@ -278,15 +309,26 @@ def _numbers(text: str) -> tuple[int, ...]:
     return tuple(int(number) for number in re.findall(r"\d+", text)[:3])
 
 
+def _make_roles(*, roles: bool) -> list[Migration]:
+    """Return the file that makes roles, if it is to run: first, for the others run as the owner."""
+    return [_file(_MAKE_ROLES)] if roles else []
+
+
 def _read() -> list[Migration]:
-    """Return the numbered files in order, then the function files in order."""
+    """Return the numbered files in order, then the function files, then the grants."""
     top = files("pgflow_yaml") / "migrations"
-    return [
-        Migration(name=folder + file.name, sql=file.read_text(encoding="utf-8"))
+    names = (
+        folder + name
         for folder in _FOLDERS
-        for file in sorted((top / folder).iterdir(), key=lambda file: file.name)
-        if file.name.endswith(".sql")
-    ]
+        for name in sorted(file.name for file in (top / folder).iterdir())
+        if name.endswith(".sql")
+    )
+    return [_file(name) for name in names if name != _MAKE_ROLES]
+
+
+def _file(name: str) -> Migration:
+    path = files("pgflow_yaml") / "migrations" / name
+    return Migration(name=name, sql=path.read_text(encoding="utf-8"))
 
 
 @contextmanager

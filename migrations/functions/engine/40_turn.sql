@@ -49,7 +49,7 @@
 -- released, output, error: {type, message, trace}, delay_ms}]. p_refused: handlers that this worker
 -- cannot call. Returns {verdicts, tasks, contexts, specs}; what _run_timers and _claim return; and,
 -- where there was nothing to claim, {next_ms}: when to come again. Raises PF006 for an argument
--- that makes no sense.
+-- that makes no sense, and what _check_login raises.
 --
 -- p_options: skip, true: a result whose run another session holds gets the verdict "busy" and is to
 -- be sent again; without it the turn waits for a quarter of a second, then raises 55P03. crashed
@@ -71,7 +71,9 @@ begin
   then
     raise exception using errcode = 'PF006',
       message = 'a turn takes an array of results, names of queues, and a quantity of at least 0';
-  elsif jsonb_array_length(p_results) > 0 then
+  end if;
+  perform pgflow._check_login(p_worker, p_queues);
+  if jsonb_array_length(p_results) > 0 then
     v_verdicts := pgflow._settle_free(
       pgflow._read_reports(p_worker, p_results), p_options ? 'skip');
   end if;

@@ -36,7 +36,6 @@ declare
   v_contexts jsonb;
   v_more jsonb := '{}';
 begin
-  perform pgflow._require_worker(p_worker);
   if v_crashed = 'first' then
     p_queues := array(
       select u.queue from unnest(p_queues) with ordinality u(queue, nr)
@@ -269,6 +268,7 @@ begin
     perform pgflow._queue_park(p_queue, v_parked, v_until);
   end if;
   if cardinality(v_gone) > 0 then
+    perform pgflow._check_queue(p_queue);
     perform pgflow._queue_drop(p_queue, v_gone, false);
   end if;
 end

@@ -102,3 +102,19 @@ as $$
     and (t.status = 'queued' or t.status = 'started' and t.lease is not null)
   order by w.nr limit 1
 $$;
+
+-- Raises 42501 for a queue that no flow has: its messages belong to another program (S-14).
+create or replace function pgflow._check_queue(p_queue text) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if not exists (
+      select 1 from pgflow.flows f where coalesce(f.queue_name, f.flow_slug) = p_queue)
+    and not exists (select 1 from pgflow.steps s where s.queue_name = p_queue)
+  then
+    raise exception using errcode = 'insufficient_privilege', message = format(
+      'the messages of the queue "%s" are not tasks: no flow has this queue', p_queue);
+  end if;
+end
+$$;

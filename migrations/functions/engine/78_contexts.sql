@@ -46,10 +46,14 @@ as $$
              or d.fixed_tasks is not null as root) k
 $$;
 
--- The input of a run, for a handler that asks for it.
+-- The input of a run, for a handler that asks for it. Raises 42501 for a login that has had no task
+-- of the run.
 create or replace function pgflow.run_input(p_run_id uuid) returns jsonb
-language sql stable security definer
+language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
-  select r.input from pgflow.runs r where r.run_id = p_run_id
+begin
+  perform pgflow._check_works_for(p_run_id, false);
+  return (select r.input from pgflow.runs r where r.run_id = p_run_id);
+end
 $$;

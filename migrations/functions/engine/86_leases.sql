@@ -2,7 +2,25 @@
 -- (R-2): a heartbeat extends it; the message of a dead worker becomes visible and the next claim
 -- takes over. No leader, no cron.
 
--- Every queue that deployed flows use: the queues of a worker without further options.
+-- The queues that queue_grants leaves a login, by its own name or a role that it is a member of;
+-- null: every queue. Called when a worker registers and when grants change.
+create or replace function pgflow._granted_queues(p_login text) returns text[]
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select case
+    when not exists (select 1 from pgflow.queue_grants) or '*' = any(g.queues) then null
+    else g.queues end
+  from (
+    select coalesce(array_agg(distinct q.queue_name), '{}') as queues
+    from pgflow.queue_grants q
+    join pg_roles r on r.rolname = q.role_name
+    join pg_roles l on l.rolname = p_login
+    where pg_has_role(l.oid, r.oid, 'member')) g
+$$;
+
+-- Every queue that deployed flows use, of those that the caller's login may serve: the queues of a
+-- worker without further options.
 create or replace function pgflow.served_queues() returns text[]
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
@@ -12,8 +30,10 @@ as $$
         union all
         select d.queue_name from pgflow.flows f
         join pgflow.steps d on d.flow_slug = f.flow_slug
-        where f.origin = 'deploy' and d.action = 'handler') q(name)
+        where f.origin = 'deploy' and d.action = 'handler') q(name),
+    pgflow._granted_queues(session_user::text) g(granted)
   where pgflow._are_queues(array[q.name]) -- or one bad row would end every turn
+    and (g.granted is null or q.name = any(g.granted))
 $$;
 
 -- The queues named, or all that deployed flows use, and the handlers of their steps, so that a
@@ -81,8 +101,9 @@ as $$
     cross join unnest(pgflow.queues_of(d.name, d.version)) q(name) order by 1)
 $$;
 
--- Registers a worker. Its id is new for each process: nothing is ever taken back by name. Locks one
--- row.
+-- Registers a worker for the login of the caller. Its id is new for each process: nothing is ever
+-- taken back by name. Locks one row. Raises 42501 for the worker of another login and for a queue
+-- that is not granted.
 create or replace function pgflow.register_worker(p_worker uuid, p_queues text[], p_info jsonb)
 returns void
 language plpgsql security definer
@@ -92,17 +113,51 @@ begin
   if p_worker is null then
     raise exception using errcode = 'PF006', message = 'a worker has an id, not null';
   end if;
-  insert into pgflow.workers (
-    worker_id, queue_name, function_name, started_at, last_heartbeat_at, info)
+  insert into pgflow.workers as w (
+    worker_id, queue_name, function_name, started_at, last_heartbeat_at, info, login, granted)
   values (p_worker, coalesce(array_to_string(p_queues, ','), '*'), 'pgflow-yaml', pgflow.now(),
-          pgflow.clock(), p_info)
+          pgflow.clock(), p_info, session_user, pgflow._granted_queues(session_user::text))
   on conflict (worker_id) do update
-  set last_heartbeat_at = excluded.last_heartbeat_at, stopped_at = null;
+  set last_heartbeat_at = excluded.last_heartbeat_at, stopped_at = null,
+      granted = excluded.granted
+  where w.login = session_user;
+  perform pgflow._check_login(p_worker, coalesce(p_queues, '{}'));
 end
 $$;
 
--- Raises 23503 for a worker that is not registered: its tasks would have no owner. Called once a
--- claim.
+-- Raises 23503 for a worker that is not registered (its tasks would have no owner), 42501 for one
+-- that another login registered and for queues that its login may not serve (S-14). The timer queue
+-- belongs to none: SQL runs what lies there. Called once by each turn.
+create or replace function pgflow._check_login(p_worker uuid, p_queues text[] default '{}')
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_worker record;
+begin
+  select w.login = session_user as mine, w.granted into v_worker
+  from pgflow.workers w where w.worker_id = p_worker;
+  if not found then
+    perform pgflow._deny_unknown_worker(p_worker);
+  elsif not v_worker.mine then
+    raise exception using errcode = 'insufficient_privilege',
+      message = format('worker %s was registered by another login than "%s"',
+        p_worker, session_user);
+  elsif not p_queues <@ v_worker.granted then
+    raise exception using errcode = 'insufficient_privilege',
+      message = format('login "%s" may not serve the queues %s: pgflow.queue_grants grants it %s',
+        session_user, array_to_string(p_queues, ', '),
+        coalesce(nullif(array_to_string(v_worker.granted, ', '), ''), 'none'));
+  elsif 'pgflow__timers' = any(p_queues) then
+    raise exception using errcode = 'insufficient_privilege',
+      message = 'no worker serves the queue pgflow__timers: the database does';
+  end if;
+end
+$$;
+
+-- Raises 23503 for a worker that is not registered, as pgflow's foreign key would. Null is none.
+-- Called once by each claim of a client of pgflow.
 create or replace function pgflow._require_worker(p_worker uuid) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -111,22 +166,58 @@ begin
   if p_worker is not null
     and not exists (select 1 from pgflow.workers w where w.worker_id = p_worker)
   then
-    raise exception using errcode = 'foreign_key_violation', table = 'step_tasks',
-      schema = 'pgflow', constraint = 'step_tasks_last_worker_id_fkey',
-      message = 'insert or update on table "step_tasks" violates foreign key constraint '
-        || '"step_tasks_last_worker_id_fkey"',
-      detail = format('Key (last_worker_id)=(%s) is not present in table "workers".', p_worker);
+    perform pgflow._deny_unknown_worker(p_worker);
+  end if;
+end
+$$;
+
+create or replace function pgflow._deny_unknown_worker(p_worker uuid) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  raise exception using errcode = 'foreign_key_violation', table = 'step_tasks',
+    schema = 'pgflow', constraint = 'step_tasks_last_worker_id_fkey',
+    message = 'insert or update on table "step_tasks" violates foreign key constraint '
+      || '"step_tasks_last_worker_id_fkey"',
+    detail = format('Key (last_worker_id)=(%s) is not present in table "workers".',
+      coalesce(p_worker::text, 'null'));
+end
+$$;
+
+-- Raises 42501 unless a worker of the caller's login has claimed a task of this run, and holds it
+-- still where p_holds; the owner passes. Called when a handler asks for a large input, and before a
+-- worker fails a run.
+create or replace function pgflow._check_works_for(p_run_id uuid, p_holds boolean) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- current_user is the owner here: the functions that call this are SECURITY DEFINER
+  if not pg_has_role(session_user, current_user, 'member') and not exists (
+    select 1 from pgflow.step_tasks t
+    join pgflow.workers w on w.worker_id = t.last_worker_id and w.login = session_user
+    where t.run_id = p_run_id and (t.status = 'started' or not p_holds))
+  then
+    raise exception using errcode = 'insufficient_privilege',
+      message = format('login "%s" has no task of run %s', session_user, p_run_id);
   end if;
 end
 $$;
 
 -- Records that a worker has stopped. Locks its row only; its tasks are claimed by others when their
--- leases end.
+-- leases end. Raises 42501 for the worker of another login.
 create or replace function pgflow.stop_worker(p_worker uuid) returns void
-language sql volatile security definer
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
-  update pgflow.workers w set stopped_at = pgflow.clock() where w.worker_id = p_worker
+begin
+  update pgflow.workers w set stopped_at = pgflow.clock()
+  where w.worker_id = p_worker and w.login = session_user;
+  if not found and exists (select 1 from pgflow.workers w where w.worker_id = p_worker) then
+    perform pgflow._check_login(p_worker);
+  end if;
+end
 $$;
 
 -- Returns the tasks that a worker has claimed and not yet reported, [{run, step, index, attempt}]:
@@ -142,6 +233,7 @@ as $$
   join pgflow.step_tasks t on t.run_id = r.run_id
   where r.status = 'started' and t.status = 'started' and t.lease is not null
     and t.last_worker_id = p_worker
+    and (select w.login from pgflow.workers w where w.worker_id = p_worker) = session_user
 $$;
 
 -- Extends the leases of a worker's tasks: to now + lease, but not much beyond the timeout of an
@@ -163,7 +255,11 @@ begin
   if jsonb_typeof(p_tasks) is distinct from 'array' then
     raise exception using errcode = 'PF006', message = 'a heartbeat takes an array of tasks';
   end if;
-  update pgflow.workers w set last_heartbeat_at = v_clock where w.worker_id = p_worker;
+  update pgflow.workers w set last_heartbeat_at = v_clock
+  where w.worker_id = p_worker and w.login = session_user;
+  if not found and exists (select 1 from pgflow.workers w where w.worker_id = p_worker) then
+    perform pgflow._check_login(p_worker);
+  end if;
   if jsonb_array_length(p_tasks) = 0 then
     return '{"lost": [], "stop": []}';
   end if;

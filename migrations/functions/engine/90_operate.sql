@@ -92,7 +92,7 @@ $$;
 -- Fails a run: the last resort of a worker whose report the engine refuses. A run that has an
 -- outcome already ends without the rest of its `finally` steps, as soon as its child runs have
 -- ended, which timers tell to stop; its error stays. Locks the run, then its tasks and messages.
--- Returns false for a run that had ended.
+-- Returns false for a run that had ended. Raises 42501 for a login without a task of the run.
 create or replace function pgflow.fail_run(p_run_id uuid, p_error jsonb) returns boolean
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -100,6 +100,7 @@ as $$
 declare
   v_run pgflow.runs;
 begin
+  perform pgflow._check_works_for(p_run_id, true);
   select r.* into v_run from pgflow.runs r
   where r.run_id = p_run_id and r.status = 'started' for no key update;
   if not found then
@@ -109,6 +110,8 @@ begin
   else
     perform pgflow._end_runs(array[p_run_id], 'failed', array[coalesce(v_run.error, p_error)]);
   end if;
+  insert into pgflow.audit (action, subject, details)
+  values ('fail', p_run_id::text, jsonb_build_object('error', p_error));
   return true;
 end
 $$;

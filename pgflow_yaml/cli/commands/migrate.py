@@ -13,12 +13,16 @@ from pgflow_yaml.cli.options import Options, command, pass_options
 @command("migrate", example="pgflow-yaml migrate --status")
 @click.option("--dry-run", is_flag=True, help="Print the SQL, run nothing.")
 @click.option("--status", is_flag=True, help="List the files and whether they are applied.")
+@click.option(
+    "--roles", is_flag=True, help="Also make the roles pgflow_owner, pgflow_worker and the others."
+)
 @pass_options
-def migrate_command(options: Options, *, dry_run: bool, status: bool) -> None:
+def migrate_command(options: Options, *, dry_run: bool, status: bool, roles: bool) -> None:
     """Install or update the tables and functions in the database.
 
     Everything happens in one transaction, or nothing does. Without a named database, --dry-run
-    prints the SQL for an empty one.
+    prints the SQL for an empty one. --roles grants each role what it needs; a database that has
+    the roles keeps these grants up to date without it.
     """
     from pgflow_yaml.cli.database import database, named_database
     from pgflow_yaml.cli.output import Column, write_json, write_list
@@ -26,7 +30,7 @@ def migrate_command(options: Options, *, dry_run: bool, status: bool) -> None:
     from pgflow_yaml.text import plural
 
     if dry_run:
-        sql = migrate.dry_run_sql(named_database(options))
+        sql = migrate.dry_run_sql(named_database(options), roles=roles)
         write_json({"sql": sql}) if options.json else sys.stdout.write(sql)
         return
     with database(options, checked=False) as client:
@@ -40,7 +44,7 @@ def migrate_command(options: Options, *, dry_run: bool, status: bool) -> None:
             ]
             write_list(files, columns, options)
         else:
-            applied = client.migrate()
+            applied = client.migrate(roles=roles)
             if options.json:
                 write_json({"applied": applied})
             else:

@@ -1,0 +1,27 @@
+-- What each role may do: call these functions, and nothing else. No role reads or writes a table,
+-- except that every program compares pgflow.migrations with its own release.
+grant usage on schema pgflow to pgflow_deployer, pgflow_worker, pgflow_client, pgflow_reader;
+grant select on pgflow.migrations
+  to pgflow_deployer, pgflow_worker, pgflow_client, pgflow_reader;
+
+-- See flows and runs, with inputs and outputs.
+grant execute on function
+  pgflow.list_flows, pgflow.list_versions, pgflow.get_definition, pgflow.list_runs,
+  pgflow.find_run, pgflow.run_snapshot, pgflow.run_workers
+  to pgflow_reader, pgflow_client, pgflow_deployer;
+
+-- Store versions and choose the active one.
+grant execute on function pgflow.deploy, pgflow.activate to pgflow_deployer;
+
+-- Start, cancel and decide.
+grant execute on function
+  pgflow.start_run, pgflow.start_runs, pgflow.cancel_run, pgflow.send_event,
+  pgflow.approve_step, pgflow.reject_step
+  to pgflow_client;
+
+-- Work: claim tasks and report on those that one's own login has claimed.
+grant execute on function
+  pgflow.register_worker, pgflow.stop_worker, pgflow.heartbeat, pgflow.turn, pgflow.wind,
+  pgflow.sweep, pgflow.owned_tasks, pgflow.run_input, pgflow.fail_run, pgflow.served_queues,
+  pgflow.served_since, pgflow.queues_of, pgflow.run_queues
+  to pgflow_worker;
