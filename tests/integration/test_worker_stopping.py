@@ -81,6 +81,7 @@ def test_a_refused_release_is_repeated(works: Works, db: psycopg.Connection) -> 
     db.execute(
         """
         create sequence public.faults;
+        grant usage on sequence public.faults to public;
         create function public.fault() returns trigger language plpgsql as $$
         begin
           if new.status = 'queued' and nextval('public.faults') = 1 then
