@@ -4,7 +4,7 @@ revoke all on schema pgflow from public;
 revoke all on all tables in schema pgflow from public;
 revoke all on all functions in schema pgflow from public;
 
--- pgmq leaves its functions to everybody. They are revoked by whoever owns them: where the
+-- pgmq leaves its functions to everybody. Only their owner can revoke them: where the
 -- extension belongs to another role, that role decides.
 do $$
 declare
