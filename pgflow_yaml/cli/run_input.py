@@ -75,14 +75,6 @@ def read_json_option(argument: str, option: str) -> Json:
 
 
 def _read(where: Text, subject: str) -> Json:
-    if where.text.startswith("\ufeff"):
-        finding = Diagnostic(
-            code=CODE_UNREADABLE,
-            message=f"{subject} begins with a byte order mark (BOM)",
-            span=None,
-            help='save the file as "UTF-8 without BOM"',
-        )
-        raise RefusedInput(where.name, where.text, [finding])
     try:
         return read_json(where.text)
     except NotJson as error:

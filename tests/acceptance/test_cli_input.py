@@ -81,19 +81,6 @@ def test_broken_json_has_line_and_column() -> None:
     assert message.startswith("the input is not JSON")
 
 
-def test_a_byte_order_mark_is_named_with_the_way_out(tmp_path: Path) -> None:
-    """As in a flow file, and without the words of Python's codecs."""
-    file = tmp_path / "input.json"
-    file.write_bytes(b'\xef\xbb\xbf{"order_id": 7}')
-
-    with pytest.raises(InvalidFlow) as caught:
-        read_input([f"@{file}"], FLOW)
-
-    (finding,) = caught.value.diagnostics
-    assert finding.message == "the input begins with a byte order mark (BOM)"
-    assert finding.help == 'save the file as "UTF-8 without BOM"'
-
-
 def test_a_key_that_stands_twice_in_json_is_refused_at_its_second_place(tmp_path: Path) -> None:
     """JSON is held to the same rule as flow files (S-3): no key is dropped in silence."""
     message = 'the input is not JSON: the key "a" stands twice in its object'
