@@ -112,7 +112,8 @@ as $$
       is not true
     or t.flow_slug is distinct from r.flow_slug
     or t.status in ('queued', 'started') and r.flow_name is not null and (
-      t.message_id is null or t.attempts_count is null or t.queue_name is distinct from (
+      (t.message_id > 0 and t.attempts_count >= 0 and t.crashes_count >= 0) is not true
+      or t.queue_name is distinct from (
         select d.queue_name from pgflow.steps d
         where d.flow_slug = t.flow_slug and d.step_slug = t.step_slug))
   union all
@@ -123,7 +124,8 @@ as $$
       and d.when_unmet in ('fail', 'skip', 'skip-cascade')
       and d.when_exhausted in ('fail', 'skip', 'skip-cascade') and d.deps_count >= 0
       and d.queue_name <> '' and d.is_finally is not null and d.tolerant is not null
-      and (d.action <> 'handler' or d.handler <> '')) is not true
+      and (d.action <> 'handler' or d.handler <> '') and jsonb_typeof(d.spec) = 'object'
+      and coalesce(d.max_parallel, 1) > 0) is not true
   union all
   select 'I7', t.run_id, t.step_slug,
     format('task %s: %s attempts counted, %s crashes',
