@@ -20,7 +20,7 @@ def run_id(client: Client, text: str) -> str:
     """Return the id of a run by its id, `last`, its key, or the beginning of its id."""
     run_ids = client.find_run(text)
     if not run_ids and text == "last":
-        raise NotFound("there is no run in this database yet; `pgflow-yaml run` starts one")
+        raise NotFound("a run was never started in this database; `pgflow-yaml run` starts one")
     if not run_ids:
         raise NotFound(f'there is no run "{text}"; `pgflow-yaml runs` lists them')
     if len(run_ids) > 1:

@@ -244,7 +244,10 @@ def test_a_run_is_found_in_four_ways(deployed: Shell) -> None:
 def test_what_is_not_there_is_answered_with_where_to_look(deployed: Shell) -> None:
     """No run at all, and a version that the flow does not have: exit 2 with the next command."""
     for args in (["show", "last"], ["watch"]):
-        assert "no run in this database yet; `pgflow-yaml run`" in deployed(*args, expect=2).err
+        assert (
+            "a run was never started in this database; `pgflow-yaml run`"
+            in deployed(*args, expect=2).err
+        )
 
     wrong = deployed("activate", "hello", "zzz", expect=2).err
     assert wrong.endswith('has no version "zzz"; `pgflow-yaml versions hello` lists them\n')

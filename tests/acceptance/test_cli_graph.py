@@ -84,7 +84,7 @@ def test_wrong_use_is_one_sentence(shell: Shell) -> None:
         in shell("graph", "hello.yaml", "--open", "--format", "dot", expect=2).err
     )
     assert 'did you mean "hello.yaml"?' in shell("graph", "helo.yaml", expect=2).err
-    assert '"." cannot be read' in shell("graph", ".", expect=2).err
+    assert '"." is a folder; name the files in it' in shell("graph", ".", expect=2).err
     refused = shell("graph", "hello.yaml", "-o", ".", "--json", expect=3)
     assert refused.json["error"]["code"] == "environment"
     shell.write("bad.yaml", "flow: bad\nsteps: {a: {}}\n")

@@ -185,7 +185,7 @@ def test_an_unexpected_error_says_how_to_report_it(
 ) -> None:
     """A bug of ours is exit 4 and one line that asks for a report."""
 
-    def broken(_: str | None) -> str:
+    def broken(_: str | None, **_options: object) -> str:
         raise ZeroDivisionError("division by\nzero")
 
     monkeypatch.setattr("pgflow_yaml.database.migrate.dry_run_sql", broken)

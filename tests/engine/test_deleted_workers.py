@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 
 from tests.engine.driver import Engine, a_step, done, literal
@@ -26,6 +27,9 @@ def test_our_worker_keeps_its_tasks_and_registers_again(engine: Engine) -> None:
     engine.db.execute(DELETE.encode(), [engine.worker])
 
     assert engine.heartbeat(second) == {"lost": [], "stop": []}
+    with pytest.raises(psycopg.errors.ForeignKeyViolation):
+        engine.report(done(second))
+    engine.call("register_worker", engine.worker, None, "{}")
     assert engine.report(done(second)) == ["applied"]
     assert engine.status(run) == "completed"
     assert engine.one(HOLDERS) == [engine.worker, engine.worker]

@@ -126,8 +126,8 @@ end
 $$;
 
 -- Raises 23503 for a worker that is not registered (its tasks would have no owner), 42501 for one
--- that another login registered and for queues that its login may not serve (S-14). The timer queue
--- belongs to none: SQL runs what lies there. Called once by each turn.
+-- that another login registered and for queues that its login may not serve (S-14).
+-- Called once by each turn.
 create or replace function pgflow._check_login(p_worker uuid, p_queues text[] default '{}')
 returns void
 language plpgsql
@@ -149,9 +149,6 @@ begin
       message = format('login "%s" may not serve the queues %s: pgflow.queue_grants grants it %s',
         session_user, array_to_string(p_queues, ', '),
         coalesce(nullif(array_to_string(v_worker.granted, ', '), ''), 'none'));
-  elsif 'pgflow__timers' = any(p_queues) then
-    raise exception using errcode = 'insufficient_privilege',
-      message = 'no worker serves the queue pgflow__timers: the database does';
   end if;
 end
 $$;
