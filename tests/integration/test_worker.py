@@ -122,7 +122,6 @@ def test_any_exception_of_a_handler_fails_its_attempt_only(
         ("[math.inf]", "$[0]"),
         ("{'s': {1, 2}}", "$.s"),
         ("b'x'", "$"),
-        ("datetime.datetime.now()", "$"),
         ("'x' * 3_000_000", "$"),
         ("10 ** 5000", "$"),
         ("x.append(x) or x", "$[0][0]"),

@@ -30,7 +30,7 @@ def refuse_claims(db: psycopg.Connection, flow: str) -> None:
         create function public.fault() returns trigger language plpgsql as $$
         begin
           if new.status = 'started' and new.flow_slug like '{flow}%' then
-            raise exception using errcode = '22000', message = 'injected';
+            raise exception using errcode = '55000', message = 'injected';
           end if;
           return new;
         end $$

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+import psycopg
 import pytest
 from psycopg.errors import ForeignKeyViolation, InsufficientPrivilege
 
@@ -13,8 +14,6 @@ from tests.engine.driver import Engine, a_step, a_wait, done, failed, named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    import psycopg
 
 
 @pytest.fixture
@@ -166,7 +165,7 @@ def test_nobody_claims_from_the_queue_of_timers(queue: str, boss: Engine, worker
     boss.deploy("pause", {"wait": a_wait(wait={"for": 3_600_000})})
     boss.start("pause")
 
-    with pytest.raises(psycopg.Error, match="a turn takes .* names of queues"):
+    with pytest.raises(psycopg.Error, match=r"names of queues"):
         worker.claim(queue)
 
 

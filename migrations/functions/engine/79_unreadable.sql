@@ -22,11 +22,12 @@ begin
       v_reply := pgflow._claim(p_worker, array[p_queue], 1, p_lease, p_refused, p_options);
       exit;
     exception
-      when serialization_failure or deadlock_detected or lock_not_available
-        or program_limit_exceeded or foreign_key_violation
-      then
+      when program_limit_exceeded or foreign_key_violation then
         raise;
       when others then
+        if pgflow._may_pass(sqlstate) then
+          raise;
+        end if;
         v_unreadable := v_unreadable
           || pgflow._set_aside(p_queue, sqlerrm, p_refused, p_options -> 'places' -> p_queue);
     end;
@@ -34,6 +35,14 @@ begin
   return v_reply || jsonb_build_object('unreadable', v_unreadable);
 end
 $$;
+
+-- True for errors that have nothing to do with the rows that were read: of connections (08), of
+-- transactions and locks (25, 40, 55), of resources and limits (53), by operators (57), of the
+-- system (58).
+create or replace function pgflow._may_pass(p_sqlstate text) returns boolean
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$ select left(p_sqlstate, 2) in ('08', '25', '40', '53', '55', '57', '58') $$;
 
 -- Takes the message that the next claim would take, whose task cannot be claimed, and fails its
 -- run. Where not even that is possible it comes back after five minutes, behind the others. Returns
@@ -65,11 +74,10 @@ begin
   begin
     v_failed := pgflow.fail_run(v_task.run_id, jsonb_build_object('type', 'RowUnreadable',
       'message', 'a row of this run cannot be read: ' || p_error, 'step', v_task.step_slug));
-  exception
-    when serialization_failure or deadlock_detected or lock_not_available then
+  exception when others then
+    if pgflow._may_pass(sqlstate) then
       raise;
-    when others then
-      null; -- the caller logs the first error, of which this is another
+    end if; -- else the caller logs the first error, of which this is another
   end;
   return jsonb_build_object('run', v_task.run_id, 'step', v_task.step_slug,
     'index', v_task.task_index, 'error', p_error, 'failed', v_failed);

@@ -1,7 +1,7 @@
 -- The events of pgflow: one for each transition of a run or step of a flow made by create_flow,
 -- through realtime.send. The functions here run as the owner of the schema, so they call that
--- function only if it belongs to the role for which the owner has registered it (S-14): whoever may
--- make a schema could make one of this name.
+-- function only if it belongs to the role for which the owner has registered it (S-14): any role
+-- that may make a schema could make one of this name.
 
 -- Registers realtime.send as it is in this database now; called by the owner, who trusts the role
 -- that owns it. Raises PF001 where there is none.

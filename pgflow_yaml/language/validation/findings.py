@@ -34,7 +34,7 @@ class Report:
     """For a mapping (by id): our keys that a foreign or mistyped key stands for."""
     _findings: dict[_Key, Diagnostic] = field(default_factory=dict)
     _places: Counter[_Key] = field(default_factory=Counter)
-    """How often each finding was added."""
+    """The number of times that each finding was added."""
     _results: dict[tuple[int | str, str], Any] = field(default_factory=dict)
     """Results about a node (by id) or a text, by purpose; see `once`."""
     _added_with: dict[tuple[int | str, str], list[_Key]] = field(default_factory=dict)
