@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -116,6 +117,27 @@ def _definition(**steps: object) -> dict[str, Any]:
 
 
 A = {"handler": "app.work", "depends_on": {}}
+NO_SCHEMAS: list[Any] = [
+    1,
+    None,
+    {"pattern": "^a$"},
+    {"$ref": "#"},
+    {"type": "text"},
+    {"type": []},
+    {"type": ["string", 1]},
+    {"enum": "a"},
+    {"enum": []},
+    {"minimum": "1"},
+    {"multipleOf": 0},
+    {"minLength": 1.5},
+    {"maxItems": -1},
+    {"uniqueItems": 1},
+    {"required": [1]},
+    {"properties": []},
+    {"items": [{}]},
+    {"additionalProperties": 1},
+    {"items": {"properties": {"a": {"additionalProperties": {"format": "date"}}}}},
+]
 
 
 @pytest.mark.parametrize(
@@ -142,6 +164,11 @@ A = {"handler": "app.work", "depends_on": {}}
         _definition(a=A | {"retry": {"max_attempts": 0}}),
         _definition(a=A | {"when_unmet": "perhaps"}),
         _definition(a=A | {"queue": "pgflow__timers"}),
+        *(_definition(a=A) | {"input": {"n": field}} for field in NO_SCHEMAS),
+        *(_definition(a=A) | {"input_schema": schema} for schema in NO_SCHEMAS),
+        _definition(a=A) | {"input": []},
+        _definition(a=A) | {"input": None},
+        _definition(a=A) | {"input": {"no name": {}}},
     ],
     ids=lambda value: json.dumps(value)[:100],
 )
@@ -153,6 +180,22 @@ def test_a_definition_that_could_not_run_is_refused(engine: Engine, definition: 
 
     assert _refusal(engine, "deploy", *arguments) == "PF004"
     assert engine.one("select count(*) from pgflow.flows") == 0
+
+
+def test_every_keyword_of_a_schema_is_taken(engine: Engine) -> None:
+    """The database knows the vocabulary of the schema of the files, at each level."""
+    file = Path(__file__).parents[2] / "schemas" / "workflow.schema.json"
+    keywords = json.loads(file.read_text())["definitions"]["fieldSchema"]["properties"]
+    values = {
+        "type": ["array", "null"], "enum": [1], "examples": [], "required": ["a"],
+        "properties": {"a": True}, "items": {}, "additionalProperties": False, "uniqueItems": True,
+        "title": "t", "description": "d", "default": None, "const": [],
+    }  # fmt: skip
+    every = {keyword: values.get(keyword, 1) for keyword in keywords}
+    nested = every | {"items": every, "properties": {"a b": every}}
+
+    assert engine.deploy("fields", {"a": a_step()}, input={"n": nested})["status"] == "created"
+    assert engine.deploy("whole", {"a": a_step()}, input_schema=nested)["status"] == "created"
 
 
 def test_labels_of_a_flow_are_texts(engine: Engine) -> None:

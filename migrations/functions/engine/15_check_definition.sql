@@ -79,7 +79,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_name text := p_definition ->> 'flow';
-  v_problem text := pgflow._shape_problem(p_definition, p_order);
+  v_problem text := coalesce(
+    pgflow._shape_problem(p_definition, p_order), pgflow._input_problem(p_definition));
   v_steps jsonb;
 begin
   if v_name is null or v_name !~ '^[a-z_][a-z0-9_]{0,46}$' or position('__' in v_name) > 0 then
