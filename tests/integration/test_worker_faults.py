@@ -99,6 +99,20 @@ def test_one_bad_result_does_not_hold_up_the_others(works: Works, db: psycopg.Co
     assert "injected" in error["message"]
 
 
+def test_an_output_that_only_the_database_finds_too_large_fails(works: Works) -> None:
+    """Its worker counts 56 kB, the database 2.5 MB: the error names the limit."""
+    works.app.write("shop.py", "def go(i):\n    return [1e308] * 8_000 if i == 1 else i\n")
+    works.deploy(MAP.format(more=", tolerate: 1"))
+    run_id = works.client.start("wide", {"items": list(range(5))}).id
+
+    works.start()
+
+    assert works.ended(run_id).status == "completed"
+    (error,) = works.client.run_snapshot(run_id)["errors"]
+    assert (error["index"], error["type"]) == (1, "ResultRefused")
+    assert 'an output of step "go" has more than 2 MiB of JSON' in error["message"]
+
+
 def test_a_result_that_cannot_even_fail_fails_its_run(works: Works, db: psycopg.Connection) -> None:
     """The last resort; other runs complete, the worker lives (engine §4.1)."""
     bad = start_map(works, 3)

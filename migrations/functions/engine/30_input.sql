@@ -149,19 +149,6 @@ begin
 end
 $$;
 
--- True for more than 2 MiB of JSON (R-9), without the spaces that jsonb writes after commas and
--- colons. Small values, which are most, are not written out.
-create or replace function pgflow._is_too_large(p_value jsonb) returns boolean
-language plpgsql immutable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return pg_column_size(p_value) > 2000
-    and octet_length(p_value::text) > 2097152
-    and octet_length(replace(replace(p_value::text, ', ', ','), ': ', ':')) > 2097152;
-end
-$$;
-
 -- The input of a run of this flow, checked, with defaults; raises PF002.
 create or replace function pgflow._checked_input(p_name text, p_flow pgflow.flows, p_input jsonb)
 returns jsonb
@@ -169,11 +156,8 @@ language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if pgflow._is_too_large(p_input) then
-    raise exception using errcode = 'PF002',
-      message = format('the input of flow "%s" is refused', p_name),
-      detail = '[{"path": "", "message": "must have at most 2 MiB"}]';
-  elsif p_flow.input_schema is null then
+  perform pgflow._refuse_input(p_name, p_input);
+  if p_flow.input_schema is null then
     return pgflow._checked_fields(p_name, p_flow.input_spec, p_input);
   end if;
   return pgflow._checked_value(p_name, p_flow.input_schema, p_input);

@@ -49,7 +49,7 @@
 -- released, output, error: {type, message, trace}, delay_ms}]. p_refused: handlers that this worker
 -- cannot call. Returns {verdicts, tasks, contexts, specs}; what _run_timers and _claim return; and,
 -- where there was nothing to claim, {next_ms}: when to come again. Raises PF006 for an argument
--- that makes no sense, and what _check_login raises.
+-- that makes no sense, 54000 for an output that is too large, and what _check_login raises.
 --
 -- p_options: skip, true: a result whose run another session holds gets the verdict "busy" and is to
 -- be sent again; without it the turn waits for a quarter of a second, then raises 55P03. crashed
@@ -96,8 +96,8 @@ begin
 end
 $$;
 
--- The results that a worker sends, as reports. Raises PF006 for what cannot be read. (The block
--- only reads: it costs no transaction id.)
+-- The results that a worker sends, as reports, their errors cut. Raises PF006 for what cannot be
+-- read, 54000 for an output that is too large. (The block only reads: it costs no transaction id.)
 create or replace function pgflow._read_reports(p_worker uuid, p_results jsonb)
 returns pgflow._report[]
 language plpgsql
@@ -106,13 +106,17 @@ as $$
 declare
   v_reports pgflow._report[];
   v_valid boolean;
+  v_large text;
 begin
   select
     array_agg(row(r.run, r.step, r.index, r.attempt, p_worker, r.outcome,
-                  coalesce(r.output, 'null'), r.error, r.delay_ms)::pgflow._report order by nr),
+                  coalesce(r.output, 'null'), pgflow._cut_error(r.error),
+                  r.delay_ms)::pgflow._report order by nr),
     bool_and((r.outcome in ('completed', 'failed', 'fatal', 'retry_later', 'released')
-      and coalesce(r.delay_ms, 0) between 0 and 315360000000) is true)
-  into v_reports, v_valid
+      and coalesce(r.delay_ms, 0) between 0 and 315360000000) is true),
+    -- small ones, which are most, cost no call
+    min(r.step) filter (where pg_column_size(r.output) > 8000 and pgflow._is_too_large(r.output))
+  into v_reports, v_valid, v_large
   from rows from (jsonb_to_recordset(p_results) as (
     run uuid, step text, index int, attempt int, outcome text, output jsonb, error jsonb,
     delay_ms bigint))
@@ -121,6 +125,7 @@ begin
     raise exception using errcode = 'PF006', message = 'the outcome of a result is completed, '
       || 'failed, fatal, retry_later or released, and its delay from 0 to 10 years';
   end if;
+  perform pgflow._refuse_outputs(v_large);
   return v_reports;
 exception when data_exception then
   raise exception using errcode = 'PF006', message = 'a result cannot be read: ' || sqlerrm;

@@ -18,7 +18,7 @@ declare
   v_repeated boolean;
   v_group record;
   v_error jsonb := jsonb_build_object('type', 'Cancelled',
-    'message', coalesce(p_reason, 'cancelled'));
+    'message', coalesce(pgflow._cut_text(p_reason), 'cancelled'));
 begin
   select r.* into v_run from pgflow.runs r where r.run_id = p_run_id;
   if not found then
@@ -42,7 +42,7 @@ begin
     update pgflow.runs r set cancels = r.cancels || coalesce(p_request, gen_random_uuid())
     where r.run_id = p_run_id;
     insert into pgflow.audit (action, subject, details)
-    values ('cancel', p_run_id::text, jsonb_build_object('reason', p_reason));
+    values ('cancel', p_run_id::text, jsonb_build_object('reason', pgflow._cut_text(p_reason)));
   end if;
   return (
     select jsonb_build_object('run_id', p_run_id, 'status', r.status, 'outcome', r.outcome,
@@ -99,6 +99,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_run pgflow.runs;
+  v_error jsonb := pgflow._cut_error(p_error);
 begin
   perform pgflow._check_works_for(p_run_id, true);
   select r.* into v_run from pgflow.runs r
@@ -106,12 +107,12 @@ begin
   if not found then
     return false;
   elsif v_run.outcome is null then
-    perform pgflow._fail_runs(array[row(p_run_id, null, p_error)::pgflow._run_failure]);
+    perform pgflow._fail_runs(array[row(p_run_id, null, v_error)::pgflow._run_failure]);
   else
-    perform pgflow._end_runs(array[p_run_id], 'failed', array[coalesce(v_run.error, p_error)]);
+    perform pgflow._end_runs(array[p_run_id], 'failed', array[coalesce(v_run.error, v_error)]);
   end if;
   insert into pgflow.audit (action, subject, details)
-  values ('fail', p_run_id::text, jsonb_build_object('error', p_error));
+  values ('fail', p_run_id::text, jsonb_build_object('error', v_error));
   return true;
 end
 $$;

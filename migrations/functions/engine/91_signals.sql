@@ -55,7 +55,7 @@ begin
       message = format(
         'event name %s is not valid; use letters, digits, underscores and dots, 128 at most',
         coalesce(quote_literal(left(p_event, 200)), 'null'));
-  elsif octet_length(p_data::text) > 2097152 then -- R-9
+  elsif pgflow._is_too_large(p_data) then
     raise exception using errcode = 'PF002', message = format('event "%s" is refused', p_event),
       detail = '[{"path": "data", "message": "must have at most 2 MiB"}]';
   end if;
@@ -105,6 +105,7 @@ declare
     where d.flow_slug = v_run.flow_slug and d.step_slug = p_step);
   v_signal pgflow.events;
   v_applied boolean := false;
+  v_comment text := pgflow._cut_text(p_comment); -- the error of a rejected step
 begin
   if v_waits is null then
     raise exception using errcode = 'PF001',
@@ -127,12 +128,12 @@ begin
     v_applied := true;
     insert into pgflow.events (run_id, kind, name, data, sent_by, created_at, request)
     values (v_run.run_id, 'decision', p_step,
-            jsonb_build_object('approved', p_approved, 'comment', p_comment),
+            jsonb_build_object('approved', p_approved, 'comment', v_comment),
             coalesce(p_by, session_user), pgflow.clock(), p_request)
     returning * into v_signal;
     insert into pgflow.audit (action, subject, details, who)
     values (case when p_approved then 'approve' else 'reject' end, v_run.run_id::text,
-            jsonb_build_object('step', p_step, 'comment', p_comment), v_signal.sent_by);
+            jsonb_build_object('step', p_step, 'comment', v_comment), v_signal.sent_by);
     if v_status = 'started' then
       perform pgflow._apply_signal(v_run, p_step, v_signal);
     end if;

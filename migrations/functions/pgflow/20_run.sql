@@ -5,7 +5,7 @@
 
 -- Starts a run; run_id is the idempotency key (a used one is a primary key violation). Called by
 -- clients; locks only rows that it makes. Returns the run as it is when everything that can happen
--- without a handler has happened.
+-- without a handler has happened. Raises PF002 for an input that is too large.
 create or replace function pgflow.start_flow(flow_slug text, input jsonb, run_id uuid default null)
 returns setof pgflow.runs
 language plpgsql volatile
@@ -15,6 +15,7 @@ declare
   v_flow pgflow.flows;
   v_run uuid;
 begin
+  perform pgflow._refuse_input(start_flow.flow_slug, start_flow.input);
   if jsonb_typeof(start_flow.input) is distinct from 'array' and exists (
     select 1 from pgflow.steps s
     where s.flow_slug = start_flow.flow_slug and s.step_type = 'map' and s.deps_count = 0)
@@ -122,7 +123,8 @@ end
 $$;
 
 -- Completes a started task and starts the steps that it made ready. Called by clients; locks as
--- _report_unfenced does. Returns the task as it now is.
+-- _report_unfenced does. Returns the task as it now is. Raises 54000 for an output that is too
+-- large.
 create or replace function pgflow.complete_task(
   run_id uuid, step_slug text, task_index int, output jsonb
 ) returns setof pgflow.step_tasks
@@ -130,6 +132,8 @@ language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  perform pgflow._refuse_outputs(
+    case when pgflow._is_too_large(complete_task.output) then complete_task.step_slug end);
   perform pgflow._report_unfenced(row(
     run_id, step_slug, task_index, null, null, 'completed', output, null, null)::pgflow._report);
   return query select t.* from pgflow.step_tasks t
@@ -150,7 +154,7 @@ as $$
 begin
   perform pgflow._report_unfenced(row(
     run_id, step_slug, task_index, null, null, 'failed', null,
-    jsonb_build_object('message', error_message), null)::pgflow._report);
+    jsonb_build_object('message', pgflow._cut_text(error_message)), null)::pgflow._report);
   return query select t.* from pgflow.step_tasks t
     where t.run_id = fail_task.run_id and t.step_slug = fail_task.step_slug
       and t.task_index = fail_task.task_index;
