@@ -10,8 +10,9 @@ import os
 import re
 import sys
 import threading
+import time
 from codecs import getincrementaldecoder
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from io import UnsupportedOperation
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TextIO, cast
@@ -31,6 +32,8 @@ _COMMAND = re.compile(r"^(\s*:)(?=:)|(##(?:vso|teamcity)?)(?=\[)")
 _LONGEST = 16  # more characters than decide about a command
 _LINE_END = re.compile(r"(?<=\n)|(?<=\r)(?!\n)")
 _MOST_BEGUN = 64 * 1024  # characters of a line that is written before its end
+_MOMENT = 0.2
+_DOUBTFUL = 4  # so few characters begin a secret by chance: they are shown after a moment
 
 
 class _Line:
@@ -78,7 +81,9 @@ class Speaker:
         with self._lock:
             *lines, begun = _LINE_END.split(self._begun.pop(stream, "") + text)
             if len(begun) > _MOST_BEGUN:
-                lines, begun = [*lines, begun + "\n"], ""
+                # The end may begin a secret; what is before it is masked when it is written.
+                end = masks.split(begun)[1]
+                lines, begun = [*lines, begun.removesuffix(end) + "\n"], end
             if begun:
                 self._begun[stream] = begun
             # A progress bar returns to the beginning of its line first, where nothing stands yet.
@@ -89,6 +94,64 @@ class Speaker:
         """Write what has been begun."""
         for stream in list(self._begun):
             self.write(stream, "\n")
+
+
+class _Ends:
+    """The ends of what threads outside of calls have written to a stream: they may begin a secret.
+
+    Such an end waits for what its thread writes next, or for the end of the stream; a short one,
+    as a prompt may have by chance, for a moment only.
+    """
+
+    def __init__(self, stream: _HandlerStream) -> None:
+        self._stream = stream
+        self._ends: dict[int, tuple[float, str]] = {}
+        self._lock = threading.RLock()  # a signal may come while its thread writes
+        self._timer: threading.Timer | None = None
+        self._is_over = False
+
+    def write(self, text: str) -> None:
+        """Show what can be shown of a text after the end before it."""
+        with self._lock:
+            thread = threading.get_ident()
+            _, begun = self._ends.pop(thread, (0.0, ""))
+            shown, end = masks.split(begun + text)
+            self._stream.show(shown)
+            if self._is_over:
+                self._stream.put(end)
+            elif end:
+                self._ends[thread] = (time.monotonic(), end)
+                self._wait()
+
+    def close(self) -> None:
+        """Show all ends, and from now on each at once."""
+        with self._lock:
+            self._is_over = True
+            for thread in list(self._ends):
+                self._release(thread)
+            if self._timer is not None:
+                self._timer.cancel()
+
+    def _wait(self) -> None:
+        if self._timer is None and any(len(end) < _DOUBTFUL for _, end in self._ends.values()):
+            self._timer = threading.Timer(_MOMENT, self._after_a_moment)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _after_a_moment(self) -> None:
+        with self._lock:
+            self._timer = None
+            before = time.monotonic() - _MOMENT
+            for thread, (since, end) in list(self._ends.items()):
+                if since <= before and len(end) < _DOUBTFUL:
+                    self._release(thread)
+            if not self._is_over:
+                self._wait()
+
+    def _release(self, thread: int) -> None:
+        with suppress(OSError, ValueError):  # its reader has gone, or it is closed
+            self._stream.put(self._ends.pop(thread)[1])
+            self._stream.flush()
 
 
 speaker: ContextVar[Speaker | None] = ContextVar("speaker", default=None)
@@ -123,7 +186,7 @@ class _SharedStream:
 
 
 class _SharedBytes(_SharedStream):
-    """The bytes of a stream where text is changed on its way: they are taken for text."""
+    """The bytes of a stream: they are taken for text, which is changed on its way."""
 
     def __init__(self, text: _HandlerStream) -> None:
         super().__init__(text)
@@ -146,7 +209,8 @@ class _HandlerStream(_SharedStream):
         super().__init__(stream)
         self._is_terminal = stream.isatty()
         self._line = line
-        self._bytes = _SharedBytes(self) if self._is_terminal or line is not None else None
+        self._bytes = _SharedBytes(self)
+        self._ends = _Ends(self)
 
     @property
     def screen(self) -> Any:
@@ -156,19 +220,22 @@ class _HandlerStream(_SharedStream):
     @property
     def buffer(self) -> _SharedStream:
         """The stream of bytes."""
-        return self._bytes or _SharedStream(self._stream.buffer)
+        return self._bytes
 
     def write(self, text: str) -> int:
         """Write the text, masked, with the name of the step that prints it."""
         if (call := speaker.get()) is None:
-            self.put(text)
+            self._ends.write(text)
         else:
             call.write(self, text)
         return len(text)
 
     def put(self, text: str) -> None:
         """Write the text, masked."""
-        shown = masks.text(text)
+        self.show(masks.text(text))
+
+    def show(self, shown: str) -> None:
+        """Write a text that is masked already."""
         if self._is_terminal:
             # A progress bar that returns to the beginning of its line becomes several lines.
             shown = clean(re.sub(r"\r(?!\n)", "\n", shown))
@@ -181,6 +248,10 @@ class _HandlerStream(_SharedStream):
         """Write the lines, masked."""
         for line in lines:
             self.write(line)
+
+    def end(self) -> None:
+        """Write what has been kept back."""
+        self._ends.close()
 
     @contextmanager
     def diverted(self, stream: Any) -> Iterator[None]:
@@ -198,8 +269,11 @@ def handler_streams() -> Iterator[None]:
     """Make stdout and stderr of this process streams for handlers within the block."""
     streams = sys.stdout, sys.stderr
     line = _Line() if any(os.environ.get(name) for name in _SERVICES) else None
-    sys.stdout, sys.stderr = (cast("TextIO", _HandlerStream(stream, line)) for stream in streams)
+    own = [_HandlerStream(stream, line) for stream in streams]
+    sys.stdout, sys.stderr = (cast("TextIO", stream) for stream in own)
     try:
         yield
     finally:
         sys.stdout, sys.stderr = streams
+        for stream in own:
+            stream.end()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from psycopg import sql
 
 from pgflow_yaml.errors import WrongSetting
 from pgflow_yaml.worker.calls.secrets import PREFIX, SecretMissing, Secrets, parse_lines
+from tests.engine.driver import a_step
 from tests.fixtures.waiting import eventually
 
 if TYPE_CHECKING:
@@ -153,6 +155,74 @@ def test_a_secret_is_nowhere_but_in_the_handler(
     for line in ("ctx.log has ***", "own logger has ***", "stderr has", "Exception in thread"):
         assert line in worker.stderr
     assert "print has ***" in worker.stdout
+
+
+PARTS = """
+import sys, threading
+
+def go(token, key):
+    def show():
+        for text in (token, key):
+            for cut in (1, 7, len(text) // 2):
+                print(text[:cut], end="", flush=True)
+                print(text[cut:])
+            print(text.encode().decode("latin-1").encode("latin-1").decode())
+        sys.stdout.buffer.write(token.encode() + b"\\n")
+        for line in key.splitlines():
+            print(line, file=sys.stderr)
+        print("shown.", end="")
+    show()
+    thread = threading.Thread(target=show)
+    thread.start()
+    thread.join()
+"""
+KEY = "-----BEGIN KEY-----\nMIIEvQIBADANBgkq\nhkiG9w0BAQEFAASC\n-----END KEY-----\n"
+
+
+def test_a_secret_printed_in_parts_is_masked(works: Works, start_cli: StartCli) -> None:
+    """In the call and in a thread of it, as bytes, and a key line by line; nothing is lost."""
+    works.app.write("shop.py", PARTS)
+    works.deploy(
+        """
+        flow: parts
+        steps:
+          go:
+            handler: shop.go
+            with: {token: "${{ secrets.TOKEN }}", key: "${{ secrets.KEY }}"}
+        """
+    )
+    run = works.client.start("parts")
+    env = {PREFIX + "TOKEN": "Tok-3n/value", PREFIX + "KEY": KEY}
+
+    worker = start_cli("worker", dsn=works.database, cwd=works.app.folder, **env)
+
+    assert works.ended(run.id).status == "completed"
+    worker.send(signal.SIGTERM)
+    worker.wait()
+    said = worker.stdout + worker.stderr
+    for trace in ("Tok-3n", "value", "MIIEvQIB", "ADANBgkq", "hkiG9w0B", "AQEFAASC"):
+        assert trace not in said
+    assert worker.stdout.count("shown.") == 2
+    assert worker.stdout.count("***") >= 10
+
+
+def test_a_worker_refuses_a_part_of_a_secret(works: Works, db: psycopg.Connection) -> None:
+    """Also where no compiler has looked at the flow; the handler is not called."""
+    works.app.write("shop.py", "def go(token): return token\n")
+    half = {"ast": ["index", ["path", "secrets.T"], ["lit", 0]], "paths": []}
+    definition = {"flow": "half", "steps": {"go": a_step(handler="shop.go", with_=half)}}
+    db.execute(
+        "select pgflow.deploy(%s, '0123456789ab', array['go'], 'source')", [json.dumps(definition)]
+    )
+    run = works.client.start("half")
+
+    works.drain(secrets={"T": "0123456789"}.get)
+
+    (error,) = works.client.run_snapshot(run.id)["errors"]
+    assert (error["type"], error["final"]) == ("ExpressionError", True)
+    assert error["message"] == (
+        "`secrets.T` can only stand alone, in a template, or be joined by `+`"
+    )
 
 
 def test_a_missing_secret_fails_the_attempt_for_good(works: Works) -> None:

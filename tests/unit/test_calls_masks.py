@@ -57,6 +57,32 @@ def test_a_secret_is_masked_however_it_is_written(shown: str) -> None:
     assert not any(part in masked for part in ("p4ss", "cDRzcy", "A0c3Mg", "NHNz"))
 
 
+@settings(max_examples=200)
+@given(
+    st.lists(st.sampled_from(["S3cret", "value!", "S3", "et", "s3crEtval", "x", "\n"]), max_size=8)
+)
+def test_a_secret_in_parts_is_masked_like_a_whole_one(parts: list[str]) -> None:
+    """What is shown at once and what is kept back until the next part are the same text."""
+    own_masks, shown, end = masking("S3cretvalue!"), "", ""
+    for part in parts:
+        now, end = own_masks.split(end + part)
+        shown += now
+
+    assert shown + own_masks.text(end) == own_masks.text("".join(parts))
+
+
+def test_only_the_beginning_of_a_secret_is_kept_back() -> None:
+    """Of any form; a line is not, though a form may begin with its break."""
+    own_masks = masking("\nS3cret/value!", "S3cret/value!longer")
+
+    assert own_masks.split("a prompt: ") == ("a prompt: ", "")
+    assert own_masks.split("a line\n") == ("a line\n", "")
+    assert own_masks.split("as S3cre") == ("as ", "S3cre")
+    assert own_masks.split("as s3cret%2") == ("as ", "s3cret%2")
+    assert own_masks.split("S3cret/value!") == ("", "S3cret/value!")
+    assert own_masks.split("S3cret/value!x") == ("***x", "")
+
+
 @pytest.mark.parametrize("shown", [SECRET.upper(), SECRET.title(), json.dumps(SECRET.upper())])
 def test_a_secret_in_another_case_is_masked(shown: str) -> None:
     """In texts and in outputs."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import sys
+import threading
 from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from pgflow_yaml.worker.calls.masks import Masks
 from pgflow_yaml.worker.streams import Speaker, handler_streams, speaker
+from tests.fixtures.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,6 +96,69 @@ def test_bytes_of_a_character_may_come_apart(monkeypatch: pytest.MonkeyPatch) ->
 
     assert printed(monkeypatch, io.StringIO(), say, "GITHUB_ACTIONS") == ": :Größe\n"
     assert printed(monkeypatch, Terminal(), say, "") == "::Größe\n"
+
+
+@pytest.fixture
+def secret(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A secret that is masked in this test."""
+    own_masks = Masks()
+    own_masks.add("S3cret/value!")
+    monkeypatch.setattr("pgflow_yaml.worker.streams.masks", own_masks)
+    return "S3cret/value!"
+
+
+def test_a_secret_is_masked_in_any_number_of_parts(
+    monkeypatch: pytest.MonkeyPatch, secret: str
+) -> None:
+    """By threads that take turns, and as bytes; what only begins like one is there at the end."""
+    turn = threading.Barrier(2, timeout=20)
+
+    def say(last: str) -> None:
+        for character in f"<{secret}>{last}":
+            turn.wait()
+            sys.stdout.write(character)
+
+    def all_say() -> None:
+        other = threading.Thread(target=say, args=("b",))
+        other.start()
+        say("b")
+        other.join()
+        for byte in f"[{secret}]".encode():
+            sys.stdout.buffer.write(bytes([byte]))
+        sys.stdout.write("S3cret/valu")
+
+    text = printed(monkeypatch, io.StringIO(), all_say, "")
+
+    assert sorted(text.removesuffix("[***]S3cret/valu")) == sorted("<***>b" * 2)
+
+
+def test_a_prompt_is_shown_after_a_moment(monkeypatch: pytest.MonkeyPatch, secret: str) -> None:
+    """Its end may be the beginning of a secret, by chance; a longer beginning waits for the end."""
+    stream = io.StringIO()
+
+    def say() -> None:
+        sys.stdout.write("are you sure? y/s")
+        eventually(lambda: stream.getvalue() == "are you sure? y/s")
+        sys.stdout.write("S3cret")
+        assert stream.getvalue() == "are you sure? y/s"
+
+    assert printed(monkeypatch, stream, say, "") == "are you sure? y/sS3cret"
+
+
+def test_a_secret_at_the_end_of_a_long_line_is_masked(
+    monkeypatch: pytest.MonkeyPatch, secret: str
+) -> None:
+    """A call that prints no line break is shown in portions."""
+    call = Speaker(cast("Task", FakeTask("pay")))
+
+    def say() -> None:
+        token = speaker.set(call)
+        sys.stdout.write("x" * 65_536 + secret[:5])
+        sys.stdout.write(secret[5:])
+        speaker.reset(token)
+        call.end()
+
+    assert printed(monkeypatch, io.StringIO(), say, "") == f"pay | {'x' * 65_536}\npay | ***\n"
 
 
 class FakeTask:

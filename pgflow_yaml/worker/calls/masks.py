@@ -12,6 +12,7 @@ import logging
 import re
 import threading
 from base64 import b64encode
+from bisect import bisect_left
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_plus
@@ -32,6 +33,8 @@ class Masks:
     def __init__(self) -> None:
         self._forms: tuple[str, ...] = ()
         self._in_json: tuple[str, ...] = ()
+        self._sorted: tuple[str, ...] = ()
+        self._firsts: frozenset[str] = frozenset()
         self._values: OrderedDict[str, tuple[str, ...]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -48,6 +51,9 @@ class Masks:
             # A form may be a part of another one: the longest goes first.
             self._forms = tuple(sorted(every, key=lambda form: (-len(form), form)))
             self._in_json = tuple({_escaped(form).lower() for form in every})
+            # Most lines end as a form with a line break in front begins; its rest is a form too.
+            self._sorted = tuple(sorted({form.lower() for form in every if not form[0].isspace()}))
+            self._firsts = frozenset(form[0] for form in self._sorted)
 
     def text(self, text: str) -> str:
         """Return the text with all secrets masked."""
@@ -57,6 +63,29 @@ class Masks:
             if form.lower() in lowered:
                 text = re.sub(re.escape(form), MASK, text, flags=re.IGNORECASE)
         return text
+
+    def split(self, text: str) -> tuple[str, str]:
+        """Return the text to show now, masked, and the end, which may begin a secret."""
+        start = self._start_of_end(text)
+        shown, end = text[:start], text[start:]
+        masked = self.text(shown)
+        if end and masked + self.text(end) != (whole := self.text(text)):
+            return whole, ""  # a secret lies over the cut: it is complete
+        return masked, end
+
+    def _start_of_end(self, text: str) -> int:
+        """Return where the longest end of a text begins that a form begins with, too."""
+        forms, firsts = self._sorted, self._firsts
+        longest = len(self._forms[0]) if forms else 0
+        for start in range(max(0, len(text) - longest), len(text)):
+            if text[start].lower()[0] in firsts:
+                end = text[start:].lower()
+                place = bisect_left(forms, end)
+                if forms[place : place + 1] == (end,):
+                    place += 1  # the form itself is complete; a longer one may be meant
+                if place < len(forms) and forms[place].startswith(end):
+                    return start
+        return len(text)
 
     def json_text(self, text: str) -> str:
         """Return the JSON text with secrets masked; a number that shows one becomes a string."""
