@@ -1,5 +1,5 @@
 # Every target makes what it needs; the second time that costs nothing.
-.PHONY: help demo test check format docs bench bench-all chaos test-editor test-postgres test-roles mutate clean
+.PHONY: help demo test check format docs bench bench-all chaos test-editor test-postgres test-roles mutate audit clean
 
 PYTHON ?= python3
 VENV   := .venv
@@ -52,6 +52,9 @@ test-roles: $(VENV)/dev.stamp ## Run the programs of the tests as members of the
 
 mutate: $(VENV)/dev.stamp ## Take each fence out of the SQL: a test must go red
 	$(BIN)/python tests/mutation/fences.py
+
+audit: $(BIN)/python ## Vulnerabilities and licences of what users install; an SBOM in build/sbom.json
+	$(BIN)/python -m tests.audit.run
 
 clean: ## Remove the environment, caches and the project's embedded database
 	rm -rf $(VENV) .pgflow .bench build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,1 @@
+"""The audit of what users install with the package. Run by `make audit` only."""
