@@ -14,6 +14,7 @@ import termios
 from typing import TYPE_CHECKING, Self
 
 from tests.acceptance.shell import COMMAND
+from tests.acceptance.terminal import Terminal
 
 if TYPE_CHECKING:
     from tests.acceptance.shell import Shell
@@ -26,7 +27,8 @@ class Screen:
 
     def __init__(self, shell: Shell, *args: str, width: int, term: str = "xterm-256color") -> None:
         self._main, side = pty.openpty()
-        fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
+        self.terminal = Terminal(width)
+        self.resize(width)
         self.process = subprocess.Popen(
             [str(COMMAND), *args],
             cwd=shell.folder,
@@ -43,10 +45,17 @@ class Screen:
     def read(self) -> bool:
         """Take what has been written; false at the end."""
         try:
-            self.raw += self._decoder.decode(os.read(self._main, 65_536))
+            text = self._decoder.decode(os.read(self._main, 65_536))
         except OSError:
             return False
+        self.raw += text
+        self.terminal.write(text)
         return True
+
+    def resize(self, width: int) -> None:
+        """Make the terminal as wide as that."""
+        self.terminal.resize(width)
+        fcntl.ioctl(self._main, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
 
     def ctrl_c(self) -> None:
         """Interrupt it and all that it started, as a terminal does."""

@@ -94,6 +94,26 @@ def test_ctrl_c_in_watch_leaves_the_run_alone(shell: Shell) -> None:
         assert shell("runs", "--json").json[0]["status"] == "started"
 
 
+def test_nothing_is_left_of_the_pictures_drawn_before_a_resize(shell: Shell) -> None:
+    """A narrower terminal breaks the lines of a picture; all of their parts are erased."""
+    shell.write("w.yaml", "flow: w\nsteps: {gate: {wait: {event: go}}, a: {handler: tasks.wait}}\n")
+    run_id = shell("run", "--detach", "w.yaml").out.strip()
+    with Screen(shell, "watch", run_id, width=120) as screen:
+        for width in (120, 60, 100):
+            screen.resize(width)
+            bar = re.compile(rf" [━─]{{{width - 25},}}  0 %  0 of 2 steps")
+            while not any(map(bar.fullmatch, screen.terminal.rows)):
+                assert screen.read()
+
+            drawn = "\n".join(screen.terminal.rows).strip().split("\n")
+            assert max(map(cells, drawn)) <= width
+            assert drawn[0].startswith(f"w {run_id[:8]}")
+            assert drawn[2].startswith(" ⏸ gate")
+            assert drawn[-1] == " Ctrl-C stops following, not the run"
+        screen.ctrl_c()
+        screen.to_the_end()
+
+
 def test_no_colour_is_a_picture_without_colour(shell: Shell) -> None:
     """NO_COLOR keeps the redrawing and leaves out the paint."""
     plain = Shell(shell.folder, shell.database, {"NO_COLOR": "1"})

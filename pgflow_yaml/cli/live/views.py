@@ -95,7 +95,8 @@ def picture(options: Options, hint: str, resume: str | None) -> Iterator[Show]:
     Prints of handlers appear above it.
     """
     from rich.console import Console
-    from rich.live import Live
+
+    from .redrawing import Redrawn
 
     never = options.color == "never"
     console = Console(
@@ -106,7 +107,7 @@ def picture(options: Options, hint: str, resume: str | None) -> Iterator[Show]:
         no_color=never or None,
     )
     inside = hasattr(sys.stderr, "diverted")  # a worker runs handlers in this process
-    live = Live(
+    live = Redrawn(
         console=console,
         auto_refresh=False,
         vertical_overflow="crop",
@@ -140,23 +141,25 @@ class _Painter:
     resume: str | None
     errors: dict[str, FailedAttempt] = field(default_factory=dict)
     drawn_at: float = 0.0
+    drawn_size: tuple[int, int] = (0, 0)
 
     def show(self, before: Snapshot | None, after: Snapshot) -> None:
-        """Draw the run if a step changed, or if the durations shown are out of date."""
+        """Draw the run if a step or the terminal changed, or if its durations are out of date."""
         from .frame import render_run
 
         self.errors.update((error["step"], error) for error in after["errors"])
         ended = after["run"]["status"] != "started"
+        size = self.console.size
         same = (
             before is not None
+            and size == self.drawn_size
             and before["steps"] == after["steps"]
             and is_left_alone(before) == is_left_alone(after)
             and not ended
         )
         if same and time.monotonic() - self.drawn_at < CLOCK_TICK:
             return
-        self.drawn_at = time.monotonic()
-        size = self.console.size
+        self.drawn_at, self.drawn_size = time.monotonic(), size
         frame = Frame(
             width=size.width,
             height=max(size.height - 1, 1),
