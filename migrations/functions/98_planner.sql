@@ -43,6 +43,8 @@ alter function pgflow._child_snapshots set enable_mergejoin = off;
 -- Runs are read in the order of their start, up to the limit, whatever filters there are.
 alter function pgflow.list_runs set enable_seqscan = off;
 alter function pgflow.list_runs set enable_bitmapscan = off;
+alter function pgflow.usual_seconds set enable_seqscan = off;
+alter function pgflow.usual_seconds set enable_bitmapscan = off;
 
 -- Compiling takes longer than running, each time anew. Before version 18 a plan with a kind of node
 -- that is off costs 1e10, which is above every threshold of the compiler. Functions that callers

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from pgflow_yaml.database.store.connection import JoinedConnection
     from pgflow_yaml.project.settings import Settings
-    from pgflow_yaml.runs.snapshot import Snapshot
+    from pgflow_yaml.runs.snapshot import Snapshot, TaskShape
     from pgflow_yaml.worker import Worker
     from pgflow_yaml.worker.calls import SecretProvider
 
@@ -241,6 +241,17 @@ class Client(FlowClient):
     def run_workers(self, run_id: str) -> dict[str, int]:
         """Return the number of workers that serve each queue of a run's steps."""
         return self._store.run_workers(_checked_id(run_id))
+
+    def task_snapshot(self, run_id: str, step: str, index: int = 0) -> TaskShape | None:
+        """Return a task of a step with its arguments; None for one that is not made yet."""
+        return self._store.task_snapshot(_checked_id(run_id), step, index)
+
+    def usual_seconds(self, run_id: str) -> float | None:
+        """Return the median seconds of the last runs of the same flow that completed before it.
+
+        There are at most 50 of them; None for fewer than three.
+        """
+        return self._store.usual_seconds(_checked_id(run_id))
 
     def cancel(self, run_id: str, reason: str | None = None) -> Cancelled:
         """Cancel a run; one that has ended stays as it is.

@@ -171,9 +171,16 @@ class _StepRequired(_Finally):
 
 
 class StepShape(_StepRequired, total=False):
-    """One step of a snapshot; `items` is present only on request."""
+    """One step of a snapshot; the keys here are present only on request.
+
+    `arguments` are those of the only task of a step; `item` is one task of a step with many, null
+    if it is not made yet.
+    """
 
     items: list[str | None]
+    arguments: Json
+    arguments_error: str
+    item: TaskShape | None
 
 
 class FailedAttempt(TypedDict):
@@ -191,7 +198,26 @@ class FailedAttempt(TypedDict):
     retry_at: str | None
 
 
-class Snapshot(TypedDict):
+class _TaskRequired(TypedDict):
+    index: int
+    status: str
+    attempts: int
+    crashes: int
+    started_at: str | None
+    ended_at: str | None
+    output: Json
+    children: list[str]
+    errors: list[FailedAttempt]
+
+
+class TaskShape(_TaskRequired, total=False):
+    """One task of a step; `arguments`, or why they have no value, once it has been called."""
+
+    arguments: Json
+    arguments_error: str
+
+
+class _SnapshotRequired(TypedDict):
     """Everything about one run, and the number of living workers, at one moment."""
 
     now: str
@@ -199,3 +225,9 @@ class Snapshot(TypedDict):
     workers: int
     steps: list[StepShape]
     errors: list[FailedAttempt]
+
+
+class Snapshot(_SnapshotRequired, total=False):
+    """A snapshot; `usual_seconds` are there where a person reads it, and may be unknown."""
+
+    usual_seconds: float | None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from tests.engine.driver import a_child, a_step, a_wait, done, literal
+from tests.engine.driver import a_child, a_step, a_wait, done, failed, literal
 
 if TYPE_CHECKING:
     from tests.engine.driver import Engine
@@ -197,3 +197,68 @@ def test_what_a_worker_has_no_slot_for_is_shown_as_queued(engine: Engine) -> Non
     engine.report(done(tasks[0]), done(tasks[1]))
     running = [step["tasks"]["started"] for step in engine.snapshot(run)["steps"]]
     assert running == [2, 1]
+
+
+def test_a_task_tells_what_it_was_called_with(engine: Engine) -> None:
+    """The value of `with`, the item, the outputs before it or the input; secrets are masked."""
+    tree = ["dict", "x", ["path", "item"], "key", ["path", "secrets.KEY"]]
+    paths = ["item", "secrets.KEY"]
+    engine.deploy(
+        "flow",
+        {
+            "first": a_step(),
+            "next": a_step("first"),
+            "each": a_step(map=literal([7, 8]), with_={"ast": tree, "paths": paths}),
+            "plain": a_step(map=literal([None])),
+        },
+        input={"n": {"type": "integer"}},
+    )
+    run = engine.start("flow", {"n": 1})
+    before = engine.call("task_snapshot", run, "first")
+    engine.report(*(done(task, "out") for task in engine.claim("flow", quantity=9)))
+    engine.claim("flow")
+
+    def arguments(step: str, index: int = 0) -> object:
+        return engine.call("task_snapshot", run, step, index)["arguments"]
+
+    assert (before["status"], "arguments" in before) == ("queued", False)
+    assert arguments("first") == {"n": 1}
+    assert arguments("next") == {"first": "out"}
+    assert arguments("each", 1) == {"x": 8, "key": "***"}
+    assert arguments("plain") is None
+    assert engine.call("task_snapshot", run, "each", 2) is None
+
+
+def test_a_task_has_its_own_output_and_errors(engine: Engine) -> None:
+    """Those of other items, of which there may be thousands, are not among them."""
+    engine.deploy("flow", {"each": a_step(map=literal([7, 8]))})
+    run = engine.start("flow")
+    first, second = engine.claim("flow")
+    engine.report(done(first, "out"), failed(second))
+
+    ended, failing = (engine.call("task_snapshot", run, "each", n) for n in (0, 1))
+
+    assert (ended["status"], ended["output"], ended["errors"]) == ("completed", "out", [])
+    assert (failing["output"], [error["attempt"] for error in failing["errors"]]) == (None, [1])
+    assert (failing["attempts"], failing["arguments"]) == (1, 8)
+
+
+def test_the_usual_time_is_the_median_of_the_runs_before(engine: Engine) -> None:
+    """Of those of the same flow that completed; three are needed, and later ones do not count."""
+    engine.deploy("flow", {"a": a_step()})
+    engine.deploy("other", {"a": a_step()})
+
+    def run_of(minute: int, seconds: int, flow: str = "flow", end: Any = done) -> str:
+        engine.now(f"2036-01-01 12:{minute}:00Z")
+        run = engine.start(flow)
+        (task,) = engine.claim(flow)
+        engine.now(f"2036-01-01 12:{minute}:{seconds}Z")
+        engine.report(end(task))
+        return run
+
+    runs = [run_of(10, 10), run_of(11, 20), run_of(12, 45, "other"), run_of(13, 30)]
+    runs += [run_of(14, 59, end=lambda task: failed(task, "fatal")), run_of(15, 50)]
+
+    usual = [engine.call("usual_seconds", run) for run in runs]
+
+    assert usual == [None, None, None, None, 20, 20]

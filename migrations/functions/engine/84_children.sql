@@ -48,7 +48,7 @@ declare
   v_name text := split_part(p_step.spec ->> 'flow', '@', 1);
   v_definition pgflow.definitions;
   v_flow pgflow.flows;
-  v_input jsonb := pgflow._child_input(p_run, p_step, p_task);
+  v_input jsonb := pgflow._task_input(p_run, p_step, p_task);
   v_child pgflow.runs;
   v_problems text;
 begin
@@ -91,16 +91,17 @@ begin
 end
 $$;
 
--- The input of a child run: {"value"} or {"error"}.
-create or replace function pgflow._child_input(
-  p_run pgflow.runs, p_step pgflow.steps, p_task pgflow.step_tasks
+-- What a task is given: the input of its child run, or the arguments of its handler, in which
+-- p_secrets stand for what the worker alone knows. {"value"} or {"error"}.
+create or replace function pgflow._task_input(
+  p_run pgflow.runs, p_step pgflow.steps, p_task pgflow.step_tasks, p_secrets jsonb default '{}'
 ) returns jsonb
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   select case
     when p_step.spec ? 'with' then pgflow.evaluate(p_step.spec -> 'with' -> 'ast',
-      pgflow._environment(p_run, p_step.spec -> 'with' -> 'paths',
+      p_secrets || pgflow._environment(p_run, p_step.spec -> 'with' -> 'paths',
         jsonb_build_object('item', p_task.item, 'index', p_task.task_index)))
     else jsonb_build_object('value', case
       when p_step.step_type = 'map' and p_step.fixed_tasks is null then p_task.item

@@ -202,3 +202,59 @@ as $$
         pgflow._queue_due(s.queue_name, t.next_call) end)) x(due_at)
     where x.due_at > pgflow.clock()) n
 $$;
+
+-- One task of a step, as `show --step` prints it: with what it was called, which is nowhere stored,
+-- and its newest errors, ten at most. Secrets are `***`. Null for a task that is not made yet.
+create or replace function pgflow.task_snapshot(p_run_id uuid, p_step text, p_index int default 0)
+returns jsonb
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
+as $$
+declare
+  v_run pgflow.runs;
+  v_step pgflow.steps;
+  v_task pgflow.step_tasks;
+  v_input jsonb;
+begin
+  select t.* into v_task from pgflow.step_tasks t
+  where t.run_id = p_run_id and t.step_slug = p_step and t.task_index = p_index;
+  if v_task.run_id is null then
+    return null;
+  end if;
+  select r.* into v_run from pgflow.runs r where r.run_id = p_run_id;
+  select d.* into v_step from pgflow.steps d
+  where d.flow_slug = v_run.flow_slug and d.step_slug = p_step;
+  if v_step.step_type = 'map' and v_step.fixed_tasks is null and v_step.map_items is null then
+    v_task.item := coalesce(v_task.item, pgflow._map_source(v_run, v_step) -> p_index);
+  end if;
+  if v_task.attempts_count > 0 then
+    v_input := pgflow._task_input(v_run, v_step, v_task, (
+      select coalesce(jsonb_object_agg(p.path, '***'), '{}')
+      from jsonb_array_elements_text(v_step.spec -> 'with' -> 'paths') p(path)
+      where starts_with(p.path, 'secrets.')));
+  end if;
+  return jsonb_build_object(
+    'index', p_index, 'status', v_task.status,
+    'attempts', v_task.attempts_count - v_task.uncounted, 'crashes', v_task.crashes_count,
+    'started_at', v_task.started_at,
+    'ended_at', coalesce(v_task.completed_at, v_task.failed_at, v_task.cancelled_at),
+    'output', v_task.output,
+    'children', (
+      select coalesce(jsonb_agg(c.run_id order by c.started_at, c.run_id), '[]')
+      from pgflow.runs c
+      where c.parent_run_id = p_run_id and c.parent_step = p_step and c.parent_index = p_index),
+    'errors', (
+      select coalesce(jsonb_agg(jsonb_build_object(
+        'id', e.id, 'step', e.step_slug, 'index', e.task_index, 'attempt', e.attempt,
+        'type', e.type, 'message', e.message, 'trace', e.trace, 'at', e.created_at,
+        'final', e.final, 'retry_at', e.retry_at) order by e.id), '[]')
+      from (select x.* from pgflow.task_errors x
+            where x.run_id = p_run_id and x.step_slug = p_step and x.task_index = p_index
+            order by x.id desc limit 10) e))
+    || case
+      when v_input is null then '{}'
+      when v_input ? 'error' then jsonb_build_object('arguments_error', v_input -> 'error')
+      else jsonb_build_object('arguments', v_input -> 'value') end;
+end
+$$;

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from pgflow_yaml.database.store.connection import JoinedConnection
     from pgflow_yaml.language.model import Definition, Json
-    from pgflow_yaml.runs.snapshot import Snapshot
+    from pgflow_yaml.runs.snapshot import Snapshot, TaskShape
 
 __all__ = [
     "LOCK_TIMEOUT",
@@ -294,6 +294,18 @@ class Store(Connection):
     def run_workers(self, run_id: str) -> dict[str, int]:
         """Return the number of workers that serve each queue of a run's steps."""
         return self.ask("select pgflow.run_workers(%s::uuid)", [run_id]) or {}
+
+    def task_snapshot(self, run_id: str, step: str, index: int) -> TaskShape | None:
+        """Return a task of a step; None for one that is not made yet."""
+        reply: TaskShape | None = self.ask(
+            "select pgflow.task_snapshot(%s::uuid, %s, %s::int)", [run_id, step, index]
+        )
+        return reply
+
+    def usual_seconds(self, run_id: str) -> float | None:
+        """Return the time that runs of the same flow usually took before this one, if known."""
+        reply: float | None = self.ask("select pgflow.usual_seconds(%s::uuid)", [run_id])
+        return reply
 
     def find_run(self, text: str) -> list[str]:
         """Return the ids of the runs that a text may mean, five at most."""
