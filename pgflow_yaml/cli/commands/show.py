@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 import click
 
 from pgflow_yaml.cli.options import Options, command, pass_options
+from pgflow_yaml.errors import NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pgflow_yaml.cli.live.end_screen import Picture
     from pgflow_yaml.client import Client
-    from pgflow_yaml.runs.snapshot import Snapshot
+    from pgflow_yaml.runs.snapshot import Snapshot, StepShape
 
 LINES_OF_A_VALUE = 40
 # More rows than any run has, so that nothing is folded.
@@ -24,11 +25,14 @@ ENDLESS = 10_000
 
 @command("show", example="pgflow-yaml show last --step greet")
 @click.argument("run")
-@click.option("--step", metavar="STEP", help="Show one step with all details.")
+@click.option("--step", metavar="STEP", help="Show one step with all details and arguments.")
+@click.option("--item", type=click.IntRange(min=0), metavar="N", help="With --step: one item.")
 @click.option("--why", is_flag=True, help="Reason why each unfinished step waits.")
 @click.option("--items", is_flag=True, help="Also list the items of maps by status.")
 @pass_options
-def show_command(options: Options, *, run: str, step: str | None, why: bool, items: bool) -> None:
+def show_command(
+    options: Options, *, run: str, step: str | None, item: int | None, why: bool, items: bool
+) -> None:
     """Show one run: steps, input, output, attempts, errors.
 
     RUN is an id, the beginning of one, a key, or "last".
@@ -41,8 +45,13 @@ def show_command(options: Options, *, run: str, step: str | None, why: bool, ite
     from pgflow_yaml.cli.resuming import resume_command
     from pgflow_yaml.runs.steps import by_slug
 
+    if item is not None and (step is None or why):
+        raise click.UsageError("--item needs --step, without --why")
     with database(options) as client:
         snapshot = lookup.snapshot(client, lookup.run_id(client, run), items=items)
+        if step is not None and not why:
+            snapshot = _with_task(client, snapshot, lookup.step(snapshot, step), item)
+        snapshot["usual_seconds"] = client.usual_seconds(snapshot["run"]["id"])
         workers = client.run_workers(snapshot["run"]["id"]) if why else {}
         picture = _picture_of_errors(client, snapshot)
         resume = resume_command(client, options, snapshot["run"]["id"])
@@ -65,11 +74,38 @@ def show_command(options: Options, *, run: str, step: str | None, why: bool, ite
         chosen = [
             state for state in chosen if state["status"] == "failed" or (items and "items" in state)
         ]
+    if item is not None:
+        write_lines(page.about_item(chosen[0], item, most=most), sys.stdout, options)
+        return
     for state in chosen:
         errors = [error for error in snapshot["errors"] if error["step"] == state["slug"]]
-        about = page.about_step(state, errors, every, items=items, most=most)
+        about = page.about_step(
+            state, errors, every, items=items, called=step is not None, most=most
+        )
         about += expression(state["slug"], state["error"], picture)
         write_lines([[], *about] if step is None else about, sys.stdout, options)
+
+
+def _with_task(client: Client, snapshot: Snapshot, step: StepShape, item: int | None) -> Snapshot:
+    """Return a snapshot whose `step` has its arguments, or one of its items."""
+    from pgflow_yaml.runs.steps import is_wide
+
+    slug, total = step["slug"], step["tasks"]["total"]
+    if item is None and (is_wide(step) or step["action"] == "wait"):
+        return snapshot
+    if item is not None and not is_wide(step):
+        raise click.UsageError(f'--item: step "{slug}" has no items')
+    if item is not None and item >= total and step["status"] != "created":
+        last = f"the last one is {total - 1}" if total else "it has none"
+        raise NotFound(f'step "{slug}" has no item {item}: {last}')
+    task = client.task_snapshot(snapshot["run"]["id"], slug, item or 0)
+    shown: StepShape = {**step, "item": task} if item is not None else {**step}
+    if item is None and task is not None and "arguments" in task:
+        shown["arguments"] = task["arguments"]
+    elif item is None and task is not None and "arguments_error" in task:
+        shown["arguments_error"] = task["arguments_error"]
+    every = [shown if state["slug"] == slug else state for state in snapshot["steps"]]
+    return {**snapshot, "steps": every}
 
 
 def _picture_of_errors(client: Client, snapshot: Snapshot) -> Picture:

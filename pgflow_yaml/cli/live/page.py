@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pgflow_yaml.runs import steps
 from pgflow_yaml.runs.failures import FailureHandling, failure_handling
 from pgflow_yaml.runs.run import began_at, is_left_alone
-from pgflow_yaml.runs.snapshot import STATUS_PHRASES
+from pgflow_yaml.runs.snapshot import ENDED, STATUS_PHRASES
 from pgflow_yaml.runs.waits import answer, child_run, wait_until
 from pgflow_yaml.text import (
     clean,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from pgflow_yaml.language.model import Json
-    from pgflow_yaml.runs.snapshot import FailedAttempt, Snapshot, StepShape
+    from pgflow_yaml.runs.snapshot import FailedAttempt, Snapshot, StepShape, TaskShape
 
 LABEL = 14
 MOST_ERRORS = MOST_CHILDREN = 10
@@ -100,6 +100,8 @@ def about_run(snapshot: Snapshot, *, most: int | None = None) -> list[Line]:
     lines.append(_field("started", utc(began_at(run))))
     if run["ended_at"]:
         lines.append(_field("ended", utc(run["ended_at"])))
+    if (usual := snapshot.get("usual_seconds")) is not None:
+        lines.append(_field("usually takes", duration(usual)))
     lines += _value("input", run["input"], most)
     if run["status"] == "completed":
         lines += _value("output", run["output"], most)
@@ -112,23 +114,69 @@ def about_step(
     every: Mapping[str, StepShape],
     *,
     items: bool,
+    called: bool = False,
     most: int | None = None,
 ) -> list[Line]:
     """Return the lines about one step of a run with `every` step.
 
-    Its output takes at most `most` lines.
+    `called`: also with what it was called. Each value takes at most `most` lines.
     """
     lines: list[Line] = [
-        [(f" {one_line(step['slug'])}  ", "bold"), (step["status"], STYLES[step["status"]])],
+        _title(step["slug"], step["status"]),
         *(_field(label, text) for label, text in _facts(step, every)),
-        *_children(step),
+        *_children(step["children"]),
     ]
     if items and "items" in step:
         lines += _items(step["items"])
+    if called and step["action"] != "wait":
+        if steps.is_wide(step):
+            lines.append(_field("arguments", "--item N shows those of one"))
+        else:
+            lines += _arguments(step, most)
     lines += _errors(step, errors)
     if step["status"] == "completed":
         lines += _value("output", step["output"], most)
     return lines
+
+
+def about_item(step: StepShape, index: int, *, most: int | None = None) -> list[Line]:
+    """Return the lines about the `item` of a step; each value takes at most `most` lines."""
+    task, slug = step["item"], f"{step['slug']}[{index}]"
+    if task is None:
+        return [_title(slug, step["status"] if step["status"] in ENDED else "created")]
+    lines = [
+        _title(slug, task["status"]),
+        _field("does" if step["handler"] is None else "handler", steps.action(step)),
+        *(_field(*fact) for fact in _began(task, step["max_attempts"])),
+        *([_field("crashes", f"{task['crashes']:,}")] if task["crashes"] else []),
+        *_children(task["children"]),
+        *_arguments(task, most),
+        *_errors({**step, "error": None}, task["errors"]),
+    ]
+    return lines + (_value("output", task["output"], most) if task["status"] == "completed" else [])
+
+
+def _title(slug: str, status: str) -> Line:
+    return [(f" {one_line(slug)}  ", "bold"), (status, STYLES.get(status, "dim"))]
+
+
+def _arguments(called: StepShape | TaskShape, most: int | None) -> list[Line]:
+    if "arguments" in called:
+        return _value("arguments", called["arguments"], most)
+    if "arguments_error" in called:
+        return [_field("arguments", f"they have no value: {called['arguments_error']}")]
+    never = called["status"] in ENDED
+    return [_field("arguments", "none, it was never called" if never else "none yet, it waits")]
+
+
+def _began(called: StepShape | TaskShape, max_attempts: int) -> Iterator[tuple[str, str]]:
+    """Yield when a step or a task began, how long it took, and its attempts."""
+    if called["started_at"]:
+        ended = moment(called["ended_at"]) if called["ended_at"] else None
+        took = f", took {duration(elapsed(called['started_at'], ended))}" if ended else ""
+        yield "started", utc(called["started_at"]) + took
+    if called["attempts"]:
+        yield "attempts", f"{called['attempts']:,} of {max_attempts:,}"
 
 
 def _facts(step: StepShape, every: Mapping[str, StepShape]) -> Iterator[tuple[str, str]]:
@@ -144,12 +192,7 @@ def _facts(step: StepShape, every: Mapping[str, StepShape]) -> Iterator[tuple[st
         yield "waits", wait_until(step["waits"]).removeprefix("waits ")
     if step["status"] == "skipped":
         yield "skipped", steps.skip_reason(step, every)
-    if step["started_at"]:
-        ended = moment(step["ended_at"]) if step["ended_at"] else None
-        took = f", took {duration(elapsed(step['started_at'], ended))}" if ended else ""
-        yield "started", utc(step["started_at"]) + took
-        if step["action"] != "wait":
-            yield "attempts", f"{step['attempts']:,} of {step['max_attempts']:,}"
+    yield from _began(step, step["max_attempts"])
     if step["iteration"]:
         yield "calls", f"{step['iteration'] + 1:,}"
     if step["crashes"]:
@@ -160,9 +203,8 @@ def _facts(step: StepShape, every: Mapping[str, StepShape]) -> Iterator[tuple[st
         yield "answer", f"{answer(step)}, {utc(step['answer']['at'])}"
 
 
-def _children(step: StepShape) -> list[Line]:
-    """Return the lines with the ids of the child runs of a step, at most MOST_CHILDREN."""
-    run_ids = step["children"]
+def _children(run_ids: Sequence[str]) -> list[Line]:
+    """Return the lines with the ids of child runs, at most MOST_CHILDREN."""
     shown = run_ids[:MOST_CHILDREN]
     lines = [_field("" if n else "child run", run_id) for n, run_id in enumerate(shown)]
     if len(run_ids) > MOST_CHILDREN:
