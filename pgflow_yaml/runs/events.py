@@ -41,6 +41,7 @@ class Event(TypedDict, total=False):
     skip_reason: str | None
     reason: str
     seconds: float
+    usual_seconds: float
     tasks: TasksShape
     map: bool
     error: ErrorShape | None
@@ -72,7 +73,7 @@ def changes(before: Snapshot | None, after: Snapshot) -> list[Event]:
     order = {slug: step["index"] for slug, step in new_steps.items()}
     events.sort(key=lambda event: (moment(event["at"]), order.get(event["step"], 0), _rank(event)))
     if before is None:
-        events.insert(0, _run_begins(after["run"]))
+        events.insert(0, _run_begins(after["run"], after.get("usual_seconds")))
     return events + list(_of_run(before["run"] if before else None, after))
 
 
@@ -80,8 +81,8 @@ def _rank(event: Event) -> int:
     return 1 if event["event"] == "task" else 0 if event["status"] == "started" else 2
 
 
-def _run_begins(run: RunShape) -> Event:
-    return {
+def _run_begins(run: RunShape, usual_seconds: float | None) -> Event:
+    event: Event = {
         "event": "run",
         "at": began_at(run),
         "run": run["id"],
@@ -89,6 +90,9 @@ def _run_begins(run: RunShape) -> Event:
         "version": run["version"],
         "status": "started",
     }
+    if usual_seconds is not None:
+        event["usual_seconds"] = usual_seconds
+    return event
 
 
 def _of_run(before: RunShape | None, after: Snapshot) -> Iterator[Event]:
@@ -226,7 +230,9 @@ def _run_words(event: Event) -> str:
         case "started":
             name = f"{one_line(event['flow'])} {event['run'][:8]}"
             version = f" version {event['version'][:12]}" if event["version"] else ""
-            return f"{name}{version} started"
+            usual = event.get("usual_seconds")
+            usually = f", usually takes {duration(usual)}" if usual is not None else ""
+            return f"{name}{version} started{usually}"
         case "stopping":
             finals = ", ".join(event["steps"])
             then = f"then finally: {finals}" if finals else "its child runs end first"

@@ -71,11 +71,13 @@ def to_its_end(
 ) -> int:
     """Show a run until it ends, write its result and return the exit code of its outcome."""
     errors: deque[FailedAttempt] = deque(maxlen=ERRORS_KEPT)
+    read = not (options.json or options.quiet)
+    usual = client.usual_seconds(followed.run_id) if read else None
 
     def fetch(after_error: int) -> Snapshot:
         after = snapshot(client, followed.run_id, after_error=after_error, outputs=False)
         errors.extend(after["errors"])
-        return after
+        return {**after, "usual_seconds": usual} if read else after
 
     try:
         follow(fetch, followed.view, timeout=followed.timeout, check=check)

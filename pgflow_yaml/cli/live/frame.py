@@ -106,11 +106,15 @@ def _head(snapshot: Snapshot, frame: Frame) -> Line:
     status = run_status(run, stopping=is_stopping(snapshot))
     took = duration(run_seconds(run, frame.now))
     name = one_line(run["flow"])
+    usual = snapshot.get("usual_seconds")
+    usually = f"{dot}usually {duration(usual)}" if usual is not None else ""
     version = f"version {run['version'][:8]}{dot}" if run["version"] else ""
-    rest = f" {run['id'][:8]}{dot}{version}"
-    space = frame.width - 2 - cells(name + rest + status) - len(took)
-    if space < 1:
-        rest, space = f" {run['id'][:8]}{dot}", 1
+    space = frame.width - 2 - cells(f"{name} {run['id'][:8]}{dot}{status}{took}")
+    # What does not fit is left out, the version first.
+    usually = usually if cells(usually) < space else ""
+    version = version if cells(version + usually) < space else ""
+    rest, took = f" {run['id'][:8]}{dot}{version}", took + usually
+    space = max(space - cells(version + usually), 1)
     return [
         (f" {name}", "bold"),
         (rest, ""),
