@@ -67,6 +67,22 @@ def test_no_statement_of_a_turn_touches_more_than_its_batch(crowded: Engine) -> 
         assert max(rows, default=0) <= 500, plan[:3000]
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_the_usual_time_is_read_from_the_newest_runs(crowded: Engine) -> None:
+    """At most 2,000 of them, by their index, however many a flow has had."""
+    run = crowded.start("flow")
+    plans: list[str] = []
+    crowded.db.add_notice_handler(lambda notice: plans.append(notice.message_primary or ""))
+    crowded.db.execute(EXPLAIN.encode())
+
+    crowded.call("usual_seconds", run)
+
+    plan = next(plan for plan in plans if "percentile_cont" in plan)
+    assert "runs_by_start" in plan
+    assert max(int(a or b) for a, b in TOUCHED.findall(plan)) == 2000, plan
+
+
 # Functions, one by one: what each reads alone, and with 1,000,000 messages and 120,000 runs beside
 
 ALONE, OLD_PLANS, NEW_PLANS = "alone", "plans older than the crowd", "plans with statistics"

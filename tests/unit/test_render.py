@@ -58,6 +58,21 @@ def a_crowd(count: int, seed: int = 7) -> list[StepShape]:
     return steps
 
 
+@pytest.mark.parametrize(
+    ("width", "left", "right"),
+    [
+        (80, " order 3f2a91c0 · version 8c41e07b · running", "10.0 s · usually 6.5 s"),
+        (60, " order 3f2a91c0 · running", "10.0 s · usually 6.5 s"),
+        (40, " order 3f2a91c0 · running", "10.0 s"),
+    ],
+)
+def test_the_usual_time_stands_beside_the_time_so_far(width: int, left: str, right: str) -> None:
+    """Where the width is too small for all, the version goes first and the usual time next."""
+    snapshot = a_snapshot(a_step("a", "started"), usual_seconds=6.5)
+
+    assert drawn(snapshot, width)[0] == left + right.rjust(width - 1 - len(left))
+
+
 @pytest.mark.parametrize("symbols", [UNICODE, ASCII], ids=["unicode", "ascii"])
 @pytest.mark.parametrize("count", [0, 1, 2, 7, 30, 300, 2000])
 @pytest.mark.parametrize("width", [20, 60, 80, 120])

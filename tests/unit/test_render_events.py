@@ -26,6 +26,13 @@ def test_the_first_look_tells_everything_so_far() -> None:
     ]
 
 
+def test_the_first_line_says_how_long_runs_usually_take() -> None:
+    """Where that is known and asked for."""
+    first, *_ = changes(None, a_snapshot(a_step("a", "started"), usual_seconds=6.5))
+
+    assert line(first).endswith("started, usually takes 6.5 s")
+
+
 def test_nothing_new_tells_nothing() -> None:
     """The same snapshot twice has no events, whatever it shows."""
     snapshot = a_snapshot(a_step("a"), a_step("b", "started"), a_step("c", "failed"))
