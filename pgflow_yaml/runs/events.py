@@ -41,7 +41,7 @@ class Event(TypedDict, total=False):
     skip_reason: str | None
     reason: str
     seconds: float
-    usual_seconds: float
+    usual_seconds: float | None
     tasks: TasksShape
     map: bool
     error: ErrorShape | None
@@ -73,7 +73,9 @@ def changes(before: Snapshot | None, after: Snapshot) -> list[Event]:
     order = {slug: step["index"] for slug, step in new_steps.items()}
     events.sort(key=lambda event: (moment(event["at"]), order.get(event["step"], 0), _rank(event)))
     if before is None:
-        events.insert(0, _run_begins(after["run"], after.get("usual_seconds")))
+        events.insert(0, _run_begins(after["run"]))
+        if "usual_seconds" in after:
+            events[0]["usual_seconds"] = after["usual_seconds"]
     return events + list(_of_run(before["run"] if before else None, after))
 
 
@@ -81,8 +83,8 @@ def _rank(event: Event) -> int:
     return 1 if event["event"] == "task" else 0 if event["status"] == "started" else 2
 
 
-def _run_begins(run: RunShape, usual_seconds: float | None) -> Event:
-    event: Event = {
+def _run_begins(run: RunShape) -> Event:
+    return {
         "event": "run",
         "at": began_at(run),
         "run": run["id"],
@@ -90,9 +92,6 @@ def _run_begins(run: RunShape, usual_seconds: float | None) -> Event:
         "version": run["version"],
         "status": "started",
     }
-    if usual_seconds is not None:
-        event["usual_seconds"] = usual_seconds
-    return event
 
 
 def _of_run(before: RunShape | None, after: Snapshot) -> Iterator[Event]:

@@ -228,6 +228,6 @@ class _SnapshotRequired(TypedDict):
 
 
 class Snapshot(_SnapshotRequired, total=False):
-    """A snapshot; `usual_seconds` are there where a person reads it, and may be unknown."""
+    """A snapshot; commands that show a run add how long its flow usually takes, if known."""
 
     usual_seconds: float | None

@@ -64,7 +64,7 @@ as $$
 $$;
 
 -- The seconds that a run of this flow usually took before a run: the median of the last 50 that
--- completed, among the newest 2,000 runs of all flows. Null for fewer than three.
+-- completed, among the 2,000 runs of all flows before it. Null for fewer than three.
 create or replace function pgflow.usual_seconds(p_run_id uuid) returns double precision
 language sql stable security definer
 set search_path = pg_catalog, pg_temp

@@ -71,24 +71,26 @@ def to_its_end(
 ) -> int:
     """Show a run until it ends, write its result and return the exit code of its outcome."""
     errors: deque[FailedAttempt] = deque(maxlen=ERRORS_KEPT)
-    read = not (options.json or options.quiet)
-    usual = client.usual_seconds(followed.run_id) if read else None
+    usual = client.usual_seconds(followed.run_id)
 
     def fetch(after_error: int) -> Snapshot:
         after = snapshot(client, followed.run_id, after_error=after_error, outputs=False)
         errors.extend(after["errors"])
-        return {**after, "usual_seconds": usual} if read else after
+        return {**after, "usual_seconds": usual}
+
+    def fetch_all() -> Snapshot:
+        return {**snapshot(client, followed.run_id), "usual_seconds": usual}
 
     try:
         follow(fetch, followed.view, timeout=followed.timeout, check=check)
     except TimeIsUp:
-        last = snapshot(client, followed.run_id)
+        last = fetch_all()
         if last["run"]["status"] == "started":
             if options.json:
                 _write_result(last, errors, followed.out)
             return TIMEOUT
     else:
-        last = snapshot(client, followed.run_id)
+        last = fetch_all()
     return _conclude(last, errors, options, followed=followed)
 
 
