@@ -362,3 +362,32 @@ def test_a_run_without_a_worker_names_what_continues_it(width: int, last: list[s
     assert lines[-len(last) - 1 :] == [*last, " the hint"]
     for other in (a_snapshot(step, workers=1), ended):
         assert RESUME not in "\n".join(drawn(other, width, resume=RESUME))
+
+
+def test_a_long_name_is_cut_only_for_words_beside_it() -> None:
+    """Words beside another step cost it nothing; its row leaves the columns instead."""
+    long = "a_step_with_a_name_that_is_longer_than_usual"
+    skipped = a_step("skipped_one", "skipped")
+    error = a_failure("again", retry_at="2026-11-24T12:00:13+00:00")
+    again = a_step("again", "started", retry_at=error["retry_at"], max_attempts=20)
+    again["tasks"] = some_tasks(queued=1)
+
+    lines = drawn(a_snapshot(a_step(long), again, skipped), errors={"again": error})[2:]
+    narrow = drawn(a_snapshot(a_step(long, "skipped"), again), errors={"again": error})[2:]
+
+    assert lines[0].rstrip() == f" ✓ {long}    4.0 s"
+    assert lines[1].index("10.0 s") == lines[-1].index("skipped:") - 8
+    assert "…" in narrow[0].split("  ")[0]
+
+
+def test_a_retry_says_when_before_it_says_why() -> None:
+    """The error stands below the row as well, the time of the next attempt only in it."""
+    error = a_failure("charge", retry_at="2026-11-24T12:00:13+00:00")
+    step = a_step("charge", "started", retry_at=error["retry_at"], max_attempts=20)
+    step["tasks"] = some_tasks(queued=1)
+    snapshot = a_snapshot(step)
+
+    wide, narrow = (drawn(snapshot, width, errors={"charge": error})[2] for width in (80, 60))
+
+    assert wide.endswith("attempt 1 of 20 failed: CardTimeout · again in 3 s")
+    assert narrow.endswith("attempt 1 of 20 failed · again in 3 s")

@@ -176,11 +176,11 @@ def _body(every: Sequence[StepShape], context: RowContext, budget: int) -> list[
     used = len(shown) + sum(len(above) + len(below) for above, below in folds)
     under = notes(shown, context, budget - used - begun - len(one))
     names = [_names(view.rows, context, deeper=number) for number, view in enumerate(views)]
-    column = max((_width(name) for section in names for name in section), default=0)
+    column = max((width for _, width in names), default=0)
     lines: list[Line] = []
     for number, (view, (above, below)) in enumerate(zip(views, folds, strict=True)):
         lines += [[(" finally", "dim")]] if number else []
-        rows = zip(view.rows, names[number], strict=True)
+        rows = zip(view.rows, names[number][0], strict=True)
         lines += [*above, *_rows(rows, under, context=context, column=column), *below]
     return [*lines, *one][: max(budget, 0)]
 
@@ -232,32 +232,37 @@ def _folds(folded: Counter[str], frame: Frame) -> tuple[list[Line], list[Line]]:
     return line(FOLDED_ENDED, "dim"), line(FOLDED_URGENT, "bold") + line(FOLDED_COMING, "dim")
 
 
-def _names(rows: Sequence[Row], context: RowContext, *, deeper: int) -> list[Line]:
+def _names(rows: Sequence[Row], context: RowContext, *, deeper: int) -> tuple[list[Line], int]:
+    """Return the beginnings of rows, and the width of the widest one that keeps to its column."""
     frame, symbols = context.frame, context.frame.symbols
     names: list[Line] = []
-    # Names get what the words beside them leave, and a third of the width at least.
-    beside = max((cells(detail(row.step, context, frame.width)[0]) for row in rows), default=0)
-    most = max(16, frame.width * 36 // 100, frame.width - WIDTH_OF_TIMES - beside)
+    # Names get what the words beside them leave, and a third of the width at least. One with more
+    # room in its own row is not cut, though its row then leaves the columns.
+    beside = [cells(detail(row.step, context, frame.width)[0]) for row in rows]
+    least = max(16, frame.width * 36 // 100)
+    most = max(least, frame.width - WIDTH_OF_TIMES - max(beside, default=0))
     joints = connectors([row.depth + deeper for row in rows])
-    for row, (outer, is_last) in zip(rows, joints, strict=True):
+    for row, (outer, is_last), own in zip(rows, joints, beside, strict=True):
         lead = "".join(symbols.pipe if goes_on else symbols.gap for goes_on in outer)
         lead += (symbols.last if is_last else symbols.branch) if row.depth + deeper else ""
         condition = context.condition(row.step)
         symbol = symbols.status[condition]
         if condition == "started" and symbols.spinner:
             symbol = symbols.spinner[int(frame.now.timestamp() * 8) % len(symbols.spinner)]
-        room = max(most - cells(lead) - cells(symbol) - 1, 6)
-        slug = fit(one_line(row.step["slug"]), room, symbols.ellipsis)
+        used, slug = cells(lead) + cells(symbol) + 1, one_line(row.step["slug"])
+        if used + cells(slug) > frame.width - WIDTH_OF_TIMES - own:
+            slug = fit(slug, max(most - used, 6), symbols.ellipsis)
         style = WEIGHTS.get(condition, "")
         names.append([(f" {lead}", "dim"), (symbol, STYLES[condition]), (f" {slug}", style)])
-    return names
+    return names, max((width for width in map(_width, names) if width <= most + 1), default=0)
 
 
 def _step_line(step: StepShape, name: Line, *, column: int, context: RowContext) -> Line:
     frame = context.frame
     seconds = steps.seconds(step, frame.now)
     took = "" if seconds is None else duration(seconds)
-    lead = " " * (column - _width(name)) + f"{took:>9}"
+    column, width = max(column, _width(name)), _width(name)
+    lead = " " * (column - width) + f"{took:>9}"
     room = frame.width - column - max(len(took), 9) - 2
     words, style = detail(step, context, room)
     return [*name, (f"{lead}  " if words else lead.rstrip(), ""), (words, style)]

@@ -58,7 +58,8 @@ def detail(step: StepShape, context: RowContext, room: int) -> Segment:
         case "waiting":
             return (frame.dot.join(_waiting(step, frame)), style if condition == "waiting" else "")
         case "started":
-            return (frame.dot.join(_started(step, last, frame)), style if last else "")
+            words = frame.dot.join(_started(step, last, frame, room))
+            return (words, style if last else "")
         case "failed":
             return (frame.dot.join(filter(None, _failed(step, context))), style)
         case _:
@@ -104,7 +105,7 @@ def _calm(step: StepShape, every: Mapping[str, StepShape]) -> str:
             return ", ".join(filter(None, [calls, attempts]))
 
 
-def _started(step: StepShape, last: FailedAttempt | None, frame: Frame) -> Iterator[str]:
+def _started(step: StepShape, last: FailedAttempt | None, frame: Frame, room: int) -> Iterator[str]:
     if steps.phase(step, frame.now) == "running":
         if step["iteration"]:
             yield steps.call(step)
@@ -119,8 +120,9 @@ def _started(step: StepShape, last: FailedAttempt | None, frame: Frame) -> Itera
         # This is the last call; `steps.call` would return the next one.
         yield from (f"call {step['iteration']:,}", again)
     elif last:
-        attempt = steps.attempt(step, last["attempt"])
-        yield from (f"{attempt} failed: {one_line(last['type'])}", again)
+        attempt = f"{steps.attempt(step, last['attempt'])} failed"
+        named = f"{attempt}: {one_line(last['type'])}"  # as below the row, if that has room
+        yield from (named if cells(named + frame.dot + again) <= room else attempt, again)
     elif delay:
         yield f"starts in {roughly(delay)}"
     else:
