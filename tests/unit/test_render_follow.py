@@ -13,6 +13,7 @@ import pytest
 from pgflow_yaml.cli.live import follow as following
 from pgflow_yaml.cli.live import views
 from pgflow_yaml.cli.options import Options
+from pgflow_yaml.runs.events import changes
 from tests.unit.snapshots import a_failure, a_run, a_snapshot, a_step
 
 if TYPE_CHECKING:
@@ -75,6 +76,20 @@ def test_more_errors_than_fit_into_one_look_are_all_told() -> None:
 
     assert [error["id"] for _, after in shown for error in after["errors"]] == list(range(1, 451))
     assert time.monotonic() - begin < following.SHORTEST_PAUSE
+
+
+def test_failures_are_told_before_the_end_that_they_led_to() -> None:
+    """Also where they are more than a snapshot has."""
+    step = a_step("a", "failed", ended_at="2026-11-24T12:00:08+00:00")
+    errors = [a_failure("a", id=number) for number in range(1, 451)]
+    shown: list[tuple[Snapshot | None, Snapshot]] = []
+    ended = a_snapshot(step, run=a_run("failed"), errors=errors)
+
+    following.follow(History(RUNNING, ended), recorded(shown))
+
+    events = [event for before, after in shown[1:] for event in changes(before, after)]
+    assert len(events) == 452
+    assert [event["at"] for event in events] == sorted(event["at"] for event in events)
 
 
 def test_a_time_limit_ends_following() -> None:

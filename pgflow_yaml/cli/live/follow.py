@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 # At most eight frames a second, and a change is seen within 300 ms; a slow database is asked less.
 SHORTEST_PAUSE, LONGEST_PAUSE, LONGEST_PAUSE_WHEN_SLOW = 0.125, 0.25, 2.0
-ERRORS_A_SNAPSHOT = 200
+ERRORS_A_SNAPSHOT, ERRORS_A_LOOK = 200, 5000
 PIPE_WIDTH = 160
 LINES_ON_SCREEN = 40
 ERRORS_KEPT = 1000
@@ -125,11 +125,11 @@ def follow(
     with view as show:
         while True:
             begin = time.monotonic()
-            after = fetch(last_error)
+            after = _look(fetch, last_error)
             cost = time.monotonic() - begin
             show(before, after)
             last_error = max((error["id"] for error in after["errors"]), default=last_error)
-            more = len(after["errors"]) >= ERRORS_A_SNAPSHOT
+            more = len(after["errors"]) >= ERRORS_A_LOOK
             if after["run"]["status"] != "started" and not more:
                 return after
             same = before is not None and before["steps"] == after["steps"]
@@ -140,6 +140,19 @@ def follow(
                 raise TimeIsUp
             if not more:
                 _sleep(max(pause, min(4 * cost, LONGEST_PAUSE_WHEN_SLOW)), deadline)
+
+
+def _look(fetch: Fetch, after_error: int) -> Snapshot:
+    """Return a snapshot with the next ERRORS_A_LOOK errors, be they more than SQL returns at once.
+
+    The end of a step is so not told before the failures that led to it.
+    """
+    after = fetch(after_error)
+    errors = after["errors"]
+    while len(after["errors"]) >= ERRORS_A_SNAPSHOT and len(errors) < ERRORS_A_LOOK:
+        after = fetch(errors[-1]["id"])
+        errors = [*errors, *after["errors"]]
+    return {**after, "errors": errors}
 
 
 def _sleep(seconds: float, deadline: float | None) -> None:
