@@ -26,6 +26,9 @@ OURS = (
     "FORCE_COLOR",
     "COLUMNS",
     "LINES",
+    "STY",
+    "TMUX",
+    "XTERM_VERSION",
     "PYTHONDONTWRITEBYTECODE",
 )
 

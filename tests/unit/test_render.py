@@ -10,6 +10,7 @@ import pytest
 
 from pgflow_yaml.cli.live.frame import render_run
 from pgflow_yaml.cli.live.page import step_rows
+from pgflow_yaml.cli.live.redrawing import breaks_lines
 from pgflow_yaml.cli.live.symbols import ASCII, UNICODE, Frame, Symbols, symbols_for
 from pgflow_yaml.runs.events import changes, line
 from pgflow_yaml.text import cells, moment
@@ -391,3 +392,19 @@ def test_a_retry_says_when_before_it_says_why() -> None:
 
     assert wide.endswith("attempt 1 of 20 failed: CardTimeout · again in 3 s")
     assert narrow.endswith("attempt 1 of 20 failed · again in 3 s")
+
+
+@pytest.mark.parametrize(
+    ("names", "breaks"),
+    [((), True), (("XTERM_VERSION",), False), (("STY",), False), (("STY", "TMUX"), True)],
+)
+def test_a_terminal_that_cuts_lines_is_known(
+    monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...], *, breaks: bool
+) -> None:
+    """There a picture has the rows that were drawn; erasing more would take what stands above."""
+    for name in ("XTERM_VERSION", "STY", "TMUX"):
+        monkeypatch.delenv(name, raising=False)
+    for name in names:
+        monkeypatch.setenv(name, "1")
+
+    assert breaks_lines() == breaks
