@@ -7,6 +7,7 @@ import fcntl
 import os
 import pty
 import re
+import select
 import signal
 import struct
 import subprocess
@@ -53,7 +54,9 @@ class Screen:
         return True
 
     def resize(self, width: int) -> None:
-        """Make the terminal as wide as that."""
+        """Make the terminal as wide as that, once it has drawn all that was written."""
+        while select.select([self._main], [], [], 0)[0]:
+            self.read()
         self.terminal.resize(width)
         fcntl.ioctl(self._main, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
 
