@@ -75,9 +75,12 @@ def find_tests(paths: Sequence[str]) -> list[Path]:
     return list(test_files)
 
 
-def prepare(path: Path) -> TestedFile:
-    """Return a test file with its flows; raises NotFound when the test file does not exist."""
-    read = read_suite(files.read(path), file=str(path))
+def prepare(path: Path, content: bytes | None = None) -> TestedFile:
+    """Return a test file with its flows; raises NotFound when the test file does not exist.
+
+    `content` is read in place of the file, such as the text of an editor.
+    """
+    read = read_suite(files.read(path) if content is None else content, file=str(path))
     tested = TestedFile(file=str(path), source=read.source, diagnostics=read.diagnostics)
     suite = read.suite
     if suite is None:

@@ -347,7 +347,7 @@ def test_every_example_in_the_help_works(shell: Shell) -> None:
         examples[name] = command.example
         page = [line.strip() for line in shell(name, "--help").out.splitlines()]
         assert page.count(command.example) == 1
-    order = ["init", "schema", "validate", "graph", "plan", "explain", "test"]
+    order = ["init", "schema", "validate", "graph", "plan", "explain", "test", "lsp"]
     order += ["migrate", "compile", "diff", "flows", "versions", "activate", "run"]
     order += ["show", "watch", "runs", "start", "send", "worker", "cancel", "approve", "reject"]
     assert sorted(order) == sorted(examples)

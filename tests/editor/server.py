@@ -10,6 +10,7 @@ from tests.editor.install import MAIN
 from tests.fixtures.npm import node
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 SETTINGS = {
@@ -23,15 +24,15 @@ SETTINGS = {
 
 
 class Server:
-    """The YAML language server over stdio, opened on a folder."""
+    """The YAML language server over stdio, or another one, opened on a folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, command: Sequence[str] = ()) -> None:
         self.folder = folder
         self._next = 0
         self._opened: dict[str, Path] = {}
         self.found: dict[str, list[dict[str, Any]]] = {}
         self._process = subprocess.Popen(
-            [str(node()), str(MAIN), "--stdio"],
+            [*command] or [str(node()), str(MAIN), "--stdio"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -72,6 +73,25 @@ class Server:
         while uri not in self.found:
             self._receive()
         return self.found[uri]
+
+    def show(self, name: str, text: str, *, version: int = 1) -> list[dict[str, Any]]:
+        """Open a file, or change its text without saving it; the findings that come for it."""
+        uri = (self.folder / name).as_uri()
+        self.found.pop(uri, None)
+        self._opened[name] = self.folder / name
+        document = {"uri": uri, "languageId": "yaml", "version": version, "text": text}
+        if version == 1:
+            self.tell("textDocument/didOpen", {"textDocument": document})
+        else:
+            changes = {"textDocument": document, "contentChanges": [{"text": text}]}
+            self.tell("textDocument/didChange", changes)
+        while uri not in self.found:
+            self._receive()
+        return self.found[uri]
+
+    def at(self, name: str, line: int, column: int) -> dict[str, Any]:
+        """The parameters of a question about a place."""
+        return self._at(name, line, column)
 
     def complete(self, name: str, line: int, column: int) -> list[dict[str, Any]]:
         """What is offered at a place; lines and columns count from 0."""

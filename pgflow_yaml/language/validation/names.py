@@ -39,6 +39,18 @@ _PARENT = ("id", "step", "index")
 _ERROR = ("type", "message", "attempts")
 
 
+def roots_in(context: str) -> list[str]:
+    """Return the names with which a path may begin in a context, `item` and `secrets` included."""
+    own = [root for root, home in _HOME.items() if home == context]
+    in_with = ["item", "index", "secrets"] if context.partition(".")[0] == "with" else []
+    return [*own, *in_with, *sorted(EVERYWHERE)]
+
+
+def known_run_keys(*, final: bool) -> tuple[str, ...]:
+    """Return the keys of `run`; `final` adds those that only `finally` knows."""
+    return (*_RUN, *_RUN_AT_ITS_END) if final else _RUN
+
+
 class Problem(NamedTuple):
     """Finding about a path that cannot be read; it marks the first `words` of the path."""
 
@@ -121,8 +133,7 @@ class Scope:
         if rest[0] == "step":
             return self._own_name(rest)
         if rest[0] not in _RUN:
-            known = (*_RUN, *_RUN_AT_ITS_END) if self.final else _RUN
-            return _no_key("a run", rest[0], known, words=2)
+            return _no_key("a run", rest[0], known_run_keys(final=self.final), words=2)
         if rest[0] == "parent" and len(rest) > 1 and rest[1] not in _PARENT:
             return _no_key("`run.parent`", rest[1], _PARENT, words=3)
         return None
