@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pgflow_yaml.errors import Diagnostic, WrongSetting
 from pgflow_yaml.language.source import MappingNode, parse
-from pgflow_yaml.project.files import FlowFile, compile_content, is_test
+from pgflow_yaml.project.files import FlowFile, compile_content, is_test, walk
 from pgflow_yaml.project.flow_set import FlowSet
 from pgflow_yaml.project.settings import read_settings
 
@@ -96,9 +96,7 @@ class Project:
 
     def _files(self, near: Path) -> Iterator[Path]:
         for top in self.folders or [near.parent]:
-            for folder, below, names in os.walk(top):
-                below[:] = [name for name in below if name[0] != "." and name != "node_modules"]
-                yield from (Path(folder, name) for name in names if name.endswith(_YAML))
+            yield from walk(top, _YAML)
 
     def _children(self, main: FlowFile) -> Iterator[FlowFile]:
         """Yield the files of the flows that a flow runs, at any depth."""

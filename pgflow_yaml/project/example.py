@@ -11,10 +11,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SCHEMAS = {
-    ".flow.yaml": ".pgflow/workflow.schema.json",
-    ".test.yaml": ".pgflow/test.schema.json",
+    ".flow.yaml": "schemas/workflow.schema.json",
+    ".test.yaml": "schemas/test.schema.json",
 }
-"""Path of the schema for the editor, by the end of a file's name."""
+"""Path of the schema for the editor, by the end of a file's name.
+
+The files are committed with the flows, so that they are there after a clone.
+"""
 MODELINE = "# yaml-language-server: $schema=./{}\n"
 JETBRAINS_MODELINE = "# $schema: ./{}\n"
 

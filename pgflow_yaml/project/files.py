@@ -15,7 +15,7 @@ from pgflow_yaml.errors import InvalidFlow, NotFound
 from pgflow_yaml.language.suggestions import closest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pgflow_yaml.errors import Diagnostic
     from pgflow_yaml.language.model import Definition
@@ -127,6 +127,13 @@ def in_folders(paths: Iterable[str]) -> list[str]:
             raise NotFound(message)
         found += below
     return found
+
+
+def walk(folder: Path, ends: tuple[str, ...]) -> Iterator[Path]:
+    """Yield the files below a folder whose names end so; hidden folders are left out."""
+    for parent, below, names in os.walk(folder):
+        below[:] = sorted(name for name in below if name[0] != "." and name != "node_modules")
+        yield from (Path(parent, name) for name in sorted(names) if name.endswith(ends))
 
 
 def _is_ours(file: Path, folder: str) -> bool:

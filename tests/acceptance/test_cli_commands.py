@@ -114,8 +114,8 @@ def test_init_makes_the_folder_and_says_how_to_get_there(tmp_path: Path) -> None
 
     assert "cd 'my flows'" in result.out
     text = (tmp_path / "my flows" / "hello.flow.yaml").read_text()
-    assert text.startswith("# $schema: ./.pgflow/workflow.schema.json\n")
-    assert (tmp_path / "my flows" / ".pgflow" / "workflow.schema.json").is_file()
+    assert text.startswith("# $schema: ./schemas/workflow.schema.json\n")
+    assert (tmp_path / "my flows" / "schemas" / "workflow.schema.json").is_file()
 
 
 def test_compile_stores_a_version_once(shell: Shell) -> None:

@@ -33,6 +33,36 @@ def test_the_schema_is_the_shipped_file(shell: Shell) -> None:
     assert (shell.folder / "a" / "b.json").read_text(encoding="utf-8") == text
 
 
+def test_the_schema_files_of_a_project_are_checked(shell: Shell) -> None:
+    """Those that `init` wrote are current; a changed one, and a comment that finds none, are not.
+
+    A schema of another tool, and an address, are left alone.
+    """
+    missing = shell("schema", "--check", expect=2)
+    shell("init")
+    shell.write("web/test.schema.json", '{"title": "another tool"}\n')
+    shell.write("web/a.yaml", "# yaml-language-server: $schema=https://example.com/a.json\n")
+    current = shell("schema", "--check")
+    shell.write("schemas/test.schema.json", SCHEMA.with_name("test.schema.json").read_text() + " ")
+    shell.write("sub/b.flow.yaml", "# yaml-language-server: $schema=./gone.json\nflow: b\n")
+
+    stale = shell("schema", "--check", expect=1)
+    found = shell("schema", "--check", "--json", expect=1).json
+
+    assert "schema -o schemas/workflow.schema.json" in missing.err
+    assert current.out == ""
+    comment, schema = sorted(stale.out.splitlines(), reverse=True)
+    assert schema.startswith("schemas/test.schema.json: not the schema of this release")
+    assert schema.endswith("pgflow-yaml schema --tests -o schemas/test.schema.json")
+    assert comment.startswith('sub/b.flow.yaml: its comment names "./gone.json"')
+    problems = {each["file"]: each["problem"] for each in found["checked"]}
+    assert problems.keys() == {
+        *("schemas/workflow.schema.json", "schemas/test.schema.json", "sub/b.flow.yaml"),
+        *("hello.flow.yaml", "hello.test.yaml"),
+    }
+    assert problems["hello.flow.yaml"] is None
+
+
 def test_a_file_that_cannot_be_written_is_one_sentence(shell: Shell) -> None:
     """Exit 3, the system's word, the file's name."""
     shell.write("taken", "")

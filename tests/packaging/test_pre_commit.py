@@ -64,17 +64,21 @@ def test_another_project_validates_its_flows_before_each_commit(
     repository, revision = published
     (project / ".pre-commit-config.yaml").write_text(
         f"repos:\n  - repo: {repository}\n    rev: {revision}\n"
-        "    hooks: [{id: pgflow-yaml-validate}]\n"
+        "    hooks: [{id: pgflow-yaml-validate}, {id: pgflow-yaml-schema}]\n"
     )
     (project / "good.flow.yaml").write_text(GOOD)
     (project / "flows" / "bad").mkdir(parents=True)
     (project / "flows" / "bad" / "workflow.yaml").write_text(BAD)
     (project / "other.yaml").write_text("no: flow\n")
+    schema = project / "schemas" / "workflow.schema.json"
+    schema.parent.mkdir()
+    shutil.copy(ROOT / "schemas" / schema.name, schema)
     committed(project)
     pre_commit = [sys.executable, "-m", "pre_commit", "run"]
     home = {"PRE_COMMIT_HOME": str(tmp_path / "home")}
 
     good = run(*pre_commit, "--files", "good.flow.yaml", "other.yaml", folder=project, **home)
+    schema.write_text(schema.read_text() + "\n")
     bad = run(*pre_commit, "--all-files", folder=project, **home)
 
     assert good.returncode == 0, good.stdout + good.stderr
@@ -82,3 +86,4 @@ def test_another_project_validates_its_flows_before_each_commit(
     assert bad.returncode == 1, bad.stdout + bad.stderr
     assert "flows/bad/workflow.yaml:3:7: error[PF102]" in bad.stdout
     assert "1 error in 1 file" in bad.stdout
+    assert "schemas/workflow.schema.json: not the schema of this release" in bad.stdout
