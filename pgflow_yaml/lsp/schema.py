@@ -78,7 +78,10 @@ def _below(schema: dict[str, Any], key: str) -> dict[str, Any] | None:
     if key == ITEM:
         below = schema.get("items")
     else:
-        below = schema.get("properties", {}).get(key, schema.get("additionalProperties"))
+        others = schema.get("additionalProperties")
+        if others is None:
+            others = schema.get("then", {}).get("additionalProperties")
+        below = schema.get("properties", {}).get(key, others)
     return below if isinstance(below, dict) else None
 
 

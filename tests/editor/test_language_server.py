@@ -102,6 +102,23 @@ def test_mistakes_are_underlined_where_they_are(server: Server) -> None:
     assert '"skip-cascade"' in said[7, 16]
 
 
+@pytest.mark.parametrize(
+    ("step", "line"),
+    [
+        ("  a: {handler: app.work, flow: b}", 3),
+        ("  a: {with: {x: 1}}", 3),
+        ("  a:\n    wait: {for: 1m, event: b}", 4),
+    ],
+)
+def test_a_step_without_exactly_one_action_is_underlined(
+    server: Server, step: str, line: int
+) -> None:
+    """Two actions, none, and a wait for two things."""
+    found = server.open("bad.flow.yaml", f"{FLOW_LINE}flow: a\nsteps:\n{step}\n")
+
+    assert [each["range"]["start"]["line"] for each in found] == [line]
+
+
 def test_a_test_file_with_mistakes_is_underlined(server: Server) -> None:
     """By its own schema."""
     text = "flow: x\ncases:\n  one:\n    mock: {}\n    expect: {status: done}\n"
@@ -136,6 +153,24 @@ def test_words_of_a_key_are_offered(server: Server) -> None:
     )
 
 
+def test_edges_are_offered_where_they_stand(server: Server) -> None:
+    """Behind the name of a step, and not in a list of steps."""
+    head = f"{FLOW_LINE}flow: a\nsteps:\n  a: {{handler: app.work}}\n  b:\n    depends_on: "
+
+    assert labels(offered(server, f"{head}[¦]\n")) == set()
+    assert labels(offered(server, f"{head}\n      a: ¦\n")) == {"success", "failure", "any"}
+
+
+def test_the_types_of_a_field_are_offered(server: Server) -> None:
+    """All of them."""
+    head = f"{FLOW_LINE}flow: a\ninput:\n  n:\n    type: "
+    types = set(FLOW_SCHEMA["definitions"]["typeName"]["enum"])
+
+    found = {label.strip('"') for label in labels(offered(server, f"{head}¦\nsteps: {{}}\n"))}
+
+    assert types <= found
+
+
 def test_whole_steps_are_offered(server: Server) -> None:
     """Snippets for steps of each kind, with places to fill in."""
     items = offered(server, f"{FLOW_LINE}flow: a\nsteps:\n  ¦\n")
@@ -145,7 +180,9 @@ def test_whole_steps_are_offered(server: Server) -> None:
     assert "event: ${2:approval}" in texts["step: wait for an approval"]
 
 
-@pytest.mark.parametrize("key", ["handler", "depends_on", "map", "retry", "repeat", "if"])
+@pytest.mark.parametrize(
+    "key", ["handler", "depends_on", "map", "retry", "repeat", "if", "timeout", "start_delay"]
+)
 def test_hovering_over_a_key_shows_its_meaning(server: Server, key: str) -> None:
     """The description of the schema, as we wrote it."""
     values = {"depends_on": "[b]", "retry": "3", "repeat": "{until: output.ready}"}

@@ -53,7 +53,10 @@ class Shape:
             return False
         if not self._has_type(node, schema):
             return self._refuse(node, messages.wrong_type(node, schema, path))
-        for part in schema.get("allOf", ()):
+        parts = schema.get("allOf", ())
+        if "then" in schema and self._has_type(node, schema["if"]):
+            parts = [*parts, schema["then"]]
+        for part in parts:
             if not self.check(node, part, path, name=name):
                 return False
         if isinstance(node, MappingNode):
@@ -71,8 +74,6 @@ class Shape:
     def _scalar(self, node: ScalarNode, schema: Schema, path: Path, name: str) -> bool:
         value = node.value
         problem: messages.Message | None = None
-        if "then" in schema and isinstance(value, str):
-            return self.check(node, schema["then"], path)
         if "enum" in schema and value not in schema["enum"]:
             problem = messages.wrong_choice(node, schema["enum"], path)
         elif isinstance(value, str) and not self._text_fits(value, schema):
