@@ -12,7 +12,7 @@ from pgflow_yaml.language.model import SECTIONS
 from pgflow_yaml.language.source import MappingNode, ScalarNode
 from pgflow_yaml.language.validation.names import known_run_keys, roots_in
 from pgflow_yaml.lsp import schema
-from pgflow_yaml.lsp.places import PLACEHOLDER, flow_at, place_at, value_at
+from pgflow_yaml.lsp.cursor import PLACEHOLDER, cursor_at, flow_at, value_at
 from pgflow_yaml.lsp.python_files import handler_paths
 from pgflow_yaml.project.files import is_test
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from pgflow_yaml.lsp.places import Place
+    from pgflow_yaml.lsp.cursor import Cursor
     from pgflow_yaml.lsp.project import Project
 
 Kind = Literal["key", "word", "step", "input", "flow", "handler", "name", "function"]
@@ -42,7 +42,7 @@ def complete(
     text: str, offset: int, *, file: Path, project: Project, readable: MappingNode | None
 ) -> list[Completion]:
     """Return what can stand at an index; `readable` is the last tree of a broken file."""
-    place = place_at(text, offset)
+    place = cursor_at(text, offset)
     if is_test(file.name):
         return _in_test(place, file, project)
     root = place.root if place.whole else readable or place.root
@@ -56,7 +56,7 @@ class _Asked:
     """One question, with the flow around the place."""
 
     def __init__(
-        self, place: Place, file: Path, project: Project, root: MappingNode | None
+        self, place: Cursor, file: Path, project: Project, root: MappingNode | None
     ) -> None:
         self.place, self.file, self.project = place, file, project
         self.flow, self.rest = flow_at(root, place.path)
@@ -154,7 +154,7 @@ class _Asked:
         ]
 
 
-def _in_test(place: Place, file: Path, project: Project) -> list[Completion]:
+def _in_test(place: Cursor, file: Path, project: Project) -> list[Completion]:
     """Return keys and words of a test file, and the steps of its flow."""
     names: Iterable[tuple[str, Kind, str]]
     if place.is_key:
@@ -173,7 +173,7 @@ def _in_test(place: Place, file: Path, project: Project) -> list[Completion]:
     ]
 
 
-def _tested_steps(place: Place, file: Path, project: Project) -> list[str]:
+def _tested_steps(place: Cursor, file: Path, project: Project) -> list[str]:
     flow = place.root.get("flow") if place.root else None
     found = project.flow(flow.text, file) if isinstance(flow, ScalarNode) else None
     sections = [found[2].get(section) for section in SECTIONS] if found else []

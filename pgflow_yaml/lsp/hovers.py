@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from pgflow_yaml.language.model import ACTIONS
 from pgflow_yaml.language.source import MappingNode, ScalarNode
 from pgflow_yaml.lsp import schema
+from pgflow_yaml.lsp.cursor import path_at
 from pgflow_yaml.lsp.names import definition_of, name_at, names_in
-from pgflow_yaml.lsp.places import path_at
 from pgflow_yaml.lsp.python_files import find_function
 from pgflow_yaml.project.files import is_test
 

@@ -89,6 +89,14 @@ class Server:
             self._receive()
         return self.found[uri]
 
+    def hide(self, name: str) -> None:
+        """Close a file that `show` has opened; its findings are withdrawn."""
+        document = self.at(name, 0, 0)["textDocument"]
+        self.found.pop(document["uri"], None)
+        self.tell("textDocument/didClose", {"textDocument": document})
+        while document["uri"] not in self.found:
+            self._receive()
+
     def at(self, name: str, line: int, column: int) -> dict[str, Any]:
         """The parameters of a question about a place."""
         return self._at(name, line, column)

@@ -30,8 +30,8 @@ Path: TypeAlias = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Place of the cursor: `path` leads to the mapping of a key, or to a value."""
+class Cursor:
+    """Cursor of the cursor: `path` leads to the mapping of a key, or to a value."""
 
     path: Path
     is_key: bool
@@ -49,7 +49,7 @@ class Place:
     """False if the tree ends at this place, because what follows cannot be read."""
 
 
-def place_at(text: str, offset: int) -> Place:
+def cursor_at(text: str, offset: int) -> Cursor:
     """Return the place of an index of a text."""
     line_start = max(text.rfind("\n", 0, offset), text.rfind("\r", 0, offset)) + 1
     before = text[line_start:offset]
@@ -76,7 +76,7 @@ def place_at(text: str, offset: int) -> Place:
         root, whole = None, False
         path, is_key = _by_indentation(text[:start])
         expression = _expression(before, path, is_key=is_key)
-    return Place(
+    return Cursor(
         path=path,
         is_key=is_key,
         start=start,
