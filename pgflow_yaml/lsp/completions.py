@@ -13,7 +13,7 @@ from pgflow_yaml.language.source import MappingNode, ScalarNode
 from pgflow_yaml.language.validation.names import known_run_keys, roots_in
 from pgflow_yaml.lsp import schema
 from pgflow_yaml.lsp.cursor import PLACEHOLDER, cursor_at, flow_at, value_at
-from pgflow_yaml.lsp.python_files import handler_paths
+from pgflow_yaml.lsp.python_files import find_function, handler_paths
 from pgflow_yaml.project.files import is_test
 
 if TYPE_CHECKING:
@@ -133,8 +133,12 @@ class _Asked:
         return [name for name in names if name not in (self.step, PLACEHOLDER)]
 
     def _arguments(self) -> list[str]:
-        """Return the inputs of the child flow of a step."""
-        child = self._text(value_at(self.flow, self.rest[:2]), "flow")
+        """Return the parameters of the handler of a step, or the inputs of its child flow."""
+        step = value_at(self.flow, self.rest[:2])
+        handler, child = self._text(step, "handler"), self._text(step, "flow")
+        if handler:
+            function = find_function(handler, self.project.roots(self.file))
+            return list(function.parameters) if function else []
         found = self.project.flow(child, self.file) if child else None
         fields = found[2].get("input") if found else None
         return list(fields.entries) if isinstance(fields, MappingNode) else []

@@ -25,6 +25,8 @@ class Function:
     name: str
     signature: str
     docstring: str
+    parameters: tuple[str, ...]
+    """The parameters that `with` can give: `ctx` comes from the worker."""
 
 
 def find_function(path: str, roots: Sequence[Path]) -> Function | None:
@@ -95,7 +97,10 @@ def _origin(node: ast.ImportFrom, file: Path, module: Sequence[str]) -> list[str
 def _described(node: _Function, file: Path) -> Function:
     keyword = {ast.AsyncFunctionDef: "async def", ast.FunctionDef: "def"}.get(type(node), "class")
     signature = f"{keyword} {node.name}"
+    parameters: list[str] = []
     if not isinstance(node, ast.ClassDef):
+        every = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+        parameters = [each.arg for each in every if each.arg not in ("ctx", "self")]
         returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
         signature += f"({ast.unparse(node.args)}){returns}"
     line = node.lineno - 1
@@ -107,6 +112,7 @@ def _described(node: _Function, file: Path) -> Function:
         name=node.name,
         signature=signature,
         docstring=ast.get_docstring(node) or "",
+        parameters=tuple(parameters),
     )
 
 

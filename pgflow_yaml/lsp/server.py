@@ -91,10 +91,12 @@ class Server(LanguageServer):
         at = self.positions(place.lines).range(place.start, place.end)
         return types.Location(uri=self.uri(place.file), range=at)
 
-    def check(self) -> None:
-        """Check the open files and publish their findings; one may run a flow of another."""
+    def check(self, only: str | None = None) -> None:
+        """Check the open files, or one of them, and publish their findings."""
         project = self.project()
         for uri, opened in list(self.workspace.text_documents.items()):
+            if only not in {None, uri}:
+                continue
             path = path_of(uri)
             text = project.opened[path]
             found = project.findings(path) if self.document(uri) else ()
@@ -129,14 +131,14 @@ server = Server()
 
 
 @server.feature(types.TEXT_DOCUMENT_DID_OPEN)
-def did_open(ls: Server, _params: types.DidOpenTextDocumentParams) -> None:
+def did_open(ls: Server, params: types.DidOpenTextDocumentParams) -> None:
     """Check at once."""
-    ls.check()
+    ls.check(params.text_document.uri)
 
 
 @server.feature(types.TEXT_DOCUMENT_DID_SAVE)
 def did_save(ls: Server, _params: types.DidSaveTextDocumentParams) -> None:
-    """Check again: what is saved may be the child of an open flow."""
+    """Check all: what is saved may be the child of an open flow, or the flow of an open test."""
     ls.check()
 
 
@@ -146,7 +148,7 @@ async def did_change(ls: Server, params: types.DidChangeTextDocumentParams) -> N
     await asyncio.sleep(QUIET)
     document = ls.workspace.text_documents.get(params.text_document.uri)
     if document is not None and document.version == params.text_document.version:
-        ls.check()
+        ls.check(document.uri)
 
 
 @server.feature(types.TEXT_DOCUMENT_DID_CLOSE)

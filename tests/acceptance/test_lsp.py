@@ -118,6 +118,19 @@ def test_findings_of_unsaved_text_are_those_of_validate(editor: Server) -> None:
     assert editor.show("main.flow.yaml", MAIN, version=3) == []
 
 
+def test_a_saved_child_is_compared_with_its_open_parent(editor: Server) -> None:
+    """A child flow that takes no such input any more: the finding comes to the open parent."""
+    path, uri = editor.folder / "child.flow.yaml", (editor.folder / "main.flow.yaml").as_uri()
+    parent = editor.at("main.flow.yaml", 0, 0)["textDocument"]
+    for text, codes in ((CHILD.replace("name:", "title:"), {"PF242"}), (CHILD, set())):
+        path.write_text(text, encoding="utf-8")
+        editor.found.pop(uri, None)
+        editor.tell("textDocument/didSave", {"textDocument": parent})
+        while uri not in editor.found:
+            editor.hover("main.flow.yaml", 0, 0)
+        assert {each["code"] for each in editor.found[uri]} == codes
+
+
 def test_a_fix_is_offered_and_written(editor: Server) -> None:
     """The replacement of a finding is a quick fix."""
     text = HEAD + "    handlr: shop.charge\n"
@@ -219,6 +232,7 @@ def test_rename_refuses_a_name(editor: Server, name: str) -> None:
         ("    handler: shop.¦\n", {"shop.charge"}),
         ("    flow: ¦\n", {"child", "main"}),
         ("    flow: child\n    with: {¦}\n", {"name"}),
+        ("    handler: again.charge\n    with: {¦}\n", {"order", "card"}),
         ("    if: steps.¦\n", {"a"}),
         ("    if: steps.a.¦\n", {"output", "status"}),
         ('    with: {x: "🙂 ${{ input.¦ }}"}\n', {"order"}),
@@ -234,7 +248,7 @@ def test_half_typed_files_are_completed(editor: Server, typed: str, offered: set
     labels = {item["label"] for item in editor.complete("typed.flow.yaml", *place(text, typed))}
 
     assert offered <= labels
-    assert not labels & {"b", "new", "card"}  # the step itself, its flow, a parameter of no child
+    assert not labels & {"b", "new"}  # the step itself, its flow
 
 
 def test_the_outline_has_steps_and_inputs(editor: Server) -> None:
