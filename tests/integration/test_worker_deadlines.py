@@ -116,7 +116,7 @@ def test_a_handler_that_holds_the_gil_over_a_lease_is_named(
         "shop.py",
         """
         import ctypes
-        def hold(input): ctypes.PyDLL(None).usleep(900_000)  # holds the GIL
+        def hold(input): ctypes.PyDLL(None).usleep(1_600_000)  # holds the GIL
         """,
     )
     works.deploy("flow: gil\nsteps:\n  holder: {handler: shop.hold}\n")
