@@ -37,7 +37,7 @@ def by_sql(conninfo: str, trials: int) -> tuple[int, int]:
         zombie.deploy("zombies", {"work": a_step(initial_tasks=HELD)})
         for _ in range(0, trials, HELD):
             run = zombie.start("zombies")
-            late = _claims(zombie, lease="1 ms")
+            late = _claims(zombie, lease="1 s")
             live = _claims(owner, lease="5 s")
             before = _rows(db, run)
             lost = zombie.heartbeat(*late)["lost"]
