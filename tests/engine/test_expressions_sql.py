@@ -189,3 +189,35 @@ def test_ten_times_the_items_take_at_most_twenty_times_as_long(
     # A busy machine may stretch one measurement; what is quadratic takes a hundred times in each.
     for there in (False, True):
         assert any(linear(there=there) for _ in range(8))
+
+
+def fail_nodes(db: psycopg.Connection, state: str) -> None:
+    """Let the evaluation of any expression end with this error of the database."""
+    db.execute(
+        f"""
+        create or replace function pgflow.expression_node(
+          p_ast jsonb, p_env jsonb, p_variables jsonb, p_depth int
+        ) returns jsonb language plpgsql as $$
+        begin
+          raise exception using errcode = '{state}', message = 'injected';
+        end $$
+        """.encode()
+    )
+
+
+@pytest.mark.parametrize("state", ["53200", "40001", "58030"])
+def test_a_shortage_of_the_server_is_no_error_of_the_expression(
+    db: psycopg.Connection, state: str
+) -> None:
+    """A step that failed for it would stay failed, while a turn that is repeated succeeds."""
+    fail_nodes(db, state)
+
+    with pytest.raises(psycopg.OperationalError, match="injected"):
+        in_sql(db, ["lit", 1], {})
+
+
+def test_an_error_of_the_values_is_one_of_the_expression(db: psycopg.Connection) -> None:
+    """It would be there at each repetition."""
+    fail_nodes(db, "22012")
+
+    assert "injected" in in_sql(db, ["lit", 1], {})["error"]

@@ -36,14 +36,6 @@ begin
 end
 $$;
 
--- True for errors that have nothing to do with the rows that were read: of connections (08), of
--- transactions and locks (25, 40, 55), of resources and limits (53), by operators (57), of the
--- system (58).
-create or replace function pgflow._may_pass(p_sqlstate text) returns boolean
-language sql immutable
-set search_path = pg_catalog, pg_temp
-as $$ select left(p_sqlstate, 2) in ('08', '25', '40', '53', '55', '57', '58') $$;
-
 -- Takes the message that the next claim would take, whose task cannot be claimed, and fails its
 -- run. Where not even that is possible it comes back after five minutes, behind the others. Returns
 -- the element of `unreadable`.

@@ -46,18 +46,17 @@ declare
   v_count int := 0;
 begin
   return pgflow._sweep_tasks(p_runs) + pgflow._sweep_steps(p_runs);
-exception
-  when serialization_failure or deadlock_detected or lock_not_available then
+exception when others then
+  if pgflow._may_pass(sqlstate) then
     raise;
-  when others then
-    if cardinality(p_runs) = 1 then
-      raise warning 'run % cannot be repaired: %', p_runs[1], sqlerrm;
-      return 0;
-    end if;
-    foreach v_run in array p_runs loop
-      v_count := v_count + pgflow._sweep_runs(array[v_run]);
-    end loop;
-    return v_count;
+  elsif cardinality(p_runs) = 1 then
+    raise warning 'run % cannot be repaired: %', p_runs[1], sqlerrm;
+    return 0;
+  end if;
+  foreach v_run in array p_runs loop
+    v_count := v_count + pgflow._sweep_runs(array[v_run]);
+  end loop;
+  return v_count;
 end
 $$;
 

@@ -7,8 +7,9 @@
 -- PF010; `pgflow.evaluate` turns all into {"error": …}. 20_values defines the values, 30_operators
 -- the operators; 40 to 55 hold the functions of the language.
 
--- Evaluates an expression: {"value": …} or {"error": "one sentence"}; raises only for a cancelled
--- statement. Called for conditions, maps, waits and outputs; takes no lock, reads no row.
+-- Evaluates an expression: {"value": …} or {"error": "one sentence"}; raises only errors that may
+-- pass, which are not those of the expression. Called for conditions, maps, waits and outputs;
+-- takes no lock, reads no row.
 create or replace function pgflow.evaluate(p_ast jsonb, p_env jsonb) returns jsonb
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -32,9 +33,20 @@ exception
   when sqlstate 'PF010' then
     return jsonb_build_object('error', sqlerrm);
   when others then
+    if pgflow._may_pass(sqlstate) then
+      raise;
+    end if;
     return jsonb_build_object('error', 'the expression cannot be evaluated: ' || sqlerrm);
 end
 $$;
+
+-- True for errors that have nothing to do with the values that were read: of connections (08), of
+-- transactions and locks (25, 40, 55), of resources and limits (53), by operators (57), of the
+-- system (58).
+create or replace function pgflow._may_pass(p_sqlstate text) returns boolean
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$ select left(p_sqlstate, 2) in ('08', '25', '40', '53', '55', '57', '58') $$;
 
 -- Evaluates one node: a choice by operator, the frequent ones first.
 create or replace function pgflow.expression_node(
