@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from pgflow_yaml.cli.options import Options
-    from pgflow_yaml.errors import Diagnostic, InvalidFlow, Replacement
+    from pgflow_yaml.errors import Diagnostic, InvalidFlow, Replacement, Span
     from pgflow_yaml.language.model import Definition
 
 SHOWN_PER_FILE = 20
@@ -121,28 +121,26 @@ def shape(checked: FlowFile) -> dict[str, Any]:
 
 def diagnostic_shape(finding: Diagnostic) -> dict[str, Any]:
     """Return the JSON of one finding; its field names are API."""
-    span = finding.span
     return {
         "code": finding.code,
         "severity": finding.severity,
         "message": finding.message,
-        "line": span.line if span else None,
-        "column": span.column if span else None,
-        "end_line": span.end_line if span else None,
-        "end_column": span.end_column if span else None,
+        **_span_shape(finding.span),
         "help": finding.help,
         "replacement": None if finding.replacement is None else _replacement(finding.replacement),
     }
 
 
 def _replacement(replacement: Replacement) -> dict[str, Any]:
-    span = replacement.span
+    return {**_span_shape(replacement.span), "text": replacement.text}
+
+
+def _span_shape(span: Span | None) -> dict[str, int | None]:
     return {
-        "line": span.line,
-        "column": span.column,
-        "end_line": span.end_line,
-        "end_column": span.end_column,
-        "text": replacement.text,
+        "line": span.line if span else None,
+        "column": span.column if span else None,
+        "end_line": span.end_line if span else None,
+        "end_column": span.end_column if span else None,
     }
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from lsprotocol import types
 from pygls import uris
@@ -40,6 +41,22 @@ _KINDS = {
     "name": types.CompletionItemKind.Variable,
     "function": types.CompletionItemKind.Function,
 }
+
+
+class _Pointing(Protocol):
+    """The parameters of each request about a place."""
+
+    text_document: types.TextDocumentIdentifier
+    position: types.Position
+
+
+@dataclass(frozen=True, slots=True)
+class Pointed:
+    """The place that a request is about: an index in the text of an open file."""
+
+    document: Document
+    offset: int
+    file: Path
 
 
 class Server(LanguageServer):
@@ -77,9 +94,13 @@ class Server(LanguageServer):
         """Return the positions of a text, as this editor counts."""
         return Positions(lines, self.workspace.position_encoding)
 
-    def offset(self, document: Document, position: types.Position) -> int:
-        """Return the index of a position."""
-        return self.positions(document.lines).offset(position)
+    def pointed(self, params: _Pointing) -> Pointed | None:
+        """Return the place that a request is about; None in a file that is none of ours."""
+        document = self.document(params.text_document.uri)
+        if document is None:
+            return None
+        offset = self.positions(document.lines).offset(params.position)
+        return Pointed(document, offset, path_of(params.text_document.uri))
 
     def uri(self, path: Path) -> str:
         """Return the address of a file, as the editor wrote it if it is open."""
@@ -165,18 +186,17 @@ def did_close(ls: Server, params: types.DidCloseTextDocumentParams) -> None:
 )
 def completion(ls: Server, params: types.CompletionParams) -> types.CompletionList | None:
     """Offer what can stand at the cursor."""
-    uri = params.text_document.uri
-    document = ls.document(uri)
-    if document is None:
+    at = ls.pointed(params)
+    if at is None:
         return None
     items = completions.complete(
-        document.text,
-        ls.offset(document, params.position),
-        file=path_of(uri),
+        at.document.text,
+        at.offset,
+        file=at.file,
         project=ls.project(),
-        readable=ls.readable.get(uri),
+        readable=ls.readable.get(params.text_document.uri),
     )
-    positions = ls.positions(document.lines)
+    positions = ls.positions(at.document.lines)
     return types.CompletionList(
         is_incomplete=any(item.kind == "handler" for item in items),
         items=[
@@ -195,67 +215,59 @@ def completion(ls: Server, params: types.CompletionParams) -> types.CompletionLi
 @server.feature(types.TEXT_DOCUMENT_HOVER)
 def hover(ls: Server, params: types.HoverParams) -> types.Hover | None:
     """Explain what is below the pointer."""
-    document = ls.document(params.text_document.uri)
-    if document is None:
+    at = ls.pointed(params)
+    if at is None:
         return None
-    offset = ls.offset(document, params.position)
-    path = path_of(params.text_document.uri)
-    found = hovers.hover(document, offset, file=path, project=ls.project())
+    found = hovers.hover(at.document, at.offset, file=at.file, project=ls.project())
     if found is None:
         return None
     text, start, end = found
     return types.Hover(
         contents=types.MarkupContent(types.MarkupKind.Markdown, text),
-        range=ls.positions(document.lines).range(start, end),
+        range=ls.positions(at.document.lines).range(start, end),
     )
 
 
 @server.feature(types.TEXT_DOCUMENT_DEFINITION)
 def definition(ls: Server, params: types.DefinitionParams) -> types.Location | None:
     """Lead to the step, the input field, the flow file or the Python function."""
-    document = ls.document(params.text_document.uri)
-    if document is None:
+    at = ls.pointed(params)
+    if at is None:
         return None
-    offset = ls.offset(document, params.position)
-    path = path_of(params.text_document.uri)
-    place = definitions.definition(document, offset, file=path, project=ls.project())
+    place = definitions.definition(at.document, at.offset, file=at.file, project=ls.project())
     return None if place is None else ls.location(place)
 
 
 @server.feature(types.TEXT_DOCUMENT_REFERENCES)
 def references(ls: Server, params: types.ReferenceParams) -> list[types.Location]:
     """List the places of a step or an input field in its file."""
-    document = ls.document(params.text_document.uri)
-    if document is None:
+    at = ls.pointed(params)
+    if at is None:
         return []
-    offset = ls.offset(document, params.position)
-    path = path_of(params.text_document.uri)
-    return [ls.location(each) for each in definitions.references(document, offset, file=path)]
+    return [
+        ls.location(each) for each in definitions.references(at.document, at.offset, file=at.file)
+    ]
 
 
 @server.feature(types.TEXT_DOCUMENT_PREPARE_RENAME)
 def prepare_rename(ls: Server, params: types.PrepareRenameParams) -> types.Range | None:
     """Return the range of the step's name, or None where there is none."""
-    document = ls.document(params.text_document.uri)
-    if document is None:
+    at = ls.pointed(params)
+    if at is None:
         return None
-    offset = ls.offset(document, params.position)
-    path = path_of(params.text_document.uri)
-    name = definitions.renamable(document, offset, file=path)
-    return ls.positions(document.lines).range(name.start, name.end) if name else None
+    name = definitions.renamable(at.document, at.offset, file=at.file)
+    return ls.positions(at.document.lines).range(name.start, name.end) if name else None
 
 
 @server.feature(types.TEXT_DOCUMENT_RENAME, types.RenameOptions(prepare_provider=True))
 def rename(ls: Server, params: types.RenameParams) -> types.WorkspaceEdit | None:
     """Rename a step in its file and in the tests of its flow."""
-    document = ls.document(params.text_document.uri)
-    if document is None:
+    at = ls.pointed(params)
+    if at is None:
         return None
-    offset = ls.offset(document, params.position)
-    path = path_of(params.text_document.uri)
     try:
         places = definitions.rename(
-            document, offset, params.new_name, file=path, project=ls.project()
+            at.document, at.offset, params.new_name, file=at.file, project=ls.project()
         )
     except PgflowError as error:
         raise JsonRpcException(error.message, code=_REFUSED) from error

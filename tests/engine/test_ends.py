@@ -39,6 +39,18 @@ def time_out(engine: Engine, task: dict[str, Any]) -> None:
     engine.report(failed(task))
 
 
+def reach_clean_up(
+    engine: Engine, happens: Callable[[Engine, dict[str, Any]], None]
+) -> tuple[str, dict[str, Any]]:
+    """Start a run and let its work end so; returns the run, and the first task of `finally`."""
+    engine.now(NOON)
+    engine.deploy("flow", {"a": a_step()}, finally_=AUDIT, timeout=30_000)
+    run = engine.start("flow")
+    happens(engine, engine.claim("flow")[0])
+    (audit,) = engine.claim("flow")
+    return run, audit
+
+
 @pytest.mark.parametrize(
     ("happens", "expected"),
     [
@@ -53,11 +65,7 @@ def test_a_first_cancel_lets_the_clean_up_finish(
     expected: tuple[str, Any, str | None],
 ) -> None:
     """Nobody is told to stop, and the run ends as it would have."""
-    engine.now(NOON)
-    engine.deploy("flow", {"a": a_step()}, finally_=AUDIT, timeout=30_000)
-    run = engine.start("flow")
-    happens(engine, engine.claim("flow")[0])
-    (audit,) = engine.claim("flow")
+    run, audit = reach_clean_up(engine, happens)
 
     reply = engine.call("cancel_run", run)
     told = engine.heartbeat(audit)["stop"]
@@ -83,11 +91,7 @@ def test_a_second_cancel_ends_the_clean_up(
     expected: tuple[str, Any, str | None],
 ) -> None:
     """It is ended at once, and a failure stays the reason."""
-    engine.now(NOON)
-    engine.deploy("flow", {"a": a_step()}, finally_=AUDIT, timeout=30_000)
-    run = engine.start("flow")
-    happens(engine, engine.claim("flow")[0])
-    (audit,) = engine.claim("flow")
+    run, audit = reach_clean_up(engine, happens)
 
     engine.call("cancel_run", run)
     reply = engine.call("cancel_run", run)
@@ -100,11 +104,7 @@ def test_a_second_cancel_ends_the_clean_up(
 
 def test_a_timeout_that_passes_during_finally_changes_nothing(engine: Engine) -> None:
     """The time of a run is for its work."""
-    engine.now(NOON)
-    engine.deploy("flow", {"a": a_step()}, finally_=AUDIT, timeout=30_000)
-    run = engine.start("flow")
-    complete(engine, engine.claim("flow")[0])
-    (audit,) = engine.claim("flow")
+    run, audit = reach_clean_up(engine, complete)
 
     engine.now("2036-01-01 12:00:31Z")
     engine.claim("none")

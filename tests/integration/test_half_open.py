@@ -12,15 +12,13 @@ import pytest
 from pgflow_yaml import Client
 from pgflow_yaml.database.store import Store, patrol
 from pgflow_yaml.errors import Unavailable
-from tests.fixtures.proxy import Proxy
 from tests.fixtures.waiting import at_rest, eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import psycopg
 
     from tests.fixtures.apps import App
+    from tests.fixtures.proxy import Proxy
     from tests.fixtures.worker_process import StartCli
     from tests.fixtures.working import Works
 
@@ -40,14 +38,6 @@ flow: gated
 steps:
   go: {handler: shop.go}
 """
-
-
-@pytest.fixture
-def proxy(database: str) -> Iterator[Proxy]:
-    """A wire to the database that can fall silent."""
-    proxy = Proxy(database)
-    yield proxy
-    proxy.close()
 
 
 @pytest.fixture

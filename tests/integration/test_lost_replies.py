@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pgflow_yaml import Client
-from tests.fixtures.proxy import Proxy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import psycopg
 
+    from tests.fixtures.proxy import Proxy
     from tests.fixtures.working import Works
 
 FLOW = """
@@ -22,14 +20,6 @@ steps:
   paid: {wait: {event: paid}}
   ok: {wait: {event: approval}}
 """
-
-
-@pytest.fixture
-def proxy(database: str) -> Iterator[Proxy]:
-    """A wire to the database that can lose a reply."""
-    proxy = Proxy(database)
-    yield proxy
-    proxy.close()
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ import pytest
 
 from pgflow_yaml.client import Client
 from pgflow_yaml.database.store import wake
-from tests.fixtures.proxy import Proxy
 from tests.fixtures.waiting import at_rest, eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
+    from tests.fixtures.proxy import Proxy
     from tests.fixtures.working import Works
 
 IDLE = "flow: idle\nsteps:\n  go: {handler: shop.go}\n"
@@ -101,14 +101,6 @@ def test_a_lost_listener_comes_back(works: Works, db: psycopg.Connection) -> Non
     listener(db, but=pid)
     at_rest(db)
     assert works.ended(start_run(works.client), seconds=10).status == "completed"
-
-
-@pytest.fixture
-def proxy(database: str) -> Iterator[Proxy]:
-    """A proxy of the database that can change statements."""
-    proxy = Proxy(database)
-    yield proxy
-    proxy.close()
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
     from pgflow_yaml.runs.snapshot import FailedAttempt, RunShape, Snapshot, StepShape
 
-HEADER_ROWS = 2
 # A duration, and the spaces around it and at the edges.
 WIDTH_OF_TIMES = 14
 # A lower terminal has no room for the line about labels and parents.
