@@ -38,7 +38,7 @@ $$;
 create trigger forget_workers after delete on pgflow.workers
   referencing old table as gone for each statement execute function pgflow._forget_workers();
 
--- A grant or its end counts at once, for workers that run too.
+-- Running workers obey a new grant, and the removal of one, at their next turn.
 create function pgflow._apply_queue_grants() returns trigger
 language plpgsql
 set search_path = pg_catalog, pg_temp

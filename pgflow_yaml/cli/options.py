@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 COLORS = ("auto", "always", "never")
 LOG_FORMATS = ("auto", "text", "json")
 # The rule of the schema (definitions.labelName).
-_LABEL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]{0,62}")
-LONGEST_LABEL = 256
 
 
 @dataclass(slots=True)
@@ -151,18 +149,24 @@ def label_option(*names: str, text: str) -> Callable[[Callable[..., Any]], Calla
 
 
 def _labels(_ctx: click.Context, _param: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
+    from pgflow_yaml.project.files import schema
+
+    rule = schema() if texts else {}
     labels: dict[str, str] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not name or not equals:
             raise click.UsageError(f'label "{text}" has no value; write name=value')
-        if not _LABEL_NAME.fullmatch(name):
+        names = rule["definitions"]["labelName"]
+        if len(name) > names["maxLength"] or not re.fullmatch(names["pattern"], name):
             raise click.UsageError(
-                f'label "{name}" is not a name; write up to 63 letters, digits and _ . - /'
+                f'label "{name}" is not a name; write up to {names["maxLength"]} letters, digits '
+                "and _ . - /"
             )
-        if len(value) > LONGEST_LABEL:
+        longest = rule["properties"]["labels"]["additionalProperties"]["maxLength"]
+        if len(value) > longest:
             raise click.UsageError(
-                f'label "{name}" has {len(value):,} characters; write up to {LONGEST_LABEL}'
+                f'label "{name}" has {len(value):,} characters; write up to {longest}'
             )
         if labels.setdefault(name, value) != value:
             raise click.UsageError(f'label "{name}" is given twice, with two values')

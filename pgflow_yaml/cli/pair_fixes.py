@@ -30,7 +30,10 @@ _EXAMPLES = {
 def fix_of(
     problem: Mapping[str, str], pairs: Sequence[str], spec: Mapping[str, Json]
 ) -> str | None:
-    """Return the fix of a problem that a pair, or the lack of one, causes; None if it has none."""
+    """Return what to write instead of a refused `name=value`, or for a missing one; None: unknown.
+
+    `problem` has the keys path and message; `spec` is the input of the flow.
+    """
     path, message = problem["path"], problem["message"]
     if path in pairs and "=" not in path:
         return _fix_of_word(path, spec)
@@ -59,7 +62,7 @@ def _fix_of_word(word: str, spec: Mapping[str, Json]) -> str:
 
 
 def _pair(name: str, kind: str, text: str) -> str:
-    """Return a pair with a value of this type, as near to the text as possible."""
+    """Return `name=value` with a value of this type that resembles the text."""
     if kind == "boolean":
         if text.lower() in (*_TRUE, *_FALSE):
             return f"{name}={'true' if text.lower() in _TRUE else 'false'}"

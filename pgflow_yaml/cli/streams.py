@@ -51,7 +51,7 @@ class _Notes(io.FileIO):
 
 
 def _in_plain_characters(error: UnicodeError) -> tuple[str | bytes, int]:
-    """Replace the first character that an encoding does not have, by an escape if need be."""
+    """Replace a character that the encoding lacks: by a plain one, else by a backslash escape."""
     if isinstance(error, UnicodeEncodeError):
         plain = _PLAIN.get(error.object[error.start])
         if plain is not None:

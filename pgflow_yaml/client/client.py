@@ -243,7 +243,7 @@ class Client(FlowClient):
         return self._store.run_workers(_checked_id(run_id))
 
     def task_snapshot(self, run_id: str, step: str, index: int = 0) -> TaskShape | None:
-        """Return a task of a step with its arguments; None for one that is not made yet."""
+        """Return a task of a step with its arguments; None if the task does not exist yet."""
         return self._store.task_snapshot(_checked_id(run_id), step, index)
 
     def usual_seconds(self, run_id: str) -> float | None:

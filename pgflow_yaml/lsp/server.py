@@ -165,7 +165,7 @@ def did_save(ls: Server, _params: types.DidSaveTextDocumentParams) -> None:
 
 @server.feature(types.TEXT_DOCUMENT_DID_CHANGE)
 async def did_change(ls: Server, params: types.DidChangeTextDocumentParams) -> None:
-    """Check when nothing more is typed for a moment."""
+    """Check a text QUIET seconds after its last change."""
     await asyncio.sleep(QUIET)
     document = ls.workspace.text_documents.get(params.text_document.uri)
     if document is not None and document.version == params.text_document.version:
@@ -174,7 +174,7 @@ async def did_change(ls: Server, params: types.DidChangeTextDocumentParams) -> N
 
 @server.feature(types.TEXT_DOCUMENT_DID_CLOSE)
 def did_close(ls: Server, params: types.DidCloseTextDocumentParams) -> None:
-    """Withdraw the findings of a file that nobody looks at."""
+    """Remove the findings of a file that was closed."""
     uri = params.text_document.uri
     ls.readable.pop(uri, None)
     ls.text_document_publish_diagnostics(types.PublishDiagnosticsParams(uri=uri, diagnostics=[]))

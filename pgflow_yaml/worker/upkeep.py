@@ -76,7 +76,7 @@ class Upkeep(threading.Thread):
         self._unused_at = math.inf  # when nobody will have needed the connection for a minute
 
     def rest(self, until: float) -> None:
-        """Do nothing until then: the worker has run the timers, or will have."""
+        """Make no call before `until` (monotonic seconds): turns of the worker run the timers."""
         is_earlier = until < self._next
         self._next = until
         if is_earlier:

@@ -25,7 +25,10 @@ def log_verdict(task: Task, verdict: str) -> None:
             extra=task.fields("large"),
         )
     if verdict == "lost":  # the attempt is the fence
-        log.warning("late result refused: the task has another owner", extra=task.fields("lost"))
+        log.warning(
+            "late result refused: the task has ended, or another worker has it",
+            extra=task.fields("lost"),
+        )
     elif outcome.error is not None and verdict == "applied":
         kind = outcome.error.get("type")
         log.warning(

@@ -29,8 +29,8 @@ begin
 end
 $$;
 
--- Raises 54000 for the outputs of these steps, which are too large; null: none is. (A worker of
--- ours tells this from a mistake of its own, and reports a failure in place of the result.)
+-- Raises 54000: an output of this step is too large. Null: no output is. (Our worker knows the code
+-- as one about the content of a result, and reports a failure in its place.)
 create or replace function pgflow._refuse_outputs(p_step_slug text) returns void
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -43,7 +43,7 @@ begin
 end
 $$;
 
--- The text as errors keep it: 16,384 characters, the last of a longer one being an ellipsis.
+-- Cuts the text of an error to 16,384 characters; a text that was cut ends with an ellipsis.
 create or replace function pgflow._cut_text(p_text text) returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp

@@ -8,7 +8,7 @@ from pgflow_yaml.errors import Unavailable
 
 @command("lsp", example="pgflow-yaml lsp")
 def lsp_command() -> None:
-    """Answer an editor over stdin and stdout, as its language server.
+    """Run the language server for editors, over stdin and stdout.
 
     It needs the extra `lsp`. Findings, hovers, completion, definitions and rename come from the
     text in the editor, saved or not; no handler is imported.

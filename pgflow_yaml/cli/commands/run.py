@@ -93,7 +93,7 @@ class Request:
     secrets: Path | None
 
     def check(self) -> None:
-        """Raise UsageError unless it asks for one thing: a new run, or to continue one."""
+        """Raise UsageError unless the command either starts a run or continues one."""
         optional_seconds(self.timeout, "--timeout")
         if self.resume is None:
             if not self.flows:

@@ -117,9 +117,9 @@ def about_step(
     called: bool = False,
     most: int | None = None,
 ) -> list[Line]:
-    """Return the lines about one step of a run with `every` step.
+    """Return the lines about one step; `every` holds all steps of its run.
 
-    `called`: also with what it was called. Each value takes at most `most` lines.
+    `called` adds the arguments of the call. Each value takes at most `most` lines.
     """
     lines: list[Line] = [
         _title(step["slug"], step["status"]),

@@ -20,15 +20,15 @@ CUTTING_TERMINALS = frozenset({"XTERM_VERSION", "STY"})
 
 
 class Redrawn(Live):
-    """A live text; it erases every row that the terminal has made of the last one.
+    """A live text that erases the whole of its last frame, also on a terminal made narrower.
 
-    Rich erases the rows that it wrote. A terminal that became narrower has broken them into more.
+    Rich erases as many rows as it wrote; such a terminal has wrapped them into more.
     """
 
     _widths: tuple[int, ...] = ()  # of the lines on the screen
 
     def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
-        """Return what Rich writes, after a control that erases what it does not know of."""
+        """Return what Rich writes, after a control that erases the additional rows."""
         width = self.console.width
         extra = rows(self._widths, width) - len(self._widths) if breaks_lines() else 0
         text = self.get_renderable()

@@ -296,7 +296,7 @@ class Store(Connection):
         return self.ask("select pgflow.run_workers(%s::uuid)", [run_id]) or {}
 
     def task_snapshot(self, run_id: str, step: str, index: int) -> TaskShape | None:
-        """Return a task of a step; None for one that is not made yet."""
+        """Return a task of a step; None if the task does not exist yet."""
         reply: TaskShape | None = self.ask(
             "select pgflow.task_snapshot(%s::uuid, %s, %s::int)", [run_id, step, index]
         )
