@@ -411,11 +411,11 @@ class Store(Connection):
     # Time
 
     def set_clock(self, moment: str) -> None:
-        """Set the time that the engine reads on this connection."""
+        """Set the time that the engine reads on this connection, of a test database."""
         self.ask("select pgflow.set_clock(%s::timestamptz)", [moment])
 
     def next_wake(self) -> datetime | None:
-        """Return the time at which the next message becomes visible in a queue."""
+        """Return the time at which the next message of a test database becomes visible."""
         moment: datetime | None = self.ask("select pgflow.next_wake()", [])
         return moment
 
