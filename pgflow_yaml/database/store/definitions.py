@@ -1,0 +1,63 @@
+"""The calls about definitions: one method for each SQL function."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from pgflow_yaml.database.store.calls import Calls
+
+if TYPE_CHECKING:
+    from pgflow_yaml.database.store.connection import JoinedConnection
+    from pgflow_yaml.language.model import Definition, Json
+
+
+class DefinitionCalls(Calls):
+    """Store, activate and read definitions."""
+
+    def deploy(
+        self, definition: Definition, *, git: Json = None, activate: bool = True
+    ) -> dict[str, Any]:
+        """Store a version; return {name, version, flow_slug, status, active}."""
+        body, facts = json.dumps(definition.body), None if git is None else json.dumps(git)
+        labels = json.dumps(dict(definition.labels)) if definition.labels else None
+        reply: dict[str, Any] = self.ask(
+            "select pgflow.deploy(%s::jsonb, %s, %s::text[], %s, %s, %s::jsonb, %s, %s::jsonb)",
+            [
+                body,
+                definition.version,
+                list(definition.order),
+                definition.source,
+                definition.description,
+                facts,
+                activate,
+                labels,
+            ],
+        )
+        return reply
+
+    def activate(self, name: str, version: str) -> dict[str, Any]:
+        """Make a stored version the active one."""
+        reply: dict[str, Any] = self.ask("select pgflow.activate(%s, %s)", [name, version])
+        return reply
+
+    def list_flows(self) -> list[dict[str, Any]]:
+        """Return every flow with its counts of runs."""
+        return self.ask("select pgflow.list_flows()", []) or []
+
+    def list_versions(self, name: str) -> list[dict[str, Any]]:
+        """Return the versions of a flow, newest first."""
+        return self.ask("select pgflow.list_versions(%s)", [name]) or []
+
+    def get_definition(
+        self,
+        name: str,
+        version: str | None = None,
+        *,
+        connection: JoinedConnection | None = None,
+    ) -> dict[str, Any] | None:
+        """Return a stored version, the active one by default."""
+        reply: dict[str, Any] | None = self.ask_in(
+            connection, "select pgflow.get_definition(%s, %s)", [name, version]
+        )
+        return reply

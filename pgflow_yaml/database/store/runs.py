@@ -1,0 +1,189 @@
+"""The calls about runs: one method for each SQL function."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from pgflow_yaml.database.store.calls import Calls, request_id
+from pgflow_yaml.database.store.wake import CHANNEL, wake_ups
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pgflow_yaml.database.store.connection import JoinedConnection
+    from pgflow_yaml.language.model import Json
+    from pgflow_yaml.runs.snapshot import Snapshot, TaskShape
+
+
+class RunCalls(Calls):
+    """Start, signal, end and read runs."""
+
+    def start_run(
+        self,
+        name: str,
+        input_text: str,
+        *,
+        key: str | None = None,
+        version: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        connection: JoinedConnection | None = None,
+    ) -> dict[str, Any]:
+        """Start a run; return {run_id, flow, version, status, created}."""
+        reply: dict[str, Any] = self.ask_in(
+            connection,
+            "select pgflow.start_run(%s, %s::jsonb, %s, %s, %s::jsonb)",
+            [name, input_text, key, version, json.dumps(dict(labels)) if labels else None],
+            repeatable=key is not None,
+        )
+        return reply
+
+    def start_runs(
+        self,
+        name: str,
+        input_texts: Sequence[str],
+        *,
+        version: str | None = None,
+        connection: JoinedConnection | None = None,
+    ) -> list[str]:
+        """Start many runs of a flow in one commit; return their ids in the order of the inputs."""
+        reply: list[str] = self.ask_in(
+            connection,
+            "select coalesce(array_agg(r.id::text order by r.nr), '{}')"
+            " from pgflow.start_runs(%s, %s::text[]::jsonb[], %s) with ordinality r(id, nr)",
+            [name, list(input_texts), version],
+            repeatable=False,
+        )
+        return reply
+
+    def cancel_run(self, run_id: str, reason: str | None = None) -> dict[str, Any]:
+        """Cancel a run; return {run_id, status, outcome, cancelled}."""
+        reply: dict[str, Any] = self.ask(
+            "select pgflow.cancel_run(%s::uuid, %s, %s::uuid)", [run_id, reason, request_id()]
+        )
+        return reply
+
+    def send_event(
+        self,
+        run: str,
+        event: str,
+        *,
+        data_text: str,
+        by: str | None,
+        connection: JoinedConnection | None = None,
+    ) -> dict[str, Any]:
+        """Send an event to a run; return {run_id, event, steps, stored, already}."""
+        reply: dict[str, Any] = self.ask_in(
+            connection,
+            "select pgflow.send_event(%s, %s, %s::jsonb, %s, %s::uuid)",
+            [run, event, data_text, by, request_id()],
+        )
+        return reply
+
+    def approve_step(
+        self,
+        run: str,
+        step: str,
+        *,
+        comment: str | None,
+        by: str | None,
+        connection: JoinedConnection | None = None,
+    ) -> dict[str, Any]:
+        """Approve a waiting step; return {run_id, step, status, applied, by, at}."""
+        reply: dict[str, Any] = self.ask_in(
+            connection,
+            "select pgflow.approve_step(%s, %s, %s, %s, %s::uuid)",
+            [run, step, comment, by, request_id()],
+        )
+        return reply
+
+    def reject_step(
+        self,
+        run: str,
+        step: str,
+        *,
+        comment: str | None,
+        by: str | None,
+        connection: JoinedConnection | None = None,
+    ) -> dict[str, Any]:
+        """Reject a waiting step; return as `approve_step`."""
+        reply: dict[str, Any] = self.ask_in(
+            connection,
+            "select pgflow.reject_step(%s, %s, %s, %s, %s::uuid)",
+            [run, step, comment, by, request_id()],
+        )
+        return reply
+
+    def fail_run(self, run_id: str, error: Json) -> bool:
+        """Fail a run whose task can report nothing else."""
+        return bool(
+            self.ask("select pgflow.fail_run(%s::uuid, %s::jsonb)", [run_id, json.dumps(error)])
+        )
+
+    def run_snapshot(
+        self,
+        run_id: str,
+        *,
+        items: bool = False,
+        after_error: int = 0,
+        outputs: bool = True,
+        connection: JoinedConnection | None = None,
+    ) -> Snapshot | None:
+        """Return a run with its steps, and its errors after the one with id `after_error`."""
+        reply: Snapshot | None = self.ask_in(
+            connection,
+            "select pgflow.run_snapshot(%s::uuid, %s, %s::bigint, %s)",
+            [run_id, items, after_error, outputs],
+        )
+        return reply
+
+    def run_input(self, run_id: str) -> Json:
+        """Return the input of a run."""
+        reply: Json = self.ask("select pgflow.run_input(%s::uuid)", [run_id])
+        return reply
+
+    def list_runs(
+        self,
+        *,
+        flow: str | None = None,
+        status: str | None = None,
+        since: float | None = None,
+        limit: int = 20,
+        labels: Mapping[str, str] | None = None,
+        children: bool = False,
+    ) -> list[dict[str, Any]]:
+        """Return runs with all of `labels`, newest first; `since` in seconds."""
+        wanted = json.dumps(dict(labels)) if labels else None
+        return (
+            self.ask(
+                "select pgflow.list_runs("
+                "%s, %s, make_interval(secs => %s), %s::int, %s::jsonb, %s)",
+                [flow, status, since, limit, wanted, children],
+            )
+            or []
+        )
+
+    def run_workers(self, run_id: str) -> dict[str, int]:
+        """Return the number of workers that serve each queue of a run's steps."""
+        return self.ask("select pgflow.run_workers(%s::uuid)", [run_id]) or {}
+
+    def task_snapshot(self, run_id: str, step: str, index: int) -> TaskShape | None:
+        """Return a task of a step; None if the task does not exist yet."""
+        reply: TaskShape | None = self.ask(
+            "select pgflow.task_snapshot(%s::uuid, %s, %s::int)", [run_id, step, index]
+        )
+        return reply
+
+    def usual_seconds(self, run_id: str) -> float | None:
+        """Return the time that runs of the same flow usually took before this one, if known."""
+        reply: float | None = self.ask("select pgflow.usual_seconds(%s::uuid)", [run_id])
+        return reply
+
+    def find_run(self, text: str) -> list[str]:
+        """Return the ids of the runs that a text may mean, five at most."""
+        return self.ask("select pgflow.find_run(%s)", [text]) or []
+
+    def wake(self) -> None:
+        """Wake idle workers, as a hint: it never fails and may do nothing."""
+        if wake_ups.passes(self.conninfo):
+            self.hint("select pg_catalog.pg_notify(%s, '')::text", [CHANNEL])
