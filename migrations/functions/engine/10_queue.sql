@@ -8,8 +8,8 @@
 -- the task row is made. Sending the next window of a map therefore inserts messages and touches no
 -- task.
 --
--- Queue names are data, so everything here is EXECUTE with %I. A queue that was dropped by hand
--- counts as empty, and is made again by the next message; the sweep sends those that it held.
+-- Queue names are data, so nearly everything here is EXECUTE with %I. A queue that was dropped by
+-- hand counts as empty, and is made again by the next message; the sweep sends those that it held.
 
 -- Makes the queue where it is missing. A queue that was dropped continues its numbers, for two
 -- tasks must never share a message. Called when steps are defined and before a timer is sent, whose
@@ -120,6 +120,20 @@ begin
     returning q.msg_id, q.message
     $sql$, v_table)
   using p_now, p_until, p_limit;
+end
+$$;
+
+-- True where a timer is due. Each turn asks, and most have none: unlike the other statements here,
+-- this one is not planned anew at each call.
+create or replace function pgflow._is_timer_due(p_now timestamptz) returns boolean
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if to_regclass('pgmq.q_pgflow__timers') is null then
+    return false;
+  end if;
+  return exists (select 1 from pgmq.q_pgflow__timers q where q.vt <= p_now);
 end
 $$;
 

@@ -32,6 +32,9 @@ declare
   v_ran int := 0;
   v_errors jsonb := '[]';
 begin
+  if not pgflow._is_timer_due(v_clock) then
+    return '{}';
+  end if;
   for v_timer in
     select t.msg_id, t.message, t.message ->> 'kind' is not distinct from 'make' as makes
     from pgflow._queue_take('pgflow__timers', v_clock, v_clock + interval '50 ms', 50) t
