@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pgflow_yaml.worker.leases import Leases
     from pgflow_yaml.worker.missing import MissingHandlers
     from pgflow_yaml.worker.task import Sources, Task
-    from pgflow_yaml.worker.upkeep import TimerErrors
+    from pgflow_yaml.worker.timers import TimerErrors
 
 log = logging.getLogger(__name__)
 

@@ -29,8 +29,9 @@ from pgflow_yaml.worker.missing import MissingHandlers
 from pgflow_yaml.worker.pace import Pace
 from pgflow_yaml.worker.stop import Closed, Stop
 from pgflow_yaml.worker.task import RELEASED, Sources
+from pgflow_yaml.worker.timers import LONGEST_SECONDS, TimerErrors, Timers
 from pgflow_yaml.worker.turn import TurnClient
-from pgflow_yaml.worker.upkeep import LONGEST_SECONDS, TimerErrors, Upkeep
+from pgflow_yaml.worker.upkeep import Upkeep
 from pgflow_yaml.worker.watch import Watch
 
 if TYPE_CHECKING:
@@ -107,7 +108,8 @@ class Worker:
             outage=self._outage,
         )
         timer_errors = TimerErrors()
-        self._upkeep = Upkeep(self.id, self._reader, timer_errors)
+        self._timers = Timers(self.id, timer_errors)
+        self._upkeep = Upkeep(self._reader, [self._timers])
         self._handlers = Handlers(app_dir or Path.cwd(), allow, handlers)
         self._pool = Pool(concurrency, self._handlers, EXECUTORS[executor], beat=self._beat)
         self._heartbeat = Heartbeat(
@@ -232,7 +234,7 @@ class Worker:
         pause = 0.0 if is_full else self._pace.next_poll(worked=worked, due_ms=self._turns.due_ms)
         self._next_poll = now + pause
         if room:
-            self._upkeep.rest(until=self._next_poll + LONGEST_SECONDS)
+            self._upkeep.set_due(self._timers, self._next_poll + LONGEST_SECONDS)
         if self._burst and not worked and room and not self._turns.unsettled():
             self.stop()
 

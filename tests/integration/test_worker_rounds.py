@@ -10,8 +10,8 @@ from pgflow_yaml.worker.calls import Handlers
 from pgflow_yaml.worker.leases import Leases
 from pgflow_yaml.worker.missing import MissingHandlers
 from pgflow_yaml.worker.task import RunContext, Sources, StepCall, Task
+from pgflow_yaml.worker.timers import TimerErrors
 from pgflow_yaml.worker.turn import TurnClient
-from pgflow_yaml.worker.upkeep import TimerErrors
 
 if TYPE_CHECKING:
     from tests.fixtures.working import Works

@@ -145,7 +145,7 @@ def test_a_database_that_refuses_to_run_timers_is_asked_again(
     deploy(works, STAY, NAP)
     fill_the_house(works)
     run = works.client.start("nap").id
-    eventually(lambda: "timers cannot be run: " in caplog.text)
+    eventually(lambda: "the database refused the timers: " in caplog.text)
 
     db.execute("alter function pgflow.wind_away(uuid) rename to wind")
 
