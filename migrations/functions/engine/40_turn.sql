@@ -134,9 +134,11 @@ $$;
 
 -- True for names of queues that a worker may serve: the timers are served by each turn.
 create or replace function pgflow._are_queues(p_queues text[]) returns boolean
-language sql immutable
+language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
-  select coalesce(array_ndims(p_queues), 1) = 1 and array_position(p_queues, null) is null
-    and position('pgflow__timers' in lower(p_queues::text)) = 0
+begin
+  return coalesce(array_ndims(p_queues), 1) = 1 and array_position(p_queues, null) is null
+    and position('pgflow__timers' in lower(p_queues::text)) = 0;
+end
 $$;

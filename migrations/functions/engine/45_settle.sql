@@ -22,6 +22,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_timeout text := current_setting('lock_timeout');
+  v_set text;
   v_runs uuid[] := array(select distinct p.run_id from unnest(p_reports) p);
   v_busy uuid[];
   v_verdicts text[];
@@ -42,9 +43,9 @@ begin
         run_id, step_slug, task_index, attempt, worker, outcome, output, error, delay_ms, nr)) p
       order by p.nr);
   end if;
-  perform set_config('lock_timeout', '250ms', true);
+  v_set := set_config('lock_timeout', '250ms', true); -- assignments cost less than `perform`
   perform 1 from pgflow.runs r where r.run_id = any(v_runs) order by r.run_id for no key update;
-  perform set_config('lock_timeout', v_timeout, true);
+  v_set := set_config('lock_timeout', v_timeout, true);
   return pgflow._settle(p_reports);
 end
 $$;
@@ -275,7 +276,7 @@ declare
   v_most bigint := pgflow._most_output_bytes();
 begin
   with fresh as materialized (
-    select x.run_id, x.step_slug, x.tasks, d.step_type, d.tolerant, d.when_exhausted,
+    select x.run_id, x.step_slug, x.tasks, d.step_type, not d.tolerant as may_end, d.when_exhausted,
       case d.step_type when 'map' then x.bytes end as bytes
     from (select u.run_id, u.flow_slug, u.step_slug, count(*)::int as tasks, sum(u.bytes) as bytes
           from unnest(p_done, p_bytes) u(
@@ -286,20 +287,21 @@ begin
     update pgflow.step_states s
     set remaining_tasks = s.remaining_tasks - f.tasks,
         output_bytes = coalesce(s.output_bytes, 0) + f.bytes,
-        (status, completed_at, output) = (
-          select case when k.ends then 'completed' else s.status end,
-                 case when k.ends then greatest(v_now, s.started_at) end,
-                 case
-                   when k.ends is not true then null
-                   when f.step_type = 'single' then (
-                     select t.output from pgflow.step_tasks t
-                     where t.run_id = s.run_id and t.step_slug = s.step_slug and t.task_index = 0)
-                   else (
-                     select jsonb_agg(t.output order by t.task_index) from pgflow.step_tasks t
-                     where t.run_id = s.run_id and t.step_slug = s.step_slug)
-                 end
-          from (select s.remaining_tasks = f.tasks and not f.tolerant
-                  and coalesce(coalesce(s.output_bytes, 0) + f.bytes <= v_most, true) as ends) k)
+        status = case when s.remaining_tasks = f.tasks and f.may_end
+            and coalesce(coalesce(s.output_bytes, 0) + f.bytes <= v_most, true)
+          then 'completed' else s.status end,
+        completed_at = case when s.remaining_tasks = f.tasks and f.may_end
+            and coalesce(coalesce(s.output_bytes, 0) + f.bytes <= v_most, true)
+          then greatest(v_now, s.started_at) end,
+        output = case
+          when s.remaining_tasks <> f.tasks or not f.may_end
+            or coalesce(s.output_bytes, 0) + f.bytes > v_most then null
+          when f.step_type = 'single' then (
+            select t.output from pgflow.step_tasks t
+            where t.run_id = s.run_id and t.step_slug = s.step_slug and t.task_index = 0)
+          else (
+            select jsonb_agg(t.output order by t.task_index) from pgflow.step_tasks t
+            where t.run_id = s.run_id and t.step_slug = s.step_slug) end
     from fresh f
     where s.run_id = f.run_id and s.step_slug = f.step_slug and s.status = 'started'
     returning s.run_id, s.flow_slug, s.step_slug, s.status, s.sent < s.initial_tasks as windowed,
