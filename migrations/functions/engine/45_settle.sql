@@ -294,8 +294,9 @@ begin
             and coalesce(coalesce(s.output_bytes, 0) + f.bytes <= v_most, true)
           then greatest(v_now, s.started_at) end,
         output = case
-          when s.remaining_tasks <> f.tasks or not f.may_end
-            or coalesce(s.output_bytes, 0) + f.bytes > v_most then null
+          when (s.remaining_tasks = f.tasks and f.may_end
+            and coalesce(coalesce(s.output_bytes, 0) + f.bytes <= v_most, true)) is not true
+            then null
           when f.step_type = 'single' then (
             select t.output from pgflow.step_tasks t
             where t.run_id = s.run_id and t.step_slug = s.step_slug and t.task_index = 0)
