@@ -31,7 +31,7 @@ class Duty(ABC):
 
     def __init__(self, due: float = math.inf) -> None:
         self.due = due
-        """When it is due, in monotonic seconds; any thread may set it through `Upkeep.set_due`."""
+        """The time when it is due, in monotonic seconds; any thread sets it by `Upkeep.set_due`."""
 
     @abstractmethod
     def work(self, store: Store) -> float:
