@@ -7,7 +7,7 @@ grant select on pgflow.migrations
 -- See flows and runs, with inputs and outputs.
 grant execute on function
   pgflow.list_flows, pgflow.list_versions, pgflow.get_definition, pgflow.list_runs,
-  pgflow.find_run, pgflow.run_snapshot, pgflow.run_workers, pgflow.task_snapshot,
+  pgflow.find_run, pgflow.run_snapshot, pgflow.run_why, pgflow.task_snapshot,
   pgflow.usual_seconds
   to pgflow_reader, pgflow_client, pgflow_deployer;
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 from pgflow_yaml.client.flows import FlowClient
@@ -238,9 +238,16 @@ class Client(FlowClient):
         """Return the queues of all deployed flows."""
         return self._store.served_queues()
 
-    def run_workers(self, run_id: str) -> dict[str, int]:
-        """Return the number of workers that serve each queue of a run's steps."""
-        return self._store.run_workers(_checked_id(run_id))
+    def why(self, run_id: str) -> dict[str, dict[str, Any]]:
+        """Return why each step that a run waits for has not ended; empty for an ended run.
+
+        A reason has a `kind` and its facts: `{"kind": "no_worker", "queue": "gpu"}`. The kinds are
+        listed in docs/how-to/find-out-why.md. Raises NotFound.
+        """
+        reasons = self._store.run_why(_checked_id(run_id))
+        if reasons is None:
+            raise _no_run(run_id)
+        return reasons
 
     def task_snapshot(self, run_id: str, step: str, index: int = 0) -> TaskShape | None:
         """Return a task of a step with its arguments; None if the task does not exist yet."""

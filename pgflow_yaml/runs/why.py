@@ -1,120 +1,214 @@
-"""The reasons why a run has not ended: the wait of each unfinished step."""
+"""The reasons why a run has not ended: a sentence for each step that it waits for.
+
+The database finds the reason of a step, of one kind (`Client.why`); the sentence is made here, for
+every screen.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from pgflow_yaml.language.handler_paths import never
-from pgflow_yaml.text import elapsed, moment, one_line, plural, roughly
+from pgflow_yaml.text import duration, elapsed, moment, one_line, plural, roughly, utc
 
-from . import steps
-from .snapshot import ENDED
-from .waits import answer_command, awaited_events, child_run, wait
+from .waits import SECONDS_IN_UNITS, answer_command
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
-    from .snapshot import Snapshot, StepShape
+    from .snapshot import AwaitedShape
+
+    Reason = Mapping[str, Any]
+    """The `kind` and its facts, as `pgflow.run_why` returns them."""
+
+# What a step that another one waits for does, by the kind of its own reason.
+_DOES = {
+    "dependency": "waits",
+    "finally": "waits",
+    "stopping": "stops",
+    "timer": "waits",
+    "event": "waits",
+    "child": "runs",
+    "child_told": "runs",
+    "start_delay": "waits",
+    "back_off": "retries",
+    "repeat": "repeats",
+    "max_parallel": "runs",
+    "making": "runs",
+    "running": "runs",
+    "lost_worker": "runs",
+    "restarted": "runs",
+}
+_QUEUED = "queued"
+_ENDS_WITH_A_COMMAND = ("child", "event", "no_worker", "clock")
+# The end that an edge requires of its dependency, in words that follow its name.
+_ASKED = {"success": "", "failure": " to fail", "any": " to end"}
 
 
-def reasons(snapshot: Snapshot, workers: Mapping[str, int]) -> dict[str, str]:
-    """Return a sentence for each step that a run waits for; empty if the run has ended.
-
-    That is each unfinished step, and each ended one with a child run that has not ended.
-    `workers` has the number of workers that serve each queue.
-    """
-    if snapshot["run"]["status"] != "started":
-        return {}
-    return {
-        step["slug"]: _reason(step, snapshot, workers)
-        for step in snapshot["steps"]
-        if step["status"] not in ENDED or steps.left_child(step)
-    }
+def sentences(reasons: Mapping[str, Reason], now: datetime) -> dict[str, str]:
+    """Return a sentence for each step, with the way out where there is one."""
+    return {slug: _sentence(reason, reasons, now) for slug, reason in reasons.items()}
 
 
-def _reason(step: StepShape, snapshot: Snapshot, workers: Mapping[str, int]) -> str:
-    if child := steps.left_child(step):
-        words = " · ".join(child_run(child, of_many=steps.is_wide(step)))
-        more = f"more: pgflow-yaml show --why {child['id'][:8]}"
-        return f"is {step['status']}; the run waits for {words}; {more}"
-    match step["status"]:
-        case "created":
-            return _created(step, snapshot)
-        case "waiting":
-            return _waiting(step, snapshot)
-        case _:
-            return _started(step, snapshot, workers)
+def _sentence(reason: Reason, others: Mapping[str, Reason], now: datetime) -> str:
+    if reason["kind"] == "dependency":
+        return _dependency(reason, others)
+    if reason["kind"] == "child":
+        return _child(reason, now)
+    return _SENTENCES[reason["kind"]](reason, now)
 
 
-def _created(step: StepShape, snapshot: Snapshot) -> str:
-    statuses = {other["slug"]: other["status"] for other in snapshot["steps"]}
-    if dependencies := steps.waiting_for(step, statuses):
-        return dependencies
-    others = [other for other in snapshot["steps"] if not other["finally"]]
-    if step["finally"] and (before := [s for s in others if s["status"] not in ENDED]):
-        return f"runs last: waits for {plural(len(before), 'step')} to end"
-    if step["finally"] and any(map(steps.left_child, others)):
+def _dependency(reason: Reason, others: Mapping[str, Reason]) -> str:
+    names = []
+    for slug, edge in reason["waiting_for"].items():
+        kind = others[slug]["kind"] if slug in others else None
+        does = f" ({_DOES.get(kind, _QUEUED)})" if kind else ""
+        names.append(one_line(slug) + does + _ASKED[edge])
+    return f"waits for {', '.join(names)}"
+
+
+def _child(reason: Reason, now: datetime) -> str:
+    """Return the sentence of a child run and of the step below it that waits for something."""
+    index = f"[{reason['index']}] " if reason["index"] else ""
+    stops = " to stop" if reason.get("stops") else ""
+    name = f"{one_line(reason['flow'])} {reason['run'][:8]}"
+    inner = reason.get("why")
+    rest = f", whose {one_line(reason['step'])} {_sentence(inner, {}, now)}" if inner else ""
+    ends = inner is not None and inner["kind"] in _ENDS_WITH_A_COMMAND
+    more = "" if ends else f"; more: pgflow-yaml show --why {reason['run'][:8]}"
+    return f"waits for {index}{name}{stops}{rest}{more}"
+
+
+def _finally(reason: Reason, _: datetime) -> str:
+    if not reason["steps"]:
         return "runs last: waits for child runs to end"
-    return "starts with the next turn of a worker"
+    return f"runs last: waits for {plural(reason['steps'], 'step')} to end"
 
 
-def _waiting(step: StepShape, snapshot: Snapshot) -> str:
-    waits, child = step["waits"], step["child"]
-    if waits is None:
-        return "waits"
-    events = awaited_events(step, snapshot["run"])
-    if waits["kind"] != "child" or child is None:
-        words = " · ".join(wait(waits, moment(snapshot["now"])))
-        return ": ".join([words, *map(answer_command, events)])
-    sentences = [f"waits for {' · '.join(child_run(child, of_many=steps.is_wide(step)))}"]
-    if steps.is_wide(step):
-        sentences.append(steps.task_counts(step))
-    sentences += [
-        f'{one_line(event["step"])} waits for event "{one_line(event["event"])}": '
-        + answer_command(event)
-        for event in events
-    ]
-    if not events:
-        sentences.append(f"more: pgflow-yaml show --why {child['id'][:8]}")
-    return "; ".join(sentences)
+def _stopping(reason: Reason, now: datetime) -> str:
+    worker, tasks = reason["worker"], reason["tasks"]
+    who = f"its worker {one_line(worker)}" if worker else "its worker"
+    many = f"{plural(tasks, 'task')}, the last of " if tasks > 1 else ""
+    until = f", until its lease ends in {_ahead(reason, now)} at the latest"
+    return f"told to stop: waits for {many}{who} to say so{until if reason['until'] else ''}"
 
 
-def _started(step: StepShape, snapshot: Snapshot, workers: Mapping[str, int]) -> str:
-    now = moment(snapshot["now"])
-    since = roughly(steps.seconds(step, now) or 0)
-    match steps.phase(step, now):
-        case "running":
-            stopping = snapshot["run"]["outcome"] and not step["finally"]
-            return f"{'is told to stop, ' if stopping else ''}runs since {since}: {_running(step)}"
-        case "delayed":
-            return f"waits {roughly(steps.delay(step, now))} for {steps.next_try(step)}"
-        case "queued":
-            return f"queued since {since}: {_queued(step, now, workers)}"
+def _timer(reason: Reason, now: datetime) -> str:
+    return f"waits until {utc(reason['until'])}, {_ahead(reason, now)}"
 
 
-def _running(step: StepShape) -> str:
-    if not steps.is_wide(step):
-        return steps.attempt(step, step["attempts"])
-    tasks, bound = step["tasks"], step["max_parallel"]
-    counts = steps.task_counts(step)
-    if bound and tasks["queued"] and tasks["started"] >= bound:
-        return f"{counts}; no more than {bound:,} run at once (max_parallel)"
-    return counts
+def _event(reason: Reason, now: datetime) -> str:
+    left = f", {_ahead(reason, now)} left" if reason["until"] else ""
+    awaited = {"run_id": reason["run"], "step": reason["step"], "event": reason["event"]}
+    command = answer_command(cast("AwaitedShape", awaited))
+    return f'waits for event "{one_line(reason["event"])}"{left}: {command}'
 
 
-def _queued(step: StepShape, now: datetime, workers: Mapping[str, int]) -> str:
-    """Return the reason why no worker has taken a step that could run."""
-    queue, handler = step["queue"], one_line(step["handler"] or "")
-    if queue is None:
-        return "the next turn of any worker starts its run"
-    serving = workers.get(queue, 0)
-    if not serving:
-        return f'no worker serves the queue "{queue}": pgflow-yaml worker --queue {queue}'
-    if reason := never(step["handler"] or ""):
-        return f"no worker ever calls the handler {handler}: {reason}"
-    if step["refused_at"]:
-        missed = roughly(elapsed(step["refused_at"], now))
-        return f"no worker has the handler {handler} (missed since {missed})"
-    verb = "serves" if serving == 1 else "serve"
-    return f"{plural(serving, 'worker')} {verb} its queue, none has had room (handler {handler})"
+def _back_off(reason: Reason, now: datetime) -> str:
+    after = f", after {one_line(reason['error'])}" if reason["error"] else ""
+    return f"attempt {reason['attempt']} of {reason['attempts']} in {_ahead(reason, now)}{after}"
+
+
+def _repeat(reason: Reason, now: datetime) -> str:
+    most = f" of {reason['calls']:,}" if reason["calls"] else ""
+    return (
+        f"called again in {_ahead(reason, now)}, call {reason['call']:,}{most}: "
+        "`until` did not hold"
+    )
+
+
+def _making(reason: Reason, _: datetime) -> str:
+    return f"{reason['made']:,} of {reason['tasks']:,} items made"
+
+
+def _running(reason: Reason, now: datetime) -> str:
+    since = f"since {_past(reason, now)}"
+    if reason["running"] > 1 or reason["queued"]:
+        queued = f", {reason['queued']:,} queued" if reason["queued"] else ""
+        words = f"{plural(reason['running'], 'task')} run{queued}, the first {since}"
+    else:
+        words = f"runs {since}, attempt {reason['attempt']}"
+    where = f", on {one_line(reason['worker'])}" if reason["worker"] else ""
+    if reason["usual"] is None:
+        return words + where
+    usual, p95 = duration(reason["usual"]), duration(reason["p95"])
+    return f"{words}{where}; usually {usual}" + (f" (95 % within {p95})" if p95 != usual else "")
+
+
+def _lost_worker(reason: Reason, now: datetime) -> str:
+    worker = f" {one_line(reason['worker'])}" if reason["worker"] else ""
+    left = moment(reason["until"]) > now
+    then = f"another takes over in {_ahead(reason, now)}" if left else "the next one takes over"
+    return f"its worker{worker} was last heard of {_past(reason, now)} ago; {then}"
+
+
+def _restarted(reason: Reason, now: datetime) -> str:
+    return (
+        f"the database restarted {_past(reason, now)} ago: old leases are left alone for "
+        f"{_ahead(reason, now)} more"
+    )
+
+
+def _no_worker(reason: Reason, _: datetime) -> str:
+    queue = one_line(reason["queue"])
+    return f'no worker serves queue "{queue}": pgflow-yaml worker --queue {queue}'
+
+
+def _no_handler(reason: Reason, now: datetime) -> str:
+    if problem := never(reason["handler"]):
+        return f"no worker ever calls {one_line(reason['handler'])}: {problem}"
+    return (
+        f"no worker has {one_line(reason['handler'])}, missed since {_past(reason, now)}; "
+        f"fails in {_ahead(reason, now)}"
+    )
+
+
+def _no_room(reason: Reason, now: datetime) -> str:
+    workers, slots = reason["workers"], reason["slots"]
+    verb = "serves" if workers == 1 else "serve"
+    if reason["busy_with"] is None:
+        has = "has" if workers == 1 else "have"
+        return f"is in a queue that {plural(workers, 'worker')} {verb} and {has} room for"
+    all_slots = f"all {plural(slots, 'slot')} are" if slots else "all slots are"
+    since = roughly(elapsed(reason["busy_since"], now))
+    busy = f"{all_slots} busy, longest with {one_line(reason['busy_with'])} ({since})"
+    before = f"; {plural(reason['before'], 'task')} before it" if reason["before"] else ""
+    return f"{plural(workers, 'worker')} {verb} its queue, {busy}{before}"
+
+
+def _ahead(reason: Reason, now: datetime) -> str:
+    seconds = max(0.0, (moment(reason["until"]) - now).total_seconds())
+    return roughly(seconds) if seconds < SECONDS_IN_UNITS else duration(seconds)
+
+
+def _past(reason: Reason, now: datetime) -> str:
+    return roughly(max(0.0, elapsed(reason["since"], now)))
+
+
+_SENTENCES: Mapping[str, Callable[[Reason, datetime], str]] = {
+    "finally": _finally,
+    "stopping": _stopping,
+    "timer": _timer,
+    "event": _event,
+    "child_told": lambda *_: "its child run has ended; the next turn of any worker goes on",
+    "start_delay": lambda reason, now: f"starts in {_ahead(reason, now)} (its start delay)",
+    "back_off": _back_off,
+    "repeat": _repeat,
+    "max_parallel": lambda reason, _: f"{reason['running']:,} items run, no more at once",
+    "making": _making,
+    "running": _running,
+    "lost_worker": _lost_worker,
+    "restarted": _restarted,
+    "no_worker": _no_worker,
+    "no_handler": _no_handler,
+    "no_room": _no_room,
+    "missing": lambda *_: "its message is gone; the next sweep sends it again, within 30 s",
+    "clock": lambda reason, now: (
+        f"due since {_past(reason, now)}, but no worker lives: pgflow-yaml worker"
+    ),
+    "ready": lambda *_: "is ready; the next turn of any worker goes on",
+}
+
+KINDS = frozenset({"dependency", "child", *_SENTENCES})
+"""The kinds of reasons."""

@@ -293,8 +293,8 @@ def test_show_says_why_nothing_happens(deployed: Shell) -> None:
 
     lines = deployed("show", "last", "--why").out.splitlines()
 
-    assert 'no worker serves the queue "hello": pgflow-yaml worker --queue hello' in lines[0]
-    assert lines[1] == " shout  waits for greet (started)"
+    assert 'no worker serves queue "hello": pgflow-yaml worker --queue hello' in lines[0]
+    assert lines[1] == " shout  waits for greet (queued)"
 
 
 def test_show_one_step(deployed: Shell) -> None:

@@ -223,8 +223,9 @@ def test_show_says_why_a_run_waits(shell: Shell) -> None:
     shell("start", "child", "--input", "n=1")
 
     assert lines[0].startswith(' sign    waits for event "approval": pgflow-yaml approve ')
-    assert told[0]["why"] in lines[0]
-    assert 'no worker serves the queue "fast"' in shell("show", "last", "--why").out
+    assert told[0]["why"]["kind"] == "event"
+    assert told[0]["why"]["sentence"] in lines[0]
+    assert 'no worker serves queue "fast"' in shell("show", "last", "--why").out
 
 
 def test_a_run_that_completed_in_spite_of_a_failure_says_so(shell: Shell) -> None:

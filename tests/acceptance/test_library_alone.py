@@ -36,9 +36,10 @@ from pgflow_yaml.project.database import project_dir
 from pgflow_yaml.project.files import schema_text
 from pgflow_yaml.project.settings import read_settings
 from pgflow_yaml.runs.graph import of_run
-from pgflow_yaml.runs.why import reasons
+from pgflow_yaml.runs.why import sentences
 from pgflow_yaml.testing.databases import project_databases
 from pgflow_yaml.testing.running import Player, prepare
+from pgflow_yaml.text import moment
 
 folder = Path.cwd()
 # Write
@@ -81,7 +82,8 @@ with Client.for_project(folder) as client:
     assert worker.run() == 0
     assert client.find_run("k") == [started.run_id]
     snapshot = client.run_snapshot(started.run_id)
-    assert set(reasons(snapshot, client.run_workers(started.run_id))) == {"a", "b", "c"}
+    why = sentences(client.why(started.run_id), moment(snapshot["now"]))
+    assert set(why) == {"a", "b", "c"}
     assert of_run(snapshot, of_definition(load(wait))).nodes
     assert client.send("k", "paid", 1).steps == ("a",)
     assert client.approve(started.run_id, "b").applied

@@ -51,7 +51,7 @@ def test_no_plan_of_a_run_and_of_its_views_may_be_compiled(engine: Engine) -> No
         ("list_versions", "flow"),
         ("get_definition", "flow"),
         ("queues_of", "flow"),
-        ("run_workers", run),
+        ("run_why", run),
         ("run_input", run),
         ("owned_tasks", engine.worker),
         ("get_run_with_states", run),

@@ -98,21 +98,6 @@ def test_a_failed_child_is_the_one_that_is_shown(engine: Engine) -> None:
     assert step["child"]["error"]["message"] == "it broke"
 
 
-def test_the_workers_of_a_run_are_counted_by_queue(engine: Engine) -> None:
-    """Those that serve all queues, those that serve this one; not those that have gone."""
-    engine.deploy("flow", {"a": a_step(), "b": a_step(queue="fast")})
-    run = engine.start("flow")
-    one, gone = str(uuid4()), str(uuid4())
-    engine.call("register_worker", one, ["other", "fast"], "{}")
-    engine.call("register_worker", gone, ["fast"], "{}")
-    engine.call("stop_worker", gone)
-    both = engine.call("run_workers", run)
-    engine.call("stop_worker", engine.worker)  # it serves all queues
-
-    assert both == {"flow": 1, "fast": 2}
-    assert engine.call("run_workers", run) == {"flow": 0, "fast": 1}
-
-
 def test_a_run_says_how_many_workers_are_alive(engine: Engine) -> None:
     """Not one that was last heard of before the server started, or more than a minute ago."""
     engine.deploy("flow", {"a": a_step()})

@@ -25,14 +25,19 @@ from pgflow_yaml.runs.failures import failure_handling
 from pgflow_yaml.runs.run import run_error, run_name, run_status
 from pgflow_yaml.runs.steps import attempts, last_error
 from pgflow_yaml.runs.waits import all_awaited_events, answer_command
-from pgflow_yaml.runs.why import reasons
+from pgflow_yaml.runs.why import sentences
+from pgflow_yaml.text import moment
 
 snapshot = json.load(sys.stdin)
 run, steps = snapshot["run"], snapshot["steps"]
+reasons = {
+    "refund": {"kind": "dependency", "waiting_for": {"charge": "failure"}},
+    "sign": {"kind": "event", "event": "approval", "run": run["id"], "step": "sign", "until": None},
+}
 print(json.dumps({
     "run": [run_name(run), run_status(run), run_error(run["status"], run["error"])],
     "events": [line(event) for event in changes(None, snapshot)],
-    "reasons": reasons(snapshot, {"order": 1}),
+    "reasons": sentences(reasons, moment(snapshot["now"])),
     "failures": {slug: failure.text for slug, failure in failure_handling(snapshot).items()},
     "errors": {step["slug"]: [attempts(step), last_error(step, None)] for step in steps[:1]},
     "commands": [answer_command(event) for event in all_awaited_events(snapshot)],
@@ -69,7 +74,7 @@ def test_a_run_is_told_without_the_command_line() -> None:
         "charge",
     ]
     assert facts["reasons"] == {
-        "refund": "waits for charge (failed) to fail",
+        "refund": "waits for charge to fail",
         "sign": 'waits for event "approval": pgflow-yaml approve 3f2a91c0 sign',
     }
     assert facts["failures"] == {"charge": "refund may handle it"}

@@ -133,3 +133,24 @@ begin
   end if;
 end
 $$;
+
+-- The number of visible messages before one in its queue, 10,000 at most.
+create or replace function pgflow._queue_before(p_queue text, p_id bigint) returns int
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_before int := 0;
+begin
+  if to_regclass(format('pgmq.%I', 'q_' || lower(p_queue))) is not null then
+    execute format($sql$
+      select count(*) from (
+        select 1 from pgmq.%1$I q
+        where q.vt <= $2 and q.vt < (select m.vt from pgmq.%1$I m where m.msg_id = $1)
+        limit 10000) x
+      $sql$, 'q_' || lower(p_queue))
+    into v_before using p_id, pgflow.clock();
+  end if;
+  return v_before;
+end
+$$;

@@ -11,22 +11,6 @@ as $$
   select greatest(pgflow.clock() - interval '1 minute', pg_postmaster_start_time())
 $$;
 
--- For each queue with tasks of a run, the number of living workers that serve it: the answer to
--- "why does nothing happen?".
-create or replace function pgflow.run_workers(p_run_id uuid) returns jsonb
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
-as $$
-  select coalesce(jsonb_object_agg(q.queue_name, (
-    select count(*) from pgflow.workers w
-    where w.stopped_at is null
-      and w.last_heartbeat_at > (select pgflow._alive_since())
-      and (w.queue_name = '*' or q.queue_name = any(string_to_array(w.queue_name, ','))))), '{}')
-  from (select distinct d.queue_name
-        from pgflow.runs r join pgflow.steps d on d.flow_slug = r.flow_slug and d.action = 'handler'
-        where r.run_id = p_run_id) q
-$$;
-
 -- One run with its steps, as `show --json` prints it. p_items adds the status of each map task;
 -- p_after_error returns only errors with a greater id; p_outputs = false leaves outputs out, for
 -- views that are drawn often. Null for an unknown run.

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pgflow_yaml.cli.live.end_screen import Picture
     from pgflow_yaml.client import Client
     from pgflow_yaml.runs.snapshot import Snapshot, StepShape
+    from pgflow_yaml.runs.why import Reason
 
 LINES_OF_A_VALUE = 40
 # More rows than any run has, so that nothing is folded.
@@ -52,13 +53,13 @@ def show_command(
         if step is not None and not why:
             snapshot = _with_task(client, snapshot, lookup.step(snapshot, step), item)
         snapshot["usual_seconds"] = client.usual_seconds(snapshot["run"]["id"])
-        workers = client.run_workers(snapshot["run"]["id"]) if why else {}
+        reasons = client.why(snapshot["run"]["id"]) if why else {}
         picture = _picture_of_errors(client, snapshot)
         resume = resume_command(client, options, snapshot["run"]["id"])
     if step is not None:
         lookup.step(snapshot, step)
     if why:
-        _write_why(snapshot, step, workers, options=options)
+        _write_why(snapshot, step, reasons, options=options)
         return
     if options.json:
         write_json(_only(snapshot, step))
@@ -130,21 +131,23 @@ def _picture_of_errors(client: Client, snapshot: Snapshot) -> Picture:
 
 
 def _write_why(
-    snapshot: Snapshot, step: str | None, workers: Mapping[str, int], *, options: Options
+    snapshot: Snapshot, step: str | None, reasons: Mapping[str, Reason], *, options: Options
 ) -> None:
     from pgflow_yaml.cli.live.page import why_lines
     from pgflow_yaml.cli.output import write_json, write_lines
-    from pgflow_yaml.runs.why import reasons
+    from pgflow_yaml.runs.why import sentences
+    from pgflow_yaml.text import moment
 
-    sentences = reasons(snapshot, workers)
+    texts = sentences(reasons, moment(snapshot["now"]))
     if options.json:
         shown = _only(snapshot, step)
-        steps = [{**state, "why": sentences.get(state["slug"])} for state in shown["steps"]]
+        why = {slug: {**reason, "sentence": texts[slug]} for slug, reason in reasons.items()}
+        steps = [{**state, "why": why.get(state["slug"])} for state in shown["steps"]]
         write_json({**shown, "steps": steps})
         return
     if step is not None:
-        sentences = {slug: text for slug, text in sentences.items() if slug == step}
-    write_lines(why_lines(snapshot, sentences), sys.stdout, options)
+        texts = {slug: text for slug, text in texts.items() if slug == step}
+    write_lines(why_lines(snapshot, texts), sys.stdout, options)
 
 
 def _only(snapshot: Snapshot, step: str | None) -> Snapshot:

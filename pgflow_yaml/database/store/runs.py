@@ -163,9 +163,12 @@ class RunCalls(Calls):
             or []
         )
 
-    def run_workers(self, run_id: str) -> dict[str, int]:
-        """Return the number of workers that serve each queue of a run's steps."""
-        return self.ask("select pgflow.run_workers(%s::uuid)", [run_id]) or {}
+    def run_why(self, run_id: str) -> dict[str, dict[str, Any]] | None:
+        """Return the reason of each step that a run waits for; None for an unknown run."""
+        reply: dict[str, dict[str, Any]] | None = self.ask(
+            "select pgflow.run_why(%s::uuid)", [run_id]
+        )
+        return reply
 
     def task_snapshot(self, run_id: str, step: str, index: int) -> TaskShape | None:
         """Return a task of a step; None if the task does not exist yet."""
