@@ -139,6 +139,8 @@ def _write_why(
     from pgflow_yaml.text import moment
 
     texts = sentences(reasons, moment(snapshot["now"]))
+    order = [state["slug"] for state in snapshot["steps"]]
+    texts = {slug: texts[slug] for slug in order if slug in texts}
     if options.json:
         shown = _only(snapshot, step)
         why = {slug: {**reason, "sentence": texts[slug]} for slug, reason in reasons.items()}
