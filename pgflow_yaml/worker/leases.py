@@ -34,7 +34,7 @@ class Leases:
     def __init__(self, worker: str, lease: float) -> None:
         self.held: dict[Key, Task] = {}
         self._worker = worker
-        self._lease = lease
+        self.seconds = lease
         self._heard = time.monotonic()
 
     def beat(self, store: Store, pool: Pool) -> None:
@@ -50,7 +50,7 @@ class Leases:
     def _ask(self, store: Store, tasks: Sequence[Mapping[str, Json]]) -> dict[str, list[Any]]:
         """Extend leases; one task whose row is bad must not cost the others theirs."""
         try:
-            return store.heartbeat(self._worker, self._lease, tasks)
+            return store.heartbeat(self._worker, self.seconds, tasks)
         except Refused as error:
             if not error.is_content or not tasks[1:]:
                 raise
@@ -69,7 +69,7 @@ class Leases:
         """Cancel the handlers of tasks whose lease has run out without an answer (R-2)."""
         now = time.monotonic()
         # A little later: a process that was stopped for long first asks what it still owns.
-        oldest = now - self._lease - min(1.0, self._lease / 4)
+        oldest = now - self.seconds - min(1.0, self.seconds / 4)
         if self._heard >= oldest:
             return
         tasks = [
@@ -81,7 +81,7 @@ class Leases:
             return
         log.warning(
             "no answer of the database for a lease of %g s: handlers are told to stop: %d",
-            self._lease,
+            self.seconds,
             len(tasks),
             extra={"action": "cancel"},
         )

@@ -144,6 +144,7 @@ class Task:
         "run_id",
         "started",
         "step",
+        "told",
     )
 
     def __init__(self, row: dict[str, Any], call: StepCall, context: RunContext) -> None:
@@ -157,7 +158,7 @@ class Task:
         self.call = call
         self.context = context
         self.received = time.monotonic()
-        self.started = self.deadline = 0.0
+        self.started = self.deadline = self.told = 0.0
         self.cancelled = False
         self.handler: Handler | None = None  # once an executor has looked it up
         self.outcome: Outcome | None = None

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import threading
-import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from pgflow_yaml.worker.executors import Pool
-    from pgflow_yaml.worker.task import Key, Task
-
-log = logging.getLogger(__name__)
+    from pgflow_yaml.worker.leases import Leases
 
 
 class Watch(threading.Thread):
@@ -22,10 +18,10 @@ class Watch(threading.Thread):
     Checks the executors and the worker's statement as well.
     """
 
-    def __init__(self, pool: Pool, held: Mapping[Key, Task], check: Callable[[], None]) -> None:
+    def __init__(self, pool: Pool, leases: Leases, check: Callable[[], None]) -> None:
         super().__init__(name="pgflow-watch", daemon=True)
         self._pool = pool
-        self._held = held
+        self._leases = leases
         self._check = check
         self._closed = threading.Event()
 
@@ -37,11 +33,7 @@ class Watch(threading.Thread):
     def run(self) -> None:
         """Check every 50 ms while handlers run, else four times a second."""
         while not self._closed.wait(0.05 if self._pool.running else 0.25):
-            now = time.monotonic()
-            for task in list(self._pool.running):
-                if 0 < task.deadline < now:
-                    log.warning("attempt timed out", extra=task.fields("timeout"))
-                    self._pool.expire(task)
+            self._pool.watch(self._leases.seconds)
             self._pool.check()
-            self._pool.return_waiting(list(self._held.values()))
+            self._pool.return_waiting(list(self._leases.held.values()))
             self._check()

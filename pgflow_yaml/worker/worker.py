@@ -164,7 +164,7 @@ class Worker:
 
     def run(self) -> int:
         """Work until stopped; return 0 after a clean stop, 1 if tasks had to be given up."""
-        watch = Watch(self._pool, self._leases.held, self._check)
+        watch = Watch(self._pool, self._leases, self._check)
         threads: list[Heartbeat | Upkeep | ListenerThread] = [self._heartbeat, self._upkeep]
         if self._listener is not None:
             threads.append(self._listener)
@@ -259,7 +259,7 @@ class Worker:
         alone = self._turns.alone
         if left and (alone.is_running() or alone.is_due()):
             return 0
-        return self._pace.room(left, rate=rate)
+        return self._pace.room(left - len(self._pool.slotless), rate=rate)
 
     def _wait(self, room: int) -> None:
         """Sleep until a task has finished or the next poll is due."""
@@ -296,7 +296,7 @@ class Worker:
         self._pool.release(self._pool.queued())
         late = time.monotonic() - self._stop.leave_by
         if late >= 0:
-            for task in list(self._pool.running):
+            for task in [*self._pool.running, *self._pool.slotless]:
                 self._pool.give_up(task, RELEASED)
         if late > _TRANSIT_SECONDS:
             self._give_back_the_rest()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import pytest
 
+from pgflow_yaml.worker.executors import pool
 from tests.fixtures.waiting import eventually
 
 if TYPE_CHECKING:
@@ -63,6 +64,58 @@ def test_finally_begins_when_cancelled_handlers_have_stopped(
     assert [message for message in caplog.messages if message.startswith("attempt failed")] == [
         "attempt failed: ValueError: no"
     ]
+
+
+@pytest.mark.parametrize("handler", ["deaf", "deaf_async"])
+def test_handlers_that_do_not_stop_hold_up_nobody(
+    works: Works, monkeypatch: pytest.MonkeyPatch, handler: str
+) -> None:
+    """Other runs get their slots after a moment, and `finally` begins after a lease at most."""
+    monkeypatch.setattr(pool, "DEAF_SECONDS", 0.2)
+    works.app.write(
+        "shop.py",
+        """
+        import asyncio, threading
+        release, begun = threading.Event(), threading.Semaphore(0)
+        def deaf(input):
+            begun.release()
+            release.wait(20)
+        async def deaf_async(input):
+            begun.release()
+            while not release.is_set():
+                try: await asyncio.sleep(0.01)
+                except asyncio.CancelledError: pass
+        async def quick(input): return "quick"
+        """,
+    )
+    works.deploy(
+        f"""
+        flow: ending
+        steps:
+          hear_nothing: {{handler: shop.{handler}, map: range(2), timeout: 1h}}
+        finally:
+          audit: {{handler: shop.quick}}
+        """
+    )
+    works.deploy("flow: other\nsteps:\n  go: {handler: shop.quick}\n")
+    run = works.client.start("ending")
+    works.start(concurrency=2, lease_seconds=2)
+    import shop
+
+    eventually(lambda: shop.begun.acquire(blocking=False), what="one handler begins")
+    eventually(lambda: shop.begun.acquire(blocking=False), what="both handlers begin")
+
+    works.client.cancel(run.id)
+
+    assert works.ended(works.client.start("other").id, seconds=10).status == "completed"
+    assert works.client.get(run.id).status == "started"
+    ended = works.ended(run.id, seconds=10)
+    assert {step.slug: step.status for step in ended.steps} == {
+        "hear_nothing": "cancelled",
+        "audit": "completed",
+    }
+    assert not shop.release.is_set()
+    shop.release.set()
 
 
 def test_a_refused_release_is_repeated(works: Works, db: psycopg.Connection) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pgflow_yaml.worker.calls import Handlers
-from pgflow_yaml.worker.executors import EXECUTORS, Pool
+from pgflow_yaml.worker.executors import EXECUTORS, Pool, pool
 from pgflow_yaml.worker.executors.event_loop import EventLoop
 from pgflow_yaml.worker.executors.threads import Threads
 from pgflow_yaml.worker.task import RELEASED, RunContext, StepCall, Task
@@ -224,6 +224,53 @@ def test_a_handler_that_is_given_up_is_reported_at_once(bench: Bench) -> None:
         "the handler did not return within 20 s",
     )
     assert kind_of(tasks[2]) == "released"
+    assert bench.pool.abandoned == 2
+    jobs().gate.set()
+    eventually(lambda: bench.pool.abandoned == 0, what="the late handlers end")
+    bench.submit("double", [3])
+    assert list(bench.results(1)) == [3]
+
+
+def test_a_handler_that_was_told_and_goes_on_loses_its_slot(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others begin, as many as there are slots; its result is reported when it returns."""
+    monkeypatch.setattr(pool, "DEAF_SECONDS", 0.0)
+    told = bench.submit("stubborn", [1, 2])
+    all_begun(2)
+    others = bench.submit("stubborn", [3, 4, 5])
+    for task in told:
+        bench.pool.cancel(task)
+
+    bench.pool.watch(20)
+
+    all_begun(4)
+    bench.pool.cancel(others[0])
+    bench.pool.watch(20)
+    assert bench.pool.queued() == 1
+    assert not bench.results(0)
+    jobs().gate.set()
+    assert sorted(bench.results(5)) == [1, 2, 3, 4, 5]
+    jobs().gate.clear()
+    bench.submit("wait", [6, 7, 8])
+    all_begun(7)
+    assert bench.pool.queued() == 1
+
+
+def test_a_handler_that_was_told_a_lease_ago_is_given_up(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether its slot was taken or not: a run that is ending waits no longer."""
+    monkeypatch.setattr(pool, "DEAF_SECONDS", 0.0)
+    tasks = bench.submit("stubborn", [1, 2])
+    all_begun(2)
+    bench.pool.cancel(tasks[0])
+    bench.pool.watch(20)
+    bench.pool.cancel(tasks[1])
+
+    bench.pool.watch(0)
+
+    assert [kind_of(task) for task in bench.results(2).values()] == ["released", "released"]
     assert bench.pool.abandoned == 2
     jobs().gate.set()
     eventually(lambda: bench.pool.abandoned == 0, what="the late handlers end")

@@ -70,14 +70,14 @@ class EventLoop:
         if loop is not None:
             loop.cancel(task)
 
-    def give_up(self, task: Task) -> None:
-        """Cancel the coroutine of a task and free its slot at once.
+    def free(self, task: Task) -> None:
+        """Free the slot of a coroutine, whether it ends or not.
 
         `check` replaces the loop if the coroutine blocks it.
         """
         loop = self._loop
         if loop is not None:
-            loop.give_up(task, self._feed)
+            loop.free(task, self._feed)
 
     def check(self) -> None:
         """Ask the loop for a sign of life; replace a dead one, or one that a handler blocks.
@@ -166,7 +166,7 @@ class _Loop:
 
     def __init__(self) -> None:
         self.awaited: dict[Task, asyncio.Task[None]] = {}
-        self._given_up: set[Task] = set()  # in the loop's thread only
+        self._freed: set[Task] = set()  # in the loop's thread only
         self.broken_by = "closed"
         self._ready = threading.Event()
         self._feed_called = False
@@ -226,22 +226,20 @@ class _Loop:
 
     def end(self, task: Task) -> bool:
         """Forget a handler that has ended; False if the loop was left before."""
-        self._given_up.discard(task)
+        self._freed.discard(task)
         return self.awaited.pop(task, None) is not None
 
     def wanted(self) -> int:
-        """Return the number of handlers that have a slot: they are awaited and not given up."""
-        return len(self.awaited) - len(self._given_up)
+        """Return the number of handlers that have a slot: they are awaited and not freed."""
+        return len(self.awaited) - len(self._freed)
 
-    def give_up(self, task: Task, feed: Callable[[_Loop], None]) -> None:
-        """Cancel a handler and free its slot, whether it ends or not."""
-        self._call_soon(self._give_up, task, feed)
+    def free(self, task: Task, feed: Callable[[_Loop], None]) -> None:
+        """Free the slot of a handler, whether it ends or not."""
+        self._call_soon(self._free, task, feed)
 
-    def _give_up(self, task: Task, feed: Callable[[_Loop], None]) -> None:
-        awaited = self.awaited.get(task)
-        if awaited is not None:
-            self._given_up.add(task)
-            awaited.cancel()
+    def _free(self, task: Task, feed: Callable[[_Loop], None]) -> None:
+        if task in self.awaited:
+            self._freed.add(task)
             feed(self)
 
     def cancel(self, task: Task) -> None:

@@ -15,8 +15,8 @@ class Executor(Protocol):
     """A place where handlers run: threads, an event loop, processes, a cluster.
 
     The pool hands tasks over by `submit`. The executor calls `pool.begin` when a handler begins and
-    `pool.finish` when it has ended, in any thread, even if the task was given up meanwhile:
-    `finish` then returns False. Each submitted task is finished or withdrawn, whatever its handler
+    `pool.finish` when it has ended, in any thread, even if its slot was taken meanwhile: `finish`
+    then returns False. Each submitted task is finished or withdrawn, whatever its handler
     does (R-5). No method may block: the worker's own thread and the watch of deadlines call them.
     """
 
@@ -40,8 +40,8 @@ class Executor(Protocol):
         """Ask a running handler to stop; `task.cancelled` is set already."""
         ...
 
-    def give_up(self, task: Task) -> None:
-        """Free the slot of a running handler, whose result will be dropped."""
+    def free(self, task: Task) -> None:
+        """Free the slot of a handler that was asked to stop and still runs."""
         ...
 
     def check(self) -> None:

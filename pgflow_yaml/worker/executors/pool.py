@@ -6,6 +6,7 @@ outcome, the executor that ran its handler or the thread that gave it up before.
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from typing import TYPE_CHECKING
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
     ExecutorFactory: TypeAlias = Callable[["Pool"], Executor]
 
+
+log = logging.getLogger(__name__)
 
 _LEAST_SECONDS = 1e-6
 DEAF_SECONDS = 2.0  # a handler that looks at `ctx.cancelled` now and then ends within it
@@ -47,6 +50,9 @@ class Pool:
         self.size = size
         self.beat = beat
         self.running: dict[Task, Executor] = {}
+        """The tasks that have a slot."""
+        self.slotless: dict[Task, Executor] = {}
+        """The tasks whose handlers were told to stop and go on: others use their slots."""
         self._abandoned: dict[Task, float] = {}  # and when their time was up
         self.patience = LEAST_PATIENCE
         """The seconds that a task may wait for a slot while slots free."""
@@ -124,9 +130,38 @@ class Pool:
     def cancel(self, task: Task) -> None:
         """Cancel a task, and its handler if it runs."""
         task.cancelled = True
+        task.told = time.monotonic()
         executor = self.running.get(task)
         if executor is not None:
             executor.cancel(task)
+
+    def watch(self, lease: float) -> None:
+        """Give up handlers whose time is up; take the slots of those that were told and go on.
+
+        One that was told a lease ago is given up too: a run that is ending waits no longer (§4.3).
+        """
+        now = time.monotonic()
+        for task in [*self.running, *self.slotless]:
+            if 0 < task.deadline < now:
+                log.warning("attempt timed out", extra=task.fields("timeout"))
+                self.expire(task)
+            elif 0 < task.told < now - lease:
+                self.give_up(task, RELEASED)
+            elif 0 < task.told < now - DEAF_SECONDS:
+                self._take_slot(task)
+
+    def _take_slot(self, task: Task) -> None:
+        # Beyond this number a handler keeps its slot: no row of cancels fills a process.
+        if task in self.slotless or len(self.slotless) + len(self._abandoned) >= self.size:
+            return
+        executor = self.running.get(task)
+        if executor is None:
+            return
+        self.slotless[task] = executor  # before it is let go, as in `give_up`
+        if self.running.pop(task, None) is None:
+            self.slotless.pop(task, None)
+            return
+        executor.free(task)
 
     def expire(self, task: Task) -> None:
         """Give up a handler whose time is up, and report the timeout (§4.3)."""
@@ -137,12 +172,17 @@ class Pool:
         """Report an outcome for a handler that still runs; its own result will be dropped."""
         # Before it is let go: its handler may end at this moment, and takes itself out again.
         self._abandoned[task] = math.inf if outcome is RELEASED else time.monotonic()
-        executor = self.running.pop(task, None)
+        executor, free = self.running.pop(task, None), True
+        if executor is None:
+            executor, free = self.slotless.pop(task, None), False
         if executor is None:
             self._abandoned.pop(task, None)
             return
-        task.cancelled = True
-        executor.give_up(task)
+        if not task.cancelled:
+            task.cancelled = True
+            executor.cancel(task)
+        if free:
+            executor.free(task)
         self.hand_in(task, outcome)
 
     @property
@@ -197,19 +237,21 @@ class Pool:
         return executor
 
     def pass_on(self, task: Task, executor: Executor) -> bool:
-        """Leave a running task to another executor; False if it was given up before."""
-        wanted = self._let_go(task)
-        if wanted:
-            task.wait()
-            executor.submit([task])
-        return wanted
+        """Leave a running task to another executor; False if its slot was taken before."""
+        if self.running.pop(task, None) is None:
+            return self.finish(task, RELEASED)
+        task.wait()
+        executor.submit([task])
+        return True
 
     def finish(self, task: Task, outcome: Outcome) -> bool:
-        """Report the outcome of a running task; False if it was given up before."""
-        wanted = self._let_go(task)
-        if wanted:
+        """Report the outcome of a running task; False if its slot was taken before."""
+        has_slot = self.running.pop(task, None) is not None
+        if has_slot or self.slotless.pop(task, None) is not None:
             self.hand_in(task, outcome)
-        return wanted
+        else:
+            self._abandoned.pop(task, None)
+        return has_slot
 
     def hand_in(self, task: Task, outcome: Outcome) -> None:
         """Report the outcome of a task that does not run."""
@@ -217,9 +259,3 @@ class Pool:
         if outcome.elapsed:
             task.call.observe(outcome.elapsed)
         self.results.add(task)
-
-    def _let_go(self, task: Task) -> bool:
-        if self.running.pop(task, None) is not None:
-            return True
-        self._abandoned.pop(task, None)
-        return False

@@ -24,7 +24,7 @@ class Threads:
     """An executor with as many threads as the pool has slots, started when they are needed.
 
     A thread takes a task without a lock, by `deque.popleft`. A handler that does not return keeps
-    its thread: once it is given up, another thread takes its place.
+    its thread: once its slot is free, another thread takes its place.
     """
 
     def __init__(self, pool: Pool) -> None:
@@ -61,7 +61,7 @@ class Threads:
     def cancel(self, task: Task) -> None:
         """Do nothing: a thread cannot be stopped, its handler reads `ctx.cancelled`."""
 
-    def give_up(self, task: Task) -> None:  # noqa: ARG002 (each thread runs one task)
+    def free(self, task: Task) -> None:  # noqa: ARG002 (each thread runs one task)
         """Stop counting the thread of a task, and begin another one if tasks wait."""
         with self._lock:
             self._threads -= 1
@@ -118,7 +118,7 @@ class Threads:
             return not self._closed
 
     def _run(self, task: Task) -> bool:
-        """Run one task; False if this thread was given up meanwhile."""
+        """Run one task; False if the slot of this thread was taken meanwhile."""
         pool = self._pool
         if task.cancelled:
             pool.hand_in(task, RELEASED)
