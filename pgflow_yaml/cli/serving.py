@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -10,12 +11,28 @@ from pgflow_yaml.worker.background import BackgroundWorker
 from pgflow_yaml.worker.streams import handler_streams
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from pgflow_yaml.worker import Worker
 
 
 _NUMBERS = (signal.SIGTERM, signal.SIGINT)
+_before: dict[signal.Signals, Any] = {}
+
+
+def _restore() -> None:
+    """Handle signals as before this program; in processes that handlers fork, too."""
+    for number, handler in _before.items():
+        signal.signal(number, handler)
+    _before.clear()
+
+
+os.register_at_fork(after_in_child=_restore)
+
+
+def _handle(numbers: Iterable[signal.Signals], handler: Callable[[int, Any], None]) -> None:
+    for number in numbers:
+        _before[number] = signal.signal(number, handler)
 
 
 @contextmanager
@@ -34,15 +51,11 @@ def interruptible(worker: Worker) -> Iterator[None]:
         if signals == 1:
             raise KeyboardInterrupt
 
-    before = {number: signal.getsignal(number) for number in _NUMBERS}
-    heard = [number for number in _NUMBERS if before[number] is not signal.SIG_IGN]
-    for number in heard:
-        signal.signal(number, interrupt)
+    _handle((n for n in _NUMBERS if signal.getsignal(n) is not signal.SIG_IGN), interrupt)
     try:
         yield
     finally:
-        for number in heard:
-            signal.signal(number, before[number])
+        _restore()
 
 
 def serve(worker: Worker, stopping: Callable[[], None]) -> int:
@@ -60,8 +73,7 @@ def serve(worker: Worker, stopping: Callable[[], None]) -> int:
         if signals == 1:
             stopping()
 
-    for number in _NUMBERS:
-        signal.signal(number, stop)
+    _handle(_NUMBERS, stop)
     with handler_streams():
         background.start()
         while not background.join(1.0):

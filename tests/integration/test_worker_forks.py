@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from tests.fixtures.worker_process import StartCli
     from tests.fixtures.working import Works
 
 # The parent returns the exit code of its child, or "alive" after some seconds.
@@ -69,3 +70,24 @@ def test_a_child_forked_by_a_module_ends_with_the_import(works: Works, leave: st
     works.start()
 
     assert works.ended(run.id).output == {"go": int(leave != "pass")}
+
+
+@pytest.mark.parametrize("command", ["worker", "run"])
+def test_a_forked_child_does_not_inherit_the_handling_of_signals(
+    works: Works, database: str, start_cli: StartCli, command: str
+) -> None:
+    """SIGTERM ends it, as the pools of `multiprocessing` expect; the worker stays."""
+    works.app.write(
+        "shop.py",
+        f"{FORK}\ndef go():\n    ready, tell = os.pipe()\n    child = fork()\n    if not child:\n"
+        "        os.write(tell, b'.')\n        signal.pause()\n    os.read(ready, 1)\n"
+        "    os.kill(child, signal.SIGTERM)\n    return code_of(child)\n",
+    )
+    works.deploy("flow: forks\nsteps:\n  go: {handler: shop.go, retry: 1}\n")
+    run = works.client.start("forks", key="one")
+
+    arguments = ["worker", "--burst"] if command == "worker" else ["run", "--resume", "one"]
+    process = start_cli(*arguments, dsn=database, cwd=works.app.folder)
+
+    assert process.wait() == 0
+    assert works.client.get(run.id).output == {"go": -15}
