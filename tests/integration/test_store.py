@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -283,3 +285,31 @@ def test_the_reason_is_the_main_line_of_the_driver() -> None:
     message = message_of(psycopg.OperationalError(text))
 
     assert message.endswith("FATAL:  the database system is not accepting connections")
+
+
+MANY_FILES = """
+import os, resource, sys
+from pgflow_yaml.database.store.dial import Dial
+most = int(sys.argv[2])
+resource.setrlimit(resource.RLIMIT_NOFILE, (most, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+try:
+    for _ in range(1100): last = os.open(os.devnull, os.O_RDONLY)
+except OSError: os.close(last)  # enough for a socket, not for waiting on it
+try: Dial(sys.argv[1], "many files").connection().close()
+except Exception as error: sys.exit(f"{type(error).__name__}: {error}")
+"""
+
+
+@pytest.mark.parametrize(
+    ("most", "said"), [(2000, ""), (200, "OperationalError: the system refused: Too many open")]
+)
+def test_a_process_with_many_files_connects_or_says_that_it_cannot(
+    database: str, most: int, said: str
+) -> None:
+    """Handlers that open files end no worker: it connects beyond 1,024, and waits beyond all."""
+    program = [sys.executable, "-c", MANY_FILES, database, str(most)]
+
+    ended = subprocess.run(program, check=False, capture_output=True, text=True, timeout=20)
+
+    assert ended.stderr.startswith(said)
+    assert bool(ended.stderr) == bool(said)

@@ -90,7 +90,10 @@ def open_patiently(conninfo: str, name: str, attempts: Attempts) -> psycopg.Conn
 
 def _connect(conninfo: str) -> psycopg.Connection[Any]:
     # No prepared statements: behind pgbouncer the next statement may meet another backend.
-    return psycopg.connect(conninfo, autocommit=True, prepare_threshold=None)
+    try:
+        return psycopg.connect(conninfo, autocommit=True, prepare_threshold=None)
+    except OSError as error:  # no free descriptor: the driver passes it on
+        raise psycopg.OperationalError(f"the system refused: {error.strerror or error}") from error
 
 
 def answer(
@@ -101,9 +104,11 @@ def answer(
     deadline = time.monotonic() + seconds
     pgconn.send_query(query)
     pgconn.flush()
+    replies = select.poll()  # `select` knows the first 1,024 descriptors of a process only
+    replies.register(pgconn.socket, select.POLLIN)
     while pgconn.is_busy():
         left = deadline - time.monotonic()
-        if left <= 0 or not select.select([pgconn.socket], [], [], left)[0]:
+        if left <= 0 or not replies.poll(left * 1000):
             return None
         pgconn.consume_input()
     row: list[str | None] = []
