@@ -155,7 +155,7 @@ class _Walk:
         else:
             references = () if parsed is None else parsed.references
         of_steps = False
-        for reference in references:
+        for reference in (each for each in references if each.read):
             path = node.text[reference.start : reference.end]
             match = _PATH.match(path)
             of_steps = of_steps or _OF_STEPS.match(path) is not None

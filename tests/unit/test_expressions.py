@@ -69,7 +69,22 @@ FINDINGS: list[tuple[str, list[tuple[str, str, str]]]] = [
     ("steps.a", [("steps.a", "PF215", "write steps.a.output")]),
     ("steps.a.outptu.x", [("steps.a.outptu", "PF215", "did you mean steps.a.output?")]),
     ("steps.a.rows", [("steps.a.rows", "PF215", "write steps.a.output.rows")]),
-    ("steps['x-y'].output", [("steps['x-y']", "PF215", "letters, digits and `_` only")]),
+    ("steps['x-y'].output", [("steps['x-y']", "PF215", "write steps.x_y")]),
+    ("steps[input.n].output", [("steps[input.n]", "PF215", "write steps.NAME")]),
+    ("steps.a['output']", [("steps.a['output']", "PF215", "write steps.a.output")]),
+    ("steps.a[0]", [("steps.a[0]", "PF215", "write steps.a.output[0]")]),
+    ("run['flow']", [("run['flow']", "PF215", "write run.flow")]),
+    ("steps.a.outcome", [("steps.a.outcome", "PF215", "write steps.a.status")]),
+    ("steps.a.result", [("steps.a.result", "PF215", "steps.a.output for what it returned")]),
+    ("steps.a.b.output", [("steps.a.b", "PF215", "a step's name has no dot")]),
+    ("needs.*.result", [("*", "PF216", "run.failed")]),
+    ("input.n ~ 'a'", [("~", "PF216", "join texts with `+`")]),
+    ("input.n |> len", [("|>", "PF210", "a function is called"), ("len", "PF214", "len(value)")]),
+    ("fromJson(input.n)", [("fromJson", "PF213", "did you mean json()?")]),
+    ("workflow.name", [("workflow.name", "PF214", "write run.flow")]),
+    ("parent.taskrun.value", [("parent", "PF214", "write input.NAME")]),
+    ("sprig.x", [("sprig", "PF214", "the names known here are")]),
+    ("input.a¹", [("input.a¹", "PF215", "write input.a1")]),
     ("steps['x'].output", [("steps['x']", "PF215", "write steps.x")]),
     ("run", [("run", "PF215", "write run.id")]),
     ('f"{input.x}"', [("f", "PF216", "f-strings")]),
@@ -213,11 +228,12 @@ def test_references_name_each_path_with_its_place() -> None:
     """The span of a reference is that of the path's characters."""
     text = "input.a.b[0].c + steps.s.output['k'] + len(input.a.b)"
     expression = parse_expression(text, roots=ROOTS)
-    named = [(ref.path, text[ref.start : ref.end]) for ref in expression.references]
+    named = [(ref.path, text[ref.start : ref.end], ref.read) for ref in expression.references]
     assert named == [
-        ("input.a.b", "input.a.b"),
-        ("steps.s.output", "steps.s.output"),
-        ("input.a.b", "input.a.b"),
+        ("input.a.b", "input.a.b", True),
+        ("steps.s.output", "steps.s.output", True),
+        ("steps.s.output.k", "steps.s.output['k']", False),
+        ("input.a.b", "input.a.b", True),
     ]
     assert expression.paths == ["input.a.b", "steps.s.output"]
 

@@ -149,3 +149,15 @@ def test_a_label_of_the_flow_is_known_to_expressions() -> None:
     assert (
         codes(a_flow("a: {handler: x.a, if: run.labels.team == 'ml'}", "labels: {team: x}")) == []
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "fix"), [("My-Child", "write flow: my_child"), ("my-child@1", "NAME@VERSION")]
+)
+def test_a_flow_that_cannot_have_this_name_is_answered_with_one_that_can(
+    name: str, fix: str
+) -> None:
+    """As for a step or a field: the name to write, where it can be told."""
+    [finding] = check(a_flow(f"a: {{flow: {name}}}")).diagnostics
+
+    assert fix in (finding.help or "")

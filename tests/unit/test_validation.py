@@ -327,5 +327,38 @@ def test_the_flow_itself_has_no_step_name() -> None:
 
     assert [(f.code, f.message) for f in (*output.diagnostics, *key.diagnostics)] == [
         ("PF230", "`run.step` is only known in a step, not in output"),
-        ("PF215", "`run.step` is the name of the step, a text without keys"),
+        ("PF215", "`run.step` is a text, without keys"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("expression", "message", "fix"),
+    [
+        ("input.x.length", "`input.x` is a text, without keys", "write len(input.x)"),
+        ('input.x["y"]', "`input.x` is a text, without keys", "write input.x"),
+        ("input.kind.y", "`input.kind` is a text, without keys", "write input.kind"),
+        ("run.flow.name", "`run.flow` is a text, without keys", "write run.flow"),
+        ("steps.a.status.code", "`steps.a.status` is a text, without keys", "write steps.a.status"),
+        ('input["z"]', '"z" is not a field of the input', "or declare z under `input`"),
+        ("input['order-id']", '"order-id" is not a field of the input', "declare order-id"),
+        ("input.maybe.y", "`input.maybe` is a number, without keys", "write input.maybe"),
+        ("input.open.y + input.either.y", None, None),
+    ],
+)
+def test_a_key_that_no_value_has_is_not_null_in_silence(
+    expression: str, message: str | None, fix: str | None
+) -> None:
+    """A text has no keys, and brackets reach no other fields than a dot does."""
+    head = """input:
+  x: {type: string}
+  kind: {enum: [a, b]}
+  maybe: {type: [integer, "null"]}
+  either: {type: [string, object]}
+  open: {}"""
+    with_ = expression.replace("'", "''")
+    steps = f"a: {{handler: x.a}}, b: {{handler: x.b, depends_on: [a], with: '${{{{ {with_} }}}}'}}"
+    found = check(a_flow(steps, head)).diagnostics
+
+    assert [(each.message, (fix or "") in (each.help or "")) for each in found] == (
+        [(message, True)] if message else []
+    )

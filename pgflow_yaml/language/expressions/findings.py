@@ -40,11 +40,15 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """Path of the environment, with its offsets in the text."""
+    """Path of the environment, with its offsets in the text.
+
+    One that is not `read` as a path is only checked: `input["order-id"]` reads `input`.
+    """
 
     path: str
     start: int
     end: int
+    read: bool = True
 
 
 @dataclass(frozen=True, slots=True)

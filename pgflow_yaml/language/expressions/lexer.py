@@ -32,7 +32,7 @@ _NAME = re.compile(r"[^\W\d]\w*")
 _WORD = re.compile(r"\w+(?:-\w+)*")
 _NUMBER = re.compile(r"(?:[0-9][0-9_]*(?:\.[0-9_]*)?|\.[0-9][0-9_]*)(?:[eE][+-]?[0-9]+)?")
 _OPERATOR = re.compile(
-    r"===|!==|=~|!~|\.\.\.|&&|\|\||\?\?|\?\.|==|!=|<=|>=|<>|<<|>>|\*\*|//|:=|->|=>|[-+*/%<>=!&|^~@?:.,()\[\]{};]"
+    r"===|!==|=~|!~|\.\.\.|\|>|&&|\|\||\?\?|\?\.|==|!=|<=|>=|<>|<<|>>|\*\*|//|:=|->|=>|[-+*/%<>=!&|^~@?:.,()\[\]{};]"
 )
 _ESCAPES = {
     "n": "\n",
@@ -106,12 +106,16 @@ class Lexer:
         word = _WORD.match(self.text, start) if self._follows_dot() else None
         if word is None or word.group().isidentifier():
             return None
+        if len(self.tokens) < 2:
+            return None
         named = len(self.tokens) == 2 or self.tokens[-3].end != self.tokens[-2].start
         if named and self.tokens[-2].value in ("steps", "secrets"):
             return word.end()  # alone, these words have no value to subtract from
         first, *others = word.group().split("-")
         if first[0].isdigit():
             return None if first.isdigit() else word.end()
+        if not others:  # `a¹`
+            return word.end()
         following = others[0]
         known = (
             following in self.roots

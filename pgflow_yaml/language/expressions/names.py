@@ -33,6 +33,8 @@ def convert_path(parser: Parser, node: ast.expr, depth: int) -> Json:
         node = node.value
     root = str(parser.token(node.id).value) if isinstance(node, ast.Name) else ""
     tree = parser.variable(root) if root else parser.convert(node, depth)
+    if any(key.value == "*" for key in keys):  # reported already
+        return _WRONG
     wrong = next((k for k in keys if k.kind == "key" and not str(k.value).isidentifier()), None)
     if wrong is not None and (tree is not None or root in parser.roots):
         named = root in _OF_THE_AUTHOR and wrong is keys[0]
@@ -81,26 +83,45 @@ def _report(
 
 def _subscript(parser: Parser, node: ast.Subscript, depth: int) -> Json:
     key = parser.text_at(node.slice)
-    if _is_steps(parser, node.value):
-        known = key is not None and key.isidentifier()
-        fix = f"write steps.{key}" if known else "a step's name has letters, digits and `_` only"
-        span = (parser.source.start(node), parser.source.end(node))
-        edit = Edit(*span, f"steps.{key}") if known else None
-        message = "a step is named with a dot: steps.NAME"
-        return _report(parser, span, "PF215", (message, fix), edit=edit)
+    owner = _of_named_keys(parser, node.value)
+    if owner is not None:
+        return _named_key(parser, node, owner, key)
     tree = parser.convert(node.value, depth)
     if isinstance(node.slice, ast.Slice):
         fix = "take single items, or cut the list with chunk(list, size)"
         return parser.wrong(node, "PF216", "there are no slices", fix=fix)
     if key is not None:
+        if isinstance(tree, list) and tree[0] == "path" and key and "." not in key:
+            span = (parser.source.start(node), parser.source.end(node))
+            parser.references.append(Reference(f"{tree[1]}.{key}", *span, read=False))
         return ["get", tree, key]
     return ["index", tree, parser.convert(node.slice, depth)]
 
 
-def _is_steps(parser: Parser, node: ast.expr) -> bool:
-    if not isinstance(node, ast.Name) or parser.token(node.id).value != "steps":
-        return False
-    return "steps" in parser.roots and parser.variable("steps") is None
+def _named_key(parser: Parser, node: ast.Subscript, owner: str, key: str | None) -> Json:
+    """Report an index of `run`, `secrets`, `steps` or of a step."""
+    span = (parser.source.start(node), parser.source.end(node))
+    index = parser.text[parser.source.end(node.value) : span[1]].strip()
+    ours = f"{owner}.NAME"
+    if key is not None:
+        known = key.isascii() and key.isidentifier()
+        ours = f"{owner}.{key if known else slug(key) or 'NAME'}"
+    elif "." in owner:
+        ours = f"{owner}.output{index}"
+    edit = None if ours.endswith(".NAME") else Edit(*span, ours)
+    words = (f"a key of `{owner}` stands behind a dot", f"write {ours}")
+    return _report(parser, span, "PF215", words, edit=edit)
+
+
+def _of_named_keys(parser: Parser, node: ast.expr) -> str | None:
+    """Return `run`, `secrets`, `steps` or `steps.NAME`, of which all keys are names; or None."""
+    key = ""
+    if isinstance(node, ast.Attribute):
+        key, node = f".{parser.token(node.attr).value}", node.value
+    root = str(parser.token(node.id).value) if isinstance(node, ast.Name) else ""
+    if root not in (("steps",) if key else ("run", "secrets", "steps")):
+        return None
+    return f"{root}{key}" if root in parser.roots and parser.variable(root) is None else None
 
 
 def _root(parser: Parser, token: Token, chain: list[Token]) -> Json:
@@ -115,6 +136,8 @@ def _root(parser: Parser, token: Token, chain: list[Token]) -> Json:
         message, ours, words, near = problem
         fix = f"did you mean {ours}?" if near else f"write {ours}"
         span = (token.start, ends[words - 1])
+        if " " in ours:
+            return _report(parser, span, "PF215", (message, ours))
         edit = None if "NAME" in ours else Edit(*span, ours)
         return _report(parser, span, "PF215", (message, fix), edit=edit)
     path = ".".join([name, *keys])
@@ -135,14 +158,14 @@ def _unknown(parser: Parser, token: Token, words: list[str], ends: list[int]) ->
         if " " not in ours:
             count, ours = len(words), ".".join([ours, *words[count:]])
     else:
-        return _no_name(parser, token, message)
+        return _no_name(parser, token, message, alone=len(words) == 1)
     span = (token.start, ends[count - 1])
     if " " in ours:
         return _report(parser, span, "PF214", (message, ours))
     return _report(parser, span, "PF214", (message, f"write {ours}"), edit=Edit(*span, ours))
 
 
-def _no_name(parser: Parser, token: Token, message: str) -> Json:
+def _no_name(parser: Parser, token: Token, message: str, *, alone: bool) -> Json:
     name, span = str(token.value), (token.start, token.end)
     shown = [root for root in _ROOTS_SHOWN if root in parser.roots]
     known = [*shown, *(variable for scope in parser.scopes for variable in scope)]
@@ -150,7 +173,9 @@ def _no_name(parser: Parser, token: Token, message: str) -> Json:
     if close is not None:
         words = (message, f"did you mean `{close}`?")
         return _report(parser, span, "PF214", words, edit=Edit(*span, close))
-    fix = f'write "{name}" if it is a text; the names known here are {", ".join(known)}'
+    fix = f"the names known here are {', '.join(known)}"
+    if alone:
+        fix = f'write "{name}" if it is a text; {fix}'
     return _report(parser, span, "PF214", (message, fix))
 
 
@@ -174,6 +199,10 @@ def _incomplete(name: str, keys: list[str]) -> tuple[str, str, int, bool] | None
     if len(keys) == 1:
         return f"`{step}` alone has no value", f"{step}.output", 2, False
     message = f"a step has no `{keys[1]}`; it has {', '.join(STEP_FIELDS)}"
+    if (foreign := vocabulary.foreign_path([name, *keys])) is not None:
+        return message, foreign[1].replace("NAME", keys[0]), foreign[0], False
+    if keys[2:3] and keys[2] in STEP_FIELDS:
+        return message, "steps.NAME.output: a step's name has no dot", 3, False
     close = closest(keys[1], STEP_FIELDS)
     return message, f"{step}.{close or f'output.{keys[1]}'}", 3, close is not None
 

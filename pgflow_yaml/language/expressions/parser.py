@@ -60,7 +60,7 @@ class Expression:
     @property
     def paths(self) -> list[str]:
         """The paths that the environment must have, sorted."""
-        return sorted({reference.path for reference in self.references})
+        return sorted({reference.path for reference in self.references if reference.read})
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ _NOT_PART = "`{0}` is not part of the expression language"
 _ASSIGN = "`=` does not compare"
 _ARITHMETIC = "the operators for numbers are + - * / %"
 
+_EACH = "write [x.key for x in list]; `run.failed` lists the failed steps, in `finally`"
 _PATTERN = "there are no patterns: write `part in text`, startswith() or endswith()"
 
 # operator: (code, replacement for Python's parser, message, help)
@@ -31,6 +32,7 @@ FOREIGN: dict[str, tuple[str, str, str, str]] = {
     "<>": ("PF210", "!=", _NOT_PART, "write `!=`"),
     "??": ("PF210", "or", _NOT_PART, "write default(value, fallback)"),
     "?.": ("PF210", ".", _NOT_PART, "write `.`; a key that is missing is null already"),
+    "|>": ("PF210", "or", "there are no filters", "a function is called: upper(text)"),
     "=~": ("PF216", "==", _NOT_PART, _PATTERN),
     "!~": ("PF216", "!=", _NOT_PART, _PATTERN),
     "=": ("PF211", "==", _ASSIGN, "write `==`"),
@@ -204,6 +206,12 @@ class Repair:
             self._emit("or", token)
         elif symbol == "=" and self._names_argument(position):
             self._emit("=", token)
+        elif symbol == "~" and self.after_value:
+            self._report(token, "PF216", _NOT_PART.format(symbol), "join texts with `+`")
+            self._emit("+", token)
+        elif symbol == "*" and self.pieces and self.pieces[-1] == ".":
+            self._report(token, "PF216", "`*` names no key", _EACH)
+            self._emit(f"t{position}", token, value=True)
         elif symbol in FOREIGN and not (symbol == "**" and not self.after_value):
             code, piece, message, fix = FOREIGN[symbol]
             self._report(token, code, message.format(symbol), fix)

@@ -52,7 +52,7 @@ def mismatch(comparison: Comparison, fields: Mapping[str, Json] | None) -> Misma
     if not (_is(left, "path") and _is(right, "lit")):
         return None
     path, value = left[1], right[1]  # type: ignore[index]
-    schema = _schema_of(str(path), fields)
+    schema = schema_of(str(path), fields)
     if schema is None:
         return None
     if symbol in _ORDERS:
@@ -71,7 +71,7 @@ def not_a_list(
         fix = "name the field that holds the list: `map: input.NAME`"
         return Mismatch("PF255", "`map` needs a list, and `input` is an object", fix)
     if _is(ast, "path"):
-        schema = _schema_of(ast[1], fields)
+        schema = schema_of(ast[1], fields)
         types = schema.get("type") if schema is not None else None
         kinds = [types] if isinstance(types, str) else types
         if not isinstance(kinds, list) or "array" in kinds:
@@ -144,7 +144,7 @@ def _order(path: str, symbol: str, schema: Mapping[str, Json], value: Json) -> M
     return Mismatch("PF251", message, *_fix(path, schema, value))
 
 
-def _schema_of(path: str, fields: Mapping[str, Json] | None) -> Mapping[str, Json] | None:
+def schema_of(path: str, fields: Mapping[str, Json] | None) -> Mapping[str, Json] | None:
     """Return the schema of the values of a path; None if it is unknown."""
     match path.split("."):
         case ["input", *keys] if keys and fields is not None:

@@ -108,7 +108,11 @@ def wrong_text(node: ScalarNode, schema: Mapping[str, Any], path: Path, *, name:
     match name:
         case "childFlow":
             message = f"{_subject(path)} is {quoted(text)}, which names no flow"
-            return Message("PF107", message, "write NAME, or NAME@VERSION with its 12 hex digits")
+            ours = slug(text.lower())
+            if not ours or "@" in text:
+                fix = "write NAME, or NAME@VERSION with its 12 hex digits"
+                return Message("PF107", message, fix)
+            return Message("PF107", message, f"write flow: {ours}", write=ours)
         case "tolerate":
             message = f"{_subject(path)} is {quoted(text)}, which is not a share of the items"
             fix, write = _share_fix(text)

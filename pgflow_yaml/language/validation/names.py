@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from pgflow_yaml.language.source import Document, MappingNode, Node, SequenceNode
 from pgflow_yaml.language.suggestions import did_you_mean
 from pgflow_yaml.language.validation.findings import quoted
+from pgflow_yaml.language.validation.keyless import keyless
 from pgflow_yaml.language.validation.messages import unknown_step
 
 if TYPE_CHECKING:
@@ -85,6 +86,13 @@ class Scope:
 
     def problem(self, root: str, rest: Sequence[str], *, context: Context) -> Problem | None:
         """Return the reason why a path cannot be read in a context, or None."""
+        problem = self._root(root, rest, context=context)
+        if problem is None and (found := keyless([root, *rest], self.fields)) is not None:
+            words, message, fix, write = found
+            return Problem("PF215", words, message, fix, write=write)
+        return problem
+
+    def _root(self, root: str, rest: Sequence[str], *, context: Context) -> Problem | None:
         if root == "input":
             return self._input(rest)
         if root == "steps":
@@ -131,21 +139,18 @@ class Scope:
             fix = "there are no schedules; give the time as a field of the input"
             return Problem("PF110", 2, "`run.scheduled_at` is not supported yet", fix)
         if rest[0] == "step":
-            return self._own_name(rest)
+            return self._own_name()
         if rest[0] not in _RUN:
             return _no_key("a run", rest[0], known_run_keys(final=self.final), words=2)
         if rest[0] == "parent" and len(rest) > 1 and rest[1] not in _PARENT:
             return _no_key("`run.parent`", rest[1], _PARENT, words=3)
         return None
 
-    def _own_name(self, rest: Sequence[str]) -> Problem | None:
-        if self.step is None:
-            message = f"`run.step` is only known in a step, not in {self.owner}"
-            return Problem("PF230", 2, message, "write it in the steps themselves")
-        if len(rest) > 1:
-            message = "`run.step` is the name of the step, a text without keys"
-            return Problem("PF215", 3, message, "write `run.step`")
-        return None
+    def _own_name(self) -> Problem | None:
+        if self.step is not None:
+            return None
+        message = f"`run.step` is only known in a step, not in {self.owner}"
+        return Problem("PF230", 2, message, "write it in the steps themselves")
 
     def _steps(self, rest: Sequence[str]) -> Problem | None:
         if self.owner == "defaults":
