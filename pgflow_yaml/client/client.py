@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 from pgflow_yaml.client.flows import FlowClient
-from pgflow_yaml.client.inputs import as_json, batches, check_input, input_text, input_texts
+from pgflow_yaml.client.inputs import as_json, batches, checked_text, input_text, input_texts
 from pgflow_yaml.client.results import (
     Cancelled,
     Decision,
@@ -68,10 +68,10 @@ class Client(FlowClient):
     ) -> Started:
         """Start a run without reading it."""
         run_input = as_json(input)
-        text = input_text(run_input)
+        input_text(run_input)  # what has no JSON form is refused, whatever the flow
         stored = self._store.get_definition(name, version, connection=conn)
+        text = checked_text(None if stored is None else stored["definition"], run_input)
         if stored is not None:
-            check_input(stored["definition"], run_input)
             version = stored["version"]
         row = self._store.start_run(
             name, text, key=key, version=version, labels=labels, connection=conn

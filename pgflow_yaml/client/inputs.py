@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from pgflow_yaml.database.store import MOST_CHARACTERS
 from pgflow_yaml.errors import InvalidInput
 from pgflow_yaml.language.inputs import problems_of
+from pgflow_yaml.language.numbers import whole_input
 from pgflow_yaml.worker.calls.boundary import Unserialisable, to_json_text
 from pgflow_yaml.worker.calls.plain import plain
 
@@ -40,11 +41,18 @@ def input_text(value: object) -> str:
         raise InvalidInput(problems=[{"path": path, "message": error.reason}]) from error
 
 
-def check_input(definition: Mapping[str, Any], run_input: Json) -> None:
-    """Raise InvalidInput with every problem: the database checks only the top of each field."""
+def checked_text(definition: Mapping[str, Any] | None, run_input: Json) -> str:
+    """Return the JSON text of the input of a flow, with 1000 for 1000.0 in an integer field.
+
+    Raise InvalidInput with every problem: the database checks only the top of each field.
+    """
+    text = input_text(run_input)
+    if definition is None:
+        return text
     problems = problems_of(definition, run_input)
     if problems:
         raise InvalidInput(problems=problems)
+    return input_text(whole_input(definition, run_input))
 
 
 def input_texts(inputs: Iterable[object], definition: Mapping[str, Any] | None) -> list[str]:
@@ -53,9 +61,7 @@ def input_texts(inputs: Iterable[object], definition: Mapping[str, Any] | None) 
     for number, value in enumerate(inputs):
         run_input = as_json(value)
         try:
-            texts.append(input_text(run_input))
-            if definition is not None:
-                check_input(definition, run_input)
+            texts.append(checked_text(definition, run_input))
         except InvalidInput as error:
             raise InvalidInput(
                 problems=[_of(number, problem) for problem in error.problems]

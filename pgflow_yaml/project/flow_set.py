@@ -112,23 +112,18 @@ class FlowSet:
         return FlowSet(tuple(files))
 
     def with_hidden(self, settings: Settings) -> FlowSet:
-        """Return the set with warnings of modules that installed ones hide; imports nothing."""
+        """Return the set without the flows whose handlers installed modules hide; no import."""
         from pgflow_yaml.project.handler_checks import hidden_findings
 
-        return FlowSet(
-            tuple(
-                file
-                if file.definition is None
-                else file.with_findings(
-                    [
-                        finding
-                        for flow in file.definition.family
-                        for finding in hidden_findings(flow.body, file.source, settings)
-                    ]
-                )
-                for file in self.files
-            )
-        )
+        files = []
+        for file in self.files:
+            findings = [
+                finding
+                for flow in (file.definition.family if file.definition else ())
+                for finding in hidden_findings(flow.body, file.source, settings)
+            ]
+            files.append(file.refused(findings) if findings else file)
+        return FlowSet(tuple(files))
 
     def require(self) -> list[Definition]:
         """Return the definitions; raises InvalidFlows if a file has an error."""

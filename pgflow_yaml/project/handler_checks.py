@@ -11,7 +11,6 @@ from pgflow_yaml.errors import Diagnostic, Span
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pgflow_yaml.errors import Severity
     from pgflow_yaml.language.model import Json
     from pgflow_yaml.language.source import Document, Node
     from pgflow_yaml.project.settings import Settings
@@ -31,7 +30,6 @@ class _Finding:
     key: str
     argument: str | None = None
     fix: str | None = None
-    severity: Severity = "error"
 
 
 def handler_findings(
@@ -76,7 +74,10 @@ def handler_findings(
 
 
 def hidden_findings(body: dict[str, Json], source: str, settings: Settings) -> list[Diagnostic]:
-    """Warn of handlers in modules of the app dir that installed ones hide; import nothing."""
+    """Report handlers in modules of the app dir that installed ones hide; import nothing.
+
+    The app dir is last on the path of a worker, so it imports the installed module (S-9).
+    """
     from pgflow_yaml.worker.calls import Handlers
 
     paths = {slug: path for slug, path, _ in _calls(body)}
@@ -94,7 +95,6 @@ def hidden_findings(body: dict[str, Json], source: str, settings: Settings) -> l
             slug=slug,
             key="handler",
             fix=hidden[path].fix,
-            severity="warning",
         )
         for slug, path in paths.items()
         if path in hidden
@@ -158,7 +158,6 @@ def _located(findings: Sequence[_Finding], source: str, flow: str | None) -> lis
             span=_span(document, root, finding.slug, key=finding.key, argument=finding.argument)
             or _span(document, root, finding.slug, key="handler"),
             help=finding.fix,
-            severity=finding.severity,
         )
         for finding in findings
     ]

@@ -136,6 +136,30 @@ def test_many_runs_start_in_the_order_of_their_inputs(
     assert works.client.start_many("many", []) == []
 
 
+def test_a_whole_number_is_an_integer_in_an_integer_field(works: Works) -> None:
+    """1000.0 starts a run with 1000, at any depth; a number field keeps what it was given."""
+    works.app.write("shop.py", "def go(input): return repr(input)\n")
+    works.deploy(
+        """
+        flow: whole
+        input:
+          n: {type: integer}
+          rows: {type: array, items: {type: object, properties: {id: {type: integer}}}}
+          price: {type: number}
+        steps:
+          go: {handler: shop.go}
+        """
+    )
+    value = {"n": 1000.0, "rows": [{"id": 2.0}], "price": 3.0}
+
+    ids = [works.client.start("whole", value).id, *works.client.start_many("whole", [value])]
+    works.drain()
+
+    for each in ids:
+        written = str(works.client.get(each).output)
+        assert all(part in written for part in ("'n': 1000,", "'id': 2}", "'price': 3.0"))
+
+
 def test_long_inputs_start_in_more_statements() -> None:
     """In order, as many as fit; one that is too long for any goes alone; none are one statement."""
     long, short, too_long = "x" * 5_000_000, "x", "x" * 9_000_000

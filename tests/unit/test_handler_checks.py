@@ -106,7 +106,7 @@ def test_an_invalid_file_has_the_findings_of_its_handlers_too(app: App, tmp_path
 def test_a_module_that_an_installed_one_hides_is_named(
     app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without an import it is a warning: with `--allow` the installed one may be meant."""
+    """No worker would import it, so the flow is refused; `allow` means the installed one."""
     mark = tmp_path / "imported"
     elsewhere = tmp_path / "installed"
     elsewhere.mkdir()
@@ -123,12 +123,13 @@ def test_a_module_that_an_installed_one_hides_is_named(
         app.folder, flags={"app_dir": app.folder, "allow": ("shop", "till")}, environ={}
     )
 
-    first, second = flows.with_hidden(here).files[0].diagnostics
-    assert (first.severity, first.code) == ("warning", "PF301")
+    [file] = flows.with_hidden(here).files
+    first, second = file.diagnostics
+    assert (first.severity, first.code, file.definition) == ("error", "PF301", None)
     assert "hides shop.py of the app dir" in first.message
     assert (first.help or "").startswith("rename shop.py")
     assert "hides till/__init__.py of the app dir" in second.message
-    assert flows.with_hidden(allowing).files[0].diagnostics == []
+    assert not flows.with_hidden(allowing).files[0].diagnostics
     assert [each.severity for each in flows.with_handlers(here).files[0].diagnostics] == [
         "error",
         "error",

@@ -133,7 +133,8 @@ class AllowList:
         if hidden is not None:
             raise NotAllowed(
                 f'module "{name}" is {origin}, which hides {hidden} of the app dir {self._app_dir}',
-                fix=f"rename {hidden}, or use `--allow {name}` to mean the installed one",
+                fix=f"rename {hidden}; to mean the installed one, set "
+                f'`allow = ["{name}"]` in [tool.pgflow-yaml] of pyproject.toml',
                 hidden=True,
             )
         raise NotAllowed(
