@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import yaml
 
-from pgflow_yaml.errors import Diagnostic
+from pgflow_yaml.errors import Diagnostic, Replacement
 from pgflow_yaml.language.source.nodes import Document, MappingNode, Node, ScalarNode, SequenceNode
-from pgflow_yaml.language.source.scalars import kind_of, plain_value
+from pgflow_yaml.language.source.scalars import kind_of, plain_value, quote
+from pgflow_yaml.language.source.syntax import negation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +23,7 @@ MAX_DEPTH = 64
 MAX_NODES = 50_000
 MAX_SCALAR = 256 * 1024
 MAX_EXPANDED = 4 * 1024 * 1024
+_SHOWN = 40
 _PROPERTY = re.compile(r"(?:![^\s,\[\]{}]*|&[^\s,\[\]{}]+)\s*")
 
 
@@ -172,7 +174,7 @@ class Builder:
         parent.skip_value = True
         entries = cast("MappingNode", parent.node).entries
         if not isinstance(node, ScalarNode):
-            self.report(*self.collection_as_key(node))
+            self.collection_as_key(node)
             self.document.broken.add(id(parent.node))
         elif node.text == "<<" and not node.style:
             span = (node.start, node.end)
@@ -181,9 +183,8 @@ class Builder:
         elif not isinstance(node.value, str) and not isinstance(event, yaml.AliasEvent):
             shown = node.text or "(empty)"
             message = f"the key {shown} is {kind_of(node.value)}, but keys are texts"
-            self.report(
-                "PF016", message, (node.start, node.end), f'put it in quotes: "{node.text}"'
-            )
+            span, write = (node.start, node.end), f'"{node.text}"'
+            self.report("PF016", message, span, f"put it in quotes: {write}", write=write)
         elif node.text in entries:
             first, _ = self.document.lines.position(entries[node.text][0].start)
             again, _ = self.document.lines.position(node.start)
@@ -193,24 +194,18 @@ class Builder:
         else:
             parent.key, parent.skip_value = node, False
 
-    def collection_as_key(self, node: Node) -> tuple[str, str, tuple[int, int], str]:
-        """Return code, message, span and fix for a collection as key, often `{{ x }}`."""
+    def collection_as_key(self, node: Node) -> None:
+        """Report a collection as key, often `{{ x }}`."""
         text = self.document.text
         written = text[node.start : node.end]
         if written.startswith("{") and text[: node.start].endswith("{"):
-            inner = written.strip("{} ")
-            return (
-                "PF021",
-                "`{{ … }}` without `$` is a YAML mapping, not a template",
-                (node.start - 1, min(node.end + 1, len(text))),
-                f'write "${{{{ {inner} }}}}"',
-            )
-        return (
-            "PF016",
-            "a list or mapping cannot be a key",
-            (node.start, node.start + 1),
-            "use a text",
-        )
+            write = quote(f"${{{{ {written.strip('{} ')} }}}}")
+            message = "`{{ … }}` without `$` is a YAML mapping, not a template"
+            span = (node.start - 1, min(node.end + 1, len(text)))
+            self.report("PF021", message, span, f"write {write}", write=write)
+            return
+        message = "a list or mapping cannot be a key"
+        self.report("PF016", message, (node.start, node.start + 1), "use a text")
 
     def after_properties(
         self, event: yaml.ScalarEvent | yaml.MappingStartEvent | yaml.SequenceStartEvent, start: int
@@ -221,12 +216,24 @@ class Builder:
             return start
         while text[start : start + 1] in ("&", "!"):
             if text[start] == "!":
-                message, span, fix = _tag_finding(text, start, _index(event.end_mark))
-                self.report("PF014", message, span, fix)
+                self.tag(start, _index(event.end_mark))
                 self.tagged = True
             match = _PROPERTY.match(text, start)
             start = match.end() if match else start + 1
         return start
+
+    def tag(self, start: int, end: int) -> None:
+        """Report a tag, which is often an expression that begins with `!`."""
+        match = re.compile(r"![^\s,\[\]{}]*").match(self.document.text, start)
+        span = (start, match.end() if match else end)
+        written = self.document.text[slice(*span)]
+        if re.fullmatch(r"!(?:input|steps|item|index|run)\b.*", written):
+            found = negation(written, self.document.lines.span(*span))
+            self.document.diagnostics.append(found)
+            return
+        message = f"the tag {written} is not allowed: values have the types of JSON"
+        fix = "remove it; put a text in quotes if it must begin with `!`"
+        self.report("PF014", message, span, fix)
 
     def mark_broken(self, node: Node) -> None:
         """Exclude a value whose tag was reported from all further checks."""
@@ -238,7 +245,9 @@ class Builder:
         """Return the value of a plain scalar; report an invalid or surprising one."""
         scalar = plain_value(text)
         if scalar.error is not None:
-            self.report("PF019", scalar.error, (start, end), f'for a text write "{text[:40]}"')
+            write = quote(text) if len(text) <= _SHOWN else None
+            fix = f"for a text write {quote(text[:_SHOWN])}"
+            self.report("PF019", scalar.error, (start, end), fix, write=write)
         if scalar.warning is not None:
             span = self.document.lines.span(start, end)
             warning = Diagnostic(
@@ -276,25 +285,21 @@ class Builder:
         lines = self.document.lines
         return Diagnostic(code=code, message=message, span=lines.span(*span), help=fix)
 
-    def report(self, code: str, message: str, span: tuple[int, int], fix: str) -> None:
-        """Add a finding and continue."""
-        self.document.diagnostics.append(self.finding(code, message, span, fix))
+    def report(
+        self,
+        code: str,
+        message: str,
+        span: tuple[int, int],
+        fix: str,
+        *,
+        write: str | None = None,
+    ) -> None:
+        """Add a finding and continue; `write` is the text to write over it, where that ends it."""
+        found = self.finding(code, message, span, fix)
+        if write is not None and found.span is not None:
+            found = replace(found, replacement=Replacement(span=found.span, text=write))
+        self.document.diagnostics.append(found)
 
 
 def _index(mark: yaml.Mark | CMark | None) -> int:
     return mark.index if mark is not None else 0
-
-
-def _tag_finding(text: str, start: int, end: int) -> tuple[str, tuple[int, int], str]:
-    """Return message, span and fix for a tag, which is often an expression that begins with `!`."""
-    line_break = text.find("\n", start)
-    line_end = len(text) if line_break < 0 else line_break
-    tag = re.compile(r"![^\s,\[\]{}]*").match(text, start)
-    tag_end = tag.end() if tag else end
-    written = text[start:tag_end]
-    if re.fullmatch(r"!(?:input|steps|item|index|run)\b.*", written):
-        rest = text[start + 1 : line_end].split(" #", maxsplit=1)[0].rstrip()
-        message = f"YAML reads `{written}` as a tag, not as an expression"
-        return message, (start, tag_end), f"write `not {rest}`"
-    message = f"the tag {written} is not allowed: values have the types of JSON"
-    return message, (start, tag_end), "remove it; put a text in quotes if it must begin with `!`"

@@ -93,3 +93,8 @@ def _is_exact(text: str, value: float) -> bool:
     from decimal import Decimal  # noqa: PLC0415 (start-up)
 
     return Decimal(text) == Decimal(repr(value))
+
+
+def quote(text: str) -> str:
+    """Return a text in quotes, as YAML reads it."""
+    return "'" + text.replace("'", "''") + "'" if {'"', "\\"} & set(text) else f'"{text}"'

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from pgflow_yaml.errors import Diagnostic, Span
+from pgflow_yaml.errors import Diagnostic, Replacement, Span
+from pgflow_yaml.language.source.scalars import quote
 
 if TYPE_CHECKING:
     import yaml
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
 _INDENTED_BY_TAB = re.compile(r" *(\t+)")
 _EXPRESSION_KEY = re.compile(r"^\s*(?:- )?(if|map|until|for)\s*:\s+")
 _TEMPLATE = re.compile(r"\$\{\{.*?\}\}|\$\{\{[^}\n]*")
+
+# What stands before a value: in braces, and in a block.
+_STARTS_IN_BRACES = re.compile(r"[{\[,]\s*|:\s+")
+_STARTS = re.compile(r"^\s*(?:- +)*|[\w.\"'-]:\s+")
+
+_NEGATED = re.compile(r"[\s{\[,](!(?:input|steps|item|index|run)\b[\w.]*)")
 
 # Beginning of the parser's message → our message, our fix.
 _PHRASES: tuple[tuple[str, str, str], ...] = (
@@ -114,6 +121,18 @@ def explain(error: yaml.MarkedYAMLError, *, text: str, lines: Lines) -> Diagnost
     )
 
 
+def negation(written: str, span: Span) -> Diagnostic:
+    """Return the finding about `!input.done`."""
+    write = f"not {written[1:]}"
+    return Diagnostic(
+        code="PF014",
+        message=f"YAML reads `{written}` as a tag, not as an expression",
+        span=span,
+        help=f"write `{write}`",
+        replacement=Replacement(span=span, text=write),
+    )
+
+
 def _trap(lines: Lines, number: int) -> Diagnostic | None:
     """Return the diagnostic for an expression that YAML cannot read unquoted, if there is one."""
     line = lines.line(number)
@@ -125,17 +144,23 @@ def _trap(lines: Lines, number: int) -> Diagnostic | None:
         before = line[: match.start()]
         if _quoted(before):
             continue
-        template = match.group()
+        first, last = _scalar_around(line, match)
+        value, place = line[first:last], lines.span(start + first, start + last)
         span = lines.span(start + match.start(), start + match.end())
         if _in_braces(before):
             return Diagnostic(
                 code="PF020",
                 message="an unquoted `${{ … }}` cannot stand inside { } or [ ]",
                 span=span,
-                help=f'write "{template}"' if '"' not in template else "put it in single quotes",
+                help=f"write {quote(value)}",
+                replacement=Replacement(span=place, text=quote(value)),
             )
-        if re.search(r":\s| #", template):
-            return _needs_quotes(template, span)
+        if re.search(r":\s| #", match.group()):
+            return _needs_quotes(value, place, marked=span)
+    negated = _NEGATED.search(line)
+    if negated is not None and not _quoted(line[: negated.start(1)]):
+        span = lines.span(start + negated.start(1), start + negated.end(1))
+        return negation(negated[1], span)
     return _inner_list_trap(line, lines, start)
 
 
@@ -149,20 +174,32 @@ def _expression_trap(
             code="PF024",
             message=f"an expression that begins with `{value[0]}` must be quoted as a whole",
             span=span,
-            help=f"write {key.group(1)}: {_quote(value)}",
+            help=f"write {key.group(1)}: {quote(value)}",
+            replacement=Replacement(span=span, text=quote(value)),
         )
     if ": " in value or " #" in value:
         return _needs_quotes(value, span)
     return None
 
 
-def _needs_quotes(value: str, span: Span) -> Diagnostic:
+def _scalar_around(line: str, template: re.Match[str]) -> tuple[int, int]:
+    """Return where the value around an unquoted template begins and ends, as it was meant."""
+    before, after = line[: template.start()], line[template.end() :]
+    inside = _in_braces(before)
+    starts = _STARTS_IN_BRACES if inside else _STARTS
+    first = max((match.end() for match in starts.finditer(before)), default=0)
+    end = re.search(r"\s*(?:[,\]}]|$)" if inside else r"\s+#|\s*$", after)
+    return first, template.end() + (end.start() if end else len(after))
+
+
+def _needs_quotes(value: str, span: Span, *, marked: Span | None = None) -> Diagnostic:
     delimiter = ": " if ": " in value else " #"
     return Diagnostic(
         code="PF023",
         message=f"an unquoted expression cannot hold `{delimiter}`",
-        span=span,
-        help=f"write {_quote(value)}",
+        span=marked or span,
+        help=f"write {quote(value)}",
+        replacement=Replacement(span=span, text=quote(value)),
     )
 
 
@@ -171,11 +208,13 @@ def _inner_list_trap(line: str, lines: Lines, start: int) -> Diagnostic | None:
     if match is None or not re.search(r"[\[\"']", match.group(2)):
         return None
     value = match.group(2).rstrip()
+    span = lines.span(start + match.start(2), start + match.start(2) + len(value))
     return Diagnostic(
         code="PF025",
         message="an expression with brackets or commas must be quoted inside { }",
-        span=lines.span(start + match.start(2), start + match.start(2) + len(value)),
-        help=f"write {match.group(1)}: {_quote(value)}",
+        span=span,
+        help=f"write {match.group(1)}: {quote(value)}",
+        replacement=Replacement(span=span, text=quote(value)),
     )
 
 
@@ -183,17 +222,17 @@ def _unclosed(problem: str, *, text: str, lines: Lines, opened: int | None) -> D
     """Return the diagnostic at a bracket or quote that is not closed, if that is the error."""
     if opened is None:
         return None
-    quote = text[opened : opened + 1]
-    if quote not in ("'", '"', "[", "{"):
+    opener = text[opened : opened + 1]
+    if opener not in ("'", '"', "[", "{"):
         return None
     if problem.startswith(("did not find expected ',' or", "found unexpected end of stream")):
-        close = {"[": "]", "{": "}"}.get(quote, quote)
+        close = {"[": "]", "{": "}"}.get(opener, opener)
         fix = f"close it with {close}"
-        if quote in "[{":
+        if opener in "[{":
             fix += ", separate its entries by commas, and quote values with brackets in them"
         return Diagnostic(
             code="PF010",
-            message=f"the {quote} opened here is not closed as it should be",
+            message=f"the {opener} opened here is not closed as it should be",
             span=lines.span(opened, opened + 1),
             help=fix,
         )
@@ -217,20 +256,15 @@ def _line_end(lines: Lines, number: int) -> Span:
 
 def _quoted(before: str) -> bool:
     """Return True when a quote is open at the end of the text."""
-    quote = ""
+    opener = ""
     for character in before:
-        if quote:
-            quote = "" if character == quote else quote
+        if opener:
+            opener = "" if character == opener else opener
         elif character in "\"'":
-            quote = character
-    return bool(quote)
+            opener = character
+    return bool(opener)
 
 
 def _in_braces(before: str) -> bool:
     opened = before.count("{") + before.count("[")
     return opened > before.count("}") + before.count("]")
-
-
-def _quote(value: str) -> str:
-    """Return a text quoted for YAML, with as few escapes as possible."""
-    return "'" + value.replace("'", "''") + "'" if '"' in value else f'"{value}"'

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pgflow_yaml.errors import Replacement
 from pgflow_yaml.language import expressions
 from pgflow_yaml.language.model import Formula, Json
 from pgflow_yaml.language.source import MappingNode, Node, ScalarNode, SequenceNode
+from pgflow_yaml.language.source.scalars import quote
 from pgflow_yaml.language.validation.comparisons import mismatch, not_a_list
 from pgflow_yaml.language.validation.constants import error_of, truth_of
 from pgflow_yaml.language.validation.names import (
@@ -20,7 +22,7 @@ from pgflow_yaml.language.validation.names import (
     Problem,
     Scope,
 )
-from pgflow_yaml.language.validation.suggested_fixes import edited, quote
+from pgflow_yaml.language.validation.suggested_fixes import edited, without_space
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,7 +92,8 @@ class Formulas:
         if isinstance(node, MappingNode):
             ast: list[Json] = ["dict"]
             # The order of keys has no meaning, so it does not change the version (§7).
-            for key, (_, value) in sorted(node.entries.items()):
+            for key, (name, value) in sorted(node.entries.items()):
+                self.report.once(name, "key", partial(self._check_key, name))
                 inner = self._template(value, paths, context)
                 ast += [key, inner]
             return ast
@@ -138,8 +141,26 @@ class Formulas:
             space, fix = "the white space around it", "remove the white space"
         message = f"{space} makes the value of this `${{{{ }}}}` a text"
         self.report.add(
-            "PF026", message, node, fix=f"{fix}: the value keeps its type", severity="warning"
+            "PF026",
+            message,
+            node,
+            fix=f"{fix}: the value keeps its type",
+            severity="warning",
+            write=without_space(self.report.document, node),
         )
+
+    def _check_key(self, key: ScalarNode) -> None:
+        """Refuse an expression in a key, or one that YAML cut in two at its `: `."""
+        if "${{" not in key.text.replace("$${{", ""):
+            return
+        if "}}" in key.text:
+            fix = "write the name itself, or build the object in a step"
+            self.report.add(
+                "PF016", "a key is a text: no expression in it has a value", key, fix=fix
+            )
+        else:
+            fix = "put the whole value in quotes"
+            self.report.add("PF023", "an unquoted expression cannot hold `: `", key, fix=fix)
 
     def _is_expression(self, text: str) -> bool:
         if "${{" in text:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pgflow_yaml.language import durations
 from pgflow_yaml.language.source import MappingNode, Node, ScalarNode
-from pgflow_yaml.language.source.scalars import kind_of
+from pgflow_yaml.language.source.scalars import kind_of, quote
 from pgflow_yaml.language.suggestions import closest, did_you_mean, slug
 from pgflow_yaml.language.validation.findings import Path, Report, describe, quoted
-from pgflow_yaml.language.validation.suggested_fixes import DOTTED, Fix, fix_by_path, quote
+from pgflow_yaml.language.validation.suggested_fixes import DOTTED, Fix, fix_by_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pgflow_yaml.errors import Replacement
 from pgflow_yaml.language import durations
 from pgflow_yaml.language.source import MappingNode, Node, ScalarNode, SequenceNode
+from pgflow_yaml.language.source.scalars import quote
 
 if TYPE_CHECKING:
     from pgflow_yaml.language.source import Document
@@ -18,11 +19,6 @@ _TYPES = ("string", "integer", "number", "boolean", "object", "array")
 _SPECIAL = re.compile(r"[][{}:,#]")
 _SPECIAL_FIRST = re.compile(r"""[-?&*|>'"%@`!]""")
 DOTTED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+")
-
-
-def quote(text: str) -> str:
-    """Return a text in quotes, as YAML reads it."""
-    return "'" + text.replace("'", "''") + "'" if '"' in text else f'"{text}"'
 
 
 def edited(document: Document, node: ScalarNode, edit: tuple[int, int, str]) -> Replacement:
@@ -39,6 +35,18 @@ def edited(document: Document, node: ScalarNode, edit: tuple[int, int, str]) -> 
     elif node.style == '"':
         text = text.replace("\\", "\\\\").replace('"', '\\"')
     return Replacement(span=document.part(node, start, end), text=text)
+
+
+def without_space(document: Document, node: ScalarNode) -> Replacement | None:
+    """Return the edit that leaves out white space around the text of a scalar, if there is one."""
+    if node.style not in ("|", ">"):
+        return edited(document, node, (0, len(node.text), node.text.strip()))
+    header = re.compile(r"[|>][-+0-9]*").match(document.text, node.start)
+    if header is None or node.text.strip() != node.text.rstrip("\n"):
+        return None
+    indent = re.sub(r"[^0-9]", "", header.group())
+    span = document.lines.span(*header.span())
+    return Replacement(span=span, text=f"{node.style}{indent}-")
 
 
 Fix = tuple[str, str | None]
