@@ -8,6 +8,7 @@ import click
 
 from pgflow_yaml.errors import NotFound
 from pgflow_yaml.language.suggestions import did_you_mean
+from pgflow_yaml.project.files import is_file, is_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +23,7 @@ def run_id(client: Client, text: str) -> str:
     if not run_ids and text == "last":
         raise NotFound("a run was never started in this database; `pgflow-yaml run` starts one")
     if not run_ids:
-        raise NotFound(f'there is no run "{text}"; `pgflow-yaml runs` lists them')
+        raise NotFound(f'there is no run "{text}"; {_instead_of_run(client, text)}')
     if len(run_ids) > 1:
         begins = all(match.replace("-", "").startswith(text.replace("-", "")) for match in run_ids)
         if begins:
@@ -32,6 +33,15 @@ def run_id(client: Client, text: str) -> str:
             problem = f"is the key of several runs: write an id ({', '.join(run_ids)})"
         raise click.UsageError(f'"{text}" {problem}')
     return run_ids[0]
+
+
+def _instead_of_run(client: Client, text: str) -> str:
+    """Return what to write where a file or a flow was named in place of a run."""
+    if is_file(text):
+        return f"that is a file, and `pgflow-yaml run {text}` starts a run of it"
+    if text in (flow.name for flow in client.list_flows()):
+        return f"that is a flow, and `pgflow-yaml runs --flow {text}` lists its runs"
+    return "`pgflow-yaml runs` lists them"
 
 
 def snapshot(client: Client, run: str, **arguments: Any) -> Snapshot:
@@ -81,5 +91,10 @@ def must_be_flow(flows: Sequence[FlowSummary], name: str) -> None:
     """Raise NotFound with a similar name unless the database has this flow."""
     known = [flow.name for flow in flows]
     if name not in known:
+        kind = "folder" if is_folder(name) else "file" if is_file(name) else None
+        if kind is not None:
+            raise NotFound(
+                f'"{name}" is a {kind}, not the name of a flow; `pgflow-yaml flows` lists them'
+            )
         hint = did_you_mean(name, known) or "; `pgflow-yaml flows` lists them"
         raise NotFound(f'there is no flow "{name}" in this database{hint}')

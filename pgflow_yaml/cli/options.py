@@ -231,7 +231,11 @@ def version_option() -> click.Option:
             return
         from importlib.metadata import version
 
-        sys.stdout.write(f"pgflow-yaml {version('pgflow-yaml')}\n")
+        name, release = "pgflow-yaml", version("pgflow-yaml")
+        if ctx.ensure_object(Options).json:
+            sys.stdout.write(f'{{"version": "{release}"}}\n')
+        else:
+            sys.stdout.write(f"{name} {release}\n")
         ctx.exit()
 
     return click.Option(

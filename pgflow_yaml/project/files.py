@@ -88,6 +88,11 @@ def is_file(text: str) -> bool:
     return os.path.isfile(text)  # noqa: PTH113 (Path raises for a name that is too long)
 
 
+def is_folder(text: str) -> bool:
+    """Return true if a text names a folder."""
+    return os.path.isdir(text)  # noqa: PTH112 (as above)
+
+
 def is_test(file: str) -> bool:
     """Return true if the name of a file is that of a test file."""
     return file.endswith(".test.yaml")
@@ -95,6 +100,8 @@ def is_test(file: str) -> bool:
 
 def read(path: str | Path) -> bytes:
     """Return the content of a file; raises NotFound."""
+    if not str(path):
+        raise NotFound('there is no file ""; name one')
     path = Path(path)
     try:
         return path.read_bytes()
@@ -118,7 +125,7 @@ def in_folders(paths: Iterable[str]) -> list[str]:
     """
     found: list[str] = []
     for path in paths:
-        if not Path(path).is_dir():
+        if not path or not Path(path).is_dir():
             found.append(path)
             continue
         below = [str(file) for file in sorted(Path(path).rglob("*.y*ml")) if _is_ours(file, path)]
@@ -147,7 +154,14 @@ def _is_ours(file: Path, folder: str) -> bool:
 
 def _near(path: Path) -> str | None:
     """Return the name of the YAML file beside a missing one that is nearly the same, or None."""
-    names = {_stem(other.name): other.name for other in path.parent.glob("*.y*ml")}
+    from difflib import SequenceMatcher
+
+    files = [other.name for other in path.parent.glob("*.y*ml")]
+    meant = _stem(path.name)
+    files.sort(key=lambda name: (-SequenceMatcher(None, meant, _stem(name)).ratio(), name))
+    names: dict[str, str] = {}
+    for name in files:
+        names.setdefault(_stem(name), name)
     near = closest(_stem(path.name), names) if re.search(r"\w", path.name) else None
     return None if near is None else names[near]
 

@@ -31,6 +31,9 @@ def check(paths: Sequence[str]) -> dict[str, str | None]:
 
 def _of(path: Path) -> Iterator[tuple[str, str | None]]:
     if not path.is_dir():
+        if path.suffix != ".json":
+            read(path)
+            raise NotFound(f'"{path}" is not a schema file; name one, or a folder')
         yield str(path), _of_schema(path)
         return
     for file in walk(path, tuple(f"{kind}.schema.json" for kind in KINDS)):

@@ -58,6 +58,10 @@ def _suite(document: Document, nodes: Nodes, file: str) -> Suite | None:
         span = document.lines.span(0, 0)
         nodes.report.add("PF501", "the file is empty", span, fix="begin with `flow:` and `cases:`")
         return None
+    if isinstance(root, MappingNode) and "steps" in root.entries and "cases" not in root.entries:
+        fix = f"write its cases in {file.removesuffix('.yaml').removesuffix('.flow')}.test.yaml"
+        nodes.report.add("PF501", "this is a flow, not a test of one", root, fix=fix)
+        return None
     entries = nodes.mapping(root, "the test file", known=FILE_KEYS, required=("flow", "cases"))
     if not {"flow", "cases"} <= entries.keys():
         return None

@@ -34,6 +34,7 @@ def test_the_version_is_that_of_the_package(shell: Shell) -> None:
     from importlib.metadata import version
 
     assert shell("--version").out == f"pgflow-yaml {version('pgflow-yaml')}\n"
+    assert shell("--version", "--json").json == {"version": version("pgflow-yaml")}
 
 
 @pytest.mark.parametrize(

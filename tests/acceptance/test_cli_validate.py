@@ -258,6 +258,7 @@ def test_a_folder_stands_for_the_flow_files_below_it(shell: Shell) -> None:
         ("goood.yaml", "good.yaml"),
         ("good", "good.yaml"),
         ("good.flow.yaml", "good.yaml"),
+        ("near.yaml", "nearer.yaml"),
         ("zzz.yaml", None),
         ("a", None),
         ("-", None),
@@ -267,7 +268,9 @@ def test_a_folder_stands_for_the_flow_files_below_it(shell: Shell) -> None:
 def test_a_file_is_suggested_only_when_its_name_is_near(
     shell: Shell, given: str, meant: str | None
 ) -> None:
-    """An extension in common says nothing about what is meant."""
+    """An extension in common says nothing about what is meant; the nearest name counts."""
+    for name in ("Nearer.flow.yaml", "nearer.yaml", "nearer.yml"):
+        shell.write(name, "")
     said = shell("validate", "--", given, expect=2).err
 
     assert ("did you mean" in said) == (meant is not None)

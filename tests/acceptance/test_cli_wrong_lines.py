@@ -29,6 +29,7 @@ ARGUMENTS = {
     "send": ["RUN", "paid"],
     "show": ["RUN"],
     "start": ["FLOW"],
+    "test": ["FILE"],
     "validate": ["FILE"],
     "versions": ["FLOW"],
     "watch": ["RUN"],
@@ -70,6 +71,27 @@ LINES = [
     ["send", "last", "paid", "--data", "{"],
     ["migrate", "--nope"],
     ["comple", "hello.flow.yaml"],
+    ["lsp", "hello.flow.yaml"],
+    ["lsp", "--port", "2087"],
+    ["init", "hello.flow.yaml"],
+    ["schema", "hello.flow.yaml"],
+    ["schema", "--check", "nofile"],
+    ["schema", "--check", "hello.flow.yaml"],
+    ["schema", "--check", "--tests"],
+    ["flows", "hello"],
+    ["worker", "hello.flow.yaml"],
+    ["worker", "--burst", "--app-dir", "nofolder"],
+    ["migrate", "now"],
+    ["test", "hello.flow.yaml"],
+    ["graph", "hello"],
+    ["graph", ""],
+    ["validate", ""],
+    ["run", "folder"],
+    ["run", ""],
+    ["show", "hello.flow.yaml"],
+    ["versions", "hello.flow.yaml"],
+    ["diff", "hello.flow.yaml", "hello.flow.yaml"],
+    ["plan", "hello.flow.yaml", "--input", "nam=x"],
     ["\N{SNOWMAN}"],
     [HUGE],
     ["runs", "--dsn", "postgresql://ann:secret@nowhere/db"],
@@ -84,15 +106,23 @@ def wrong_lines() -> list[list[str]]:
         arguments = ARGUMENTS.get(name)
         if arguments:
             lines += [[name, text, *arguments[1:]] for text in ("nothing", ODD)]
-            if name not in {"explain", "watch"}:  # these have a meaning without
+            if name not in {"explain", "test", "watch"}:  # these have a meaning without
                 lines.append([name])
     return lines
+
+
+def test_the_lines_name_every_command() -> None:
+    """A new command comes with lines of its own, or arguments that a test may replace."""
+    assert entries().keys() == ARGUMENTS.keys() | {
+        line[0] for line in LINES if line[0] in entries()
+    }
 
 
 def test_a_wrong_line_is_answered_with_a_sentence(tmp_path: Path, database: str) -> None:
     """Never a traceback or a bug of ours; with --json, the sentence is in an object on stdout."""
     shell = Shell(tmp_path, database)
     shell("init")
+    (tmp_path / "folder").mkdir()
     shell.write("other.yaml", "flow: other\nsteps:\n  a: {handler: hello_handlers.greet}\n")
     shell("compile", "hello.flow.yaml", "other.yaml")
     for flow in ("other", "hello"):
@@ -120,5 +150,11 @@ def test_a_wrong_line_is_answered_with_a_sentence(tmp_path: Path, database: str)
     assert not problems, "\n".join(map(str, problems))
     said = {tuple(line): err for line, (_, _, err) in zip(lines, results, strict=True)}
     assert "is the key of several runs: write an id" in said["show", "same"]
+    assert "that is a flow, and `pgflow-yaml runs --flow hello` lists" in said["graph", "hello"]
+    assert "`pgflow-yaml run hello.flow.yaml` starts" in said["show", "hello.flow.yaml"]
+    assert '"folder" is a folder, not the name of a flow' in said["run", "folder"]
+    assert "this is a flow, not a test of one" in said["test", "hello.flow.yaml"]
+    assert "is not a schema file" in said["schema", "--check", "hello.flow.yaml"]
+    assert 'there is no file ""' in said["validate", ""]
     assert 'did you mean "greet"?' in said["show", "last", "--step", "gret"]
     assert "`pgflow-yaml runs` lists them" in said["show", "nothing"]

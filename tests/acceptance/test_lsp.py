@@ -83,7 +83,7 @@ def editor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     }
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")
-    server = Server(folder, [sys.executable, "-m", "pgflow_yaml", "lsp"])
+    server = Server(folder, [sys.executable, "-m", "pgflow_yaml", "lsp", "--stdio"])
     try:
         assert server.show("main.flow.yaml", MAIN) == []
         yield server

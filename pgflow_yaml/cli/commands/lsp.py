@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import click
+
 from pgflow_yaml.cli.options import command
 from pgflow_yaml.errors import Unavailable
 
 
 @command("lsp", example="pgflow-yaml lsp")
+@click.option("--stdio", is_flag=True, expose_value=False, help="No effect: editors may pass it.")
 def lsp_command() -> None:
     """Run the language server for editors, over stdin and stdout.
 
