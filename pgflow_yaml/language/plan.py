@@ -182,7 +182,8 @@ class _Forecast:
             if all(self.ends[slug] <= SKIPPED for slug in edges):
                 return True, f"everything it depends on is skipped: {', '.join(edges)}"
             if all(self.ends[slug] & SKIPPED for slug in edges):
-                reason = reason or f"decided at run time: {', '.join(edges)} may all be skipped"
+                names = f"{', '.join(edges)} may {'all ' * (len(edges) > 1)}be skipped"
+                reason = reason or f"decided at run time: {names}"
         return (None, reason) if reason else (False, None)
 
     def _why_unmet(self, slug: str, edge: Edge) -> str:

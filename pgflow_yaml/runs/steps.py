@@ -129,17 +129,21 @@ def _blocked(step: StepShape, every: Mapping[str, StepShape]) -> str:
         names = [
             one_line(other["slug"])
             for other in before
-            if other["status"] == end and edges[other["slug"]] == "success"
+            if other["status"] == end and (end, edges[other["slug"]]) != ("failed", "failure")
         ]
         if names:
             return f"{', '.join(names)} {verb}"
-    fine = [
-        one_line(other["slug"])
+    caught = [
+        other
         for other in before
         if other["status"] in {"completed", "skipped"} and edges[other["slug"]] == "failure"
     ]
-    if fine:
+    allowed = [other for other in caught if other["skip_reason"] == "handler_failed"]
+    if fine := [one_line(other["slug"]) for other in caught if other not in allowed]:
         return f"not needed: {', '.join(fine)} did not fail"
+    if allowed:
+        names = ", ".join(one_line(each["slug"]) for each in allowed)
+        return f"not needed: the failure of {names} is allowed"
     skipped = [one_line(other["slug"]) for other in before if other["status"] == "skipped"]
     if skipped:
         return f"{', '.join(skipped)} {'was' if len(skipped) == 1 else 'were'} skipped"

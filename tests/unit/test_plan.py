@@ -275,3 +275,11 @@ def test_the_chain_prefers_what_waits_longest_and_says_how_long() -> None:
 
     assert forecast.critical_path == ("a", "slow", "end")
     assert forecast.waiting == 630_000
+
+
+def test_one_dependency_is_not_said_to_be_all() -> None:
+    """The sentence about what may be skipped counts."""
+    body = "  a: {handler: x.a, if: steps.z.output}\n".replace("if:", "depends_on: [z], if:")
+    found = steps(f"  z: {{handler: x.z}}\n{body}  b: {{handler: x.b, depends_on: [a]}}\n")
+
+    assert found["b"] == ("open", "decided at run time: a may be skipped")

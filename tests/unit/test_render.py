@@ -259,6 +259,10 @@ def test_waiting_and_skipped_steps_say_why() -> None:
         ({"pay": "success", "off": "success"}, "off was skipped"),
         ({"broken": "success", "pay": "failure"}, "broken failed"),
         ({"stopped": "success"}, "stopped was cancelled"),
+        ({"stopped": "failure"}, "stopped was cancelled"),
+        ({"lax": "failure"}, "not needed: the failure of lax is allowed"),
+        ({"lax": "failure", "pay": "failure"}, "not needed: pay did not fail"),
+        ({"lax": "success"}, "lax was skipped"),
         ({"gone": "success"}, "a step before it did not complete"),
     ],
 )
@@ -275,6 +279,7 @@ def test_the_reason_of_a_skip_is_true(edges: dict[str, str], reason: str) -> Non
     run = a_snapshot(
         a_step("pay"),
         a_step("off", "skipped"),
+        a_step("lax", "skipped", skip_reason="handler_failed"),
         a_step("broken", "failed"),
         a_step("stopped", "cancelled"),
         last,
