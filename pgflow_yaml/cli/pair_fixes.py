@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from pgflow_yaml.language.model import Json
 
 _TRUE, _FALSE = ("true", "yes", "y", "on", "1"), ("false", "no", "n", "off", "0")
+_KINDS = {
+    "string": "a text",
+    "integer": "a whole number",
+    "number": "a number",
+    "array": "a list",
+    "object": "an object",
+    "null": "null",
+}
 _EXAMPLES = {
     "string": "text",
     "integer": "10",
@@ -67,12 +75,15 @@ def _pair(name: str, kind: str, text: str) -> str:
         if text.lower() in (*_TRUE, *_FALSE):
             return f"{name}={'true' if text.lower() in _TRUE else 'false'}"
         return f"{name}=true or {name}=false"
-    return f"{name}={shlex.quote(_near(kind, text) or _EXAMPLES[kind])}"
+    near = _near(kind, text)
+    pair = f"{name}={shlex.quote(near or _EXAMPLES[kind])}"
+    return pair if near or not text else f"{_KINDS[kind]}, such as {pair}"
 
 
 def _near(kind: str, text: str) -> str | None:
-    if kind == "integer" and re.fullmatch(r"[+-]?[0-9]{1,3}([,_' .]?[0-9]{3})+", text):
-        return re.sub(r"[^0-9-]", "", text)
+    whole = r"[+-]?([0-9]+|[0-9]{1,3}([,_' .]?[0-9]{3})+)"
+    if kind == "integer" and re.fullmatch(whole, text, re.ASCII):
+        return str(int(re.sub(r"[^0-9-]", "", text)))
     if kind == "number" and re.fullmatch(r"[+-]?[0-9]+,[0-9]+", text):
         return text.removeprefix("+").replace(",", ".")
     if kind == "array" and text:

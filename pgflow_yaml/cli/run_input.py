@@ -87,6 +87,8 @@ def _read(where: Text, subject: str) -> Json:
 def _text(argument: str, option: str = "--input") -> Text:
     if not argument.startswith("@"):
         return Text(name=option, text=argument)
+    if argument == "@":
+        raise click.UsageError(f"{option} @ names no file: write @input.json, or @- for stdin")
     name = "stdin" if argument == "@-" else argument[1:]
     try:
         content = sys.stdin.buffer.read() if argument == "@-" else Path(name).read_bytes()

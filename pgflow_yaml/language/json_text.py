@@ -34,6 +34,8 @@ class ChangedInReading(NotJson):
 
 def read_json(text: str) -> Json:
     """Return the value of a JSON text; raises NotJson, or ChangedInReading."""
+    if text.startswith("\ufeff"):
+        raise NotJson("it begins with a byte order mark (U+FEFF), remove it", 0, 1)
     try:
         value: Json = json.loads(
             text, object_pairs_hook=_object, parse_float=_fraction, parse_constant=_refuse

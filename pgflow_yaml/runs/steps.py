@@ -142,8 +142,8 @@ def _blocked(step: StepShape, every: Mapping[str, StepShape]) -> str:
     if fine := [one_line(other["slug"]) for other in caught if other not in allowed]:
         return f"not needed: {', '.join(fine)} did not fail"
     if allowed:
-        names = ", ".join(one_line(each["slug"]) for each in allowed)
-        return f"not needed: the failure of {names} is allowed"
+        failed = ", ".join(one_line(each["slug"]) for each in allowed)
+        return f"not needed: the failure of {failed} is allowed"
     skipped = [one_line(other["slug"]) for other in before if other["status"] == "skipped"]
     if skipped:
         return f"{', '.join(skipped)} {'was' if len(skipped) == 1 else 'were'} skipped"

@@ -200,9 +200,11 @@ DEFAULTS: dict[str, Any] = {
 @pytest.mark.parametrize(
     ("pair", "fix"),
     [
-        ("n=ten", "write n=10"),
+        ("n=ten", "write a whole number, such as n=10"),
+        ("n=1.5", "write a whole number, such as n=10"),
+        ("n=+05", "write n=5"),
         ("n=1,000", "write n=1000"),
-        ("n=1e400", "write n=10"),
+        ("n=1e400", "write a whole number, such as n=10"),
         ("x=1,5", "write x=1.5"),
         ("x=", "write x=1.5"),
         ("flag=Yes", "write flag=true"),
@@ -210,7 +212,7 @@ DEFAULTS: dict[str, Any] = {
         ("flag=maybe", "write flag=true or flag=false"),
         ("list=1,b", "write list='[1, \"b\"]'"),
         ("list=[a,b]", 'write list=\'["a", "b"]\''),
-        ("object=key:1", 'write object=\'{"key": "value"}\''),
+        ("object=key:1", 'write an object, such as object=\'{"key": "value"}\''),
         ("n", "write n=10"),
         ("flag", "write flag=true or flag=false"),
         ("name=ab", None),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -24,6 +25,7 @@ MAX_NODES = 50_000
 MAX_SCALAR = 256 * 1024
 MAX_EXPANDED = 4 * 1024 * 1024
 _SHOWN = 40
+_NO_SPACE = re.compile("[^\\S \\t\\r\\n]|[\\u200b\\u2060\\ufeff：]")
 _PROPERTY = re.compile(r"(?:![^\s,\[\]{}]*|&[^\s,\[\]{}]+)\s*")
 
 
@@ -176,6 +178,9 @@ class Builder:
         if not isinstance(node, ScalarNode):
             self.collection_as_key(node)
             self.document.broken.add(id(parent.node))
+        elif not node.style and (match := _NO_SPACE.search(node.text)) is not None:
+            self.no_space(match[0], node.start + match.start())
+            self.document.broken.add(id(parent.node))
         elif node.text == "<<" and not node.style:
             span = (node.start, node.end)
             fix = "use `defaults:`, or an alias for a whole value"
@@ -193,6 +198,16 @@ class Builder:
             self.report("PF011", message, (node.start, node.end), fix)
         else:
             parent.key, parent.skip_value = node, False
+
+    def no_space(self, character: str, at: int) -> None:
+        """Report a character that looks like a space or a colon, and made a text of its line."""
+        ours = ":" if character == "：" else " " if character.isspace() else ""
+        name = unicodedata.name(character, "a space")
+        message = f"U+{ord(character):04X} ({name}) is part of this key"
+        noun = {":": "an ordinary colon", " ": "an ordinary space"}.get(ours)
+        fix = f"write {noun}" if noun else "remove it"
+        fix += ", or put the key in quotes if it is meant"
+        self.report("PF013", message, (at, at + 1), fix, write=ours)
 
     def collection_as_key(self, node: Node) -> None:
         """Report a collection as key, often `{{ x }}`."""

@@ -40,6 +40,8 @@ def check_action(report: Report, key: ScalarNode, step: MappingNode) -> str | No
         report.add("PF204", message, second, fix="keep one, or make it two steps with depends_on")
         return None
     actions = [action for action in ACTIONS if report.has(step, action)]
+    if not actions and id(step) in report.document.broken:
+        return None  # the key may be the one that could not be read
     if not actions:
         message = f'step "{name}" does nothing: it has no handler, flow or wait'
         report.add("PF204", message, key, fix="write `handler: package.module.function` under it")
