@@ -156,12 +156,13 @@ def _labels(_ctx: click.Context, _param: click.Parameter, texts: tuple[str, ...]
     for text in texts:
         name, equals, value = text.partition("=")
         if not name or not equals:
-            raise click.UsageError(f'label "{text}" has no value; write name=value')
+            missing = "name" if equals else "value"
+            raise click.UsageError(f'label "{text}" has no {missing}; write name=value')
         names = rule["definitions"]["labelName"]
         if len(name) > names["maxLength"] or not re.fullmatch(names["pattern"], name):
             raise click.UsageError(
-                f'label "{name}" is not a name; write up to {names["maxLength"]} letters, digits '
-                "and _ . - /"
+                f'label "{name}" is not a name; write a letter, then up to '
+                f"{names['maxLength'] - 1} letters, digits and _ . - /"
             )
         longest = rule["properties"]["labels"]["additionalProperties"]["maxLength"]
         if len(value) > longest:

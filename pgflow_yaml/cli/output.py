@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from dataclasses import dataclass
@@ -40,6 +41,18 @@ def write_json(value: Any) -> None:
     out = result_stream()
     out.write(json.dumps(value) + "\n")
     out.flush()
+
+
+def escaped(text: str, encoding: str | None) -> str:
+    """Return JSON with the escapes of JSON if an encoding lacks one of its characters.
+
+    The escapes for screens are none of JSON, and `->` for an arrow would be another value.
+    """
+    try:
+        text.encode(encoding or "utf-8")
+    except UnicodeEncodeError:
+        return re.sub("[^\\x00-\\x7f]", lambda match: json.dumps(match[0])[1:-1], text)
+    return text
 
 
 def write_file(path: Path, text: str) -> None:

@@ -223,6 +223,8 @@ def test_a_file_is_not_started(shell: Shell, file: str) -> None:
     [
         ("ö=x", "is not a name"),
         ("a b=c", "is not a name"),
+        ("-x=c", "write a letter, then"),
+        ("=c", 'label "=c" has no name'),
         (f"{'n' * 64}=x", "is not a name"),
         (f"team={'x' * 257}", "has 257 characters; write up to 256"),
     ],

@@ -176,3 +176,16 @@ def test_json_parses_whatever_handlers_print(shell: Shell) -> None:
         assert f"printed {where}" in worked.err
     for said in ("written", "child", "from C"):
         assert result.err.count(said) >= 3
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_a_result_is_the_same_value_in_every_encoding(shell: Shell, encoding: str) -> None:
+    """JSON has escapes of its own for what the encoding of stdout lacks."""
+    old = Shell(shell.folder, shell.database, {"PYTHONIOENCODING": encoding})
+    name = "É→\N{CJK UNIFIED IDEOGRAPH-65E5}🙂"
+
+    out = old("run", "hello", "--input", f"name={name}", "-q").out
+
+    assert out.isascii()
+    assert name in str(json.loads(out))
+    assert old("schema").out == Shell(shell.folder)("schema").out

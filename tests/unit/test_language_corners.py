@@ -165,3 +165,13 @@ def test_a_flow_that_cannot_have_this_name_is_answered_with_one_that_can(
     [finding] = check(a_flow(f"a: {{flow: {name}}}")).diagnostics
 
     assert fix in (finding.help or "")
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("-x", "it begins with `-`"), ("1x", "a digit"), ("a b", "only letters")]
+)
+def test_a_name_is_refused_for_the_reason_that_it_has(name: str, reason: str) -> None:
+    """A dash may stand in the name of a label, but not first."""
+    [finding] = check(a_flow("a: {handler: x.a}", f"labels: {{{name!r}: b}}")).diagnostics
+
+    assert reason in finding.message

@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING
 
 from pgflow_yaml.cli.failures import BAD, TIMEOUT
 from pgflow_yaml.cli.lookup import snapshot
-from pgflow_yaml.cli.output import for_screens, write_lines
+from pgflow_yaml.cli.output import escaped, for_screens, write_lines
 from pgflow_yaml.errors import PgflowError
 from pgflow_yaml.runs.run import is_left_alone
 from pgflow_yaml.runs.snapshot import STATUS_PHRASES
@@ -171,7 +171,7 @@ def _conclude(
     elif completed:
         words = None if options.quiet else in_spite_of(last, symbols_for(sys.stderr.encoding))
         write_lines([words] if words else [], for_screens(sys.stderr), options)
-        text = layout(last["run"]["output"])
+        text = escaped(layout(last["run"]["output"]), getattr(out, "encoding", None))
         out.write((_for_eyes(text, last["run"]["id"]) if out.isatty() else text) + "\n")
     else:
         width = shutil.get_terminal_size().columns if sys.stderr.isatty() else PIPE_WIDTH

@@ -141,6 +141,8 @@ def _wrong_name(text: str, name: str, limit: int) -> Message:
     refusal, rule, key = _NAMES[name]
     if text[:1].isdigit():
         rule = "it begins with a digit"
+    elif text[:1] in ("-", ".", "/"):
+        rule = f"it begins with `{text[0]}`"
     ours = slug(text.lower() if name in _LOWER_CASE else text)[:limit]
     fix = f"write {key}{ours}" if ours else "begin with a letter"
     if "-" in text and name in ("stepName", "fieldName") and ours:
