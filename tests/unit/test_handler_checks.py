@@ -114,23 +114,30 @@ def test_a_module_that_an_installed_one_hides_is_named(
     app.write("shop.py", "def go(): return 1\n")
     app.write("till/__init__.py", "")
     app.write("till/desk.py", "def go(): return 1\n")
+    app.write("plain/desk.py", "def go(): return 1\n")
+    (elsewhere / "plain").mkdir()
+    (elsewhere / "plain" / "__init__.py").write_text("")
     (elsewhere / "till.py").write_text("")
     monkeypatch.syspath_prepend(str(elsewhere))
-    text = "flow: f\nsteps: {a: {handler: shop.go}, b: {handler: till.desk.go}}\n"
+    calls = {"a": "shop.go", "b": "till.desk.go", "c": "plain.desk.go"}
+    steps = ", ".join(f"{slug}: {{handler: {path}}}" for slug, path in calls.items())
+    text = f"flow: f\nsteps: {{{steps}}}\n"
     flows = loaded(tmp_path, text)
     here = read_settings(app.folder, flags={"app_dir": app.folder}, environ={})
     allowing = read_settings(
-        app.folder, flags={"app_dir": app.folder, "allow": ("shop", "till")}, environ={}
+        app.folder, flags={"app_dir": app.folder, "allow": ("shop", "till", "plain")}, environ={}
     )
 
     [file] = flows.with_hidden(here).files
-    first, second = file.diagnostics
+    first, second, third = file.diagnostics
     assert (first.severity, first.code, file.definition) == ("error", "PF301", None)
     assert "hides shop.py of the app dir" in first.message
     assert (first.help or "").startswith("rename shop.py")
     assert "hides till/__init__.py of the app dir" in second.message
+    assert "hides plain/ of the app dir" in third.message
     assert not flows.with_hidden(allowing).files[0].diagnostics
     assert [each.severity for each in flows.with_handlers(here).files[0].diagnostics] == [
+        "error",
         "error",
         "error",
     ]

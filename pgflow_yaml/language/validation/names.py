@@ -133,7 +133,9 @@ class Scope:
             return None
         if rest[0] in _RUN_AT_ITS_END:
             message = f"`run.{rest[0]}` is only known in `finally`"
-            fix = "read steps.NAME.status of an ancestor, or move this under `finally`"
+            fix = "read steps.NAME.status"
+            if self.step is not None:
+                fix += " of an ancestor, or move this under `finally`"
             return Problem("PF230", 2, message, fix)
         if rest[0] == "scheduled_at":
             fix = "there are no schedules; give the time as a field of the input"

@@ -147,7 +147,10 @@ class AllowList:
         folder = Path(self._app_dir)
         places = (folder / f"{name}.py", folder / name / "__init__.py")
         hidden = (file for file in places if file.is_file() and str(file) != found)
-        return next((str(file.relative_to(folder)) for file in hidden), None)
+        if (file := next(hidden, None)) is not None:
+            return str(file.relative_to(folder))
+        # A folder of modules needs no `__init__.py`, but then any other package hides it.
+        return f"{name}/" if any((folder / name).glob("*.py")) else None
 
     def _permits(self, name: str, spec: ModuleSpec) -> bool:
         if any(f"{name}.".startswith(f"{prefix}.") for prefix in (*self._prefixes, STOCK)):
