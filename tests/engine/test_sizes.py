@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from tests.engine.driver import a_step, a_wait, done, failed
+from tests.engine.driver import a_child, a_step, a_wait, done, failed, literal
 
 if TYPE_CHECKING:
     from tests.engine.driver import Engine
@@ -33,6 +33,49 @@ def test_a_turn_refuses_an_output_of_more_than_two_mebibytes(engine: Engine) -> 
     )
     assert engine.statuses(run) == {"a": "started", "b": "started"}
     assert engine.report(done(first, "x" * FULL)) == ["applied"]
+
+
+@pytest.mark.parametrize("size", [FULL // 2 - 50, FULL // 2 + 50])
+def test_the_output_of_a_child_run_is_that_of_one_step(engine: Engine, size: int) -> None:
+    """It has no limit in its own run, which holds several; the step that ran it fails for good."""
+    engine.deploy("child", {"a": a_step(), "b": a_step()})
+    retry = {"max_attempts": 2, "base_delay": 0}
+    engine.deploy("parent", {"sub": a_child("child", retry=retry)})
+    run = engine.start("parent")
+    engine.claim("nobody")
+
+    assert engine.work("child", lambda _: "x" * size) == ["a", "b"]
+    assert engine.work("child") == []
+
+    children = engine.snapshot(run)["steps"][0]["children"]
+    assert [engine.status(child) for child in children] == ["completed"]
+    if size < FULL // 2:
+        assert engine.status(run) == "completed"
+    else:
+        assert engine.snapshot(run)["run"]["error"] == {
+            "type": "OutputTooLarge", "step": "sub", "index": 0, "attempts": 1,
+            "message": f"the output of child {children[0]} has more than 2 MiB of JSON: "
+                       "let its `output` return a reference",
+        }  # fmt: skip
+
+
+def test_the_outputs_of_child_runs_count_in_their_map(engine: Engine) -> None:
+    """As those of handlers do."""
+    engine.deploy("child", {"a": a_step()})
+    engine.deploy("parent", {"sub": a_child("child", map=literal([{}, {}]))})
+    run = engine.start("parent")
+    engine.claim("nobody")
+    engine.db.execute(
+        "update pgflow.step_states set output_bytes = 254000000 where run_id = %s", [run]
+    )
+
+    engine.work("child", lambda _: "x" * 1_500_000)
+    engine.work("child")
+
+    assert engine.snapshot(run)["run"]["error"]["message"] == (
+        "the outputs of sub are 257.0 MB after 2 of 2 tasks; "
+        "the limit of all outputs of a map is 256 MB: return references"
+    )
 
 
 def test_an_output_is_measured_as_it_is_written(engine: Engine) -> None:

@@ -133,7 +133,8 @@ begin
   if found then
     v_error := pgflow._child_error(p_run.flow_slug, v_task, v_child);
     perform pgflow._settle(array[row(p_run.run_id, p_step_slug, p_index, null, null,
-      case when v_error is null then 'completed' else 'failed' end,
+      case when v_error is null then 'completed'
+        when v_error ->> 'type' = 'OutputTooLarge' then 'fatal' else 'failed' end,
       coalesce(v_child.output, 'null'), v_error, null)::pgflow._report]);
   elsif p_run.status = 'started' and p_run.remaining_steps <= (
     select f.finally_steps from pgflow.flows f where f.flow_slug = p_run.flow_slug)
@@ -144,7 +145,8 @@ end
 $$;
 
 -- The error of a task whose child run has ended; null when it did what it should. A child that was
--- longer at it than the step allows is a timeout, however it ended.
+-- longer at it than the step allows is a timeout, however it ended. The output of a run has no
+-- limit of its own: it holds those of several steps. In its parent it is the output of one.
 create or replace function pgflow._child_error(
   p_flow_slug text, p_task pgflow.step_tasks, p_child pgflow.runs
 ) returns jsonb
@@ -162,6 +164,10 @@ as $$
         '%s %s [%s]: %s', p_child.flow_name, p_task.child_run_id, p_task.task_index,
         case p_child.status when 'cancelled' then 'cancelled: ' else '' end
           || coalesce(p_child.error ->> 'message', p_child.status, 'the run was deleted')))
+    when pgflow._is_too_large(p_child.output)
+      then jsonb_build_object('type', 'OutputTooLarge', 'message', format(
+        'the output of %s %s has more than 2 MiB of JSON: let its `output` return a reference',
+        p_child.flow_name, p_task.child_run_id))
     end
   from (
     select (d.spec ->> 'timeout_ms')::bigint as timeout_ms from pgflow.steps d
