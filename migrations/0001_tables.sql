@@ -14,6 +14,7 @@
 --                        while the task is live
 --   task_errors          one row per failed attempt; the success path writes none
 --   workers              the workers, and when each was last heard of
+--   former_workers       the logins of deleted workers of ours, whose ids stay theirs
 --   queue_grants         the queues that a login may serve, where that is limited
 --
 -- 0004_records.sql has the rest.
@@ -337,6 +338,13 @@ comment on column pgflow.workers.login is
   'the role it logged in as; nobody else reports, extends or stops for it (S-14)';
 comment on column pgflow.workers.granted is
   'the queues that queue_grants leaves its login; null = every queue';
+
+-- A deleted worker may still have tasks, and registers again; nobody else may under its id.
+create table pgflow.former_workers (
+  worker_id uuid primary key,
+  login text not null
+);
+comment on table pgflow.former_workers is 'the deleted workers of ours, with their logins';
 
 create table pgflow.queue_grants (
   role_name text not null,

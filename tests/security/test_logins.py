@@ -79,6 +79,28 @@ def test_the_worker_of_another_login_is_refused(
     assert boss.work("billing") == ["ship"]
 
 
+@pytest.mark.parametrize("attack", ["take its id", "keep it alive", "extend its lease", "stop it"])
+def test_the_id_of_a_deleted_worker_stays_its_logins(
+    attack: str, run: str, boss: Engine, worker: Engine, rival: Engine
+) -> None:
+    """Its tasks are not the booty of who registers first; it registers again and goes on."""
+    (task,) = worker.claim("billing")
+    boss.db.execute("delete from pgflow.workers where worker_id = %s", [worker.worker])
+    before = boss.one("select jsonb_agg(t) from pgflow.step_tasks t")
+
+    with pytest.raises(InsufficientPrivilege, match="registered by another login"):
+        ATTACKS[attack](rival, worker, task)
+    with pytest.raises(ForeignKeyViolation, match="last_worker_id"):
+        ATTACKS["complete"](rival, worker, task)
+
+    assert boss.one("select jsonb_agg(t) from pgflow.step_tasks t") == before
+    assert rival.call("owned_tasks", worker.worker) == []
+    assert worker.heartbeat(task) == {"lost": [], "stop": []}
+    worker.call("register_worker", worker.worker, None, "{}")
+    assert worker.report(done(task, "real")) == ["applied"]
+    assert boss.one("select count(*) from pgflow.former_workers") == 0
+
+
 def test_another_login_sees_none_of_a_workers_tasks(
     run: str, worker: Engine, rival: Engine
 ) -> None:

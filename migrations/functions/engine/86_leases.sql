@@ -102,8 +102,8 @@ as $$
 $$;
 
 -- Registers a worker for the login of the caller. Its id is new for each process: nothing is ever
--- taken back by name. Locks one row. Raises 42501 for the worker of another login and for a queue
--- that is not granted.
+-- taken back by name. Locks one row. Raises 42501 for the worker of another login, deleted or not,
+-- and for a queue that is not granted.
 create or replace function pgflow.register_worker(p_worker uuid, p_queues text[], p_info jsonb)
 returns void
 language plpgsql security definer
@@ -121,7 +121,30 @@ begin
   set last_heartbeat_at = excluded.last_heartbeat_at, stopped_at = null,
       granted = excluded.granted
   where w.login = session_user;
+  perform pgflow._refuse_stranger(p_worker);
+  delete from pgflow.former_workers w where w.worker_id = p_worker;
   perform pgflow._check_login(p_worker, coalesce(p_queues, '{}'));
+end
+$$;
+
+-- Raises 42501 for the id of a worker that another login registered, even if it was deleted since.
+-- Not called by turns, which need a row of the caller's own.
+create or replace function pgflow._refuse_stranger(p_worker uuid) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if exists (
+    select 1 from pgflow.workers w
+    where w.worker_id = p_worker and w.login is distinct from session_user
+    union all
+    select 1 from pgflow.former_workers w
+    where w.worker_id = p_worker and w.login is distinct from session_user)
+  then
+    raise exception using errcode = 'insufficient_privilege',
+      message = format('worker %s was registered by another login than "%s"',
+        p_worker, session_user);
+  end if;
 end
 $$;
 
@@ -140,10 +163,8 @@ begin
   from pgflow.workers w where w.worker_id = p_worker;
   if not found then
     perform pgflow._deny_unknown_worker(p_worker);
-  elsif not v_worker.mine then
-    raise exception using errcode = 'insufficient_privilege',
-      message = format('worker %s was registered by another login than "%s"',
-        p_worker, session_user);
+  elsif v_worker.mine is not true then
+    perform pgflow._refuse_stranger(p_worker);
   elsif not p_queues <@ v_worker.granted then
     raise exception using errcode = 'insufficient_privilege',
       message = format('login "%s" may not serve the queues %s: pgflow.queue_grants grants it %s',
@@ -211,8 +232,8 @@ as $$
 begin
   update pgflow.workers w set stopped_at = pgflow.clock()
   where w.worker_id = p_worker and w.login = session_user;
-  if not found and exists (select 1 from pgflow.workers w where w.worker_id = p_worker) then
-    perform pgflow._check_login(p_worker);
+  if not found then
+    perform pgflow._refuse_stranger(p_worker);
   end if;
 end
 $$;
@@ -254,8 +275,8 @@ begin
   end if;
   update pgflow.workers w set last_heartbeat_at = v_clock
   where w.worker_id = p_worker and w.login = session_user;
-  if not found and exists (select 1 from pgflow.workers w where w.worker_id = p_worker) then
-    perform pgflow._check_login(p_worker);
+  if not found then
+    perform pgflow._refuse_stranger(p_worker);
   end if;
   if jsonb_array_length(p_tasks) = 0 then
     return '{"lost": [], "stop": []}';
