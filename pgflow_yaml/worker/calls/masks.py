@@ -1,8 +1,8 @@
 """Masks for the values of secrets, replaced in texts before they are stored (S-11).
 
 One set for the process, since a handler may keep a secret and show it in another task. A value
-is searched for in any case: as it is, in JSON, in Python's quotes, in base64 at any offset, and
-in URLs.
+is searched for in any case: as it is, in JSON, in Python's quotes, also as bytes, in HTML, in
+URLs, and in base64 at any offset.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import threading
 from base64 import b64encode
 from bisect import bisect_left
 from collections import OrderedDict
+from html import escape
 from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_plus
 
@@ -143,11 +144,13 @@ def _forms(value: str) -> set[str]:
         ascii_ = json.dumps(part)[1:-1]
         # Twice: a text that is JSON is often put into JSON again.
         forms |= {part, ascii_, _escaped(ascii_), _escaped(part), _escaped(_escaped(part))}
-        forms |= {repr(part)[1:-1], quote_plus(part, errors="replace")}
+        data = part.encode(errors="replace")
+        forms |= {repr(part)[1:-1], ascii(part)[1:-1], repr(data)[2:-1]}
+        forms |= {escape(part), escape(part, quote=False), quote_plus(part, errors="replace")}
         for safe in ("", "/"):
             quoted = quote(part, safe=safe, errors="replace")
             forms |= {quoted, _low(quoted)}
-        forms |= _in_base64(part.encode(errors="replace"))
+        forms |= _in_base64(data)
     return forms
 
 

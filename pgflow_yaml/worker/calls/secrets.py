@@ -45,6 +45,9 @@ class Secrets:
             self._sources.append(source)
             self._fix = f"let the worker's provider give it, or {self._fix}"
         self._sources.append(lambda name: os.environ.get(PREFIX + name))
+        for name, value in os.environ.items():
+            if name.startswith(PREFIX):  # a handler may show its whole environment
+                masks.add(value)
 
     def get(self, name: str) -> str:
         """Return a value, which is masked from now on; raise SecretMissing."""
