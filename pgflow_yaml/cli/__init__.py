@@ -19,6 +19,10 @@ def main() -> None:
     from .app import run
 
     code = run()
+    if "pgflow_yaml.worker.streams" in sys.modules:
+        from pgflow_yaml.worker.streams import mask_until_exit
+
+        mask_until_exit()
     if any(thread.name.startswith("pgflow-handler") for thread in threading.enumerate()):
         # A handler that still runs must not meet an interpreter that is half shut down.
         sys.stdout.flush()

@@ -69,20 +69,20 @@ def working(
     On Ctrl-C, running handlers may finish: `on_stop` is called; a second Ctrl-C stops at once.
     """
     background = BackgroundWorker(worker)
-    try:
-        with handler_streams():
+    with handler_streams():
+        try:
             background.start()
             yield background
-    except KeyboardInterrupt:
-        worker.stop()
-        on_stop()
-        _finish(background)
-        raise
-    finally:
-        worker.stop()
-        if not background.join(PATIENCE):
-            worker.stop(now=True)
-            background.join(PATIENCE)
+        except KeyboardInterrupt:
+            worker.stop()
+            on_stop()
+            _finish(background)
+            raise
+        finally:
+            worker.stop()
+            if not background.join(PATIENCE):
+                worker.stop(now=True)
+                background.join(PATIENCE)
 
 
 def _finish(background: BackgroundWorker) -> None:

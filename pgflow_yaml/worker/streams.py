@@ -268,12 +268,23 @@ class _HandlerStream(_SharedStream):
 def handler_streams() -> Iterator[None]:
     """Make stdout and stderr of this process streams for handlers within the block."""
     streams = sys.stdout, sys.stderr
-    line = _Line() if any(os.environ.get(name) for name in _SERVICES) else None
-    own = [_HandlerStream(stream, line) for stream in streams]
-    sys.stdout, sys.stderr = (cast("TextIO", stream) for stream in own)
+    own = _replace_streams()
     try:
         yield
     finally:
         sys.stdout, sys.stderr = streams
         for stream in own:
             stream.end()
+
+
+def mask_until_exit() -> None:
+    """Mask what handlers print when their worker has ended: in threads, or as the process exits."""
+    for stream in _replace_streams():
+        stream.end()
+
+
+def _replace_streams() -> list[_HandlerStream]:
+    line = _Line() if any(os.environ.get(name) for name in _SERVICES) else None
+    own = [_HandlerStream(stream, line) for stream in (sys.stdout, sys.stderr)]
+    sys.stdout, sys.stderr = (cast("TextIO", stream) for stream in own)
+    return own
