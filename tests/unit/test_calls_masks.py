@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
 import logging
 import re
@@ -32,6 +33,10 @@ def masking(*values: str) -> Masks:
         SECRET,
         repr(SECRET),
         str(KeyError(SECRET)),
+        ascii(SECRET),
+        repr(SECRET.encode()),
+        html.escape(SECRET),
+        html.escape(SECRET, quote=False),
         json.dumps(SECRET),
         json.dumps(SECRET, ensure_ascii=False),
         json.dumps(json.dumps({"a": SECRET})),

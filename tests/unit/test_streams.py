@@ -98,12 +98,18 @@ def test_bytes_of_a_character_may_come_apart(monkeypatch: pytest.MonkeyPatch) ->
     assert printed(monkeypatch, Terminal(), say, "") == "::Größe\n"
 
 
+@pytest.fixture(autouse=True)
+def own_masks(monkeypatch: pytest.MonkeyPatch) -> Masks:
+    """The masks of this test: other tests of the process have added their secrets to its own."""
+    masks = Masks()
+    monkeypatch.setattr("pgflow_yaml.worker.streams.masks", masks)
+    return masks
+
+
 @pytest.fixture
-def secret(monkeypatch: pytest.MonkeyPatch) -> str:
+def secret(own_masks: Masks) -> str:
     """A secret that is masked in this test."""
-    own_masks = Masks()
     own_masks.add("S3cret/value!")
-    monkeypatch.setattr("pgflow_yaml.worker.streams.masks", own_masks)
     return "S3cret/value!"
 
 
