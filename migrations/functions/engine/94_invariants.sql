@@ -117,15 +117,23 @@ as $$
         select d.queue_name from pgflow.steps d
         where d.flow_slug = t.flow_slug and d.step_slug = t.step_slug))
   union all
-  select 'rows', r.run_id, d.step_slug, 'the step was changed to what no deploy stores'
+  select 'rows', r.run_id, d.step_slug, 'the step, or the definition of its flow, was changed'
   from pgflow.steps d join pgflow.runs r on r.flow_slug = d.flow_slug and r.status = 'started'
   join pgflow.flows f on f.flow_slug = d.flow_slug and f.origin = 'deploy'
+  left join pgflow.definitions n on n.flow_slug = d.flow_slug
+  cross join lateral (
+    select n.definition -> case when d.is_finally then 'finally' else 'steps' end -> d.step_slug
+      as body) b
   where (d.step_type in ('single', 'map') and d.action in ('handler', 'flow', 'wait')
       and d.when_unmet in ('fail', 'skip', 'skip-cascade')
       and d.when_exhausted in ('fail', 'skip', 'skip-cascade') and d.deps_count >= 0
       and d.queue_name <> '' and d.is_finally is not null and d.tolerant is not null
       and (d.action <> 'handler' or d.handler <> '') and jsonb_typeof(d.spec) = 'object'
       and coalesce(d.max_parallel, 1) > 0) is not true
+    or row(d.handler, d.condition, d.map_items,
+        d.spec -> 'with', d.spec -> 'wait', d.spec -> 'flow')
+      is distinct from row(b.body ->> 'handler', b.body -> 'if', b.body -> 'map',
+        b.body -> 'with', b.body -> 'wait', b.body -> 'flow')
   union all
   select 'I7', t.run_id, t.step_slug,
     format('task %s: %s attempts counted, %s crashes',
@@ -148,7 +156,8 @@ declare
 begin
   for v_queue in
     select distinct d.queue_name from pgflow.flows f
-    join pgflow.steps d on d.flow_slug = f.flow_slug where f.origin = 'deploy'
+    join pgflow.steps d on d.flow_slug = f.flow_slug
+    where f.origin = 'deploy' and d.queue_name <> '' -- else violations() says so
   loop
     return query
       select 'I2', v_queue, m.id, 'live task without a message'::text
