@@ -37,6 +37,8 @@ class StepCall:
 
     def __init__(self, spec: dict[str, Any]) -> None:
         self.handler: str = spec["handler"]
+        if not isinstance(self.handler, str):  # no worker has it: it would go round for ever
+            raise TypeError(f"its handler is {self.handler!r}, not a text")
         self.with_: Json = spec.get("with")
         self.by_name = by_name(self.with_)
         self.is_map = bool(spec.get("map"))

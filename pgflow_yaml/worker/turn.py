@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 _WORKER_KEY = "step_tasks_last_worker_id_fkey"  # a claim by a worker that is not registered
 _TRIES, _TRIES_APART = 5, 2
 _APART_SECONDS = 10.0
+_READABLE = 50  # tasks that a turn claims one by one
 _BUSY, _PARKED = "busy", "parked"
 _FIRST_PARKED_SECONDS, _LONGEST_PARKED_SECONDS = 1.0, 30.0
 
@@ -173,29 +174,40 @@ class TurnClient:
         """Claim from each queue alone: one that fails in the database must not hold up the rest."""
         claimed: TurnReply = {"verdicts": [], "tasks": [], "contexts": {}, "specs": {}}
         for queue in queues:
-            count = len(claimed["tasks"])
-            if count >= room or "alone" in claimed:
-                break
             try:
-                reply = self._claim_from(queue, room - count, beside=count)
+                self._claim_from(queue, room, claimed)
             except Refused as error:
                 self.queues.pause(queue, error)
-                continue
-            reply["tasks"] = claimed["tasks"] + reply["tasks"]
-            reply["contexts"].update(claimed["contexts"])
-            reply["specs"].update(claimed["specs"])
-            reply["places"] = {**claimed.get("places", {}), **reply.get("places", {})}
-            claimed |= reply
+            if len(claimed["tasks"]) >= room or "alone" in claimed:
+                break
         return claimed
 
-    def _claim_from(self, queue: str, room: int, *, beside: int) -> TurnReply:
+    def _claim_from(self, queue: str, room: int, claimed: TurnReply) -> None:
+        """Add tasks of a queue to those claimed: one by one as far as a row that is bad."""
+        count = len(claimed["tasks"])
         try:
-            return self._send([], room, [queue], beside=beside)
+            self._add(claimed, self._send([], room - count, [queue], beside=count))
         except Refused as error:
             if not error.is_content:
                 raise
+        else:
+            return
         # The arguments of several tasks may be larger than one reply can be, or a row is bad.
-        reply = self._send([], 1, [queue], beside=beside, readable=True)
+        for held in range(count, min(room, count + _READABLE)):
+            reply = self._send([], 1, [queue], beside=held, readable=True)
+            self._log_unreadable(reply)
+            self._add(claimed, reply)
+            if reply.get("unreadable") or "alone" in reply or len(claimed["tasks"]) == held:
+                return
+
+    def _add(self, claimed: TurnReply, reply: TurnReply) -> None:
+        reply["tasks"] = claimed["tasks"] + reply["tasks"]
+        reply["contexts"].update(claimed["contexts"])
+        reply["specs"].update(claimed["specs"])
+        reply["places"] = {**claimed.get("places", {}), **reply.get("places", {})}
+        claimed.update(reply)
+
+    def _log_unreadable(self, reply: TurnReply) -> None:
         for row in reply.get("unreadable", []):
             log.error(
                 "task %s/%s/%s cannot be claimed: %s; %s",
@@ -206,7 +218,6 @@ class TurnClient:
                 "its run has failed" if row["failed"] else "it is left alone for five minutes",
                 extra={"action": "turn"},
             )
-        return reply
 
     def _send_apart(self, results: list[Task], until: float) -> list[str]:
         verdicts: list[str] = []

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pgflow_yaml.worker import queues
+from pgflow_yaml.worker.turn import TurnClient
 from tests.fixtures.waiting import eventually
 
 if TYPE_CHECKING:
     import psycopg
     import pytest
 
+    from pgflow_yaml.worker.task import Task
     from tests.fixtures.working import Works
 
 ONE = "flow: {name}\nsteps:\n  go: {{handler: shop.go}}\n"
@@ -163,3 +165,44 @@ def test_a_worker_whose_row_was_deleted_registers_again(
     eventually(lambda: db.execute(registered, [worker.id]).fetchone() == (1,), seconds=5)
     assert works.ended(works.client.start("good").id, seconds=5).status == "completed"
     assert "paused" not in caplog.text
+
+
+def test_a_step_without_a_handler_is_left_until_it_counts_as_crashed(
+    works: Works, db: psycopg.Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Given back, its task would come again at once, before all others, for ever."""
+    good, bad = begin(works)
+    db.execute("update pgflow.steps set handler = null where flow_slug like 'bad%'")
+    works.start()
+
+    assert works.ended(good).status == "completed"
+    eventually(lambda: "its handler is None, not a text" in caplog.text)
+    claims = "select attempts_count from pgflow.step_tasks where run_id = %s"
+    assert db.execute(claims.encode(), [bad]).fetchone() == (1,)
+
+
+def test_a_bad_row_slows_no_queue_down(
+    works: Works, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tasks before it are claimed one by one, in one turn: others have many queues to ask."""
+    works.app.write("shop.py", "def go(input): return 1\n")
+    name = works.deploy(ONE.format(name="flow"))
+    runs = [works.client.start(name).id for _ in range(20)]
+    db.execute(
+        "update pgflow.step_tasks set attempts_count = 2147483647 where run_id = %s", [runs[-1]]
+    )
+    claimed: list[int] = []
+    whole = TurnClient.turn
+
+    def turn(client: TurnClient, results: list[Task], room: int) -> list[Task]:
+        tasks = whole(client, results, room)
+        claimed.append(len(tasks))
+        return tasks
+
+    monkeypatch.setattr(TurnClient, "turn", turn)
+
+    works.drain(concurrency=30)
+
+    statuses = [works.client.get(run).status for run in runs]
+    assert statuses == ["completed"] * 19 + ["failed"]
+    assert claimed[0] == 19
