@@ -63,10 +63,7 @@ TABLES = {
 }
 COLUMNS = """select c.table_name, c.column_name, c.data_type from information_schema.columns c
   where c.table_schema = 'pgflow' and c.table_name = any(%s) and c.is_generated = 'NEVER'
-    and c.is_identity = 'NO' and not exists (
-      select from information_schema.key_column_usage k
-      where (k.table_schema, k.table_name, k.column_name)
-        = (c.table_schema, c.table_name, c.column_name) and k.constraint_name ~ '_pkey$')
+    and c.is_identity = 'NO'
   order by 1, c.ordinal_position"""
 UNBIND = """do $$ declare c record; begin
   for c in select conrelid::regclass as t, conname from pg_constraint
@@ -92,12 +89,11 @@ class Spoilt(NamedTuple):
     column: str
     value: str
 
-    def statement(self) -> bytes:
-        """The update that spoils a run or its flow."""
+    def statement(self, rows: dict[str, str]) -> bytes:
+        """The update that spoils these rows of the table."""
         value = self.value.replace("{column}", self.column)
-        return f"update pgflow.{self.table} set {self.column} = {value} where ".encode() + (
-            TABLES[self.table].encode()
-        )
+        where = rows[self.table]
+        return f"update pgflow.{self.table} set {self.column} = {value} where {where}".encode()
 
 
 def all_cases(db: psycopg.Connection) -> list[Spoilt]:
@@ -114,14 +110,16 @@ def spoil(works: Works, db: psycopg.Connection, number: int, case: Spoilt) -> st
     row = db.execute("select flow_slug from pgflow.runs where run_id = %s", [run]).fetchone()
     assert row is not None
     with suppress(psycopg.Error):  # a generated column may refuse it
-        db.execute(case.statement(), {"slug": row[0], "run": run})
+        db.execute(case.statement(TABLES), {"slug": row[0], "run": run})
     with suppress(PgflowError):
         works.client.send(run, "go")
     return run
 
 
 ENDED = """select run_id::text, status, error from pgflow.runs where run_id::text = any(%s)"""
-REPORTED = """select distinct run_id::text from pgflow.violations() where run_id is not null"""
+REPORTED = """select run_id::text from pgflow.violations()
+  union select t.run_id::text from pgflow.queue_violations() v
+    join pgflow.step_tasks t on t.message_id = v.message_id and t.queue_name = v.queue_name"""
 
 
 @pytest.mark.slow
@@ -156,7 +154,52 @@ def test_a_spoilt_row_stops_its_own_run_only(
             return {run: bad[run] for run in open_ if run not in caplog.text}
 
         with suppress(AssertionError):
-            eventually(lambda: not unexplained(), seconds=15)
+            eventually(lambda: not unexplained(), seconds=30)
         left += unexplained().values()
         assert works.is_running()
     assert not left, "\n".join(map(repr, left))
+
+
+OTHERS = {
+    "workers": "stopped_at is null",
+    "former_workers": "true",
+    "queue_grants": "role_name = 'nobody'",
+    "worker_functions": "true",
+    "missing_handlers": "true",
+    "audit": "true",
+    "task_errors": "true",
+    "realtime": "true",
+}
+REFUSALS = [("workers", "login"), ("workers", "granted")]  # a worker is told, and comes again
+FILL = """
+  insert into pgflow.former_workers values (gen_random_uuid(), 'nobody');
+  insert into pgflow.queue_grants values ('nobody', 'shared'), ('public', '*'), ('pgflow', '*');
+  insert into pgflow.worker_functions (function_name) values ('f');
+  insert into pgflow.missing_handlers values ('rows.gone', now());
+  insert into pgflow.realtime values ('nobody');
+"""
+
+
+@pytest.mark.slow
+@patient
+def test_a_spoilt_row_of_no_run_stops_nobody(works: Works, db: psycopg.Connection) -> None:
+    """Neither that of the worker itself, whatever has been spoilt before."""
+    works.app.write("rows.py", HANDLERS)
+    works.deploy(FLOW.format(name="good", delay="0s"))
+    db.execute(UNBIND)
+    db.execute(FILL)
+    rows = db.execute(COLUMNS, [list(OTHERS)]).fetchall()
+    cases = [
+        Spoilt(table, name, value)
+        for table, name, kind in rows
+        if (table, name) not in REFUSALS
+        for value in VALUES.get(kind, [])
+    ]
+    works.start(concurrency=4)
+    for case in random.Random(7).sample(cases, min(len(cases), examples(BATCH))):
+        with suppress(psycopg.Error), db.transaction():
+            db.execute(case.statement(OTHERS))
+        run = works.client.start("good").id
+        works.client.send(run, "go")
+        assert works.ended(run).status == "completed", case
+    assert works.is_running()
