@@ -25,6 +25,7 @@ END = "engine/70_end.sql"
 STOP, TRANSITIONS = "engine/72_stop.sql", "engine/74_transitions.sql"
 CLAIM, TIMERS, WAITS = "engine/76_claim.sql", "engine/80_timers.sql", "engine/82_waits.sql"
 CHILDREN, LEASES, SWEEP = "engine/84_children.sql", "engine/86_leases.sql", "engine/88_sweep.sql"
+CONTEXTS = "engine/78_contexts.sql"
 OPERATE, SIGNALS = "engine/90_operate.sql", "engine/91_signals.sql"
 QUEUE, VERSIONS, START = "engine/10_queue.sql", "engine/25_versions.sql", "engine/35_start.sql"
 PGFLOW_WORKERS = "pgflow/40_workers.sql"
@@ -32,7 +33,8 @@ PGFLOW_WORKERS = "pgflow/40_workers.sql"
 TESTS = {
     SETTLE: ("fencing", "claim", "failure", "sharing", "pgflow_door", "races"),
     CLAIM: ("fencing", "claim", "sharing", "races"),
-    LEASES: ("fencing", "sharing", "races"),
+    LEASES: ("fencing", "security/logins", "sharing", "races"),
+    CONTEXTS: ("security/logins",),
     SWEEP: ("fencing", "races"),
     SIGNALS: ("races", "waits", "ends"),
     TIMERS: ("timers", "claim", "races", "waits", "children", "children_first"),
@@ -183,6 +185,69 @@ FENCES = [
         LEASES,
         "where t.queue_name = h.queue_name and t.message_id",
         "where t.message_id",
+    ),
+    (
+        "a turn for the worker of another login",
+        LEASES,
+        "  elsif v_worker.mine is not true then",
+        "  elsif false then",
+    ),
+    (
+        "a turn for a queue that is not granted",
+        LEASES,
+        "  elsif not p_queues <@ v_worker.granted then",
+        "  elsif false then",
+    ),
+    (
+        "a heartbeat for the worker of another login",
+        LEASES,
+        "set last_heartbeat_at = v_clock\n  where w.worker_id = p_worker and w.login = session_user;",
+        "set last_heartbeat_at = v_clock\n  where w.worker_id = p_worker;",
+    ),
+    (
+        "a heartbeat for the deleted worker of another login",
+        LEASES,
+        (
+            "  if not found then\n    perform pgflow._refuse_stranger(p_worker);\n  end if;\n"
+            "  if jsonb_array"
+        ),
+        "  if jsonb_array",
+    ),
+    (
+        "a stop of the worker of another login",
+        LEASES,
+        "pgflow.clock()\n  where w.worker_id = p_worker and w.login = session_user;",
+        "pgflow.clock()\n  where w.worker_id = p_worker;",
+    ),
+    (
+        "a registration of a deleted worker by another login",
+        LEASES,
+        "  perform pgflow._refuse_stranger(p_worker);\n  delete",
+        "  delete",
+    ),
+    (
+        "a view of the tasks of another login's worker",
+        LEASES,
+        "\n    and (select w.login from pgflow.workers w where w.worker_id = p_worker) = session_user",
+        "",
+    ),
+    (
+        "a run of which the login has had no task",
+        LEASES,
+        "w.worker_id = t.last_worker_id and w.login = session_user\n",
+        "w.worker_id = t.last_worker_id\n",
+    ),
+    (
+        "a failure of a run of which the login holds no task",
+        LEASES,
+        " and (t.status = 'started' or not p_holds))",
+        ")",
+    ),
+    (
+        "the input of a run of which the login has had no task",
+        CONTEXTS,
+        "  perform pgflow._check_works_for(p_run_id, false);\n",
+        "",
     ),
     ("a heartbeat that waits", LEASES, "for no key update of t skip locked);", "for update of t);"),
     (
@@ -376,7 +441,8 @@ def _copy(folder: Path) -> None:
 
 
 def _is_green(folder: str, names: Iterable[str]) -> bool:
-    tests = [f"tests/engine/test_{name}.py" for name in names]
+    parts = [name.rpartition("/") for name in names]
+    tests = [f"tests/{path or 'engine'}/test_{name}.py" for path, _, name in parts]
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "2", *tests]
     return subprocess.run(command, cwd=folder, capture_output=True, check=False).returncode == 0
 
