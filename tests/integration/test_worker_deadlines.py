@@ -8,6 +8,7 @@ import pytest
 
 from pgflow_yaml.worker.executors import event_loop, pool
 from tests.fixtures.waiting import eventually
+from tests.heavy_expressions import environment
 
 if TYPE_CHECKING:
     from tests.fixtures.working import Works
@@ -264,3 +265,31 @@ def test_a_cancelled_run_cancels_its_handler(works: Works) -> None:
     assert shop.told.wait(10)
     ended = works.client.get(run.id)
     assert (ended.status, ended.output) == ("cancelled", None)
+
+
+def test_a_heavy_expression_keeps_no_thread(works: Works) -> None:
+    """Its own limits end it within a second; the timeout is its handler's, and nobody is deaf."""
+    works.app.write("shop.py", "def go(x=None): return x\n")
+    rows = "[input.rows, input.rows, input.rows]"
+    works.deploy(
+        f"""
+        flow: heavy
+        input: {{rows: {{type: array}}}}
+        defaults: {{timeout: 50ms, retry: 1}}
+        fail_fast: false
+        steps:
+          large:
+            handler: shop.go
+            with: {{x: "${{{{ [{rows}, {rows}] }}}}"}}
+          long: {{handler: shop.go, with: {{x: "${{{{ len(to_json(input.rows)) }}}}"}}}}
+        """
+    )
+    worker = works.start(concurrency=1)
+
+    run = works.client.start("heavy", {"rows": environment()["input.rows"]}).id
+
+    ended = works.ended(run, seconds=40)
+    assert [step.status for step in ended.steps] == ["failed", "completed"]
+    (error,) = works.client.run_snapshot(run)["errors"]
+    assert (error["step"], error["type"]) == ("large", "ExpressionError")
+    assert worker._pool.abandoned == 0
