@@ -131,7 +131,7 @@ def test_a_database_that_is_not_there_is_one_sentence(shell: Shell) -> None:
 
 def test_a_real_database_is_never_migrated_by_surprise(tmp_path: Path, empty_database: str) -> None:
     """Commands look and refuse with exit 3; `migrate` applies; then they work."""
-    shell = Shell(tmp_path, empty_database)
+    shell = Shell(tmp_path, env={"DATABASE_URL": empty_database})  # as its owner in any case
 
     refused = shell("runs", expect=3)
     assert "pgflow-yaml migrate" in refused.err
