@@ -201,8 +201,8 @@ FENCES = [
     (
         "a heartbeat for the worker of another login",
         LEASES,
-        "set last_heartbeat_at = v_clock\n  where w.worker_id = p_worker and w.login = session_user;",
-        "set last_heartbeat_at = v_clock\n  where w.worker_id = p_worker;",
+        "at = v_clock\n  where w.worker_id = p_worker and w.login = session_user;",
+        "at = v_clock\n  where w.worker_id = p_worker;",
     ),
     (
         "a heartbeat for the deleted worker of another login",
@@ -228,8 +228,8 @@ FENCES = [
     (
         "a view of the tasks of another login's worker",
         LEASES,
-        "\n    and (select w.login from pgflow.workers w where w.worker_id = p_worker) = session_user",
-        "",
+        "    and (select w.login from pgflow.workers w where w.worker_id = p_worker) =",
+        "    and session_user =",
     ),
     (
         "a run of which the login has had no task",
