@@ -21,6 +21,8 @@ _UNSAFE = re.compile(
 _ESCAPES = re.compile(
     r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\|$)|(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b[ -/]*[0-~]"
 )
+# CI services read these commands anywhere in a line.
+_COMMANDS = re.compile(r"##(?:vso|teamcity)?(?=\[)")
 # Up to the last "@": a password with an unescaped one is masked whole.
 _PASSWORDS = re.compile(
     r"(?<=://)([^:/?#\s@]*):\S+(?=@)|(?<=:)[^:/\s]+(?=@)|(?<=password=)(?:'[^']*'|[^\s&]+)",
@@ -31,8 +33,12 @@ LINE = 80
 
 
 def clean(text: str) -> str:
-    """Remove terminal escapes, control characters and text direction marks; keep line ends."""
-    return _UNSAFE.sub("", _ESCAPES.sub("", text.replace("\r\n", "\n"))).replace("\t", TAB)
+    """Remove terminal escapes, control characters and text direction marks; keep line ends.
+
+    A space ends what CI services would take for the beginning of a command.
+    """
+    visible = _UNSAFE.sub("", _ESCAPES.sub("", text.replace("\r\n", "\n"))).replace("\t", TAB)
+    return _COMMANDS.sub(lambda found: f"{found[0]} ", visible) if "##" in visible else visible
 
 
 def safe(text: str) -> str:

@@ -83,3 +83,12 @@ def test_a_duration_is_short_and_exact_enough(seconds: float, text: str) -> None
 def test_an_estimate_has_one_unit(seconds: float, text: str) -> None:
     """How long ago, or in how long: nobody needs the second one."""
     assert roughly(seconds) == text
+
+
+@pytest.mark.parametrize("begin", ["##vso[task.setvariable]", "##teamcity[x]", "##[group]"])
+def test_a_text_is_no_command_of_a_ci_service(begin: str) -> None:
+    """Azure Pipelines and TeamCity read them anywhere in a line; a heading stays as it is."""
+    spaced = begin.replace("[", " [")
+
+    assert one_line(f"ValueError: x\n{begin}y") == f"ValueError: x {spaced}y"
+    assert clean("## heading [1]") == "## heading [1]"
