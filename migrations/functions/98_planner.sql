@@ -46,6 +46,25 @@ alter function pgflow.list_runs set enable_bitmapscan = off;
 alter function pgflow.usual_seconds set enable_seqscan = off;
 alter function pgflow.usual_seconds set enable_bitmapscan = off;
 
+-- Some runs and messages out of many: everything about them is found by an index.
+do $$
+declare
+  v_function text;
+  v_setting text;
+begin
+  foreach v_function in array array[
+    'list_queues', 'list_workers', 'list_missing_handlers', 'history', 'complete', '_violations',
+    '_queue_violations', 'check_invariants']
+  loop
+    foreach v_setting in array array[
+      'enable_seqscan = off', 'enable_hashjoin = off', 'enable_mergejoin = off']
+    loop
+      execute format('alter function pgflow.%I set %s', v_function, v_setting);
+    end loop;
+  end loop;
+end
+$$;
+
 -- Compiling takes longer than running, each time anew. Before version 18 a plan with a kind of node
 -- that is off costs 1e10, which is above every threshold of the compiler. Functions that callers
 -- enter turn it off, and so do triggers, for rows that are written by hand. Immutable functions

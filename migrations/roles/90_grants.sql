@@ -11,6 +11,12 @@ grant execute on function
   pgflow.usual_seconds
   to pgflow_reader, pgflow_client, pgflow_deployer;
 
+-- Look after the database: what waits, who works, what does not fit together.
+grant execute on function
+  pgflow.list_queues, pgflow.list_workers, pgflow.list_missing_handlers, pgflow.check_invariants,
+  pgflow.history, pgflow.complete
+  to pgflow_reader, pgflow_client, pgflow_deployer;
+
 -- Store versions and choose the active one.
 grant execute on function pgflow.deploy, pgflow.activate to pgflow_deployer;
 

@@ -216,3 +216,8 @@ def deployed_line(result: Deployed | Preview) -> str:
     words = {"created": "compiled", "activated": "activated", "unchanged": "unchanged"}
     aside = "" if result.active else " (another version is active)"
     return f"{words[result.status]} {result.name} {result.version}{aside}"
+
+
+def age(stamp: str | None) -> str:
+    """Format the time since a moment; in a pipe, the moment."""
+    return when(stamp).removesuffix(" ago")

@@ -9,11 +9,13 @@ from pgflow_yaml.client.results import (
     Deployed,
     FlowSummary,
     Preview,
+    QueueSummary,
     RunSummary,
     Sent,
     Started,
     StoredVersion,
     VersionSummary,
+    WorkerSummary,
 )
 from pgflow_yaml.client.runs import Run, StepState
 
@@ -24,6 +26,7 @@ __all__ = [
     "Deployed",
     "FlowSummary",
     "Preview",
+    "QueueSummary",
     "Run",
     "RunSummary",
     "Sent",
@@ -31,4 +34,5 @@ __all__ = [
     "StepState",
     "StoredVersion",
     "VersionSummary",
+    "WorkerSummary",
 ]

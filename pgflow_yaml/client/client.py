@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Unpack, cast
 from uuid import UUID
 
-from pgflow_yaml.client.flows import FlowClient
+from pgflow_yaml.client.health import HealthClient
 from pgflow_yaml.client.inputs import as_json, batches, checked_text, input_text, input_texts
 from pgflow_yaml.client.results import (
     Cancelled,
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from pgflow_yaml.database.store.connection import JoinedConnection
     from pgflow_yaml.project.settings import Settings
+    from pgflow_yaml.runs.filters import RunFilters
     from pgflow_yaml.runs.snapshot import Snapshot, TaskShape
     from pgflow_yaml.worker import Worker
     from pgflow_yaml.worker.calls import SecretProvider
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 LEASE_SECONDS = 30.0
 
 
-class Client(FlowClient):
+class Client(HealthClient):
     """A connection to the database of flows; usable from several threads, one at a time."""
 
     # Runs
@@ -268,25 +269,16 @@ class Client(FlowClient):
         """
         return row_of(Cancelled, self._store.cancel_run(_checked_id(run_id), reason))
 
-    def list_runs(
-        self,
-        *,
-        flow: str | None = None,
-        status: str | None = None,
-        since: float | None = None,
-        limit: int = 20,
-        labels: Mapping[str, str] | None = None,
-        children: bool = False,
-    ) -> list[RunSummary]:
-        """Return runs, newest first.
+    def list_runs(self, *, limit: int = 20, **filters: Unpack[RunFilters]) -> list[RunSummary]:
+        """Return runs, newest first: those that match all of the filters.
 
-        With `since`, only runs created in the last `since` seconds; with `labels`, only runs that
-        have all of them; with `children`, also the runs that steps of other runs started.
+        `flow`: of this name. `status`: as stored, or `waiting`, a started run of which no step has
+        a task for a worker. `since`, `older`: created in the last so many seconds, more than so
+        many seconds ago. `labels`: with all of them. `error`: with this text in the type or message
+        of its error. `parent`: started by a step of the run with this id. `children`: also the
+        runs that steps of other runs started.
         """
-        rows = self._store.list_runs(
-            flow=flow, status=status, since=since, limit=limit, labels=labels, children=children
-        )
-        return [row_of(RunSummary, row) for row in rows]
+        return [row_of(RunSummary, row) for row in self._store.list_runs(filters, limit)]
 
     def find_run(self, text: str) -> list[str]:
         """Return the ids of the runs that a text means.

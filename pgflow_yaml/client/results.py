@@ -20,8 +20,7 @@ class _Row(Protocol):
 
 
 Row = TypeVar("Row", bound=_Row)
-_TIMES = frozenset({"at", "created_at", "deployed_at", "ended_at"})
-_LISTS = frozenset({"steps", "order"})
+_LISTS = frozenset({"steps", "order", "queues"})
 
 
 def row_of(kind: type[Row], row: Mapping[str, Any]) -> Row:
@@ -30,7 +29,7 @@ def row_of(kind: type[Row], row: Mapping[str, Any]) -> Row:
 
 
 def _value(name: str, value: Any) -> Any:
-    if name in _TIMES and isinstance(value, str):
+    if (name == "at" or name.endswith("_at")) and isinstance(value, str):
         return datetime.fromisoformat(value)
     return tuple(value) if name in _LISTS and isinstance(value, list) else value
 
@@ -220,4 +219,54 @@ class RunSummary:
 
     def as_json(self) -> dict[str, Json]:
         """Return the JSON that `runs` prints."""
+        return _json_of(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueSummary:
+    """Queue in a list; each number is at most 10,000, and `limited` is true where one is more.
+
+    `holder` is the task that a worker has held for longest, with that worker; `exists` is False if
+    the queue was dropped by hand.
+    """
+
+    queue: str
+    visible: int
+    leased: int
+    parked: int
+    oldest_at: datetime | None
+    workers: int
+    dead_rows: int
+    limited: bool
+    exists: bool
+    holder: Mapping[str, Json] | None
+
+    def as_json(self) -> dict[str, Json]:
+        """Return the JSON that `queues` prints."""
+        return _json_of(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSummary:
+    """Worker in a list; its status is alive, silent (for a minute or more) or stopped.
+
+    `busy` is the number of tasks that it holds; `queues` is None if it serves all of them. Workers
+    of other programs have no host, pid, release and slots.
+    """
+
+    worker: str
+    host: str | None
+    pid: int | None
+    release: str | None
+    login: str
+    status: str
+    queues: tuple[str, ...] | None
+    slots: int | None
+    busy: int
+    heard_at: datetime
+    started_at: datetime
+    stopped_at: datetime | None
+
+    def as_json(self) -> dict[str, Json]:
+        """Return the JSON that `workers` prints."""
         return _json_of(self)

@@ -117,6 +117,8 @@ def test_the_json_shapes_are_those_of_the_page(database: str, tmp_path: Path) ->
         "send": result("send", result("start", "shapes")["run_id"], "heard"),
         "runs": result("runs"),
         "flows": result("flows"),
+        "queues": result("queues"),
+        "workers": result("workers", "--all"),
         "versions": result("versions", "shapes"),
     }
     shown = result("show", "last")

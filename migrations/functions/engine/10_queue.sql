@@ -1,4 +1,4 @@
--- The queue: with 12_queue_reads, the only file that touches pgmq's tables.
+-- The queue: with 12_queue_reads and 13_queue_facts, the only file that touches pgmq's tables.
 --
 -- pgmq.read compares with a clock that no index can serve, so it walks every parked message. The
 -- engine reads with the time in a variable (`vt <= $1 order by vt limit n`), which costs the same

@@ -87,8 +87,8 @@ begin
 end
 $$;
 
--- The ids of the task messages of a queue. Called by queue_violations.
-create or replace function pgflow._queue_task_ids(p_queue text) returns bigint[]
+-- The ids of the task messages of a queue, of its first p_limit messages. Called for invariants.
+create or replace function pgflow._queue_task_ids(p_queue text, p_limit int) returns bigint[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -99,15 +99,19 @@ begin
     return null;
   end if;
   execute format($sql$
-    select array_agg(q.msg_id) from pgmq.%I q where q.message ->> 'kind' is null
+    select array_agg(q.msg_id)
+    from (select q.msg_id, q.message from pgmq.%I q order by q.vt limit $1) q
+    where q.message ->> 'kind' is null
     $sql$, 'q_' || lower(p_queue))
-  into v_ids;
+  into v_ids using p_limit;
   return v_ids;
 end
 $$;
 
--- The timers that are not tasks, and the runs that they name. Called by queue_violations.
-create or replace function pgflow._queue_timers() returns table (msg_id bigint, run_id uuid)
+-- The timers that are not tasks, of the first p_limit, and the runs that they name. Called for
+-- invariants.
+create or replace function pgflow._queue_timers(p_limit int)
+returns table (msg_id bigint, run_id uuid)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -115,13 +119,14 @@ as $$
 begin
   if to_regclass('pgmq.q_pgflow__timers') is not null then
     return query
-      select q.msg_id, (q.message ->> 'run_id')::uuid from pgmq.q_pgflow__timers q
+      select q.msg_id, (q.message ->> 'run_id')::uuid
+      from (select q.* from pgmq.q_pgflow__timers q order by q.vt limit p_limit) q
       where q.message ->> 'kind' is not null and q.message ? 'run_id';
   end if;
 end
 $$;
 
--- The child runs whose end is reported by a timer. Called by queue_violations.
+-- The child runs whose end is reported by a timer. Called for invariants.
 create or replace function pgflow._queue_ended_children() returns setof uuid
 language plpgsql
 set search_path = pg_catalog, pg_temp

@@ -65,13 +65,14 @@ as $$
     limit 50) k
 $$;
 
--- Runs, newest first; null filters match all, p_labels matches runs that have all of them. Child
--- runs, of which a run may have thousands, are among them with p_children. Read in the order of
--- their start, so that reading ends with the limit or with p_since, whatever filters there are.
--- Raises PF006 for a limit or a time back that is none.
+-- Runs, newest first; null filters match all. p_labels matches runs that have all of them, p_error
+-- those whose error has this text in its type or message; _matching_runs has the others. Child
+-- runs, of which a run may have thousands, are among them with p_children or p_parent. Raises PF006
+-- for a limit or a time back that is none.
 create or replace function pgflow.list_runs(
   p_flow text default null, p_status text default null, p_since interval default null,
-  p_limit int default 20, p_labels jsonb default null, p_children boolean default false
+  p_limit int default 20, p_labels jsonb default null, p_children boolean default false,
+  p_older interval default null, p_parent uuid default null, p_error text default null
 ) returns jsonb
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
@@ -90,16 +91,10 @@ as $$
         'done', count(*) filter (where pgflow._is_done(s.status, r)))
       from pgflow.step_states s where s.run_id = r.run_id))
     order by r.started_at desc, r.run_id), '[]')
-  from (
-    select x.* from pgflow.runs x
-    where (p_flow is null or coalesce(x.flow_name, x.flow_slug) = p_flow)
-      and (p_status is null or x.status = p_status)
-      and x.started_at >= coalesce((
-        select pgflow.clock() - pgflow._checked_age(p_since)), '-infinity')
-      and (p_labels is null or x.labels @> p_labels)
-      and (p_children or x.parent_run_id is null)
-    order by x.started_at desc, x.run_id limit pgflow._checked_limit(p_limit)
-  ) r
+  from pgflow._matching_runs(jsonb_build_object(
+    'flow', p_flow, 'status', p_status, 'since', extract(epoch from p_since),
+    'labels', p_labels, 'children', p_children, 'older', extract(epoch from p_older),
+    'parent', p_parent, 'error', p_error), p_limit) r
 $$;
 
 -- The runs that a text means: the one with this id; for `last`, the latest one without a parent;

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-from functools import partial
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from pgflow_yaml.cli.options import Options, command, label_option, pass_options
+from pgflow_yaml.cli.options import Options, command, pass_options
+from pgflow_yaml.cli.run_filters import run_filters
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pgflow_yaml.cli.output import CellsOf
 
-STATUSES = ("started", "completed", "failed", "cancelled")
 RUNS_SHOWN = 20
 
 
 @command("runs", example="pgflow-yaml runs --status completed --since 2h")
-@click.option("--flow", metavar="NAME", help="Only runs of this flow.")
-@click.option("--status", type=click.Choice(STATUSES), help="Only runs with this status.")
-@label_option("-l", "--label", text="Only runs with this label (repeated: with all of them).")
-@click.option(
-    "--since", metavar="TIME", help="Only runs created within this time, such as 30m, 2h or 7d."
-)
+@run_filters
 @click.option(
     "-n",
     "limit",
@@ -34,32 +28,23 @@ RUNS_SHOWN = 20
     show_default=True,
     help="Maximum number of runs.",
 )
-@click.option("--all", "children", is_flag=True, help="Also list child runs.")
 @pass_options
-def runs_command(
-    options: Options,
-    *,
-    flow: str | None,
-    status: str | None,
-    labels: Mapping[str, str],
-    since: str | None,
-    limit: int,
-    children: bool,
-) -> None:
+def runs_command(options: Options, /, *, limit: int, **given: Any) -> None:
     """List runs, the newest first: those without a parent, or all of them."""
     from pgflow_yaml.cli.database import database
     from pgflow_yaml.cli.lookup import must_be_flow
-    from pgflow_yaml.cli.options import optional_seconds
     from pgflow_yaml.cli.output import write_list
+    from pgflow_yaml.cli.run_filters import read_filters
 
-    age = optional_seconds(since, "--since")
     with database(options) as client:
-        find = partial(client.list_runs, flow=flow, status=status, since=age, labels=labels)
-        runs = [row.as_json() for row in find(limit=limit, children=children)]
-        if flow is not None and not runs:
+        filters = read_filters(client, given)
+        runs = [row.as_json() for row in client.list_runs(limit=limit, **filters)]
+        if not runs and (flow := filters.get("flow")) is not None:
             must_be_flow(client.list_flows(), flow)
-        if not runs and not children and find(limit=1, children=True):
-            options.note("only child runs match: --all lists them")
+        if not runs and not (filters["children"] or filters.get("parent")):
+            filters["children"] = True
+            if client.list_runs(limit=1, **filters):
+                options.note("only child runs match: --all lists them")
     write_list(runs, _run_columns(), options)
 
 

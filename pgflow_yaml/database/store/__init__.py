@@ -7,6 +7,7 @@ from typing import Self
 from pgflow_yaml.database.store.attempts import Attempts, Outage
 from pgflow_yaml.database.store.definitions import DefinitionCalls
 from pgflow_yaml.database.store.errors import Refused
+from pgflow_yaml.database.store.health import HealthCalls
 from pgflow_yaml.database.store.runs import RunCalls
 from pgflow_yaml.database.store.wake import Listener, WakeUpsUnsupported
 from pgflow_yaml.database.store.workers import (
@@ -35,7 +36,7 @@ MOST_CHARACTERS = 8_000_000
 """The limit for the data of one statement, unless a single value is longer."""
 
 
-class Store(DefinitionCalls, RunCalls, WorkerCalls):
+class Store(DefinitionCalls, RunCalls, WorkerCalls, HealthCalls):
     """The SQL functions over one connection, for one thread at a time."""
 
     def __enter__(self) -> Self:

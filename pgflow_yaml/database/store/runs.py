@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from pgflow_yaml.database.store.connection import JoinedConnection
     from pgflow_yaml.language.model import Json
+    from pgflow_yaml.runs.filters import RunFilters
     from pgflow_yaml.runs.snapshot import Snapshot, TaskShape
 
 
@@ -142,23 +143,18 @@ class RunCalls(Calls):
         reply: Json = self.ask("select pgflow.run_input(%s::uuid)", [run_id])
         return reply
 
-    def list_runs(
-        self,
-        *,
-        flow: str | None = None,
-        status: str | None = None,
-        since: float | None = None,
-        limit: int = 20,
-        labels: Mapping[str, str] | None = None,
-        children: bool = False,
-    ) -> list[dict[str, Any]]:
-        """Return runs with all of `labels`, newest first; `since` in seconds."""
-        wanted = json.dumps(dict(labels)) if labels else None
+    def list_runs(self, filters: RunFilters, limit: int = 20) -> list[dict[str, Any]]:
+        """Return the runs that match, newest first."""
+        given = filters.get
+        labels = json.dumps(dict(wanted)) if (wanted := filters.get("labels")) else None
         return (
             self.ask(
-                "select pgflow.list_runs("
-                "%s, %s, make_interval(secs => %s), %s::int, %s::jsonb, %s)",
-                [flow, status, since, limit, wanted, children],
+                "select pgflow.list_runs(%s, %s, make_interval(secs => %s), %s::int, %s::jsonb, %s,"
+                " make_interval(secs => %s), %s::uuid, %s)",
+                [
+                    *(given("flow"), given("status"), given("since"), limit, labels),
+                    *(given("children", False), given("older"), given("parent"), given("error")),
+                ],
             )
             or []
         )

@@ -1,0 +1,51 @@
+"""Watch and repair: list workers and how busy they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pgflow_yaml.cli.options import Options, command, pass_options
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pgflow_yaml.cli.output import CellsOf
+
+
+@command("workers", example="pgflow-yaml workers")
+@click.option("--all", "every", is_flag=True, help="Also list stopped and long silent workers.")
+@pass_options
+def workers_command(options: Options, *, every: bool) -> None:
+    """List the workers that were heard of in the last day, the last one first.
+
+    A worker that was heard of in the last minute is alive, another one silent. BUSY is the number
+    of tasks that it holds, of its slots.
+    """
+    from pgflow_yaml.cli.database import database
+    from pgflow_yaml.cli.output import Column, when, write_list
+
+    with database(options) as client:
+        workers = [summary.as_json() for summary in client.list_workers(every=every)]
+    columns: list[CellsOf] = [
+        (Column("HOST", flexible=True, spare=0), lambda worker: worker["host"] or "unknown"),
+        (Column("PID", right=True), lambda worker: str(worker["pid"] or "")),
+        (Column("STATUS"), lambda worker: worker["status"]),
+        (Column("BUSY", right=True), _busy),
+        (Column("HEARD"), lambda worker: when(worker["heard_at"])),
+        (Column("SINCE"), lambda worker: when(worker["started_at"])),
+        (Column("QUEUES", flexible=True), _queues),
+        (Column("RELEASE", flexible=True, spare=2), lambda worker: worker["release"] or ""),
+        (Column("LOGIN", flexible=True, spare=3), lambda worker: worker["login"]),
+    ]
+    write_list(workers, columns, options)
+
+
+def _busy(worker: Mapping[str, Any]) -> str:
+    slots = worker["slots"]
+    return str(worker["busy"]) if slots is None else f"{worker['busy']}/{slots}"
+
+
+def _queues(worker: Mapping[str, Any]) -> str:
+    return "all" if worker["queues"] is None else ", ".join(worker["queues"])

@@ -1,0 +1,21 @@
+"""The filters of runs, for every list and every command that takes them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypedDict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class RunFilters(TypedDict, total=False):
+    """Conditions that runs must all meet; one that is absent or None is met by every run."""
+
+    flow: str | None
+    status: str | None  # or "waiting": started, but no step has a task for a worker
+    since: float | None  # created in the last so many seconds
+    older: float | None  # created more than so many seconds ago
+    labels: Mapping[str, str] | None  # all of these
+    parent: str | None  # the id of the run whose step started it
+    error: str | None  # a text in the type or the message of its error
+    children: bool  # child runs too
