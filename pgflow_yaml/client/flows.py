@@ -109,13 +109,13 @@ class FlowClient:
         if self._notify:
             self._store.wake()
 
-    def migrate(self, *, roles: bool = False) -> list[str]:
+    def migrate(self, *, roles: bool = False, again: bool = False) -> list[str]:
         """Install or update the tables and functions; return the files that were applied.
 
         With `roles`, make the roles `pgflow_owner`, `pgflow_worker` and the others, and grant each
-        what it needs.
+        what it needs. With `again`, also restore functions and grants that were edited by hand.
         """
-        return migrate.apply(self.conninfo, roles=roles)
+        return migrate.apply(self.conninfo, roles=roles, again=again)
 
     # Flows
 

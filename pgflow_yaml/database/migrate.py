@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from importlib.metadata import version
 from importlib.resources import files
@@ -100,14 +100,15 @@ class Migration:
         return sha256(self.sql.encode()).hexdigest()
 
 
-def apply(conninfo: str, *, roles: bool = False) -> list[str]:
+def apply(conninfo: str, *, roles: bool = False, again: bool = False) -> list[str]:
     """Bring the database up to date; return the names of the applied files.
 
-    With `roles`, make the roles and grant them what they need.
+    With `roles`, make the roles and grant them what they need. With `again`, apply the files of
+    functions and grants also where nothing of them changed: it restores functions that were edited.
     """
     with _connected(conninfo) as connection:
         connection.execute(_LOCK)
-        scripts = _scripts(connection, roles=roles)
+        scripts = _scripts(connection, roles=roles, again=again)
         for script in scripts:
             try:
                 connection.execute(script.sql.encode())
@@ -137,6 +138,17 @@ def status(conninfo: str, attempts: Attempts | None = None) -> list[Migration]:
             attempts.rest(str(error))
 
 
+def status_on(connection: psycopg.Connection) -> tuple[bool, list[Migration]]:
+    """Return whether the database has our tables, and every file with its state; write nothing."""
+    first, migrations = _inspect(connection)
+    return not first, migrations
+
+
+def release_texts() -> list[str]:
+    """Return the texts of all files of this release."""
+    return [migration.sql for migration in _read()]
+
+
 def pending(conninfo: str, attempts: Attempts | None = None) -> list[str]:
     """Return the names of the files that `apply` would run."""
     migrations = status(conninfo, attempts)
@@ -156,7 +168,7 @@ def check(conninfo: str, attempts: Attempts | None = None) -> None:
         )
 
 
-def dry_run_sql(conninfo: str | None = None, *, roles: bool = False) -> str:
+def dry_run_sql(conninfo: str | None = None, *, roles: bool = False, again: bool = False) -> str:
     """Return a script for psql of what `apply` would run; without a database, for an empty one."""
     if conninfo is None:
         first = [Migration(name="schema", sql=_BOOTSTRAP), _packaged_pgmq()]
@@ -164,16 +176,23 @@ def dry_run_sql(conninfo: str | None = None, *, roles: bool = False) -> str:
         scripts = _make_roles(roles=roles) + first + files
     else:
         with _connected(conninfo) as connection:
-            scripts = _scripts(connection, roles=roles)
+            scripts = _scripts(connection, roles=roles, again=again)
     if not scripts:
         return "-- nothing to do\n"
     body = "\n".join(f"-- {script.name}\n{script.sql.rstrip()}\n" for script in scripts)
     return f"begin;\n{_LIMITS};\n{_LOCK};\n\n{body}\ncommit;\n"
 
 
-def _scripts(connection: psycopg.Connection, *, roles: bool) -> list[Migration]:
+def _scripts(
+    connection: psycopg.Connection, *, roles: bool, again: bool = False
+) -> list[Migration]:
     """Return everything to run, in order."""
     first, migrations = _inspect(connection, roles=roles)
+    if again:
+        migrations = [
+            replace(migration, state="changed") if "/" in migration.name else migration
+            for migration in migrations
+        ]
     if not roles and all(migration.state == "applied" for migration in migrations):
         return first
     extension = [script for script in first if script.name == _EXTENSION]

@@ -96,3 +96,38 @@ def test_lists_fit_the_screen(shell: Shell, width: int) -> None:
             lines = [line for line in screen.lines if line.strip()]
             assert max(map(cells, lines)) <= width
             assert any(line.startswith(last) for line in lines)
+
+
+def test_doctor_ends_with_what_it_found(shell: Shell, tmp_path: Path) -> None:
+    """Exit 1 for a problem, 3 for no database that is usable; --fix mends and looks again."""
+    shell("start", "order")
+    assert shell.database is not None
+    with psycopg.connect(shell.database) as connection:
+        connection.execute("delete from pgmq.q_order")
+
+    ill = shell("doctor", "--json", expect=1).json
+    fixed = shell("doctor", "--fix", "--json", expect=1).json
+
+    assert ill["status"] == "problem"
+    assert ill["fixed"] == []
+    (check,) = (check for check in ill["checks"] if check["check"] == "invariants")
+    assert check["findings"][0]["fix"] == "pgflow-yaml doctor --fix"
+    assert fixed["fixed"] == ["swept the live runs: 1 repair"]
+    statuses = {check["check"]: check["status"] for check in fixed["checks"]}
+    assert (statuses["invariants"], statuses["settings"]) == ("ok", "problem")
+    out = shell("doctor", expect=1).out
+    assert " ✗ settings      fsync is off: a crash of the machine may destroy the database\n" in out
+    assert "                 fix: alter system set fsync = on; select pg_reload_conf()\n" in out
+
+    nowhere = Shell(tmp_path, "postgresql://nobody@localhost:1/none?connect_timeout=1")
+    assert nowhere("doctor", "--json", expect=3).json["error"]["code"] == "unavailable"
+    unknown = Shell(tmp_path, shell.database.replace("dbname=", "dbname=x_"))
+    assert "does not exist" in unknown("doctor", expect=3).err
+
+
+def test_doctor_of_a_database_without_tables(empty_database: str, tmp_path: Path) -> None:
+    """Exit 3, with the command that makes them."""
+    out = Shell(tmp_path, empty_database)("doctor", expect=3).out
+
+    assert "the database does not have the tables of pgflow-yaml\n" in out
+    assert "fix: pgflow-yaml migrate\n" in out

@@ -31,8 +31,8 @@ as $$
 $$;
 
 -- The workers that were heard of in the last day and have not stopped, or all (p_all), the last
--- heard of first, 1,000 at most. `status` is alive, silent or stopped; `busy` the number of tasks that it
--- holds by a lease, of `slots`; `queues` is null for all of them.
+-- heard of first, 1,000 at most. `status` is alive, silent or stopped; `busy` the number of tasks
+-- that it holds by a lease, of `slots`; `queues` is null for all of them.
 create or replace function pgflow.list_workers(p_all boolean default false) returns jsonb
 language sql stable security definer
 set search_path = pg_catalog, pg_temp

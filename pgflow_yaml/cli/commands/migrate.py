@@ -16,8 +16,13 @@ from pgflow_yaml.cli.options import Options, command, pass_options
 @click.option(
     "--roles", is_flag=True, help="Also make the roles pgflow_owner, pgflow_worker and the others."
 )
+@click.option(
+    "--again", is_flag=True, help="Also restore functions and grants that were edited by hand."
+)
 @pass_options
-def migrate_command(options: Options, *, dry_run: bool, status: bool, roles: bool) -> None:
+def migrate_command(
+    options: Options, *, dry_run: bool, status: bool, roles: bool, again: bool
+) -> None:
     """Install or update the tables and functions in the database.
 
     Everything happens in one transaction, or nothing does. Without a named database, --dry-run
@@ -30,7 +35,7 @@ def migrate_command(options: Options, *, dry_run: bool, status: bool, roles: boo
     from pgflow_yaml.text import plural
 
     if dry_run:
-        sql = migrate.dry_run_sql(named_database(options), roles=roles)
+        sql = migrate.dry_run_sql(named_database(options), roles=roles, again=again)
         write_json({"sql": sql}) if options.json else sys.stdout.write(sql)
         return
     with database(options, checked=False) as client:
@@ -44,7 +49,7 @@ def migrate_command(options: Options, *, dry_run: bool, status: bool, roles: boo
             ]
             write_list(files, columns, options)
         else:
-            applied = client.migrate(roles=roles)
+            applied = client.migrate(roles=roles, again=again)
             if options.json:
                 write_json({"applied": applied})
             else:

@@ -1,0 +1,54 @@
+"""Watch and repair: look for what is wrong with the database, and how to mend it."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from pgflow_yaml.cli.options import Options, command, pass_options
+
+if TYPE_CHECKING:
+    from pgflow_yaml.database.health import Report
+
+
+@command("doctor", example="pgflow-yaml doctor --security")
+@click.option("--fix", is_flag=True, help="Mend what can be mended without harm, then look again.")
+@click.option("--security", is_flag=True, help="Also check grants, owners and passwords.")
+@pass_options
+def doctor_command(options: Options, *, fix: bool, security: bool) -> int:
+    """Look for what is wrong with the database, and how to mend it.
+
+    Checks the versions, the texts of functions, the invariants, handlers and queues without a
+    worker, late timers, old transactions, dead rows, size, settings and clocks. A check takes 5 s
+    at most and hinders no other. Nothing is changed without --fix, which updates tables and
+    functions, restores functions that were edited, and sends lost tasks again.
+
+    Exit code 0: nothing is wrong, except for warnings; 1: a problem, or a check that could not be
+    made; 3: no database, or none that this release can use.
+    """
+    from pgflow_yaml.cli.database import database, named_database
+    from pgflow_yaml.cli.health import lines
+    from pgflow_yaml.cli.output import write_json, write_lines
+
+    is_named = named_database(options) is not None
+    with database(options, checked=not is_named) as client:
+        report = client.examine(secure=security)
+        fixed = client.repair(report) if fix else []
+        if fixed:
+            report = client.examine(secure=security)
+    if options.json:
+        checks = [check.as_json() for check in report.checks]
+        write_json({"status": report.status, "checks": checks, "fixed": fixed})
+    else:
+        write_lines(lines(report, fixed, sys.stdout), sys.stdout, options)
+    return _exit_code(report)
+
+
+def _exit_code(report: Report) -> int:
+    from pgflow_yaml.cli.failures import BAD, ENVIRONMENT
+
+    if not report.usable:
+        return ENVIRONMENT
+    return BAD if report.status == "problem" else 0
