@@ -53,6 +53,38 @@ def is_screen(stream: IO[str]) -> bool:
     return stream.isatty() and os.environ.get("TERM") not in {"dumb", "unknown"}
 
 
+# What the shell completes from the database, by the name of the parameter.
+NAMES = {
+    "flow": "flow",
+    "run": "run",
+    "runs": "run",
+    "parent": "run",
+    "step": "step",
+    "steps": "step",
+    "queue": "queue",
+    "queues": "queue",
+}
+
+
+class Name(click.types.StringParamType):
+    """A text that the shell completes from the database."""
+
+    def __init__(self, kind: str) -> None:
+        """Complete a flow, run, step or queue."""
+        self.kind = kind
+
+    def shell_complete(
+        self,
+        ctx: click.Context,
+        param: click.Parameter,  # noqa: ARG002 (click's)
+        incomplete: str,
+    ) -> list[Any]:
+        """Return the names that begin with a text; none if the database does not answer at once."""
+        from .completing import complete
+
+        return complete(self.kind, incomplete, ctx)
+
+
 class Command(click.Command):
     """A command with one example in its help, and the options that all commands take."""
 
@@ -60,6 +92,9 @@ class Command(click.Command):
         """Add the common options; `example` is a line for a shell, which a test runs."""
         super().__init__(*args, **kwargs)
         self.example = example
+        for param in self.params:
+            if param.name in NAMES and param.type is click.STRING:
+                param.type = Name(NAMES[param.name])
         self.params += global_options(hidden=True)
 
     def format_epilog(

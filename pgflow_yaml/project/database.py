@@ -63,6 +63,19 @@ def named_database(dsn: str | None = None) -> str | None:
     return "" if any(os.environ.get(name) for name in _LIBPQ) else None
 
 
+def running_database(folder: Path, dsn: str | None = None) -> str | None:
+    """Return the connection string of the project's database, unless it is an embedded one at rest.
+
+    Nothing is started.
+    """
+    named = named_database(dsn)
+    if named is not None:
+        return named
+    from pgflow_yaml.database import embedded
+
+    return embedded.running(project_dir(folder))
+
+
 def project_dir(folder: Path) -> Path:
     """Return the nearest folder upwards with a pyproject.toml, else the folder itself."""
     folder = folder.resolve()

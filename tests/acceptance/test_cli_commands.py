@@ -351,7 +351,7 @@ def test_every_example_in_the_help_works(shell: Shell) -> None:
     order = ["init", "schema", "validate", "graph", "plan", "explain", "test", "lsp"]
     order += ["migrate", "compile", "diff", "flows", "versions", "activate", "run"]
     order += ["show", "watch", "runs", "start", "send", "worker", "cancel", "approve", "reject"]
-    order += ["queues", "workers", "doctor"]
+    order += ["queues", "workers", "doctor", "completion"]
     assert sorted(order) == sorted(examples)
 
     shell.write("release.yaml", "flow: release\nsteps:\n  go_live: {wait: {event: go_live}}\n")

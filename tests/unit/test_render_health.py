@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pgflow_yaml.cli.health import render
-from pgflow_yaml.database.health.report import Check, Finding, Report
+from pgflow_yaml.database.health.findings import Check, Finding, Report
 from pgflow_yaml.text import cells
 
 PROBLEM = Finding(

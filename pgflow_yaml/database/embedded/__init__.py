@@ -4,6 +4,6 @@
 
 from __future__ import annotations
 
-from pgflow_yaml.database.embedded.server import LocalServer, discard, open_server
+from pgflow_yaml.database.embedded.server import LocalServer, discard, open_server, running
 
-__all__ = ["LocalServer", "discard", "open_server"]
+__all__ = ["LocalServer", "discard", "open_server", "running"]

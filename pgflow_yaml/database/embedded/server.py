@@ -20,6 +20,7 @@ from pgflow_yaml.database.embedded import keeper
 from pgflow_yaml.database.embedded.files import (
     ServerPaths,
     forget,
+    has_data,
     locked,
     prepare,
     programs,
@@ -93,6 +94,14 @@ def open_server(project_dir: Path, *, settings: Mapping[str, str] | None = None)
         server = LocalServer(paths=paths, settings={**SETTINGS, **(settings or {})})
         server.acquire()
     return server
+
+
+def running(project_dir: Path) -> str | None:
+    """Return the connection string of a project's server if it runs; start and make nothing."""
+    if not has_data(project_dir):
+        return None
+    server = LocalServer(paths=server_paths(project_dir), settings={})
+    return server.conninfo() if _answers(server.paths) else None
 
 
 def discard(project_dir: Path) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pgflow_yaml.database.health import engine, security, server
+from pgflow_yaml.database.health.findings import Check, Finding, Report, checked
 from pgflow_yaml.database.health.inspector import Inspector, Limits, NotAnswered
-from pgflow_yaml.database.health.report import Check, Finding, Report, checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pgflow_yaml.database.health.report import Seen
+    from pgflow_yaml.database.health.findings import Seen
 
 __all__ = ["Check", "Finding", "Limits", "Report", "examine"]
 

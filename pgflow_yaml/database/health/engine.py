@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pgflow_yaml.database import migrate
 from pgflow_yaml.database.health import release
-from pgflow_yaml.database.health.report import Finding, Seen
+from pgflow_yaml.database.health.findings import Finding, Seen
 from pgflow_yaml.errors import SchemaMismatch, Unavailable
 from pgflow_yaml.text import one_line, plural, roughly
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pgflow_yaml.database.health import release
-from pgflow_yaml.database.health.report import Finding, Seen
+from pgflow_yaml.database.health.findings import Finding, Seen
 from pgflow_yaml.text import mask_passwords, plural
 
 if TYPE_CHECKING:
