@@ -57,7 +57,8 @@ begin
     '_queue_violations', 'check_invariants']
   loop
     foreach v_setting in array array[
-      'enable_seqscan = off', 'enable_hashjoin = off', 'enable_mergejoin = off']
+      'plan_cache_mode = force_generic_plan', 'enable_seqscan = off', 'enable_bitmapscan = off',
+      'enable_hashjoin = off', 'enable_mergejoin = off']
     loop
       execute format('alter function pgflow.%I set %s', v_function, v_setting);
     end loop;

@@ -243,7 +243,7 @@ def test_queues_without_a_worker_are_problems(patient: Patient) -> None:
     engine.deploy("flow", {"a": a_step(), "b": a_step(queue="gpu")})
     engine.start("flow")
     for queue in ("flow", "gpu"):
-        patient.wait(queue, "5 min")
+        patient.wait(queue, "4 min")
     well = patient.check("queues")
     patient.db.execute("update pgflow.workers set queue_name = 'flow'")
     one = patient.check("queues")
@@ -253,14 +253,17 @@ def test_queues_without_a_worker_are_problems(patient: Patient) -> None:
     assert (well.status, well.summary) == ("ok", "2 tasks visible, 0 leased")
     assert messages(one) == [
         (
-            'no worker serves queue "gpu"; 1 task waits since 5 min',
+            'no worker serves queue "gpu"; 1 task waits since 4 min',
             "pgflow-yaml worker --queue gpu",
         )
     ]
     assert messages(none) == [
-        ("no worker is alive; 2 tasks wait, the oldest since 5 min", "pgflow-yaml worker")
+        ("no worker is alive; 2 tasks wait, the oldest since 4 min", "pgflow-yaml worker")
     ]
     assert patient.check("queues", unserved=600).status == "ok"
+    patient.db.execute("""insert into pgmq.q_gpu (vt, message)
+        select now(), '{}' from generate_series(1, 10001)""")
+    assert "; 10,001 tasks or more wait, the oldest " in messages(patient.check("queues"))[0][0]
 
 
 def test_old_tasks_and_silent_holders_are_warnings(patient: Patient) -> None:

@@ -18,7 +18,7 @@ as $$
   select 'I1', s.run_id, s.step_slug, format('step is %s in a run that has ended', s.status)
   from pgflow.step_states s join pgflow.runs r on r.run_id = s.run_id
   join pgflow.flows f on f.flow_slug = r.flow_slug
-  where s.run_id = any(p_runs)
+  where r.run_id = any(p_runs)
     and r.status <> 'started' and f.origin = 'deploy' and s.status in ('created', 'started')
   union all
   select 'I1', c.run_id, null, 'goes on, but its parent has ended'
@@ -66,7 +66,7 @@ as $$
   join pgflow.flows f on f.flow_slug = r.flow_slug and f.origin = 'deploy'
   join pgflow.steps d on d.flow_slug = s.flow_slug and d.step_slug = s.step_slug
     and d.action <> 'wait'
-  where s.run_id = any(p_runs) and s.status = 'started'
+  where r.run_id = any(p_runs) and s.status = 'started'
     and (s.made >= s.initial_tasks or pgflow._is_stopping(s.run_id, s.step_slug))
     and not exists (
       select 1 from pgflow.step_tasks t
@@ -177,7 +177,8 @@ end
 $$;
 
 -- I2 and I8, which need the queues: live tasks of these runs without their message, and messages
--- without a live task, of each queue the first p_messages (null: all).
+-- without a live task, of each queue the first p_messages (null: all). (`offset 0`: tasks are found
+-- by their runs, not by their queue, which may have millions.)
 create or replace function pgflow._queue_violations(p_runs uuid[], p_messages int)
 returns table (invariant text, queue_name text, message_id bigint, details text)
 language plpgsql stable
@@ -195,10 +196,11 @@ begin
     return query
       select 'I2', v_queue, m.id, 'live task without a message'::text
       from unnest(pgflow._queue_missing(v_queue, array(
-        select t.message_id from pgflow.step_tasks t
+        select t.message_id
+        from (select x.* from pgflow.step_tasks x where x.run_id = any(p_runs) offset 0) t
         join pgflow.step_states s on s.run_id = t.run_id and s.step_slug = t.step_slug
-        where t.run_id = any(p_runs) and t.queue_name = v_queue
-          and t.status in ('queued', 'started') and t.task_index < s.sent))) m(id)
+        where t.queue_name = v_queue and t.status in ('queued', 'started')
+          and t.task_index < s.sent))) m(id)
       union all
       select 'I8', v_queue, m.id, 'message without a live task'::text
       from unnest(pgflow._queue_task_ids(v_queue, p_messages)) m(id)
@@ -210,10 +212,10 @@ begin
   return query
     select 'I2', t.queue_name, t.message_id,
       'child run has ended, but its step is not notified'::text
-    from pgflow.step_tasks t
+    from (select x.* from pgflow.step_tasks x where x.run_id = any(p_runs) offset 0) t
     join pgflow.runs p on p.run_id = t.run_id and p.status = 'started'
     left join pgflow.runs c on c.run_id = t.child_run_id
-    where t.run_id = any(p_runs) and t.queue_name = 'pgflow__timers' and t.status = 'started'
+    where t.queue_name = 'pgflow__timers' and t.status = 'started'
       and c.status is distinct from 'started'
       and t.child_run_id not in (select n from pgflow._queue_ended_children() n);
   return query

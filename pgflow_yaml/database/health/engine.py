@@ -157,7 +157,8 @@ def queues(ask: Inspector) -> Seen:
         if row["holder"] and not row["holder"]["alive"]:
             findings.append(_silent(row, now))
     findings = _nobody(unserved, rows, now) + findings
-    visible, leased = (sum(row[name] for row in rows) for name in ("visible", "leased"))
+    tasks = [row for row in rows if row["queue"] != TIMERS]
+    visible, leased = (sum(row[name] for row in tasks) for name in ("visible", "leased"))
     held = max(
         (row["holder"] for row in rows if row["holder"]),
         key=lambda held: _seconds(held["since"], now),
@@ -175,25 +176,24 @@ def _nobody(
 ) -> list[Finding]:
     """Return a finding for each queue that nobody serves; one for all if no worker is alive."""
     if unserved and not any(row["workers"] for row in rows):
-        waiting = _waiting(
-            sum(row["visible"] for row in unserved), min(row["oldest_at"] for row in unserved), now
-        )
-        message = f"no worker is alive; {waiting}"
+        message = f"no worker is alive; {_waiting(unserved, now)}"
         return [Finding(message=message, fix="pgflow-yaml worker")]
     return [
         Finding(
-            message=f'no worker serves queue "{row["queue"]}"; '
-            + _waiting(row["visible"], row["oldest_at"], now),
+            message=f'no worker serves queue "{row["queue"]}"; ' + _waiting([row], now),
             fix=f"pgflow-yaml worker --queue {row['queue']}",
         )
         for row in unserved
     ]
 
 
-def _waiting(count: int, oldest: str, now: datetime) -> str:
+def _waiting(rows: list[dict[str, Any]], now: datetime) -> str:
+    count = sum(row["visible"] for row in rows)
+    age = _age(min(row["oldest_at"] for row in rows), now)
     if count == 1:
-        return f"1 task waits since {_age(oldest, now)}"
-    return f"{count:,} tasks wait, the oldest since {_age(oldest, now)}"
+        return f"1 task waits since {age}"
+    more = " or more" if any(row["limited"] for row in rows) else ""
+    return f"{count:,} tasks{more} wait, the oldest since {age}"
 
 
 def _old(row: Mapping[str, Any], now: datetime) -> Finding:
