@@ -15,53 +15,18 @@ from pgflow_yaml.database import health, migrate
 from pgflow_yaml.database.health import Limits
 from pgflow_yaml.database.health.inspector import Inspector
 from tests.engine.driver import Engine, a_child, a_step, a_wait
-from tests.fixtures.waiting import eventually
+from tests.integration.patient import Patient, messages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from pgflow_yaml.database.health import Check
     from tests.fixtures.pg import CrashableServer
-
-
-class Patient:
-    """A database, the checks of it one by one, and a worker of the tests."""
-
-    def __init__(self, conninfo: str, db: psycopg.Connection) -> None:
-        self.conninfo = conninfo
-        self.db = db
-
-    def check(self, name: str, *, now: Callable[[], float] = time.time, **limits: Any) -> Check:
-        """One check."""
-        ask = Inspector(self.conninfo, Limits(**limits), now=now)
-        try:
-            return health._made(ask, name, {**health.CHECKS, **health.SECURITY}[name])
-        finally:
-            ask.close()
-
-    def engine(self) -> Engine:
-        """A worker that is alive, and serves every queue."""
-        return Engine(self.db)
-
-    def wait(self, queue: str, age: str) -> None:
-        """Let the visible tasks of a queue have been there for some time."""
-        past, messages = f"now() - interval '{age}'", f"pgmq.q_{queue}"
-        self.db.execute(
-            f"""update pgflow.step_tasks t set queued_at = {past}
-            from {messages} q where q.msg_id = t.message_id and q.vt <= now()""".encode()
-        )
-        self.db.execute(f"update {messages} set vt = {past} where vt <= now()".encode())
 
 
 @pytest.fixture
 def patient(database: str, db: psycopg.Connection) -> Patient:
     """A fresh database."""
     return Patient(database, db)
-
-
-def messages(check: Check) -> list[tuple[str, str | None]]:
-    """What was found, and the remedy."""
-    return [(finding.message, finding.fix) for finding in check.findings]
 
 
 def test_a_fresh_database_is_well(crashable: CrashableServer) -> None:
@@ -330,116 +295,6 @@ def test_a_late_timer_is_a_problem(patient: Patient) -> None:
     assert messages(nobody) == [
         ("1 timer late, the first by 40 s, for no worker is alive", "pgflow-yaml worker")
     ]
-
-
-def test_old_transactions_are_named_with_the_statement_that_ends_them(patient: Patient) -> None:
-    """Of sessions and prepared ones; not those that hold nothing back."""
-    with psycopg.connect(patient.conninfo, application_name="psql") as other:
-        other.execute("select 1")
-        idle = patient.check("transactions", transaction=0)
-        other.execute("create table public.t (a int)")
-        young = patient.check("transactions")
-        warned = patient.check("transactions", transaction=0)
-        long = patient.check("transactions", transaction=0, long_transaction=0)
-
-        assert (idle.status, idle.summary) == ("ok", "no open transaction")
-        assert young.status == "ok"
-        assert young.summary.startswith("the oldest is ")
-        ((message, fix),) = messages(warned)
-        pid = other.info.backend_pid
-        assert message.startswith(
-            f'the transaction of process {pid}, idle in transaction of "pgflow" (psql) is '
-        )
-        assert message.endswith(" old and holds back vacuum")
-        assert fix == f"select pg_terminate_backend({pid})"
-        assert (warned.status, long.status) == ("warning", "problem")
-
-
-def test_dead_rows_are_named_with_the_command(patient: Patient) -> None:
-    """Above a number and a share; autovacuum that is off for a table as well."""
-    patient.db.execute("select pgmq.create('bloat')")
-    well = patient.check("vacuum")
-    patient.db.execute("""insert into pgmq.q_bloat (vt, message)
-        select now(), '{}' from generate_series(1, 100)""")
-    patient.db.execute("delete from pgmq.q_bloat where msg_id <= 60")
-    patient.db.execute("alter table pgmq.q_bloat set (autovacuum_enabled = false)")
-
-    ill = eventually(
-        lambda: (found := patient.check("vacuum", dead_rows=50)).findings[1:] and found
-    )
-
-    assert well.status == "ok"
-    assert isinstance(ill, health.Check)
-    assert messages(ill) == [
-        ("pgmq.q_bloat has 60 dead rows (60%), never vacuumed", "vacuum pgmq.q_bloat"),
-        (
-            "autovacuum is turned off for pgmq.q_bloat",
-            "alter table pgmq.q_bloat reset (autovacuum_enabled)",
-        ),
-    ]
-    assert [each.message for each in patient.check("vacuum").findings] == [
-        "autovacuum is turned off for pgmq.q_bloat"
-    ]
-
-
-def test_much_old_history_is_a_warning(patient: Patient) -> None:
-    """Both large and old."""
-    engine = patient.engine()
-    engine.deploy("flow", {"a": a_step()})
-    engine.call("cancel_run", engine.start("flow"))
-    patient.db.execute("""update pgflow.runs set started_at = now() - interval '100 d',
-        cancelled_at = now() - interval '100 d'""")
-
-    well = patient.check("size")
-    ill = patient.check("size", size=1000)
-
-    assert well.status == "ok"
-    assert well.summary.endswith("; the oldest run ended 100 d ago")
-    assert ill.status == "warning"
-    assert ill.findings[0].message.startswith("the tables take ")
-    assert patient.check("size", size=1000, history=1e9).status == "ok"
-
-
-def test_settings_that_lose_data_are_problems(patient: Patient) -> None:
-    """The server of the tests has them, and a user of it commits without waiting."""
-    login = "pgflow"
-    patient.db.execute(f"alter role {login} set synchronous_commit = off".encode())
-    try:
-        ill = patient.check("settings")
-    finally:
-        patient.db.execute(f"alter role {login} reset synchronous_commit".encode())
-
-    found = {finding.message.partition(":")[0]: finding for finding in ill.findings}
-    assert {name: finding.severity for name, finding in found.items()} == {
-        "fsync is off": "problem",
-        "full_page_writes is off": "problem",
-        "autovacuum is off": "warning",
-        "synchronous_commit is off": "warning",
-    }
-    assert found["fsync is off"].fix == "alter system set fsync = on; select pg_reload_conf()"
-
-
-def test_more_workers_than_connections_are_a_warning(patient: Patient) -> None:
-    """Five for each."""
-    patient.db.execute("""insert into pgflow.workers (worker_id, queue_name, function_name)
-        select gen_random_uuid(), '*', 'x' from generate_series(1, 40)""")
-
-    found = [finding.message for finding in patient.check("settings").findings]
-
-    assert found[-1].startswith("40 workers may need 200 connections, the server allows ")
-
-
-def test_clocks_that_differ_are_a_warning(patient: Patient) -> None:
-    """In either direction."""
-    well = patient.check("clocks")
-    behind = patient.check("clocks", now=lambda: time.time() + 60)
-    ahead = patient.check("clocks", now=lambda: time.time() - 3600)
-
-    assert well.status == "ok"
-    assert messages(behind)[0][0] == "the clock of the server is 60 s behind that of this machine"
-    assert (
-        messages(ahead)[0][0] == "the clock of the server is 60 min ahead of that of this machine"
-    )
 
 
 @pytest.fixture

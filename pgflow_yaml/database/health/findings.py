@@ -30,7 +30,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """What a check has seen: a summary, which is shown where there are no findings."""
+    """Result of a check: its summary is shown where there are no findings."""
 
     summary: str
     findings: tuple[Finding, ...] = ()

@@ -1,4 +1,4 @@
-"""What this release says about functions and grants, read from its SQL (S-6, S-23)."""
+"""The functions and grants of this release, read from its SQL (S-6, S-23)."""
 
 from __future__ import annotations
 
