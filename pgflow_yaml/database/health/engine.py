@@ -123,7 +123,7 @@ def handlers(ask: Inspector) -> Seen:
             continue
         tasks = plural(row["tasks"], "task") if row["tasks"] < 1000 else "1,000 tasks or more"
         wait = "waits" if row["tasks"] == 1 else "wait"
-        flows = ", ".join(row["flows"])
+        flows = ", ".join(row["flows"][:3]) + " and others" * (len(row["flows"]) > 3)
         runs = " ".join(run[:8] for run in row["runs"])
         findings.append(
             Finding(

@@ -31,7 +31,7 @@ _TIMEOUT = "select set_config('statement_timeout', %s, true)"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What is still all right: times in seconds, sizes in bytes."""
+    """The greatest values that are still all right: times in seconds, sizes in bytes."""
 
     check: float = 5
     unserved: float = 10
