@@ -46,10 +46,11 @@ def test_dead_rows_are_named_with_the_command(patient: Patient) -> None:
     """Above a number and a share; autovacuum that is off for a table as well."""
     patient.db.execute("select pgmq.create('bloat')")
     well = patient.check("vacuum")
-    patient.db.execute("""insert into pgmq.q_bloat (vt, message)
-        select now(), '{}' from generate_series(1, 100)""")
-    patient.db.execute("delete from pgmq.q_bloat where msg_id <= 60")
-    patient.db.execute("alter table pgmq.q_bloat set (autovacuum_enabled = false)")
+    with psycopg.connect(patient.conninfo) as other:  # at its end it reports what it did
+        other.execute("""insert into pgmq.q_bloat (vt, message)
+            select now(), '{}' from generate_series(1, 100)""")
+        other.execute("delete from pgmq.q_bloat where msg_id <= 60")
+        other.execute("alter table pgmq.q_bloat set (autovacuum_enabled = false)")
 
     ill = eventually(
         lambda: (found := patient.check("vacuum", dead_rows=50)).findings[1:] and found

@@ -25,6 +25,8 @@ TESTS = (
     "tests/engine",
     "tests/migrations/test_functions.py",
     "tests/integration/test_client.py",
+    "tests/integration/test_doctor.py",
+    "tests/integration/test_doctor_server.py",
     "tests/integration/test_store.py",
     "tests/integration/test_wake_ups.py",
     "tests/integration/test_worker.py",
