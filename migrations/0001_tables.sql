@@ -60,7 +60,10 @@ create table pgflow.flows (
     fail_fast and not catches and finally_steps = 0) stored,
   ends_simply boolean not null generated always as (
     fail_fast and not catches and finally_steps = 0
-    and output is null and timeout_ms is null and not runs_flows) stored,
+    and output is null and timeout_ms is null and not runs_flows
+    and not coalesce(heard ? 'completed', false)) stored,
+  after jsonb,
+  heard jsonb,
   constraint slug_is_valid check (pgflow.is_valid_slug(flow_slug)),
   constraint opt_max_attempts_is_nonnegative check (opt_max_attempts >= 0),
   constraint opt_base_delay_is_nonnegative check (opt_base_delay >= 0),
@@ -91,6 +94,10 @@ comment on column pgflow.flows.fails_at_once is
   'a failed step fails its run at once, with nothing to do afterwards: the short way';
 comment on column pgflow.flows.ends_simply is
   'the end of the last step completes the run: nothing else is to be decided';
+comment on column pgflow.flows.after is
+  '{"flows", "status"}: the ends of other runs that start this flow; null = none';
+comment on column pgflow.flows.heard is
+  'status -> names of the flows that hear this end of a run; null = nobody does';
 
 create table pgflow.steps (
   flow_slug text not null references pgflow.flows (flow_slug),
@@ -120,6 +127,7 @@ create table pgflow.steps (
   starts_simply boolean not null generated always as (
     step_type = 'single' and condition is null and action <> 'wait'
     and required_input_pattern is null and forbidden_input_pattern is null) stored,
+  handles boolean not null default true,
   constraint steps_pkey primary key (flow_slug, step_slug),
   constraint steps_flow_slug_step_index_key unique (flow_slug, step_index),
   constraint steps_step_slug_check check (pgflow.is_valid_slug(step_slug)),
@@ -157,6 +165,8 @@ comment on column pgflow.steps.tolerant is
   'a map that outlives failed items: `tolerate`, or `fail_fast: false`';
 comment on column pgflow.steps.starts_simply is
   'one task, no condition: starts in the update that freed it, without being evaluated';
+comment on column pgflow.steps.handles is
+  'completed, it has handled the failures that its edges ask for';
 
 create table pgflow.deps (
   flow_slug text not null references pgflow.flows (flow_slug),
@@ -221,6 +231,7 @@ create table pgflow.runs (
   cancels uuid[],
   stopping text[],
   started_by text not null default session_user,
+  chain int not null default 0,
   constraint runs_remaining_steps_check check (remaining_steps >= 0),
   constraint status_is_valid check (status in ('started', 'failed', 'completed', 'cancelled')),
   constraint completed_at_or_failed_at
@@ -248,7 +259,10 @@ comment on column pgflow.runs.parent_run_id is
   'the run that started this one as a step; no foreign key, it may be gone';
 comment on column pgflow.runs.depth is 'number of ancestors';
 comment on column pgflow.runs.started_by is
-  'the login that started it; of a child run, the one that started its parent';
+  'the login that started it; of a child run, or of one started by `after`, the one that started '
+  'the other run';
+comment on column pgflow.runs.chain is
+  'how many runs have started each other by `after` before it';
 comment on column pgflow.runs.deadline_message_id is
   'its message in the timer queue, due when its timeout passes';
 comment on column pgflow.runs.cancels is

@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
-from pgflow_yaml.language import graph
+from pgflow_yaml.language import graph, listening
 from pgflow_yaml.language.model import Definition, Flow, Formula, Json, Percent, Retry, Step, Wait
 
 if TYPE_CHECKING:
@@ -47,6 +47,9 @@ def compile_flow(flow: Flow, *, source: str = "") -> Definition:
         body["input"] = {name: _without_texts(field) for name, field in flow.input.items()}
     if flow.input_schema is not None:
         body["input_schema"] = _without_texts(flow.input_schema)
+    if flow.after is not None:
+        body["after"] = {"flows": list(flow.after.flows), "status": list(flow.after.status)}
+        body["input"] = dict(listening.INPUT)
     if flow.output is not None:
         body["output"] = _formula(flow.output)
     if flow.timeout is not None:
@@ -114,6 +117,8 @@ def _step(step: Step, flow: Flow, versions: Mapping[str, str]) -> dict[str, Json
         body["tolerate"] = {"percent": step.tolerate.percent}
     elif step.tolerate:
         body["tolerate"] = step.tolerate
+    if not step.handles:
+        body["handles"] = False
     return body
 
 

@@ -38,7 +38,7 @@ def satisfies(end: End, edge: Edge) -> bool:
     """Return True when a dependency that ended like this satisfies the edge.
 
     A completed dependent behind an edge that `failed` satisfies has handled the failure, unless it
-    is a `finally` step.
+    is a `finally` step or has `handles: false`.
     """
     return end in _SATISFYING[edge]
 

@@ -102,7 +102,16 @@ class Step:
     queue: str | None = None
     start_delay: int = 0
     when_exhausted: WhenExhausted = "fail"
+    handles: bool = True
     description: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class After:
+    """Content of an `after` key: names of flows, in which `*` stands for any letters, and ends."""
+
+    flows: tuple[str, ...]
+    status: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +124,7 @@ class Flow:
     labels: Mapping[str, str] = field(default_factory=dict)
     input: Mapping[str, Json] | None = None
     input_schema: Json = None
+    after: After | None = None
     output: Formula | None = None
     timeout: int | None = None
     fail_fast: bool = True

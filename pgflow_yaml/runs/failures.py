@@ -40,8 +40,9 @@ def failure_handling(snapshot: Snapshot) -> dict[str, FailureHandling]:
     }
     for step in snapshot["steps"]:
         for slug, edge in step["edges"].items():
-            # `finally` steps run after a failure, but do not handle it.
-            if slug in handlers and edge != "success" and not step["finally"]:
+            # `finally` steps and those with `handles: false` run after it, but do not handle it.
+            may = step["handles"] and not step["finally"]
+            if slug in handlers and edge != "success" and may:
                 handlers[slug].append(step)
     stopped = snapshot["run"]["outcome"] is not None
     return {slug: _handling(steps, stopped=stopped) for slug, steps in handlers.items()}

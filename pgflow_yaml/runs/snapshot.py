@@ -136,6 +136,7 @@ _Finally = TypedDict("_Finally", {"finally": bool})
 
 
 class _StepRequired(_Finally):
+    handles: bool
     slug: str
     index: int
     status: StepStatus

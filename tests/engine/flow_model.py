@@ -244,7 +244,7 @@ class Run:
         """The last step whose failure nobody handled and nobody can any more."""
         unhandled = []
         for state in self._mains():
-            catchers = self._catchers(state.step.slug)
+            catchers = [c for c in self._catchers(state.step.slug) if c.step.handles]
             over = all(c.status in TERMINAL and c.status != "completed" for c in catchers)
             if state.status == "failed" and over:
                 unhandled.append(state)

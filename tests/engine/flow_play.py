@@ -92,6 +92,13 @@ class Play:
                 self.seen[f"{kind} {state.status}: {state.reason}"] += 1
                 if (run.status, state.status) == ("completed", "failed"):
                     self.seen["failure handled"] += 1
+                pages = not state.step.handles and state.status == "completed"
+                if (
+                    pages
+                    and run.status == "failed"
+                    and set(state.step.deps.values()) != {"success"}
+                ):
+                    self.seen["failure left unhandled"] += 1
                 if state.status == "completed" and any(task.error for task in state.tasks):
                     self.seen["item tolerated"] += 1
         assert self.engine.violations() == []
@@ -347,6 +354,7 @@ def _written(step: Step, extra: int) -> dict[str, Any]:
         "fail_fast": None if step.fail_fast else False,
         "tolerate": step.tolerate if step.percent is None else {"percent": step.percent},
         "if": _expression(step.condition),
+        "handles": None if step.handles else False,
     }
     if step.until is not None:
         until = _expression(step.until)
@@ -355,7 +363,8 @@ def _written(step: Step, extra: int) -> dict[str, Any]:
         wait = {"event": step.event, "timeout": step.timeout}
         written = a_wait(when_unmet=step.when_unmet, when_exhausted=step.when_exhausted, wait=wait)
         written |= {"depends_on": step.deps}
-        return written | ({"if": optional["if"]} if optional["if"] else {})
+        kept = {key: optional[key] for key in ("if", "handles") if optional[key] is not None}
+        return written | kept
     written = a_step(
         retry={"max_attempts": step.max_attempts, "base_delay": step.base_delay},
         timeout=step.timeout,

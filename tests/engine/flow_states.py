@@ -20,6 +20,7 @@ class Step:
     condition: Expression | None = None
     when_unmet: str = "skip"
     when_exhausted: str = "fail"
+    handles: bool = True
     max_attempts: int = 3
     base_delay: int = 1000
     timeout: int = 60_000

@@ -65,7 +65,7 @@ REACHED = {
     "step skipped: handler_failed", "failure handled", "item tolerated",
     "cancel of a run with outcome None", "cancel of a run with outcome failed",
     "recovery: open step completed", "recovery: open step failed", "recovery: open step skipped",
-    "recovery: left step cancelled", "event completed a step",
+    "recovery: left step cancelled", "event completed a step", "failure left unhandled",
 }  # fmt: skip
 
 
@@ -105,16 +105,18 @@ def flows(draw: st.DrawFn) -> list[Step]:
         size = min(draw(st.sampled_from([0, 1, 1, 2, 3])), len(steps))
         deps = draw(st.permutations(sorted(steps)))[:size]
         ancestors[slug] = sorted({slug for dep in deps for slug in (dep, *ancestors[dep])})
+        kinds = {dep: draw(edges) for dep in deps}
         tolerant = draw(TOLERANT)
         shape = draw(st.sampled_from(["single"] * 4 + ["map", "tasks"] * 2 + ["repeat", "wait"]))
         steps[slug] = Step(
             slug=slug,
-            deps={dep: draw(edges) for dep in deps},
+            deps=kinds,
             items=draw(expressions(ITEMS, ancestors[slug])) if shape == "map" else None,
             count=draw(st.integers(1, 3)) if shape == "tasks" else None,
             condition=draw(expressions(CONDITIONS, ancestors[slug])) if draw(RARELY) else None,
             when_unmet=draw(st.sampled_from(["skip"] * 4 + ["skip-cascade"] * 4 + ["fail"])),
             when_exhausted="fail" if stormy else draw(ENDS),
+            handles={*kinds.values()} <= {"success"} or not draw(RARELY),
             max_attempts=1 if stormy else draw(st.integers(1, 3)),
             start_delay=5000 if draw(RARELY) else 0,
             max_parallel=draw(st.sampled_from([1, 2, 1000])),

@@ -48,6 +48,7 @@ def a_step(slug: str, status: str = "completed", **fields: Any) -> StepShape:
         "handler": "app.work",
         "flow": None,
         "finally": False,
+        "handles": True,
         "waits": None,
         "answer": None,
         "iteration": 0,

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytest
 
+from pgflow_yaml.language import listening
 from pgflow_yaml.language.compiler import compile_flow
 from tests.unit.flows import a_flow, check
 
@@ -54,6 +55,34 @@ def test_the_knobs_of_a_map_are_there_when_they_say_something(
     plain = step_of("{handler: x.a, map: [1, 2]}")
 
     assert step_of(f"{{handler: x.a, map: [1, 2], {written}}}") == {**plain, **compiled}
+
+
+@pytest.mark.parametrize(
+    ("written", "compiled"), [("handles: false", {"handles": False}), ("handles: true", {})]
+)
+def test_a_step_that_handles_nothing_says_so(written: str, compiled: dict[str, Any]) -> None:
+    """The default makes no other version."""
+    plain = step_of("{handler: x.a, depends_on: {b: failure}}")
+
+    assert step_of(f"{{handler: x.a, depends_on: {{b: failure}}, {written}}}") == plain | compiled
+
+
+@pytest.mark.parametrize(
+    ("written", "flows", "status"),
+    [
+        ('{flows: "*"}', ["*"], ["failed"]),
+        ("{flows: order, status: completed}", ["order"], ["completed"]),
+        ("{flows: [b, a], status: [failed, cancelled]}", ["a", "b"], ["cancelled", "failed"]),
+    ],
+)
+def test_after_is_two_lists_and_writes_the_input(
+    written: str, flows: list[str], status: list[str]
+) -> None:
+    """In an order of their own, so that the order in the file makes no version."""
+    body = body_of(a_flow("a: {handler: x.a}", f"after: {written}"))
+
+    assert body["after"] == {"flows": flows, "status": status}
+    assert body["input"] == listening.INPUT
 
 
 def test_repeat_has_its_defaults_and_null_lifts_the_limit() -> None:

@@ -33,6 +33,8 @@ begin
   select d.* into v_stored from pgflow.definitions d
   where d.name = v_name and d.version = p_version;
   if not found then
+    perform pgflow._lock_hearing(
+      p_definition ? 'after' or pgflow._hears(v_name, p_version));
     v_flow := pgflow._flow_row(v_slug, p_definition);
     v_flow.labels := p_labels;
     perform pgflow._define_flow(v_flow);
@@ -42,6 +44,7 @@ begin
     insert into pgflow.definitions (
       name, version, flow_slug, definition, source, description, git, created_at)
     values (v_name, p_version, v_slug, p_definition, p_source, p_description, p_git, pgflow.now());
+    perform pgflow._reckon_heard(v_name);
     v_status := 'created';
   else
     perform pgflow._queue_ensure(v_name);
@@ -65,14 +68,23 @@ begin
 end
 $$;
 
--- Moves the active mark. The caller holds the lock of the name.
+-- Moves the active mark; where this flow hears the ends of others, or did, reckons who is heard.
+-- The caller holds the lock of the name.
 create or replace function pgflow._activate(p_name text, p_version text) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_hears boolean := pgflow._hears(p_name, p_version);
 begin
+  if v_hears then
+    perform pgflow._lock_hearing(true);
+  end if;
   update pgflow.definitions d set active = false where d.name = p_name and d.active;
   update pgflow.definitions d set active = true where d.name = p_name and d.version = p_version;
+  if v_hears then
+    perform pgflow._reckon_heard(null);
+  end if;
 end
 $$;
 

@@ -4,9 +4,8 @@
 -- Writes runs of one flow with their step states, then starts the steps without dependencies.
 -- Arrays are parallel; p_run_ids may hold nulls. A run key that is in use gives no row. p_more
 -- holds further columns of the runs (labels, parent_run_id, parent_step, parent_index, depth,
--- started_by). A
--- root of `finally` waits for one thing more than its dependencies: all other steps. Locks only
--- rows that it makes.
+-- started_by, chain). A root of `finally` waits for one thing more than its dependencies: all other
+-- steps. Locks only rows that it makes.
 create or replace function pgflow._begin_runs(
   p_flow pgflow.flows, p_inputs jsonb[], p_run_ids uuid[], p_name text default null,
   p_key text default null, p_more pgflow.runs default null
@@ -24,11 +23,12 @@ begin
   with made as (
     insert into pgflow.runs (run_id, flow_slug, input, started_at, flow_name, run_key,
                              remaining_steps, labels, parent_run_id, parent_step, parent_index,
-                             depth, started_by)
+                             depth, started_by, chain)
     select coalesce(p_run_ids[i.nr], gen_random_uuid()), p_flow.flow_slug, i.input, v_now, p_name,
            p_key, (select count(*) from pgflow.steps s where s.flow_slug = p_flow.flow_slug),
            p_more.labels, p_more.parent_run_id, p_more.parent_step, p_more.parent_index,
-           coalesce(p_more.depth, 0), coalesce(p_more.started_by, session_user)
+           coalesce(p_more.depth, 0), coalesce(p_more.started_by, session_user),
+           coalesce(p_more.chain, 0)
     from unnest(p_inputs) with ordinality i(input, nr) order by i.nr
     on conflict (flow_name, run_key) where run_key is not null do nothing
     returning run_id

@@ -137,7 +137,8 @@ end
 $$;
 
 -- The failures in these runs that no step has handled or can still handle: every dependent on an
--- edge `failure` or `any` has ended, and none is completed. Latest first.
+-- edge `failure` or `any` has ended, and none is completed; one with `handles: false` does not
+-- count. Latest first.
 create or replace function pgflow._unhandled_failures(p_runs uuid[]) returns pgflow._run_failure[]
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -153,7 +154,9 @@ as $$
       select 1 from pgflow.deps e
       join pgflow.step_states x on x.run_id = s.run_id and x.step_slug = e.step_slug
       where e.flow_slug = s.flow_slug and e.dep_slug = s.step_slug and e.edge <> 'success'
-        and x.status in ('created', 'started', 'completed'))
+        and x.status in ('created', 'started', 'completed')
+        and (select h.handles from pgflow.steps h
+             where h.flow_slug = e.flow_slug and h.step_slug = e.step_slug))
 $$;
 
 -- One wave: the dependents of ended steps wait for fewer. A dependent with an edge that cannot be

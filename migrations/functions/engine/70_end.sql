@@ -2,7 +2,7 @@
 -- has an outcome first: its other steps are stopped or done, then those of `finally` run, then it
 -- ends. A run with child runs has an outcome first, too: neither does `finally` begin nor the run
 -- end before they have ended. The callers hold the runs. A run that ends notifies its parent by a
--- message in the timer queue, which locks nothing.
+-- message in the timer queue, which locks nothing, and so it tells the flows that hear it.
 
 -- Counts runs down by their ended steps. A run at 0 is completed, with the outputs of its leaf
 -- steps; _finish_runs decides about runs of flows with more to do. The caller holds the runs and
@@ -194,8 +194,8 @@ begin
 end
 $$;
 
--- Drops what runs that have just ended have left in the timer queue, and notifies their parents.
--- The caller holds the runs.
+-- Drops what runs that have just ended have left in the timer queue, and notifies their parents and
+-- the flows that hear of them. The caller holds the runs.
 create or replace function pgflow._release_timers(p_runs uuid[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -203,16 +203,22 @@ as $$
 declare
   v_timer_ids bigint[];
   v_children uuid[];
+  v_heard uuid[];
 begin
   select array_agg(r.deadline_message_id) filter (where r.deadline_message_id is not null),
-         array_agg(r.run_id) filter (where r.parent_run_id is not null)
-  into v_timer_ids, v_children
+         array_agg(r.run_id) filter (where r.parent_run_id is not null),
+         array_agg(r.run_id) filter (where r.parent_run_id is null and (
+           select f.heard ? r.status from pgflow.flows f where f.flow_slug = r.flow_slug))
+  into v_timer_ids, v_children, v_heard
   from pgflow.runs r where r.run_id = any(p_runs);
   if v_timer_ids is not null then
     perform pgflow._queue_drop('pgflow__timers', v_timer_ids, false);
   end if;
   if v_children is not null then
     perform pgflow._notify_parents(v_children);
+  end if;
+  if v_heard is not null then
+    perform pgflow._notify_listeners(v_heard);
   end if;
 end
 $$;

@@ -7,6 +7,7 @@
 --   deadline    the timeout of a run passes         _end_or_stop_runs
 --   cancel      the step of a parent has ended      _end_or_stop_runs
 --   child       a child run has ended               _settle_child, _finish_runs
+--   after       a run has ended that flows hear of  _start_listeners
 --   (none)      a task is to run a flow, or         _run_child_task
 --               its timeout passes
 --
@@ -80,7 +81,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   if (case when p_timer ? 'kind'
-        then p_timer ->> 'kind' in ('make', 'wait', 'deadline', 'cancel', 'child')
+        then p_timer ->> 'kind' in ('make', 'wait', 'deadline', 'cancel', 'child', 'after')
         else p_timer ? 'task_index' end) is not true
   then
     raise exception using errcode = 'invalid_parameter_value',
@@ -169,6 +170,8 @@ begin
     when 'child' then
       perform pgflow._settle_child(p_run, v_step, (p_timer ->> 'task_index')::int,
         (p_timer ->> 'child')::uuid);
+    when 'after' then
+      perform pgflow._start_listeners(p_run, p_timer -> 'flows');
     else
       if pgflow._run_child_task(p_run, v_step, (p_timer ->> 'task_index')::int, p_id) then
         return;

@@ -123,7 +123,7 @@ as $$
     from pgflow.step_tasks k where k.run_id = p_run.run_id group by k.step_slug
   ), states as materialized (
     select s.*, d.step_index, d.handler, d.step_type, d.when_exhausted, d.spec, d.action,
-      d.is_finally, d.queue_name, d.max_parallel,
+      d.is_finally, d.handles, d.queue_name, d.max_parallel,
       greatest(coalesce(d.opt_max_attempts, f.opt_max_attempts), 1) as max_attempts
     from pgflow.flows f
     join pgflow.steps d on d.flow_slug = f.flow_slug
@@ -146,6 +146,7 @@ as $$
   select coalesce(jsonb_agg(jsonb_build_object(
     'slug', s.step_slug, 'index', s.step_index, 'status', w.status, 'skip_reason', s.skip_reason,
     'handler', s.handler, 'action', s.action, 'flow', s.spec -> 'flow', 'finally', s.is_finally,
+    'handles', s.handles,
     'waits', w.waits, 'map', s.step_type = 'map', 'when_exhausted', s.when_exhausted,
     'max_attempts', s.max_attempts, 'max_parallel', s.max_parallel,
     'tolerate', s.spec -> 'tolerate', 'repeat', (s.spec -> 'repeat') - 'until',

@@ -98,8 +98,10 @@ def _pairs(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tup
 
 
 def _fields_changes(old: Side, new: Side) -> Iterator[Change]:
-    declared = ("input" in old.body, "input" in new.body)
-    pairs = _pairs(old.body.get("input", {}), new.body.get("input", {}))
+    # with `after` the compiler writes the input
+    inputs = [{} if "after" in side.body else side.body.get("input", {}) for side in (old, new)]
+    declared = tuple("input" in side.body and "after" not in side.body for side in (old, new))
+    pairs = _pairs(*inputs)
     for name, (before, after) in pairs.items():
         path, subject = ("input", name), f"input {name}"
         if before is MISSING:

@@ -25,6 +25,7 @@ _DURATIONS = frozenset({"timeout", "base_delay", "max_delay", "start_delay", "ev
 # The meaning of a key that is left out of a definition.
 _ABSENT = {
     "fail_fast": "true",
+    "handles": "true",
     "tolerate": "0",
     "queue": "the flow's own",
     "if": "always",

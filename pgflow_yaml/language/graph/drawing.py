@@ -113,4 +113,6 @@ def _node(slug: str, step: Mapping[str, Any], section: Section) -> Node:
     if "initial_tasks" in step:
         notes.append(f"{step['initial_tasks']} tasks")
     notes += [key for key in ("repeat", "if") if key in step]
+    if "handles" in step:
+        notes.append("handles nothing")
     return Node(slug=slug, label=slug, section=section, notes=tuple(notes))

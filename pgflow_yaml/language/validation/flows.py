@@ -6,10 +6,12 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from pgflow_yaml.language import listening
 from pgflow_yaml.language.model import Defaults, Flow, inner_name
 from pgflow_yaml.language.source import MappingNode
 from pgflow_yaml.language.validation.fields import build_input, build_input_schema, fields_of
 from pgflow_yaml.language.validation.formulas import Formulas
+from pgflow_yaml.language.validation.listening import read_after
 from pgflow_yaml.language.validation.step_options import (
     boolean,
     check_timeouts,
@@ -50,8 +52,10 @@ def build_flow(report: Report, root: MappingNode) -> Flow:
 
 def _build(report: Report, root: MappingNode, name: str, around: _Around | None = None) -> Flow:
     fields, schema = _input(report, root, around)
+    after = read_after(report, root)
     outer = around.known if around else None
-    known = known_names(report, root, fields_of(fields, schema), flow=name, outer=outer)
+    named = fields_of(fields, schema) if after is None else listening.INPUT
+    known = known_names(report, root, named, flow=name, outer=outer)
     output = Formulas(report, known.scope(report, "output"))
     fail_fast = boolean(report.value(root, "fail_fast"))
     timeout = duration(report, root, "timeout")
@@ -64,6 +68,7 @@ def _build(report: Report, root: MappingNode, name: str, around: _Around | None 
         labels=_labels(report, root),
         input=fields,
         input_schema=schema,
+        after=after,
         output=output.template(report.value(root, "output"), "output"),
         timeout=timeout,
         fail_fast=True if fail_fast is None else fail_fast,

@@ -113,6 +113,9 @@ def wrong_text(node: ScalarNode, schema: Mapping[str, Any], path: Path, *, name:
                 fix = "write NAME, or NAME@VERSION with its 12 hex digits"
                 return Message("PF107", message, fix)
             return Message("PF107", message, f"write flow: {ours}", write=ours)
+        case "flowGlob":
+            message = f"{_subject(path)} is {quoted(text)}, which names no flow"
+            return Message("PF107", message, "write NAME; `*` in it stands for any letters")
         case "tolerate":
             message = f"{_subject(path)} is {quoted(text)}, which is not a share of the items"
             fix, write = _share_fix(text)
@@ -210,6 +213,7 @@ def report_missing(report: Report, node: MappingNode, key: str, path: Path) -> N
         "until": "write when to stop: `until: output.ready`",
         "flow": "write `flow: my_flow`: lower-case letters, digits and underscores",
         "steps": "write `steps:` and under it `NAME: {handler: package.module.function}`",
+        "flows": 'write the flows to hear: `flows: [order]`, or `flows: "*"`',
     }[key]
     first = next(iter(node.entries.values()), None)
     message = f'{describe(path)} has no "{key}"'

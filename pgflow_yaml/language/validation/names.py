@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from pgflow_yaml.language import listening
 from pgflow_yaml.language.source import Document, MappingNode, Node, SequenceNode
 from pgflow_yaml.language.suggestions import did_you_mean
 from pgflow_yaml.language.validation.findings import quoted
@@ -124,7 +125,9 @@ class Scope:
                 "PF207", 2, message, f"declare it: `input: {{{name}: {{type: string}}}}`"
             )
         shown = ", ".join(list(self.fields)[:10]) + (", …" if len(self.fields) > 10 else "")
-        fix = f"the input has {shown}; or declare {name} under `input`"
+        fix = f"the input has {shown}"
+        if self.fields is not listening.INPUT:
+            fix += f"; or declare {name} under `input`"
         hint = did_you_mean(name, self.fields)
         return Problem("PF207", 2, f"{quoted(name)} is not a field of the input{hint}", fix)
 

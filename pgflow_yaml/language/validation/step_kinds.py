@@ -12,7 +12,7 @@ from pgflow_yaml.language.validation.findings import Report, quoted
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_KEYS_OF_A_WAIT = ("depends_on", "if", "when_unmet", "when_exhausted", "description")
+_KEYS_OF_A_WAIT = ("depends_on", "if", "when_unmet", "when_exhausted", "handles", "description")
 # Advice for a key of another kind of step.
 _INSTEAD_OF_WAITING = {
     "timeout": "write it inside of `wait`, beside the event",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 from pgflow_yaml.language.graph import Ancestors
@@ -10,6 +10,7 @@ from pgflow_yaml.language.model import Formula, Json, Step, WhenExhausted, WhenU
 from pgflow_yaml.language.source import MappingNode, Node, ScalarNode, SequenceNode
 from pgflow_yaml.language.validation.edges import read_edges
 from pgflow_yaml.language.validation.formulas import Formulas
+from pgflow_yaml.language.validation.listening import read_handles
 from pgflow_yaml.language.validation.names import Scope
 from pgflow_yaml.language.validation.reach import check_reach
 from pgflow_yaml.language.validation.step_kinds import check_action, check_combinations
@@ -112,7 +113,9 @@ def build_steps(
         scope.ancestors, scope.depends_on = ancestors, step.get("depends_on")
         scope.item = report.has(step, "map")
         scope.index = scope.item or report.has(step, "initial_tasks")
-        result[name] = _build(report, step, Formulas(report, scope), edges[name])
+        built = _build(report, step, Formulas(report, scope), edges[name])
+        handles = read_handles(report, name, step, final=final)
+        result[name] = built if handles else replace(built, handles=False)
     check_reach(report, result, edge_nodes)
     return result
 
