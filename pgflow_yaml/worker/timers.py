@@ -8,6 +8,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from pgflow_yaml.worker.ends import log_ends
 from pgflow_yaml.worker.pace import Alarm
 from pgflow_yaml.worker.upkeep import Duty
 
@@ -70,6 +71,7 @@ class Timers(Duty):
         """Run the timers that are due."""
         reply = store.wind(self._worker)
         self._errors.log(reply)
+        log_ends(reply)
         return self._alarm.pause(
             LONGEST_SECONDS, reply.get("next_ms"), found=bool(reply.get("timers"))
         )

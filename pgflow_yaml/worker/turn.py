@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pgflow_yaml.database.store import LOCK_TIMEOUT, Refused
 from pgflow_yaml.errors import NotFound
+from pgflow_yaml.worker import ends
 from pgflow_yaml.worker.alone import Alone
 from pgflow_yaml.worker.calls import clean
 from pgflow_yaml.worker.held_runs import HeldRuns
@@ -133,6 +134,8 @@ class TurnClient:
         """
         refused = self._missing.paths() if room else []
         options = self._options(self.unsettled() - len(results) + beside, refused) if room else {}
+        if ended := ends.asked_for():
+            options["ended"] = ended
         if skip:
             options["skip"] = True
         if readable:
@@ -155,6 +158,7 @@ class TurnClient:
                     raise
             else:
                 self._timer_errors.log(reply)
+                ends.log_ends(reply)
                 return reply
             log.warning(
                 "the row of this worker was deleted: it registers again", extra={"action": "turn"}

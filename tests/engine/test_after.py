@@ -1,10 +1,9 @@
-"""Flows that the ends of other runs start: who is told, of what, and once for each end."""
+"""Flows that the ends of other runs start: who is told, and of what."""
 
 from __future__ import annotations
 
-import json
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
@@ -12,59 +11,11 @@ import pytest
 from pgflow_yaml.language import listening
 from pgflow_yaml.language.inputs import apply_defaults_and_check
 from tests.engine.compiled import Compiled
-from tests.engine.driver import Engine, a_child, a_step, a_wait, done, failed
+from tests.engine.driver import a_child, a_step, a_wait
+from tests.engine.listeners import ORDER, TIMERS, end, heard, listen, told, wind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-ORDER = {"work": a_step()}
-TIMERS = "pgmq.q_pgflow__timers"
-
-
-def listen(
-    engine: Engine,
-    name: str = "alert",
-    flows: Iterable[str] = ("*",),
-    status: Iterable[str] = ("failed",),
-    **keys: Any,
-) -> None:
-    """Deploy a flow that hears these ends."""
-    after = {"flows": list(flows), "status": list(status)}
-    engine.deploy(name, {"tell": a_step(handler="app.tell")}, after=after, **keys)
-
-
-def end(engine: Engine, flow: str, status: str, run_input: object = None) -> str:
-    """Let a run of a flow with one step end like this; its timers are left to others."""
-    run = engine.start(flow, run_input)
-    if status == "cancelled":
-        engine.call("cancel_run", run, "not wanted")
-    else:
-        (task,) = engine.claim(flow)
-        engine.report(failed(task, "fatal") if status == "failed" else done(task, "work"))
-    assert engine.status(run) == status
-    return run
-
-
-def wind(engine: Engine) -> None:
-    """Run all timers that are due."""
-    while "timers" in engine.call("wind", engine.worker):
-        pass
-
-
-def heard(engine: Engine, name: str) -> list[Any]:
-    """Who hears each version of a flow."""
-    rows = engine.db.execute(
-        "select heard from pgflow.flows where queue_name = %s order by created_at", [name]
-    )
-    return [row[0] for row in rows]
-
-
-def told(engine: Engine, name: str = "alert") -> list[dict[str, Any]]:
-    """What the runs of a listener were given, in the order of their starts."""
-    rows = engine.db.execute(
-        "select input from pgflow.runs where flow_name = %s order by started_at, run_key", [name]
-    )
-    return [row[0] for row in rows]
+    from tests.engine.driver import Engine
 
 
 def test_an_alert_hears_a_failed_run(engine: Engine) -> None:
@@ -344,79 +295,6 @@ def test_chains_end(engine: Engine) -> None:
             },
         )
     ]
-
-
-def test_news_that_comes_twice_starts_one_run(engine: Engine) -> None:
-    """A message is only a reason to look; the key of the run that it starts is its end's."""
-    listen(engine)
-    engine.deploy("order", ORDER)
-    run = end(engine, "order", "failed")
-    engine.db.execute(f"insert into {TIMERS} (vt, message) select vt, message from {TIMERS}")
-    assert engine.one(f"select count(*) from {TIMERS} where message ->> 'run_id' = %s", run) == 2
-
-    wind(engine)
-
-    assert len(told(engine)) == 1
-    assert engine.one(f"select count(*) from {TIMERS}") == 0
-
-
-def test_news_of_a_run_that_goes_on_or_is_gone_changes_nothing(engine: Engine) -> None:
-    """The reader looks at the run as it is now."""
-    listen(engine)
-    engine.deploy("order", ORDER)
-    live = engine.start("order")
-    for run in (live, "00000000-0000-0000-0000-000000000000"):
-        news = {"kind": "after", "run_id": run, "flows": ["alert"]}
-        engine.db.execute(
-            f"insert into {TIMERS} (vt, message) values (pgflow.clock(), %s)", [json.dumps(news)]
-        )
-
-    wind(engine)
-
-    assert told(engine) == []
-    assert engine.one(f"select count(*) from {TIMERS}") == 0
-
-
-def test_the_end_and_its_news_are_one_commit(engine: Engine, other: Engine) -> None:
-    """The worker that ended the run does nothing more: another one starts the alert."""
-    listen(engine)
-    engine.deploy("order", ORDER)
-    engine.start("order")
-    (task,) = engine.claim("order")
-    with engine.db.transaction(force_rollback=True):
-        engine.report(failed(task, "fatal"))
-        assert engine.one(f"select count(*) from {TIMERS}") == 1
-    assert engine.one(f"select count(*) from {TIMERS}") == 0
-
-    engine.report(failed(task, "fatal"))
-    wind(other)
-
-    assert len(told(engine)) == 1
-
-
-def test_many_ends_at_once(engine: Engine) -> None:
-    """200 runs fail in one commit; each is told of, once."""
-    listen(engine)
-    engine.deploy("order", ORDER)
-    runs = engine.db.execute(
-        "select pgflow.start_runs('order', array_fill('{}'::jsonb, array[200]))"
-    ).fetchall()
-
-    tasks = engine.claim("order", quantity=200)
-    engine.report(*[failed(task, "fatal") for task in tasks])
-    wind(engine)
-
-    assert sorted(one["run"] for one in told(engine)) == sorted(str(run) for (run,) in runs)
-
-
-def test_a_start_cannot_take_the_key_of_such_a_run(engine: Engine) -> None:
-    """It would keep an alert from being sent."""
-    engine.deploy("order", ORDER)
-
-    with pytest.raises(psycopg.Error) as refused:
-        engine.start("order", key="after:x:0")
-
-    assert '"must not begin with \\"after:\\"' in str(refused.value.diag.message_detail)
 
 
 @pytest.mark.parametrize(

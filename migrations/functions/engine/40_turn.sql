@@ -53,7 +53,8 @@
 --
 -- p_options: skip, true: a result whose run another session holds gets the verdict "busy" and is to
 -- be sent again; without it the turn waits for a quarter of a second, then raises 55P03. crashed
--- and places: see _claim. readable, true: see _claim_readable.
+-- and places: see _claim. readable, true: see _claim_readable. ended, "all" or "failed": the reply
+-- has {ended}, the runs that ended in this turn and the steps that failed; see _noted_ends.
 create or replace function pgflow.turn(
   p_worker uuid, p_results jsonb, p_queues text[], p_quantity int, p_lease interval,
   p_refused text[] default '{}', p_options jsonb default '{}'
@@ -73,6 +74,9 @@ begin
       message = 'a turn takes an array of results, names of queues, and a quantity of at least 0';
   end if;
   perform pgflow._check_login(p_worker, p_queues);
+  if p_options ? 'ended' then
+    perform pgflow._note_from_now(p_options ->> 'ended');
+  end if;
   if jsonb_array_length(p_results) > 0 then
     v_verdicts := pgflow._settle_free(
       pgflow._read_reports(p_worker, p_results), p_options ? 'skip');
@@ -90,9 +94,13 @@ begin
     if v_reply -> 'tasks' = '[]' then
       v_reply := v_reply || jsonb_build_object('next_ms', pgflow._next_ms(p_queues, v_clock));
     end if;
-    return v_reply;
+  else
+    v_reply := v_reply || '{"tasks": [], "contexts": {}, "specs": {}}';
   end if;
-  return v_reply || '{"tasks": [], "contexts": {}, "specs": {}}';
+  if p_options ? 'ended' then
+    v_reply := v_reply || jsonb_strip_nulls(jsonb_build_object('ended', pgflow._noted_ends()));
+  end if;
+  return v_reply;
 end
 $$;
 

@@ -3,7 +3,8 @@
 -- step ready, on the rows of its run. Called by _advance; the caller holds the runs.
 
 -- Evaluates steps with a condition, a map or a wait. Writes those that end here (skipped, empty,
--- failed) and those that begin to wait: a wait holds nothing but its message in the timer queue.
+-- failed, which is noted) and those that begin to wait: a wait holds nothing but its message in the
+-- timer queue.
 create or replace function pgflow._evaluate_ready(
   p_ready pgflow._start[],
   out starts pgflow._start[], out ended pgflow._ended[], out failures pgflow._run_failure[]
@@ -63,6 +64,12 @@ begin
       filter (where s.verdict = 'failed' and s.fails_at_once), '{}')
   into starts, ended, failures
   from states s;
+  if cardinality(ended) + cardinality(failures) > 0 then
+    perform pgflow._note_ends(array_agg(f.run_id), array_agg(f.step_slug))
+    from (select e.run_id, e.step_slug from unnest(ended) e where e.kind = 'failed'
+          union all
+          select u.run_id, u.step_slug from unnest(failures) u) f;
+  end if;
 end
 $$;
 

@@ -15,6 +15,8 @@ as $$
 declare
   v_now timestamptz := pgflow.now();
   v_special uuid[];
+  v_noting boolean := starts_with(current_setting('pgflow.ended', true), 'all');
+  v_ended text;
   v_children uuid[];
 begin
   with counted as (
@@ -37,14 +39,20 @@ begin
                 from pgflow.flows f where f.flow_slug = r.flow_slug) k)
     from unnest(p_runs, p_steps) e(run_id, steps)
     where r.run_id = e.run_id
-    returning r.run_id, r.flow_slug, r.status, r.remaining_steps, r.parent_run_id
+    returning r.run_id, r.flow_slug, r.status, r.remaining_steps, r.parent_run_id, r.flow_name
   )
   select array_agg(c.run_id) filter (where c.status = 'started' and (
              select not f.ends_simply and c.remaining_steps <= f.finally_steps
              from pgflow.flows f where f.flow_slug = c.flow_slug)),
+         string_agg(format('{"run":"%s","flow":"%s","status":"completed"}', c.run_id,
+             coalesce(c.flow_name, c.flow_slug)), ',')
+           filter (where v_noting and c.status <> 'started'),
          array_agg(c.run_id) filter (where c.status <> 'started' and c.parent_run_id is not null)
-  into v_special, v_children
+  into v_special, v_ended, v_children
   from counted c;
+  if v_ended is not null then
+    perform pgflow._note(v_ended);
+  end if;
   if v_special is not null then
     perform pgflow._finish_runs(v_special);
   end if;
@@ -194,8 +202,8 @@ begin
 end
 $$;
 
--- Drops what runs that have just ended have left in the timer queue, and notifies their parents and
--- the flows that hear of them. The caller holds the runs.
+-- Notes runs that have just ended, drops what they have left in the timer queue, and notifies their
+-- parents and the flows that hear of them. The caller holds the runs.
 create or replace function pgflow._release_timers(p_runs uuid[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -211,6 +219,7 @@ begin
            select f.heard ? r.status from pgflow.flows f where f.flow_slug = r.flow_slug))
   into v_timer_ids, v_children, v_heard
   from pgflow.runs r where r.run_id = any(p_runs);
+  perform pgflow._note_ends(p_runs, null);
   if v_timer_ids is not null then
     perform pgflow._queue_drop('pgflow__timers', v_timer_ids, false);
   end if;

@@ -5,7 +5,7 @@
 -- `_lower_dependents` and `_evaluate_ready` end steps as part of a larger update.) A step that has
 -- ended already stays as it is; a step without tasks is completed with the times of a started one.
 -- The message in the timer queue of a failed or skipped step is left to `_end_tasks`, which drops
--- it. The caller holds the runs. Returns the steps that ended here.
+-- it. The caller holds the runs. Notes the steps that failed; returns the steps that ended here.
 create or replace function pgflow._end_states(p_transitions pgflow._transition[])
 returns pgflow._step[]
 language plpgsql
@@ -14,6 +14,8 @@ as $$
 declare
   v_now timestamptz := pgflow.now();
   v_steps pgflow._step[];
+  v_runs uuid[];
+  v_failed text[];
 begin
   with ended as (
     update pgflow.step_states s
@@ -36,11 +38,14 @@ begin
         timer_message_id = case when t.status in ('failed', 'skipped') then s.timer_message_id end
     from unnest(p_transitions) t
     where s.run_id = t.run_id and s.step_slug = t.step_slug and s.status in ('created', 'started')
-    returning s.run_id, s.flow_slug, s.step_slug
+    returning s.run_id, s.flow_slug, s.step_slug, s.status
   )
   select coalesce(array_agg(row(e.run_id, e.flow_slug, e.step_slug)::pgflow._step
-                            order by e.run_id, e.step_slug), '{}')
-  into v_steps from ended e;
+                            order by e.run_id, e.step_slug), '{}'),
+    array_agg(e.run_id order by e.run_id, e.step_slug) filter (where e.status = 'failed'),
+    array_agg(e.step_slug order by e.run_id, e.step_slug) filter (where e.status = 'failed')
+  into v_steps, v_runs, v_failed from ended e;
+  perform pgflow._note_ends(v_runs, v_failed);
   return v_steps;
 end
 $$;

@@ -116,15 +116,20 @@ end
 $$;
 
 -- Runs what is due in the timer queue, and claims nothing: for a worker that has had no room for a
--- moment. Returns what _run_timers does, and {next_ms}: as turn does, for the timer queue alone.
+-- moment. Returns what _run_timers does, and {ended, next_ms}: as turn does, all ends, and the time
+-- of the timer queue alone.
 create or replace function pgflow.wind(p_worker uuid) returns jsonb
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_clock timestamptz := pgflow.clock();
+  v_reply jsonb;
 begin
-  return pgflow._run_timers() || jsonb_build_object('next_ms', pgflow._next_ms('{}', v_clock));
+  perform pgflow._note_from_now('all');
+  v_reply := pgflow._run_timers();
+  return v_reply || jsonb_strip_nulls(jsonb_build_object('ended', pgflow._noted_ends()))
+    || jsonb_build_object('next_ms', pgflow._next_ms('{}', v_clock));
 end
 $$;
 

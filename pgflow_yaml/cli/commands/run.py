@@ -204,7 +204,7 @@ def _work_and_follow(
         positions=chosen.positions,
         picture=chosen.picture,
     )
-    set_up_logs(options, shown_elsewhere=("failed", "timeout", "stop"))
+    set_up_logs(options, shown_elsewhere=("failed", "timeout", "stop", "ended"))
     worker = client.worker(request.settings(), queues=client.run_queues(run_id))
     note = partial(options.note, NOTE)
     try:

@@ -13,6 +13,7 @@ from pgflow_yaml.database.store.wake import Listener, WakeUpsUnsupported
 from pgflow_yaml.database.store.workers import (
     LOCK_TIMEOUT,
     LONGEST_LEASE,
+    EndShape,
     TimersReply,
     TurnReply,
     WorkerCalls,
@@ -23,6 +24,7 @@ __all__ = [
     "LONGEST_LEASE",
     "MOST_CHARACTERS",
     "Attempts",
+    "EndShape",
     "Listener",
     "Outage",
     "Refused",

@@ -21,9 +21,20 @@ LONGEST_LEASE = 86_400.0
 """The longest lease that the database gives, in seconds; the shortest is one second."""
 
 
+class EndShape(TypedDict):
+    """The end of a run, or a step that failed for good."""
+
+    run: str
+    flow: str
+    step: NotRequired[str]
+    status: str
+    error: NotRequired[dict[str, Any]]
+
+
 class TimersReply(TypedDict, total=False):
     """The reply of `pgflow.wind`, and a part of that of `pgflow.turn`."""
 
+    ended: list[EndShape]
     next_ms: int | None
     timers: int
     timer_errors: list[dict[str, Any]]

@@ -1,0 +1,64 @@
+-- What has ended in a turn, for the worker that logs it: runs, and steps that failed. The functions
+-- that end them note it in the setting pgflow.ended of the transaction, which is empty unless the
+-- worker has asked: a return value would have to pass through all callers, and to look for what
+-- has ended would cost each turn a statement. Its text is "all" or "failed", then a comma and a
+-- JSON object for each end.
+
+-- Begins to note: p_which is "all", or "failed" for a worker that logs failures only.
+create or replace function pgflow._note_from_now(p_which text) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform set_config('pgflow.ended', case p_which when 'all' then 'all' else 'failed' end, true);
+end
+$$;
+
+-- Adds JSON objects, apart by commas; null adds nothing.
+create or replace function pgflow._note(p_ends text) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_ends is not null then
+    perform set_config('pgflow.ended', current_setting('pgflow.ended') || ',' || p_ends, true);
+  end if;
+end
+$$;
+
+-- Notes runs that have ended, or steps of them that have failed; p_steps is parallel, or null.
+-- (_end_steps notes runs itself, without reading them again.)
+create or replace function pgflow._note_ends(p_runs uuid[], p_steps text[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if current_setting('pgflow.ended', true) <> '' and cardinality(p_runs) > 0 then
+    perform pgflow._note(string_agg(jsonb_strip_nulls(jsonb_build_object('run', r.run_id,
+      'flow', coalesce(r.flow_name, r.flow_slug), 'step', e.step_slug,
+      'status', coalesce(s.status, r.status),
+      'error', case when e.step_slug is null then r.error else s.error end))::text, ','
+      order by e.nr))
+    from unnest(p_runs, p_steps) with ordinality e(run_id, step_slug, nr)
+    join pgflow.runs r on r.run_id = e.run_id
+    left join pgflow.step_states s on s.run_id = e.run_id and s.step_slug = e.step_slug
+    where e.step_slug is not null or r.status = 'failed'
+      or starts_with(current_setting('pgflow.ended'), 'all');
+  end if;
+end
+$$;
+
+-- Returns what was noted, in its order: [{run, flow, step, status, error}], `step` for steps only;
+-- null where there is nothing. Ends the noting.
+create or replace function pgflow._noted_ends() returns jsonb
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_noted text := current_setting('pgflow.ended');
+begin
+  perform set_config('pgflow.ended', '', true);
+  return case when position(',' in v_noted) > 0
+    then ('[' || substr(v_noted, position(',' in v_noted) + 1) || ']')::jsonb end;
+end
+$$;
