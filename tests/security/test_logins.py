@@ -165,6 +165,29 @@ def test_a_login_serves_the_queues_that_it_is_granted(
     assert len(worker.claim("billing")) == 1
 
 
+def test_a_login_is_told_only_of_ends_in_its_queues(
+    run: str, boss: Engine, worker: Engine, rival: Engine
+) -> None:
+    """Timers end runs of all flows in the turns of all workers; a stranger's id tells nothing."""
+    boss.deploy("stock", {"wait": a_wait(wait={"event": "x"}), "count": a_step("wait")}, timeout=1)
+    boss.deploy("secret", {"wait": a_wait(wait={"event": "x"}), "do": a_step("wait")}, timeout=1)
+    boss.db.execute(f"insert into pgflow.queue_grants values ('{login(rival)}', 'stock')".encode())
+
+    told = []
+    for engine, worker_id in ((rival, rival.worker), (worker, rival.worker)):
+        boss.start("stock")
+        boss.start("secret")
+        ends: list[Any] = []
+        live = (
+            "select count(*) from pgflow.runs where status = 'started' and flow_name <> 'billing'"
+        )
+        while boss.one(live):
+            ends += engine.call("wind", worker_id).get("ended", [])
+        told.append([end["flow"] for end in ends])
+
+    assert told == [["stock"], []]
+
+
 def test_a_grant_to_a_role_counts_for_its_members(
     run: str, boss: Engine, worker: Engine, rival: Engine
 ) -> None:

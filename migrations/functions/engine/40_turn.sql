@@ -98,7 +98,8 @@ begin
     v_reply := v_reply || '{"tasks": [], "contexts": {}, "specs": {}}';
   end if;
   if p_options ? 'ended' then
-    v_reply := v_reply || jsonb_strip_nulls(jsonb_build_object('ended', pgflow._noted_ends()));
+    v_reply := v_reply
+      || jsonb_strip_nulls(jsonb_build_object('ended', pgflow._noted_ends(p_worker)));
   end if;
   return v_reply;
 end

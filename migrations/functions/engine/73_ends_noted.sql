@@ -49,16 +49,35 @@ end
 $$;
 
 -- Returns what was noted, in its order: [{run, flow, step, status, error}], `step` for steps only;
--- null where there is nothing. Ends the noting.
-create or replace function pgflow._noted_ends() returns jsonb
+-- null where there is nothing. Ends the noting. Timers end runs of all flows: a worker whose login
+-- is limited to some queues is told of the flows that have steps in these.
+create or replace function pgflow._noted_ends(p_worker uuid) returns jsonb
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_noted text := current_setting('pgflow.ended');
+  v_ends jsonb;
+  v_worker record;
 begin
   perform set_config('pgflow.ended', '', true);
-  return case when position(',' in v_noted) > 0
-    then ('[' || substr(v_noted, position(',' in v_noted) + 1) || ']')::jsonb end;
+  if position(',' in v_noted) = 0 then
+    return null;
+  end if;
+  v_ends := ('[' || substr(v_noted, position(',' in v_noted) + 1) || ']')::jsonb;
+  select w.granted into v_worker
+  from pgflow.workers w where w.worker_id = p_worker and w.login = session_user;
+  if not found then
+    return null;
+  elsif v_worker.granted is null then
+    return v_ends;
+  end if;
+  return (
+    select jsonb_agg(e.value order by e.nr)
+    from jsonb_array_elements(v_ends) with ordinality e(value, nr)
+    join pgflow.runs r on r.run_id = (e.value ->> 'run')::uuid
+    where exists (
+      select 1 from pgflow.steps d
+      where d.flow_slug = r.flow_slug and d.queue_name = any(v_worker.granted)));
 end
 $$;

@@ -128,7 +128,7 @@ declare
 begin
   perform pgflow._note_from_now('all');
   v_reply := pgflow._run_timers();
-  return v_reply || jsonb_strip_nulls(jsonb_build_object('ended', pgflow._noted_ends()))
+  return v_reply || jsonb_strip_nulls(jsonb_build_object('ended', pgflow._noted_ends(p_worker)))
     || jsonb_build_object('next_ms', pgflow._next_ms('{}', v_clock));
 end
 $$;
