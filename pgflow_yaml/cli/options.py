@@ -223,6 +223,10 @@ def _key(_ctx: click.Context, _param: click.Parameter, text: str | None) -> str 
         raise click.UsageError("--key is empty: every start with it would be the same run")
     if text == "last":
         raise click.UsageError('--key "last" would hide the run that `last` means; choose another')
+    if text is not None and text.startswith("after:"):
+        raise click.UsageError(
+            "--key begins with after:, as the keys of runs that `after` starts do"
+        )
     return text
 
 

@@ -30,6 +30,13 @@ NEXT: Mapping[str, tuple[str, ...]] = {
     "hello": ("test", "run hello.flow.yaml --input name=Ada", "show last"),
     "etl": ("test", "run etl.flow.yaml", "show last"),
     "approval": ("test", "run release.flow.yaml --detach", "approve last review", "worker --burst"),
+    "alert": (
+        "test",
+        "compile alert.flow.yaml nightly.flow.yaml",
+        "start nightly --input broken=true",
+        "worker --burst",
+        "runs",
+    ),
     "saga": ("test", "run trip.flow.yaml --input card=declined", "show last"),
 }
 """The next commands to try, by template."""

@@ -81,7 +81,7 @@ def test_init_writes_a_project_that_runs(tmp_path: Path, database: str) -> None:
     assert (tmp_path / "hello_handlers.py").read_text() == "mine"
 
 
-@pytest.mark.parametrize("kind", ["etl", "approval", "saga"])
+@pytest.mark.parametrize("kind", ["etl", "approval", "saga", "alert"])
 def test_each_template_is_a_project_that_runs(kind: str, tmp_path: Path, database: str) -> None:
     """Valid with its handlers, its tests pass, and so do the commands that it names."""
     shell = Shell(tmp_path, database)
@@ -228,6 +228,13 @@ def test_an_unknown_flow_is_answered_with_a_known_one(deployed: Shell, args: lis
 def test_an_unknown_since_is_a_usage_error(shell: Shell) -> None:
     """The sentence says how to write it."""
     assert "write 30s, 5m, 2h or 7d" in shell("runs", "--since", "yesterday", expect=2).err
+
+
+def test_a_key_of_runs_that_after_starts_is_a_usage_error(shell: Shell) -> None:
+    """Such a run would keep an alert from being sent."""
+    refused = shell("start", "hello", "--key", "after:x:0", expect=2)
+
+    assert "--key begins with after:" in refused.err
 
 
 def test_a_run_is_found_in_four_ways(deployed: Shell) -> None:

@@ -70,30 +70,23 @@ def test_each_hears_the_ends_that_it_names(engine: Engine) -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("flows", "hears"),
-    [
-        (["order"], ["order"]),
-        (["*"], ["order", "order_eu", "reorder"]),
-        (["order_*", "re*"], ["order_eu", "reorder"]),
-        (["*order"], ["order", "reorder"]),
-        (["o.*"], None),
-        (["nothing"], []),
-    ],
-)
-def test_names_and_globs(engine: Engine, flows: list[str], hears: list[str] | None) -> None:
+def test_names_and_globs(engine: Engine) -> None:
     """A star stands for any letters; another letter for itself."""
     names = ["order", "order_eu", "reorder"]
     for name in names:
         engine.deploy(name, ORDER)
+    found = {}
+    for flows in (["order"], ["*"], ["order_*", "re*"], ["*order"], ["nothing"]):
+        listen(engine, flows=flows)
+        found[" ".join(flows)] = [name for name in names if heard(engine, name) != [None]]
 
-    if hears is None:
-        with pytest.raises(psycopg.Error, match='"after" needs "flows", a list of names'):
-            listen(engine, flows=flows)
-        return
-    listen(engine, flows=flows)
-
-    assert [name for name in names if heard(engine, name) == [{"failed": ["alert"]}]] == hears
+    assert found == {
+        "order": ["order"],
+        "*": names,
+        "order_* re*": ["order_eu", "reorder"],
+        "*order": ["order", "reorder"],
+        "nothing": [],
+    }
 
 
 def test_several_flows_hear_one_end(engine: Engine) -> None:
@@ -297,9 +290,9 @@ def test_chains_end(engine: Engine) -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    "after",
-    [
+def test_an_after_that_no_compiler_writes_is_refused(engine: Engine) -> None:
+    """From SQL as well."""
+    shapes: list[object] = [
         None,
         {},
         {"flows": [], "status": ["failed"]},
@@ -308,12 +301,11 @@ def test_chains_end(engine: Engine) -> None:
         {"flows": ["*"], "status": ["started"]},
         {"flows": ["*", 5], "status": ["failed"]},
         {"flows": ["a|b"], "status": ["failed"]},
-    ],
-)
-def test_an_after_that_no_compiler_writes_is_refused(engine: Engine, after: object) -> None:
-    """From SQL as well."""
-    with pytest.raises(psycopg.Error, match='"after" needs "flows"'):
-        engine.deploy("alert", ORDER, after=after)
+        {"flows": ["o.*"], "status": ["failed"]},
+    ]
+    for after in shapes:
+        with pytest.raises(psycopg.Error, match='"after" needs "flows", a list of names'):
+            engine.deploy("alert", ORDER, after=after)
 
 
 def test_the_compiled_input_is_what_a_listener_is_given(engine: Engine) -> None:

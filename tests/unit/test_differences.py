@@ -118,6 +118,11 @@ def test_the_same_file_has_no_difference() -> None:
         ),
         ("flow: order", "flow: sale", ["flow: name order → sale"]),
         (
+            "depends_on: [charge]",
+            "depends_on: {charge: any}\n    handles: false",
+            ["step ship: depends_on charge success → any", "step ship: handles true → false"],
+        ),
+        (
             "  ship:\n    handler: shop.ship\n    depends_on: [charge]\n",
             "",
             ["step ship: removed"],
@@ -132,6 +137,21 @@ def test_the_same_file_has_no_difference() -> None:
 def test_a_change_is_said_in_words(old: str, new: str, words: list[str]) -> None:
     """One sentence for each thing that changed, and nothing else."""
     assert sentences(old, new) == words
+
+
+def test_a_flow_that_listens_has_an_input_that_nobody_wrote() -> None:
+    """Only `after` is told, and what the file declared before."""
+    plain = "flow: alert\ninput: {text: {type: string}}\nsteps: {a: {handler: x.a}}\n"
+    old = plain.replace("input: {text: {type: string}}", "after: {flows: order}")
+    new = plain.replace("input: {text: {type: string}}", "after: {flows: order, status: completed}")
+
+    assert [change.text for change in diff(compiled(old), compiled(new))] == [
+        'flow: after.status ["failed"] → ["completed"]'
+    ]
+    assert [change.text for change in diff(compiled(plain), compiled(old))] == [
+        'flow: after none → flows ["order"], status ["failed"]',
+        "input text: removed",
+    ]
 
 
 def test_a_renamed_step_is_one_change() -> None:

@@ -199,6 +199,15 @@ def test_a_catch_that_will_not_run_handles_nothing() -> None:
     assert failure_handling(a_saga("created", outcome="cancelled"))["charge"].kind == "unhandled"
 
 
+def test_a_step_with_handles_false_handles_nothing() -> None:
+    """It may run, or have run: the failure is unhandled from the start."""
+    for status in ("created", "completed"):
+        saga = a_saga(status)
+        saga["steps"][2]["handles"] = False
+
+        assert failure_handling(saga)["charge"].kind == "unhandled"
+
+
 def test_a_failure_that_may_be_caught_is_not_the_end() -> None:
     """It says who may handle it, who did, and only then that nobody did."""
     open_, done, none = a_saga("started"), a_saga("completed"), a_saga("skipped")

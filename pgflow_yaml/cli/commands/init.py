@@ -9,7 +9,7 @@ import click
 
 from pgflow_yaml.cli.options import Options, command, pass_options
 
-TEMPLATES = ("hello", "etl", "approval", "saga")
+TEMPLATES = ("hello", "etl", "approval", "saga", "alert")
 
 
 @command("init", example="pgflow-yaml init my_flows")
