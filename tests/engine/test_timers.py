@@ -130,7 +130,8 @@ def test_a_timer_that_fails_is_tried_again_soon(engine: Engine) -> None:
     assert (error["error"], error["tries"], error["pause_ms"]) == ("injected fault", 1, 100)
     assert (first["timers"], first["next_ms"], early) == (1, 100, {"next_ms": 100})
     assert second["timer_errors"][0] | {"tries": 2, "pause_ms": 200} == second["timer_errors"][0]
-    assert healed == {"timers": 1, "next_ms": None}
+    ended = [{"run": run, "flow": "nap", "status": "completed"}]
+    assert healed == {"timers": 1, "next_ms": None, "ended": ended}
     assert [engine.status(run), engine.status(short)] == ["completed", "failed"]
 
 

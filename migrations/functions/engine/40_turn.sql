@@ -66,6 +66,7 @@ declare
   v_verdicts text[] := '{}';
   v_reply jsonb;
   v_clock timestamptz;
+  v_set text;
 begin
   if (jsonb_typeof(p_results) = 'array' and p_quantity >= 0 and pgflow._are_queues(p_queues))
     is not true
@@ -75,7 +76,8 @@ begin
   end if;
   perform pgflow._check_login(p_worker, p_queues);
   if p_options ? 'ended' then
-    perform pgflow._note_from_now(p_options ->> 'ended');
+    v_set := set_config('pgflow.ended',
+      case p_options ->> 'ended' when 'all' then 'all' else 'failed' end, true);
   end if;
   if jsonb_array_length(p_results) > 0 then
     v_verdicts := pgflow._settle_free(
@@ -97,7 +99,7 @@ begin
   else
     v_reply := v_reply || '{"tasks": [], "contexts": {}, "specs": {}}';
   end if;
-  if p_options ? 'ended' then
+  if p_options ? 'ended' and position(',' in current_setting('pgflow.ended')) > 0 then
     v_reply := v_reply
       || jsonb_strip_nulls(jsonb_build_object('ended', pgflow._noted_ends(p_worker)));
   end if;

@@ -64,7 +64,7 @@ begin
       filter (where s.verdict = 'failed' and s.fails_at_once), '{}')
   into starts, ended, failures
   from states s;
-  if cardinality(ended) + cardinality(failures) > 0 then
+  if current_setting('pgflow.ended', true) <> '' then
     perform pgflow._note_ends(array_agg(f.run_id), array_agg(f.step_slug))
     from (select e.run_id, e.step_slug from unnest(ended) e where e.kind = 'failed'
           union all

@@ -219,7 +219,9 @@ begin
            select f.heard ? r.status from pgflow.flows f where f.flow_slug = r.flow_slug))
   into v_timer_ids, v_children, v_heard
   from pgflow.runs r where r.run_id = any(p_runs);
-  perform pgflow._note_ends(p_runs, null);
+  if current_setting('pgflow.ended', true) <> '' then
+    perform pgflow._note_ends(p_runs, null);
+  end if;
   if v_timer_ids is not null then
     perform pgflow._queue_drop('pgflow__timers', v_timer_ids, false);
   end if;

@@ -1,39 +1,32 @@
 -- What has ended in a turn, for the worker that logs it: runs, and steps that failed. The functions
 -- that end them note it in the setting pgflow.ended of the transaction, which is empty unless the
 -- worker has asked: a return value would have to pass through all callers, and to look for what
--- has ended would cost each turn a statement. Its text is "all" or "failed", then a comma and a
--- JSON object for each end.
-
--- Begins to note: p_which is "all", or "failed" for a worker that logs failures only.
-create or replace function pgflow._note_from_now(p_which text) returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  perform set_config('pgflow.ended', case p_which when 'all' then 'all' else 'failed' end, true);
-end
-$$;
+-- has ended would cost each turn a statement. Its text is "all", or "failed" for a worker that logs
+-- failures only, then a comma and a JSON object for each end.
 
 -- Adds JSON objects, apart by commas; null adds nothing.
 create or replace function pgflow._note(p_ends text) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_set text;
 begin
   if p_ends is not null then
-    perform set_config('pgflow.ended', current_setting('pgflow.ended') || ',' || p_ends, true);
+    v_set := set_config('pgflow.ended', current_setting('pgflow.ended') || ',' || p_ends, true);
   end if;
 end
 $$;
 
 -- Notes runs that have ended, or steps of them that have failed; p_steps is parallel, or null.
--- (_end_steps notes runs itself, without reading them again.)
+-- Called only where the setting is not empty. (_end_steps notes runs itself, without reading them
+-- again.)
 create or replace function pgflow._note_ends(p_runs uuid[], p_steps text[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if current_setting('pgflow.ended', true) <> '' and cardinality(p_runs) > 0 then
+  if cardinality(p_runs) > 0 then
     perform pgflow._note(string_agg(jsonb_strip_nulls(jsonb_build_object('run', r.run_id,
       'flow', coalesce(r.flow_name, r.flow_slug), 'step', e.step_slug,
       'status', coalesce(s.status, r.status),
@@ -49,7 +42,7 @@ end
 $$;
 
 -- Returns what was noted, in its order: [{run, flow, step, status, error}], `step` for steps only;
--- null where there is nothing. Ends the noting. Timers end runs of all flows: a worker whose login
+-- null where there is nothing. Timers end runs of all flows: a worker whose login
 -- is limited to some queues is told of the flows that have steps in these.
 create or replace function pgflow._noted_ends(p_worker uuid) returns jsonb
 language plpgsql
@@ -60,7 +53,6 @@ declare
   v_ends jsonb;
   v_worker record;
 begin
-  perform set_config('pgflow.ended', '', true);
   if position(',' in v_noted) = 0 then
     return null;
   end if;

@@ -45,7 +45,9 @@ begin
     array_agg(e.run_id order by e.run_id, e.step_slug) filter (where e.status = 'failed'),
     array_agg(e.step_slug order by e.run_id, e.step_slug) filter (where e.status = 'failed')
   into v_steps, v_runs, v_failed from ended e;
-  perform pgflow._note_ends(v_runs, v_failed);
+  if v_runs is not null and current_setting('pgflow.ended', true) <> '' then
+    perform pgflow._note_ends(v_runs, v_failed);
+  end if;
   return v_steps;
 end
 $$;

@@ -124,9 +124,9 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_clock timestamptz := pgflow.clock();
+  v_set text := set_config('pgflow.ended', 'all', true);
   v_reply jsonb;
 begin
-  perform pgflow._note_from_now('all');
   v_reply := pgflow._run_timers();
   return v_reply || jsonb_strip_nulls(jsonb_build_object('ended', pgflow._noted_ends(p_worker)))
     || jsonb_build_object('next_ms', pgflow._next_ms('{}', v_clock));
