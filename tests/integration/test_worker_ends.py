@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.fixtures.waiting import eventually
+
 if TYPE_CHECKING:
     from tests.fixtures.working import Works
 
@@ -20,6 +22,16 @@ HANDLERS = """
 def charge(order): raise ValueError("card declined")
 def refund(order): return "refunded"
 def fine(order): return 1
+"""
+HELD = """
+import time
+from pathlib import Path
+
+def held(order):
+    here = Path(__file__).parent / "held"
+    here.touch()
+    while here.exists():
+        time.sleep(0.02)
 """
 
 
@@ -78,14 +90,15 @@ def test_what_ends_while_all_slots_are_busy_is_logged_too(
     works: Works, caplog: pytest.LogCaptureFixture
 ) -> None:
     """By the thread that runs the timers then."""
-    works.app.write(
-        "shop.py", "import time\ndef slow(order, ctx):\n    time.sleep(2.5)\n    return 1\n"
-    )
-    works.deploy("flow: slow\nsteps: {a: {handler: shop.slow}}")
+    works.app.write("shop.py", HELD)
+    works.deploy("flow: held\nsteps: {a: {handler: shop.held}}")
     works.deploy("flow: late\ntimeout: 1s\nsteps: {a: {wait: {event: go}}}")
-    works.client.start("slow")
+    held = works.client.start("held").id
+    works.start(concurrency=1)
+    eventually((works.app.folder / "held").exists, what="the only slot is busy")
     late = works.client.start("late").id
 
-    works.drain(concurrency=1)
-
-    assert ("ERROR", "late", None, late) in [line[:4] for line in lines(caplog)]
+    works.ended(late)
+    eventually(lambda: ("ERROR", late) in [(line[0], line[3]) for line in lines(caplog)])
+    (works.app.folder / "held").unlink()
+    assert works.ended(held).status == "completed"
