@@ -13,6 +13,7 @@ from pgflow_yaml.language.inputs import apply_defaults_and_check
 from tests.engine.compiled import Compiled
 from tests.engine.driver import a_child, a_step, a_wait
 from tests.engine.listeners import ORDER, TIMERS, end, heard, listen, told, wind
+from tests.fixtures.waiting import eventually
 
 if TYPE_CHECKING:
     from tests.engine.driver import Engine
@@ -257,8 +258,7 @@ def test_a_deploy_and_an_activation_do_not_miss_each_other(engine: Engine, other
         engine.deploy("order", ORDER)
         listener.start()
         waiting = "select count(*) from pg_locks where locktype = 'advisory' and not granted"
-        while not engine.one(waiting):
-            pass
+        eventually(lambda: engine.one(waiting), what="the listener waits for the deploy")
     listener.join()
 
     assert heard(engine, "order") == [{"failed": ["alert"]}]
