@@ -94,10 +94,8 @@ comment on column pgflow.flows.fails_at_once is
   'a failed step fails its run at once, with nothing to do afterwards: the short way';
 comment on column pgflow.flows.ends_simply is
   'the end of the last step completes the run: nothing else is to be decided';
-comment on column pgflow.flows.after is
-  '{"flows", "status"}: the ends of other runs that start this flow; null = none';
-comment on column pgflow.flows.heard is
-  'status -> names of the flows that hear this end of a run; null = nobody does';
+comment on column pgflow.flows.after is '{"flows", "status"}: the ends of runs that start it';
+comment on column pgflow.flows.heard is 'status -> names of the flows that hear this end';
 
 create table pgflow.steps (
   flow_slug text not null references pgflow.flows (flow_slug),
@@ -165,8 +163,7 @@ comment on column pgflow.steps.tolerant is
   'a map that outlives failed items: `tolerate`, or `fail_fast: false`';
 comment on column pgflow.steps.starts_simply is
   'one task, no condition: starts in the update that freed it, without being evaluated';
-comment on column pgflow.steps.handles is
-  'completed, it has handled the failures that its edges ask for';
+comment on column pgflow.steps.handles is 'false: it leaves failures before it unhandled';
 
 create table pgflow.deps (
   flow_slug text not null references pgflow.flows (flow_slug),
@@ -259,10 +256,8 @@ comment on column pgflow.runs.parent_run_id is
   'the run that started this one as a step; no foreign key, it may be gone';
 comment on column pgflow.runs.depth is 'number of ancestors';
 comment on column pgflow.runs.started_by is
-  'the login that started it; of a child run, or of one started by `after`, the one that started '
-  'the other run';
-comment on column pgflow.runs.chain is
-  'how many runs have started each other by `after` before it';
+  'the login that started it; a run that another one starts has that of the other';
+comment on column pgflow.runs.chain is 'number of runs before it that `after` joins to it';
 comment on column pgflow.runs.deadline_message_id is
   'its message in the timer queue, due when its timeout passes';
 comment on column pgflow.runs.cancels is
