@@ -4,6 +4,8 @@
 --   missing_handlers     handlers that no worker has
 --   audit                who deployed, activated, cancelled or decided, and when (S-24)
 --   realtime             whose function realtime.send may be called
+--   task_logs            what handlers printed and logged, some lines in a row
+--   task_progress        how far handlers said they were; one row for a task that says so
 
 create table pgflow.events (
   run_id uuid not null references pgflow.runs (run_id) on delete cascade,
@@ -52,3 +54,50 @@ comment on table pgflow.realtime is
 
 -- Here and not with the first timer, whose transaction would keep every other start waiting.
 do $$ begin perform pgmq.create('pgflow__timers'); end $$;
+
+-- Without a foreign key: its check would lock the run, and a turn must not wait for one.
+create table pgflow.task_logs (
+  id bigint generated always as identity primary key,
+  run_id uuid not null,
+  step_slug text not null,
+  task_index int not null,
+  attempt int not null,
+  fence int not null,
+  part int not null,
+  at timestamptz not null default now(),
+  lines jsonb not null,
+  constraint task_logs_lines_check check (jsonb_typeof(lines) = 'array')
+);
+create index task_logs_by_step on pgflow.task_logs (run_id, step_slug, id);
+comment on column pgflow.task_logs.attempt is 'the number of the attempt, as people count';
+comment on column pgflow.task_logs.fence is 'the number of the call, which grows with each of them';
+comment on column pgflow.task_logs.part is
+  'the number of the row in its call: one that came twice is shown once';
+comment on column pgflow.task_logs.lines is '[[epoch in milliseconds, level, logger, text], ...]';
+
+create table pgflow.task_progress (
+  run_id uuid not null,
+  step_slug text not null,
+  task_index int not null,
+  fence int not null,
+  done double precision not null,
+  words text not null,
+  at timestamptz not null,
+  primary key (run_id, step_slug, task_index)
+) with (fillfactor = 50);
+comment on table pgflow.task_progress is 'the last progress that a call of a task reported';
+
+create function pgflow._forget_logs() returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_runs uuid[] := array(select o.run_id from gone o);
+begin
+  delete from pgflow.task_logs l where l.run_id = any(v_runs);
+  delete from pgflow.task_progress g where g.run_id = any(v_runs);
+  return null;
+end
+$$;
+create trigger forget_logs after delete on pgflow.runs
+  referencing old table as gone for each statement execute function pgflow._forget_logs();

@@ -16,8 +16,8 @@ declare
   v_setting text;
 begin
   foreach v_function in array array[
-    'start_run', 'start_runs', 'turn', 'wind', 'heartbeat', 'sweep', 'cancel_run', 'fail_run',
-    'register_worker',
+    'start_run', 'start_runs', 'turn', 'wind', 'write_logs', 'heartbeat', 'sweep', 'cancel_run',
+    'fail_run', 'register_worker',
     'send_event', '_decide',
     'start_flow', 'start_tasks', 'complete_task', 'fail_task', 'cascade_resolve_conditions',
     'cascade_complete_taskless_steps', 'start_ready_steps', 'maybe_complete_run',
@@ -39,6 +39,16 @@ alter function pgflow._child_snapshots set enable_nestloop = on;
 alter function pgflow._child_snapshots set enable_seqscan = off;
 alter function pgflow._child_snapshots set enable_hashjoin = off;
 alter function pgflow._child_snapshots set enable_mergejoin = off;
+
+-- So are the few tasks that report progress, and the logs by the index of their steps.
+alter function pgflow._progress set enable_nestloop = on;
+alter function pgflow._progress set enable_seqscan = off;
+alter function pgflow._progress set enable_hashjoin = off;
+alter function pgflow._progress set enable_mergejoin = off;
+alter function pgflow._log_ids set enable_seqscan = off;
+alter function pgflow._log_ids set enable_bitmapscan = off;
+alter function pgflow._with_last_lines set enable_seqscan = off;
+alter function pgflow._with_last_lines set enable_bitmapscan = off;
 
 -- Runs are read in the order of their start, up to the limit, whatever filters there are.
 alter function pgflow.list_runs set enable_seqscan = off;

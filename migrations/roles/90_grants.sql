@@ -8,7 +8,7 @@ grant select on pgflow.migrations
 grant execute on function
   pgflow.list_flows, pgflow.list_versions, pgflow.get_definition, pgflow.list_runs,
   pgflow.find_run, pgflow.run_snapshot, pgflow.run_why, pgflow.task_snapshot,
-  pgflow.usual_seconds
+  pgflow.usual_seconds, pgflow.run_logs
   to pgflow_reader, pgflow_client, pgflow_deployer;
 
 -- Look after the database: what waits, who works, what does not fit together.
@@ -29,6 +29,6 @@ grant execute on function
 -- Work: claim tasks and report on those that one's own login has claimed.
 grant execute on function
   pgflow.register_worker, pgflow.stop_worker, pgflow.heartbeat, pgflow.turn, pgflow.wind,
-  pgflow.sweep, pgflow.owned_tasks, pgflow.run_input, pgflow.fail_run, pgflow.served_queues,
+  pgflow.write_logs, pgflow.sweep, pgflow.owned_tasks, pgflow.run_input, pgflow.fail_run, pgflow.served_queues,
   pgflow.served_since, pgflow.queues_of, pgflow.run_queues
   to pgflow_worker;

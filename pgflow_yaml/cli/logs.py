@@ -98,10 +98,24 @@ def set_up_logs(
         handler.setFormatter(KeyValue())
     else:
         handler.setFormatter(Short())
+    shown = max(level + shift, logging.DEBUG)
+    handler.setLevel(shown)
     logger = logging.getLogger("pgflow_yaml")
     logger.handlers = [handler]
-    logger.setLevel(max(level + shift, logging.DEBUG))
+    logger.setLevel(shown)
     logger.propagate = False
+    # What handlers log goes to the log of their run from INFO on, whatever is shown here.
+    logging.getLogger("pgflow_yaml.handler").setLevel(min(shown, logging.INFO))
+
+
+def let_handlers_log() -> None:
+    """Let the loggers of handlers make records from INFO on, for the logs of their runs.
+
+    Python's default is WARNING; a module that sets the level of the root logger gets what it wants.
+    """
+    root = logging.getLogger()
+    if root.level == logging.WARNING:
+        root.setLevel(logging.INFO)
 
 
 def _stamp(record: logging.LogRecord) -> str:

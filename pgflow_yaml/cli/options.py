@@ -162,7 +162,15 @@ def worker_options(function: Callable[..., Any]) -> Callable[..., Any]:
         help="Secrets: a folder with a file for each, or a file of NAME=value lines. "
         "[default: the variables PGFLOW_YAML_SECRET_NAME]",
     )
-    return concurrency(lease(notify(secrets(import_options(function)))))
+    prefix = click.option(
+        "--no-prefix",
+        "prefix",
+        flag_value=False,
+        type=bool,
+        default=None,
+        help="Print lines of handlers as they are, without the name of their step.",
+    )
+    return concurrency(lease(notify(secrets(prefix(import_options(function))))))
 
 
 def input_option(function: Callable[..., Any]) -> Callable[..., Any]:

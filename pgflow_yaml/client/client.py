@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Unpack, cast
-from uuid import UUID
 
 from pgflow_yaml.client.health import HealthClient
+from pgflow_yaml.client.ids import checked_id as _checked_id
+from pgflow_yaml.client.ids import no_run as _no_run
 from pgflow_yaml.client.inputs import as_json, batches, checked_text, input_text, input_texts
+from pgflow_yaml.client.logs import LogClient
 from pgflow_yaml.client.results import (
     Cancelled,
     Decision,
@@ -17,7 +19,7 @@ from pgflow_yaml.client.results import (
 )
 from pgflow_yaml.client.runs import Run, run_of
 from pgflow_yaml.client.waiting import wait
-from pgflow_yaml.errors import NotFound, Unavailable
+from pgflow_yaml.errors import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 LEASE_SECONDS = 30.0
 
 
-class Client(HealthClient):
+class Client(HealthClient, LogClient):
     """A connection to the database of flows; usable from several threads, one at a time."""
 
     # Runs
@@ -209,8 +211,12 @@ class Client(HealthClient):
         max_poll_seconds: float = 1.0,
         checked: bool = False,
         on_ready: Callable[[], None] | None = None,
+        names_runs: bool = False,
     ) -> Worker:
-        """Return a worker with the settings of a project; `checked`: it compares the tables."""
+        """Return a worker with the settings of a project.
+
+        `checked`: it compares the tables. `names_runs`: printed lines begin with the run, too.
+        """
         from pgflow_yaml.worker import Worker
         from pgflow_yaml.worker.worker import CONCURRENCY
 
@@ -229,6 +235,8 @@ class Client(HealthClient):
             poll_interval_ms=poll_interval_ms,
             max_poll_seconds=max_poll_seconds,
             prepare=self._preparation(checked=checked, on_ready=on_ready),
+            logs=settings.logs,
+            lead=("run" if names_runs else "step") if settings.prefix else "none",
         )
 
     def run_queues(self, run_id: str) -> list[str]:
@@ -289,11 +297,20 @@ class Client(HealthClient):
         return self._store.find_run(text)
 
     def run_snapshot(
-        self, run_id: str, *, items: bool = False, after_error: int = 0, outputs: bool = True
+        self,
+        run_id: str,
+        *,
+        items: bool = False,
+        after_error: int = 0,
+        outputs: bool = True,
+        logs: bool = False,
     ) -> Snapshot:
-        """Return everything about a run, with the keys of `show --json`; raises NotFound."""
+        """Return everything about a run, with the keys of `show --json`; raises NotFound.
+
+        With `logs`, steps that fail have the last lines of their log.
+        """
         snapshot = self._store.run_snapshot(
-            _checked_id(run_id), items=items, after_error=after_error, outputs=outputs
+            _checked_id(run_id), items=items, after_error=after_error, outputs=outputs, logs=logs
         )
         return _snapshot(snapshot, run_id)
 
@@ -302,14 +319,3 @@ def _snapshot(snapshot: Mapping[str, object] | None, run_id: str) -> Snapshot:
     if snapshot is None:
         raise _no_run(run_id)
     return cast("Snapshot", snapshot)
-
-
-def _checked_id(run_id: str) -> str:
-    try:
-        return str(UUID(run_id))
-    except ValueError:
-        raise _no_run(run_id) from None
-
-
-def _no_run(run_id: str) -> NotFound:
-    return NotFound(f"there is no run {run_id} in this database")

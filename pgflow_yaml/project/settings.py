@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pgflow_yaml.database.store import LONGEST_LEASE
 from pgflow_yaml.errors import WrongSetting
 from pgflow_yaml.language.durations import milliseconds
+from pgflow_yaml.runs.logs import LOGS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,6 +37,8 @@ class Settings:
     lease: float | None
     notify: bool
     secrets: Path | None
+    logs: str
+    prefix: bool
     sources: Mapping[str, str]
 
 
@@ -72,6 +75,8 @@ def read_settings(
         lease=_lease(values.get("lease"), sources["lease"]),
         notify=_yes(values.get("notify", True), sources["notify"]),
         secrets=Path(str(values["secrets"])) if "secrets" in values else None,
+        logs=_logs(values.get("logs", LOGS[0]), sources["logs"]),
+        prefix=_yes(values.get("prefix", True), sources["prefix"]),
         sources=sources,
     )
 
@@ -106,6 +111,12 @@ def _words(name: str, value: object, source: str) -> tuple[str, ...]:
     if not isinstance(value, list | tuple) or not all(isinstance(word, str) for word in value):
         raise WrongSetting(f"{source}: {name} is a list of module names")
     return tuple(value)
+
+
+def _logs(value: object, source: str) -> str:
+    if value not in LOGS:
+        raise WrongSetting(f'{source}: logs is one of {", ".join(LOGS)}, not "{value}"')
+    return str(value)
 
 
 def _whole(value: object, source: str) -> int | None:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from pgflow_yaml.language.model import Json
     from pgflow_yaml.worker.calls import Handler
+    from pgflow_yaml.worker.logs import Logs
     from pgflow_yaml.worker.task import Task
 
 log = logging.getLogger(__name__)
@@ -41,17 +42,19 @@ _OWN_FILES = frozenset({__file__, invoke.__code__.co_filename, reading.__file__}
 _LONGEST_DELAY_MS = 10 * 365 * 86_400_000
 
 
-def run(task: Task, handler: Handler, beat: Callable[[], None]) -> Outcome:
+def run(
+    task: Task, handler: Handler, beat: Callable[[], None], logs: Logs | None = None
+) -> Outcome:
     """Call a synchronous handler in this thread, unless its task is cancelled."""
     if task.cancelled:
         return RELEASED
     began, process = time.monotonic(), os.getpid()
-    call = Speaker(task)
+    call = Speaker(task, logs)
     token = speaker.set(call)
     try:
         failpoint("before_handler")
         value = task.arguments()
-        ctx = _context(task, beat) if handler.takes_ctx else None
+        ctx = _context(task, beat, call) if handler.takes_ctx else None
         output = invoke(handler, value, ctx, named=task.call.by_name)
         end_forked(process)
         failpoint("after_handler")
@@ -67,16 +70,18 @@ def run(task: Task, handler: Handler, beat: Callable[[], None]) -> Outcome:
         speaker.reset(token)
 
 
-async def run_async(task: Task, handler: Handler, beat: Callable[[], None]) -> Outcome:
+async def run_async(
+    task: Task, handler: Handler, beat: Callable[[], None], logs: Logs | None = None
+) -> Outcome:
     """Await an asynchronous handler."""
     began, process = time.monotonic(), os.getpid()
-    call = Speaker(task)
+    call = Speaker(task, logs)
     speaker.set(call)  # of this coroutine alone
     try:
         failpoint("before_handler")
         # A provider of secrets may block, and must not block the loop.
         value = await asyncio.to_thread(task.arguments) if task.call.secrets else task.arguments()
-        ctx = _context(task, beat) if handler.takes_ctx else None
+        ctx = _context(task, beat, call) if handler.takes_ctx else None
         result = invoke(handler, value, ctx, named=task.call.by_name)
         output = await result if inspect.isawaitable(result) else result
         end_forked(process)
@@ -129,10 +134,12 @@ def _is_mistake(error: BaseException, record: dict[str, Json]) -> bool:
     )
 
 
-def _context(task: Task, beat: Callable[[], None]) -> Context:
+def _context(task: Task, beat: Callable[[], None], call: Speaker) -> Context:
     # An import of the handler's module has used some of it.
     left = task.deadline - time.monotonic() if task.deadline else task.call.timeout
-    return Context(task, run_input=task.context.run_input, beat=beat, timeout=left)
+    return Context(
+        task, run_input=task.context.run_input, beat=beat, timeout=left, report=call.report
+    )
 
 
 def _milliseconds(delay: object) -> int:

@@ -19,10 +19,12 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, TextIO, cast
 
 from pgflow_yaml.text import clean
 from pgflow_yaml.worker.calls import masks
+from pgflow_yaml.worker.logs import AttemptLog, is_in_logging
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from pgflow_yaml.worker.logs import Logs
     from pgflow_yaml.worker.task import Task
 
 # Variables that CI services set, which read commands in what their jobs print.
@@ -69,17 +71,21 @@ class Speaker:
     What it has begun is written when its line ends, or at the latest when the call does.
     """
 
-    __slots__ = ("_begun", "_lock", "_task")
+    __slots__ = ("_begun", "_lock", "_log", "_logs", "_task")
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, logs: Logs | None = None) -> None:
+        """Without `logs`, the lines are shown and not stored."""
         self._task = task
+        self._logs = logs
+        self._log: AttemptLog | None = None
         self._begun: dict[_HandlerStream, str] = {}
         self._lock = threading.Lock()  # a coroutine may print in several threads
 
     def write(self, stream: _HandlerStream, text: str) -> None:
         """Write the lines that end in a text, each after the name of the step."""
         with self._lock:
-            *lines, begun = _LINE_END.split(self._begun.pop(stream, "") + text)
+            before = self._begun.pop(stream, "")
+            *lines, begun = _LINE_END.split(before + text)
             if len(begun) > _MOST_BEGUN:
                 # The end may begin a secret; what is before it is masked when it is written.
                 end = masks.split(begun)[1]
@@ -87,13 +93,45 @@ class Speaker:
             if begun:
                 self._begun[stream] = begun
             # A progress bar returns to the beginning of its line first, where nothing stands yet.
-            lead = f"{self._task.label()} | "
-            stream.put("".join(lead + line for line in lines if line != "\r"))
+            lines = [line for line in lines if line != "\r"]
+            if self._logs is None or self._logs.shows:
+                lead = self._lead()
+                stream.put("".join(lead + line for line in lines))
+        if self._logs is not None and self._logs.stores and (before or not is_in_logging()):
+            for line in lines:
+                self._logs.add(self._own_log(), "info", stream.source, line.rstrip("\r\n"))
+
+    def take_record(self, level: str, logger: str, text: str) -> bool:
+        """Take a record of `logging`; return False if the worker must not show it."""
+        if self._logs is None:
+            return True
+        if self._logs.stores:
+            self._logs.add(self._own_log(), level, logger, text)
+        return self._logs.shows
+
+    def report(self, done: float, words: str) -> None:
+        """Take a report of progress."""
+        if self._logs is not None:
+            self._logs.report(self._own_log(), done, words)
 
     def end(self) -> None:
         """Write what has been begun."""
         for stream in list(self._begun):
             self.write(stream, "\n")
+        if self._log is not None and self._logs is not None:
+            self._logs.close(self._log)
+
+    def _own_log(self) -> AttemptLog:
+        if self._log is None:
+            self._log = AttemptLog(self._task)
+        return self._log
+
+    def _lead(self) -> str:
+        lead = "step" if self._logs is None else self._logs.lead
+        if lead == "none":
+            return ""
+        run = f"{self._task.run_id[:8]} " if lead == "run" else ""
+        return f"{run}{self._task.label()} | "
 
 
 class _Ends:
@@ -158,6 +196,12 @@ speaker: ContextVar[Speaker | None] = ContextVar("speaker", default=None)
 """The call that this thread, or this coroutine, belongs to."""
 
 
+def take_record(level: str, logger: str, text: str) -> bool:
+    """Give a record of `logging` to the call that made it; False if it must not be shown."""
+    call = speaker.get()
+    return call is None or call.take_record(level, logger, text)
+
+
 class _SharedStream:
     """A stream of this process for handlers; when one closes it, it stays open for the others."""
 
@@ -205,8 +249,9 @@ class _SharedBytes(_SharedStream):
 class _HandlerStream(_SharedStream):
     """A stream for the prints of handlers, which masks the secrets they were given (S-11)."""
 
-    def __init__(self, stream: Any, line: _Line | None) -> None:
+    def __init__(self, stream: Any, line: _Line | None, source: str) -> None:
         super().__init__(stream)
+        self.source = source
         self._is_terminal = stream.isatty()
         self._line = line
         self._bytes = _SharedBytes(self)
@@ -285,6 +330,7 @@ def mask_until_exit() -> None:
 
 def _replace_streams() -> list[_HandlerStream]:
     line = _Line() if any(os.environ.get(name) for name in _SERVICES) else None
-    own = [_HandlerStream(stream, line) for stream in (sys.stdout, sys.stderr)]
+    streams = {"stdout": sys.stdout, "stderr": sys.stderr}
+    own = [_HandlerStream(stream, line, name) for name, stream in streams.items()]
     sys.stdout, sys.stderr = (cast("TextIO", stream) for stream in own)
     return own

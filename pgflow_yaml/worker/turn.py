@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pgflow_yaml.database.store import Store, TurnReply
     from pgflow_yaml.language.model import Json
     from pgflow_yaml.worker.leases import Leases
+    from pgflow_yaml.worker.logs import Batch, Logs
     from pgflow_yaml.worker.missing import MissingHandlers
     from pgflow_yaml.worker.task import Sources, Task
     from pgflow_yaml.worker.timers import TimerErrors
@@ -41,7 +42,7 @@ _FIRST_PARKED_SECONDS, _LONGEST_PARKED_SECONDS = 1.0, 30.0
 class TurnClient:
     """Call `turn` for one worker; one thread uses it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (the parts of a worker that a turn touches)
         self,
         worker: str,
         store: Store,
@@ -51,6 +52,7 @@ class TurnClient:
         lease: float,
         sources: Sources,
         timer_errors: TimerErrors,
+        logs: Logs,
         register: Callable[[], None] = lambda: None,
     ) -> None:
         self._worker = worker
@@ -59,6 +61,7 @@ class TurnClient:
         self._lease = lease
         self._sources = sources
         self._timer_errors = timer_errors
+        self._logs = logs
         self._register = register
         self.due_ms: float | None = None
         """The milliseconds until a message is due, as the last turn said."""
@@ -100,15 +103,18 @@ class TurnClient:
 
     def _ask(self, results: list[Task], room: int) -> TurnReply:
         queues = self.queues.names()
+        lines = self._logs.take_of(results)
         try:
-            return self._send(results, room, queues)
+            return self._send(results, room, queues, lines=lines)
         except Refused as error:
             refusal = error
+            self._logs.put_back(lines)
         if not results:
             return self._claim_apart(queues, room)
-        if refusal.sqlstate == LOCK_TIMEOUT:
+        is_held = refusal.sqlstate == LOCK_TIMEOUT
+        if is_held or lines:  # without its log, which the upkeep thread sends then
             try:
-                return self._send(results, room, queues, skip=True)
+                return self._send(results, room, queues, skip=is_held)
             except Refused as error:
                 refusal = error
         log.error("the database refused a turn: %s", refusal, extra={"action": "turn"})
@@ -126,6 +132,7 @@ class TurnClient:
         skip: bool = False,
         readable: bool = False,
         tries: int = _TRIES,
+        lines: Batch | None = None,
     ) -> TurnReply:
         """Call `turn`; `skip`: do not wait for runs that another session holds.
 
@@ -140,6 +147,8 @@ class TurnClient:
             options["skip"] = True
         if readable:
             options["readable"] = True
+        if lines:
+            options["logs"] = lines.as_json()
         has_registered = False
         while True:
             try:

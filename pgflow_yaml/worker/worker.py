@@ -18,16 +18,21 @@ from pgflow_yaml.database.store import (
     Refused,
     Store,
 )
+from pgflow_yaml.errors import PgflowError
+from pgflow_yaml.runs.logs import LOGS
 from pgflow_yaml.worker.calls import Handlers, Secrets
 from pgflow_yaml.worker.executors import EXECUTORS, Pool
 from pgflow_yaml.worker.facts import process_facts
 from pgflow_yaml.worker.failpoints import failpoint
 from pgflow_yaml.worker.leases import Heartbeat, Leases
 from pgflow_yaml.worker.listener import ListenerThread
+from pgflow_yaml.worker.logs import Logs, SendLogs, catch_logging
+from pgflow_yaml.worker.logs.duty import SEND_SECONDS
 from pgflow_yaml.worker.lost_replies import LostReplies
 from pgflow_yaml.worker.missing import MissingHandlers
 from pgflow_yaml.worker.pace import Pace
 from pgflow_yaml.worker.stop import Closed, Stop
+from pgflow_yaml.worker.streams import handler_streams, take_record
 from pgflow_yaml.worker.task import RELEASED, Sources
 from pgflow_yaml.worker.timers import LONGEST_SECONDS, TimerErrors, Timers
 from pgflow_yaml.worker.turn import TurnClient
@@ -43,6 +48,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CONCURRENCY = 8
+LEADS = ("step", "run", "none")
 _LAST_TRY_SECONDS = 2.0  # for results that the database could not settle before
 _TRANSIT_SECONDS = 0.5  # more than a task needs to change from one thread to another
 
@@ -69,6 +75,9 @@ class Worker:
         on_lost: Callable[[], None] | None = None,
         executor: str = "thread",
         prepare: Callable[[Attempts], object] | None = None,
+        logs: str = "both",
+        lead: str = "step",
+        capture: bool = False,
     ) -> None:
         """`queues` are names of flows, None is all; `burst` ends when no task is left.
 
@@ -77,6 +86,11 @@ class Worker:
         file of `NAME=value` lines, or a function from a name to its value or None; a secret
         missing there is looked up in PGFLOW_YAML_SECRET_NAME. `executor` is a key of EXECUTORS.
         `prepare` is called before the worker registers.
+
+        What handlers print and log goes to the database, to the streams of this process (`logs` is
+        "database" or "worker"), or to both; there a printed line begins with `lead`: "step", "run"
+        (and the step), or "none". Prints are caught only with `capture`, or where a caller has
+        caught the streams: it replaces stdout and stderr of this process while the worker runs.
         """
         if concurrency < 1 or not 1 <= lease_seconds <= LONGEST_LEASE:
             raise ValueError(
@@ -84,6 +98,8 @@ class Worker:
             )
         if executor not in EXECUTORS:
             raise ValueError(f'there is no executor "{executor}", only {", ".join(EXECUTORS)}')
+        if logs not in LOGS or lead not in LEADS:
+            raise ValueError(f"logs is one of {', '.join(LOGS)}, lead one of {', '.join(LEADS)}")
         self.id = str(uuid4())
         self.gave_up = ""  # why it ended without being told to stop
         self._burst = burst
@@ -109,9 +125,15 @@ class Worker:
         )
         timer_errors = TimerErrors()
         self._timers = Timers(self.id, timer_errors)
-        self._upkeep = Upkeep(self._reader, [self._timers])
+        self._logs = Logs(stores=logs != "worker", shows=logs != "database", lead=lead)
+        self._send_logs = SendLogs(self.id, self._logs)
+        self._logs.on_first = self._send_logs_soon
+        self._capture = capture
+        self._upkeep = Upkeep(self._reader, [self._timers, self._send_logs])
         self._handlers = Handlers(app_dir or Path.cwd(), allow, handlers)
-        self._pool = Pool(concurrency, self._handlers, EXECUTORS[executor], beat=self._beat)
+        self._pool = Pool(
+            concurrency, self._handlers, EXECUTORS[executor], beat=self._beat, logs=self._logs
+        )
         self._heartbeat = Heartbeat(
             Store(
                 conninfo,
@@ -144,6 +166,7 @@ class Worker:
             sources=Sources(run_input=self._reader.run_input, secret=Secrets(secrets).get),
             register=self._register,
             timer_errors=timer_errors,
+            logs=self._logs,
         )
         self._lost_replies = LostReplies(self.id, self._store, self._leases, lease_seconds)
         self._pending: list[Task] = []
@@ -164,6 +187,13 @@ class Worker:
 
     def run(self) -> int:
         """Work until stopped; return 0 after a clean stop, 1 if tasks had to be given up."""
+        catch_logging(take_record)
+        if self._capture:
+            with handler_streams():
+                return self._run()
+        return self._run()
+
+    def _run(self) -> int:
         watch = Watch(self._pool, self._leases, self._check)
         threads: list[Heartbeat | Upkeep | ListenerThread] = [self._heartbeat, self._upkeep]
         if self._listener is not None:
@@ -189,6 +219,8 @@ class Worker:
                     thread.close()
             watch.close()
             self._pool.close()
+            with suppress(PgflowError, Closed):  # the last lines of what was given up
+                self._send_logs.flush(self._reader)
             self._store.close()
             self._reader.close()
         log.info("worker stopped", extra={"action": "stop", "worker": self.id})
@@ -327,6 +359,9 @@ class Worker:
 
     def _pause_heartbeat(self, seconds: float) -> None:
         self._heartbeat.pause(seconds)
+
+    def _send_logs_soon(self) -> None:
+        self._upkeep.set_due(self._send_logs, time.monotonic() + SEND_SECONDS)
 
     def _pause_upkeep(self, seconds: float) -> None:
         self._upkeep.pause(seconds)

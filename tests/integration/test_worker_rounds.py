@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pgflow_yaml.database.store import Store
 from pgflow_yaml.worker.calls import Handlers
 from pgflow_yaml.worker.leases import Leases
+from pgflow_yaml.worker.logs import Logs
 from pgflow_yaml.worker.missing import MissingHandlers
 from pgflow_yaml.worker.task import RunContext, Sources, StepCall, Task
 from pgflow_yaml.worker.timers import TimerErrors
@@ -57,7 +58,14 @@ def test_a_late_iteration_is_not_mistaken_for_the_next() -> None:
     sources = Sources(run_input=lambda _: None, secret=str)
     missing = MissingHandlers(Handlers(Path.cwd()))
     turns = TurnClient(
-        "w", Store(""), leases, missing, lease=30, sources=sources, timer_errors=TimerErrors()
+        "w",
+        Store(""),
+        leases,
+        missing,
+        lease=30,
+        sources=sources,
+        timer_errors=TimerErrors(),
+        logs=Logs(),
     )
 
     def task(attempt: int, iteration: int) -> Task:

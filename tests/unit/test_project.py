@@ -41,6 +41,8 @@ def test_flags_win_over_environment_over_file_over_defaults(tmp_path: Path) -> N
         "handlers": "default",
         "notify": "default",
         "secrets": "default",
+        "logs": "default",
+        "prefix": "default",
     }
 
 
@@ -92,6 +94,8 @@ def test_prefixes_may_be_one_text(tmp_path: Path) -> None:
         ("[tool.pgflow-yaml]\nlease = -1\n", "-1 is not a positive number"),
         ("[tool.pgflow-yaml]\nlease = '30 parsecs'\n", "30 parsecs is not a positive number"),
         ("[tool.pgflow-yaml]\nnotify = 'maybe'\n", '"maybe" is neither on nor off'),
+        ("[tool.pgflow-yaml]\nprefix = 'maybe'\n", '"maybe" is neither on nor off'),
+        ("[tool.pgflow-yaml]\nlogs = 'none'\n", 'one of both, database, worker, not "none"'),
         ("[tool.pgflow-yaml]\nallow = [1]\n", "allow is a list of module names"),
     ],
 )

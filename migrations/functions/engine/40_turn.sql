@@ -53,8 +53,9 @@
 --
 -- p_options: skip, true: a result whose run another session holds gets the verdict "busy" and is to
 -- be sent again; without it the turn waits for a quarter of a second, then raises 55P03. crashed
--- and places: see _claim. readable, true: see _claim_readable. ended, "all" or "failed": the reply
--- has {ended}, the runs that ended in this turn and the steps that failed; see _noted_ends.
+-- and places: see _claim. readable, true: see _claim_readable. logs: see _write_logs. ended, "all"
+-- or "failed": the reply has {ended}, the runs that ended in this turn and the steps that failed;
+-- see _noted_ends.
 create or replace function pgflow.turn(
   p_worker uuid, p_results jsonb, p_queues text[], p_quantity int, p_lease interval,
   p_refused text[] default '{}', p_options jsonb default '{}'
@@ -78,6 +79,9 @@ begin
   if p_options ? 'ended' then
     v_set := set_config('pgflow.ended',
       case p_options ->> 'ended' when 'all' then 'all' else 'failed' end, true);
+  end if;
+  if p_options ? 'logs' then
+    perform pgflow._write_logs(p_worker, p_options -> 'logs');
   end if;
   if jsonb_array_length(p_results) > 0 then
     v_verdicts := pgflow._settle_free(

@@ -142,6 +142,8 @@ as $$
     from pgflow.task_errors l where l.run_id = p_run.run_id order by l.step_slug, l.id desc
   ), children as materialized (
     select c.* from pgflow._child_snapshots(p_run.run_id) c
+  ), progress as materialized (
+    select g.* from pgflow._progress(p_run.run_id) g
   )
   select coalesce(jsonb_agg(jsonb_build_object(
     'slug', s.step_slug, 'index', s.step_index, 'status', w.status, 'skip_reason', s.skip_reason,
@@ -170,7 +172,8 @@ as $$
     'answer', case when s.action = 'wait' then
       pgflow._answer(s.run_id, s.step_slug, s.spec #>> '{wait,event}',
         coalesce(s.failed_at, s.skipped_at)) end,
-    'children', coalesce(c.ids, '[]'), 'child', c.child, 'awaited', coalesce(c.awaited, '[]'))
+    'children', coalesce(c.ids, '[]'), 'child', c.child, 'awaited', coalesce(c.awaited, '[]'),
+    'progress', g.progress)
     || case
       when p_items and s.step_type = 'map'
         then jsonb_build_object('items', coalesce(t.items, '[]'))
@@ -180,6 +183,7 @@ as $$
   left join tasks t on t.step_slug = s.step_slug
   left join edges e on e.step_slug = s.step_slug
   left join latest l on l.step_slug = s.step_slug
+  left join progress g on g.step_slug = s.step_slug
   left join children c on c.parent_step = s.step_slug and s.action = 'flow'
   cross join lateral (
     select count(*) as tasks from behind b where b.step_slug = s.step_slug) h
@@ -241,6 +245,11 @@ begin
     'started_at', v_task.started_at,
     'ended_at', coalesce(v_task.completed_at, v_task.failed_at, v_task.cancelled_at),
     'output', v_task.output,
+    'progress', (
+      select jsonb_build_object('done', g.done, 'text', g.words, 'at', g.at)
+      from pgflow.task_progress g
+      where g.run_id = p_run_id and g.step_slug = p_step and g.task_index = p_index
+        and g.fence = v_task.attempts_count),
     'children', (
       select coalesce(jsonb_agg(c.run_id order by c.started_at, c.run_id), '[]')
       from pgflow.runs c

@@ -13,10 +13,11 @@ $$;
 
 -- One run with its steps, as `show --json` prints it. p_items adds the status of each map task;
 -- p_after_error returns only errors with a greater id; p_outputs = false leaves outputs out, for
--- views that are drawn often. Null for an unknown run.
+-- views that are drawn often; p_logs adds the last lines of steps that fail. Null for an unknown
+-- run.
 create or replace function pgflow.run_snapshot(
   p_run_id uuid, p_items boolean default false, p_after_error bigint default 0,
-  p_outputs boolean default true
+  p_outputs boolean default true, p_logs boolean default false
 ) returns jsonb
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
@@ -35,7 +36,10 @@ as $$
     'now', pgflow.clock(),
     'workers', (select count(*) from pgflow.workers w where w.stopped_at is null
                 and w.last_heartbeat_at > (select pgflow._alive_since())),
-    'steps', pgflow._step_snapshots(r, p_items, p_outputs),
+    'steps', case
+      when p_logs
+        then pgflow._with_last_lines(r.run_id, pgflow._step_snapshots(r, p_items, p_outputs))
+      else pgflow._step_snapshots(r, p_items, p_outputs) end,
     'errors', (
       select coalesce(jsonb_agg(jsonb_build_object(
         'id', e.id, 'step', e.step_slug, 'index', e.task_index, 'attempt', e.attempt,

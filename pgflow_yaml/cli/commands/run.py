@@ -14,7 +14,7 @@ from pgflow_yaml.cli.diagnostics import error_frame, valid_definitions
 from pgflow_yaml.cli.failures import TIMEOUT
 from pgflow_yaml.cli.live.follow import Followed, take_leave, to_its_end
 from pgflow_yaml.cli.live.views import view_for
-from pgflow_yaml.cli.logs import set_up_logs
+from pgflow_yaml.cli.logs import let_handlers_log, set_up_logs
 from pgflow_yaml.cli.options import (
     Options,
     command,
@@ -91,6 +91,7 @@ class Request:
     lease: str | None
     notify: bool | None
     secrets: Path | None
+    prefix: bool | None
 
     def check(self) -> None:
         """Raise UsageError unless the command either starts a run or continues one."""
@@ -119,6 +120,7 @@ class Request:
             allow=self.allow,
             concurrency=self.concurrency,
             notify=self.notify,
+            prefix=self.prefix,
             secrets=self.secrets,
             lease=optional_seconds(self.lease, "--lease"),
         )
@@ -205,6 +207,7 @@ def _work_and_follow(
         picture=chosen.picture,
     )
     set_up_logs(options, shown_elsewhere=("failed", "timeout", "stop", "ended"))
+    let_handlers_log()
     worker = client.worker(request.settings(), queues=client.run_queues(run_id))
     note = partial(options.note, NOTE)
     try:

@@ -71,7 +71,7 @@ def worker_command(
     import logging
 
     from pgflow_yaml.cli.database import database, named_database
-    from pgflow_yaml.cli.logs import set_up_logs
+    from pgflow_yaml.cli.logs import let_handlers_log, set_up_logs
     from pgflow_yaml.cli.output import write_json
     from pgflow_yaml.cli.serving import serve
     from pgflow_yaml.cli.streams import keep_stdout_for_results
@@ -85,6 +85,7 @@ def worker_command(
     is_named = named_database(options) is not None
     with database(options, checked=not is_named) as client:
         set_up_logs(options, level=logging.INFO)
+        let_handlers_log()
 
         def warn() -> None:
             for name, near in _unknown(queues, client):
@@ -98,6 +99,7 @@ def worker_command(
             max_poll_seconds=max_poll_seconds,
             checked=is_named,
             on_ready=warn,
+            names_runs=True,
         )
         code = serve(worker, lambda: log.info(notice, extra={"action": "stop"}))
     if options.json:

@@ -8,6 +8,7 @@ from pgflow_yaml.database.store.attempts import Attempts, Outage
 from pgflow_yaml.database.store.definitions import DefinitionCalls
 from pgflow_yaml.database.store.errors import Refused
 from pgflow_yaml.database.store.health import HealthCalls
+from pgflow_yaml.database.store.logs import LogCalls, LogReply
 from pgflow_yaml.database.store.runs import RunCalls
 from pgflow_yaml.database.store.wake import Listener, WakeUpsUnsupported
 from pgflow_yaml.database.store.workers import (
@@ -26,6 +27,7 @@ __all__ = [
     "Attempts",
     "EndShape",
     "Listener",
+    "LogReply",
     "Outage",
     "Refused",
     "Store",
@@ -38,7 +40,7 @@ MOST_CHARACTERS = 8_000_000
 """The limit for the data of one statement, unless a single value is longer."""
 
 
-class Store(DefinitionCalls, RunCalls, WorkerCalls, HealthCalls):
+class Store(DefinitionCalls, RunCalls, WorkerCalls, HealthCalls, LogCalls):
     """The SQL functions over one connection, for one thread at a time."""
 
     def __enter__(self) -> Self:

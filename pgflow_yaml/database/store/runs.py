@@ -128,13 +128,14 @@ class RunCalls(Calls):
         items: bool = False,
         after_error: int = 0,
         outputs: bool = True,
+        logs: bool = False,
         connection: JoinedConnection | None = None,
     ) -> Snapshot | None:
         """Return a run with its steps, and its errors after the one with id `after_error`."""
         reply: Snapshot | None = self.ask_in(
             connection,
-            "select pgflow.run_snapshot(%s::uuid, %s, %s::bigint, %s)",
-            [run_id, items, after_error, outputs],
+            "select pgflow.run_snapshot(%s::uuid, %s, %s::bigint, %s, %s)",
+            [run_id, items, after_error, outputs, logs],
         )
         return reply
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 _handler_log = logging.getLogger("pgflow_yaml.handler")
 _handler_log.addFilter(MaskingFilter())
+_handler_log.setLevel(logging.INFO)  # for the log of the run, whatever is shown here
 
 
 class Attempt(Protocol):
@@ -32,7 +34,7 @@ class Attempt(Protocol):
 class Context:
     """The attempt that a handler is called for."""
 
-    __slots__ = ("_attempt", "_beat", "_run_input", "deadline", "log")
+    __slots__ = ("_attempt", "_beat", "_report", "_run_input", "deadline", "log")
 
     def __init__(
         self,
@@ -41,8 +43,10 @@ class Context:
         run_input: Callable[[], Json],
         beat: Callable[[], None],
         timeout: float,
+        report: Callable[[float, str], None] = lambda _done, _text: None,
     ) -> None:
         self._attempt = attempt
+        self._report = report
         self._run_input = run_input
         self._beat = beat
         self.deadline = datetime.now(UTC) + timedelta(seconds=timeout)
@@ -102,6 +106,16 @@ class Context:
     def cancelled(self) -> bool:
         """True if the result is no longer wanted: run ended, time is up, or lease lost."""
         return self._attempt.cancelled
+
+    def progress(self, done: float, text: str = "") -> None:
+        """Show how far this attempt has come: a number from 0 to 1, and a few words.
+
+        Call it as often as you like; at most one report a second is stored.
+        """
+        share = float(done)
+        if math.isnan(share):
+            raise ValueError("progress is a number from 0 to 1, not NaN")
+        self._report(min(max(share, 0.0), 1.0), str(text))
 
     def heartbeat(self) -> bool:
         """Extend the lease now; return False if the result is no longer wanted."""

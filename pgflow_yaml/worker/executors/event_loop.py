@@ -153,7 +153,8 @@ class EventLoop:
 
     async def _run(self, loop: _Loop, task: Task) -> None:
         try:
-            outcome = await run_async(task, self._pool.handler_of(task), self._pool.beat)
+            handler = self._pool.handler_of(task)
+            outcome = await run_async(task, handler, self._pool.beat, self._pool.logs)
         except BaseException as error:  # noqa: BLE001 (no task may get lost)
             outcome = call_failure(task, error)
         if loop.end(task):

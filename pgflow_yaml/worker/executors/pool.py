@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from pgflow_yaml.worker.calls import Handler, Handlers
     from pgflow_yaml.worker.executors.executor import Executor
+    from pgflow_yaml.worker.logs import Logs
     from pgflow_yaml.worker.task import Outcome, StepCall, Task
 
     ExecutorFactory: TypeAlias = Callable[["Pool"], Executor]
@@ -46,9 +47,11 @@ class Pool:
         executors: Sequence[ExecutorFactory],
         *,
         beat: Callable[[], None],
+        logs: Logs | None = None,
     ) -> None:
         self.size = size
         self.beat = beat
+        self.logs = logs
         self.running: dict[Task, Executor] = {}
         """The tasks that have a slot."""
         self.slotless: dict[Task, Executor] = {}
