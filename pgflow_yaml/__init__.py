@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from pgflow_yaml.project.flow_set import FlowSet
     from pgflow_yaml.project.settings import Settings, read_settings
     from pgflow_yaml.project.versions import Comparison
+    from pgflow_yaml.runs.logs import LogFilter, LogLine
     from pgflow_yaml.worker import Worker
     from pgflow_yaml.worker.calls.context import Context
 
@@ -60,6 +61,8 @@ __all__ = [
     "FlowSummary",
     "InvalidFlow",
     "InvalidInput",
+    "LogFilter",
+    "LogLine",
     "NotFound",
     "PermanentError",
     "PgflowError",
@@ -96,6 +99,8 @@ _HOMES = {
     "Deployed": "client",
     "FlowSet": "project.flow_set",
     "FlowSummary": "client",
+    "LogFilter": "runs.logs",
+    "LogLine": "runs.logs",
     "Preview": "client",
     "Run": "client",
     "RunSummary": "client",

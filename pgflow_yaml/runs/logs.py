@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
 LOGS = ("both", "database", "worker")
-"""Where lines of handlers go: to the database and to the worker's own output, or to one."""
+"""Destinations of lines of handlers: the database, the worker's own output, or both."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

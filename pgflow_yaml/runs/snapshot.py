@@ -135,6 +135,15 @@ class RepeatShape(TypedDict):
 _Finally = TypedDict("_Finally", {"finally": bool})
 
 
+class ProgressShape(TypedDict):
+    """A report of progress: `done` is from 0 to 1; `index` names the item of a map."""
+
+    index: int
+    done: float
+    text: str
+    at: str
+
+
 class _StepRequired(_Finally):
     handles: bool
     slug: str
@@ -164,6 +173,7 @@ class _StepRequired(_Finally):
     children: list[str]
     child: ChildShape | None
     awaited: list[AwaitedShape]
+    progress: ProgressShape | None
     refused_at: str | None
     map: bool
     max_attempts: int
@@ -175,13 +185,15 @@ class StepShape(_StepRequired, total=False):
     """One step of a snapshot; the keys here are present only on request.
 
     `arguments` are those of the only task of a step; `item` is one task of a step with many, null
-    if it is not made yet.
+    if it is not made yet. `log` has the last lines of a step that fails, each with the time in
+    milliseconds since the epoch, the level, the logger and the text.
     """
 
     items: list[str | None]
     arguments: Json
     arguments_error: str
     item: TaskShape | None
+    log: list[tuple[int, str, str, str]]
 
 
 class FailedAttempt(TypedDict):
@@ -207,6 +219,7 @@ class _TaskRequired(TypedDict):
     started_at: str | None
     ended_at: str | None
     output: Json
+    progress: ProgressShape | None
     children: list[str]
     errors: list[FailedAttempt]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from pgflow_yaml.text import elapsed, error_text, moment, one_line, plural
+from pgflow_yaml.text import clean, elapsed, error_text, moment, one_line, plural
 
 from .snapshot import ENDED
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from .failures import FailureHandling
-    from .snapshot import ChildShape, FailedAttempt, StepShape
+    from .snapshot import ChildShape, FailedAttempt, ProgressShape, StepShape
 
 Condition = Literal[
     "created",
@@ -236,6 +236,26 @@ def share_completed(step: StepShape) -> float:
     """Return the share of the tasks of a step that are completed."""
     total = step["tasks"]["total"]
     return step["tasks"]["completed"] / total if total else 0.0
+
+
+def progress(step: StepShape) -> str:
+    """Format the last report of progress of a step that runs: `40 %, page 12 of 30`."""
+    report = step["progress"]
+    if report is None:
+        return ""
+    words = progress_words(report)
+    return f"[{report['index']}] {words}" if is_wide(step) else words
+
+
+def progress_words(report: ProgressShape) -> str:
+    """Format a report of progress: `40 %, page 12 of 30`; it is 100 % when all is done only."""
+    text = one_line(report["text"])
+    return f"{int(report['done'] * 100 + 1e-9)} %" + (f", {text}" if text else "")
+
+
+def log_texts(step: StepShape) -> list[str]:
+    """Return the last lines of a step that fails, each cleaned for a terminal."""
+    return [clean(line[3]).replace("\n", " ") for line in step.get("log", ())]
 
 
 def last_error(step: StepShape, failure: FailedAttempt | None) -> str:

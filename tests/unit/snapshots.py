@@ -59,6 +59,7 @@ def a_step(slug: str, status: str = "completed", **fields: Any) -> StepShape:
         "children": [],
         "child": None,
         "awaited": [],
+        "progress": None,
         "refused_at": None,
         "map": False,
         "max_attempts": 3,

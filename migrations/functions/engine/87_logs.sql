@@ -88,7 +88,7 @@ end
 $$;
 
 -- The lines of a row that are of one of these levels and not older than a moment; all with nulls.
--- Null for none. (Compared as JSON: a row that is no list of lines has none.)
+-- Null for none. (Compared as JSON: other elements are left out.)
 create or replace function pgflow._matching_lines(
   p_lines jsonb, p_levels text[], p_since timestamptz
 ) returns jsonb

@@ -246,7 +246,7 @@ begin
     'ended_at', coalesce(v_task.completed_at, v_task.failed_at, v_task.cancelled_at),
     'output', v_task.output,
     'progress', (
-      select jsonb_build_object('done', g.done, 'text', g.words, 'at', g.at)
+      select jsonb_build_object('index', p_index, 'done', g.done, 'text', g.words, 'at', g.at)
       from pgflow.task_progress g
       where g.run_id = p_run_id and g.step_slug = p_step and g.task_index = p_index
         and g.fence = v_task.attempts_count),

@@ -49,7 +49,7 @@ def show_command(
     if item is not None and (step is None or why):
         raise click.UsageError("--item needs --step, without --why")
     with database(options) as client:
-        snapshot = lookup.snapshot(client, lookup.run_id(client, run), items=items)
+        snapshot = lookup.snapshot(client, lookup.run_id(client, run), items=items, logs=True)
         if step is not None and not why:
             snapshot = _with_task(client, snapshot, lookup.step(snapshot, step), item)
         snapshot["usual_seconds"] = client.usual_seconds(snapshot["run"]["id"])

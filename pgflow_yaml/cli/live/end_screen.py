@@ -120,6 +120,8 @@ def _commands(run: RunShape, failed: Sequence[StepShape]) -> list[Line]:
     children = [step["child"] for step in failed]
     failed_ids = [child["id"] for child in children if child and child["status"] == "failed"]
     commands = [f"pgflow-yaml show {run['id'][:8]}{which}"]
+    if (spoken := next((step for step in failed if step.get("log")), None)) is not None:
+        commands.insert(0, f"pgflow-yaml logs {run['id'][:8]} --step {spoken['slug']}")
     commands += [f"pgflow-yaml show {run_id[:8]}" for run_id in failed_ids]
     return [
         [("           ", "") if number else ("   look    ", "dim"), (command, "")]
@@ -163,7 +165,8 @@ def _of_step(
         lines.append([(f"   {head}: ", ""), (_error_text(error), "red")])
         code = _raised_at(error["trace"] or "", folder)
         lines += [fit_line(line, width, symbols.ellipsis) for line in code]
-    return lines
+    said: list[Line] = [[(f"     {symbols.note}{text}", "dim")] for text in steps.log_texts(step)]
+    return lines + [fit_line(line, width, symbols.ellipsis) for line in said]
 
 
 def _raised_at(trace: str, folder: str) -> list[Line]:

@@ -74,12 +74,12 @@ def to_its_end(
     usual = client.usual_seconds(followed.run_id)
 
     def fetch(after_error: int) -> Snapshot:
-        after = snapshot(client, followed.run_id, after_error=after_error, outputs=False)
+        after = snapshot(client, followed.run_id, after_error=after_error, outputs=False, logs=True)
         errors.extend(after["errors"])
         return {**after, "usual_seconds": usual}
 
     def fetch_all() -> Snapshot:
-        return {**snapshot(client, followed.run_id), "usual_seconds": usual}
+        return {**snapshot(client, followed.run_id, logs=True), "usual_seconds": usual}
 
     try:
         follow(fetch, followed.view, timeout=followed.timeout, check=check)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .step_details import RowContext
 
 # The ranks of notes; lower ones get room first. A QUESTION asks a person to run a command.
-FAILURE, QUESTION, CHILD, ERROR = range(4)
+FAILURE, QUESTION, CHILD, ERROR, LOG = range(5)
 MOST_QUESTIONS = 3
 # Maximum width of the tree to the left of a line below a step.
 ROOM_OF_THE_TREE = 24
@@ -67,6 +67,8 @@ def _of_step(step: StepShape, context: RowContext) -> Iterator[tuple[int, list[S
     if error and (failed or step["status"] in {"started", "skipped"}):
         style = STYLES[context.condition(step)] if failed else STYLES["failed"]
         yield (FAILURE if failed else ERROR, [(error, style)])
+    if error and (texts := steps.log_texts(step)):
+        yield LOG, [(text, "dim") for text in texts]
     if (child := step["child"]) and step["status"] == "waiting":
         words = context.frame.dot.join(child_run(child, of_many=steps.is_wide(step)))
         yield CHILD, [(words, STYLES["failed"] if child["status"] == "failed" else "")]

@@ -80,8 +80,9 @@ def _remarks(
             yield f"runs {' · '.join(child_run(step['child'], of_many=False))}"
         case "waiting" if step["waits"]:
             yield wait_until(step["waits"])
-        case "started" if step["iteration"]:
-            yield steps.call(step)
+        case "started":
+            yield steps.call(step) if step["iteration"] else ""
+            yield steps.progress(step)
         case "completed":
             yield answer(step)
     if step["status"] == "failed":
@@ -134,6 +135,10 @@ def about_step(
         else:
             lines += _arguments(step, most)
     lines += _errors(step, errors)
+    lines += [
+        [_label("" if number else "log"), (text, "dim")]
+        for number, text in enumerate(steps.log_texts(step))
+    ]
     if step["status"] == "completed":
         lines += _value("output", step["output"], most)
     return lines
@@ -149,6 +154,11 @@ def about_item(step: StepShape, index: int, *, most: int | None = None) -> list[
         _field("does" if step["handler"] is None else "handler", steps.action(step)),
         *(_field(*fact) for fact in _began(task, step["max_attempts"])),
         *([_field("crashes", f"{task['crashes']:,}")] if task["crashes"] else []),
+        *(
+            [_field("progress", steps.progress_words(task["progress"]))]
+            if task["progress"] and task["status"] != "completed"
+            else []
+        ),
         *_children(task["children"]),
         *_arguments(task, most),
         *_errors({**step, "error": None}, task["errors"]),
@@ -199,6 +209,8 @@ def _facts(step: StepShape, every: Mapping[str, StepShape]) -> Iterator[tuple[st
         yield "crashes", f"{step['crashes']:,}"
     if steps.is_wide(step):
         yield f"{steps.task_noun(step)}s", steps.task_counts(step)
+    if step["progress"]:
+        yield "progress", steps.progress(step)
     if step["answer"]:
         yield "answer", f"{answer(step)}, {utc(step['answer']['at'])}"
 

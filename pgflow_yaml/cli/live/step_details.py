@@ -113,6 +113,8 @@ def _started(step: StepShape, last: FailedAttempt | None, frame: Frame, room: in
             yield steps.attempt(step, step["attempts"])
             if last:
                 yield f"{one_line(last['type'])} {roughly(elapsed(last['at'], frame.now))} ago"
+        if step["progress"]:
+            yield steps.progress(step)
         return
     delay = steps.delay(step, frame.now)
     again = f"again in {roughly(delay)}" if delay else "queued again"

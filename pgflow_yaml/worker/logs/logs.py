@@ -47,7 +47,7 @@ class Batch:
 
 
 class Logs:
-    """What the calls of a worker have said and the database does not have yet; any thread adds."""
+    """Lines that the calls of a worker have said and the database lacks; any thread adds."""
 
     def __init__(self, *, stores: bool = True, shows: bool = True, lead: str = "step") -> None:
         """`stores` the lines in the database, `shows` them on the streams of the worker.
