@@ -85,7 +85,10 @@ class Speaker:
         """Write the lines that end in a text, each after the name of the step."""
         with self._lock:
             before = self._begun.pop(stream, "")
-            *lines, begun = _LINE_END.split(before + text)
+            whole = before + text
+            if "\n" in whole[:-1]:
+                whole = masks.text(whole)  # a secret may have several short lines
+            *lines, begun = _LINE_END.split(whole)
             if len(begun) > _MOST_BEGUN:
                 # The end may begin a secret; what is before it is masked when it is written.
                 end = masks.split(begun)[1]

@@ -53,6 +53,7 @@ class AttemptLog:
 
     __slots__ = (
         "_head",
+        "_is_full",
         "_parts",
         "_second",
         "_second_count",
@@ -74,6 +75,7 @@ class AttemptLog:
         self.progress: tuple[float, str] | None = None
         self.closed = False
         self._head = 0
+        self._is_full = False
         self._tail: deque[Line] = deque()
         self._tail_size = 0
         self._parts = 0
@@ -82,7 +84,8 @@ class AttemptLog:
     def add(self, line: Line) -> None:
         """Take a line, or count it as left out."""
         size = _size(line)
-        if self._tail or self._head + size > HEAD_SIZE:
+        if self._is_full or self._head + size > HEAD_SIZE:
+            self._is_full = True
             self._add_to_tail(line, size)
             return
         second = line[0] // 1000

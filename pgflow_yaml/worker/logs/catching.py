@@ -43,7 +43,7 @@ def catch_logging(take: Callable[[str, str, str], bool]) -> None:
                 return
             is_shown = True
             if record.levelno >= logging.INFO:
-                is_shown = take(record.levelname.lower(), name, _text(record))
+                is_shown = take(_level(record.levelno), name, _text(record))
             if not is_shown and name == HANDLER_LOG:
                 return
             _local.depth = getattr(_local, "depth", 0) + 1
@@ -55,6 +55,12 @@ def catch_logging(take: Callable[[str, str, str], bool]) -> None:
         patch: Any = call_handlers
         patch.pgflow_yaml = True
         logging.Logger.callHandlers = patch  # type: ignore[method-assign]
+
+
+def _level(number: int) -> str:
+    """Return the name of a level; one of the program's own counts as the one below it."""
+    names = {logging.CRITICAL: "critical", logging.ERROR: "error", logging.WARNING: "warning"}
+    return next((name for least, name in names.items() if number >= least), "info")
 
 
 def _text(record: logging.LogRecord) -> str:

@@ -8,7 +8,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pgflow_yaml.worker.calls import clean
+from pgflow_yaml.worker.calls import clean, masks
 from pgflow_yaml.worker.logs.attempt_log import left_out_line
 
 if TYPE_CHECKING:
@@ -69,6 +69,8 @@ class Logs:
 
     def add(self, log: AttemptLog, level: str, logger: str, text: str) -> None:
         """Take a text of one or more lines."""
+        if "\n" in text:
+            text = masks.text(text)  # whole, for a secret may have several short lines
         moment = int(time.time() * 1000)
         lines = [
             (
