@@ -55,6 +55,9 @@ ATTACKS: dict[str, Callable[[Engine, Engine, Any], object]] = {
         "register_worker", victim.worker, None, "{}"
     ),
     "fail its run": lambda thief, _, task: thief.call("fail_run", task["run"], '{"type": "X"}'),
+    "write its log": lambda thief, victim, _: thief.call(
+        "write_logs", victim.worker, '{"lines": [], "progress": []}'
+    ),
     "read its run": lambda thief, _, task: thief.call("run_input", task["run"]),
 }
 
@@ -159,7 +162,13 @@ def test_a_login_serves_the_queues_that_it_is_granted(
     with pytest.raises(InsufficientPrivilege, match="may not serve the queues billing"):
         rival.call("register_worker", str(uuid4()), ["billing"], "{}")
 
+    place = {"run": run, "step": "charge", "index": 0, "attempt": 1, "fence": 1, "part": 0}
+    rival.call("write_logs", rival.worker, json.dumps({"lines": [{**place, "lines": []}]}))
+    assert boss.one("select count(*) from pgflow.task_logs") == 0
+
     boss.db.execute("delete from pgflow.queue_grants")
+    rival.call("write_logs", rival.worker, json.dumps({"lines": [{**place, "lines": []}]}))
+    assert boss.one("select count(*) from pgflow.task_logs") == 1
 
     assert worker.call("served_queues") == ["billing", "stock"]
     assert len(worker.claim("billing")) == 1

@@ -413,3 +413,37 @@ def test_a_terminal_that_cuts_lines_is_known(
         monkeypatch.setenv(name, "1")
 
     assert breaks_lines() == breaks
+
+
+def test_a_failing_step_has_its_last_lines_below_it() -> None:
+    """While it is tried again and when it has failed; they give way to what must be read."""
+    said = [[0, "info", "stdout", f"line {number}"] for number in range(5)]
+    step = a_step("charge", "started", attempts=2, log=said)
+    failures = {"charge": a_failure("charge")}
+    snapshot = a_snapshot(step, a_step("other"))
+
+    notes = [line.split("┆ ")[1] for line in drawn(snapshot, errors=failures) if "┆" in line]
+    low = drawn(snapshot, height=6, errors=failures)
+
+    assert notes == [
+        "CardTimeout: acquirer b did not answer in 30 s",
+        *(f"line {number}" for number in range(5)),
+    ]
+    assert [line for line in low if "line " in line] == []
+
+
+def test_a_running_step_has_its_progress_beside_it() -> None:
+    """A share, and words if there are any; of a map, its items say more."""
+    report = {"index": 0, "done": 0.4, "text": "page 12 of 30", "at": NOW}
+    steps = [
+        a_step("print", "started", progress=report),
+        a_step("pack", "started", progress={**report, "done": 0.999, "text": ""}),
+    ]
+    wide = a_step("map", "started", map=True, tasks=some_tasks(started=2), progress=report)
+
+    printed, packed, mapped = drawn(a_snapshot(*steps, wide))[2:5]
+
+    assert printed.endswith("40 %, page 12 of 30")
+    assert packed.endswith("99 %")
+    assert "%" not in mapped
+    assert [row[-1] for row in step_rows(a_snapshot(*steps))] == ["40 %, page 12 of 30", "99 %"]

@@ -122,3 +122,18 @@ def test_what_is_cut_for_an_ascii_terminal_is_ascii() -> None:
     (cut,) = (line for line in lines if line.startswith("   input"))
     assert (len(cut), cut[-4:]) == (60, "x...")
     assert all(map(str.isascii, lines))
+
+
+def test_the_last_lines_of_the_log_are_below_the_failure() -> None:
+    """Cleaned and cut; the command that shows all of them comes first."""
+    said = [[0, "info", "stdout", text] for text in ("asking", "\x1b[31mred\x1b[0m", "x" * 200)]
+    step = a_step("charge", "failed", attempts=5, max_attempts=5, log=said)
+
+    lines = screen(a_snapshot(step, run=a_run("failed")), a_failure("charge"), width=60)
+
+    assert lines[2:4] == ["     ┆ asking", "     ┆ red"]
+    assert (len(lines[4]), lines[4][-2:]) == (60, "x…")
+    assert lines[-2:] == [
+        "   look    pgflow-yaml logs 3f2a91c0 --step charge",
+        "           pgflow-yaml show 3f2a91c0 --step charge",
+    ]
