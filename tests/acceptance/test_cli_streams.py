@@ -30,6 +30,7 @@ COMMANDS = {
     "flows": ("flows", 0),
     "graph": ("graph hello.flow.yaml", 0),
     "init": ("init", 0),
+    "logs": ("logs {run}", 0),
     "lsp": ("lsp", 0),
     "migrate": ("migrate --status", 0),
     "plan": ("plan hello.flow.yaml", 0),
@@ -46,7 +47,7 @@ COMMANDS = {
     "watch": ("watch {run}", 0),
     "worker": ("worker --burst", 0),
 }
-SILENT = {"lsp"}  # it writes nothing before an editor asks
+SILENT = {"lsp", "logs {run}"}  # nothing before an editor asks; nothing that was printed
 CLOSED = {"0": "closed", "1": "closed", "2": "closed"}
 
 
