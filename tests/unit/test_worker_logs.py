@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
+import threading
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -207,3 +210,27 @@ def test_a_record_that_cannot_be_formatted_is_said(caplog: pytest.LogCaptureFixt
 
     assert _text(record) == "%s and %s: it cannot be shown: TypeError"
     assert not caplog.records
+
+
+def test_a_forked_process_waits_for_no_lock() -> None:
+    """A thread of the parent may have held it; what the child prints is not stored."""
+    buffer, log = Logs(), AttemptLog(a_task())
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with buffer._lock:
+            held.set()
+            done.wait(20)
+
+    threading.Thread(target=hold, daemon=True).start()
+    assert held.wait(20)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(10)
+        buffer.add(log, "info", "stdout", "line")
+        buffer.report(log, 0.5, "")
+        buffer.close(log)
+        os._exit(7)
+    done.set()
+
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import deque
@@ -61,14 +62,17 @@ class Logs:
         """The number of lines that were dropped because the database did not take them in time."""
         self.on_first: Callable[[], None] = lambda: None
         """Called with the first line after all have been sent."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # what is collected meanwhile may print
+        self._process = os.getpid()
         self._changed: dict[AttemptLog, None] = {}
         self._unsent: deque[Part] = deque()
         self._size = 0
         self._is_rung = False
 
     def add(self, log: AttemptLog, level: str, logger: str, text: str) -> None:
-        """Take a text of one or more lines."""
+        """Take a text of one or more lines; nobody would send those of a forked process."""
+        if os.getpid() != self._process:
+            return
         if "\n" in text:
             text = masks.text(text)  # whole, for a secret may have several short lines
         moment = int(time.time() * 1000)
@@ -94,6 +98,8 @@ class Logs:
 
     def report(self, log: AttemptLog, done: float, words: str) -> None:
         """Take a report of progress: the last one counts."""
+        if os.getpid() != self._process:
+            return
         words = clean(words, limit=WORDS_CHARACTERS)
         with self._lock:
             log.progress = (done, words)
@@ -103,6 +109,8 @@ class Logs:
 
     def close(self, log: AttemptLog) -> None:
         """The call has ended."""
+        if os.getpid() != self._process:
+            return
         with self._lock:
             before = log.size
             log.close()
