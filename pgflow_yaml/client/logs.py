@@ -48,7 +48,9 @@ class LogClient(FlowClient):
         def ask(after: int, seen: Sequence[int]) -> LogReply:
             return self._log_reply(run_id, chosen, after=after, seen=seen, limit=_LINES_A_LOOK)
 
-        return _follow(self._log_reply(run_id, chosen, limit=limit), ask, limit=limit)
+        # Also for no old lines: the newest row tells where new ones begin.
+        first = self._log_reply(run_id, chosen, limit=max(limit, 1))
+        return _follow(first, ask, limit=limit)
 
     def _log_reply(self, run_id: str, chosen: LogFilter, **where: Any) -> LogReply:
         reply = self._store.run_logs(checked_id(run_id), chosen, **where)
@@ -60,7 +62,7 @@ class LogClient(FlowClient):
 def _newest(reply: LogReply, limit: int) -> list[LogLine]:
     """Return the last lines of a reply."""
     lines = in_order(reply["rows"])
-    return lines[len(lines) - limit :] if len(lines) > limit else lines
+    return lines[max(len(lines) - limit, 0) :]
 
 
 def _follow(first: LogReply, ask: Ask, *, limit: int) -> Iterator[LogLine]:
@@ -95,7 +97,10 @@ class _Known:
     def add(self, reply: LogReply) -> None:
         """Note the rows of a reply."""
         now = time.monotonic()
-        self._read.extend((now, row["id"]) for row in reply["rows"])
+        ids = [row["id"] for row in reply["rows"]]
+        if reply["last"] is not None:
+            ids.append(reply["last"])  # a row whose lines do not match
+        self._read.extend((now, number) for number in ids)
 
     def certain(self) -> int:
         """Return the greatest id below which nothing new can come."""

@@ -108,7 +108,7 @@ def test_the_log_of_a_failed_run(shell: Shell, logs: Logs) -> None:
     assert texts("--step", "notify", "--index", "1") == ["to bob"]
     assert texts("--level", "warning") == ["to ada", "to bob"]
     assert texts("-n", "2") == second[-2:]
-    assert texts("-n", "0") == []
+    assert texts("-n", "0") == texts("-n", "0", "-f") == []
     assert texts("--since", "1h", "-f", "-n", "1") == second[-1:]
     line = json.loads(logs("--index", "1", "--json")[0])
     assert line == {

@@ -80,6 +80,7 @@ def test_the_rows_of_a_log_are_found_by_what_was_asked(engine: Engine) -> None:
     assert read(engine, run, p_levels=["error"]) == []
     assert read(engine, run, p_after=0, p_seen=[ids[1]], p_limit=3) == ["a0", "a1", "w"]
     assert read(engine, run, p_after=ids[3]) == ["b"]
+    assert engine.one("select pgflow.run_logs(%s, p_levels => '{error}')", run)["last"] == max(ids)
     assert engine.one("select pgflow.run_logs(gen_random_uuid())") is None
     with pytest.raises(psycopg.ProgrammingError, match="a limit is at least 0"):
         read(engine, run, p_limit=-1)

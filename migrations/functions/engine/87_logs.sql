@@ -102,9 +102,10 @@ as $$
     and (p_since is null or x.line -> 0 >= to_jsonb(floor(extract(epoch from p_since) * 1000)))
 $$;
 
--- The log of a run: {status, rows: [{id, step, index, map, attempt, fence, part, lines}]}, as many
--- rows as it takes for p_limit lines. Without p_after the newest rows; with it the oldest ones that
--- have a greater id and are not in p_seen. p_failed: the last attempt of each task that failed.
+-- The log of a run: {status, last, rows: [{id, step, index, map, attempt, fence, part, lines}]}, as
+-- many rows as it takes for p_limit lines; last is the greatest id that was read, also if none of
+-- its lines match. Without p_after the newest rows; with it the oldest ones that have a greater id
+-- and are not in p_seen. p_failed: the last attempt of each task that failed.
 -- Null for an unknown run. Raises PF006 for a limit or a time back that is none.
 create or replace function pgflow.run_logs(
   p_run_id uuid, p_steps text[] default null, p_index int default null,
@@ -120,6 +121,7 @@ declare
   v_since timestamptz := pgflow.clock() - pgflow._checked_age(p_since);
   v_limit int := pgflow._checked_limit(p_limit);
   v_id bigint;
+  v_last bigint;
   v_row record;
   v_rows jsonb[] := '{}';
   v_count int := 0;
@@ -134,6 +136,7 @@ begin
     case when p_levels is null and p_since is null then v_limit else 100000 end)
   loop
     exit when v_count >= v_limit;
+    v_last := greatest(v_last, v_id);
     select l.id, l.step_slug as step, l.task_index as index, s.step_type = 'map' as map, l.attempt,
       l.fence, l.part, pgflow._matching_lines(l.lines, p_levels, v_since) as lines
     into v_row
@@ -144,7 +147,8 @@ begin
     v_rows := v_rows || to_jsonb(v_row);
     v_count := v_count + jsonb_array_length(v_row.lines);
   end loop;
-  return jsonb_build_object('status', v_run.status, 'rows', to_jsonb(v_rows));
+  return jsonb_build_object(
+    'status', v_run.status, 'last', v_last, 'rows', to_jsonb(v_rows));
 end
 $$;
 

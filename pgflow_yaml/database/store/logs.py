@@ -18,6 +18,7 @@ class LogReply(TypedDict):
     """The reply of `pgflow.run_logs`."""
 
     status: str
+    last: int | None
     rows: list[LogRow]
 
 
