@@ -19,17 +19,21 @@ create trigger fill_queue_name before insert on pgflow.step_tasks
 -- Running tasks that a client of pgflow claimed forget a worker that is deleted. Ended tasks keep
 -- its id, because no index leads from a worker to them. Tasks of our own workers keep it too: such
 -- a worker registers again under its id and continues; its login is kept, for no other may (S-14).
+-- Pruned workers were not heard of for a week: they hold no task.
 create function pgflow._forget_workers() returns trigger
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_gone uuid[] := array(
-    select w.worker_id from gone w where w.function_name <> 'pgflow-yaml');
+  v_gone uuid[];
 begin
   insert into pgflow.former_workers (worker_id, login)
   select w.worker_id, w.login from gone w where w.function_name = 'pgflow-yaml'
   on conflict (worker_id) do nothing;
+  if current_setting('pgflow.pruning', true) = 'on' then
+    return null;
+  end if;
+  v_gone := array(select w.worker_id from gone w where w.function_name <> 'pgflow-yaml');
   if cardinality(v_gone) > 0 then
     update pgflow.step_tasks t set last_worker_id = null
     where t.run_id = any(array(select r.run_id from pgflow.runs r where r.status = 'started'))

@@ -6,6 +6,7 @@
 --   realtime             whose function realtime.send may be called
 --   task_logs            what handlers printed and logged, some lines in a row
 --   task_progress        how far handlers said they were; one row for a task that says so
+--   pruning              who prunes now
 
 create table pgflow.events (
   run_id uuid not null references pgflow.runs (run_id) on delete cascade,
@@ -101,3 +102,17 @@ end
 $$;
 create trigger forget_logs after delete on pgflow.runs
   referencing old table as gone for each statement execute function pgflow._forget_logs();
+
+alter table pgmq.q_pgflow__timers set (autovacuum_vacuum_scale_factor = 0,
+  autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
+
+-- A row and not a lock: between two commits of a pass nobody holds a lock.
+create table pgflow.pruning (
+  id int primary key default 1,
+  holder uuid,
+  until timestamptz not null default '-infinity',
+  constraint pruning_is_one_row check (id = 1)
+);
+insert into pgflow.pruning default values;
+comment on table pgflow.pruning is
+  'one row: whoever deletes old runs, and until when nobody else does';

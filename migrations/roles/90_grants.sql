@@ -20,6 +20,10 @@ grant execute on function
 -- Store versions and choose the active one.
 grant execute on function pgflow.deploy, pgflow.activate to pgflow_deployer;
 
+-- Delete what is old: a deployer as it likes, a worker what the deployer has set.
+grant execute on function pgflow.prune, pgflow.prune_archives to pgflow_deployer;
+grant execute on function pgflow.prune_due to pgflow_worker;
+
 -- Start, cancel and decide.
 grant execute on function
   pgflow.start_run, pgflow.start_runs, pgflow.cancel_run, pgflow.send_event,

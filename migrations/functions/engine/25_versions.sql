@@ -6,7 +6,7 @@
 create or replace function pgflow.deploy(
   p_definition jsonb, p_version text, p_order text[], p_source text,
   p_description text default null, p_git jsonb default null, p_activate boolean default true,
-  p_labels jsonb default null
+  p_labels jsonb default null, p_retention jsonb default null
 ) returns jsonb
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -29,6 +29,12 @@ begin
       message = format('the labels of flow "%s" must be texts with names of letters, digits and '
         || '_ . - /', v_name);
   end if;
+  p_retention := nullif(p_retention, 'null');
+  if not pgflow._is_retention(p_retention) then
+    raise exception using errcode = 'PF004',
+      message = format('the retention of flow "%s" must be {"completed", "failed"} in milliseconds, '
+        || 'or null for ever', v_name);
+  end if;
   perform pg_advisory_xact_lock(hashtext('pgflow.deploy'), hashtext(v_name));
   select d.* into v_stored from pgflow.definitions d
   where d.name = v_name and d.version = p_version;
@@ -37,6 +43,7 @@ begin
       p_definition ? 'after' or pgflow._hears(v_name, p_version));
     v_flow := pgflow._flow_row(v_slug, p_definition);
     v_flow.labels := p_labels;
+    v_flow.retention := p_retention;
     perform pgflow._define_flow(v_flow);
     perform pgflow._define_steps(
       v_slug, (p_definition -> 'steps') || coalesce(p_definition -> 'finally', '{}'), p_order,
@@ -51,8 +58,9 @@ begin
     update pgflow.definitions d set source = p_source, description = p_description
     where d.name = v_name and d.version = p_version
       and (d.source, d.description) is distinct from (p_source, p_description);
-    update pgflow.flows f set labels = p_labels
-    where f.flow_slug = v_slug and f.labels is distinct from p_labels;
+    update pgflow.flows f set labels = p_labels, retention = p_retention
+    where f.flow_slug = v_slug
+      and (f.labels, f.retention) is distinct from (p_labels, p_retention);
   end if;
   if p_activate and not coalesce(v_stored.active, false) then
     perform pgflow._activate(v_name, p_version);

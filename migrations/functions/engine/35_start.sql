@@ -104,6 +104,7 @@ declare
   v_flow pgflow.flows;
   v_input jsonb;
   v_run pgflow.runs;
+  v_first pgflow.runs;
   v_made uuid[];
 begin
   select f.* into v_flow from pgflow.flows f where f.flow_slug = v_definition.flow_slug;
@@ -113,17 +114,22 @@ begin
   v_input := pgflow._checked_input(p_name, v_flow, p_input);
   v_run.labels := nullif(
     coalesce(v_flow.labels, '{}') || coalesce(nullif(p_labels, 'null'), '{}'), '{}');
-  v_made := pgflow._begin_runs(v_flow, array[v_input], array[null::uuid], p_name, p_key, v_run);
-  if cardinality(v_made) = 1 then
-    select r.* into v_run from pgflow.runs r where r.run_id = v_made[1];
-  else
-    select r.* into v_run from pgflow.runs r where r.flow_name = p_name and r.run_key = p_key;
+  loop
+    v_made := pgflow._begin_runs(v_flow, array[v_input], array[null::uuid], p_name, p_key, v_run);
+    if cardinality(v_made) = 1 then
+      select r.* into v_run from pgflow.runs r where r.run_id = v_made[1];
+      exit;
+    end if;
+    select r.* into v_first from pgflow.runs r where r.flow_name = p_name and r.run_key = p_key;
+    continue when not found; -- pruned this very moment
+    v_run := v_first;
     if v_run.input <> v_input then
       raise exception using errcode = 'PF003',
         message = format('key "%s" belongs to run %s, which was started with another input',
                          p_key, v_run.run_id);
     end if;
-  end if;
+    exit;
+  end loop;
   return jsonb_build_object('run_id', v_run.run_id, 'flow', p_name,
     'version', split_part(v_run.flow_slug, '__', 2), 'status', v_run.status,
     'created', cardinality(v_made) = 1);

@@ -32,7 +32,8 @@ as $$
       'parent', case when r.parent_run_id is not null then jsonb_build_object(
         'id', r.parent_run_id, 'step', r.parent_step, 'index', r.parent_index) end,
       'created_at', r.started_at, 'started_at', r.started_at,
-      'ended_at', coalesce(r.completed_at, r.failed_at, r.cancelled_at)),
+      'ended_at', coalesce(r.completed_at, r.failed_at, r.cancelled_at),
+      'pruned_at', r.pruned_at),
     'now', pgflow.clock(),
     'workers', (select count(*) from pgflow.workers w where w.stopped_at is null
                 and w.last_heartbeat_at > (select pgflow._alive_since())),
@@ -89,6 +90,7 @@ as $$
     'parent', case when r.parent_run_id is not null then jsonb_build_object(
       'id', r.parent_run_id, 'step', r.parent_step, 'index', r.parent_index) end,
     'ended_at', coalesce(r.completed_at, r.failed_at, r.cancelled_at), 'error', r.error,
+    'pruned_at', r.pruned_at,
     'steps', (
       select jsonb_build_object(
         'total', count(*), 'completed', count(*) filter (where s.status = 'completed'),
@@ -134,17 +136,33 @@ begin
 end
 $$;
 
--- The number of runs of these flows in each status.
-create or replace function pgflow._run_counts(p_slugs text[]) returns jsonb
+-- The number of runs of versions in each status. Live runs are all counted, ended ones among the
+-- last 10,000 runs of all these versions; `more`: there are older runs. (A count of all reads all of
+-- them, and a list of flows must not take longer the longer the flows are in use.)
+create or replace function pgflow._run_counts(p_slugs text[], p_live bigint) returns jsonb
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   select jsonb_build_object(
-    'started', count(*) filter (where r.status = 'started'),
-    'completed', count(*) filter (where r.status = 'completed'),
-    'failed', count(*) filter (where r.status = 'failed'),
-    'cancelled', count(*) filter (where r.status = 'cancelled'))
-  from pgflow.runs r where r.flow_slug = any(p_slugs)
+    'started', coalesce(p_live, 0),
+    'completed', count(*) filter (where k.status = 'completed'),
+    'failed', count(*) filter (where k.status = 'failed'),
+    'cancelled', count(*) filter (where k.status = 'cancelled'),
+    'more', count(*) > 10000)
+  from (
+    select r.status from unnest(p_slugs) with ordinality s(slug, nr)
+    cross join lateral (
+      select x.status from pgflow.runs x where x.flow_slug = s.slug
+      order by x.started_at desc limit 10001) r
+    limit 10001) k
+$$;
+
+-- The number of live runs of each version that has some. Reads all live runs.
+create or replace function pgflow._live_counts() returns table (flow_slug text, live bigint)
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select r.flow_slug, count(*) from pgflow.runs r where r.status = 'started' group by r.flow_slug
 $$;
 
 -- Flows with their active version and their counts of runs.
@@ -155,12 +173,17 @@ set timezone = 'UTC'
 as $$
   select coalesce(jsonb_agg(jsonb_build_object(
     'name', f.name, 'version', f.active, 'versions', f.versions, 'description', f.description,
-    'deployed_at', f.deployed_at, 'runs', pgflow._run_counts(f.slugs)) order by f.name), '[]')
+    'deployed_at', f.deployed_at, 'runs', pgflow._run_counts(f.slugs, f.live)) order by f.name),
+    '[]')
   from (
     select d.name, max(d.version) filter (where d.active) as active, count(*) as versions,
       (array_agg(d.description order by d.active desc, d.created_at desc))[1] as description,
-      max(d.created_at) as deployed_at, array_agg(d.flow_slug) as slugs
-    from pgflow.definitions d group by d.name
+      max(d.created_at) as deployed_at,
+      array_agg(d.flow_slug order by d.created_at desc, d.version) as slugs,
+      sum(l.live)::bigint as live
+    from pgflow.definitions d
+    left join pgflow._live_counts() l on l.flow_slug = d.flow_slug
+    group by d.name
   ) f
 $$;
 
@@ -178,10 +201,11 @@ begin
   return (
     select jsonb_agg(jsonb_build_object(
       'version', d.version, 'active', d.active, 'created_at', d.created_at,
-      'created_by', d.created_by, 'git', d.git, 'runs', c.counts, 'live', c.counts -> 'started')
+      'created_by', d.created_by, 'git', d.git, 'live', coalesce(l.live, 0),
+      'runs', pgflow._run_counts(array[d.flow_slug], l.live))
       order by d.created_at desc, d.version)
     from pgflow.definitions d
-    cross join lateral (select pgflow._run_counts(array[d.flow_slug]) as counts) c
+    left join pgflow._live_counts() l on l.flow_slug = d.flow_slug
     where d.name = p_name);
 end
 $$;

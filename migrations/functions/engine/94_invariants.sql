@@ -155,7 +155,8 @@ as $$
     t.attempts_count - t.uncounted > greatest(d.opt_max_attempts, 1) or t.crashes_count > 5)
 $$;
 
--- The violations of all runs, read a thousand runs at a time.
+-- The violations of all runs, read a thousand runs at a time. What is left of a run that is being
+-- pruned says nothing.
 create or replace function pgflow.violations()
 returns table (invariant text, run_id uuid, step_slug text, details text)
 language plpgsql stable security definer
@@ -170,7 +171,8 @@ begin
     v_runs := array(
       select r.run_id from pgflow.runs r where r.run_id > v_last order by r.run_id limit 1000);
     exit when v_runs = '{}';
-    return query select * from pgflow._violations(v_runs);
+    return query select v.* from pgflow._violations(array(
+      select r.run_id from pgflow.runs r where r.run_id = any(v_runs) and r.pruned_at is null)) v;
     v_last := v_runs[cardinality(v_runs)];
   end loop;
 end
@@ -253,9 +255,9 @@ declare
     order by r.run_id < v_from, r.run_id limit 100001);
   v_all uuid[] := v_live[:100000] || array(
     select k.run_id
-    from (select r.run_id, r.status from pgflow.runs r
+    from (select r.run_id, r.status, r.pruned_at from pgflow.runs r
           order by r.started_at desc, r.run_id limit 2000) k
-    where k.status <> 'started' limit 1000);
+    where k.status <> 'started' and k.pruned_at is null limit 1000);
   v_runs uuid[];
   v_done int := 0;
   v_found jsonb := '[]';
