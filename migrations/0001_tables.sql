@@ -101,7 +101,7 @@ comment on column pgflow.flows.after is '{"flows", "status"}: the ends of runs t
 comment on column pgflow.flows.heard is 'status -> names of the flows that hear this end';
 comment on column pgflow.flows.retention is
   '{"completed", "failed"}: the milliseconds for which ended runs are kept, null = for ever; '
-  'null = 30 days; not part of the version';
+  'missing = 30 days; not part of the version';
 
 create table pgflow.steps (
   flow_slug text not null references pgflow.flows (flow_slug),
@@ -273,7 +273,7 @@ comment on column pgflow.runs.cancels is
 comment on column pgflow.runs.stopping is
   'the steps that a failure has stopped while recovery steps go on; null = it has stopped none';
 comment on column pgflow.runs.pruned_at is
-  'since when it is being deleted: it, or the tree of its child runs, is too wide for one commit';
+  'since when it is being deleted: it, or the tree of its child runs, is too large for one commit';
 
 create table pgflow.step_states (
   flow_slug text not null,

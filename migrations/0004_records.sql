@@ -115,4 +115,4 @@ create table pgflow.pruning (
 );
 insert into pgflow.pruning default values;
 comment on table pgflow.pruning is
-  'one row: whoever deletes old runs, and until when nobody else does';
+  'one row: the one who deletes old runs, and until when nobody else does';

@@ -76,6 +76,14 @@ begin
 end
 $$;
 
+-- The last 10,000 runs of each flow are read by their index, whatever their share of all runs is.
+alter function pgflow.list_flows set enable_seqscan = off;
+alter function pgflow.list_flows set enable_bitmapscan = off;
+alter function pgflow.list_flows set enable_sort = off;
+alter function pgflow.list_versions set enable_seqscan = off;
+alter function pgflow.list_versions set enable_bitmapscan = off;
+alter function pgflow.list_versions set enable_sort = off;
+
 -- Compiling takes longer than running, each time anew. Before version 18 a plan with a kind of node
 -- that is off costs 1e10, which is above every threshold of the compiler. Functions that callers
 -- enter turn it off, and so do triggers, for rows that are written by hand. Immutable functions

@@ -202,12 +202,13 @@ def _styled(text: str, style: str) -> str:
 
 
 def run_counts(runs: Mapping[str, int]) -> str:
-    """Format the number of runs by status, without zeros: `2 running, 1 failed`."""
-    parts = [
-        f"{runs[status]:,} {'running' if status == 'started' else status}"
-        for status in ("started", "completed", "failed", "cancelled")
-        if runs[status]
-    ]
+    """Format the number of runs by status, without zeros: `2 running, 1 failed`.
+
+    Ended runs are counted among the last 10,000, so that there may be more: `9,998+ completed`.
+    """
+    ended = ("completed", "failed", "cancelled")
+    parts = [f"{runs['started']:,} running"] if runs["started"] else []
+    parts += [f"{runs[status]:,}{'+' * runs['more']} {status}" for status in ended if runs[status]]
     return ", ".join(parts) or "none"
 
 

@@ -9,6 +9,7 @@ from pgflow_yaml.client.ids import checked_id as _checked_id
 from pgflow_yaml.client.ids import no_run as _no_run
 from pgflow_yaml.client.inputs import as_json, batches, checked_text, input_text, input_texts
 from pgflow_yaml.client.logs import LogClient
+from pgflow_yaml.client.pruning import PruneClient
 from pgflow_yaml.client.results import (
     Cancelled,
     Decision,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 LEASE_SECONDS = 30.0
 
 
-class Client(HealthClient, LogClient):
+class Client(HealthClient, LogClient, PruneClient):
     """A connection to the database of flows; usable from several threads, one at a time."""
 
     # Runs

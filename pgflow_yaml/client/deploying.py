@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pgflow_yaml.client.results import Deployed, Preview, StoredVersion, row_of
 from pgflow_yaml.project.git import facts
+from pgflow_yaml.project.settings import read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pgflow_yaml.database.store import Store
-    from pgflow_yaml.language.model import Definition, Json
+    from pgflow_yaml.language.model import Definition, Json, Retention
     from pgflow_yaml.project.flow_set import FlowSet
 
 
@@ -49,11 +52,18 @@ def deploy(
         name = definition.name
         active = stored_version(store, name, None) is None if activate is None else activate
         commit = git(file.file)
+        default = _retention(file.file)
+        definition = replace(definition, retention={**default, **definition.retention})
         for inner in definition.inner:  # their parent names the version that it runs
             store.deploy(inner, git=commit, activate=False)
         row = store.deploy(definition, git=commit, activate=active)
         results[name] = row_of(Deployed, row)
     return tuple(results[definition.name] for definition in flows.definitions)
+
+
+def _retention(file: str) -> Retention:
+    """Return how long a project keeps the runs of flows that do not say it."""
+    return read_settings(Path(file).parent, flags={}, environ=os.environ).retention
 
 
 def preview(store: Store, flows: FlowSet, *, activate: bool) -> tuple[Preview, ...]:

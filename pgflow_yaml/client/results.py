@@ -79,7 +79,10 @@ class Preview:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowSummary:
-    """Flow in the database; `version` is the active one, `runs` counts runs by status."""
+    """Flow in the database; `version` is the active one, `runs` counts runs by status.
+
+    Ended runs are counted among the last 10,000; `runs["more"]`: there are older ones.
+    """
 
     name: str
     runs: Mapping[str, int]
@@ -167,6 +170,25 @@ class Cancelled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pruned:
+    """What was deleted because it is old: runs by flow, with child runs; the tasks of all of them.
+
+    `workers` were not heard of for a week, records of the `audit` are older than a year, `versions`
+    have no runs and are not among the last 20 of their flow.
+    """
+
+    runs: Mapping[str, int]
+    tasks: int
+    workers: int
+    audit: int
+    versions: int
+
+    def as_json(self) -> dict[str, Json]:
+        """Return the JSON that `prune` prints."""
+        return _json_of(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
     """Result of an event; `steps` are those that it completed, each with its data as output.
 
@@ -215,6 +237,7 @@ class RunSummary:
     outcome: str | None
     version: str | None
     ended_at: datetime | None
+    pruned_at: datetime | None
     created_at: datetime
 
     def as_json(self) -> dict[str, Json]:

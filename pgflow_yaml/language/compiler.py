@@ -25,7 +25,7 @@ _RETRY_KEYS = ("max_attempts", "base_delay", "max_delay", "backoff", "jitter")
 def compile_flow(flow: Flow, *, source: str = "") -> Definition:
     """Return the definition with defaults applied; `source` is the text of the file, for people.
 
-    Comments, descriptions, labels and the order of keys do not change the version
+    Comments, descriptions, labels, retention and the order of keys do not change the version
     (`workflow-language` §7). A key with its default value is left out, so that a file that does
     not use a new part of the language keeps its version.
     """
@@ -64,6 +64,7 @@ def compile_flow(flow: Flow, *, source: str = "") -> Definition:
         description=flow.description,
         source=source,
         labels=flow.labels,
+        retention=flow.retention,
         inner=tuple(below for child in inner.values() for below in child.family),
     )
 

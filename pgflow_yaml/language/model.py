@@ -23,6 +23,9 @@ ACTIONS = ("handler", "flow", "wait")
 """The keys for the action of a step, which has exactly one of them."""
 WhenUnmet = Literal["skip", "skip-cascade", "fail"]
 WhenExhausted = Literal["fail", "skip", "skip-cascade"]
+Retention: TypeAlias = "Mapping[str, int | None]"
+"""How long ended runs are kept, by status, one of RETAINED; None is for ever."""
+RETAINED = ("completed", "failed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +130,7 @@ class Flow:
     after: After | None = None
     output: Formula | None = None
     timeout: int | None = None
+    retention: Retention = field(default_factory=dict)
     fail_fast: bool = True
     defaults: Defaults = field(default_factory=Defaults)
     finally_: Mapping[str, Step] = field(default_factory=dict)
@@ -143,6 +147,7 @@ class Definition:
     description: str | None
     source: str
     labels: Mapping[str, str] = field(default_factory=dict)
+    retention: Retention = field(default_factory=dict)
     inner: tuple[Definition, ...] = ()
     """The flows that are written in steps of this one, at any depth, children first."""
 

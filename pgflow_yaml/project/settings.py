@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from pgflow_yaml.database.store import LONGEST_LEASE
 from pgflow_yaml.errors import WrongSetting
-from pgflow_yaml.language.durations import milliseconds
+from pgflow_yaml.language.durations import FOR_EVER, MAX_RETENTION, milliseconds
+from pgflow_yaml.language.model import RETAINED
 from pgflow_yaml.runs.logs import LOGS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from pgflow_yaml.language.model import Retention
 
 _TABLE = "pgflow-yaml"
 _PREFIX = "PGFLOW_YAML_"
@@ -39,6 +42,7 @@ class Settings:
     secrets: Path | None
     logs: str
     prefix: bool
+    retention: Retention
     sources: Mapping[str, str]
 
 
@@ -77,6 +81,7 @@ def read_settings(
         secrets=Path(str(values["secrets"])) if "secrets" in values else None,
         logs=_logs(values.get("logs", LOGS[0]), sources["logs"]),
         prefix=_yes(values.get("prefix", True), sources["prefix"]),
+        retention=_retention(values.get("retention", {}), sources["retention"]),
         sources=sources,
     )
 
@@ -138,6 +143,23 @@ def _duration(value: object, source: str) -> float | None:
     text = value.strip() if isinstance(value, str) else ""
     duration = milliseconds(text)
     return _seconds(value, source) if duration is None else _seconds(duration / 1000, source)
+
+
+def _retention(value: object, source: str) -> Retention:
+    """Return how long ended runs are kept: one time for all, or a table with one for some."""
+    table = value if isinstance(value, dict) else dict.fromkeys(RETAINED, value)
+    kept: dict[str, int | None] = {}
+    for status, time in table.items():
+        text = str(time).strip()
+        length = milliseconds(text if text[-1:].isalpha() else f"{text}s")
+        is_known = status in RETAINED and (length is not None or text == FOR_EVER)
+        if not is_known or (length or 0) > MAX_RETENTION:
+            raise WrongSetting(
+                f'{source}: retention is a time such as "30d", or "off", or a table of these for '
+                "completed and failed"
+            )
+        kept[status] = length
+    return kept
 
 
 def _yes(value: object, source: str) -> bool:

@@ -56,6 +56,7 @@ class RunShape(TypedDict):
     created_at: str
     started_at: str | None
     ended_at: str | None
+    pruned_at: str | None
 
 
 class TasksShape(TypedDict):

@@ -31,6 +31,7 @@ from pgflow_yaml.worker.logs.duty import SEND_SECONDS
 from pgflow_yaml.worker.lost_replies import LostReplies
 from pgflow_yaml.worker.missing import MissingHandlers
 from pgflow_yaml.worker.pace import Pace
+from pgflow_yaml.worker.pruning import Pruning
 from pgflow_yaml.worker.stop import Closed, Stop
 from pgflow_yaml.worker.streams import handler_streams, take_record
 from pgflow_yaml.worker.task import RELEASED, Sources
@@ -129,7 +130,7 @@ class Worker:
         self._send_logs = SendLogs(self.id, self._logs)
         self._logs.on_first = self._send_logs_soon
         self._capture = capture
-        self._upkeep = Upkeep(self._reader, [self._timers, self._send_logs])
+        self._upkeep = Upkeep(self._reader, [self._timers, self._send_logs, Pruning(self.id)])
         self._handlers = Handlers(app_dir or Path.cwd(), allow, handlers)
         self._pool = Pool(
             concurrency, self._handlers, EXECUTORS[executor], beat=self._beat, logs=self._logs

@@ -31,11 +31,7 @@ def prune(
     """The numbers of a pass that somebody asked for: runs by flow, and what is not 0."""
     pruner, cursor, replies = str(uuid4()), None, list[dict[str, Any]]()
     while not replies or cursor is not None:
-        replies.append(
-            engine.call(
-                "prune", pruner, cursor and json.dumps(cursor), flow, older, dry_run
-            )
-        )
+        replies.append(engine.call("prune", pruner, as_text(cursor), flow, older, dry_run))
         assert not replies[-1]["busy"]
         cursor = replies[-1]["cursor"]
     return total(replies, kinds)
@@ -45,10 +41,15 @@ def prune_due(engine: Engine, kinds: Sequence[str] = RUNS) -> dict[str, Any]:
     """The numbers of a worker's pass."""
     cursor, replies = None, list[dict[str, Any]]()
     while not replies or cursor is not None:
-        replies.append(engine.call("prune_due", engine.worker, cursor and json.dumps(cursor)))
+        replies.append(engine.call("prune_due", engine.worker, as_text(cursor)))
         assert not replies[-1]["busy"]
         cursor = replies[-1]["cursor"]
     return total(replies, kinds)
+
+
+def as_text(cursor: object) -> str | None:
+    """A cursor as the next call gets it."""
+    return None if cursor is None else json.dumps(cursor)
 
 
 def total(replies: list[dict[str, Any]], kinds: Sequence[str] = RUNS) -> dict[str, Any]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 
-from tests.engine.driver import Engine, a_child, a_step, a_wait, done, failed, literal, path
-from tests.engine.pruner import LEFT, prune, prune_due
+from tests.engine.driver import Engine, a_child, a_step, a_wait, done, literal, path
+from tests.engine.pruner import LEFT, as_text, prune, prune_due
+from tests.fixtures.waiting import until_blocked
 
 if TYPE_CHECKING:
     from tests.engine.pgflow_door import Door
@@ -106,7 +108,12 @@ def test_the_active_version_says_how_long_all_runs_of_a_name_are_kept(engine: En
     deploy({"completed": 86_400_000, "failed": None})
 
     assert (untouched, prune_due(engine)) == ({}, {"flow": 1, "tasks": 1})
-    for wrong in ({"completed": 1}, {"completed": "1d", "failed": 1}, {"completed": -1, "failed": 1}, 3):
+    for wrong in (
+        {"cancelled": 1},
+        {"completed": "1d", "failed": 1},
+        {"completed": -1, "failed": 1},
+        3,
+    ):
         with pytest.raises(psycopg.Error, match="the retention of flow") as refused:
             deploy(wrong)
         assert refused.value.sqlstate == "PF004"
@@ -134,7 +141,9 @@ def test_children_go_with_their_parents_and_never_before(engine: Engine) -> None
     """By the retention of the parent's flow; a child that lost its parent goes by its own."""
     at(engine, 1)
     engine.deploy("child", ONE)
-    engine.deploy("parent", {"sub": a_child("child"), "other": a_child("child", "sub", with_=literal({}))})
+    engine.deploy(
+        "parent", {"sub": a_child("child"), "other": a_child("child", "sub", with_=literal({}))}
+    )
     keep(engine, "child", completed=1, failed=1)
     keep(engine, "parent", completed=5, failed=5)
     run = engine.start("parent")
@@ -155,3 +164,264 @@ def test_children_go_with_their_parents_and_never_before(engine: Engine) -> None
     engine.db.execute(b"update pgflow.runs set parent_run_id = gen_random_uuid()")
     at(engine, 9)
     assert (prune_due(engine), runs(engine), orphan != "") == ({"child": 1, "tasks": 1}, [], True)
+
+
+WIDE = {"each": a_step(map=path("input.items"))}
+FAN = {"each": a_child("child", map=path("input.items"), with_=literal({}))}
+ITEMS = {"items": {"type": "array"}}
+
+
+def wide(engine: Engine, items: int) -> str:
+    """A map with so many items that has ended, and whose flow keeps its runs for a day."""
+    engine.deploy("wide", WIDE, input=ITEMS)
+    keep(engine, "wide", completed=1, failed=1)
+    run = engine.start("wide", {"items": list(range(items))})
+    while engine.work("wide"):
+        pass
+    return run
+
+
+def first_commits(engine: Engine, commits: int) -> Any:
+    """Do the first commits of a pass, as a worker that is killed after them; the cursor."""
+    cursor = None
+    for _ in range(commits):
+        cursor = engine.call("prune_due", engine.worker, as_text(cursor))["cursor"]
+    return cursor
+
+
+def test_a_wide_run_is_emptied_over_several_commits(engine: Engine) -> None:
+    """5,000 tasks at a time; who looks at it meanwhile is told, and nobody else is misled."""
+    at(engine, 1)
+    run = wide(engine, 5100)
+    at(engine, 3)
+
+    first_commits(engine, 1)
+
+    assert engine.one(LEFT)[:3] == [1, 1, 100]
+    assert engine.snapshot(run)["run"]["pruned_at"].startswith("2036-01-03T12:00:00")
+    (listed,) = engine.call("list_runs", "wide")
+    assert listed["pruned_at"] is not None
+    assert engine.violations() == []
+    assert prune(engine, dry_run=True) == {"wide": 1, "tasks": 100}
+    assert prune_due(engine) == {"wide": 1, "tasks": 100}
+    assert engine.one(LEFT) == [0, 0, 0, 0, 0]
+
+
+def test_a_wide_tree_is_emptied_from_below(engine: Engine) -> None:
+    """Children before their parent, 200 runs at a time, also after another one was begun."""
+    at(engine, 1)
+    engine.deploy("child", ONE)
+    engine.deploy("fan", FAN, input=ITEMS)
+    keep(engine, "fan", completed=1, failed=1)
+    run = engine.start("fan", {"items": list(range(230))})
+    engine.work_on("child", "fan")
+    assert engine.status(run) == "completed"
+    at(engine, 3)
+
+    first_commits(engine, 1)
+
+    assert len(runs(engine)) == 31
+    assert engine.snapshot(run)["run"]["pruned_at"]
+    assert engine.violations() == []
+    at(engine, 1)  # as after `--older-than`: by its retention alone it would stay
+    assert prune(engine, dry_run=True) == {"child": 30, "fan": 1, "tasks": 260}
+    assert prune_due(engine) == {"child": 30, "fan": 1, "tasks": 260}
+    assert engine.one(LEFT) == [0, 0, 0, 0, 0]
+
+
+def test_a_tree_with_a_live_run_stays_whole(by_hand: Door, db: psycopg.Connection) -> None:
+    """Whoever made such a tree, by hand; what is behind it goes."""
+    engine = Engine(db)
+    at(engine, 1)
+    engine.deploy("child", ONE)
+    engine.deploy("fan", FAN, input=ITEMS)
+    keep(engine, "fan", completed=1, failed=1)
+    for items in (3, 202, 1):
+        run = engine.start("fan", {"items": list(range(items))})
+        engine.work_on("child", "fan")
+        if items > 1:
+            by_hand.one(
+                """update pgflow.runs set status = 'started', completed_at = null
+                where run_id = (select run_id from pgflow.runs where parent_run_id = %s limit 1)
+                returning 1""",
+                run,
+            )
+    at(engine, 3)
+
+    assert prune_due(engine) == {"child": 1, "fan": 1, "tasks": 2}
+    assert len(runs(engine)) == 207
+
+
+def test_a_pass_that_was_killed_is_finished_by_another(
+    engine: Engine, other: Engine, database: str
+) -> None:
+    """Killed in the middle of a commit: nothing of it happened; the next one begins at once."""
+    at(engine, 1)
+    wide(engine, 5100)
+    at(engine, 3)
+    other.now(DAY.format(3))
+    first_commits(engine, 1)
+    left = engine.one(LEFT)
+
+    with psycopg.connect(database) as victim:
+        dying = Engine(victim)
+        dying.now(DAY.format(3))
+        dying.worker = engine.worker
+        first_commits(dying, 1)
+        engine.db.execute(b"select pg_terminate_backend(%s, 5000)", [victim.info.backend_pid])
+        victim.close()
+
+    assert engine.one(LEFT) == left
+    at(other, "2036-01-03 12:00:11Z")
+    assert prune_due(other) == {"wide": 1, "tasks": 100}
+
+
+def test_two_prunes_at_once_take_turns(engine: Engine, other: Engine) -> None:
+    """The second is told so, in the middle of a commit and between two; then it finds nothing."""
+    at(engine, 1)
+    engine.deploy("flow", ONE)
+    ended(engine, "flow")
+    keep(engine, "flow", completed=1, failed=1)
+    for moment in (engine, other):
+        at(moment, 3)
+    other.db.execute("set lock_timeout = '1ms'")
+
+    with engine.db.transaction():
+        cursor = first_commits(engine, 1)
+        within = other.call("prune_due", other.worker)
+    between = other.call("prune", other.worker)
+
+    assert (within["busy"], between["busy"], within["runs"]) == (True, True, {})
+    while cursor:
+        cursor = engine.call("prune_due", engine.worker, json.dumps(cursor))["cursor"]
+    assert prune_due(other) == {}
+
+
+@pytest.mark.parametrize("what", ["cancel", "zombie", "event"])
+def test_prune_passes_by_a_run_that_somebody_holds(
+    engine: Engine, other: Engine, what: str
+) -> None:
+    """A cancel in an open transaction, a late report, an event: nobody waits, it goes later."""
+    at(engine, 1)
+    engine.deploy("flow", ONE)
+    keep(engine, "flow", completed=1, failed=1)
+    held = engine.start("flow")
+    (task,) = engine.claim("flow")
+    engine.call("cancel_run", held)
+    free = ended(engine, "flow")
+    at(engine, 3)
+    at(other, 3)
+    engine.db.execute("set lock_timeout = '1ms'")
+
+    with other.db.transaction():
+        if what == "zombie":
+            other.worker = engine.worker
+            other.db.execute(b"select from pgflow.runs where run_id = %s for key share", [held])
+            assert other.report(done(task)) == ["run_terminal"]
+        elif what == "cancel":
+            assert other.call("cancel_run", held)["cancelled"] is False
+        else:
+            other.db.execute(b"select from pgflow.runs where run_id = %s for no key update", [held])
+        assert prune_due(engine) == {"flow": 1, "tasks": 1}
+        assert runs(engine) == [held]
+
+    assert free
+    assert prune_due(engine) == {"flow": 1, "tasks": 1}
+    assert engine.report(done(task)) == ["lost"]
+    with pytest.raises(psycopg.Error, match="there is no run") as gone:
+        engine.call("cancel_run", held)
+    assert gone.value.sqlstate == "PF001"
+
+
+def test_whoever_waits_for_a_run_that_is_pruned_finds_it_gone(
+    engine: Engine, other: Engine
+) -> None:
+    """A cancel says so; a start with its key begins a new run."""
+    at(engine, 1)
+    engine.deploy("flow", ONE)
+    keep(engine, "flow", completed=1, failed=1)
+    run = engine.start("flow", key="k")
+    engine.work("flow")
+    at(engine, 3)
+    at(other, 3)
+
+    for call in (lambda: other.call("cancel_run", run), lambda: other.start("flow", key="k")):
+        found = _into(engine, lambda: first_commits(engine, 1), other, call)
+        if isinstance(found, psycopg.Error):
+            assert found.sqlstate == "PF001"
+            engine.start("flow", key="k")
+            engine.work("flow")
+            at(engine, 5)
+            at(other, 5)
+        else:
+            assert found not in (run, None)
+            assert runs(engine) == [found]
+
+
+def _into(engine: Engine, first: Any, other: Engine, then: Any) -> Any:
+    """Do `first` in an open transaction, let the other run into its locks, commit."""
+    found: list[Any] = []
+
+    def run() -> None:
+        try:
+            found.append(then())
+        except psycopg.Error as error:
+            found.append(error)
+
+    with engine.db.transaction():
+        first()
+        thread = threading.Thread(target=run)
+        thread.start()
+        until_blocked(engine.db, other.db.info.backend_pid)
+    thread.join(20)
+    return found[0]
+
+
+def test_a_dry_run_counts_what_would_go_and_deletes_nothing(engine: Engine) -> None:
+    """Of some flows, ages and kinds; the same numbers as the pass after it."""
+    at(engine, 1)
+    for name in ("child", "flow"):
+        engine.deploy(name, ONE)
+        keep(engine, name, completed=1, failed=None)
+    engine.deploy("fan", FAN, input=ITEMS)
+    engine.start("fan", {"items": list(range(210))})
+    engine.work_on("child", "fan")
+    for how in ("completed", "failed", "completed"):
+        ended(engine, "flow", how=how)
+    at(engine, 3)
+    ended(engine, "flow")
+    at(engine, "2036-01-03 12:00:01Z")
+    before = engine.one(LEFT)
+
+    asked: list[tuple[str | None, str | None]] = [
+        (None, None),
+        ("flow", "10 years"),
+        ("flow", "0 s"),
+        (None, "1 hour"),
+    ]
+    expected = [prune(engine, flow, older, dry_run=True) for flow, older in asked]
+
+    assert engine.one(LEFT) == before
+    assert expected[:3] == [
+        {"flow": 2, "tasks": 2},
+        {},
+        {"flow": 4, "tasks": 4},
+    ]
+    assert expected[3] == {"flow": 2, "child": 210, "fan": 1, "tasks": 2 + 420}
+    assert prune(engine) == expected[0]
+    again = prune(engine, None, "1 hour", dry_run=True)
+    assert prune(engine, None, "1 hour") == again == {"child": 210, "fan": 1, "tasks": 420}
+    assert prune(engine, "flow", "0 s") == {"flow": 2, "tasks": 2}
+    assert engine.one(LEFT) == [0, 0, 0, 0, 0]
+
+
+def test_an_age_and_a_flow_are_checked(engine: Engine, door: Door) -> None:
+    """Before anything goes; flows of create_flow are not ours to prune."""
+    door.flow("theirs", a={})
+    for arguments, words in (
+        (("nobody", None), 'there is no flow "nobody"'),
+        (("theirs", None), "was made by create_flow"),
+        ((None, "-1 s"), "a time back is from"),
+    ):
+        with pytest.raises(psycopg.Error, match=words):
+            prune(engine, *arguments)

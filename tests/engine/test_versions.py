@@ -267,7 +267,8 @@ def test_lists_tell_flows_versions_and_runs(engine: Engine) -> None:
     (version,) = engine.call("list_versions", "flow")
     runs = engine.call("list_runs", "flow", "completed")
 
-    assert flow["runs"] == {"started": 1, "completed": 1, "failed": 0, "cancelled": 0}
+    counts = {"started": 1, "completed": 1, "failed": 0, "cancelled": 0}
+    assert flow["runs"] == counts | {"more": False}
     assert (version["active"], version["live"]) == (True, 1)
     assert [row["id"] for row in runs] == [run]
     assert engine.call("find_run", run[:8]) == [run]

@@ -43,6 +43,7 @@ def test_flags_win_over_environment_over_file_over_defaults(tmp_path: Path) -> N
         "secrets": "default",
         "logs": "default",
         "prefix": "default",
+        "retention": "default",
     }
 
 

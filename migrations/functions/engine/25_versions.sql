@@ -32,8 +32,8 @@ begin
   p_retention := nullif(p_retention, 'null');
   if not pgflow._is_retention(p_retention) then
     raise exception using errcode = 'PF004',
-      message = format('the retention of flow "%s" must be {"completed", "failed"} in milliseconds, '
-        || 'or null for ever', v_name);
+      message = format('the retention of flow "%s" must be {"completed", "failed"} in '
+        || 'milliseconds, or null for ever', v_name);
   end if;
   perform pg_advisory_xact_lock(hashtext('pgflow.deploy'), hashtext(v_name));
   select d.* into v_stored from pgflow.definitions d

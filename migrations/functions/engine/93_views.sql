@@ -137,20 +137,20 @@ end
 $$;
 
 -- The number of runs of versions in each status. Live runs are all counted, ended ones among the
--- last 10,000 runs of all these versions; `more`: there are older runs. (A count of all reads all of
--- them, and a list of flows must not take longer the longer the flows are in use.)
+-- last 10,000 runs of all these versions; `more`: there are older runs. (A count of all reads all
+-- of them, and a list of flows must not take longer the longer the flows are in use.)
 create or replace function pgflow._run_counts(p_slugs text[], p_live bigint) returns jsonb
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   select jsonb_build_object(
     'started', coalesce(p_live, 0),
-    'completed', count(*) filter (where k.status = 'completed'),
-    'failed', count(*) filter (where k.status = 'failed'),
-    'cancelled', count(*) filter (where k.status = 'cancelled'),
+    'completed', count(*) filter (where k.status = 'completed' and k.nth <= 10000),
+    'failed', count(*) filter (where k.status = 'failed' and k.nth <= 10000),
+    'cancelled', count(*) filter (where k.status = 'cancelled' and k.nth <= 10000),
     'more', count(*) > 10000)
   from (
-    select r.status from unnest(p_slugs) with ordinality s(slug, nr)
+    select r.status, row_number() over () as nth from unnest(p_slugs) s(slug)
     cross join lateral (
       select x.status from pgflow.runs x where x.flow_slug = s.slug
       order by x.started_at desc limit 10001) r

@@ -1,5 +1,5 @@
--- Retention: ended runs are deleted in small commits beside all other work. Whoever prunes calls
--- again with the cursor of the last reply, and rests in between.
+-- Retention: ended runs are deleted in small commits beside all other work. The one who prunes
+-- calls again with the cursor of the last reply, and rests in between.
 --
 -- Deleted are whole trees: a run without a parent, with its child runs and all their rows, when it
 -- ended long enough ago; child runs end before their parent. A tree is deleted in one commit where
@@ -8,14 +8,15 @@
 --
 -- Nothing here waits for a lock: what somebody holds is left to the next pass.
 
--- True for what flows.retention may hold: {"completed", "failed"} in milliseconds or null; or null.
+-- True for what flows.retention may hold: null, or milliseconds for `completed` and `failed`, of
+-- which null is for ever, and the one that is missing the default.
 create or replace function pgflow._is_retention(p_retention jsonb) returns boolean
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
   select case coalesce(jsonb_typeof(p_retention), 'null')
     when 'null' then true
-    when 'object' then p_retention ?& array['completed', 'failed'] and not exists (
+    when 'object' then not exists (
       select 1 from jsonb_each(p_retention) k
       where k.key not in ('completed', 'failed')
         or case jsonb_typeof(k.value)
@@ -36,7 +37,7 @@ as $$
   select d.flow_slug, k.clock - k.completed, k.clock - k.failed
   from pgflow.definitions d
   join lateral (
-    select coalesce(f.retention, '{"completed": 2592000000, "failed": 2592000000}') as kept
+    select '{"completed": 2592000000, "failed": 2592000000}' || coalesce(f.retention, '{}') as kept
     from pgflow.definitions x join pgflow.flows f on f.flow_slug = x.flow_slug
     where x.name = d.name order by x.active desc, x.created_at desc, x.version limit 1) c on true
   cross join lateral (
@@ -208,8 +209,9 @@ begin
 end
 $$;
 
--- The next runs of a version that are to be deleted, 200 at most, among the next 1,000 after a place
--- in the order of their starts; and the place of the last that was looked at, null at the end.
+-- The next runs of a version that are to be deleted, 200 at most, among the next 1,000 after a
+-- place in the order of their starts; and the place of the last that was looked at, null at the
+-- end.
 create or replace function pgflow._prune_window(
   p_slug text, p_completed timestamptz, p_failed timestamptz, p_at timestamptz, p_id uuid,
   out runs uuid[], out last_at timestamptz, out last_id uuid
@@ -428,8 +430,8 @@ end
 $$;
 
 -- One commit of a pass: runs first, then what else is old. Returns {cursor, busy, runs: {flow:
--- number}, tasks, workers, audit, versions}: the next call gives the cursor back, null = the pass is
--- over; busy: somebody else prunes, nothing was done.
+-- number}, tasks, workers, audit, versions}: the next call gives the cursor back, null = the pass
+-- is over; busy: somebody else prunes, nothing was done.
 create or replace function pgflow._prune_batch(
   p_pruner uuid, p_cursor jsonb, p_flow text, p_older interval, p_dry_run boolean
 ) returns jsonb
@@ -498,9 +500,9 @@ begin
 end
 $$;
 
--- Deletes up to 5,000 archived messages of the flows that create_flow has made, which are older than
--- p_older; of deployed flows no message is archived. Returns {cursor: null after the last, messages:
--- {queue: number}}. Raises PF006 for an age that is none.
+-- Deletes up to 5,000 archived messages of the flows that create_flow has made, which are older
+-- than p_older; of deployed flows no message is archived. Returns {cursor: null after the last,
+-- messages: {queue: number}}. Raises PF006 for an age that is none.
 create or replace function pgflow.prune_archives(
   p_older interval, p_cursor text default null, p_dry_run boolean default false
 ) returns jsonb

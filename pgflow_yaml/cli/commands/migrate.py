@@ -9,6 +9,8 @@ import click
 
 from pgflow_yaml.cli.options import Options, command, pass_options
 
+_PRUNES = "functions/engine/97_prune.sql"
+
 
 @command("migrate", example="pgflow-yaml migrate --status")
 @click.option("--dry-run", is_flag=True, help="Print the SQL, run nothing.")
@@ -55,3 +57,8 @@ def migrate_command(
             else:
                 result = f"applied {plural(len(applied), 'file')}" if applied else "up to date"
                 sys.stdout.write(f"{result}\n")
+            if _PRUNES in applied:
+                options.note(
+                    "workers delete ended runs after 30 days, or after the `retention` of their "
+                    "flow; `retention: off` keeps them"
+                )

@@ -101,6 +101,8 @@ def about_run(snapshot: Snapshot, *, most: int | None = None) -> list[Line]:
     lines.append(_field("started", utc(began_at(run))))
     if run["ended_at"]:
         lines.append(_field("ended", utc(run["ended_at"])))
+    if run["pruned_at"]:
+        lines.append(_field("being pruned", f"since {utc(run['pruned_at'])}: steps may be missing"))
     if (usual := snapshot.get("usual_seconds")) is not None:
         lines.append(_field("usually takes", duration(usual)))
     lines += _value("input", run["input"], most)

@@ -21,8 +21,10 @@ class DefinitionCalls(Calls):
         """Store a version; return {name, version, flow_slug, status, active}."""
         body, facts = json.dumps(definition.body), None if git is None else json.dumps(git)
         labels = json.dumps(dict(definition.labels)) if definition.labels else None
+        retention = json.dumps(dict(definition.retention)) if definition.retention else None
         reply: dict[str, Any] = self.ask(
-            "select pgflow.deploy(%s::jsonb, %s, %s::text[], %s, %s, %s::jsonb, %s, %s::jsonb)",
+            "select pgflow.deploy(%s::jsonb, %s, %s::text[], %s, %s, %s::jsonb, %s, %s::jsonb,"
+            " %s::jsonb)",
             [
                 body,
                 definition.version,
@@ -32,6 +34,7 @@ class DefinitionCalls(Calls):
                 facts,
                 activate,
                 labels,
+                retention,
             ],
         )
         return reply

@@ -16,6 +16,7 @@ from pgflow_yaml.language.validation.step_options import (
     boolean,
     check_timeouts,
     duration,
+    read_retention,
     read_retry,
 )
 from pgflow_yaml.language.validation.steps import Known, build_steps, known_names
@@ -71,6 +72,7 @@ def _build(report: Report, root: MappingNode, name: str, around: _Around | None 
         after=after,
         output=output.template(report.value(root, "output"), "output"),
         timeout=timeout,
+        retention=read_retention(report, root),
         fail_fast=True if fail_fast is None else fail_fast,
         defaults=_defaults(report, root, known, around),
         finally_=build_steps(report, known, final=True, before=steps),

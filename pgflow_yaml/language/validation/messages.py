@@ -36,6 +36,7 @@ _NAMES = {
     "labelName": ("cannot name a label", "only letters, digits, `_`, `.`, `/`, `-`", ""),
 }
 _LOWER_CASE = ("flowName", "queue")
+_KEPT_FOR_EVER = dict.fromkeys(("forever", "for ever", "never", "none", "always", "no"), "off")
 
 
 class Message(NamedTuple):
@@ -57,6 +58,8 @@ def wrong_type(node: Node, schema: Mapping[str, Any], path: Path) -> Message:
         expected = "an expression"
     elif type_names == ["number", "string"]:
         expected = "a duration"
+    elif path == ("retention",):
+        expected = "a duration, `off` or a mapping"
     else:
         expected = " or ".join(_TYPE_WORDS[name] for name in type_names if name != "null")
     actual = kind_of(node.value if isinstance(node, ScalarNode) else node.data())
@@ -124,6 +127,10 @@ def wrong_text(node: ScalarNode, schema: Mapping[str, Any], path: Path, *, name:
             delay = durations.suggestion(text)
             message = f"{_subject(path)} is {quoted(text)}, which is not a duration"
             return Message("PF106", message, f"write {delay or f'{UNITS}: 30s'}", write=delay)
+        case "retention" | "keptFor":
+            delay = _KEPT_FOR_EVER.get(text.lower()) or durations.suggestion(text)
+            message = f"{_subject(path)} is {quoted(text)}, which is neither a duration nor `off`"
+            return Message("PF106", message, f"write {delay or '30d, or off'}", write=delay)
         case _:
             message = (
                 f"{_subject(path)} is {quoted(text)}, which is not a dotted path to a function"
@@ -158,14 +165,15 @@ def wrong_number(
 ) -> Message | None:
     """Refuse a number that is out of range; None when it is in range."""
     # The time of a wait may be an expression as well, so the schema does not call it `duration`.
-    is_time = name == "duration" or path[-2:] == ("wait", "for")
+    is_time = name in ("duration", "retention", "keptFor") or path[-2:] == ("wait", "for")
     fix = None
     if value < schema.get("minimum", value):
         bound = f"at least {schema['minimum']}{' seconds' if is_time else ''}"
         fix = f"write {schema['minimum']} or more"
     elif value > schema.get("maximum", value):
-        bound = "at most 365 days" if is_time else f"at most {schema['maximum']:,}"
-        fix = "write 365d or less" if is_time else f"write {schema['maximum']} or less"
+        days = schema["maximum"] // 86_400
+        bound = f"at most {days} days" if is_time else f"at most {schema['maximum']:,}"
+        fix = f"write {days}d or less" if is_time else f"write {schema['maximum']} or less"
     elif "exclusiveMinimum" in schema and value <= schema["exclusiveMinimum"]:
         bound = f"more than {schema['exclusiveMinimum']}"
     else:

@@ -9,10 +9,12 @@ from pgflow_yaml.language import durations
 from pgflow_yaml.language.model import (
     DEFAULT_EVERY,
     DEFAULT_ROUNDS,
+    RETAINED,
     Backoff,
     Formula,
     Percent,
     Repeat,
+    Retention,
     Retry,
     Wait,
 )
@@ -167,6 +169,29 @@ def duration(report: Report, mapping: MappingNode, key: str) -> int | None:
         message = f"a timeout of {quoted(node.text)} is less than a millisecond"
         report.add("PF109", message, node, fix="write 60s, or leave it out")
     return length
+
+
+def read_retention(report: Report, root: MappingNode) -> Retention:
+    """Read how long ended runs are kept: one time for all, or one for some."""
+    node = report.value(root, "retention")
+    nodes = (
+        {status: report.value(node, status) for status in RETAINED}
+        if isinstance(node, MappingNode)
+        else dict.fromkeys(RETAINED, node)
+    )
+    kept: dict[str, int | None] = {}
+    for status, value in nodes.items():
+        if not isinstance(value, ScalarNode) or not isinstance(value.value, str | int | float):
+            continue
+        length = durations.milliseconds(value.value)
+        if length is None and value.text != durations.FOR_EVER:
+            continue
+        if length is not None and length > durations.MAX_RETENTION:
+            message = f"a retention of {quoted(value.text)} is longer than 36,500 days"
+            report.add("PF109", message, value, fix="write off, to keep runs for ever", write="off")
+            break
+        kept[status] = length
+    return kept
 
 
 def check_timeouts(

@@ -74,6 +74,8 @@ def _entry(node: Node, path: Path) -> str | None:
             known = durations.milliseconds(text) is not None
             delay = text if known else durations.suggestion(text)
             return f"{{for: {delay}}}" if delay else None
+        case ("retention",) | ("retention", _) if text == "false":
+            return "off"
         case ("input", _) if text in _TYPES:
             return f"{{type: {text}}}"
     return None
@@ -93,6 +95,8 @@ def _words(node: Node, path: Path) -> str | None:
             return _fix_in_step(node, path, key)
         case ("input", *_):
             return _fix_in_input(text, path)
+        case ("retention",) | ("retention", _):
+            return "write 30d, or off"
         case ("labels",):
             return "write `labels: {name: value}`"
     return None
