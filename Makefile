@@ -34,7 +34,7 @@ docs: $(VENV)/dev.stamp ## Build the documentation into build/docs; warnings are
 bench: $(VENV)/dev.stamp ## Tasks a second beside bare pgmq; AGAINST=PATH: and another checkout
 	$(BIN)/python benchmarks/run.py $(if $(AGAINST),--against $(AGAINST))
 
-bench-all: $(VENV)/dev.stamp ## The same with other engines, seven rounds: half an hour
+bench-all: $(VENV)/dev.stamp ## The same with other engines, seven rounds: an hour
 	$(BIN)/python benchmarks/run.py --all --picture docs/explanation/performance.svg --docs docs/explanation/performance.md
 
 chaos: $(VENV)/dev.stamp ## Kill workers, servers and connections; write the figures: half an hour

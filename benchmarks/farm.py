@@ -100,10 +100,11 @@ class Sizes:
     resting: int = 4000
     slow_map: int = 20_000
     late: int = 25
+    pruned: int = 1_000_000
 
 
 FULL = Sizes()
-SHORT = Sizes(1, 10, (200, 1000), 20_000, 5, 5000, 30, 2000, 400, 100, 1000, 1)
+SHORT = Sizes(1, 10, (200, 1000), 20_000, 5, 5000, 30, 2000, 400, 100, 1000, 1, 5000)
 
 
 class Farm:

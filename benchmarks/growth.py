@@ -24,15 +24,15 @@ FINISHED = """
 set session_replication_role = replica;
 create temp table past as select gen_random_uuid() as run_id, f.flow_slug
 from pgflow.flows f cross join generate_series(1, {runs}) where f.queue_name = 'job_nothing';
-insert into pgflow.runs (run_id, flow_slug, flow_name, status, input, completed_at)
-select run_id, flow_slug, 'job_nothing', 'completed', '{{}}', now() from past;
+insert into pgflow.runs (run_id, flow_slug, flow_name, status, input, started_at, completed_at)
+select run_id, flow_slug, 'job_nothing', 'completed', '{{}}', {at}, {at} from past;
 insert into pgflow.step_states (flow_slug, run_id, step_slug, status, initial_tasks,
-  remaining_tasks, started_at, completed_at, made, sent)
-select flow_slug, run_id, 'job', 'completed', 1, 0, now(), now(), 1, 1 from past;
+  remaining_tasks, created_at, started_at, completed_at, made, sent)
+select flow_slug, run_id, 'job', 'completed', 1, 0, {at}, {at}, {at}, 1, 1 from past;
 insert into pgflow.step_tasks (flow_slug, run_id, step_slug, status, message_id, queue_name,
-  attempts_count, started_at, completed_at)
+  attempts_count, queued_at, started_at, completed_at)
 select flow_slug, run_id, 'job', 'completed', nextval('pgmq.q_job_nothing_msg_id_seq'),
-  'job_nothing', 1, now(), now() from past;
+  'job_nothing', 1, {at}, {at}, {at} from past;
 drop table past;
 set session_replication_role = origin"""
 PARKED = """
@@ -94,7 +94,7 @@ def history(server: Server, sizes: Sizes) -> list[Target]:
     works = {"backlog": Farm.jobs, "fan-out": Farm.fan}
     ratios: dict[str, list[float]] = {name: [] for name in works}
     with farms(server, 2) as (new, old):
-        old.db.execute(FINISHED.format(runs=sizes.finished).encode())
+        old.db.execute(FINISHED.format(runs=sizes.finished, at="now()").encode())
         for farm in (new, old):
             farm.db.execute(b"vacuum analyze")
         for turn in range(sizes.rounds + 1):

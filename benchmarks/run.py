@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 import growth
 import lateness
+import pruning
 import workers
 from environments import CannotInstall, Entry, checkout, installed
 from farm import FULL, SHORT, Sizes
@@ -59,6 +60,7 @@ SECTIONS: dict[str, tuple[Callable[[Server, Sizes], list[Target]], ...]] = {
     "idle": (workers.idle,),
     "lateness": (lateness.lateness,),
     "growth": (growth.fan_out, growth.claims, growth.history, growth.chain, growth.memory),
+    "pruning": (pruning.pruning,),
     "workers": (workers.throughput, workers.slots, workers.fairness),
 }
 """Measurements without other engines, each with targets of its own."""

@@ -53,6 +53,7 @@ alter function pgflow._with_last_lines set enable_bitmapscan = off;
 -- Runs are read in the order of their start, up to the limit, whatever filters there are.
 alter function pgflow.list_runs set enable_seqscan = off;
 alter function pgflow.list_runs set enable_bitmapscan = off;
+alter function pgflow.list_runs set enable_sort = off;
 alter function pgflow.usual_seconds set enable_seqscan = off;
 alter function pgflow.usual_seconds set enable_bitmapscan = off;
 

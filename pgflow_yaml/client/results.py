@@ -171,7 +171,7 @@ class Cancelled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pruned:
-    """What was deleted because it is old: runs by flow, with child runs; the tasks of all of them.
+    """Numbers of deleted old things: runs by flow, with child runs; the tasks of all of them.
 
     `workers` were not heard of for a week, records of the `audit` are older than a year, `versions`
     have no runs and are not among the last 20 of their flow.

@@ -8,7 +8,7 @@ from decimal import Decimal
 MAX_MILLISECONDS = 365 * 24 * 3_600_000
 MAX_RETENTION = 100 * MAX_MILLISECONDS
 FOR_EVER = "off"
-"""What stands in place of a retention to keep runs for ever."""
+"""Text in place of a retention that keeps runs for ever."""
 
 _TEXT = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?)(ms|s|m|h|d)")
 _UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}

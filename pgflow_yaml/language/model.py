@@ -24,7 +24,7 @@ ACTIONS = ("handler", "flow", "wait")
 WhenUnmet = Literal["skip", "skip-cascade", "fail"]
 WhenExhausted = Literal["fail", "skip", "skip-cascade"]
 Retention: TypeAlias = "Mapping[str, int | None]"
-"""How long ended runs are kept, by status, one of RETAINED; None is for ever."""
+"""Milliseconds for which ended runs are kept, by status, one of RETAINED; None is for ever."""
 RETAINED = ("completed", "failed")
 
 

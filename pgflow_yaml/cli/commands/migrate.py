@@ -9,7 +9,7 @@ import click
 
 from pgflow_yaml.cli.options import Options, command, pass_options
 
-_PRUNES = "functions/engine/97_prune.sql"
+_PRUNES = "functions/engine/98_prune.sql"
 
 
 @command("migrate", example="pgflow-yaml migrate --status")

@@ -1,0 +1,99 @@
+"""Pruning beside load: what it costs the runs beside it, and the longest statement meanwhile."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import psycopg
+from farm import Farm, Sizes, farms
+from figures import Spread, Target
+from growth import FINISHED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from server import Server
+
+LONGEST = """
+select 1000 * coalesce(extract(epoch from max(clock_timestamp() - query_start)), 0)
+from pg_stat_activity
+where datname = current_database() and state = 'active' and backend_type = 'client backend'
+  and pid <> pg_backend_pid()"""
+
+
+def pruning(server: Server, sizes: Sizes) -> list[Target]:
+    """Compare the throughput of a backlog beside `prune` with that while `prune` is stopped.
+
+    The first rounds alternate; then the backlog is repeated until all finished runs are deleted.
+    """
+    ratios: list[float] = []
+    with farms(server) as (farm,), farm.workers(1):
+        farm.db.execute(
+            FINISHED.format(runs=sizes.pruned, at="now() - interval '40 days'").encode()
+        )
+        farm.db.execute(b"vacuum analyze")
+        farm.jobs(sizes.tasks // 10)
+        began = time.monotonic()
+        with _prune(farm) as prune, _longest_statement(farm.uri) as longest:
+            while prune.poll() is None:
+                beside = farm.jobs(sizes.tasks // 4)
+                if len(ratios) < 2 * sizes.rounds:
+                    prune.send_signal(signal.SIGSTOP)
+                    ratios.append(beside / farm.jobs(sizes.tasks // 4))
+                    prune.send_signal(signal.SIGCONT)
+            deleted = json.loads(prune.communicate()[0])["runs"]
+        if deleted != {"job_nothing": sizes.pruned} or farm.mistakes():
+            raise RuntimeError(f"deleted {deleted}, {farm.mistakes()} tasks or runs went wrong")
+    rate = sizes.pruned / (time.monotonic() - began)
+    past = f"{sizes.pruned:,} finished runs pruned ({rate:,.0f} a second)"
+    return [
+        Target(f"backlog while {past}: part of the throughput alone", _middle(ratios), 0.8),
+        Target(
+            f"longest statement while {past}", Spread.of([max(longest)]), 1000, None, "less", "ms"
+        ),
+    ]
+
+
+def _middle(ratios: list[float]) -> Spread:
+    return Spread(statistics.median(ratios), min(ratios), max(ratios))
+
+
+@contextmanager
+def _prune(farm: Farm) -> Iterator[subprocess.Popen[bytes]]:
+    """Run `pgflow-yaml prune`, with the rests that workers make too."""
+    command = [sys.executable, "-m", "pgflow_yaml", "prune", "--json"]
+    env = {**os.environ, "DATABASE_URL": farm.uri}
+    with subprocess.Popen(command, cwd=farm.folder, env=env, stdout=subprocess.PIPE) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@contextmanager
+def _longest_statement(uri: str) -> Iterator[list[float]]:
+    """Look a hundred times a second how long the statements of this database have taken, in ms."""
+    over, found = threading.Event(), [0.0]
+
+    def look() -> None:
+        with psycopg.connect(uri, autocommit=True) as db:
+            while not over.wait(0.01):
+                row = db.execute(LONGEST.encode()).fetchone()
+                found[0] = max(found[0], float(row[0]) if row else 0.0)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield found
+    finally:
+        over.set()
+        thread.join()
