@@ -12,6 +12,9 @@ import pytest
 
 from pgflow_yaml import Client, load
 from tests.acceptance.shell import COMMAND, Shell
+from tests.engine.driver import Engine
+from tests.engine.test_pruning_others import many
+from tests.fixtures.waiting import eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -136,6 +139,28 @@ def test_prune_waits_while_another_one_prunes(shell: Shell, database: str) -> No
 
     assert line == "somebody else prunes at the moment; waiting for the end of that\n"
     assert (process.returncode, out, err) == (0, "nothing is old enough\n", "")
+
+
+def test_prune_that_was_killed_is_done_again(tmp_path: Path, database: str) -> None:
+    """What it had committed is gone, the rest is whole; the next one goes on with it."""
+    shell = Shell(tmp_path, database)
+    with psycopg.connect(database, autocommit=True) as db:
+        engine = Engine(db)
+        many(engine, 5000, live_every=50)
+        process = shell.start("prune")
+        eventually(lambda: engine.one("select count(*) from pgflow.runs") < 5000)
+        process.kill()
+        process.communicate()
+        left = engine.one("select count(*) from pgflow.runs where status = 'completed'")
+        mistakes = engine.violations()
+        db.execute("update pgflow.pruning set until = '-infinity'")  # ten seconds later
+
+        again = shell("prune", "--json").json
+
+        assert (mistakes, engine.violations()) == ([], [])
+        assert 0 < left < 4900
+        assert again["runs"] == {"flow": left}
+        assert engine.one("select count(*) from pgflow.runs") == 100
 
 
 def test_a_run_that_is_being_pruned_is_shown_as_that(shell: Shell, database: str) -> None:

@@ -46,6 +46,7 @@ def test_the_programs_run_in_order(database: str, tmp_path: Path) -> None:
     approved = output("approve.py")
     output("invoice.py")
     assert output("health.py").startswith("problem ['fsync is off")  # the server is not durable
+    assert output("tidy.py") == "0 0"
     assert output("local.py") == "unchanged"
     assert output("handlers.py") == "1"
 
