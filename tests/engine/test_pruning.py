@@ -358,6 +358,40 @@ def test_whoever_waits_for_a_run_that_is_pruned_finds_it_gone(
             assert runs(engine) == [found]
 
 
+STOP = """
+create function public.stop() returns trigger language plpgsql as $$
+begin
+  perform pg_advisory_xact_lock_shared(4711);
+  return null;
+end $$;
+create trigger stop after insert on pgflow.runs for each statement execute function public.stop();
+select pg_advisory_lock(4711)"""
+
+
+def test_a_start_whose_first_run_is_pruned_at_that_moment_begins_another(
+    engine: Engine, other: Engine
+) -> None:
+    """Between the moment when it finds the key in use and the one when it reads that run."""
+    at(engine, 1)
+    engine.deploy("flow", ONE)
+    keep(engine, "flow", completed=1, failed=1)
+    run = engine.start("flow", key="k")
+    engine.work("flow")
+    at(engine, 3)
+    engine.db.execute(STOP)
+    found: list[str] = []
+    thread = threading.Thread(target=lambda: found.append(other.start("flow", key="k")))
+    thread.start()
+    until_blocked(engine.db, other.db.info.backend_pid)
+
+    assert prune_due(engine) == {"flow": 1, "tasks": 1}
+    engine.db.execute("select pg_advisory_unlock(4711)")
+    thread.join(20)
+
+    assert found == runs(engine)
+    assert found != [run]
+
+
 def _into(engine: Engine, first: Any, other: Engine, then: Any) -> Any:
     """Do `first` in an open transaction, let the other run into its locks, commit."""
     found: list[Any] = []
