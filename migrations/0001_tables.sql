@@ -13,11 +13,8 @@
 --   step_tasks           one row per task, paired with one message (queue_name, message_id)
 --                        while the task is live
 --   task_errors          one row per failed attempt; the success path writes none
---   workers              the workers, and when each was last heard of
---   former_workers       the logins of deleted workers of ours, whose ids stay theirs
---   queue_grants         the queues that a login may serve, where that is limited
 --
--- 0004_records.sql has the rest.
+-- 0004_records.sql and 0005_workers.sql have the rest.
 --
 -- A status is text, and callers may write rows by hand, so the checks here are only those that
 -- pgflow's callers know.
@@ -334,56 +331,6 @@ comment on column pgflow.step_states.failed_tasks is
 comment on column pgflow.step_states.wakes_at is 'when a wait ends by itself';
 comment on column pgflow.step_states.output_bytes is
   'of a map: the size of the outputs that its tasks have returned';
-
-create table pgflow.workers (
-  worker_id uuid primary key,
-  queue_name text not null,
-  function_name text not null,
-  started_at timestamptz not null default now(),
-  deprecated_at timestamptz,
-  stopped_at timestamptz,
-  last_heartbeat_at timestamptz not null default now(),
-  info jsonb,
-  login text not null default session_user,
-  granted text[]
-);
-create index workers_by_queue on pgflow.workers (queue_name);
-create index workers_by_heartbeat on pgflow.workers (last_heartbeat_at);
-comment on column pgflow.workers.queue_name is
-  'the queue it serves; of a worker of ours all of them, separated by commas, * = every queue';
-comment on column pgflow.workers.deprecated_at is 'when it was asked to finish and stop';
-comment on column pgflow.workers.info is 'host, process id and release of a worker of ours';
-comment on column pgflow.workers.login is
-  'the role it logged in as; nobody else reports, extends or stops for it (S-14)';
-comment on column pgflow.workers.granted is
-  'the queues that queue_grants leaves its login; null = every queue';
-
--- A deleted worker may still have tasks, and registers again; nobody else may under its id.
-create table pgflow.former_workers (
-  worker_id uuid primary key,
-  login text not null
-);
-comment on table pgflow.former_workers is 'the deleted workers of ours, with their logins';
-
-create table pgflow.queue_grants (
-  role_name text not null,
-  queue_name text not null,
-  created_at timestamptz not null default now(),
-  primary key (role_name, queue_name)
-);
-comment on table pgflow.queue_grants is
-  'queues by login or role, * = every queue; while it is empty, every worker serves what it likes';
-
--- Kept for clients of pgflow; the engine reads nothing here.
-create table pgflow.worker_functions (
-  function_name text primary key,
-  enabled boolean not null default true,
-  debounce interval not null default interval '6 seconds',
-  last_invoked_at timestamptz,
-  created_at timestamptz not null default now(),
-  updated_at timestamptz not null default now(),
-  constraint worker_functions_debounce_check check (debounce >= interval '1 second')
-);
 
 create table pgflow.step_tasks (
   flow_slug text not null,

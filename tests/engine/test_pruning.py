@@ -207,6 +207,32 @@ def test_a_wide_run_is_emptied_over_several_commits(engine: Engine) -> None:
     assert engine.one(LEFT) == [0, 0, 0, 0, 0]
 
 
+def test_logs_are_rows_as_well(engine: Engine) -> None:
+    """A run with many lines goes over several commits; of one with few all go at once."""
+    at(engine, 1)
+    engine.deploy("flow", ONE)
+    keep(engine, "flow", completed=1)
+    many = ended(engine, "flow")
+    at(engine, 2)
+    few = ended(engine, "flow")
+    for run, rows in ((many, 5_100), (few, 3)):
+        engine.db.execute(
+            """insert into pgflow.task_logs
+              (run_id, step_slug, task_index, attempt, fence, part, lines)
+            select %s, 'a', 0, 1, 1, n, '[]' from generate_series(1, %s) n""",
+            [run, rows],
+        )
+    logs = """select array_agg(k.run_id::text || k.count order by k.count)
+      from (select run_id, count(*) from pgflow.task_logs group by 1) k"""
+    at(engine, 4)
+
+    first_commits(engine, 1)
+
+    assert engine.one(logs) == [f"{few}3", f"{many}100"]
+    assert prune_due(engine) == {"flow": 2, "tasks": 2}
+    assert engine.one(logs) is None
+
+
 def test_a_wide_tree_is_emptied_from_below(engine: Engine) -> None:
     """Children before their parent, 200 runs at a time, also after another one was begun."""
     at(engine, 1)

@@ -102,6 +102,8 @@ as $$
       select 1 from pgflow.step_states s where s.run_id = any(p_runs) limit p_limit) k)
     + (select count(*) from (
       select 1 from pgflow.task_errors e where e.run_id = any(p_runs) limit p_limit) k)
+    + (select count(*) from (
+      select 1 from pgflow.task_logs l where l.run_id = any(p_runs) limit p_limit) k)
 $$;
 
 -- Deletes up to 5,000 rows of a run that has more. The caller holds the run. Returns the number of
@@ -111,24 +113,29 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_logs bigint;
   v_tasks bigint;
   v_errors bigint;
 begin
+  delete from pgflow.task_logs l where l.ctid = any(array(
+    select x.ctid from pgflow.task_logs x where x.run_id = p_run_id limit 5000));
+  get diagnostics v_logs = row_count;
   delete from pgflow.step_tasks t where t.ctid = any(array(
-    select x.ctid from pgflow.step_tasks x where x.run_id = p_run_id limit 5000));
+    select x.ctid from pgflow.step_tasks x where x.run_id = p_run_id limit 5000 - v_logs));
   get diagnostics v_tasks = row_count;
   delete from pgflow.task_errors e where e.ctid = any(array(
-    select x.ctid from pgflow.task_errors x where x.run_id = p_run_id limit 5000 - v_tasks));
+    select x.ctid from pgflow.task_errors x
+    where x.run_id = p_run_id limit 5000 - v_logs - v_tasks));
   get diagnostics v_errors = row_count;
   delete from pgflow.step_states s where s.ctid = any(array(
     select x.ctid from pgflow.step_states x
-    where x.run_id = p_run_id limit 5000 - v_tasks - v_errors));
+    where x.run_id = p_run_id limit 5000 - v_logs - v_tasks - v_errors));
   return v_tasks;
 end
 $$;
 
--- Deletes runs with all their rows. The caller holds the runs. Returns {runs: {flow: number},
--- tasks}.
+-- Deletes runs with all their rows; a trigger deletes their logs. The caller holds the runs.
+-- Returns {runs: {flow: number}, tasks}.
 create or replace function pgflow._prune_whole(p_runs uuid[]) returns jsonb
 language plpgsql
 set search_path = pg_catalog, pg_temp

@@ -1,10 +1,10 @@
 -- A pass of pruning: runs first, then what else is old. The one who prunes calls again with the
 -- cursor of the last reply, and rests in between.
 
--- What else is old: workers that were not heard of for a week, records of the audit after a year,
--- versions that nobody can miss: not active, without runs, not named by a step of another version,
--- and not among the last 20 of their name. At most 200 of each. With p_flow only its versions.
--- Returns {workers, audit, versions}.
+-- What else is old: workers that were not heard of for a week, records of the audit and the logins
+-- of deleted workers after a year, and versions that nobody can miss: not active, without runs, not
+-- named by a step of another version, and not among the last 20 of their name. At most 200 of each.
+-- With p_flow only its versions. Returns {workers, audit, versions}.
 create or replace function pgflow._prune_others(p_flow text, p_dry_run boolean) returns jsonb
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -31,6 +31,9 @@ begin
     perform set_config('pgflow.pruning', 'on', true);
     delete from pgflow.workers w where w.worker_id = any(v_workers);
     perform set_config('pgflow.pruning', '', true);
+    delete from pgflow.former_workers w where p_flow is null and w.worker_id = any(array(
+      select x.worker_id from pgflow.former_workers x
+      where x.deleted_at < pgflow.clock() - interval '1 year' limit 200));
     delete from pgflow.audit a where a.id = any(v_records);
     v_versions := pgflow._prune_versions(v_versions[1:200]);
   end if;
