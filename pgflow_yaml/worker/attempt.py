@@ -6,7 +6,6 @@ import asyncio
 import inspect
 import logging
 import math
-import os
 import time
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from pgflow_yaml.worker.calls import (
     clean,
     end_forked,
     error_record,
+    fork_depth,
     invoke,
     masks,
     reading,
@@ -48,7 +48,7 @@ def run(
     """Call a synchronous handler in this thread, unless its task is cancelled."""
     if task.cancelled:
         return RELEASED
-    began, process = time.monotonic(), os.getpid()
+    began, depth = time.monotonic(), fork_depth()
     call = Speaker(task, logs)
     token = speaker.set(call)
     try:
@@ -56,14 +56,14 @@ def run(
         value = task.arguments()
         ctx = _context(task, beat, call) if handler.takes_ctx else None
         output = invoke(handler, value, ctx, named=task.call.by_name)
-        end_forked(process)
+        end_forked(depth)
         failpoint("after_handler")
         if inspect.iscoroutine(output):
             output.close()
             raise PermanentError(_HIDDEN_COROUTINE)  # noqa: TRY301 (noted like every failure)
         return Outcome("completed", output=masks.json_text(to_json_text(output)), began=began)
     except BaseException as error:  # noqa: BLE001 (R-5: even SystemExit fails the attempt only)
-        end_forked(process, error)
+        end_forked(depth, error)
         return failure(error, began=began)
     finally:
         call.end()
@@ -74,7 +74,7 @@ async def run_async(
     task: Task, handler: Handler, beat: Callable[[], None], logs: Logs | None = None
 ) -> Outcome:
     """Await an asynchronous handler."""
-    began, process = time.monotonic(), os.getpid()
+    began, depth = time.monotonic(), fork_depth()
     call = Speaker(task, logs)
     speaker.set(call)  # of this coroutine alone
     try:
@@ -84,11 +84,11 @@ async def run_async(
         ctx = _context(task, beat, call) if handler.takes_ctx else None
         result = invoke(handler, value, ctx, named=task.call.by_name)
         output = await result if inspect.isawaitable(result) else result
-        end_forked(process)
+        end_forked(depth)
         failpoint("after_handler")
         return Outcome("completed", output=masks.json_text(to_json_text(output)), began=began)
     except BaseException as error:  # noqa: BLE001 (R-5: even SystemExit fails the attempt only)
-        end_forked(process, error)
+        end_forked(depth, error)
         # A cancelled handler has stopped: a run that is ending waits for this report (engine §4.3).
         return RELEASED if task.cancelled else failure(error, began=began)
     finally:

@@ -65,6 +65,9 @@ def _end(line: str) -> str:
     return rest if len(rest) <= _LONGEST else "-" + rest[-_LONGEST:]
 
 
+_FIRST_PRINT = threading.Lock()
+
+
 class Speaker:
     """A call of a handler: its lines are written whole, since other calls print at the same time.
 
@@ -78,11 +81,15 @@ class Speaker:
         self._task = task
         self._logs = logs
         self._log: AttemptLog | None = None
-        self._begun: dict[_HandlerStream, str] = {}
-        self._lock = threading.Lock()  # a coroutine may print in several threads
+        # Made by the first print: most calls print nothing.
+        self._begun: dict[_HandlerStream, str] | None = None
+        self._lock: threading.Lock | None = None
 
     def write(self, stream: _HandlerStream, text: str) -> None:
         """Write the lines that end in a text, each after the name of the step."""
+        with _FIRST_PRINT:  # a coroutine may print in several threads
+            if self._lock is None or self._begun is None:
+                self._lock, self._begun = threading.Lock(), {}
         with self._lock:
             before = self._begun.pop(stream, "")
             whole = before + text
@@ -119,8 +126,9 @@ class Speaker:
 
     def end(self) -> None:
         """Write what has been begun."""
-        for stream in list(self._begun):
-            self.write(stream, "\n")
+        if self._begun:
+            for stream in list(self._begun):
+                self.write(stream, "\n")
         if self._log is not None and self._logs is not None:
             self._logs.close(self._log)
 

@@ -11,7 +11,7 @@ from pgflow_yaml.worker.calls.boundary import (
     to_json_text,
 )
 from pgflow_yaml.worker.calls.context import Context
-from pgflow_yaml.worker.calls.forks import end_forked
+from pgflow_yaml.worker.calls.forks import end_forked, fork_depth
 from pgflow_yaml.worker.calls.handler import Handler, Handlers, HandlerUnavailable
 from pgflow_yaml.worker.calls.masks import MaskingFilter, masks
 from pgflow_yaml.worker.calls.secrets import SecretMissing, SecretProvider, Secrets
@@ -30,6 +30,7 @@ __all__ = [
     "clean",
     "end_forked",
     "error_record",
+    "fork_depth",
     "invoke",
     "masks",
     "signature_problems",

@@ -8,10 +8,28 @@ from __future__ import annotations
 
 import os
 
+_depth = 0
 
-def end_forked(parent: int, error: BaseException | None = None) -> None:
-    """End this process at once if it is not `parent`, with the exit code that `error` asks for."""
-    if os.getpid() != parent:
+
+def _count() -> None:
+    global _depth  # noqa: PLW0603 (of the process, as the fork is)
+    _depth += 1
+
+
+os.register_at_fork(after_in_child=_count)
+
+
+def fork_depth() -> int:
+    """Return the number of forks between this process and the one that began; no system call."""
+    return _depth
+
+
+def end_forked(depth: int, error: BaseException | None = None) -> None:
+    """End this process at once if it was forked since, with the exit code that `error` asks for.
+
+    `depth` is the `fork_depth` from before the call.
+    """
+    if _depth != depth:
         os._exit(_exit_code(error))
 
 

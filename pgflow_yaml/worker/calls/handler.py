@@ -6,7 +6,6 @@ import functools
 import importlib
 import inspect
 import logging
-import os
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,7 +14,7 @@ from pgflow_yaml.errors import PgflowError
 from pgflow_yaml.worker.calls.allowed import AllowList, NotAllowed
 from pgflow_yaml.worker.calls.annotations import readers_of
 from pgflow_yaml.worker.calls.boundary import summary
-from pgflow_yaml.worker.calls.forks import end_forked
+from pgflow_yaml.worker.calls.forks import end_forked, fork_depth
 
 if TYPE_CHECKING:
     import types
@@ -135,13 +134,13 @@ class Handlers:
 
 
 def _import(location: HandlerLocation) -> types.ModuleType:
-    process = os.getpid()
+    depth = fork_depth()
     try:
         module = importlib.import_module(location.module)
     except BaseException as error:
-        end_forked(process, error)
+        end_forked(depth, error)
         raise NotAllowed(f"importing {location.module} failed: {summary(error)}") from error
-    end_forked(process)
+    end_forked(depth)
     return module
 
 
