@@ -224,7 +224,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSummary:
-    """Run in a list; `steps` counts its steps, completed and total."""
+    """Run in a list; `steps` counts its steps: total, completed, failed, done."""
 
     id: str
     key: str | None

@@ -237,3 +237,4 @@ def test_a_run_that_completed_in_spite_of_a_failure_says_so(shell: Shell) -> Non
     assert 'the failure of "pay" was handled by undo' in done.err
     assert events[-2]["handled"] == {"pay": ["undo"]}
     assert "ValueError: no; handled by undo" in shell("show", "last").out
+    assert shell("runs").out.splitlines()[1].rstrip().endswith("1 failure handled")

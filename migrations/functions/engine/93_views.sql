@@ -94,6 +94,7 @@ as $$
     'steps', (
       select jsonb_build_object(
         'total', count(*), 'completed', count(*) filter (where s.status = 'completed'),
+        'failed', count(*) filter (where s.status = 'failed'),
         'done', count(*) filter (where pgflow._is_done(s.status, r)))
       from pgflow.step_states s where s.run_id = r.run_id))
     order by r.started_at desc, r.run_id), '[]')

@@ -78,7 +78,10 @@ def _status_of_run(run: Mapping[str, Any]) -> str:
 
 def _error(run: Mapping[str, Any]) -> str:
     from pgflow_yaml.runs.run import run_error
+    from pgflow_yaml.text import plural
 
+    if run["status"] == "completed" and (handled := run["steps"]["failed"]):
+        return f"{plural(handled, 'failure')} handled"
     return run_error(run["outcome"] or run["status"], run["error"])
 
 
