@@ -7,6 +7,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from tests.engine.driver import a_child, a_step, literal, path
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -59,3 +61,47 @@ def total(replies: list[dict[str, Any]], kinds: Sequence[str] = RUNS) -> dict[st
         found.update(reply["runs"])
         found.update({kind: reply[kind] for kind in kinds})
     return {name: number for name, number in found.items() if number}
+
+
+DAY = "2036-01-{:02} 12:00:00Z"
+ONE = {"a": a_step()}
+FAN = {"each": a_child("child", map=path("input.items"), with_=literal({}))}
+ITEMS = {"items": {"type": "array"}}
+
+
+def keep(engine: Engine, flow: str, **days: float | None) -> None:
+    """Set the retention of a flow, as a deploy does."""
+    kept = {status: n and n * 86_400_000 for status, n in days.items()}
+    engine.db.execute(
+        b"update pgflow.flows set retention = %s where queue_name = %s", [json.dumps(kept), flow]
+    )
+
+
+def at(engine: Engine, moment: int | str) -> None:
+    """Set the clock to noon of a day of that month, or to a moment; the worker is alive."""
+    engine.now(DAY.format(moment) if isinstance(moment, int) else moment)
+    engine.call("register_worker", engine.worker, None, "{}")
+
+
+def ended(engine: Engine, flow: str, *, how: str = "completed") -> str:
+    """A run that has ended now."""
+    run = engine.start(flow)
+    if how == "cancelled":
+        engine.call("cancel_run", run)
+    engine.work(flow, broken=("a",) if how == "failed" else ())
+    assert engine.status(run) == how
+    return run
+
+
+def runs(engine: Engine) -> list[str]:
+    """The runs that are left, in the order of their starts."""
+    query = "select array_agg(run_id::text order by started_at, run_id) from pgflow.runs"
+    return engine.one(query) or []
+
+
+def first_commits(engine: Engine, commits: int) -> Any:
+    """Do the first commits of a pass, as a worker that is killed after them; the cursor."""
+    cursor = None
+    for _ in range(commits):
+        cursor = engine.call("prune_due", engine.worker, as_text(cursor))["cursor"]
+    return cursor

@@ -9,45 +9,24 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from tests.engine.driver import Engine, a_child, a_step, a_wait, done, literal, path
-from tests.engine.pruner import LEFT, as_text, prune, prune_due
+from tests.engine.driver import Engine, a_child, a_step, a_wait, done, literal
+from tests.engine.pruner import (
+    FAN,
+    ITEMS,
+    LEFT,
+    ONE,
+    at,
+    ended,
+    first_commits,
+    keep,
+    prune,
+    prune_due,
+    runs,
+)
 from tests.fixtures.waiting import until_blocked
 
 if TYPE_CHECKING:
     from tests.engine.pgflow_door import Door
-
-DAY = "2036-01-{:02} 12:00:00Z"
-ONE = {"a": a_step()}
-
-
-def keep(engine: Engine, flow: str, **days: float | None) -> None:
-    """Set the retention of a flow, as a deploy does."""
-    kept = {status: n and n * 86_400_000 for status, n in days.items()}
-    engine.db.execute(
-        b"update pgflow.flows set retention = %s where queue_name = %s", [json.dumps(kept), flow]
-    )
-
-
-def at(engine: Engine, moment: int | str) -> None:
-    """Set the clock to noon of a day of that month, or to a moment; the worker is alive."""
-    engine.now(DAY.format(moment) if isinstance(moment, int) else moment)
-    engine.call("register_worker", engine.worker, None, "{}")
-
-
-def ended(engine: Engine, flow: str, *, how: str = "completed") -> str:
-    """A run that has ended now."""
-    run = engine.start(flow)
-    if how == "cancelled":
-        engine.call("cancel_run", run)
-    engine.work(flow, broken=("a",) if how == "failed" else ())
-    assert engine.status(run) == how
-    return run
-
-
-def runs(engine: Engine) -> list[str]:
-    """The runs that are left, in the order of their starts."""
-    query = "select array_agg(run_id::text order by started_at, run_id) from pgflow.runs"
-    return engine.one(query) or []
 
 
 def test_ended_runs_go_when_their_time_is_over(engine: Engine) -> None:
@@ -164,142 +143,6 @@ def test_children_go_with_their_parents_and_never_before(engine: Engine) -> None
     engine.db.execute(b"update pgflow.runs set parent_run_id = gen_random_uuid()")
     at(engine, 9)
     assert (prune_due(engine), runs(engine), orphan != "") == ({"child": 1, "tasks": 1}, [], True)
-
-
-WIDE = {"each": a_step(map=path("input.items"))}
-FAN = {"each": a_child("child", map=path("input.items"), with_=literal({}))}
-ITEMS = {"items": {"type": "array"}}
-
-
-def wide(engine: Engine, items: int) -> str:
-    """A map with so many items that has ended, and whose flow keeps its runs for a day."""
-    engine.deploy("wide", WIDE, input=ITEMS)
-    keep(engine, "wide", completed=1, failed=1)
-    run = engine.start("wide", {"items": list(range(items))})
-    while engine.work("wide"):
-        pass
-    return run
-
-
-def first_commits(engine: Engine, commits: int) -> Any:
-    """Do the first commits of a pass, as a worker that is killed after them; the cursor."""
-    cursor = None
-    for _ in range(commits):
-        cursor = engine.call("prune_due", engine.worker, as_text(cursor))["cursor"]
-    return cursor
-
-
-def test_a_wide_run_is_emptied_over_several_commits(engine: Engine) -> None:
-    """5,000 tasks at a time; who looks at it meanwhile is told, and nobody else is misled."""
-    at(engine, 1)
-    run = wide(engine, 5100)
-    at(engine, 3)
-
-    first_commits(engine, 1)
-
-    assert engine.one(LEFT)[:3] == [1, 1, 100]
-    assert engine.snapshot(run)["run"]["pruned_at"].startswith("2036-01-03T12:00:00")
-    (listed,) = engine.call("list_runs", "wide")
-    assert listed["pruned_at"] is not None
-    assert engine.violations() == []
-    assert prune(engine, dry_run=True) == {"wide": 1, "tasks": 100}
-    assert prune_due(engine) == {"wide": 1, "tasks": 100}
-    assert engine.one(LEFT) == [0, 0, 0, 0, 0]
-
-
-def test_logs_are_rows_as_well(engine: Engine) -> None:
-    """A run with many lines goes over several commits; of one with few all go at once."""
-    at(engine, 1)
-    engine.deploy("flow", ONE)
-    keep(engine, "flow", completed=1)
-    many = ended(engine, "flow")
-    at(engine, 2)
-    few = ended(engine, "flow")
-    for run, rows in ((many, 5_100), (few, 3)):
-        engine.db.execute(
-            """insert into pgflow.task_logs
-              (run_id, step_slug, task_index, attempt, fence, part, lines)
-            select %s, 'a', 0, 1, 1, n, '[]' from generate_series(1, %s) n""",
-            [run, rows],
-        )
-    logs = """select array_agg(k.run_id::text || k.count order by k.count)
-      from (select run_id, count(*) from pgflow.task_logs group by 1) k"""
-    at(engine, 4)
-
-    first_commits(engine, 1)
-
-    assert engine.one(logs) == [f"{few}3", f"{many}100"]
-    assert prune_due(engine) == {"flow": 2, "tasks": 2}
-    assert engine.one(logs) is None
-
-
-def test_a_wide_tree_is_emptied_from_below(engine: Engine) -> None:
-    """Children before their parent, 200 runs at a time, also after another one was begun."""
-    at(engine, 1)
-    engine.deploy("child", ONE)
-    engine.deploy("fan", FAN, input=ITEMS)
-    keep(engine, "fan", completed=1, failed=1)
-    run = engine.start("fan", {"items": list(range(230))})
-    engine.work_on("child", "fan")
-    assert engine.status(run) == "completed"
-    at(engine, 3)
-
-    first_commits(engine, 1)
-
-    assert len(runs(engine)) == 31
-    assert engine.snapshot(run)["run"]["pruned_at"]
-    assert engine.violations() == []
-    at(engine, 1)  # as after `--older-than`: by its retention alone it would stay
-    assert prune(engine, dry_run=True) == {"child": 30, "fan": 1, "tasks": 260}
-    assert prune_due(engine) == {"child": 30, "fan": 1, "tasks": 260}
-    assert engine.one(LEFT) == [0, 0, 0, 0, 0]
-
-
-def test_a_tree_with_a_live_run_stays_whole(by_hand: Door, db: psycopg.Connection) -> None:
-    """Whoever made such a tree, by hand; what is behind it goes."""
-    engine = Engine(db)
-    at(engine, 1)
-    engine.deploy("child", ONE)
-    engine.deploy("fan", FAN, input=ITEMS)
-    keep(engine, "fan", completed=1, failed=1)
-    for items in (3, 202, 1):
-        run = engine.start("fan", {"items": list(range(items))})
-        engine.work_on("child", "fan")
-        if items > 1:
-            by_hand.one(
-                """update pgflow.runs set status = 'started', completed_at = null
-                where run_id = (select run_id from pgflow.runs where parent_run_id = %s limit 1)
-                returning 1""",
-                run,
-            )
-    at(engine, 3)
-
-    assert prune_due(engine) == {"child": 1, "fan": 1, "tasks": 2}
-    assert len(runs(engine)) == 207
-
-
-def test_a_pass_that_was_killed_is_finished_by_another(
-    engine: Engine, other: Engine, database: str
-) -> None:
-    """Killed in the middle of a commit: nothing of it happened; the next one begins at once."""
-    at(engine, 1)
-    wide(engine, 5100)
-    at(engine, 3)
-    other.now(DAY.format(3))
-    first_commits(engine, 1)
-    left = engine.one(LEFT)
-
-    with psycopg.connect(database) as victim:
-        dying = Engine(victim)
-        dying.now(DAY.format(3))
-        dying.worker = engine.worker
-        first_commits(dying, 1)
-        engine.db.execute(b"select pg_terminate_backend(%s, 5000)", [victim.info.backend_pid])
-        victim.close()
-
-    assert engine.one(LEFT) == left
-    at(other, "2036-01-03 12:00:11Z")
-    assert prune_due(other) == {"wide": 1, "tasks": 100}
 
 
 def test_two_prunes_at_once_take_turns(engine: Engine, other: Engine) -> None:
