@@ -64,6 +64,7 @@ create table pgflow.flows (
   after jsonb,
   heard jsonb,
   retention jsonb,
+  reopened boolean not null default false,
   constraint slug_is_valid check (pgflow.is_valid_slug(flow_slug)),
   constraint opt_max_attempts_is_nonnegative check (opt_max_attempts >= 0),
   constraint opt_base_delay_is_nonnegative check (opt_base_delay >= 0),
@@ -99,6 +100,8 @@ comment on column pgflow.flows.heard is 'status -> names of the flows that hear 
 comment on column pgflow.flows.retention is
   '{"completed", "failed"}: the milliseconds for which ended runs are kept, null = for ever; '
   'missing = 30 days; not part of the version';
+comment on column pgflow.flows.reopened is
+  'a retry has deleted tasks of it: their attempts are counted on (step_states.past_attempts)';
 
 create table pgflow.steps (
   flow_slug text not null references pgflow.flows (flow_slug),
@@ -233,6 +236,10 @@ create table pgflow.runs (
   started_by text not null default session_user,
   chain int not null default 0,
   pruned_at timestamptz,
+  retries int not null default 0,
+  retried_at timestamptz,
+  left_failed text[],
+  dismissed_at timestamptz,
   constraint runs_remaining_steps_check check (remaining_steps >= 0),
   constraint status_is_valid check (status in ('started', 'failed', 'completed', 'cancelled')),
   constraint completed_at_or_failed_at
@@ -248,6 +255,8 @@ create index runs_by_flow on pgflow.runs (flow_slug, started_at);
 create index runs_by_start on pgflow.runs (started_at desc, run_id);
 create index runs_live on pgflow.runs (run_id) where status = 'started';
 create unique index runs_by_key on pgflow.runs (run_key, flow_name) where run_key is not null;
+create index runs_failed on pgflow.runs (failed_at desc, run_id)
+  where status = 'failed' and dismissed_at is null and parent_run_id is null;
 create index runs_by_parent on pgflow.runs (parent_run_id, parent_step, parent_index)
   where parent_run_id is not null;
 create index runs_pruned on pgflow.runs (run_id) where pruned_at is not null;
@@ -271,6 +280,12 @@ comment on column pgflow.runs.stopping is
   'the steps that a failure has stopped while recovery steps go on; null = it has stopped none';
 comment on column pgflow.runs.pruned_at is
   'since when it is being deleted: it, or the tree of its child runs, is too large for one commit';
+comment on column pgflow.runs.retries is
+  'how often it was retried; of a child run, the number of its parent at its last retry';
+comment on column pgflow.runs.left_failed is
+  'the failed steps that the last retry left as they were: they stop nothing, but fail the run';
+comment on column pgflow.runs.dismissed_at is
+  'when somebody dropped it from the list of failed runs';
 
 create table pgflow.step_states (
   flow_slug text not null,
@@ -296,6 +311,8 @@ create table pgflow.step_states (
   failed_tasks int not null default 0,
   wakes_at timestamptz,
   output_bytes bigint,
+  unsent int,
+  past_attempts int,
   constraint step_states_pkey primary key (run_id, step_slug),
   constraint step_states_flow_slug_step_slug_fkey foreign key (flow_slug, step_slug)
     references pgflow.steps (flow_slug, step_slug),
@@ -331,6 +348,10 @@ comment on column pgflow.step_states.failed_tasks is
 comment on column pgflow.step_states.wakes_at is 'when a wait ends by itself';
 comment on column pgflow.step_states.output_bytes is
   'of a map: the size of the outputs that its tasks have returned';
+comment on column pgflow.step_states.unsent is
+  'number of tasks without a message, of a step that a retry has begun again with its tasks';
+comment on column pgflow.step_states.past_attempts is
+  'attempts that its tasks had before a retry deleted them: new tasks count on from there';
 
 create table pgflow.step_tasks (
   flow_slug text not null,
@@ -400,7 +421,10 @@ create table pgflow.task_errors (
   trace text,
   final boolean not null,
   retry_at timestamptz,
-  created_at timestamptz not null default now()
+  created_at timestamptz not null default now(),
+  past boolean not null default false
 );
 create index task_errors_by_run on pgflow.task_errors (run_id, id);
 comment on column pgflow.task_errors.final is 'the task has no attempt left';
+comment on column pgflow.task_errors.past is
+  'of an attempt before the step was retried: it decides nothing any more';

@@ -17,7 +17,7 @@ declare
 begin
   foreach v_function in array array[
     'start_run', 'start_runs', 'turn', 'wind', 'write_logs', 'heartbeat', 'sweep', 'cancel_run',
-    'fail_run', 'register_worker', 'prune_due', 'prune', 'prune_archives',
+    'fail_run', 'retry_run', 'register_worker', 'prune_due', 'prune', 'prune_archives',
     'send_event', '_decide',
     'start_flow', 'start_tasks', 'complete_task', 'fail_task', 'cascade_resolve_conditions',
     'cascade_complete_taskless_steps', 'start_ready_steps', 'maybe_complete_run',
@@ -54,6 +54,8 @@ alter function pgflow._with_last_lines set enable_bitmapscan = off;
 alter function pgflow.list_runs set enable_seqscan = off;
 alter function pgflow.list_runs set enable_bitmapscan = off;
 alter function pgflow.list_runs set enable_sort = off;
+alter function pgflow.list_failed set enable_seqscan = off;
+alter function pgflow.list_failed set enable_bitmapscan = off;
 alter function pgflow.usual_seconds set enable_seqscan = off;
 alter function pgflow.usual_seconds set enable_bitmapscan = off;
 

@@ -8,7 +8,7 @@ grant select on pgflow.migrations
 grant execute on function
   pgflow.list_flows, pgflow.list_versions, pgflow.get_definition, pgflow.list_runs,
   pgflow.find_run, pgflow.run_snapshot, pgflow.run_why, pgflow.task_snapshot,
-  pgflow.usual_seconds, pgflow.run_logs
+  pgflow.usual_seconds, pgflow.run_logs, pgflow.list_failed
   to pgflow_reader, pgflow_client, pgflow_deployer;
 
 -- Look after the database: what waits, who works, what does not fit together.
@@ -24,10 +24,10 @@ grant execute on function pgflow.deploy, pgflow.activate to pgflow_deployer;
 grant execute on function pgflow.prune, pgflow.prune_archives to pgflow_deployer;
 grant execute on function pgflow.prune_due to pgflow_worker;
 
--- Start, cancel and decide.
+-- Start, cancel, retry and decide.
 grant execute on function
-  pgflow.start_run, pgflow.start_runs, pgflow.cancel_run, pgflow.send_event,
-  pgflow.approve_step, pgflow.reject_step
+  pgflow.start_run, pgflow.start_runs, pgflow.cancel_run, pgflow.retry_run, pgflow.send_event,
+  pgflow.approve_step, pgflow.reject_step, pgflow.drop_failed
   to pgflow_client;
 
 -- Work: claim tasks and report on those that one's own login has claimed.

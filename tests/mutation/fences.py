@@ -26,6 +26,7 @@ STOP, TRANSITIONS = "engine/72_stop.sql", "engine/74_transitions.sql"
 CLAIM, TIMERS, WAITS = "engine/76_claim.sql", "engine/80_timers.sql", "engine/82_waits.sql"
 CHILDREN, LEASES, SWEEP = "engine/84_children.sql", "engine/86_leases.sql", "engine/88_sweep.sql"
 CONTEXTS = "engine/78_contexts.sql"
+BEGIN, RETRY_ROWS = "engine/66_begin.sql", "engine/95_retry_rows.sql"
 OPERATE, SIGNALS = "engine/90_operate.sql", "engine/91_signals.sql"
 QUEUE, VERSIONS, START = "engine/10_queue.sql", "engine/25_versions.sql", "engine/35_start.sql"
 PGFLOW_WORKERS = "pgflow/40_workers.sql"
@@ -37,13 +38,24 @@ TESTS = {
     CONTEXTS: ("security/logins",),
     SWEEP: ("fencing", "races"),
     SIGNALS: ("races", "waits", "ends"),
-    TIMERS: ("timers", "claim", "races", "waits", "children", "children_first"),
+    TIMERS: (
+        "timers",
+        "retry",
+        "retry_others",
+        "claim",
+        "races",
+        "waits",
+        "children",
+        "children_first",
+    ),
     WAITS: ("claim", "races", "waits"),
     CHILDREN: ("claim", "races", "children", "children_first"),
     OPERATE: ("ends", "children_first", "races", "failure", "catch"),
     QUEUE: ("fencing", "races", "pgflow_races"),
     VERSIONS: ("races", "versions"),
     START: ("races", "versions"),
+    BEGIN: ("retry_others",),
+    RETRY_ROWS: ("retry_others", "retry"),
     FAILURES: ("catch", "failure", "knobs"),
     END: ("children_first",),
     STOP: ("children_first", "children", "claim", "catch", "waits"),
@@ -53,6 +65,30 @@ TESTS = {
 
 # (what the fence keeps out, file, predicate, replacement)
 FENCES = [
+    (
+        "a report from before a retry",
+        BEGIN,
+        "    and t.run_id = s.run_id and t.step_slug = s.step_slug\n$$;\n",
+        "    and t.run_id = s.run_id and t.step_slug = s.step_slug and false\n$$;\n",
+    ),
+    (
+        "a report from before a retry that took the step away and one that brought it back",
+        RETRY_ROWS,
+        " set past_attempts = v_most where s.run_id = p_run.run_id;\n",
+        " set past_attempts = null where s.run_id = p_run.run_id;\n",
+    ),
+    (
+        "a deadline of a run's life before",
+        TIMERS,
+        "      where p_id = p_run.deadline_message_id;\n",
+        "      ;\n",
+    ),
+    (
+        "a cancel of a child's life before",
+        TIMERS,
+        "      where coalesce((p_timer ->> 'retries')::int >= p_run.retries, true);\n",
+        "      ;\n",
+    ),
     (
         "a report of an older attempt",
         SETTLE,

@@ -74,6 +74,7 @@ begin
   left join lateral (
     select x.task_index, x.type, x.message, x.attempt from pgflow.task_errors x
     where x.run_id = n.run_id and x.step_slug = n.step_slug and x.final
+      and not x.past
     order by x.id desc limit 1) e on n.fails;
 
   perform pgflow._end_states(array(

@@ -31,7 +31,7 @@ begin
   loop
     loop
       if cardinality(v_wave) > 0 then
-        select w.skipped, w.ready, v_begun || w.begun into v_wave, v_ready, v_begun
+        select w.skipped, v_ready || w.ready, v_begun || w.begun into v_wave, v_ready, v_begun
         from pgflow._lower_dependents(v_wave) w;
       end if;
       if cardinality(v_ready) > 0 then
@@ -99,7 +99,8 @@ $$;
 
 -- The failures in runs that `fail_fast` and whose ended steps may have left one unhandled: no step
 -- that would handle it can complete any more. Null where there is none. A failed `finally` step
--- decides the outcome of its run instead, and stops nothing. The caller holds the runs.
+-- decides the outcome of its run instead, and stops nothing; a failure that a retry has left counts
+-- when its run ends. The caller holds the runs.
 create or replace function pgflow._new_unhandled_failures(p_ended pgflow._ended[])
 returns pgflow._run_failure[]
 language plpgsql
@@ -132,7 +133,10 @@ begin
     where e.kind = 'failed' or r.stopping is not null or exists (
       select 1 from pgflow.deps d
       where d.flow_slug = e.flow_slug and d.step_slug = e.step_slug and d.edge <> 'success'));
-  return (select array_agg(u) from unnest(pgflow._unhandled_failures(v_runs)) u);
+  return (
+    select array_agg(u) from unnest(pgflow._unhandled_failures(v_runs)) u
+    where not coalesce(u.step_slug = any((
+      select r.left_failed from pgflow.runs r where r.run_id = u.run_id)::text[]), false));
 end
 $$;
 

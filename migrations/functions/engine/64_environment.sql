@@ -21,6 +21,7 @@ as $$
     'index', e.task_index, 'type', e.type, 'message', e.message, 'attempts', e.attempt)
     order by e.task_index)
   from pgflow.task_errors e where e.run_id = p_run_id and e.step_slug = p_step_slug and e.final
+    and not e.past
 $$;
 
 -- The value of a name under `run`. status, failed, unhandled and skipped are for `finally`, where

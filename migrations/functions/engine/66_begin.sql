@@ -60,7 +60,7 @@ declare
   v_now timestamptz := pgflow.now();
   v_clock timestamptz := pgflow.clock();
   v_batch record;
-  v_large pgflow._start;
+  v_large record;
 begin
   for v_batch in
     with starting as materialized (
@@ -115,10 +115,14 @@ begin
   end loop;
 
   for v_large in
-    select b.* from unnest(p_starts) b
+    select b.*, f.reopened from unnest(p_starts) b
     join pgflow.flows f on f.flow_slug = b.flow_slug
-    where f.origin = 'deploy' and b.tasks > pgflow._batch_size()
+    where f.origin = 'deploy' and (b.tasks > pgflow._batch_size() or f.reopened)
   loop
+    if v_large.reopened then
+      perform pgflow._count_on_attempts(v_large.run_id, v_large.step_slug);
+      continue when v_large.tasks <= pgflow._batch_size();
+    end if;
     update pgflow.step_states s
     set timer_message_id = pgflow._queue_send_timer('pgflow__timers', v_clock,
       jsonb_build_object('kind', 'make', 'run_id', v_large.run_id,
@@ -126,6 +130,18 @@ begin
     where s.run_id = v_large.run_id and s.step_slug = v_large.step_slug;
   end loop;
 end
+$$;
+
+-- Raises the attempts of a step's new tasks above those of its tasks that a retry has deleted: the
+-- late report of an old attempt must not pass for that of a new one (R-1).
+create or replace function pgflow._count_on_attempts(p_run_id uuid, p_step_slug text) returns void
+language sql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  update pgflow.step_tasks t set attempts_count = s.past_attempts, uncounted = s.past_attempts
+  from pgflow.step_states s
+  where s.run_id = p_run_id and s.step_slug = p_step_slug and s.past_attempts > 0
+    and t.run_id = s.run_id and t.step_slug = s.step_slug
 $$;
 
 -- Makes the next tasks of a large map; called for its timer. The expression of the map is pure and
@@ -160,9 +176,10 @@ begin
   end if;
   v_sequence := pgflow._queue_sequence(v_step.queue_name);
   insert into pgflow.step_tasks (
-    flow_slug, run_id, step_slug, task_index, item, message_id, queue_name, queued_at)
+    flow_slug, run_id, step_slug, task_index, item, message_id, queue_name, queued_at,
+    attempts_count, uncounted)
   select v_state.flow_slug, p_run_id, p_step_slug, g, v_items -> g, nextval(v_sequence),
-    v_step.queue_name, v_now
+    v_step.queue_name, v_now, coalesce(v_state.past_attempts, 0), coalesce(v_state.past_attempts, 0)
   from generate_series(v_state.made, v_to - 1) g order by g;
   update pgflow.step_states s
   set made = v_to, timer_message_id = case when v_to < s.initial_tasks then s.timer_message_id end
@@ -173,8 +190,9 @@ begin
 end
 $$;
 
--- Sends the next messages of large maps as their windows have room: live = sent - ended. The caller
--- holds the runs.
+-- Sends the next messages of large maps as their windows have room: live = sent - ended. Of a step
+-- that was retried with its tasks some of those sent had ended before; there, `unsent` counts. The
+-- caller holds the runs.
 create or replace function pgflow._send_more_tasks(p_steps pgflow._step[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -185,23 +203,34 @@ declare
 begin
   for v_batch in
     with windows as materialized (
-      select w.run_id, w.step_slug, least(d.max_parallel, pgflow._window_size()) as width
+      select w.run_id, w.step_slug, least(d.max_parallel, pgflow._window_size()) as width,
+        v_clock - case d.step_type
+          when 'single' then pgflow._head_start() else interval '0' end as vt
       from (select distinct u.run_id, u.flow_slug, u.step_slug from unnest(p_steps) u) w
       join pgflow.steps d on d.flow_slug = w.flow_slug and d.step_slug = w.step_slug
     ), room as (
       select s.run_id, s.step_slug, s.sent as first,
-        least(s.made, w.width + s.initial_tasks - s.remaining_tasks) as next
+        case
+          when s.unsent is null then least(s.made, w.width + s.initial_tasks - s.remaining_tasks)
+          else pgflow._next_reopened(s, w.width - (s.remaining_tasks - s.unsent)) end as next,
+        w.vt
       from windows w
       join pgflow.step_states s
         on s.run_id = w.run_id and s.step_slug = w.step_slug and s.status = 'started'
     ), moved as (
-      update pgflow.step_states s set sent = r.next from room r
+      update pgflow.step_states s
+      set sent = r.next,
+          unsent = case when s.unsent is not null then s.unsent - (
+            select count(*) from pgflow.step_tasks t
+            where t.run_id = s.run_id and t.step_slug = s.step_slug and t.status = 'queued'
+              and t.task_index >= r.first and t.task_index < r.next) end
+      from room r
       where s.run_id = r.run_id and s.step_slug = r.step_slug and r.next > s.sent
-      returning s.run_id, s.step_slug, r.first, r.next
+      returning s.run_id, s.step_slug, r.first, r.next, r.vt
     )
     select t.queue_name,
       array_agg(
-        row(t.message_id, v_clock, t.flow_slug, t.run_id, t.step_slug, t.task_index
+        row(t.message_id, m.vt, t.flow_slug, t.run_id, t.step_slug, t.task_index
         )::pgflow._message order by t.message_id) as messages
     from moved m
     join pgflow.step_tasks t on t.run_id = m.run_id and t.step_slug = m.step_slug
@@ -212,4 +241,17 @@ begin
     perform pgflow._queue_send(v_batch.queue_name, v_batch.messages);
   end loop;
 end
+$$;
+
+-- Where the next messages of a step that was retried with its tasks end: behind the p_room-th
+-- queued task that is not sent, or behind all that are made.
+create or replace function pgflow._next_reopened(p_state pgflow.step_states, p_room int) returns int
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select case when p_room <= 0 then p_state.sent else coalesce((
+    select t.task_index + 1 from pgflow.step_tasks t
+    where t.run_id = p_state.run_id and t.step_slug = p_state.step_slug
+      and t.task_index >= p_state.sent and t.status = 'queued'
+    order by t.task_index offset p_room - 1 limit 1), p_state.made) end
 $$;

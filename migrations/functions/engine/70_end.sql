@@ -6,8 +6,9 @@
 
 -- Counts runs down by their ended steps. A run at 0 is completed, with the outputs of its leaf
 -- steps; _finish_runs decides about runs of flows with more to do. The caller holds the runs and
--- knows that they have not ended (no status in the `where`: a plan that searches the few runs among
--- all live ones grows with them). Arrays are parallel.
+-- knows that they have not ended; a retried run may hold failures that the retry left (no status in
+-- the `where`: a plan that searches the few runs among all live ones grows with them). Arrays are
+-- parallel.
 create or replace function pgflow._end_steps(p_runs uuid[], p_steps int[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -35,14 +36,17 @@ begin
                          where d.flow_slug = s.flow_slug and d.dep_slug = s.step_slug)),
                    case k.origin when 'deploy' then '{}'::jsonb end)
                  else r.output end
-          from (select r.remaining_steps = e.steps and f.ends_simply as ends, f.origin
+          from (select r.remaining_steps = e.steps and f.ends_simply and r.retries = 0 as ends,
+                  f.origin
                 from pgflow.flows f where f.flow_slug = r.flow_slug) k)
     from unnest(p_runs, p_steps) e(run_id, steps)
     where r.run_id = e.run_id
-    returning r.run_id, r.flow_slug, r.status, r.remaining_steps, r.parent_run_id, r.flow_name
+    returning r.run_id, r.flow_slug, r.status, r.remaining_steps, r.parent_run_id, r.flow_name,
+      r.retries
   )
   select array_agg(c.run_id) filter (where c.status = 'started' and (
-             select not f.ends_simply and c.remaining_steps <= f.finally_steps
+             select (not f.ends_simply or c.retries > 0)
+               and c.remaining_steps <= f.finally_steps
              from pgflow.flows f where f.flow_slug = c.flow_slug)),
          string_agg(format('{"run":"%s","flow":"%s","status":"completed"}', c.run_id,
              coalesce(c.flow_name, c.flow_slug)), ',')
@@ -185,6 +189,9 @@ declare
   v_result jsonb;
 begin
   error := (pgflow._unhandled_failures(array[p_run.run_id]))[1].error;
+  if error is null and p_run.retries > 0 then
+    error := pgflow._left_cancelled(p_run);
+  end if;
   if error is not null then
     return;
   elsif v_formula is null then
@@ -200,6 +207,20 @@ begin
       'message', 'output: ' || (v_result ->> 'error'));
   end if;
 end
+$$;
+
+-- The error of a retried run with a step that was cancelled before and not run again; null for
+-- others: the steps behind it would be missing in a run that is called completed.
+create or replace function pgflow._left_cancelled(p_run pgflow.runs) returns jsonb
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select jsonb_build_object('type', 'Cancelled', 'step', s.step_slug, 'message',
+    format('step "%s" was cancelled before the retry, which did not run it again', s.step_slug))
+  from pgflow.step_states s
+  join pgflow.steps d on d.flow_slug = s.flow_slug and d.step_slug = s.step_slug
+  where s.run_id = p_run.run_id and s.status = 'cancelled' and not d.is_finally
+  order by d.step_index limit 1
 $$;
 
 -- Notes runs that have just ended, drops what they have left in the timer queue, and notifies their
@@ -246,12 +267,15 @@ as $$
   from pgflow.runs r where r.run_id = any(p_runs)
 $$;
 
--- Asks child runs to end, by messages in the timer queue as well.
+-- Asks child runs to end, by messages in the timer queue as well. Such a message may be late: it
+-- says by the retries of the parent which life of the child it means.
 create or replace function pgflow._cancel_children(p_runs uuid[]) returns void
 language sql volatile
 set search_path = pg_catalog, pg_temp
 as $$
   select pgflow._queue_send_timer('pgflow__timers', pgflow.clock(),
-    jsonb_build_object('kind', 'cancel', 'run_id', c.id))
+    jsonb_build_object('kind', 'cancel', 'run_id', c.id, 'retries', p.retries))
   from unnest(p_runs) c(id)
+  left join pgflow.runs k on k.run_id = c.id
+  left join pgflow.runs p on p.run_id = k.parent_run_id
 $$;

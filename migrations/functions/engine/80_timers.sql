@@ -162,16 +162,24 @@ begin
         return;
       end if;
     when 'wait' then
-      perform pgflow._end_due_wait(p_run, v_step);
+      -- one that was locked when its step ended may be read after the step was retried
+      if p_id = (
+        select s.timer_message_id from pgflow.step_states s
+        where s.run_id = p_run.run_id and s.step_slug = v_step)
+      then
+        perform pgflow._end_due_wait(p_run, v_step);
+      end if;
     when 'deadline' then
       perform pgflow._end_or_stop_runs(array[p_run.run_id], 'failed', array[
         jsonb_build_object('type', 'RunTimeout', 'message', format(
           'the run has not ended within %s s', (
             select f.timeout_ms / 1000.0 from pgflow.flows f
-            where f.flow_slug = p_run.flow_slug)::float8))]);
+            where f.flow_slug = p_run.flow_slug)::float8))])
+      where p_id = p_run.deadline_message_id;
     when 'cancel' then
       perform pgflow._end_or_stop_runs(array[p_run.run_id], 'cancelled', array[
-        '{"type": "Cancelled", "message": "the step of its parent run has ended"}'::jsonb]);
+        '{"type": "Cancelled", "message": "the step of its parent run has ended"}'::jsonb])
+      where coalesce((p_timer ->> 'retries')::int >= p_run.retries, true);
     when 'child' then
       perform pgflow._settle_child(p_run, v_step, (p_timer ->> 'task_index')::int,
         (p_timer ->> 'child')::uuid);

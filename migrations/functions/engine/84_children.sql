@@ -2,8 +2,9 @@
 -- its next attempt begins, when its child run has ended. The caller holds the parent run.
 
 -- Runs the task of a step that runs a flow: starts the child run; or, where it runs already, tells
--- it to stop, for the timeout of the step has passed. The caller holds the run and the message.
--- Returns true while the task still needs its message.
+-- it to stop, for the timeout of the step has passed. A task that a retry has kept has a child run
+-- already, which is retried in its turn. The caller holds the run and the message. Returns true
+-- while the task still needs its message.
 create or replace function pgflow._run_child_task(
   p_run pgflow.runs, p_step_slug text, p_index int, p_id bigint
 ) returns boolean
@@ -27,6 +28,11 @@ begin
   end if;
   select d.* into v_step from pgflow.steps d
   where d.flow_slug = p_run.flow_slug and d.step_slug = p_step_slug;
+  if v_task.child_run_id is not null and exists (
+    select 1 from pgflow.runs r where r.run_id = v_task.child_run_id)
+  then
+    return pgflow._reopen_child(p_run, v_step, v_task);
+  end if;
   v_error := pgflow._start_child(p_run, v_step, v_task);
   if v_error is not null then
     perform pgflow._fail_unreported(p_run.run_id, p_step_slug, p_index, v_error);
@@ -79,15 +85,56 @@ begin
   v_child.started_by := p_run.started_by;
   v_child.run_id :=
     (pgflow._begin_runs(v_flow, array[v_child.input], array[null::uuid], v_name, null, v_child))[1];
+  perform pgflow._wait_for_child(p_step, p_task, v_child.run_id);
+  return null;
+end
+$$;
+
+-- Starts a task whose child run goes on from now: its message is due at the timeout of the step.
+-- The caller holds the run, the task and the message.
+create or replace function pgflow._wait_for_child(
+  p_step pgflow.steps, p_task pgflow.step_tasks, p_child uuid
+) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
   update pgflow.step_tasks t
   set status = 'started', started_at = greatest(pgflow.now(), t.queued_at),
       attempts_count = t.attempts_count + 1, lease = 'infinity', last_worker_id = null,
-      child_run_id = v_child.run_id
-  where t.run_id = p_run.run_id and t.step_slug = p_step.step_slug
+      child_run_id = p_child
+  where t.run_id = p_task.run_id and t.step_slug = p_task.step_slug
     and t.task_index = p_task.task_index;
   perform pgflow._queue_park('pgflow__timers', array[p_task.message_id], array[coalesce(
     pgflow.clock() + (p_step.spec ->> 'timeout_ms')::bigint * interval '1 ms', 'infinity')]);
-  return null;
+end
+$$;
+
+-- Retries the child run of a task that a retry of its parent has kept, with the number of the
+-- parent's retries; one that has completed is settled. Parent and child change in one transaction:
+-- between two, a late message about the end of the child's first life would end the task. Waits for
+-- no lock: where another session holds the child, the message comes again in 50 ms. The caller
+-- holds the parent run, the task and the message. Returns true.
+create or replace function pgflow._reopen_child(
+  p_run pgflow.runs, p_step pgflow.steps, p_task pgflow.step_tasks
+) returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_child pgflow.runs;
+begin
+  select r.* into v_child from pgflow.runs r
+  where r.run_id = p_task.child_run_id for no key update skip locked;
+  if found then
+    perform pgflow._wait_for_child(p_step, p_task, v_child.run_id);
+    if v_child.status = 'completed' then
+      perform pgflow._settle_child(p_run, p_step.step_slug, p_task.task_index, v_child.run_id);
+    elsif v_child.status <> 'started' then
+      perform pgflow._retry_child(v_child, p_run.retries);
+    end if;
+  end if;
+  return true;
 end
 $$;
 

@@ -139,7 +139,8 @@ as $$
   ), latest as materialized (
     select distinct on (l.step_slug) l.step_slug, l.retry_at,
       jsonb_build_object('type', l.type, 'message', l.message, 'attempts', l.attempt) as error
-    from pgflow.task_errors l where l.run_id = p_run.run_id order by l.step_slug, l.id desc
+    from pgflow.task_errors l where l.run_id = p_run.run_id and not l.past
+    order by l.step_slug, l.id desc
   ), children as materialized (
     select c.* from pgflow._child_snapshots(p_run.run_id) c
   ), progress as materialized (
@@ -258,7 +259,7 @@ begin
       select coalesce(jsonb_agg(jsonb_build_object(
         'id', e.id, 'step', e.step_slug, 'index', e.task_index, 'attempt', e.attempt,
         'type', e.type, 'message', e.message, 'trace', e.trace, 'at', e.created_at,
-        'final', e.final, 'retry_at', e.retry_at) order by e.id), '[]')
+        'final', e.final, 'retry_at', e.retry_at, 'past', e.past) order by e.id), '[]')
       from (select x.* from pgflow.task_errors x
             where x.run_id = p_run_id and x.step_slug = p_step and x.task_index = p_index
             order by x.id desc limit 10) e))

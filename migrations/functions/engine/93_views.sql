@@ -31,7 +31,8 @@ as $$
       'labels', coalesce(r.labels, '{}'), 'outcome', r.outcome,
       'parent', case when r.parent_run_id is not null then jsonb_build_object(
         'id', r.parent_run_id, 'step', r.parent_step, 'index', r.parent_index) end,
-      'created_at', r.started_at, 'started_at', r.started_at,
+      'created_at', r.started_at, 'started_at', coalesce(r.retried_at, r.started_at),
+      'retries', r.retries,
       'ended_at', coalesce(r.completed_at, r.failed_at, r.cancelled_at),
       'pruned_at', r.pruned_at),
     'now', pgflow.clock(),
@@ -45,7 +46,7 @@ as $$
       select coalesce(jsonb_agg(jsonb_build_object(
         'id', e.id, 'step', e.step_slug, 'index', e.task_index, 'attempt', e.attempt,
         'type', e.type, 'message', e.message, 'trace', e.trace, 'at', e.created_at,
-        'final', e.final, 'retry_at', e.retry_at) order by e.id), '[]')
+        'final', e.final, 'retry_at', e.retry_at, 'past', e.past) order by e.id), '[]')
       from (select x.* from pgflow.task_errors x where x.run_id = r.run_id and x.id > p_after_error
             order by x.id limit 200) e))
   from pgflow.runs r
@@ -62,10 +63,11 @@ as $$
   from (
     select extract(epoch from c.completed_at - c.started_at)::double precision as seconds
     from (
-      select x.flow_slug, x.flow_name, x.status, x.started_at, x.completed_at from pgflow.runs x
+      select x.flow_slug, x.flow_name, x.status, x.started_at, x.completed_at, x.retries
+      from pgflow.runs x
       where x.started_at < (select r.started_at from pgflow.runs r where r.run_id = p_run_id)
       order by x.started_at desc, x.run_id limit 2000) c
-    where c.status = 'completed' and coalesce(c.flow_name, c.flow_slug)
+    where c.status = 'completed' and c.retries = 0 and coalesce(c.flow_name, c.flow_slug)
       = (select coalesce(r.flow_name, r.flow_slug) from pgflow.runs r where r.run_id = p_run_id)
     limit 50) k
 $$;
@@ -86,7 +88,8 @@ as $$
   select coalesce(jsonb_agg(jsonb_build_object(
     'id', r.run_id, 'flow', coalesce(r.flow_name, r.flow_slug),
     'version', nullif(split_part(r.flow_slug, '__', 2), ''), 'status', r.status, 'key', r.run_key,
-    'labels', coalesce(r.labels, '{}'), 'created_at', r.started_at, 'outcome', r.outcome,
+    'labels', coalesce(r.labels, '{}'), 'created_at', r.started_at,
+    'started_at', coalesce(r.retried_at, r.started_at), 'retries', r.retries, 'outcome', r.outcome,
     'parent', case when r.parent_run_id is not null then jsonb_build_object(
       'id', r.parent_run_id, 'step', r.parent_step, 'index', r.parent_index) end,
     'ended_at', coalesce(r.completed_at, r.failed_at, r.cancelled_at), 'error', r.error,

@@ -61,7 +61,7 @@ begin
   end if;
   select e.* into v_error from pgflow.task_errors e
   where e.run_id = p_run.run_id and e.step_slug = p_state.step_slug
-    and e.task_index = p_task.task_index and e.retry_at > pgflow.clock()
+    and e.task_index = p_task.task_index and e.retry_at > pgflow.clock() and not e.past
   order by e.id desc limit 1;
   return case
     when v_error.id is not null then jsonb_build_object('kind', 'back_off', 'until', v_due,
