@@ -40,10 +40,11 @@ class Text:
     text: str
 
 
-def read_input(texts: Sequence[str], definition: Mapping[str, Any]) -> Json:
+def read_input(texts: Sequence[str], definition: Mapping[str, Any], *, before: Json = None) -> Json:
     """Read and check the values of --input; raises RefusedInput with a finding for each problem.
 
-    Defaults are left out: the database fills them in.
+    Defaults are left out: the database fills them in. With `before`, an object, the values go over
+    those in it.
     """
     whole = [text for text in texts if text.startswith(("@", "{", "["))]
     pairs = [text for text in texts if text not in whole]
@@ -55,7 +56,7 @@ def read_input(texts: Sequence[str], definition: Mapping[str, Any]) -> Json:
     spec: Spec = definition.get("input")
     named, problems = from_pairs(spec, pairs)
     if isinstance(value, dict):
-        value = {**value, **named}
+        value = {**(before if isinstance(before, dict) else {}), **value, **named}
     refused = problems_of(definition, value)
     unread = {problem["path"] for problem in problems}
     problems += [problem for problem in refused if problem["path"] not in unread]

@@ -18,6 +18,7 @@ from pgflow_yaml.client.results import (
     Started,
     row_of,
 )
+from pgflow_yaml.client.retrying import RetryClient
 from pgflow_yaml.client.runs import Run, run_of
 from pgflow_yaml.client.waiting import wait
 from pgflow_yaml.errors import Unavailable
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 LEASE_SECONDS = 30.0
 
 
-class Client(HealthClient, LogClient, PruneClient):
+class Client(HealthClient, LogClient, PruneClient, RetryClient):
     """A connection to the database of flows; usable from several threads, one at a time."""
 
     # Runs

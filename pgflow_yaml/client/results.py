@@ -20,7 +20,7 @@ class _Row(Protocol):
 
 
 Row = TypeVar("Row", bound=_Row)
-_LISTS = frozenset({"steps", "order", "queues"})
+_LISTS = frozenset({"steps", "order", "again", "kept", "completed_again", "handled", "queues"})
 
 
 def row_of(kind: type[Row], row: Mapping[str, Any]) -> Row:
@@ -189,6 +189,55 @@ class Pruned:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Retried:
+    """Retried run: the steps that run again, and those whose outputs are kept.
+
+    `items_kept` has {"kept", "total"} of each map whose completed items are kept; `completed_again`
+    names completed steps that run again; `handled` failed steps that are left alone, since others
+    handled their failures. `retried` is the number of retries of the run so far.
+    """
+
+    run_id: str
+    flow: str
+    version: str
+    status: str
+    retried: int
+    again: tuple[str, ...]
+    kept: tuple[str, ...]
+    items_kept: Mapping[str, Mapping[str, int]]
+    completed_again: tuple[str, ...]
+    handled: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Json]:
+        """Return the JSON that `retry --detach` prints."""
+        return _json_of(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedStep:
+    """Failed step of a failed run; `step` is None if the run failed without one.
+
+    `items` is the number of failed items of a map, `worker` the host of the last attempt.
+    """
+
+    run_id: str
+    flow: str
+    version: str | None
+    step: str | None
+    type: str | None
+    message: str | None
+    attempts: int | None
+    items: int | None
+    worker: str | None
+    failed_at: datetime
+    retries: int
+
+    def as_json(self) -> dict[str, Json]:
+        """Return the JSON that `failed` prints."""
+        return _json_of(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
     """Result of an event; `steps` are those that it completed, each with its data as output.
 
@@ -224,7 +273,10 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSummary:
-    """Run in a list; `steps` counts its steps: total, completed, failed, done."""
+    """Run in a list; `steps` counts its steps, total, completed, failed, done.
+
+    `started_at` is the time of its last retry, if there was one.
+    """
 
     id: str
     key: str | None
@@ -239,6 +291,8 @@ class RunSummary:
     ended_at: datetime | None
     pruned_at: datetime | None
     created_at: datetime
+    started_at: datetime
+    retries: int
 
     def as_json(self) -> dict[str, Json]:
         """Return the JSON that `runs` prints."""

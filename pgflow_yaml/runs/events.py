@@ -16,7 +16,7 @@ from .snapshot import ENDED, FailedAttempt, RunShape, Snapshot, StepShape
 from .waits import wait
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from .snapshot import ErrorShape, TasksShape, WaitsShape
 
@@ -64,7 +64,7 @@ def changes(before: Snapshot | None, after: Snapshot) -> list[Event]:
         for slug, step in new_steps.items()
         for event in _of_step(old_steps.get(slug), step, after["now"], handling.get(slug))
     ]
-    events += [_of_failure(failure, new_steps) for failure in after["errors"]]
+    events += [_of_failure(failure, new_steps) for failure in current(after["errors"])]
     # All events of a transaction have the same time. Among them a step ends before the next one
     # begins, and its failure comes before its end.
     for event in events:
@@ -77,6 +77,11 @@ def changes(before: Snapshot | None, after: Snapshot) -> list[Event]:
         if "usual_seconds" in after:
             events[0]["usual_seconds"] = after["usual_seconds"]
     return events + list(_of_run(before["run"] if before else None, after))
+
+
+def current(errors: Iterable[FailedAttempt]) -> list[FailedAttempt]:
+    """Return the failed attempts that were not before a retry."""
+    return [error for error in errors if not error.get("past")]
 
 
 def _rank(event: Event) -> int:

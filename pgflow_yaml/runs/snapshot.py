@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypedDict
+from typing import TYPE_CHECKING, Literal, NotRequired, TypedDict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,6 +57,7 @@ class RunShape(TypedDict):
     started_at: str | None
     ended_at: str | None
     pruned_at: str | None
+    retries: NotRequired[int]
 
 
 class TasksShape(TypedDict):
@@ -210,6 +211,8 @@ class FailedAttempt(TypedDict):
     at: str
     final: bool
     retry_at: str | None
+    past: NotRequired[bool]
+    """True for an attempt before the step was retried."""
 
 
 class _TaskRequired(TypedDict):

@@ -169,7 +169,7 @@ def _run(request: Request, options: Options) -> int:
         if request.detach:
             out.write(_detached(started, options))
             return 0
-        return _work_and_follow(client, run_id, chosen, out, request=request, options=options)
+        return work_and_follow(client, run_id, chosen, out, request=request, options=options)
 
 
 def _resume(run: str, out: IO[str], *, request: Request, options: Options) -> int:
@@ -183,11 +183,11 @@ def _resume(run: str, out: IO[str], *, request: Request, options: Options) -> in
             raise NotFound(
                 f"run {run_id[:8]} belongs to pgflow's own clients: no worker can run it"
             )
-        chosen = _stored(stored, settings)
-        return _work_and_follow(client, run_id, chosen, out, request=request, options=options)
+        chosen = stored_choice(stored, settings)
+        return work_and_follow(client, run_id, chosen, out, request=request, options=options)
 
 
-def _work_and_follow(
+def work_and_follow(
     client: Client,
     run_id: str,
     chosen: Chosen,
@@ -258,10 +258,10 @@ def _deploy(client: Client, flows: FlowSet, options: Options) -> Chosen:
 
 def _active(client: Client, name: str, settings: Settings) -> Chosen:
     """Return the active version of a flow."""
-    return _stored(lookup.active(client, name), settings)
+    return stored_choice(lookup.active(client, name), settings)
 
 
-def _stored(stored: StoredVersion, settings: Settings) -> Chosen:
+def stored_choice(stored: StoredVersion, settings: Settings) -> Chosen:
     """Return a stored version; raises InvalidFlow if its handlers cannot be called."""
     from pgflow_yaml.project.handler_checks import handler_findings
 

@@ -90,4 +90,4 @@ def _took(run: Mapping[str, Any]) -> str:
 
     if not run["ended_at"]:
         return ""
-    return duration((moment(run["ended_at"]) - moment(run["created_at"])).total_seconds())
+    return duration((moment(run["ended_at"]) - moment(run["started_at"])).total_seconds())

@@ -180,6 +180,7 @@ def _write_picture(snapshot: Snapshot, resume: str, options: Options) -> None:
 
     from pgflow_yaml.cli.live.frame import render_run
     from pgflow_yaml.cli.live.symbols import Frame, symbols_for
+    from pgflow_yaml.runs.events import current
     from pgflow_yaml.text import moment
 
     width = shutil.get_terminal_size().columns
@@ -195,6 +196,6 @@ def _write_picture(snapshot: Snapshot, resume: str, options: Options) -> None:
     )
     symbols = symbols_for(sys.stdout.encoding)
     frame = Frame(width=width, height=ENDLESS, now=moment(snapshot["now"]), symbols=symbols)
-    errors = {error["step"]: error for error in snapshot["errors"]}
+    errors = {error["step"]: error for error in current(snapshot["errors"])}
     drawn = render_run(snapshot, frame, errors=errors, resume=resume)
     console.print(drawn, end="\n", soft_wrap=True)

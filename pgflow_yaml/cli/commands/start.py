@@ -23,29 +23,36 @@ if TYPE_CHECKING:
 
 
 @command("start", example="pgflow-yaml start hello --input name=Ada --key first")
-@click.argument("flow")
+@click.argument("flow", required=False)
 @input_option
 @key_option
 @label_option("--label", text="Label to find the run by, see `runs --label` (may be repeated).")
+@click.option("--like", metavar="RUN", help="With the input of this run; --input goes over it.")
 @pass_options
 def start_command(
     options: Options,
     *,
-    flow: str,
+    flow: str | None,
     inputs: Sequence[str],
     key: str | None,
     labels: Mapping[str, str],
+    like: str | None,
 ) -> None:
-    """Start a run for workers elsewhere and print its id."""
+    """Start a run for workers elsewhere and print its id.
+
+    With --like, FLOW may be left out: it is that of the other run, in its active version.
+    """
     from pgflow_yaml.cli.database import database
-    from pgflow_yaml.cli.lookup import active
+    from pgflow_yaml.cli.lookup import active, run_id, snapshot
     from pgflow_yaml.cli.output import write_json
     from pgflow_yaml.cli.run_input import read_input
     from pgflow_yaml.project.files import is_file
     from pgflow_yaml.project.settings import local_settings
     from pgflow_yaml.runs.snapshot import STATUS_PHRASES
 
-    if is_file(flow):
+    if flow is None and like is None:
+        raise click.UsageError("name the FLOW to start, or a run with --like")
+    if flow is not None and is_file(flow):
         name = re.sub(r"(\.flow)?\.ya?ml$", "", Path(flow).name)
         raise click.UsageError(
             f"`start` takes the name of a flow, not a file: `pgflow-yaml compile {flow}`, "
@@ -53,8 +60,12 @@ def start_command(
         )
 
     with database(options, notify=local_settings().notify) as client:
+        model = snapshot(client, run_id(client, like), outputs=False)["run"] if like else None
+        flow = flow or (model["flow"] if model else "")
+        if model and model["flow"] != flow:
+            raise click.UsageError(f'run {model["id"][:8]} is of flow "{model["flow"]}"')
         version = active(client, flow)
-        run_input = read_input(inputs, version.definition)
+        run_input = read_input(inputs, version.definition, before=model["input"] if model else None)
         started = client.start_run(flow, run_input, key=key, labels=labels)
     if options.json:
         write_json(started.as_json())

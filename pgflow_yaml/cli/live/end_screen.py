@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pgflow_yaml.runs import steps
 from pgflow_yaml.runs.failures import failure_handling, handled_failures, handled_sentence
+from pgflow_yaml.runs.retrying import kept_by_retry, retry_command
 from pgflow_yaml.runs.run import run_error, run_name, run_seconds
 from pgflow_yaml.text import (
     compact,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from pgflow_yaml.runs.snapshot import FailedAttempt, RunShape, Snapshot, StepShape
 
 MOST_STEPS, MOST_ERRORS, LONGEST_MESSAGE = 3, 3, 2000
+LABEL = 19
 _FRAME = re.compile(
     r'^\s*File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<name>.+)$', re.MULTILINE
 )
@@ -74,11 +76,16 @@ def ended(
         lines.append([(f"   and {plural(len(failed) - MOST_STEPS, 'more failed step')}", "")])
     lines += [[(f"   {handled_sentence(slug, by)}", "yellow")] for slug, by in handled.items()]
     run_input = [("   input   ", "dim"), (compact(run["input"]), "")]
+    ways = [_retry(snapshot), *_commands(run, failed[:MOST_STEPS])]
     return [
         *lines,
         fit_line(run_input, width, symbols.ellipsis),
         [],
-        *_commands(run, failed[:MOST_STEPS]),
+        *(
+            fit_line(way, max(width, len(way[1][0]) + LABEL), symbols.ellipsis)
+            for way in ways
+            if way
+        ),
     ]
 
 
@@ -124,9 +131,22 @@ def _commands(run: RunShape, failed: Sequence[StepShape]) -> list[Line]:
         commands.insert(0, f"pgflow-yaml logs {run['id'][:8]} --step {spoken['slug']}")
     commands += [f"pgflow-yaml show {run_id[:8]}" for run_id in failed_ids]
     return [
-        [("           ", "") if number else ("   look    ", "dim"), (command, "")]
-        for number, command in enumerate(commands)
+        [_label("" if number else "look"), (command, "")] for number, command in enumerate(commands)
     ]
+
+
+def _retry(snapshot: Snapshot) -> Line:
+    """Return the line with the command that goes on; empty for a run that nothing retries."""
+    command = retry_command(snapshot["run"])
+    if command is None:
+        return []
+    kept = "" if snapshot["run"]["parent"] else kept_by_retry(snapshot)
+    words = "fix and go on" if snapshot["run"]["status"] == "failed" else "go on"
+    return [_label(words), (command, ""), (f"   (keeps: {kept})" if kept else "", "dim")]
+
+
+def _label(words: str) -> tuple[str, str]:
+    return (f"   {words:<13}   ".ljust(LABEL), "dim")
 
 
 def _headline(snapshot: Snapshot, failed: Sequence[StepShape], symbols: Symbols) -> Line:

@@ -16,6 +16,7 @@ from pgflow_yaml.cli.failures import BAD, TIMEOUT
 from pgflow_yaml.cli.lookup import snapshot
 from pgflow_yaml.cli.output import escaped, for_screens, write_lines
 from pgflow_yaml.errors import PgflowError
+from pgflow_yaml.runs.events import current
 from pgflow_yaml.runs.run import is_left_alone
 from pgflow_yaml.runs.snapshot import STATUS_PHRASES
 from pgflow_yaml.text import clean, layout, plural
@@ -75,7 +76,7 @@ def to_its_end(
 
     def fetch(after_error: int) -> Snapshot:
         after = snapshot(client, followed.run_id, after_error=after_error, outputs=False, logs=True)
-        errors.extend(after["errors"])
+        errors.extend(current(after["errors"]))
         return {**after, "usual_seconds": usual}
 
     def fetch_all() -> Snapshot:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pgflow_yaml.runs import steps
 from pgflow_yaml.runs.failures import FailureHandling, failure_handling
+from pgflow_yaml.runs.retrying import retry_command
 from pgflow_yaml.runs.run import began_at, is_left_alone
 from pgflow_yaml.runs.snapshot import ENDED, STATUS_PHRASES
 from pgflow_yaml.runs.waits import answer, child_run, wait_until
@@ -103,6 +104,10 @@ def about_run(snapshot: Snapshot, *, most: int | None = None) -> list[Line]:
         lines.append(_field("ended", utc(run["ended_at"])))
     if run["pruned_at"]:
         lines.append(_field("being pruned", f"since {utc(run['pruned_at'])}: steps may be missing"))
+    if run.get("retries"):
+        lines.append(_field("retried", plural(run.get("retries", 0), "time")))
+    if command := retry_command(run):
+        lines.append(_field("go on", command))
     if (usual := snapshot.get("usual_seconds")) is not None:
         lines.append(_field("usually takes", duration(usual)))
     lines += _value("input", run["input"], most)
@@ -247,7 +252,8 @@ def _ranges(indexes: Sequence[int]) -> str:
 def _errors(step: StepShape, errors: Sequence[FailedAttempt]) -> list[Line]:
     lines: list[Line] = []
     for error in errors[-MOST_ERRORS:]:
-        attempt = f"attempt {error['attempt']}, {utc(error['at'])}"
+        past = ", before the retry" if error.get("past") else ""
+        attempt = f"attempt {error['attempt']}, {utc(error['at'])}{past}"
         when = f"{steps.item(step, error)} {attempt}".lstrip()
         lines.append([_label("error"), (f"{when}  ", ""), (error_text(error), "red")])
     if not errors and step["error"]:

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING
 
 from pgflow_yaml.cli.options import is_screen
 from pgflow_yaml.cli.output import for_screens
-from pgflow_yaml.runs.events import changes, line
+from pgflow_yaml.runs.events import changes, current, line
 from pgflow_yaml.runs.run import NO_WORKER, is_left_alone
 from pgflow_yaml.runs.waits import all_awaited_events, answer_command
 from pgflow_yaml.text import cells, moment
@@ -147,7 +147,7 @@ class _Painter:
         """Draw the run if a step or the terminal changed, or if its durations are out of date."""
         from .frame import render_run
 
-        self.errors.update((error["step"], error) for error in after["errors"])
+        self.errors.update((error["step"], error) for error in current(after["errors"]))
         ended = after["run"]["status"] != "started"
         size = self.console.size
         same = (

@@ -10,6 +10,7 @@ from pgflow_yaml.database.store.errors import Refused
 from pgflow_yaml.database.store.health import HealthCalls
 from pgflow_yaml.database.store.logs import LogCalls, LogReply
 from pgflow_yaml.database.store.pruning import PruneCalls
+from pgflow_yaml.database.store.retries import RetryCalls
 from pgflow_yaml.database.store.runs import RunCalls
 from pgflow_yaml.database.store.wake import Listener, WakeUpsUnsupported
 from pgflow_yaml.database.store.workers import (
@@ -41,7 +42,7 @@ MOST_CHARACTERS = 8_000_000
 """The limit for the data of one statement, unless a single value is longer."""
 
 
-class Store(DefinitionCalls, RunCalls, WorkerCalls, HealthCalls, LogCalls, PruneCalls):
+class Store(DefinitionCalls, RunCalls, WorkerCalls, HealthCalls, LogCalls, PruneCalls, RetryCalls):
     """The SQL functions over one connection, for one thread at a time."""
 
     def __enter__(self) -> Self:

@@ -1,0 +1,197 @@
+"""Watch and repair: failed work over all runs: list, show, retry or drop it."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pgflow_yaml.cli.options import Options, command, label_option, pass_options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from pgflow_yaml.cli.output import CellsOf
+    from pgflow_yaml.client import Client, FailedStep
+
+ACTIONS = ("list", "show", "retry", "drop")
+ROWS_SHOWN, MOST_RUNS = 20, 1000
+
+
+@command("failed", example="pgflow-yaml failed --since 24h")
+@click.argument("action", type=click.Choice(ACTIONS), default="list", metavar="[ACTION]")
+@click.argument("rows", nargs=-1, metavar="[ROW...]")
+@click.option("--flow", metavar="NAME", help="Only runs of this flow.")
+@click.option("--version", "version", metavar="VERSION", help="Only runs of this version.")
+@label_option("-l", "--label", text="Only runs with this label (repeated: with all of them).")
+@click.option(
+    "--since", metavar="TIME", help="Only runs that failed within this time, such as 30m or 2h."
+)
+@click.option("--step", metavar="STEP", help="Only failures of this step.")
+@click.option("--error", metavar="TEXT", help="Only errors of this type, or with this text.")
+@click.option(
+    "-n",
+    "--limit",
+    type=click.IntRange(1, MOST_RUNS),
+    help=f"Maximum number of rows. [default: {ROWS_SHOWN}; {MOST_RUNS} to retry or drop]",
+)
+@click.option("--yes", is_flag=True, help="Retry or drop without a question.")
+@pass_options
+def failed_command(options: Options, /, **arguments: Any) -> int:
+    """List the failed steps of failed runs, the last one first.
+
+    ACTION is `list`, `show ROW` (as `show RUN --step`), `retry` (each of the runs, as `retry RUN`
+    does) or `drop`: the runs stay in the database, but are listed here no more.
+
+    ROW is RUN/STEP as in the list, or RUN; without rows, all that match are meant. A failed child
+    run is a failed step of its parent.
+    """
+    from pgflow_yaml.cli.database import database
+    from pgflow_yaml.project.settings import local_settings
+
+    request = Request(**arguments)
+    request.check()
+    with database(options, notify=local_settings().notify) as client:
+        if request.action == "show":
+            row = request.rows[0]
+        else:
+            found = _find(client, request)
+            if request.action in ("retry", "drop"):
+                return _act(client, found, request, options)
+            _write(found, options)
+            return 0
+    return _show(row, options)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """Arguments of `failed`."""
+
+    action: str
+    rows: Sequence[str]
+    flow: str | None
+    version: str | None
+    labels: Mapping[str, str]
+    since: str | None
+    step: str | None
+    error: str | None
+    limit: int | None
+    yes: bool
+
+    def check(self) -> None:
+        """Raise UsageError for what the action does not take."""
+        if self.action == "show" and len(self.rows) != 1:
+            raise click.UsageError("`failed show` takes one ROW of the list")
+        if self.action == "list" and self.rows:
+            raise click.UsageError("`failed list` takes no ROW; `failed show ROW` shows one")
+
+
+def _find(client: Client, request: Request) -> list[FailedStep]:
+    """Return the rows that match; raises NotFound for a row, a flow or a run that is none."""
+    from pgflow_yaml.cli.lookup import must_be_flow, run_id
+    from pgflow_yaml.cli.options import optional_seconds
+
+    if request.flow is not None:
+        must_be_flow(client.list_flows(), request.flow)
+    chosen = {row: run_id(client, row.partition("/")[0]) for row in request.rows}
+    changing = request.action != "list"
+    return client.failed(
+        flow=request.flow,
+        version=request.version,
+        labels=request.labels,
+        since=optional_seconds(request.since, "--since"),
+        step=request.step,
+        error=request.error,
+        limit=request.limit or (MOST_RUNS if changing else ROWS_SHOWN),
+        runs=sorted(set(chosen.values())) if chosen else None,
+    )
+
+
+def _act(client: Client, rows: Sequence[FailedStep], request: Request, options: Options) -> int:
+    """Retry or drop the runs of the rows, each in a transaction of its own; return the exit code.
+
+    One that is refused is reported and hinders none.
+    """
+    from pgflow_yaml.cli.decisions import user
+    from pgflow_yaml.cli.failures import BAD
+    from pgflow_yaml.cli.output import write_json
+    from pgflow_yaml.errors import PgflowError
+    from pgflow_yaml.text import plural
+
+    runs = list(dict.fromkeys(row.run_id for row in rows))
+    if not options.json:
+        _write(rows, options)
+    if not runs:
+        if options.json:
+            write_json([])
+        return 0
+    if not _agreed(request.action, len(runs), request, options):
+        options.note("nothing changed")
+        return BAD
+    by, results = user(), []
+    for run in runs:
+        try:
+            if request.action == "retry":
+                client.retry(run, by=by)
+            else:
+                client.drop_failed(run, by=by)
+            results.append({"run_id": run, "done": True, "error": None})
+        except PgflowError as error:
+            results.append({"run_id": run, "done": False, "error": error.message})
+            options.note(error.message)
+    refused = sum(not result["done"] for result in results)
+    if options.json:
+        write_json(results)
+    else:
+        words = "retried" if request.action == "retry" else "dropped"
+        rest = f", {refused:,} refused" if refused else ""
+        sys.stdout.write(f"{words} {plural(len(runs) - refused, 'run')}{rest}\n")
+    if request.action == "retry" and refused < len(runs):
+        options.note("workers run them: `pgflow-yaml worker --burst`, unless one is there")
+    return BAD if refused else 0
+
+
+def _agreed(action: str, number: int, request: Request, options: Options) -> bool:
+    """Return true if somebody agrees; raises UsageError where nobody can be asked."""
+    from pgflow_yaml.text import plural
+
+    if request.yes:
+        return True
+    if options.json or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise click.UsageError(f"this would {action} {plural(number, 'run')}; --yes agrees")
+    return click.confirm(f"{action} {plural(number, 'run')}?", err=True)
+
+
+def _show(row: str, options: Options) -> int:
+    """Show a row as `show RUN --step STEP` does."""
+    from pgflow_yaml.cli.commands.show import show_command
+
+    run, _, step = row.partition("/")
+    callback: Callable[..., Any] = show_command.callback  # type: ignore[assignment]
+    context = click.get_current_context()
+    context.obj = options
+    context.invoke(callback, run=run, step=step or None, item=None, why=False, items=False)
+    return 0
+
+
+def _write(rows: Sequence[FailedStep], options: Options) -> None:
+    from pgflow_yaml.cli.output import write_list
+
+    write_list([row.as_json() for row in rows], _columns(), options)
+
+
+def _columns() -> list[CellsOf]:
+    from pgflow_yaml.cli.output import Column, when
+    from pgflow_yaml.text import error_text
+
+    return [
+        (Column("ROW"), lambda row: row["run_id"][:8] + (f"/{row['step']}" if row["step"] else "")),
+        (Column("FLOW", flexible=True, spare=0), lambda row: row["flow"]),
+        (Column("ERROR", flexible=True, spare=0), error_text),
+        (Column("ATTEMPTS", right=True), lambda row: str(row["attempts"] or "")),
+        (Column("ITEMS", flexible=True), lambda row: str(row["items"] or "")),
+        (Column("WORKER", flexible=True, spare=2), lambda row: row["worker"] or ""),
+        (Column("WHEN"), lambda row: when(row["failed_at"])),
+    ]
