@@ -64,6 +64,10 @@ class Screen:
         """Interrupt it and all that it started, as a terminal does."""
         os.killpg(self.process.pid, signal.SIGINT)
 
+    def type(self, text: str) -> None:
+        """Type a text."""
+        os.write(self._main, text.encode())
+
     def to_the_end(self) -> int:
         """Read all and return the exit code."""
         while self.read():

@@ -357,7 +357,8 @@ def test_every_example_in_the_help_works(shell: Shell) -> None:
         assert page.count(command.example) == 1
     order = ["init", "schema", "validate", "graph", "plan", "explain", "test", "lsp"]
     order += ["migrate", "compile", "diff", "flows", "versions", "activate", "run"]
-    order += ["show", "watch", "runs", "start", "send", "worker", "cancel", "approve", "reject"]
+    order += ["show", "watch", "runs", "start", "send", "cancel", "retry", "worker", "failed"]
+    order += ["approve", "reject"]
     order += ["queues", "workers", "doctor", "completion"]
     assert sorted(order) == sorted(examples)
 

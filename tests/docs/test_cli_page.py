@@ -125,6 +125,11 @@ def test_the_json_shapes_are_those_of_the_page(database: str, tmp_path: Path) ->
     }
     shown = result("show", "last")
     shapes["cancel"] = result("cancel", "last")
+    shapes["retry --detach"] = result("retry", "last", "--from", "one", "--yes", "--detach")
+    result("start", "shapes")
+    result("reject", "last", "one")
+    shapes["failed"] = result("failed")
+    shapes["failed retry"] = result("failed", "retry", "--yes")
 
     assert {name: names_of(shape) for name, shape in shapes.items()} == {
         name: documented(name) for name in shapes

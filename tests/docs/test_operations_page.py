@@ -76,8 +76,12 @@ def test_the_functions_give_what_the_page_says(client: Client, database: str) ->
         "approve_step": "'two', 'review', 'fine', 'ada', gen_random_uuid()",
         "reject_step": "'two', 'review', 'no', 'ada', gen_random_uuid()",
         "cancel_run": "(select run_id from pgflow.runs where run_key = 'two'), 'x', null",
+        "retry_run": "'two', null, array['review'], false, null, null, false, 'ada', null, true",
+        "drop_failed": "'broken', 'ada'",
     }
     assert set(page) == set(called)
+    client.start("orders", key="broken")
+    client.reject("broken", "review")
     with psycopg.connect(database, autocommit=True) as connection:
         for name, arguments in called.items():
             row = connection.execute(f"select pgflow.{name}({arguments})").fetchone()

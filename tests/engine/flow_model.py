@@ -35,6 +35,7 @@ class Run:
         self.error: dict[str, Any] | None = None
         self.events: dict[str, Any] = {}
         self.stopping: set[str] | None = None  # the steps that recovery has left behind
+        self.retries, self.left = 0, set[str]()  # failures that a retry has left
         self.states = {step.slug: State(step) for step in flow}
         self.advance(now)
 
@@ -119,6 +120,9 @@ class Run:
             return
         if self.outcome in (None, "cancelled") and (failed := self._failed()):
             self._fail(failed)
+        elif self.outcome is None and (gone := self._left_cancelled()):
+            self.outcome = "failed"
+            self.error = {"type": "Cancelled", "step": gone.step.slug}
         elif self.outcome is None:
             leaves = [state for state in mains if not self._followed(state.step.slug)]
             self.output = {s.step.slug: s.output for s in leaves if s.status == "completed"}
@@ -135,7 +139,7 @@ class Run:
         beginning: dict[str, list[Any]] = {}
         while True:
             self._look_at(states, beginning, now)
-            failed = self._failed() if self.fail_fast and self.outcome is None else None
+            failed = self._failed(self.left) if self.fail_fast and self.outcome is None else None
             if not failed:
                 break
             recovery = self._recovery()
@@ -151,7 +155,10 @@ class Run:
         for slug, items in beginning.items():
             state = self.states[slug]
             if state.status == "created":
-                state.status, state.tasks = "started", [Task(item) for item in items]
+                state.status = "started"
+                state.tasks = [
+                    Task(item, attempts=state.past, uncounted=state.past) for item in items
+                ]
                 self._send(state, now + state.step.start_delay)
         return True
 
@@ -230,25 +237,35 @@ class Run:
 
     def _send(self, state: State, at: int) -> None:
         """At most so many of a map's messages are live."""
-        ended = sum(task.status not in ("queued", "started") for task in state.tasks)
-        upto = min(len(state.tasks), state.step.max_parallel + ended)
-        for task in state.tasks[state.sent : upto]:
-            task.visible = at
-        state.sent = max(state.sent, upto)
+        live = sum(task.status in ("queued", "started") for task in state.tasks[: state.sent])
+        while live < state.step.max_parallel and state.sent < len(state.tasks):
+            task = state.tasks[state.sent]
+            if task.status == "queued":
+                task.visible, live = at, live + 1
+            state.sent += 1
 
     def _fail(self, why: State) -> None:
         self.outcome = "failed"
         self.error = {**(why.error or {}), "step": why.step.slug}
 
-    def _failed(self) -> State | None:
+    def _left_cancelled(self) -> State | None:
+        """A step that was cancelled, in a run that goes on without it after a retry."""
+        gone = [state for state in self._mains() if state.status == "cancelled"]
+        return gone[0] if self.retries and gone else None
+
+    def _failed(self, besides: Iterable[str] = ()) -> State | None:
         """The last step whose failure nobody handled and nobody can any more."""
+        return _last([s for s in self.unhandled() if s.step.slug not in besides])
+
+    def unhandled(self) -> list[State]:
+        """The steps whose failure nobody handled and nobody can any more."""
         unhandled = []
         for state in self._mains():
             catchers = [c for c in self._catchers(state.step.slug) if c.step.handles]
             over = all(c.status in TERMINAL and c.status != "completed" for c in catchers)
             if state.status == "failed" and over:
                 unhandled.append(state)
-        return _last(unhandled)
+        return unhandled
 
     def _mains(self) -> list[State]:
         return [state for state in self.states.values() if not state.step.is_final]
@@ -294,6 +311,47 @@ class Run:
         if status == "cancelled" and (failed := self._failed()):
             self._fail(failed)
             self.status = "failed"
+
+    def retry(self, chosen: set[str], begun: set[str], now: int) -> list[str]:
+        """Begin again with these steps, those of `begun` from the start; the steps that resume."""
+        again, new = set[str](), chosen | begun
+        while new:
+            again |= new
+            new = {d.step.slug for slug in new for d in self.dependents(slug)} - again
+        resumed = [
+            state
+            for state in self._mains()
+            if state.step.slug in chosen - begun
+            and not again & set(state.step.deps)
+            and any(task.status != "completed" for task in state.tasks)
+        ]
+        for state in self.states.values():
+            if state.step.is_final or (state.step.slug in again and state not in resumed):
+                state.forget()
+        for state in resumed:
+            state.resume()
+        self.left = {slug for slug, state in self.states.items() if state.status == "failed"}
+        self.status, self.outcome, self.output, self.error = "started", None, None, None
+        self.cancelled, self.stopping, self.retries = False, None, self.retries + 1
+        for state in resumed:
+            self._send(state, now)
+        self.advance(now)
+        return [state.step.slug for state in resumed]
+
+    def retryable(self, *, soft: bool) -> set[str]:
+        """What a retry is about if no step is named."""
+        chosen = {s.step.slug for s in self._mains() if s.status == "cancelled"}
+        chosen |= {state.step.slug for state in self.unhandled()}
+        return chosen | (self.softened() if soft else set())
+
+    def softened(self) -> set[str]:
+        """The steps that went on in spite of failures."""
+        return {
+            slug
+            for slug, state in self.states.items()
+            if state.reason == "handler_failed"
+            or (state.status == "completed" and any(t.status == "failed" for t in state.tasks))
+        }
 
     def dependents(self, slug: str) -> list[State]:
         """The steps that wait for this one."""

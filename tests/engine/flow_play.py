@@ -7,6 +7,9 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import psycopg
+import pytest
+
 from tests.engine.driver import Engine, a_step, a_wait
 from tests.engine.worker_model import Model
 
@@ -293,6 +296,51 @@ class Play:
             if run.status == "started":
                 self.seen[f"cancel of a run with outcome {run.outcome}"] += 1
                 run.cancel(self.model.now)
+
+    def _retry(self, action: Action) -> None:
+        name = list(self.model.runs)[action.pick % len(self.model.runs)]
+        run, mode = self.model.runs[name], ("all", "soft", "from", "step")[action.number % 4]
+        self._learn(name, run)
+        slugs = sorted(run.states)
+        some = {slugs[action.worker % len(slugs)], slugs[action.number % len(slugs)]}
+        broken = {s for s in slugs if run.states[s].status in ("failed", "cancelled")}
+        some = some & (broken | run.softened()) if mode == "step" else some
+        chosen = run.retryable(soft=mode == "soft") if mode in ("all", "soft") else some
+        named = [sorted(some) if mode == named else None for named in ("step", "from")]
+        if mode == "step" and not some:
+            return
+        if run.status == "started" or (run.status == "completed" and not chosen):
+            with pytest.raises(psycopg.Error) as error:
+                self.engine.call("retry_run", name, *named, mode == "soft")
+            assert error.value.sqlstate == "PF005"
+            return
+        before = {slug: run.states[slug].status for slug in slugs}
+        self.seen[f"retry of a {run.status} run: {mode}"] += 1
+
+        reply = self.engine.call("retry_run", name, *named, mode == "soft")
+
+        resumed = run.retry(chosen, some if mode == "from" else set(), self.model.now)
+        assert set(reply["completed_again"]) == {
+            slug for slug in reply["again"]
+            if before[slug] == "completed" and not run.states[slug].step.is_final
+            and slug not in resumed
+        }  # fmt: skip
+        kept = {
+            slug: {"kept": kept, "total": len(run.states[slug].tasks)}
+            for slug in resumed if run.states[slug].step.is_map
+            and (kept := sum(t.status == "completed" for t in run.states[slug].tasks))
+        }  # fmt: skip
+        assert reply["items_kept"] == kept
+        self.seen["retry that keeps items"] += bool(kept)
+        self.seen["retry that leaves a failure"] += bool(run.left)
+
+    def _learn(self, name: str, run: Run) -> None:
+        """What became of steps that never began in a run that failed at once: see _allow."""
+        rows = self.engine.one(ROWS, [name])["steps"]
+        for slug, state in run.states.items():
+            if not state.tasks and run.status == "failed" and state.status != "failed":
+                state.status, state.reason = rows[f"{name}/{slug}"][:2]
+                state.cut |= state.reason == "dependency_skipped"
 
     def _send(self, action: Action) -> None:
         name = list(self.model.runs)[action.pick % len(self.model.runs)]

@@ -84,6 +84,7 @@ class State:
     tasks: list[Task] = field(default_factory=list)
     sent: int = 0
     due: int | None = None
+    past: int = 0  # attempts of tasks that a retry has thrown away
 
     @property
     def outcome(self) -> str:
@@ -105,6 +106,20 @@ class State:
         self.end_tasks("cancelled")
         self.status, self.failed_at = "failed", now
         self.error = {"type": kind, "attempts": attempts}
+
+    def forget(self) -> None:
+        """A retry begins it anew; the attempts of its tasks are counted on."""
+        past = max([self.past, *(task.attempts for task in self.tasks)])
+        vars(self).update(vars(State(self.step, past=past)))
+
+    def resume(self) -> None:
+        """A retry begins it again with its tasks; completed ones stay."""
+        vars(self).update(vars(State(self.step, "started", past=self.past, tasks=self.tasks)))
+        for task in self.tasks:
+            if task.status != "completed":
+                task.ends("queued")
+                task.uncounted, task.crashes, task.iteration = task.attempts, 0, 0
+                task.error = None
 
     def end_tasks(self, status: str) -> None:
         """What is live of its tasks ends with it."""

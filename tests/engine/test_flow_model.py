@@ -52,7 +52,8 @@ ITEMS = [
 ]
 KINDS = [
     *["turn"] * 6, *["work"] * 3, *["report"] * 6, *["tick"] * 3, "beat", "beat", "crash",
-    "redeliver", "lose", "send", "send", "sweep", "start", "cancel", "redeploy",
+    "redeliver", "lose", "send", "send", "sweep", "start", "cancel", "cancel",
+    "redeploy", "retry",
 ]  # fmt: skip
 
 # What a run of the test must have come across, or it is too shallow to mean anything.
@@ -66,6 +67,10 @@ REACHED = {
     "cancel of a run with outcome None", "cancel of a run with outcome failed",
     "recovery: open step completed", "recovery: open step failed", "recovery: open step skipped",
     "recovery: left step cancelled", "event completed a step", "failure left unhandled",
+    "retry of a failed run: all", "retry of a failed run: soft", "retry of a failed run: from",
+    "retry of a failed run: step", "retry of a cancelled run: all",
+    "retry of a completed run: from", "retry of a completed run: soft",
+    "retry that keeps items", "retry that leaves a failure",
 }  # fmt: skip
 
 
@@ -139,6 +144,9 @@ actions = st.lists(
     min_size=10,
     max_size=40,
 )
+retries = st.lists(
+    st.builds(Action, st.just("retry"), numbers, numbers, numbers), min_size=1, max_size=2
+)
 inputs = st.fixed_dictionaries(
     {"flag": st.booleans(), "list": st.sampled_from([[], ["x"], [1, 2], None])}
 )
@@ -158,15 +166,23 @@ def test_every_call_leaves_what_the_model_says(engine: Engine) -> None:
         report_multiple_bugs=False,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
-    @given(flow=flows(), run_input=inputs, actions=actions, fail_fast=OFTEN)
+    @given(flow=flows(), run_input=inputs, actions=actions, retries=retries, fail_fast=OFTEN)
     def play(
-        flow: list[Step], run_input: dict[str, Any], actions: list[Action], *, fail_fast: bool
+        flow: list[Step],
+        run_input: dict[str, Any],
+        actions: list[Action],
+        retries: list[Action],
+        *,
+        fail_fast: bool,
     ) -> None:
         game = Play(engine, flow, run_input, fail_fast=fail_fast)
         try:
             for action in actions:
                 game.act(action)
             game.drain()
+            for retry in retries:
+                game.act(retry)
+                game.drain()
         finally:
             game.clear()
         for situation in game.seen:

@@ -50,7 +50,8 @@ def test_the_failure_screen_says_everything_at_once() -> None:
         "   order.flow.yaml:14:3",
         '   input   {"order_id": 7, "amount": 49.9}',
         "",
-        "   look    pgflow-yaml show 3f2a91c0 --step charge",
+        "   fix and go on   pgflow-yaml retry 3f2a91c0",
+        "   look            pgflow-yaml show 3f2a91c0 --step charge",
     ]
 
 

@@ -87,7 +87,7 @@ class Request:
     lease: str | None
     notify: bool | None
     secrets: Path | None
-    prefix: bool
+    prefix: bool | None
 
 
 def _retry(request: Request, options: Options) -> int:

@@ -1,0 +1,58 @@
+"""Many failed runs, retried by the command line beside several workers."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.acceptance.shell import Shell
+from tests.fixtures.effort import EFFORT
+from tests.fixtures.waiting import eventually
+
+if TYPE_CHECKING:
+    from tests.fixtures.working import Works
+
+RUNS = min(1000, 100 * EFFORT)
+FLOW = """
+flow: many
+input: {n: {type: integer}}
+steps:
+  first: {handler: tasks.first}
+  second: {handler: tasks.second, depends_on: [first], retry: 1}
+"""
+HANDLERS = """
+broken = True
+
+def first(): return 1
+def second():
+    if broken: raise ValueError("broke")
+    return 2
+"""
+
+
+@pytest.mark.slow
+def test_all_failed_runs_complete(works: Works) -> None:
+    """`failed retry --yes` under four workers: each run completes, and nothing runs twice."""
+    works.app.write("tasks.py", HANDLERS)
+    works.deploy(FLOW)
+    works.client.start_many("many", [{"n": n} for n in range(RUNS)])
+    works.drain(concurrency=16)
+    rows = works.client.failed(limit=1000)
+    assert {row.step for row in rows} == {"second"}
+    assert len(rows) == RUNS
+    vars(sys.modules["tasks"])["broken"] = False
+    for _ in range(4):
+        works.start()
+
+    said = Shell(works.app.folder, works.database)("failed", "retry", "--yes").out
+
+    assert said.endswith(f"retried {RUNS:,} runs\n")
+    eventually(lambda: works.client.list_flows()[0].runs["completed"] == RUNS, seconds=60 * EFFORT)
+    attempts = [
+        step.attempts for run in works.client.list_runs(limit=5)
+        for step in works.client.get(run.id).steps
+    ]  # fmt: skip
+    assert attempts == [1] * len(attempts)
+    assert works.client.failed() == []
