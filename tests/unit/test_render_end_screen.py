@@ -135,6 +135,6 @@ def test_the_last_lines_of_the_log_are_below_the_failure() -> None:
     assert lines[2:4] == ["     ┆ asking", "     ┆ red"]
     assert (len(lines[4]), lines[4][-2:]) == (60, "x…")
     assert lines[-2:] == [
-        "   look    pgflow-yaml logs 3f2a91c0 --step charge",
-        "           pgflow-yaml show 3f2a91c0 --step charge",
+        "   look            pgflow-yaml logs 3f2a91c0 --step charge",
+        "                   pgflow-yaml show 3f2a91c0 --step charge",
     ]
