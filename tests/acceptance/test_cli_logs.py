@@ -87,7 +87,7 @@ def test_the_log_of_a_failed_run(shell: Shell, logs: Logs) -> None:
         return [json.loads(line)["text"] for line in logs("--json", *options)[0].splitlines()]
 
     failed = shell("run", "order.yaml", expect=1)
-    screen, hint = failed.err.partition("   look    ")[::2]
+    screen, hint = failed.err.partition("   look            ")[::2]
     command, *words = hint.splitlines()[0].split()[1:]
     assert command == "logs"
 
