@@ -94,7 +94,7 @@ def test_the_log_of_a_failed_run(shell: Shell, logs: Logs) -> None:
     said = logs(*words)[0].splitlines()
 
     second = ["asking the bank", "attempt 2", "\x1b[31mred\x1b[0m", "declined"]
-    assert screen.splitlines()[-8:-3] == [
+    assert screen.splitlines()[-9:-4] == [
         *("     ┆ red", "     ┆ asking the bank", "     ┆ attempt 2", "     ┆ red"),
         "     ┆ declined",
     ]
