@@ -51,7 +51,7 @@ test-roles: $(VENV)/dev.stamp ## Run the programs of the tests as members of the
 	PGFLOW_YAML_TEST_ROLES=1 $(BIN)/pytest -q -n 2 tests/integration tests/acceptance
 
 mutate: $(VENV)/dev.stamp ## Take each fence out of the SQL: a test must go red
-	$(BIN)/python tests/mutation/fences.py
+	$(BIN)/python -m tests.mutation.run
 
 audit: $(BIN)/python ## Vulnerabilities and licences of what users install; an SBOM in build/sbom.json
 	$(BIN)/python -m tests.audit.run
