@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from tests.engine.driver import a_child, a_step, done, failed, path
+from tests.engine.pruner import prune
 from tests.engine.test_races import into, past
 from tests.engine.test_retry import again, refusal
 
@@ -303,3 +304,24 @@ def test_a_session_that_dies_before_its_commit_has_changed_nothing(
     assert engine.snapshot(run)["steps"] == before["steps"]
     engine.call("retry_run", run)
     assert engine.work("flow") == ["a"]
+
+
+def test_an_old_run_is_retried_or_pruned(engine: Engine, other: Engine) -> None:
+    """While one holds the run, the other passes it by, or waits and finds what the first did."""
+    engine.deploy("flow", {"a": a_step()})
+    old, held = (engine.start("flow") for _ in range(2))
+    engine.work("flow", broken=("a",))
+    engine.db.execute("update pgflow.runs set pruned_at = now() where run_id = %s", [old])
+
+    assert refusal(engine, old) == (
+        "PF005",
+        f"run {old} is being deleted, since it is old",
+    )
+    with engine.db.transaction():
+        engine.call("retry_run", held)
+        assert prune(other, older="0 s") == {"flow": 1, "tasks": 1}
+    assert prune(other, older="0 s") == {}
+    assert engine.work("flow") == ["a"]
+    assert engine.status(held) == "completed"
+    assert prune(other, older="0 s") == {"flow": 1, "tasks": 1}
+    assert refusal(engine, held)[0] == "PF001"
