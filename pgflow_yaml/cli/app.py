@@ -1,4 +1,4 @@
-"""The group of commands: imported on demand, listed in four sections, ended by an exit code."""
+"""The group of commands: imported on demand, listed in sections, ended by an exit code."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .options import Options, global_options, version_option
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-SECTIONS = ("Write", "Deploy", "Run", "Watch and repair")
+SECTIONS = ("Write", "Deploy", "Run", "Watch", "Act")
 
 
 @dataclass(frozen=True, slots=True)

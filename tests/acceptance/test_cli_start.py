@@ -20,13 +20,13 @@ def shell(tmp_path: Path) -> Shell:
     return Shell(tmp_path)
 
 
-def test_help_has_four_sections_and_every_command(shell: Shell) -> None:
+def test_help_has_five_sections_and_every_command(shell: Shell) -> None:
     """Without arguments, with -h and with --help it is the same page."""
     page = shell("--help").out
 
     assert page == shell("-h").out == shell().out
     headings = [line for line in page.splitlines() if line.endswith(":") and line[0] != " "]
-    assert headings == ["Write:", "Deploy:", "Run:", "Watch and repair:", "Options:"]
+    assert headings == ["Write:", "Deploy:", "Run:", "Watch:", "Act:", "Options:"]
 
 
 def test_the_version_is_that_of_the_package(shell: Shell) -> None:

@@ -1,4 +1,4 @@
-"""Watch and repair: approve a step that waits for an event."""
+"""Act: approve a step that waits for an event."""
 
 from __future__ import annotations
 

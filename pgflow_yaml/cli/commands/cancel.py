@@ -1,4 +1,4 @@
-"""Watch and repair: cancel runs."""
+"""Act: cancel runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Watch and repair: print or install the completion of a shell."""
+"""Write: print or install the completion of a shell."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Watch and repair: look for what is wrong with the database, and how to mend it."""
+"""Watch: look for what is wrong with the database, and how to mend it."""
 
 from __future__ import annotations
 

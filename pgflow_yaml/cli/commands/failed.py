@@ -1,4 +1,4 @@
-"""Watch and repair: failed work over all runs: list, show, retry or drop it."""
+"""Watch: failed work over all runs: list, show, retry or drop it."""
 
 from __future__ import annotations
 

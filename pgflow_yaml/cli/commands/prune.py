@@ -1,4 +1,4 @@
-"""Watch and repair: delete old runs."""
+"""Act: delete old runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Watch and repair: list queues and what lies in them."""
+"""Watch: list queues and what lies in them."""
 
 from __future__ import annotations
 

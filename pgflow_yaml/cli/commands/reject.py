@@ -1,4 +1,4 @@
-"""Watch and repair: reject a step that waits for an event: it fails."""
+"""Act: reject a step that waits for an event: it fails."""
 
 from __future__ import annotations
 

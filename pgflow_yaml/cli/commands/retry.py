@@ -1,4 +1,4 @@
-"""Watch and repair: run again what failed in a run, and follow it."""
+"""Act: run again what failed in a run, and follow it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Watch and repair: list runs, the newest first."""
+"""Watch: list runs, the newest first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Watch and repair: send an event to a run that waits for it."""
+"""Act: send an event to a run that waits for it."""
 
 from __future__ import annotations
 

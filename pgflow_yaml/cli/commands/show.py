@@ -1,4 +1,4 @@
-"""Watch and repair: show one run: steps, outputs, attempts, errors."""
+"""Watch: show one run: steps, outputs, attempts, errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Watch and repair: follow a run to its end."""
+"""Watch: follow a run to its end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Watch and repair: list workers and how busy they are."""
+"""Watch: list workers and how busy they are."""
 
 from __future__ import annotations
 
