@@ -73,6 +73,9 @@ def changes(before: Snapshot | None, after: Snapshot) -> list[Event]:
     order = {slug: step["index"] for slug, step in new_steps.items()}
     events.sort(key=lambda event: (moment(event["at"]), order.get(event["step"], 0), _rank(event)))
     if before is None:
+        began = moment(began_at(after["run"]))
+        # What a retry has kept happened before it.
+        events = [event for event in events if moment(event["at"]) >= began]
         events.insert(0, _run_begins(after["run"]))
         if "usual_seconds" in after:
             events[0]["usual_seconds"] = after["usual_seconds"]
@@ -150,7 +153,7 @@ def _of_step(
             "iteration": after["iteration"],
             "retry_at": after["retry_at"],
         }
-    elif now in {"started", "waiting"} and _tenths(after) > (_tenths(before) if before else 0):
+    elif before and was != "created" and _tenths(after) > _tenths(before) and now not in ENDED:
         yield _step_event(after, "started", at)
 
 

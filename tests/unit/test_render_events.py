@@ -26,6 +26,20 @@ def test_the_first_look_tells_everything_so_far() -> None:
     ]
 
 
+def test_the_first_look_at_a_retried_run_tells_no_more_than_the_retry() -> None:
+    """What it kept was told when it happened; a map that goes on has one line."""
+    kept = a_step("kept", ended_at="2026-11-24T12:00:01+00:00")
+    tasks = some_tasks(completed=3, started=1)
+    resumed = a_step("fetch", "started", map=True, tasks=tasks, started_at=NOW)
+
+    events = changes(None, a_snapshot(kept, resumed, run=a_run(started_at=NOW)))
+
+    assert [(event["event"], event.get("step")) for event in events] == [
+        ("run", None),
+        ("step", "fetch"),
+    ]
+
+
 def test_the_first_line_says_how_long_runs_usually_take() -> None:
     """Where that is known and asked for."""
     first, *_ = changes(None, a_snapshot(a_step("a", "started"), usual_seconds=6.5))
