@@ -154,6 +154,14 @@ class WorkerCalls(Calls):
         """Repair inconsistent rows; return the number of repairs."""
         return int(self.ask("select pgflow.sweep(%s::int)", [limit]))
 
+    def gauges(self, worker: str) -> dict[str, Any] | None:
+        """Return the numbers of queues, runs and workers; None if another worker of its host asks.
+
+        Keys: queues, runs, workers, oldest_transaction (seconds).
+        """
+        reply: dict[str, Any] | None = self.ask("select pgflow.gauges(%s::uuid)", [worker])
+        return reply
+
     def set_clock(self, moment: str) -> None:
         """Set the time that the engine reads on this connection, of a test database."""
         self.ask("select pgflow.set_clock(%s::timestamptz)", [moment])

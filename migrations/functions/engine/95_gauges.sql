@@ -1,0 +1,86 @@
+-- What the metrics of a worker say about the database. Nothing here locks, each count ends at
+-- 100,000.
+
+-- The gauges, for the first of the living workers of a host that export metrics; null for the
+-- others, so that each host asks once. Returns {queues: as _queue_gauges, the timer queue too; runs:
+-- [{flow, live, waiting, failed}], workers, oldest_transaction}.
+create or replace function pgflow.gauges(p_worker uuid) returns jsonb
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform pgflow._check_login(p_worker);
+  if p_worker is distinct from pgflow._gauging_worker(p_worker) then
+    return null;
+  end if;
+  return jsonb_build_object(
+    'queues', (
+      select jsonb_agg(pgflow._queue_gauges(q.name) order by q.name)
+      from (select coalesce(f.queue_name, f.flow_slug) from pgflow.flows f
+            union
+            select d.queue_name from pgflow.steps d where d.action = 'handler'
+            union
+            select 'pgflow__timers') q(name)
+      where q.name = 'pgflow__timers' or pgflow._are_queues(array[q.name])),
+    'runs', pgflow._run_gauges(),
+    'workers', (
+      select count(*) from pgflow.workers w
+      where w.stopped_at is null and w.last_heartbeat_at > (select pgflow._alive_since())),
+    'oldest_transaction', pgflow._oldest_transaction());
+end
+$$;
+
+-- The worker that is to read the gauges for the host of this one: the first that began.
+create or replace function pgflow._gauging_worker(p_worker uuid) returns uuid
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select w.worker_id
+  from pgflow.workers me
+  join pgflow.workers w on w.info ->> 'host' = me.info ->> 'host'
+  where me.worker_id = p_worker and w.info @> '{"metrics": true}' and w.stopped_at is null
+    and (w.worker_id = p_worker or w.last_heartbeat_at > (select pgflow._alive_since()))
+  order by w.started_at, w.worker_id limit 1
+$$;
+
+-- Runs by flow: live ones; those of them that wait, which have no step with tasks for workers; and
+-- failed ones among the runs that were started in the last 24 hours.
+create or replace function pgflow._run_gauges() returns jsonb
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  with counted as (
+    select coalesce(r.flow_name, r.flow_slug) as flow, true as live, not exists (
+        select 1 from pgflow.step_states s
+        join pgflow.steps d on d.flow_slug = s.flow_slug and d.step_slug = s.step_slug
+        where s.run_id = r.run_id and s.status = 'started' and d.action = 'handler') as waits
+    from (select x.* from pgflow.runs x where x.status = 'started' limit 100000) r
+    union all
+    select coalesce(r.flow_name, r.flow_slug), false, false
+    from (select x.* from pgflow.runs x
+          where x.started_at > (select pgflow.clock()) - interval '24 hours'
+          order by x.started_at desc limit 100000) r
+    where r.status = 'failed'
+  ), flows as (
+    select c.flow, count(*) filter (where c.live) as live,
+      count(*) filter (where c.waits) as waiting, count(*) filter (where not c.live) as failed
+    from counted c group by c.flow
+  )
+  select coalesce(jsonb_agg(to_jsonb(f) order by f.flow), '[]') from flows f
+$$;
+
+-- The age of the oldest open transaction of this database, in seconds, prepared ones too: while it
+-- is open, nothing that was deleted since can be vacuumed. Of other logins only as far as the owner
+-- of this schema sees them (pg_read_all_stats).
+create or replace function pgflow._oldest_transaction() returns float8
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(extract(epoch from clock_timestamp() - min(x.began)), 0)::float8
+  from (select a.xact_start from pg_stat_activity a
+        where a.datname = current_database() and a.backend_type = 'client backend'
+          and a.pid <> pg_backend_pid()
+        union all
+        select p.prepared from pg_prepared_xacts p
+        where p.database = current_database()) x(began)
+$$;
