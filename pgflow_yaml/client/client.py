@@ -203,7 +203,7 @@ class Client(HealthClient, LogClient, PruneClient, RetryClient):
         with working(worker) as background:
             return wait(lambda: self.get(started.run_id), timeout, check=background.check)
 
-    def worker(
+    def worker(  # noqa: PLR0913 (the settings of a worker)
         self,
         settings: Settings,
         *,
@@ -214,6 +214,7 @@ class Client(HealthClient, LogClient, PruneClient, RetryClient):
         checked: bool = False,
         on_ready: Callable[[], None] | None = None,
         names_runs: bool = False,
+        metrics: bool = False,
     ) -> Worker:
         """Return a worker with the settings of a project.
 
@@ -239,6 +240,7 @@ class Client(HealthClient, LogClient, PruneClient, RetryClient):
             prepare=self._preparation(checked=checked, on_ready=on_ready),
             logs=settings.logs,
             lead=("run" if names_runs else "step") if settings.prefix else "none",
+            metrics=metrics,
         )
 
     def run_queues(self, run_id: str) -> list[str]:

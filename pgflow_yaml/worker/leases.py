@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pgflow_yaml.database.store import Store
     from pgflow_yaml.language.model import Json
     from pgflow_yaml.worker.executors import Pool
+    from pgflow_yaml.worker.health import Pulse
     from pgflow_yaml.worker.task import Key, Task
 
 log = logging.getLogger(__name__)
@@ -106,8 +107,11 @@ class Heartbeat(threading.Thread):
     With a long lease it beats more often, since a worker counts as alive for a minute after a beat.
     """
 
-    def __init__(self, store: Store, leases: Leases, pool: Pool, *, lease: float) -> None:
+    def __init__(
+        self, store: Store, leases: Leases, pool: Pool, *, lease: float, pulse: Pulse
+    ) -> None:
         super().__init__(name="pgflow-heartbeat", daemon=True)
+        self._pulse = pulse
         self._store = store
         self._leases = leases
         self._pool = pool
@@ -159,6 +163,7 @@ class Heartbeat(threading.Thread):
         swept = self._last + random.uniform(-0.5, 0) * SWEEP_SECONDS  # noqa: S311 (jitter)
         while not self._closing.is_set():
             due = max(time.monotonic(), self._last + self._every)
+            self._pulse.beat(due - time.monotonic())
             self._asked.wait(due - time.monotonic())
             self._asked.clear()
             if self._closing.is_set():

@@ -79,7 +79,7 @@ class Sources:
 class RunContext:
     """The data that the tasks of one step of one run share in a reply."""
 
-    __slots__ = ("args", "env", "run_input", "secret", "uses")
+    __slots__ = ("args", "env", "flow", "run_input", "secret", "uses")
 
     def __init__(
         self,
@@ -90,6 +90,7 @@ class RunContext:
     ) -> None:
         self.args: Json = context.get("args")
         self.env: dict[str, Json] = context.get("env") or {}
+        self.flow: str = context["run"]["flow"] if "run" in context else ""
         self.run_input = run_input
         self.secret = secret
         self.uses = 0

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pgflow_yaml.language.model import Json
     from pgflow_yaml.worker.leases import Leases
     from pgflow_yaml.worker.logs import Batch, Logs
+    from pgflow_yaml.worker.metrics.measures import Measures
     from pgflow_yaml.worker.missing import MissingHandlers
     from pgflow_yaml.worker.task import Sources, Task
     from pgflow_yaml.worker.timers import TimerErrors
@@ -63,6 +64,7 @@ class TurnClient:
         self._timer_errors = timer_errors
         self._logs = logs
         self._register = register
+        self.measures: Measures | None = None
         self.due_ms: float | None = None
         """The milliseconds until a message is due, as the last turn said."""
         self.ran_timers = False
@@ -321,6 +323,8 @@ class TurnClient:
         elif verdict != _PARKED:
             self._forget(task)
             log_verdict(task, verdict)
+            if self.measures is not None:
+                self.measures.saw_verdict(task, verdict)
 
     def _fail_run(self, task: Task, record: dict[str, Json]) -> str:
         """Fail the run of a task whose failure cannot be reported; the last resort."""

@@ -24,6 +24,7 @@ from pgflow_yaml.worker.calls import Handlers, Secrets
 from pgflow_yaml.worker.executors import EXECUTORS, Pool
 from pgflow_yaml.worker.facts import process_facts
 from pgflow_yaml.worker.failpoints import failpoint
+from pgflow_yaml.worker.health import Checkup, Health
 from pgflow_yaml.worker.leases import Heartbeat, Leases
 from pgflow_yaml.worker.listener import ListenerThread
 from pgflow_yaml.worker.logs import Logs, SendLogs, catch_logging
@@ -44,7 +45,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pgflow_yaml.worker.calls import SecretProvider
+    from pgflow_yaml.worker.metrics.measures import Measures
     from pgflow_yaml.worker.task import Task
+    from pgflow_yaml.worker.upkeep import Duty
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +82,7 @@ class Worker:
         logs: str = "both",
         lead: str = "step",
         capture: bool = False,
+        metrics: bool = False,
     ) -> None:
         """`queues` are names of flows, None is all; `burst` ends when no task is left.
 
@@ -86,7 +90,8 @@ class Worker:
         worker when it is idle; it polls as well. `secrets` is a folder with a file for each, a
         file of `NAME=value` lines, or a function from a name to its value or None; a secret
         missing there is looked up in PGFLOW_YAML_SECRET_NAME. `executor` is a key of EXECUTORS.
-        `prepare` is called before the worker registers.
+        `prepare` is called before the worker registers. With `metrics`, it measures what it does;
+        see MetricsServer.
 
         What handlers print and log goes to the database, to the streams of this process (`logs` is
         "database" or "worker"), or to both; there a printed line begins with `lead`: "step", "run"
@@ -114,7 +119,7 @@ class Worker:
             name=f"pgflow-yaml worker {os.getpid()}",
             patience=None,
             on_lost=on_lost,
-            pause=self._stop.pause,
+            pause=self._pause_loop,
             outage=self._outage,
         )
         self._reader = Store(  # of large inputs; shared, so that an idle worker has no more of them
@@ -130,23 +135,28 @@ class Worker:
         self._send_logs = SendLogs(self.id, self._logs)
         self._logs.on_first = self._send_logs_soon
         self._capture = capture
-        self._upkeep = Upkeep(self._reader, [self._timers, self._send_logs, Pruning(self.id)])
         self._handlers = Handlers(app_dir or Path.cwd(), allow, handlers)
         self._pool = Pool(
             concurrency, self._handlers, EXECUTORS[executor], beat=self._beat, logs=self._logs
         )
+        heartbeats = Store(
+            conninfo,
+            name=f"pgflow-yaml heartbeat {os.getpid()}",
+            patience=None,
+            on_lost=on_lost,
+            pause=self._pause_heartbeat,
+            outage=self._outage,
+        )
+        self.health = Health(lease_seconds, self._stop, self._outage, (self._store, heartbeats))
+        self.measures: Measures | None = None
+        duties: list[Duty] = [self._timers, self._send_logs, Pruning(self.id)]
+        self._upkeep = Upkeep(self._reader, [*duties, *self._exports(metrics=metrics)])
         self._heartbeat = Heartbeat(
-            Store(
-                conninfo,
-                name=f"pgflow-yaml heartbeat {os.getpid()}",
-                patience=None,
-                on_lost=on_lost,
-                pause=self._pause_heartbeat,
-                outage=self._outage,
-            ),
+            heartbeats,
             self._leases,
             self._pool,
             lease=lease_seconds,
+            pulse=self.health.heartbeat,
         )
         self._listener = (
             ListenerThread(conninfo, self._wake_up, self._outage) if notify and not burst else None
@@ -169,6 +179,7 @@ class Worker:
             timer_errors=timer_errors,
             logs=self._logs,
         )
+        self._turns.measures = self.measures
         self._lost_replies = LostReplies(self.id, self._store, self._leases, lease_seconds)
         self._pending: list[Task] = []
         self._next_poll = 0.0
@@ -203,7 +214,7 @@ class Worker:
         watch.start()
         try:
             if self._prepare is not None:
-                self._prepare(Attempts(None, pause=self._stop.pause, outage=self._outage))
+                self._prepare(Attempts(None, pause=self._pause_loop, outage=self._outage))
             self._register()
             log.info("worker started", extra={"action": "start", "worker": self.id})
             for thread in threads:
@@ -228,10 +239,23 @@ class Worker:
         return 1 if self._stop.forced else self._exit_code
 
     def _register(self) -> None:
-        self._store.register_worker(self.id, self._queues, process_facts(self._pool.size))
+        facts = process_facts(self._pool.size, metrics=self.measures is not None)
+        self._store.register_worker(self.id, self._queues, facts)
+
+    def _exports(self, *, metrics: bool) -> list[Duty]:
+        """Begin to measure, if asked to; return the duties of that."""
+        if not metrics:
+            return []
+        from pgflow_yaml.worker.metrics.gauges import Gauges
+        from pgflow_yaml.worker.metrics.measures import Measures
+
+        self.measures = Measures(self._pool)
+        checkup = Checkup(self.health, self._outage, self._store.conninfo, self._pause_upkeep)
+        return [checkup, Gauges(self.id, self.measures.registry)]
 
     def _step(self) -> None:
         """Take a turn if results are there or tasks can be claimed, else wait."""
+        self.health.loop.beat()
         if self._woken:
             self._woken = False
             self._next_poll = 0.0
@@ -258,6 +282,8 @@ class Worker:
         if results:
             failpoint("after_commit")
         self._pace.saw_turn(now - began)
+        if self.measures is not None:
+            self.measures.saw_turn(now - began, len(tasks))
         self._pool.patience = self._pace.patience()
         if tasks:
             failpoint("after_claim")
@@ -298,7 +324,9 @@ class Worker:
         """Sleep until a task has finished or the next poll is due."""
         until = self._next_poll - time.monotonic() if room else 1.0
         until = min(until, self._turns.next_retry() - time.monotonic())
-        self._pool.results.wait(1, until if self._stop.leave_by is None else min(until, 0.1))
+        until = until if self._stop.leave_by is None else min(until, 0.1)
+        self.health.loop.beat(until)
+        self._pool.results.wait(1, until)
         if self._pool.results and self._pool.queued():
             self._pool.results.wait(self._pace.batch(len(self._leases.held)), self._pace.linger())
 
@@ -345,6 +373,8 @@ class Worker:
 
     def _keep_leases(self) -> None:
         """Extend the leases first on a new connection: no other worker may claim them (§4.2)."""
+        if self.measures is not None:
+            self.measures.saw_reconnect()
         self._lost_replies.suspect()
         try:
             self._leases.beat(self._store, self._pool)
@@ -358,7 +388,12 @@ class Worker:
     def _beat(self) -> None:
         self._heartbeat.ask()
 
+    def _pause_loop(self, seconds: float) -> None:
+        self.health.loop.beat(seconds)
+        self._stop.pause(seconds)
+
     def _pause_heartbeat(self, seconds: float) -> None:
+        self.health.heartbeat.beat(seconds)
         self._heartbeat.pause(seconds)
 
     def _send_logs_soon(self) -> None:

@@ -13,11 +13,13 @@ from pgflow_yaml.cli.options import (
     pass_options,
     worker_options,
 )
+from pgflow_yaml.errors import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pgflow_yaml.client import Client
+    from pgflow_yaml.worker.metrics.server import MetricsServer
 
 
 @command("worker", example="pgflow-yaml worker --burst")
@@ -49,6 +51,12 @@ if TYPE_CHECKING:
     show_default=True,
     help="Longest poll interval when idle, in seconds.",
 )
+@click.option(
+    "--metrics",
+    metavar="[HOST:]PORT",
+    help="Serve /metrics, /livez and /readyz over HTTP (the extra `metrics`). "
+    "[default host: 127.0.0.1]",
+)
 @worker_options
 @pass_options
 def worker_command(
@@ -59,6 +67,7 @@ def worker_command(
     burst: bool,
     poll_interval_ms: float,
     max_poll_seconds: float,
+    metrics: str | None,
     lease: str | None,
     **others: Any,
 ) -> int:
@@ -81,6 +90,7 @@ def worker_command(
         keep_stdout_for_results()
     log = logging.getLogger("pgflow_yaml.cli")
     notice = "stopping: what has begun may finish; a second signal gives it back at once"
+    server = None if metrics is None else _metrics_server(metrics)
     settings = local_settings(lease=optional_seconds(lease, "--lease"), **others)
     is_named = named_database(options) is not None
     with database(options, checked=not is_named) as client:
@@ -100,11 +110,24 @@ def worker_command(
             checked=is_named,
             on_ready=warn,
             names_runs=True,
+            metrics=server is not None,
         )
+        if server is not None:
+            server.serve(worker)
         code = serve(worker, lambda: log.info(notice, extra={"action": "stop"}))
     if options.json:
         write_json({"worker": worker.id, "exit_code": code})
     return code
+
+
+def _metrics_server(address: str) -> MetricsServer:
+    from importlib.util import find_spec
+
+    if find_spec("prometheus_client") is None:
+        raise Unavailable("metrics need: pip install 'pgflow-yaml[metrics]'")
+    from pgflow_yaml.worker.metrics.server import MetricsServer
+
+    return MetricsServer(address)
 
 
 def _unknown(queues: Sequence[str], client: Client) -> list[tuple[str, str]]:

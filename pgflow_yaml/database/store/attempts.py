@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 import threading
 import time
@@ -26,6 +27,8 @@ class Outage:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.ongoing = False
+        self.answered_at = -math.inf
+        """The time of the last answer, in monotonic seconds."""
         self._clock = clock
         self._logged_at: float | None = None
         self._reported = False

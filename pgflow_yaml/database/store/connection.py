@@ -149,7 +149,7 @@ class Connection:
         self._sent = params
         self.busy_since = time.monotonic()
         try:
-            return _execute(connection, query, params)
+            value = _execute(connection, query, params)
         except _Repeatable as failure:
             if connection.broken or connection.closed or failure.state == _READ_ONLY:
                 connection.close()
@@ -157,6 +157,9 @@ class Connection:
             raise
         finally:
             self.busy_since = None
+        if self._outage is not None:
+            self._outage.answered_at = time.monotonic()
+        return value
 
     def _connected(self) -> psycopg.Connection[Any]:
         if self._connection is not None and not self._connection.closed:
