@@ -240,6 +240,7 @@ create table pgflow.runs (
   retried_at timestamptz,
   left_failed text[],
   dismissed_at timestamptz,
+  trace text,
   constraint runs_remaining_steps_check check (remaining_steps >= 0),
   constraint status_is_valid check (status in ('started', 'failed', 'completed', 'cancelled')),
   constraint completed_at_or_failed_at
@@ -271,6 +272,8 @@ comment on column pgflow.runs.parent_run_id is
 comment on column pgflow.runs.depth is 'number of ancestors';
 comment on column pgflow.runs.started_by is
   'the login that started it; a run that another one starts has that of the other';
+comment on column pgflow.runs.trace is
+  'W3C traceparent of the span that started it; null = not traced';
 comment on column pgflow.runs.chain is 'number of runs before it that `after` joins to it';
 comment on column pgflow.runs.deadline_message_id is
   'its message in the timer queue, due when its timeout passes';

@@ -7,6 +7,7 @@
 --   task_logs            what handlers printed and logged, some lines in a row
 --   task_progress        how far handlers said they were; one row for a task that says so
 --   pruning              who prunes now
+--   traces               traced runs whose spans are yet to be exported
 
 create table pgflow.events (
   run_id uuid not null references pgflow.runs (run_id) on delete cascade,
@@ -116,3 +117,12 @@ create table pgflow.pruning (
 insert into pgflow.pruning default values;
 comment on table pgflow.pruning is
   'one row: the one who deletes old runs, and until when nobody else does';
+
+create table pgflow.traces (
+  run_id uuid primary key references pgflow.runs (run_id) on delete cascade,
+  exported text[] not null default '{}',
+  looked_at timestamptz not null default '-infinity'
+);
+create index traces_by_look on pgflow.traces (looked_at);
+comment on column pgflow.traces.exported is 'the steps whose spans a worker has';
+comment on column pgflow.traces.looked_at is 'when a worker last looked for spans';

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from .options import Options
 
-FIELDS = ("run_id", "flow", "step", "index", "attempt", "action")
+FIELDS = ("run_id", "flow", "step", "index", "attempt", "action", "trace_id")
 
 
 class _Stderr(logging.Handler):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from dataclasses import dataclass
@@ -169,3 +170,9 @@ def _in_json(path: str, document: Document | None, *, known: bool) -> Span | Non
 
 def _parts(path: str) -> list[str]:
     return [name or index for name, index in _STEP.findall(path)]
+
+
+def trace_of_shell() -> str | None:
+    """Return the trace that the caller has left in TRACEPARENT; None if it is none."""
+    text = os.environ.get("TRACEPARENT", "")
+    return text if re.fullmatch("00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", text) else None

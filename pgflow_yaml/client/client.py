@@ -20,6 +20,7 @@ from pgflow_yaml.client.results import (
 )
 from pgflow_yaml.client.retrying import RetryClient
 from pgflow_yaml.client.runs import Run, run_of
+from pgflow_yaml.client.tracing import current_trace
 from pgflow_yaml.client.waiting import wait
 from pgflow_yaml.errors import Unavailable
 
@@ -69,9 +70,14 @@ class Client(HealthClient, LogClient, PruneClient, RetryClient):
         key: str | None = None,
         version: str | None = None,
         labels: Mapping[str, str] | None = None,
+        trace: str | None = None,
         conn: JoinedConnection | None = None,
     ) -> Started:
-        """Start a run without reading it."""
+        """Start a run without reading it.
+
+        The current span of OpenTelemetry, if there is one, is the parent of its spans; `trace` is
+        another traceparent.
+        """
         run_input = as_json(input)
         input_text(run_input)  # what has no JSON form is refused, whatever the flow
         stored = self._store.get_definition(name, version, connection=conn)
@@ -79,7 +85,13 @@ class Client(HealthClient, LogClient, PruneClient, RetryClient):
         if stored is not None:
             version = stored["version"]
         row = self._store.start_run(
-            name, text, key=key, version=version, labels=labels, connection=conn
+            name,
+            text,
+            key=key,
+            version=version,
+            labels=labels,
+            trace=trace or current_trace(),
+            connection=conn,
         )
         started = row_of(Started, row)
         if conn is None and started.created:
@@ -105,9 +117,12 @@ class Client(HealthClient, LogClient, PruneClient, RetryClient):
             # A deploy meanwhile does not split the runs over two versions.
             version = stored["version"]
         ids: list[str] = []
+        trace = current_trace()
         for batch in batches(texts):
             try:
-                ids += self._store.start_runs(name, batch, version=version, connection=conn)
+                ids += self._store.start_runs(
+                    name, batch, version=version, trace=trace, connection=conn
+                )
             except Unavailable as error:
                 if not ids:
                     raise
@@ -215,6 +230,7 @@ class Client(HealthClient, LogClient, PruneClient, RetryClient):
         on_ready: Callable[[], None] | None = None,
         names_runs: bool = False,
         metrics: bool = False,
+        otel: bool = False,
     ) -> Worker:
         """Return a worker with the settings of a project.
 
@@ -241,6 +257,7 @@ class Client(HealthClient, LogClient, PruneClient, RetryClient):
             logs=settings.logs,
             lead=("run" if names_runs else "step") if settings.prefix else "none",
             metrics=metrics,
+            otel=otel,
         )
 
     def run_queues(self, run_id: str) -> list[str]:

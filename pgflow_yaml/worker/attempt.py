@@ -48,6 +48,13 @@ def run(
     """Call a synchronous handler in this thread, unless its task is cancelled."""
     if task.cancelled:
         return RELEASED
+    if task.context.span is None:
+        return _run(task, handler, beat, logs)
+    with task.context.span(task) as ended:
+        return ended(_run(task, handler, beat, logs))
+
+
+def _run(task: Task, handler: Handler, beat: Callable[[], None], logs: Logs | None) -> Outcome:
     began, depth = time.monotonic(), fork_depth()
     call = Speaker(task, logs)
     token = speaker.set(call)
@@ -74,6 +81,15 @@ async def run_async(
     task: Task, handler: Handler, beat: Callable[[], None], logs: Logs | None = None
 ) -> Outcome:
     """Await an asynchronous handler."""
+    if task.context.span is None:
+        return await _run_async(task, handler, beat, logs)
+    with task.context.span(task) as ended:
+        return ended(await _run_async(task, handler, beat, logs))
+
+
+async def _run_async(
+    task: Task, handler: Handler, beat: Callable[[], None], logs: Logs | None
+) -> Outcome:
     began, depth = time.monotonic(), fork_depth()
     call = Speaker(task, logs)
     speaker.set(call)  # of this coroutine alone

@@ -29,6 +29,7 @@ def unpack(reply: TurnReply, calls: dict[str, StepCall], sources: Sources) -> It
             context,
             run_input=_input_of(name, context, sources.run_input),
             secret=sources.secret,
+            span=sources.span,
         )
         for name, context in reply["contexts"].items()
     }

@@ -13,9 +13,13 @@ from pgflow_yaml.worker.calls import by_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
+    from typing import TypeAlias
 
     from pgflow_yaml.language.model import Json
     from pgflow_yaml.worker.calls import Handler
+
+    Span: TypeAlias = Callable[["Task"], AbstractContextManager[Callable[["Outcome"], "Outcome"]]]
 
 Key = tuple[str, str, int]
 
@@ -70,16 +74,17 @@ class StepCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """Functions that fetch the data of a task that a reply does not hold."""
+    """Functions that fetch the data of a task that a reply does not hold, or surround its call."""
 
     run_input: Callable[[str], Json]
     secret: Callable[[str], str]
+    span: Span | None = None
 
 
 class RunContext:
     """The data that the tasks of one step of one run share in a reply."""
 
-    __slots__ = ("args", "env", "flow", "run_input", "secret", "uses")
+    __slots__ = ("args", "env", "flow", "run_input", "secret", "span", "trace", "uses")
 
     def __init__(
         self,
@@ -87,10 +92,13 @@ class RunContext:
         *,
         run_input: Callable[[], Json],
         secret: Callable[[str], str],
+        span: Span | None = None,
     ) -> None:
         self.args: Json = context.get("args")
         self.env: dict[str, Json] = context.get("env") or {}
         self.flow: str = context["run"]["flow"] if "run" in context else ""
+        self.trace: str | None = context.get("trace")
+        self.span = span if self.trace else None
         self.run_input = run_input
         self.secret = secret
         self.uses = 0
@@ -172,6 +180,12 @@ class Task:
     def key(self) -> Key:
         """The identity of the task, the same for all its attempts."""
         return (self.run_id, self.step, self.index)
+
+    @property
+    def trace_id(self) -> str | None:
+        """The id of the trace that its run belongs to."""
+        trace = self.context.trace
+        return None if trace is None else trace.split("-")[1]
 
     def begin(self) -> None:
         """Set the start and the deadline of the call; time spent in the queue does not count."""
@@ -260,13 +274,16 @@ class Task:
 
     def fields(self, action: str) -> dict[str, object]:
         """Return the extra fields of a log record."""
-        return {
+        fields: dict[str, object] = {
             "run_id": self.run_id,
             "step": self.step,
             "index": self.index,
             "attempt": self.attempt,
             "action": action,
         }
+        if self.trace_id is not None:
+            fields["trace_id"] = self.trace_id
+        return fields
 
 
 def _own_paths(ast: Json) -> set[str]:

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from pgflow_yaml.worker.calls import SecretProvider
     from pgflow_yaml.worker.metrics.measures import Measures
     from pgflow_yaml.worker.task import Task
+    from pgflow_yaml.worker.tracing import Tracing
     from pgflow_yaml.worker.upkeep import Duty
 
 log = logging.getLogger(__name__)
@@ -59,6 +60,9 @@ _TRANSIT_SECONDS = 0.5  # more than a task needs to change from one thread to an
 
 class Worker:
     """Run the tasks of flows until told to stop."""
+
+    measures: Measures | None = None
+    _tracing: Tracing | None = None
 
     def __init__(  # noqa: PLR0913 (the settings of a worker)
         self,
@@ -83,6 +87,7 @@ class Worker:
         lead: str = "step",
         capture: bool = False,
         metrics: bool = False,
+        otel: bool = False,
     ) -> None:
         """`queues` are names of flows, None is all; `burst` ends when no task is left.
 
@@ -91,7 +96,7 @@ class Worker:
         file of `NAME=value` lines, or a function from a name to its value or None; a secret
         missing there is looked up in PGFLOW_YAML_SECRET_NAME. `executor` is a key of EXECUTORS.
         `prepare` is called before the worker registers. With `metrics`, it measures what it does;
-        see MetricsServer.
+        see MetricsServer. With `otel`, it makes and sends spans of traced runs.
 
         What handlers print and log goes to the database, to the streams of this process (`logs` is
         "database" or "worker"), or to both; there a printed line begins with `lead`: "step", "run"
@@ -148,9 +153,10 @@ class Worker:
             outage=self._outage,
         )
         self.health = Health(lease_seconds, self._stop, self._outage, (self._store, heartbeats))
-        self.measures: Measures | None = None
-        duties: list[Duty] = [self._timers, self._send_logs, Pruning(self.id)]
-        self._upkeep = Upkeep(self._reader, [*duties, *self._exports(metrics=metrics)])
+        exports = self._exports(metrics=metrics, otel=otel)
+        self._upkeep = Upkeep(
+            self._reader, [self._timers, self._send_logs, Pruning(self.id), *exports]
+        )
         self._heartbeat = Heartbeat(
             heartbeats,
             self._leases,
@@ -174,7 +180,11 @@ class Worker:
             self._leases,
             MissingHandlers(self._handlers),
             lease=lease_seconds,
-            sources=Sources(run_input=self._reader.run_input, secret=Secrets(secrets).get),
+            sources=Sources(
+                run_input=self._reader.run_input,
+                secret=Secrets(secrets).get,
+                span=None if self._tracing is None else self._tracing.attempt,
+            ),
             register=self._register,
             timer_errors=timer_errors,
             logs=self._logs,
@@ -233,6 +243,7 @@ class Worker:
             self._pool.close()
             with suppress(PgflowError, Closed):  # the last lines of what was given up
                 self._send_logs.flush(self._reader)
+            self._send_last_spans()
             self._store.close()
             self._reader.close()
         log.info("worker stopped", extra={"action": "stop", "worker": self.id})
@@ -242,16 +253,33 @@ class Worker:
         facts = process_facts(self._pool.size, metrics=self.measures is not None)
         self._store.register_worker(self.id, self._queues, facts)
 
-    def _exports(self, *, metrics: bool) -> list[Duty]:
-        """Begin to measure, if asked to; return the duties of that."""
-        if not metrics:
-            return []
-        from pgflow_yaml.worker.metrics.gauges import Gauges
-        from pgflow_yaml.worker.metrics.measures import Measures
+    def _exports(self, *, metrics: bool, otel: bool) -> list[Duty]:
+        """Begin to measure and to trace, if asked to; return the duties of that."""
+        duties: list[Duty] = []
+        if metrics:
+            from pgflow_yaml.worker.metrics.gauges import Gauges
+            from pgflow_yaml.worker.metrics.measures import Measures
 
-        self.measures = Measures(self._pool)
-        checkup = Checkup(self.health, self._outage, self._store.conninfo, self._pause_upkeep)
-        return [checkup, Gauges(self.id, self.measures.registry)]
+            self.measures = Measures(self._pool, self._logs)
+            duties += [
+                Checkup(self.health, self._outage, self._store.conninfo, self._pause_upkeep),
+                Gauges(self.id, self.measures.registry),
+            ]
+        if otel:
+            from pgflow_yaml.worker.tracing import Tracing
+
+            self._tracing = Tracing(self.id)
+            duties.append(self._tracing)
+        return duties
+
+    def _send_last_spans(self) -> None:
+        """Send the spans of what has just ended; nothing else may come to fetch them."""
+        if self._tracing is None:
+            return
+        with suppress(PgflowError, Closed):
+            if not self._outage.ongoing:
+                self._tracing.work(self._store, pause=0.0)
+        self._tracing.flush()
 
     def _step(self) -> None:
         """Take a turn if results are there or tasks can be claimed, else wait."""

@@ -71,7 +71,7 @@ def test_the_functions_give_what_the_page_says(client: Client, database: str) ->
         for name, arguments in re.findall(r"pgflow\.(\w+)\((.*?)\)", calls)
     }
     called = {
-        "start_run": "'orders', '{}', 'two', null, null",
+        "start_run": "'orders', '{}', 'two', null, null, null",
         "send_event": "'two', 'other', '1', 'ada', gen_random_uuid()",
         "approve_step": "'two', 'review', 'fine', 'ada', gen_random_uuid()",
         "reject_step": "'two', 'review', 'no', 'ada', gen_random_uuid()",

@@ -187,9 +187,10 @@ def test_errors_of_our_own_are_exceptions_of_ours(database: str) -> None:
 
 BREAKS_ONCE = """
 create sequence public.calls;
-alter function pgflow.start_run(text, jsonb, text, text, jsonb) rename to start_run_really;
+alter function pgflow.start_run(text, jsonb, text, text, jsonb, text) rename to start_run_really;
 create function pgflow.start_run(
-  p_name text, p_input jsonb, p_key text, p_version text, p_labels jsonb = null
+  p_name text, p_input jsonb, p_key text, p_version text, p_labels jsonb = null,
+  p_trace text = null
 )
 returns jsonb language plpgsql as $$
 begin
@@ -197,7 +198,7 @@ begin
     perform pg_terminate_backend(pg_backend_pid());
     perform pg_sleep(5);
   end if;
-  return pgflow.start_run_really(p_name, p_input, p_key, p_version, p_labels);
+  return pgflow.start_run_really(p_name, p_input, p_key, p_version, p_labels, p_trace);
 end $$;
 """
 

@@ -53,6 +53,7 @@ class Attempt:
     """The attempt of a context."""
 
     run_id, step, index, attempt, fence, iteration, cancelled = "r", "s", 3, 2, 2, 0, False
+    trace_id: str | None = None
 
 
 def context(attempt: Any = None) -> Context:

@@ -4,8 +4,8 @@
 -- Writes runs of one flow with their step states, then starts the steps without dependencies.
 -- Arrays are parallel; p_run_ids may hold nulls. A run key that is in use gives no row. p_more
 -- holds further columns of the runs (labels, parent_run_id, parent_step, parent_index, depth,
--- started_by, chain). A root of `finally` waits for one thing more than its dependencies: all other
--- steps. Locks only rows that it makes.
+-- started_by, chain, trace). A root of `finally` waits for one thing more than its dependencies:
+-- all other steps. Locks only rows that it makes.
 create or replace function pgflow._begin_runs(
   p_flow pgflow.flows, p_inputs jsonb[], p_run_ids uuid[], p_name text default null,
   p_key text default null, p_more pgflow.runs default null
@@ -23,17 +23,20 @@ begin
   with made as (
     insert into pgflow.runs (run_id, flow_slug, input, started_at, flow_name, run_key,
                              remaining_steps, labels, parent_run_id, parent_step, parent_index,
-                             depth, started_by, chain)
+                             depth, started_by, chain, trace)
     select coalesce(p_run_ids[i.nr], gen_random_uuid()), p_flow.flow_slug, i.input, v_now, p_name,
            p_key, (select count(*) from pgflow.steps s where s.flow_slug = p_flow.flow_slug),
            p_more.labels, p_more.parent_run_id, p_more.parent_step, p_more.parent_index,
            coalesce(p_more.depth, 0), coalesce(p_more.started_by, session_user),
-           coalesce(p_more.chain, 0)
+           coalesce(p_more.chain, 0), p_more.trace
     from unnest(p_inputs) with ordinality i(input, nr) order by i.nr
     on conflict (flow_name, run_key) where run_key is not null do nothing
     returning run_id
   )
   select coalesce(array_agg(m.run_id), '{}') into v_runs from made m;
+  if p_more.trace is not null then
+    insert into pgflow.traces (run_id) select u.id from unnest(v_runs) u(id);
+  end if;
 
   -- A simple root (no condition, no map) is written as started at once: its row needs no second
   -- version.
@@ -91,10 +94,11 @@ end
 $$;
 
 -- Starts a run of a flow's active version (or of p_version). With a key, a second start gives the
--- first run: the same input answers created = false, another input raises PF003.
+-- first run: the same input answers created = false, another input raises PF003. p_trace is the
+-- traceparent of the span that starts it (32_spans).
 create or replace function pgflow.start_run(
   p_name text, p_input jsonb default '{}', p_key text default null, p_version text default null,
-  p_labels jsonb default null
+  p_labels jsonb default null, p_trace text default null
 ) returns jsonb
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -114,6 +118,7 @@ begin
   v_input := pgflow._checked_input(p_name, v_flow, p_input);
   v_run.labels := nullif(
     coalesce(v_flow.labels, '{}') || coalesce(nullif(p_labels, 'null'), '{}'), '{}');
+  v_run.trace := pgflow._checked_trace(p_trace);
   loop
     v_made := pgflow._begin_runs(v_flow, array[v_input], array[null::uuid], p_name, p_key, v_run);
     if cardinality(v_made) = 1 then
@@ -138,7 +143,7 @@ $$;
 
 -- Starts many runs of one flow in one commit; returns their ids in the order of the inputs.
 create or replace function pgflow.start_runs(
-  p_name text, p_inputs jsonb[], p_version text default null
+  p_name text, p_inputs jsonb[], p_version text default null, p_trace text default null
 ) returns setof uuid
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -150,6 +155,7 @@ declare
 begin
   select f.* into v_flow from pgflow.flows f where f.flow_slug = v_definition.flow_slug;
   v_more.labels := v_flow.labels;
+  v_more.trace := pgflow._checked_trace(p_trace);
   return query select unnest(pgflow._begin_runs(
     v_flow,
     array(select pgflow._checked_input(p_name, v_flow, i.input)

@@ -28,6 +28,10 @@ as $$
             where s.run_id = r.run_id and s.step_slug = e.dep_slug
               and s.status = 'completed' offset 0) o
           where e.flow_slug = d.flow_slug and e.step_slug = d.step_slug))
+        else '{}' end
+      || case
+        when r.trace is not null then jsonb_build_object('trace',
+          pgflow._step_trace(p.run_id, r.trace, p.step_slug))
         else '{}' end), '{}'),
     'specs', coalesce(jsonb_object_agg(p.flow_slug || '/' || p.step_slug,
       jsonb_build_object('handler', d.handler, 'map', k.map, 'deps', d.deps_count > 0,

@@ -27,7 +27,7 @@ from pgflow_yaml.cli.options import (
 )
 from pgflow_yaml.cli.output import deployed_line
 from pgflow_yaml.cli.resuming import resume_command
-from pgflow_yaml.cli.run_input import read_input
+from pgflow_yaml.cli.run_input import read_input, trace_of_shell
 from pgflow_yaml.cli.serving import interruptible
 from pgflow_yaml.cli.streams import keep_stdout_for_results
 from pgflow_yaml.errors import InvalidFlow, NotFound, PgflowError
@@ -160,6 +160,7 @@ def _run(request: Request, options: Options) -> int:
             key=request.key,
             version=chosen.version,
             labels=request.labels,
+            trace=trace_of_shell(),
         )
         run_id = started.run_id
         if not started.created:

@@ -45,7 +45,7 @@ def start_command(
     from pgflow_yaml.cli.database import database
     from pgflow_yaml.cli.lookup import active, run_id, snapshot
     from pgflow_yaml.cli.output import write_json
-    from pgflow_yaml.cli.run_input import read_input
+    from pgflow_yaml.cli.run_input import read_input, trace_of_shell
     from pgflow_yaml.project.files import is_file
     from pgflow_yaml.project.settings import local_settings
     from pgflow_yaml.runs.snapshot import STATUS_PHRASES
@@ -66,7 +66,7 @@ def start_command(
             raise click.UsageError(f'run {model["id"][:8]} is of flow "{model["flow"]}"')
         version = active(client, flow)
         run_input = read_input(inputs, version.definition, before=model["input"] if model else None)
-        started = client.start_run(flow, run_input, key=key, labels=labels)
+        started = client.start_run(flow, run_input, key=key, labels=labels, trace=trace_of_shell())
     if options.json:
         write_json(started.as_json())
         return

@@ -57,6 +57,11 @@ if TYPE_CHECKING:
     help="Serve /metrics, /livez and /readyz over HTTP (the extra `metrics`). "
     "[default host: 127.0.0.1]",
 )
+@click.option(
+    "--otel",
+    is_flag=True,
+    help="Send spans of runs, steps and attempts as the variables OTEL_* say (the extra `otel`).",
+)
 @worker_options
 @pass_options
 def worker_command(
@@ -68,6 +73,7 @@ def worker_command(
     poll_interval_ms: float,
     max_poll_seconds: float,
     metrics: str | None,
+    otel: bool,
     lease: str | None,
     **others: Any,
 ) -> int:
@@ -90,6 +96,8 @@ def worker_command(
         keep_stdout_for_results()
     log = logging.getLogger("pgflow_yaml.cli")
     notice = "stopping: what has begun may finish; a second signal gives it back at once"
+    if otel:
+        _need("opentelemetry.exporter.otlp.proto.http", "traces", "otel")
     server = None if metrics is None else _metrics_server(metrics)
     settings = local_settings(lease=optional_seconds(lease, "--lease"), **others)
     is_named = named_database(options) is not None
@@ -111,6 +119,7 @@ def worker_command(
             on_ready=warn,
             names_runs=True,
             metrics=server is not None,
+            otel=otel,
         )
         if server is not None:
             server.serve(worker)
@@ -120,11 +129,19 @@ def worker_command(
     return code
 
 
-def _metrics_server(address: str) -> MetricsServer:
-    from importlib.util import find_spec
+def _need(module: str, what: str, extra: str) -> None:
+    """Raise Unavailable unless the module of an extra is installed."""
+    from importlib import import_module
 
-    if find_spec("prometheus_client") is None:
-        raise Unavailable("metrics need: pip install 'pgflow-yaml[metrics]'")
+    try:
+        import_module(module)
+    except ImportError:
+        sentence = f"{what} need: pip install 'pgflow-yaml[{extra}]'"
+        raise Unavailable(sentence) from None
+
+
+def _metrics_server(address: str) -> MetricsServer:
+    _need("prometheus_client", "metrics", "metrics")
     from pgflow_yaml.worker.metrics.server import MetricsServer
 
     return MetricsServer(address)

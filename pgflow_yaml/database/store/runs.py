@@ -28,13 +28,14 @@ class RunCalls(Calls):
         key: str | None = None,
         version: str | None = None,
         labels: Mapping[str, str] | None = None,
+        trace: str | None = None,
         connection: JoinedConnection | None = None,
     ) -> dict[str, Any]:
         """Start a run; return {run_id, flow, version, status, created}."""
         reply: dict[str, Any] = self.ask_in(
             connection,
-            "select pgflow.start_run(%s, %s::jsonb, %s, %s, %s::jsonb)",
-            [name, input_text, key, version, json.dumps(dict(labels)) if labels else None],
+            "select pgflow.start_run(%s, %s::jsonb, %s, %s, %s::jsonb, %s)",
+            [name, input_text, key, version, json.dumps(dict(labels)) if labels else None, trace],
             repeatable=key is not None,
         )
         return reply
@@ -45,14 +46,15 @@ class RunCalls(Calls):
         input_texts: Sequence[str],
         *,
         version: str | None = None,
+        trace: str | None = None,
         connection: JoinedConnection | None = None,
     ) -> list[str]:
         """Start many runs of a flow in one commit; return their ids in the order of the inputs."""
         reply: list[str] = self.ask_in(
             connection,
             "select coalesce(array_agg(r.id::text order by r.nr), '{}')"
-            " from pgflow.start_runs(%s, %s::text[]::jsonb[], %s) with ordinality r(id, nr)",
-            [name, list(input_texts), version],
+            " from pgflow.start_runs(%s, %s::text[]::jsonb[], %s, %s) with ordinality r(id, nr)",
+            [name, list(input_texts), version, trace],
             repeatable=False,
         )
         return reply

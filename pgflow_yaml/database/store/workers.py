@@ -162,6 +162,14 @@ class WorkerCalls(Calls):
         reply: dict[str, Any] | None = self.ask("select pgflow.gauges(%s::uuid)", [worker])
         return reply
 
+    def take_spans(self, worker: str, pause: float) -> list[dict[str, Any]]:
+        """Return the spans of traced runs and steps that have ended; each is given once.
+
+        Only of runs at which nobody has looked for `pause` seconds.
+        """
+        query = "select pgflow.take_spans(%s::uuid, make_interval(secs => %s))"
+        return self.ask(query, [worker, pause]) or []
+
     def set_clock(self, moment: str) -> None:
         """Set the time that the engine reads on this connection, of a test database."""
         self.ask("select pgflow.set_clock(%s::timestamptz)", [moment])

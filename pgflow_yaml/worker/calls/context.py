@@ -30,6 +30,10 @@ class Attempt(Protocol):
     iteration: int
     cancelled: bool
 
+    @property
+    def trace_id(self) -> str | None:
+        """The id of the trace of its run."""
+
 
 class Context:
     """The attempt that a handler is called for."""
@@ -52,7 +56,7 @@ class Context:
         self.deadline = datetime.now(UTC) + timedelta(seconds=timeout)
         """The time at which this attempt times out, by the clock of this machine."""
         self.log: logging.LoggerAdapter[logging.Logger] = _Log(_handler_log, _fields(attempt))
-        """A logger whose lines carry run_id, step, index and attempt."""
+        """A logger whose lines carry run_id, step, index, attempt, and trace_id if it is traced."""
 
     @property
     def run_id(self) -> str:
@@ -132,10 +136,13 @@ class _Log(logging.LoggerAdapter[logging.Logger]):
 
 
 def _fields(attempt: Attempt) -> dict[str, object]:
-    return {
+    fields: dict[str, object] = {
         "run_id": attempt.run_id,
         "step": attempt.step,
         "index": attempt.index,
         "attempt": attempt.attempt,
         "action": "handler",
     }
+    if attempt.trace_id is not None:
+        fields["trace_id"] = attempt.trace_id
+    return fields

@@ -7,9 +7,13 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client.core import CounterMetricFamily
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pgflow_yaml.worker.executors import Pool
+    from pgflow_yaml.worker.logs import Logs
     from pgflow_yaml.worker.task import Task
 
 _ATTEMPT_SECONDS = (0.005, 0.02, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600)
@@ -23,7 +27,7 @@ class Measures:
     A label is a name from a flow file, never a run or a key: their number is bounded.
     """
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, logs: Logs) -> None:
         self.registry = CollectorRegistry()
         registry = self.registry
         self._attempts = Counter(
@@ -62,6 +66,7 @@ class Measures:
             registry=registry,
         )
         _watch_pool(pool, registry)
+        registry.register(_DroppedLines(logs))
         Info("pgflow_build", "Release and Python of this worker.", registry=registry).info(
             {"release": version("pgflow-yaml"), "python": sys.version.split()[0]}
         )
@@ -101,3 +106,15 @@ def _watch_pool(pool: Pool, registry: CollectorRegistry) -> None:
         "Handlers that were given up and have not returned.",
         registry=registry,
     ).set_function(lambda: pool.abandoned)
+
+
+class _DroppedLines:
+    """The count that the logs of a worker keep themselves."""
+
+    def __init__(self, logs: Logs) -> None:
+        self._logs = logs
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """Read it."""
+        text = "Log lines of handlers that the database did not take in time."
+        yield CounterMetricFamily("pgflow_log_lines_dropped", text, self._logs.lost)
