@@ -1,7 +1,7 @@
 -- Traces: spans run -> step -> attempt. A worker makes the span of an attempt round its call. Runs
 -- and steps have no process that lives as long as they do: their spans are made from their rows
--- once they have ended, with ids that follow from the run and the step. So whoever exports a child
--- knows the id of its parent, and a span that is exported twice has the same id.
+-- once they have ended, with ids that follow from the run and the step. So each worker
+-- knows the id of the span above its own.
 
 -- A traceparent (W3C Trace Context) as it is; null where it is null, or does not ask for spans
 -- (its flag "sampled" is not set). Raises PF006 for anything else.

@@ -2,8 +2,8 @@
 -- 100,000.
 
 -- The gauges, for the first of the living workers of a host that export metrics; null for the
--- others, so that each host asks once. Returns {queues: as _queue_gauges, the timer queue too; runs:
--- [{flow, live, waiting, failed}], workers, oldest_transaction}.
+-- others, so that each host asks once. Returns {queues: as _queue_gauges, the timer queue too;
+-- runs: [{flow, live, waiting, failed}], workers, oldest_transaction}.
 create or replace function pgflow.gauges(p_worker uuid) returns jsonb
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
