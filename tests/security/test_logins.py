@@ -55,6 +55,8 @@ ATTACKS: dict[str, Callable[[Engine, Engine, Any], object]] = {
         "register_worker", victim.worker, None, "{}"
     ),
     "fail its run": lambda thief, _, task: thief.call("fail_run", task["run"], '{"type": "X"}'),
+    "read its gauges": lambda thief, victim, _: thief.call("gauges", victim.worker),
+    "take its spans": lambda thief, victim, _: thief.call("take_spans", victim.worker),
     "write its log": lambda thief, victim, _: thief.call(
         "write_logs", victim.worker, '{"lines": [], "progress": []}'
     ),
@@ -195,6 +197,34 @@ def test_a_login_is_told_only_of_ends_in_its_queues(
         told.append([end["flow"] for end in ends])
 
     assert told == [["stock"], []]
+
+
+def test_a_login_sees_gauges_and_spans_of_its_queues_only(
+    run: str, boss: Engine, worker: Engine, rival: Engine
+) -> None:
+    """The other login, on the same host, reads its own; no one's spans go to a stranger."""
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    for flow in ("stock", "secret"):
+        boss.deploy(flow, {"count": a_step()})
+        traced = boss.call("start_run", flow, "{}", None, None, None, trace)
+        boss.call("cancel_run", traced["run_id"])
+        boss.start(flow)
+    boss.db.execute(f"insert into pgflow.queue_grants values ('{login(rival)}', 'stock')".encode())
+    boss.db.execute(f"insert into pgflow.queue_grants values ('{login(worker)}', '*')".encode())
+    boss.db.execute(
+        """update pgflow.workers set info = '{"host": "web1", "metrics": true}'
+        where login <> session_user"""
+    )
+
+    seen = rival.call("gauges", rival.worker)
+    spans = rival.call("take_spans", rival.worker)
+    others = worker.call("gauges", worker.worker)
+
+    assert {row["queue"] for row in seen["queues"]} == {"pgflow__timers", "stock"}
+    assert {row["flow"] for row in seen["runs"]} == {"stock"}
+    assert {span["flow"] for span in spans} == {"stock"}
+    assert {row["flow"] for row in others["runs"]} == {"billing", "secret", "stock"}
+    assert {s["flow"] for s in worker.call("take_spans", worker.worker)} == {"secret"}
 
 
 def test_a_grant_to_a_role_counts_for_its_members(

@@ -74,7 +74,8 @@ $$;
 
 -- The spans of runs and steps that have ended since the last call by any worker, of up to 100
 -- traced runs at which nobody has looked for p_pause, the ones longest ago first. Each is given
--- once; those of a worker that is killed with them are lost. Locks rows of pgflow.traces, skipping
+-- once; those of a worker that is killed with them are lost. A login that is limited to some queues
+-- gets those of flows with steps in these. Locks rows of pgflow.traces, skipping
 -- locked ones. Returns [{trace, span, parent, name, began, ended (microseconds), status, error,
 -- run, flow, version, step}].
 create or replace function pgflow.take_spans(
@@ -85,6 +86,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now timestamptz := pgflow.clock();
+  v_granted text[] := (select w.granted from pgflow.workers w where w.worker_id = p_worker);
   v_trace record;
   v_run pgflow.runs;
   v_steps text[];
@@ -93,7 +95,11 @@ begin
   perform pgflow._check_login(p_worker);
   for v_trace in
     select t.run_id, t.exported from pgflow.traces t
-    where t.looked_at <= v_now - p_pause order by t.looked_at limit 100 for update skip locked
+    where t.looked_at <= v_now - p_pause and (v_granted is null or exists (
+      select 1 from pgflow.runs r
+      join pgflow.steps d on d.flow_slug = r.flow_slug and d.queue_name = any(v_granted)
+      where r.run_id = t.run_id))
+    order by t.looked_at limit 100 for update skip locked
   loop
     select r.* into v_run from pgflow.runs r where r.run_id = v_trace.run_id;
     v_steps := array(

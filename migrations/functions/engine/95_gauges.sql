@@ -2,17 +2,21 @@
 -- 100,000.
 
 -- The gauges, for the first of the living workers of a host that export metrics; null for the
--- others, so that each host asks once. Returns {queues: as _queue_gauges, the timer queue too;
--- runs: [{flow, live, waiting, failed}], workers, oldest_transaction}.
+-- others, so that each host asks once. A login that is limited to some queues gets the numbers of
+-- these, and of the flows that have steps in them. Returns {queues: as _queue_gauges, the timer
+-- queue too; runs: [{flow, live, waiting, failed}], workers, oldest_transaction}.
 create or replace function pgflow.gauges(p_worker uuid) returns jsonb
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_granted text[];
 begin
   perform pgflow._check_login(p_worker);
   if p_worker is distinct from pgflow._gauging_worker(p_worker) then
     return null;
   end if;
+  select w.granted into v_granted from pgflow.workers w where w.worker_id = p_worker;
   return jsonb_build_object(
     'queues', (
       select jsonb_agg(pgflow._queue_gauges(q.name) order by q.name)
@@ -21,8 +25,9 @@ begin
             select d.queue_name from pgflow.steps d where d.action = 'handler'
             union
             select 'pgflow__timers') q(name)
-      where q.name = 'pgflow__timers' or pgflow._are_queues(array[q.name])),
-    'runs', pgflow._run_gauges(),
+      where q.name = 'pgflow__timers' or pgflow._are_queues(array[q.name])
+        and (v_granted is null or q.name = any(v_granted))),
+    'runs', pgflow._run_gauges(v_granted),
     'workers', (
       select count(*) from pgflow.workers w
       where w.stopped_at is null and w.last_heartbeat_at > (select pgflow._alive_since())),
@@ -30,7 +35,8 @@ begin
 end
 $$;
 
--- The worker that is to read the gauges for the host of this one: the first that began.
+-- The worker that is to read the gauges for the host of this one: the first that began, of those
+-- that see the same queues.
 create or replace function pgflow._gauging_worker(p_worker uuid) returns uuid
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -38,25 +44,27 @@ as $$
   select w.worker_id
   from pgflow.workers me
   join pgflow.workers w on w.info ->> 'host' = me.info ->> 'host'
+    and w.granted is not distinct from me.granted
   where me.worker_id = p_worker and w.info @> '{"metrics": true}' and w.stopped_at is null
     and (w.worker_id = p_worker or w.last_heartbeat_at > (select pgflow._alive_since()))
   order by w.started_at, w.worker_id limit 1
 $$;
 
 -- Runs by flow: live ones; those of them that wait, which have no step with tasks for workers; and
--- failed ones among the runs that were started in the last 24 hours.
-create or replace function pgflow._run_gauges() returns jsonb
+-- failed ones among the runs that were started in the last 24 hours. p_granted: only of flows with
+-- steps in these queues.
+create or replace function pgflow._run_gauges(p_granted text[]) returns jsonb
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   with counted as (
-    select coalesce(r.flow_name, r.flow_slug) as flow, true as live, not exists (
+    select coalesce(r.flow_name, r.flow_slug) as flow, r.flow_slug, true as live, not exists (
         select 1 from pgflow.step_states s
         join pgflow.steps d on d.flow_slug = s.flow_slug and d.step_slug = s.step_slug
         where s.run_id = r.run_id and s.status = 'started' and d.action = 'handler') as waits
     from (select x.* from pgflow.runs x where x.status = 'started' limit 100000) r
     union all
-    select coalesce(r.flow_name, r.flow_slug), false, false
+    select coalesce(r.flow_name, r.flow_slug), r.flow_slug, false, false
     from (select x.* from pgflow.runs x
           where x.started_at > (select pgflow.clock()) - interval '24 hours'
           order by x.started_at desc limit 100000) r
@@ -64,7 +72,10 @@ as $$
   ), flows as (
     select c.flow, count(*) filter (where c.live) as live,
       count(*) filter (where c.waits) as waiting, count(*) filter (where not c.live) as failed
-    from counted c group by c.flow
+    from counted c
+    where p_granted is null or c.flow_slug in (
+      select d.flow_slug from pgflow.steps d where d.queue_name = any(p_granted))
+    group by c.flow
   )
   select coalesce(jsonb_agg(to_jsonb(f) order by f.flow), '[]') from flows f
 $$;
