@@ -131,3 +131,37 @@ def test_a_wrong_address_is_a_sentence(text: str) -> None:
 
     with pytest.raises(WrongSetting, match=re.escape(sentence)):
         MetricsServer(text)
+
+
+def test_a_newer_schema_makes_a_worker_unready(works: Works, db: psycopg.Connection) -> None:
+    """Compared once a minute: somebody may have migrated for the next release meanwhile."""
+    works.deploy("flow: one\nsteps:\n  go: {handler: shop.go}\n")
+    worker = works.start(metrics=True)
+    eventually(lambda: worker.health.why_not_ready() is None, what="it is ready")
+    (checkup,) = [duty for duty in worker._upkeep._duties if isinstance(duty, health.Checkup)]
+
+    def reason() -> str | None:
+        checkup._compare_at = 0
+        worker._upkeep.set_due(checkup, 0)
+        return worker.health.why_not_ready()
+
+    db.execute("insert into pgflow.migrations values ('9999_next.sql', 'x', now(), '99.0')")
+    eventually(reason, what="it is not ready")
+
+    assert "newer than this release" in (reason() or "")
+    db.execute("delete from pgflow.migrations where release = '99.0'")
+    eventually(lambda: reason() is None, what="it is ready again")
+
+
+def test_other_addresses_than_the_first_are_served(works: Works) -> None:
+    """Of the other version of IP, in its brackets."""
+    from urllib.request import urlopen
+
+    server = MetricsServer("[::1]:0")
+    server.serve(works.worker(metrics=True))
+    try:
+        with urlopen(f"http://[::1]:{server.server_address[1]}/metrics", timeout=10) as reply:
+            assert b"pgflow_build_info" in reply.read()
+    finally:
+        server.shutdown()
+        server.server_close()
