@@ -126,3 +126,35 @@ def test_a_trace_that_is_none_is_refused(engine: Engine) -> None:
 
     with pytest.raises(psycopg.Error, match="a trace is a traceparent"):
         start(engine, "flow", "hello")
+
+
+def test_a_retry_has_spans_of_its_own(engine: Engine) -> None:
+    """Of the run and of what runs again, in the same trace; what was kept is not sent twice."""
+    engine.now("2100-01-01 12:00:00Z")
+    engine.deploy("flow", {"a": a_step(), "b": a_step("a", retry={"max_attempts": 1})})
+    run = start(engine, "flow")
+    engine.work("flow", broken=["b"])
+    first = spans(engine)
+    engine.now("2100-01-01 13:00:00Z")
+    engine.call("retry_run", run)
+    (context,) = engine.turn(queue="flow")["contexts"].values()
+    engine.call("cancel_run", run)
+    second = spans(engine)
+
+    assert set(first) == {"flow", "flow/a", "flow/b"}
+    assert set(second) == {"flow", "flow/b"}
+    assert {row["span"] for row in first.values()}.isdisjoint(r["span"] for r in second.values())
+    assert second["flow/b"]["parent"] == second["flow"]["span"]
+    assert context["trace"][36:52] == second["flow/b"]["span"]
+    assert second["flow"]["began"] - first["flow"]["began"] == 3_600_000_000
+
+
+def test_a_retry_before_anybody_has_looked_loses_no_step(engine: Engine) -> None:
+    """The spans of steps that were kept are sent with those of the retry."""
+    engine.deploy("flow", {"a": a_step(), "b": a_step("a", retry={"max_attempts": 1})})
+    run = start(engine, "flow")
+    engine.work("flow", broken=["b"])
+    engine.call("retry_run", run)
+    engine.work("flow")
+
+    assert set(spans(engine)) == {"flow", "flow/a", "flow/b"}

@@ -21,23 +21,22 @@ begin
 end
 $$;
 
--- The id of the span of a run, or of a step of it.
-create or replace function pgflow._span_id(p_run_id uuid, p_step_slug text default null)
+-- The id of the span of a run, or of a step of it; another one after each retry.
+create or replace function pgflow._span_id(p_run pgflow.runs, p_step_slug text default null)
 returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
   select left(encode(sha256(convert_to(
-    p_run_id || coalesce('/' || p_step_slug, ''), 'UTF8')), 'hex'), 16)
+    p_run.run_id || ':' || p_run.retries || coalesce('/' || p_step_slug, ''), 'UTF8')), 'hex'), 16)
 $$;
 
 -- The traceparent of what a step of a traced run does; null for another run.
-create or replace function pgflow._step_trace(p_run_id uuid, p_trace text, p_step_slug text)
-returns text
+create or replace function pgflow._step_trace(p_run pgflow.runs, p_step_slug text) returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
-  select left(p_trace, 36) || pgflow._span_id(p_run_id, p_step_slug) || right(p_trace, 3)
+  select left(p_run.trace, 36) || pgflow._span_id(p_run, p_step_slug) || right(p_run.trace, 3)
 $$;
 
 -- One span, of a run or of a step of it.
@@ -49,9 +48,9 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   select jsonb_build_object(
-    'trace', substr(p_run.trace, 4, 32), 'span', pgflow._span_id(p_run.run_id, p_step),
+    'trace', substr(p_run.trace, 4, 32), 'span', pgflow._span_id(p_run, p_step),
     'parent', case when p_step is null then substr(p_run.trace, 37, 16)
-      else pgflow._span_id(p_run.run_id) end,
+      else pgflow._span_id(p_run) end,
     'name', n.flow || coalesce('/' || p_step, ''), 'status', p_status, 'error', p_error,
     'began', (extract(epoch from p_began) * 1000000)::bigint,
     'ended', (extract(epoch from p_ended) * 1000000)::bigint,
@@ -111,12 +110,29 @@ begin
       update pgflow.traces t set looked_at = v_now, exported = t.exported || v_steps
       where t.run_id = v_run.run_id;
     else
-      v_spans := v_spans || pgflow._span(v_run, null, v_run.started_at,
+      v_spans := v_spans || pgflow._span(v_run, null, coalesce(v_run.retried_at, v_run.started_at),
         coalesce(v_run.completed_at, v_run.failed_at, v_run.cancelled_at), v_run.status,
         v_run.error ->> 'type');
       delete from pgflow.traces t where t.run_id = v_run.run_id;
     end if;
   end loop;
   return v_spans;
+end
+$$;
+
+-- Has the spans of a retried run exported again: of the run, and of the steps that run again; those
+-- of the others are, or will be, exported once. The caller holds the run and has opened its steps.
+create or replace function pgflow._trace_again(p_run_id uuid) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_kept text[] := array(
+    select s.step_slug from pgflow.step_states s
+    where s.run_id = p_run_id and s.status not in ('created', 'started'));
+begin
+  insert into pgflow.traces (run_id, exported) values (p_run_id, v_kept)
+  on conflict (run_id) do update
+  set exported = array(select e from unnest(traces.exported) e where e = any(v_kept));
 end
 $$;

@@ -31,7 +31,7 @@ as $$
         else '{}' end
       || case
         when r.trace is not null then jsonb_build_object('trace',
-          pgflow._step_trace(p.run_id, r.trace, p.step_slug))
+          pgflow._step_trace(r, p.step_slug))
         else '{}' end), '{}'),
     'specs', coalesce(jsonb_object_agg(p.flow_slug || '/' || p.step_slug,
       jsonb_build_object('handler', d.handler, 'map', k.map, 'deps', d.deps_count > 0,

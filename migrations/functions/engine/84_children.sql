@@ -83,7 +83,7 @@ begin
   v_child.parent_index := p_task.task_index;
   v_child.depth := p_run.depth + 1;
   v_child.started_by := p_run.started_by;
-  v_child.trace := pgflow._step_trace(p_run.run_id, p_run.trace, p_step.step_slug);
+  v_child.trace := pgflow._step_trace(p_run, p_step.step_slug);
   v_child.run_id :=
     (pgflow._begin_runs(v_flow, array[v_child.input], array[null::uuid], v_name, null, v_child))[1];
   perform pgflow._wait_for_child(p_step, p_task, v_child.run_id);

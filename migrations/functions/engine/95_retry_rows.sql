@@ -37,6 +37,9 @@ begin
         'pgflow__timers', pgflow.clock() + p_flow.timeout_ms * interval '1 ms',
         jsonb_build_object('kind', 'deadline', 'run_id', r.run_id)) end
   where r.run_id = p_run.run_id;
+  if p_run.trace is not null then
+    perform pgflow._trace_again(p_run.run_id);
+  end if;
   perform pgflow._go_on(p_run.run_id, v_fresh, p_resumed);
 end
 $$;
