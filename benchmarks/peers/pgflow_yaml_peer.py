@@ -1,7 +1,7 @@
 """Ours: flows deployed and started by the client, one `Worker` with its defaults in this process.
 
 The handlers do nothing, so what is measured is the engine and the worker. A workload is over
-when the database says that every run is completed, not when the last handler has returned.
+when the database says that no run goes on, not when the last handler has returned.
 """
 
 from __future__ import annotations
@@ -71,15 +71,16 @@ class Peer(BasePeer):
         thread = threading.Thread(target=worker.run)
         thread.start()
         Handlers.done.wait()
-        while self._completed() < workload.runs:
+        while self._goes_on():
             time.sleep(0.001)
         seconds = time.perf_counter() - began
         worker.stop()
         thread.join()
         return seconds
 
-    def _completed(self) -> int:
-        return int(self._client.list_flows()[0].runs["completed"])
+    def _goes_on(self) -> bool:
+        # Live runs are counted exactly; of ended ones the last 10,000.
+        return bool(self._client.list_flows()[0].runs["started"])
 
 
 def flow_text(workload: Workload) -> str:

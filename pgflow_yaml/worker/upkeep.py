@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 _REFUSED_SECONDS, _OUTAGE_SECONDS = 10.0, 4.0
 _UNUSED_SECONDS = 60.0
+_LITTLE_SECONDS = 0.2
 
 
 class Duty(ABC):
@@ -51,8 +52,12 @@ class Upkeep(threading.Thread):
         self._unused_at = math.inf  # when nobody will have needed the connection for a minute
 
     def set_due(self, duty: Duty, until: float) -> None:
-        """Leave a duty until `until` (monotonic seconds), or do it earlier than it was due."""
-        is_earlier = until < duty.due
+        """Leave a duty until `until` (monotonic seconds), or do it earlier than it was due.
+
+        The thread is woken only if that is much earlier: each turn of a worker calls this, with
+        times that vary a little.
+        """
+        is_earlier = until < duty.due - _LITTLE_SECONDS
         duty.due = until
         if is_earlier:
             self._bell.set()

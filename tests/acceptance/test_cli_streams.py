@@ -25,8 +25,11 @@ COMMANDS = {
     "approve": (f"approve {RUN} greet", 2),
     "cancel": ("cancel {run}", 0),
     "compile": ("compile hello.flow.yaml", 0),
+    "completion": ("completion bash", 0),
     "diff": ("diff hello.flow.yaml", 0),
+    "doctor": ("doctor", 1),  # the server of the tests is not durable
     "explain": ("explain PF203", 0),
+    "failed": ("failed list", 0),
     "flows": ("flows", 0),
     "graph": ("graph hello.flow.yaml", 0),
     "init": ("init", 0),
@@ -34,7 +37,10 @@ COMMANDS = {
     "lsp": ("lsp", 0),
     "migrate": ("migrate --status", 0),
     "plan": ("plan hello.flow.yaml", 0),
+    "prune": ("prune --dry-run", 0),
+    "queues": ("queues", 0),
     "reject": (f"reject {RUN} greet", 2),
+    "retry": ("retry {run}", 1),
     "run": ("run hello.flow.yaml --timeout 20s", 0),
     "runs": ("runs", 0),
     "schema": ("schema", 0),
@@ -46,6 +52,7 @@ COMMANDS = {
     "versions": ("versions hello", 0),
     "watch": ("watch {run}", 0),
     "worker": ("worker --burst", 0),
+    "workers": ("workers", 0),
 }
 SILENT = {"lsp", "logs {run}"}  # nothing before an editor asks; nothing that was printed
 CLOSED = {"0": "closed", "1": "closed", "2": "closed"}

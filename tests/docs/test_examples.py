@@ -21,7 +21,15 @@ def test_these_are_the_pages_whose_flows_nothing_else_runs() -> None:
     """Tests of their own run the flows of the other pages; a new page needs cases."""
     pages = {block.page.stem for block in blocks("yaml")}
 
-    assert pages == {*NAMES, "database-size", "first-flow", "logs", "python", "testing"}
+    assert pages == {
+        *NAMES,
+        "a-run-failed",
+        "database-size",
+        "first-flow",
+        "logs",
+        "python",
+        "testing",
+    }
 
 
 @pytest.mark.parametrize("name", NAMES)

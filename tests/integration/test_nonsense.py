@@ -12,6 +12,7 @@ from tests.engine.driver import Engine, a_step
 NONSENSE: dict[str, list[Any]] = {
     "integer": [None, -1, -(2**31), 2**31 - 1],
     "bigint": [None, -1, -(2**63), 2**63 - 1],
+    "double precision": [None, -1, 0, 1e300, "NaN", "Infinity", "-Infinity"],
     "interval": [None, "-1 s", "0", "178000000 years", "-178000000 years"],
     "text": [None, "", " ", "'; --", "no such thing", "x" * 5000],
     "text[]": [
