@@ -93,7 +93,7 @@ LINES = [
     ["failed", "retry", "--flow", "helo", "--yes"],
     ["failed", "drop", "--since", "soon"],
     ["prune", "--older-than", "soon"],
-    ["prune", "--older-than", "1d"],
+    ["prune", "--older-than", "-1d"],
     ["prune", "--flow", "helo", "--dry-run"],
     ["prune", "hello"],
     ["retry", "last", "--step", "gret"],
@@ -102,7 +102,7 @@ LINES = [
     ["retry", "last", "--input", "{"],
     ["logs", "last", "--step", "gret"],
     ["logs", "last", "--level", "loud"],
-    ["logs", "last", "-n", "0"],
+    ["logs", "last", "-n", "many"],
     ["start", "hello", "--like", "nothing"],
     ["runs", "--parent", "nothing"],
     ["runs", "--older", "soon"],
@@ -133,7 +133,7 @@ def wrong_lines() -> list[list[str]]:
         arguments = ARGUMENTS.get(name)
         if arguments:
             lines += [[name, text, *arguments[1:]] for text in ("nothing", ODD)]
-            if name not in {"explain", "test", "watch"}:  # these have a meaning without
+            if name not in {"explain", "logs", "test", "watch"}:  # these have a meaning without
                 lines.append([name])
     return lines
 
@@ -171,7 +171,7 @@ def test_a_wrong_line_is_answered_with_a_sentence(tmp_path: Path, database: str)
         ):
             problems.append(([word[:20] for word in line], code, err[-300:]))
     for number, (code, out, _) in zip(some, in_json, strict=True):
-        shown = json.loads(out)
+        shown = json.loads(out) if out else {}
         if code != results[number][0] or not shown.keys() & {"error", "files"}:
             problems.append(([word[:20] for word in lines[number]], code, out[-300:]))
     assert not problems, "\n".join(map(str, problems))

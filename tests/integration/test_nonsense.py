@@ -13,6 +13,7 @@ NONSENSE: dict[str, list[Any]] = {
     "integer": [None, -1, -(2**31), 2**31 - 1],
     "bigint": [None, -1, -(2**63), 2**63 - 1],
     "double precision": [None, -1, 0, 1e300, "NaN", "Infinity", "-Infinity"],
+    "bigint[]": [None, "{}", "{NULL}", "{-1}"],
     "interval": [None, "-1 s", "0", "178000000 years", "-178000000 years"],
     "text": [None, "", " ", "'; --", "no such thing", "x" * 5000],
     "text[]": [
@@ -24,6 +25,7 @@ NONSENSE: dict[str, list[Any]] = {
         "{pgflow__timers}",
         "{PGFLOW__TIMERS}",
     ],
+    "uuid[]": [None, "{}", "{NULL}", "{00000000-0000-0000-0000-000000000000}"],
     "uuid": [None, "00000000-0000-0000-0000-000000000000"],
     "timestamp with time zone": [None, "infinity", "-infinity", "0001-01-01 BC"],
     "boolean": [None],

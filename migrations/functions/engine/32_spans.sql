@@ -94,7 +94,7 @@ begin
   perform pgflow._check_login(p_worker);
   for v_trace in
     select t.run_id, t.exported from pgflow.traces t
-    where t.looked_at <= v_now - p_pause and (v_granted is null or exists (
+    where t.looked_at <= v_now - pgflow._checked_age(p_pause) and (v_granted is null or exists (
       select 1 from pgflow.runs r
       join pgflow.steps d on d.flow_slug = r.flow_slug and d.queue_name = any(v_granted)
       where r.run_id = t.run_id))

@@ -103,7 +103,7 @@ begin
   else
     v_reply := v_reply || '{"tasks": [], "contexts": {}, "specs": {}}';
   end if;
-  if p_options ? 'ended' and position(',' in current_setting('pgflow.ended')) > 0 then
+  if p_options ? 'ended' and position(',' in current_setting('pgflow.ended', true)) > 0 then
     v_reply := v_reply
       || jsonb_strip_nulls(jsonb_build_object('ended', pgflow._noted_ends(p_worker)));
   end if;

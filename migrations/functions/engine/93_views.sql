@@ -102,8 +102,9 @@ as $$
       from pgflow.step_states s where s.run_id = r.run_id))
     order by r.started_at desc, r.run_id), '[]')
   from pgflow._matching_runs(jsonb_build_object(
-    'flow', p_flow, 'status', p_status, 'since', extract(epoch from p_since),
-    'labels', p_labels, 'children', p_children, 'older', extract(epoch from p_older),
+    'flow', p_flow, 'status', p_status, 'labels', p_labels, 'children', p_children,
+    'since', extract(epoch from pgflow._checked_age(p_since)),
+    'older', extract(epoch from pgflow._checked_age(p_older)),
     'parent', p_parent, 'error', p_error), p_limit) r
 $$;
 

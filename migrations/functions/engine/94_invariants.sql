@@ -248,7 +248,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
-  v_until timestamptz := clock_timestamp() + make_interval(secs => p_seconds);
+  v_until timestamptz := clock_timestamp()
+    + make_interval(secs => least(greatest(coalesce(p_seconds, 0), 0), 3600));
   v_from uuid := gen_random_uuid();
   v_live uuid[] := array(
     select r.run_id from pgflow.runs r where r.status = 'started'
