@@ -34,8 +34,6 @@ _SKIP_REASONS = {
     "dependency_skipped": "a step before it did not complete",
     "handler_failed": "it failed, which is allowed",
 }
-# The end that an edge requires of its dependency, in words that follow its name.
-_ASKED = {"success": "", "failure": " to fail", "any": " to end"}
 # With fewer tasks done, or in less time, an estimate for the others would be a guess.
 _TASKS_FOR_ESTIMATE, _SECONDS_FOR_ESTIMATE = 3, 1
 
@@ -155,16 +153,17 @@ def by_slug(every: Iterable[StepShape]) -> dict[str, StepShape]:
     return {step["slug"]: step for step in every}
 
 
-def waiting_for(step: StepShape, statuses: Mapping[str, str] | None = None) -> str:
-    """Format the dependencies that a step waits for: `waits for charge to fail, reserve`.
-
-    With `statuses`, each has its status beside it: `waits for charge (started) to fail`.
-    """
-    named = []
-    for slug in step["waiting_for"]:
-        status = f" ({statuses[slug]})" if statuses and slug in statuses else ""
-        named.append(one_line(slug) + status + _ASKED[step["edges"].get(slug, "success")])
+def waiting_for(step: StepShape) -> str:
+    """Format the dependencies that a step waits for: `waits for charge to fail, reserve`."""
+    named = [
+        one_line(slug) + asked(step["edges"].get(slug, "success")) for slug in step["waiting_for"]
+    ]
     return f"waits for {', '.join(named)}" if named else ""
+
+
+def asked(edge: str) -> str:
+    """Return the end that an edge requires of its dependency, in words that follow its name."""
+    return {"success": "", "failure": " to fail", "any": " to end"}[edge]
 
 
 def attempt(step: StepShape, number: int) -> str:
@@ -188,13 +187,6 @@ def call(step: StepShape) -> str:
         return ""
     most = f" of {repeat['max']:,}" if repeat["max"] else ""
     return f"call {step['iteration'] + 1:,}{most}"
-
-
-def next_try(step: StepShape) -> str:
-    """Format the object of the delay of a step: its next call or attempt, or its start delay."""
-    if step["iteration"]:
-        return call(step)
-    return attempt(step, step["attempts"] + 1) if step["attempts"] else "its start delay"
 
 
 def task_total(step: StepShape) -> str:

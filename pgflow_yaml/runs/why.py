@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from pgflow_yaml.language.handler_paths import never
 from pgflow_yaml.text import duration, elapsed, moment, one_line, plural, roughly, utc
 
+from .steps import asked
 from .waits import SECONDS_IN_UNITS, answer_command
 
 if TYPE_CHECKING:
@@ -42,8 +43,6 @@ _DOES = {
 }
 _QUEUED = "queued"
 _ENDS_WITH_A_COMMAND = ("child", "event", "no_worker", "clock")
-# The end that an edge requires of its dependency, in words that follow its name.
-_ASKED = {"success": "", "failure": " to fail", "any": " to end"}
 
 
 def sentences(reasons: Mapping[str, Reason], now: datetime) -> dict[str, str]:
@@ -64,7 +63,7 @@ def _dependency(reason: Reason, others: Mapping[str, Reason]) -> str:
     for slug, edge in reason["waiting_for"].items():
         kind = others[slug]["kind"] if slug in others else None
         does = f" ({_DOES.get(kind, _QUEUED)})" if kind else ""
-        names.append(one_line(slug) + does + _ASKED[edge])
+        names.append(one_line(slug) + does + asked(edge))
     return f"waits for {', '.join(names)}"
 
 

@@ -1,7 +1,7 @@
--- The queue, read only, for people: how much lies in it, how old it is, who holds it. Each read
--- ends after 10,000 messages, so that it costs the same beside a million.
+-- The queue, read only, for people and metrics: how much lies in it, how old it is, who holds it.
+-- Each read ends after p_most messages, so that it costs the same beside a million.
 
--- The number of messages that the reads here go on to.
+-- The number of messages that the reads for people go on to.
 create or replace function pgflow._counted() returns int
 language sql immutable
 set search_path = pg_catalog, pg_temp
@@ -9,7 +9,9 @@ as $$ select 10000 $$;
 
 -- The tasks that a worker holds by a lease, of the next messages of a queue. (`offset 0`: each task
 -- is found by its message.)
-create or replace function pgflow._queue_leases(p_queue text)
+create or replace function pgflow._queue_leases(
+  p_queue text, p_most int default pgflow._counted()
+)
 returns table (
   run_id uuid, step_slug text, task_index int, worker_id uuid, started_at timestamptz,
   lease timestamptz
@@ -28,15 +30,17 @@ begin
     join pgflow.step_tasks t on t.message_id = m.msg_id and t.queue_name = $3
     where t.status = 'started' and t.lease is not null
     $sql$, 'q_' || lower(p_queue))
-  using pgflow.clock(), pgflow._counted(), p_queue;
+  using pgflow.clock(), p_most, p_queue;
 end
 $$;
 
 -- How much lies in a queue: visible messages and the time since when the first has been (of a
 -- hundred, for single tasks are sent with a head start), messages that become visible later, dead
--- rows as the last statistics have them. `limited`: a count has ended at 10,000. A queue that was
+-- rows as the last statistics have them. `limited`: a count has ended at p_most. A queue that was
 -- dropped is {exists: false}.
-create or replace function pgflow._queue_depth(p_queue text) returns jsonb
+create or replace function pgflow._queue_depth(
+  p_queue text, p_most int default pgflow._counted()
+) returns jsonb
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
@@ -62,7 +66,7 @@ begin
          (select count(*) as n from (
             select from %1$s q where q.vt > $1 order by q.vt limit $2 + 1) q) l
     $sql$, v_table)
-  into v_depth using pgflow.clock(), pgflow._counted(), v_table, p_queue;
+  into v_depth using pgflow.clock(), p_most, v_table, p_queue;
   return v_depth;
 end
 $$;

@@ -35,6 +35,23 @@ begin
 end
 $$;
 
+-- How much lies in a queue: messages that are ready, seconds since the oldest of them has been,
+-- tasks leased by workers, and parked messages, which become ready later. (A task that runs a flow
+-- is leased by nobody.)
+create or replace function pgflow._queue_gauges(p_queue text) returns jsonb
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select jsonb_build_object('queue', p_queue, 'ready', d.depth -> 'visible',
+    'oldest', coalesce(
+      extract(epoch from pgflow.clock() - (d.depth ->> 'oldest_at')::timestamptz), 0),
+    'leased', l.leased, 'parked', (d.depth ->> 'later')::bigint - l.leased)
+  from (select pgflow._queue_depth(p_queue, 100000) as depth offset 0) d
+  cross join (
+    select count(*) as leased from pgflow._queue_leases(p_queue, 100000) x
+    where x.lease < 'infinity') l
+$$;
+
 -- The worker that is to read the gauges for the host of this one: the first that began, of those
 -- that see the same queues.
 create or replace function pgflow._gauging_worker(p_worker uuid) returns uuid

@@ -19,10 +19,10 @@ from pgflow_yaml.cli.options import (
     worker_options,
 )
 from pgflow_yaml.cli.streams import keep_stdout_for_results
+from pgflow_yaml.cli.work_options import WorkOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from pgflow_yaml.client import Client, Retried
     from pgflow_yaml.language.model import Json
@@ -68,7 +68,7 @@ def retry_command(options: Options, /, **arguments: Any) -> int:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(WorkOptions):
     """Arguments of `retry`."""
 
     run: str
@@ -80,14 +80,6 @@ class Request:
     as_new: bool
     yes: bool
     detach: bool
-    timeout: str | None
-    concurrency: int | None
-    app_dir: Path | None
-    allow: Sequence[str]
-    lease: str | None
-    notify: bool | None
-    secrets: Path | None
-    prefix: bool | None
 
 
 def _retry(request: Request, options: Options) -> int:
@@ -96,25 +88,9 @@ def _retry(request: Request, options: Options) -> int:
     from pgflow_yaml.cli.decisions import user
     from pgflow_yaml.cli.output import write_json
 
-    follow = running.Request(
-        flows=(),
-        resume=request.run,
-        inputs=(),
-        key=None,
-        labels={},
-        detach=False,
-        timeout=request.timeout,
-        concurrency=request.concurrency,
-        app_dir=request.app_dir,
-        allow=request.allow,
-        lease=request.lease,
-        notify=request.notify,
-        secrets=request.secrets,
-        prefix=request.prefix,
-    )
-    follow.check()
+    request.seconds()
     out = keep_stdout_for_results()
-    settings = follow.settings()
+    settings = request.settings()
     with database(options, notify=settings.notify) as client:
         snapshot = lookup.snapshot(client, lookup.run_id(client, request.run), outputs=False)
         call = _call(client, snapshot, request)
@@ -136,9 +112,9 @@ def _retry(request: Request, options: Options) -> int:
             return 0
         if chosen is not None:
             return running.work_and_follow(
-                client, retried.run_id, chosen, out, request=follow, options=options
+                client, retried.run_id, chosen, out, request=request, options=options
             )
-        return _watch(client, retried.run_id, out, follow=follow, options=options)
+        return _watch(client, retried.run_id, out, request=request, options=options)
 
 
 def _call(client: Client, snapshot: Snapshot, request: Request) -> dict[str, Any]:
@@ -198,21 +174,20 @@ def _say(retried: Retried, before: Snapshot, options: Options) -> None:
         options.note(f"copy of run {before['run']['id'][:8]}: {retried.run_id}")
 
 
-def _watch(client: Client, run_id: str, out: IO[str], *, follow: Any, options: Options) -> int:
+def _watch(client: Client, run_id: str, out: IO[str], *, request: Request, options: Options) -> int:
     """Follow the run, which other workers execute; return the exit code of its outcome."""
     from pgflow_yaml.cli.failures import TIMEOUT
     from pgflow_yaml.cli.live import views
     from pgflow_yaml.cli.live.follow import Followed, take_leave, to_its_end
-    from pgflow_yaml.cli.options import optional_seconds
     from pgflow_yaml.cli.resuming import resume_command
 
-    resume = resume_command(client, options, run_id, follow.worker_words())
+    resume = resume_command(client, options, run_id, request.worker_words())
     hint = "Ctrl-C stops following, not the run"
     followed = Followed(
         run_id=run_id,
         view=views.view_for(options, out, hint=hint, resume=resume),
         out=out,
-        timeout=optional_seconds(follow.timeout, "--timeout"),
+        timeout=request.seconds(),
         resume=resume,
     )
     try:

@@ -21,7 +21,6 @@ from pgflow_yaml.cli.options import (
     input_option,
     key_option,
     label_option,
-    optional_seconds,
     pass_options,
     worker_options,
 )
@@ -30,16 +29,15 @@ from pgflow_yaml.cli.resuming import resume_command
 from pgflow_yaml.cli.run_input import read_input, trace_of_shell
 from pgflow_yaml.cli.serving import interruptible
 from pgflow_yaml.cli.streams import keep_stdout_for_results
+from pgflow_yaml.cli.work_options import WorkOptions
 from pgflow_yaml.errors import InvalidFlow, NotFound, PgflowError
 from pgflow_yaml.project.files import is_file
 from pgflow_yaml.project.flow_set import FlowSet
-from pgflow_yaml.project.settings import local_settings
 from pgflow_yaml.runs.snapshot import STATUS_PHRASES
 from pgflow_yaml.worker.background import working
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from pgflow_yaml.cli.live.end_screen import Picture
     from pgflow_yaml.client import Client, Started, StoredVersion
@@ -75,7 +73,7 @@ NOTE = "stopping: what has begun may finish (again: it is given back at once)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(WorkOptions):
     """Arguments of `run`."""
 
     flows: Sequence[str]
@@ -84,18 +82,10 @@ class Request:
     key: str | None
     labels: Mapping[str, str]
     detach: bool
-    timeout: str | None
-    concurrency: int | None
-    app_dir: Path | None
-    allow: Sequence[str]
-    lease: str | None
-    notify: bool | None
-    secrets: Path | None
-    prefix: bool | None
 
     def check(self) -> None:
         """Raise UsageError unless the command either starts a run or continues one."""
-        optional_seconds(self.timeout, "--timeout")
+        self.seconds()
         if self.resume is None:
             if not self.flows:
                 raise click.UsageError("name the FILEs or the FLOW to run, or --resume RUN")
@@ -106,24 +96,6 @@ class Request:
         given += [f'"{flow}"' for flow in self.flows[:1]]
         if given:
             raise click.UsageError(f"--resume continues a run as it was begun, without {given[0]}")
-
-    def worker_words(self) -> list[str]:
-        """Return the options with which another worker finds the same handlers."""
-        words = ["--app-dir", str(self.app_dir)] if self.app_dir else []
-        words += [word for prefix in self.allow for word in ("--allow", prefix)]
-        return [*words, *(["--secrets", str(self.secrets)] if self.secrets else [])]
-
-    def settings(self) -> Settings:
-        """Return the settings of the project, overridden by the options."""
-        return local_settings(
-            app_dir=self.app_dir,
-            allow=self.allow,
-            concurrency=self.concurrency,
-            notify=self.notify,
-            prefix=self.prefix,
-            secrets=self.secrets,
-            lease=optional_seconds(self.lease, "--lease"),
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,7 +166,7 @@ def work_and_follow(
     chosen: Chosen,
     out: IO[str],
     *,
-    request: Request,
+    request: WorkOptions,
     options: Options,
 ) -> int:
     """Run the tasks of a run in this process and follow it; return the exit code."""
@@ -203,7 +175,7 @@ def work_and_follow(
         view=view_for(options, out, hint=HINT),
         out=out,
         resume=resume_command(client, options, run_id, request.worker_words()),
-        timeout=optional_seconds(request.timeout, "--timeout"),
+        timeout=request.seconds(),
         positions=chosen.positions,
         picture=chosen.picture,
     )
