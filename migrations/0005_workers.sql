@@ -1,6 +1,6 @@
 -- The workers, and what they may serve.
 --
---   workers              the workers, and when each was last heard of
+--   workers              the workers, and when each was last heard from
 --   former_workers       the logins of workers whose rows were deleted
 --   queue_grants         the queues that a login may serve, where that is limited
 --   worker_functions     as pgflow has it
@@ -59,7 +59,7 @@ create table pgflow.worker_functions (
 -- Running tasks that a client of pgflow claimed forget a worker that is deleted. Ended tasks keep
 -- its id, because no index leads from a worker to them. Tasks of our own workers keep it too: such
 -- a worker registers again under its id and continues; its login is kept, for no other may (S-14).
--- Pruned workers were not heard of for a week: they hold no task.
+-- Pruned workers were not heard from for a week: they hold no task.
 create function pgflow._forget_workers() returns trigger
 language plpgsql
 set search_path = pg_catalog, pg_temp

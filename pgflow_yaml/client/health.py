@@ -23,7 +23,7 @@ class HealthClient(FlowClient):
         return [row_of(QueueSummary, row) for row in self._store.list_queues()]
 
     def list_workers(self, *, every: bool = False) -> list[WorkerSummary]:
-        """Return the workers that were heard of in the last day, the last one first.
+        """Return the workers that were heard from in the last day, the last one first.
 
         Those that have stopped, and older ones, are returned with `every`; 1,000 at most.
         """

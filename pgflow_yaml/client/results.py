@@ -173,8 +173,8 @@ class Cancelled:
 class Pruned:
     """Numbers of deleted old things: runs by flow, with child runs; the tasks of all of them.
 
-    `workers` were not heard of for a week, records of the `audit` are older than a year, `versions`
-    have no runs and are not among the last 20 of their flow.
+    `workers` were not heard from for a week, records of the `audit` are older than a year,
+    `versions` have no runs and are not among the last 20 of their flow.
     """
 
     runs: Mapping[str, int]

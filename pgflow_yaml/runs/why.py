@@ -73,7 +73,7 @@ def _child(reason: Reason, now: datetime) -> str:
     stops = " to stop" if reason.get("stops") else ""
     name = f"{one_line(reason['flow'])} {reason['run'][:8]}"
     inner = reason.get("why")
-    rest = f", whose {one_line(reason['step'])} {_sentence(inner, {}, now)}" if inner else ""
+    rest = f", step {one_line(reason['step'])}: {_sentence(inner, {}, now)}" if inner else ""
     ends = inner is not None and inner["kind"] in _ENDS_WITH_A_COMMAND
     more = "" if ends else f"; more: pgflow-yaml show --why {reason['run'][:8]}"
     return f"waits for {index}{name}{stops}{rest}{more}"
@@ -87,10 +87,10 @@ def _finally(reason: Reason, _: datetime) -> str:
 
 def _stopping(reason: Reason, now: datetime) -> str:
     worker, tasks = reason["worker"], reason["tasks"]
-    who = f"its worker {one_line(worker)}" if worker else "its worker"
-    many = f"{plural(tasks, 'task')}, the last of " if tasks > 1 else ""
-    until = f", until its lease ends in {_ahead(reason, now)} at the latest"
-    return f"told to stop: waits for {many}{who} to say so{until if reason['until'] else ''}"
+    who = f"worker {one_line(worker)}" if worker else "its worker"
+    what = plural(tasks, "task") if tasks > 1 else "its task"
+    until = f"; the lease ends in {_ahead(reason, now)} at the latest" if reason["until"] else ""
+    return f"stopping: {who} has not confirmed the end of {what}{until}"
 
 
 def _timer(reason: Reason, now: datetime) -> str:
@@ -122,12 +122,12 @@ def _making(reason: Reason, _: datetime) -> str:
 
 
 def _running(reason: Reason, now: datetime) -> str:
-    since = f"since {_past(reason, now)}"
+    since = f"for {_past(reason, now)}"
     if reason["running"] > 1 or reason["queued"]:
         queued = f", {reason['queued']:,} queued" if reason["queued"] else ""
-        words = f"{plural(reason['running'], 'task')} run{queued}, the first {since}"
+        words = f"{plural(reason['running'], 'task')} running{queued}, the oldest {since}"
     else:
-        words = f"runs {since}, attempt {reason['attempt']}"
+        words = f"running {since}, attempt {reason['attempt']}"
     where = f", on {one_line(reason['worker'])}" if reason["worker"] else ""
     if reason["usual"] is None:
         return words + where
@@ -139,7 +139,7 @@ def _lost_worker(reason: Reason, now: datetime) -> str:
     worker = f" {one_line(reason['worker'])}" if reason["worker"] else ""
     left = moment(reason["until"]) > now
     then = f"another takes over in {_ahead(reason, now)}" if left else "the next one takes over"
-    return f"its worker{worker} was last heard of {_past(reason, now)} ago; {then}"
+    return f"its worker{worker} was last heard from {_past(reason, now)} ago; {then}"
 
 
 def _restarted(reason: Reason, now: datetime) -> str:
@@ -158,8 +158,8 @@ def _no_handler(reason: Reason, now: datetime) -> str:
     if problem := never(reason["handler"]):
         return f"no worker ever calls {one_line(reason['handler'])}: {problem}"
     return (
-        f"no worker has {one_line(reason['handler'])}, missed since {_past(reason, now)}; "
-        f"fails in {_ahead(reason, now)}"
+        f"no worker has had {one_line(reason['handler'])} for {_past(reason, now)}; "
+        f"the step fails in {_ahead(reason, now)}"
     )
 
 
@@ -168,7 +168,7 @@ def _no_room(reason: Reason, now: datetime) -> str:
     verb = "serves" if workers == 1 else "serve"
     if reason["busy_with"] is None:
         has = "has" if workers == 1 else "have"
-        return f"is in a queue that {plural(workers, 'worker')} {verb} and {has} room for"
+        return f"queued: {plural(workers, 'worker')} {verb} its queue and {has} a free slot"
     all_slots = f"all {plural(slots, 'slot')} are" if slots else "all slots are"
     since = roughly(elapsed(reason["busy_since"], now))
     busy = f"{all_slots} busy, longest with {one_line(reason['busy_with'])} ({since})"
@@ -194,7 +194,7 @@ _SENTENCES: Mapping[str, Callable[[Reason, datetime], str]] = {
     "start_delay": lambda reason, now: f"starts in {_ahead(reason, now)} (its start delay)",
     "back_off": _back_off,
     "repeat": _repeat,
-    "max_parallel": lambda reason, _: f"{reason['running']:,} items run, no more at once",
+    "max_parallel": lambda reason, _: f"{reason['running']:,} items running, the maximum",
     "making": _making,
     "running": _running,
     "lost_worker": _lost_worker,
@@ -204,7 +204,7 @@ _SENTENCES: Mapping[str, Callable[[Reason, datetime], str]] = {
     "no_room": _no_room,
     "missing": lambda *_: "its message is gone; the next sweep sends it again, within 30 s",
     "clock": lambda reason, now: (
-        f"due since {_past(reason, now)}, but no worker lives: pgflow-yaml worker"
+        f"overdue by {_past(reason, now)}, and no worker is alive: pgflow-yaml worker"
     ),
     "ready": lambda *_: "is ready; the next turn of any worker goes on",
 }

@@ -99,7 +99,7 @@ def test_a_failed_child_is_the_one_that_is_shown(engine: Engine) -> None:
 
 
 def test_a_run_says_how_many_workers_are_alive(engine: Engine) -> None:
-    """Not one that was last heard of before the server started, or more than a minute ago."""
+    """Not one that was last heard from before the server started, or more than a minute ago."""
     engine.deploy("flow", {"a": a_step()})
     run = engine.start("flow")
     engine.call("register_worker", str(uuid4()), ["other"], "{}")

@@ -162,14 +162,14 @@ def overdue(engine: Engine) -> str:
 @pytest.mark.parametrize(
     ("state", "kind", "sentence"),
     [
-        (running, "running", "runs since 10 s, attempt 1, on web1/7"),
+        (running, "running", "running for 10 s, attempt 1, on web1/7"),
         (last, "finally", "runs last: waits for 2 steps to end"),
         (
             stopping,
             "stopping",
             (
-                "told to stop: waits for its worker web1/7 to say so, "
-                "until its lease ends in 20 s at the latest"
+                "stopping: worker web1/7 has not confirmed the end of its task; "
+                "the lease ends in 20 s at the latest"
             ),
         ),
         (timer, "timer", "waits until 2036-01-01T14:10:00.000Z, 2 h 10 m"),
@@ -181,18 +181,18 @@ def overdue(engine: Engine) -> str:
         (start_delay, "start_delay", "starts in 40 s (its start delay)"),
         (back_off, "back_off", "attempt 2 of 5 in 8 s, after Broken"),
         (repeat, "repeat", "called again in 4 s, call 2 of 60: `until` did not hold"),
-        (max_parallel, "max_parallel", "2 items run, no more at once"),
+        (max_parallel, "max_parallel", "2 items running, the maximum"),
         (making, "making", "5,000 of 6,000 items made"),
         (
             silent,
             "lost_worker",
-            "its worker web1/7 was last heard of 24 s ago; another takes over in 6 s",
+            "its worker web1/7 was last heard from 24 s ago; another takes over in 6 s",
         ),
         (no_worker, "no_worker", 'no worker serves queue "gpu": pgflow-yaml worker --queue gpu'),
         (
             no_handler,
             "no_handler",
-            "no worker has app.work, missed since 14 min; fails in 23 h 46 m",
+            "no worker has had app.work for 14 min; the step fails in 23 h 46 m",
         ),
         (
             no_room,
@@ -204,7 +204,7 @@ def overdue(engine: Engine) -> str:
             "missing",
             "its message is gone; the next sweep sends it again, within 30 s",
         ),
-        (overdue, "clock", "due since 30 s, but no worker lives: pgflow-yaml worker"),
+        (overdue, "clock", "overdue by 30 s, and no worker is alive: pgflow-yaml worker"),
     ],
 )
 def test_each_state_has_its_sentence(
@@ -254,21 +254,21 @@ def nested(engine: Engine, **steps: Any) -> str:
         (
             {"work": a_step(queue="gpu"), "sign": a_wait(wait={"event": "go"})},
             (
-                "waits for middle MIDDLE, whose inner waits for leaf LEAF, whose sign waits for "
+                "waits for middle MIDDLE, step inner: waits for leaf LEAF, step sign: waits for "
                 'event "go": pgflow-yaml send LEAF go'
             ),
         ),
         (
             {"work": a_step(), "other": a_step("work")},
             (
-                "waits for middle MIDDLE, whose inner waits for leaf LEAF, whose work is in a "
-                "queue that 1 worker serves and has room for; more: pgflow-yaml show --why LEAF"
+                "waits for middle MIDDLE, step inner: waits for leaf LEAF, step work: queued: 1 "
+                "worker serves its queue and has a free slot; more: pgflow-yaml show --why LEAF"
             ),
         ),
         (
             {"cool": a_wait(wait={"for": 10_000})},
             (
-                "waits for middle MIDDLE, whose inner waits for leaf LEAF, whose cool waits until "
+                "waits for middle MIDDLE, step inner: waits for leaf LEAF, step cool: waits until "
                 "2036-01-01T12:00:10.000Z, 10 s; more: pgflow-yaml show --why LEAF"
             ),
         ),
@@ -311,7 +311,7 @@ def test_an_ended_step_tells_of_the_child_that_its_run_waits_for(engine: Engine)
 
     assert reasons["a"]["kind"] == "child"
     assert reasons["a"]["stops"] is True
-    assert "whose tidy" in told(engine, run)["a"]
+    assert "step tidy: " in told(engine, run)["a"]
 
 
 def test_nothing_waits_in_a_run_that_has_ended(engine: Engine) -> None:

@@ -194,7 +194,7 @@ def test_a_handler_that_nobody_has_is_named_with_its_runs(patient: Patient) -> N
     assert (well.status, well.summary) == ("ok", "every waiting task has a handler")
     ((message, fix),) = messages(ill)
     assert message.startswith(
-        'no worker has "shop.notify.slack", which 1 task of order waits for since '
+        'no worker has "shop.notify.slack", for which 1 task of order has waited for '
     )
     assert fix is not None
     assert fix.endswith(f"or pgflow-yaml cancel {run[:8]}")
@@ -218,12 +218,12 @@ def test_queues_without_a_worker_are_problems(patient: Patient) -> None:
     assert (well.status, well.summary) == ("ok", "2 tasks visible, 0 leased")
     assert messages(one) == [
         (
-            'no worker serves queue "gpu"; 1 task waits since 4 min',
+            'no worker serves queue "gpu"; 1 task has waited for 4 min',
             "pgflow-yaml worker --queue gpu",
         )
     ]
     assert messages(none) == [
-        ("no worker is alive; 2 tasks wait, the oldest since 4 min", "pgflow-yaml worker")
+        ("no worker is alive; 2 tasks wait, the oldest for 4 min", "pgflow-yaml worker")
     ]
     assert patient.check("queues", unserved=600).status == "ok"
     patient.db.execute("""insert into pgmq.q_gpu (vt, message)
@@ -255,10 +255,12 @@ def test_old_tasks_and_silent_holders_are_warnings(patient: Patient) -> None:
     assert running.summary.endswith(f"({task['step']} of run {run[:8]})")
     assert ill.status == "warning"
     old, held = (message for message, _ in messages(ill))
-    assert old == 'the oldest task of queue "flow" waits since 12 min, although 1 worker serves it'
+    assert (
+        old == 'the oldest task of queue "flow" has waited for 12 min, although 1 worker serves it'
+    )
     assert held.startswith(
-        f"{task['step']} of run {run[:8]} is held by worker node-3/4711, last heard of 3 min ago; "
-        "its lease ends in "
+        f"{task['step']} of run {run[:8]} is held by worker node-3/4711, last heard from "
+        "3 min ago; its lease ends in "
     )
 
 

@@ -9,7 +9,7 @@ from pgflow_yaml.database.health.findings import Check, Finding, Report
 from pgflow_yaml.text import cells
 
 PROBLEM = Finding(
-    message='no worker has "shop.notify.slack", which 3 tasks of order wait for since 14 min',
+    message='no worker has "shop.notify.slack", for which 3 tasks of order have waited for 14 min',
     fix="start a worker with its module (pgflow-yaml worker --app-dir DIR), or pgflow-yaml cancel",
 )
 WARNING = Finding(severity="warning", message="pgmq.q_order has 12,000 dead rows (41%)")

@@ -16,7 +16,7 @@ as $$
   select 'pgflow__timers'
 $$;
 
--- Where a worker is and when it was heard of.
+-- Where a worker is and when it was heard from.
 create or replace function pgflow._worker_facts(p_worker uuid) returns jsonb
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -30,7 +30,7 @@ as $$
     '{"host": null, "pid": null, "heard_at": null, "alive": false}')
 $$;
 
--- The workers that were heard of in the last day and have not stopped, or all (p_all), the last
+-- The workers that were heard from in the last day and have not stopped, or all (p_all), the last
 -- heard of first, 1,000 at most. `status` is alive, silent or stopped; `busy` the number of tasks
 -- that it holds by a lease, of `slots`; `queues` is null for all of them.
 create or replace function pgflow.list_workers(p_all boolean default false) returns jsonb

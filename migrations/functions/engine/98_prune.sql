@@ -1,10 +1,10 @@
 -- A pass of pruning: runs first, then what else is old. The one who prunes calls again with the
 -- cursor of the last reply, and rests in between.
 
--- What else is old: workers that were not heard of for a week, records of the audit and the logins
--- of deleted workers after a year, and versions that nobody can miss: not active, without runs, not
--- named by a step of another version, and not among the last 20 of their name. At most 200 of each.
--- With p_flow only its versions. Returns {workers, audit, versions}.
+-- What else is old: workers that were not heard from for a week, records of the audit and the
+-- logins of deleted workers after a year, and versions that nobody can miss: not active, without
+-- runs, not named by a step of another version, and not among the last 20 of their name. At most
+-- 200 of each. With p_flow only its versions. Returns {workers, audit, versions}.
 create or replace function pgflow._prune_others(p_flow text, p_dry_run boolean) returns jsonb
 language plpgsql
 set search_path = pg_catalog, pg_temp

@@ -1,4 +1,4 @@
-"""Watch: look for what is wrong with the database, and how to mend it."""
+"""Watch: check the database and suggest fixes."""
 
 from __future__ import annotations
 

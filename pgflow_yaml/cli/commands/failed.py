@@ -1,4 +1,4 @@
-"""Watch: failed work over all runs: list, show, retry or drop it."""
+"""Watch: list, show, retry or drop the failed steps of all runs."""
 
 from __future__ import annotations
 

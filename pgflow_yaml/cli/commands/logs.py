@@ -1,4 +1,4 @@
-"""Watch: lines that the handlers of a run printed and logged."""
+"""Watch: show what the handlers of a run printed and logged."""
 
 from __future__ import annotations
 

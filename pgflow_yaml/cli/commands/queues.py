@@ -1,4 +1,4 @@
-"""Watch: list queues and what lies in them."""
+"""Watch: list queues and their messages."""
 
 from __future__ import annotations
 

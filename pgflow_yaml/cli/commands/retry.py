@@ -1,4 +1,4 @@
-"""Act: run again what failed in a run, and follow it."""
+"""Act: retry the failed steps of a run and follow it."""
 
 from __future__ import annotations
 

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 @click.option("--all", "every", is_flag=True, help="Also list stopped and long silent workers.")
 @pass_options
 def workers_command(options: Options, *, every: bool) -> None:
-    """List the workers that were heard of in the last day, the last one first.
+    """List the workers that were heard from in the last day, the last one first.
 
-    A worker that was heard of in the last minute is alive, another one silent. BUSY is the number
+    A worker that was heard from in the last minute is alive, another one silent. BUSY is the number
     of tasks that it holds, of its slots.
     """
     from pgflow_yaml.cli.database import database

@@ -122,13 +122,13 @@ def handlers(ask: Inspector) -> Seen:
         if not row["tasks"]:
             continue
         tasks = plural(row["tasks"], "task") if row["tasks"] < 1000 else "1,000 tasks or more"
-        wait = "waits" if row["tasks"] == 1 else "wait"
+        have = "has" if row["tasks"] == 1 else "have"
         flows = ", ".join(row["flows"][:3]) + " and others" * (len(row["flows"]) > 3)
         runs = " ".join(run[:8] for run in row["runs"])
         findings.append(
             Finding(
-                message=f'no worker has "{row["handler"]}", which {tasks} of {flows} {wait} for '
-                f"since {_age(row['since'], facts['now'])}",
+                message=f'no worker has "{row["handler"]}", for which {tasks} of {flows} '
+                f"{have} waited for {_age(row['since'], facts['now'])}",
                 fix=f"start a worker with its module (pgflow-yaml worker --app-dir DIR), or "
                 f"pgflow-yaml cancel {runs}",
             )
@@ -191,16 +191,16 @@ def _waiting(rows: list[dict[str, Any]], now: datetime) -> str:
     count = sum(row["visible"] for row in rows)
     age = _age(min(row["oldest_at"] for row in rows), now)
     if count == 1:
-        return f"1 task waits since {age}"
+        return f"1 task has waited for {age}"
     more = " or more" if any(row["limited"] for row in rows) else ""
-    return f"{count:,} tasks{more} wait, the oldest since {age}"
+    return f"{count:,} tasks{more} wait, the oldest for {age}"
 
 
 def _old(row: Mapping[str, Any], now: datetime) -> Finding:
     served = f"{plural(row['workers'], 'worker')} serve{'s' * (row['workers'] == 1)}"
     return Finding(
         severity="warning",
-        message=f'the oldest task of queue "{row["queue"]}" waits since '
+        message=f'the oldest task of queue "{row["queue"]}" has waited for '
         f"{_age(row['oldest_at'], now)}, although {served} it",
         fix="more slots or workers (pgflow-yaml workers shows which are busy)",
     )
@@ -208,7 +208,9 @@ def _old(row: Mapping[str, Any], now: datetime) -> Finding:
 
 def _silent(row: Mapping[str, Any], now: datetime) -> Finding:
     held = row["holder"]
-    heard = "" if held["heard_at"] is None else f", last heard of {_age(held['heard_at'], now)} ago"
+    heard = (
+        "" if held["heard_at"] is None else f", last heard from {_age(held['heard_at'], now)} ago"
+    )
     left = max(-_seconds(held["lease"], now), 0)
     worker = f"{held['host']}/{held['pid']}" if held["host"] else "of a worker that is not known"
     return Finding(

@@ -15,5 +15,5 @@ class HealthCalls(Calls):
         return self.ask("select pgflow.list_queues()", []) or []
 
     def list_workers(self, *, every: bool = False) -> list[dict[str, Any]]:
-        """Return the workers, last heard of first; `every`: those that are gone too."""
+        """Return the workers, last heard from first; `every`: those that are gone too."""
         return self.ask("select pgflow.list_workers(%s)", [every]) or []
