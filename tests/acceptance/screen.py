@@ -10,12 +10,11 @@ import re
 import select
 import signal
 import struct
-import subprocess
 import termios
 from typing import TYPE_CHECKING, Self
 
-from tests.acceptance.shell import COMMAND
 from tests.acceptance.terminal import Terminal
+from tests.fixtures.forks import start
 
 if TYPE_CHECKING:
     from tests.acceptance.shell import Shell
@@ -30,14 +29,12 @@ class Screen:
         self._main, side = pty.openpty()
         self.terminal = Terminal(width)
         self.resize(width)
-        self.process = subprocess.Popen(
-            [str(COMMAND), *args],
+        self.process = start(
+            args,
+            [side, side, side],
             cwd=shell.folder,
             env={**shell.environment(), "TERM": term},
-            stdin=side,
-            stdout=side,
-            stderr=side,
-            start_new_session=True,
+            new_session=True,
         )
         os.close(side)
         self.raw = ""

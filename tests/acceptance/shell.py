@@ -6,17 +6,17 @@ import json
 import os
 import shlex
 import subprocess
-import sys
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.fixtures import forks
 from tests.fixtures.roles import as_program
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
-COMMAND = Path(sys.executable).with_name("pgflow-yaml")
+COMMAND = forks.COMMAND
 # Variables that change what the command does; and it is compiled, as users have it.
 OURS = (
     "PG",
@@ -76,17 +76,21 @@ class Shell:
 
     def __call__(self, *args: str, expect: int = 0, stdin: str | None = None) -> Result:
         """Run it to its end; another exit code than the expected one fails with all output."""
-        done = subprocess.run(
-            [str(COMMAND), *args],
-            cwd=self.folder,
-            env=self.environment(args[0] if args else "run"),
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=50,
-            check=False,
-        )
-        result = Result(done.returncode, done.stdout, done.stderr)
+        env = self.environment(args[0] if args else "run")
+        if stdin is None:
+            result = Result(*forks.run(args, cwd=self.folder, env=env, seconds=50))
+        else:
+            done = subprocess.run(
+                [str(COMMAND), *args],
+                cwd=self.folder,
+                env=env,
+                input=stdin,
+                capture_output=True,
+                text=True,
+                timeout=50,
+                check=False,
+            )
+            result = Result(done.returncode, done.stdout, done.stderr)
         assert result.code == expect, (
             f"exit {result.code}\n{result.out[-3000:]}\n{result.err[-3000:]}"
         )
