@@ -15,7 +15,7 @@ demo: $(VENV)/local.stamp ## Run a real workflow on an embedded PostgreSQL, from
 	$(BIN)/pgflow-yaml run workflows/census/workflow.yaml
 
 test: check ## Check everything, then run all tests
-	$(BIN)/pytest -q -n 3
+	$(BIN)/python -m tests.run
 
 check: $(VENV)/dev.stamp ## Format, lint, types, and which module may import which
 	$(BIN)/ruff format --check -q . && $(BIN)/ruff check -q .

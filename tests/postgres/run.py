@@ -15,9 +15,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-import pytest
-
 from tests.fixtures import npm
+from tests.run import run as beside_and_alone
 
 NPM = {"14": "14.23.0-beta.17", "16": "16.14.0-beta.17", "17": "17.10.0-beta.17"}
 DEBIAN = "15"
@@ -63,17 +62,8 @@ def say(version: str, words: str) -> None:
 
 
 def run(programs: Path) -> str:
-    """Run the tests on the server of this folder; those that fail once more, each alone.
-
-    They are timed on four servers in a row, beside each other: what fails then for want of a
-    processor passes alone, and what fails on a version fails again.
-    """
-    command = [sys.executable, "-m", "pytest", "-q"]
-    variables = {**os.environ, "PGFLOW_YAML_TEST_POSTGRES": f"{programs}"}
-    code = subprocess.run([*command, "-n", "3", *TESTS], env=variables, check=False).returncode
-    if code == pytest.ExitCode.TESTS_FAILED:
-        again = [*command, "-n", "0", "--last-failed", "--last-failed-no-failures", "none", *TESTS]
-        code = subprocess.run(again, env=variables, check=False).returncode
+    """Run the tests on the server of this folder; return the verdict."""
+    code = beside_and_alone(TESTS, PGFLOW_YAML_TEST_POSTGRES=f"{programs}")
     return "passed" if code == 0 else f"failed (pytest ended with {code})"
 
 
