@@ -48,7 +48,7 @@ def test_a_worker_that_waits_for_its_first_connection_can_be_stopped(
     worker.send(signal.SIGTERM)
 
     assert worker.wait() == 0
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 3 * 5
 
 
 @pytest.mark.parametrize("name", ["no_such_database"])
@@ -76,7 +76,7 @@ def test_a_command_tries_for_five_seconds(
     assert json.loads(process.stdout) is not None
     began = time.monotonic()
     assert waiting.wait() == 3
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 3 * 5
     assert waiting.stderr.count("\n") == 1
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SCHEMA = json.loads((ROOT / "schemas" / "workflow.schema.json").read_text(encoding="utf-8"))
 
 
-@pytest.mark.timeout(180)  # Sphinx reads all pages
+@pytest.mark.timeout(400)  # Sphinx reads all pages
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     """Each page is in the navigation; each internal link and anchor has a target."""
     options = ["-q", "-W", "--keep-going", "-d", str(tmp_path / "trees")]

@@ -347,7 +347,7 @@ def test_a_check_that_hangs_is_given_up(patient: Patient) -> None:
     assert (first.status, first.summary) == ("failed", "no answer within 0.2 s")
     assert (second.status, second.summary) == ("failed", "no answer within 0.2 s")
     assert third.status == "ok"
-    assert took < 5
+    assert took < 15
 
 
 def test_children_are_checked_as_well(patient: Patient) -> None:

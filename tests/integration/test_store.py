@@ -71,7 +71,7 @@ def test_an_unreachable_server_is_told_after_bounded_tries() -> None:
     with pytest.raises(Unavailable, match="cannot connect to the database"):
         store.served_queues()
 
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 10
     assert revived
 
 
@@ -82,7 +82,7 @@ def test_a_database_that_does_not_exist_is_not_waited_for(server: LocalServer) -
     with pytest.raises(Unavailable, match='"no_such_database" does not exist'):
         Store(server.conninfo("no_such_database"), patience=20).served_queues()
 
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
 
 
 def test_a_database_without_our_tables_is_told_what_to_do(empty_database: str) -> None:
@@ -122,7 +122,7 @@ def test_an_interrupted_statement_fails_at_once(database: str) -> None:
     thread.start()
     eventually(lambda: store.busy_since is not None)
     store.interrupt()
-    thread.join(5)
+    thread.join(15)
 
     assert len(errors) == 1
     store.close()
@@ -251,7 +251,7 @@ def test_a_pooler_without_startup_options_is_served() -> None:
     conninfo = f"host=127.0.0.1 port={listener.getsockname()[1]} user=u dbname=d gssencmode=disable"
     with pytest.raises(Unavailable):
         Store(conninfo, patience=0.0).served_queues()
-    thread.join(5)
+    thread.join(15)
     listener.close()
 
     assert [b"options" in each for each in asked] == [True, False]

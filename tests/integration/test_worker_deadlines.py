@@ -66,8 +66,8 @@ def test_an_attempt_ends_at_its_timeout(works: Works) -> None:
     }
     import shop  # type: ignore[import-not-found]
 
-    assert shop.told.wait(5)
-    assert shop.done.wait(5)
+    assert shop.told.wait(20)
+    assert shop.done.wait(20)
 
 
 def test_a_blocked_event_loop_is_named_and_replaced(
@@ -207,7 +207,7 @@ def test_the_slots_of_deaf_handlers_are_given_back(works: Works, handler: str) -
 
     works.start(concurrency=2)
 
-    ended = works.ended(run.id, seconds=5)
+    ended = works.ended(run.id, seconds=15)
     import shop
 
     assert ended.status == "completed"

@@ -223,7 +223,7 @@ def test_a_worker_waits_for_its_handlers_no_longer_than_its_grace(
     eventually(lambda: started(db) == 2)
 
     worker.stop()
-    thread.join(5)
+    thread.join(3 * 5)
 
     import shop
 
@@ -338,7 +338,7 @@ def test_a_result_that_never_settles_does_not_keep_a_worker(
     eventually(lambda: "waits apart" in caplog.text)
 
     worker.stop()
-    thread.join(6)
+    thread.join(3 * 5)
 
     assert not thread.is_alive()
 

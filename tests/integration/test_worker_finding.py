@@ -64,13 +64,13 @@ def test_an_exception_in_finding_a_handler_is_a_refusal(
 ) -> None:
     """The task is left to other workers, the others run, and the worker can be stopped."""
     run_id = begin(works, odd)
-    worker = works.worker(grace_seconds=20)
+    worker = works.worker(grace_seconds=60)
     thread, codes = in_thread(worker)
     eventually(lambda: "handler odd.go is not available" in caplog.text)
     eventually(lambda: works.client.get(run_id).steps[1].status == "completed")
 
     worker.stop()
-    thread.join(5)
+    thread.join(20)
 
     assert codes == [0]
     step = works.client.get(run_id).steps[0]
@@ -119,7 +119,7 @@ def threads() -> int:
 def test_a_worker_leaves_a_module_that_hangs(works: Works, now: bool) -> None:  # noqa: FBT001
     """After its grace period, or at once; the task is given back, no attempt used (R-14)."""
     run_id = begin(works, HANGING, TWO.replace("300ms", "60s"))
-    worker = works.worker(grace_seconds=20 if now else 0.1)
+    worker = works.worker(grace_seconds=60 if now else 0.1)
     thread, codes = in_thread(worker)
     eventually(lambda: works.client.get(run_id).steps[1].status == "completed")
     import gate
@@ -127,7 +127,7 @@ def test_a_worker_leaves_a_module_that_hangs(works: Works, now: bool) -> None:  
     assert gate.entered.wait(10)
 
     worker.stop(now=now)
-    thread.join(5)
+    thread.join(20)
 
     gate.open.set()
     assert codes == [1 if now else 0]
@@ -151,7 +151,7 @@ def test_a_lost_task_does_not_keep_a_worker_alive(
     eventually(lambda: len(lost) == 2)
 
     worker.stop()
-    thread.join(5)
+    thread.join(20)
 
     assert codes == [0]
     for step in works.client.get(run_id).steps:

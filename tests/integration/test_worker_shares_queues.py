@@ -41,12 +41,12 @@ def test_workers_without_the_handler_slow_down_nobody(
     works.deploy(ONE.format(name="single"))
     for _ in range(5):
         works.start(app_dir=elsewhere, max_poll_seconds=0.05)
-    works.start()
+    works.start(poll_interval_ms=30_000, max_poll_seconds=30)  # it must hear of each
     eventually(lambda: idle(db, 6))
 
     for _ in range(10):
         run = works.client.start("single")
-        assert works.ended(run.id, seconds=1).status == "completed"
+        assert works.ended(run.id, seconds=10).status == "completed"
 
     claims = db.execute("select max(attempts_count), max(uncounted) from pgflow.step_tasks")
     assert claims.fetchone() == (1, 0)

@@ -66,7 +66,7 @@ def test_items_that_wait_go_to_a_free_worker(
 
     import shop  # type: ignore[import-not-found]
 
-    eventually(lambda: len(shop.running) == items, seconds=4, what="all items run at once")
+    eventually(lambda: len(shop.running) == items, seconds=15, what="all items run at once")
     shop.gate.set()
     ended = works.ended(run.id)
     assert (ended.status, ended.steps[1].attempts, shop.calls) == ("completed", 1, items)

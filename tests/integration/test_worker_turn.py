@@ -58,7 +58,7 @@ def test_a_queue_that_cannot_be_claimed_from_is_paused(
 
     assert works.ended(good).status == "completed"
     for _ in range(5):
-        assert works.ended(works.client.start("good").id, seconds=3).status == "completed"
+        assert works.ended(works.client.start("good").id).status == "completed"
     paused = [message for message in caplog.messages if "is paused" in message]
     assert len(paused) == 1
     assert paused[0].startswith("queue bad")
@@ -162,8 +162,8 @@ def test_a_worker_whose_row_was_deleted_registers_again(
 
     db.execute("delete from pgflow.workers")
 
-    eventually(lambda: db.execute(registered, [worker.id]).fetchone() == (1,), seconds=5)
-    assert works.ended(works.client.start("good").id, seconds=5).status == "completed"
+    eventually(lambda: db.execute(registered, [worker.id]).fetchone() == (1,))
+    assert works.ended(works.client.start("good").id).status == "completed"
     assert "paused" not in caplog.text
 
 

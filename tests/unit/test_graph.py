@@ -51,7 +51,7 @@ def test_ancestors_are_known_also_below_a_cycle() -> None:
 def test_two_thousand_steps_with_twenty_thousand_edges_take_no_time() -> None:
     """Levels, cycles and ancestors stay linear (S-19)."""
     edges = {str(n): [str(m) for m in range(max(0, n - 10), n)] for n in range(2000)}
-    start = time.perf_counter()
+    start = time.process_time()
 
     result = levels(edges)
     above = Ancestors(edges)
@@ -59,7 +59,7 @@ def test_two_thousand_steps_with_twenty_thousand_edges_take_no_time() -> None:
     assert len(result) == 2000
     assert cycles(edges) == []
     assert above.includes("0", of="1999")
-    assert time.perf_counter() - start < 1.0
+    assert time.process_time() - start < 1.0
 
 
 @given(st.lists(st.lists(st.integers(0, 11), max_size=4), min_size=1, max_size=12))

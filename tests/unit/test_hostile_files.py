@@ -78,9 +78,9 @@ def test_a_bomb_is_refused_at_once(name: str) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     times = []
     for _ in range(3):
-        start = time.perf_counter()
+        start = time.process_time()
         checked = check(BOMBS[name])
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
 
     assert checked.flow is None
     assert checked.errors

@@ -99,7 +99,7 @@ def test_a_time_limit_ends_following() -> None:
     with pytest.raises(following.TimeIsUp):
         following.follow(History(RUNNING), views.silence(), timeout=0.2)
 
-    assert 0.2 <= time.monotonic() - begin < 1
+    assert 0.2 <= time.monotonic() - begin < 10
 
 
 def test_what_the_check_raises_ends_following() -> None:

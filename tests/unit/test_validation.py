@@ -312,12 +312,12 @@ def test_a_thousand_steps_are_checked_in_a_fraction_of_a_second() -> None:
         f" if: input.n > {n}, with: {{k: '${{{{ input.n }}}}'}}, retry: {{max_attempts: 2}}}}\n"
         for n in range(1000)
     )
-    start = time.perf_counter()
+    start = time.process_time()
 
     flow = check(text).require()
 
     assert len(flow.steps) == 1000
-    assert time.perf_counter() - start < 2.0
+    assert time.process_time() - start < 2.0
 
 
 def test_the_flow_itself_has_no_step_name() -> None:
