@@ -83,6 +83,31 @@ def test_the_usual_time_is_read_from_the_newest_runs(crowded: Engine) -> None:
     assert max(int(a or b) for a, b in TOUCHED.findall(plan)) == 2000, plan
 
 
+PAST = """
+set session_replication_role = replica;
+insert into pgflow.runs (run_id, flow_slug, flow_name, status, input, started_at, completed_at)
+select gen_random_uuid(), f.flow_slug, 'flow', 'completed', '{}', m.at, m.at
+from pgflow.flows f, generate_series(1, 20000) g,
+  lateral (select now() - interval '40 days' + g * interval '1 s' as at) m;
+set session_replication_role = origin;
+analyze pgflow.runs"""
+
+
+def test_a_commit_of_pruning_reads_a_window_of_runs(engine: Engine) -> None:
+    """At most 1,000, and their parents, however many there are: no hash over all runs."""
+    engine.deploy("flow", {"a": a_step()})
+    engine.db.execute(PAST.encode())
+    plans: list[str] = []
+    engine.db.add_notice_handler(lambda notice: plans.append(notice.message_primary or ""))
+    engine.db.execute(EXPLAIN.encode())
+
+    reply = engine.call("prune_due", engine.worker)
+
+    assert reply["runs"] == {"flow": 200}
+    for plan in plans:
+        assert max((int(a or b) for a, b in TOUCHED.findall(plan)), default=0) <= 1000, plan
+
+
 # Functions, one by one: what each reads alone, and with 1,000,000 messages and 120,000 runs beside
 
 ALONE, OLD_PLANS, NEW_PLANS = "alone", "plans older than the crowd", "plans with statistics"

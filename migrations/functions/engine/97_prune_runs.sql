@@ -217,7 +217,7 @@ $$;
 
 -- The next runs of a version that are to be deleted, 200 at most, among the next 1,000 after a
 -- place in the order of their starts; and the place of the last that was looked at, null at the
--- end.
+-- end. (The parent is selected, for `not exists` would be a hash over all runs.)
 create or replace function pgflow._prune_window(
   p_slug text, p_completed timestamptz, p_failed timestamptz, p_at timestamptz, p_id uuid,
   out runs uuid[], out last_at timestamptz, out last_id uuid
@@ -235,7 +235,7 @@ as $$
         r.pruned_at is null and r.status <> 'started'
         and (coalesce(r.completed_at, r.failed_at, r.cancelled_at)
           < case r.status when 'failed' then p_failed else p_completed end) is true
-        and not exists (select 1 from pgflow.runs p where p.run_id = r.parent_run_id) as goes
+        and (select p.run_id from pgflow.runs p where p.run_id = r.parent_run_id) is null as goes
       from pgflow.runs r
       where r.flow_slug = p_slug and r.started_at < greatest(p_completed, p_failed)
         and (r.started_at, r.run_id) > (p_at, p_id)
