@@ -301,11 +301,11 @@ class Client(HealthClient, LogClient, PruneClient, RetryClient):
     def list_runs(self, *, limit: int = 20, **filters: Unpack[RunFilters]) -> list[RunSummary]:
         """Return runs, newest first: those that match all of the filters.
 
-        `flow`: of this name. `status`: as stored, or `waiting`, a started run of which no step has
-        a task for a worker. `since`, `older`: created in the last so many seconds, more than so
-        many seconds ago. `labels`: with all of them. `error`: with this text in the type or message
-        of its error. `parent`: started by a step of the run with this id. `children`: also the
-        runs that steps of other runs started.
+        `flow`: of this name. `version`: the beginning of one. `status`: as stored, or `waiting`, a
+        started run of which no step has a task for a worker. `since`, `older`: created in the last
+        so many seconds, more than so many seconds ago. `labels`: with all of them. `error`: with
+        this text in the type or message of its error. `parent`: started by a step of the run with
+        this id. `children`: also the runs that steps of other runs started.
         """
         return [row_of(RunSummary, row) for row in self._store.list_runs(filters, limit)]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from pgflow_yaml.client.flows import FlowClient
 from pgflow_yaml.client.inputs import as_json, checked_text, input_text
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from pgflow_yaml.client.results import StoredVersion
     from pgflow_yaml.language.model import Json
+    from pgflow_yaml.runs.filters import FailureFilters
 
 
 class RetryClient(FlowClient):
@@ -84,31 +85,17 @@ class RetryClient(FlowClient):
     def failed(
         self,
         *,
-        flow: str | None = None,
-        version: str | None = None,
-        labels: Mapping[str, str] | None = None,
-        since: float | None = None,
-        step: str | None = None,
-        error: str | None = None,
         limit: int = 20,
         runs: Sequence[str] | None = None,
+        **filters: Unpack[FailureFilters],
     ) -> list[FailedStep]:
         """Return the failed steps of failed runs, the last one first; without dropped runs.
 
-        `version` is the beginning of one, `error` the type of an error or a part of its message;
-        with `since`, only runs that failed in the last `since` seconds; with `runs`, only these.
+        The filters mean what they mean in `list_runs`, but `since` and `older` go by the time of
+        the failure and `error` by the error of the step; `step` is its name. With `runs`, only
+        those of these runs.
         """
-        rows = self._store.list_failed(
-            flow=flow,
-            version=version,
-            labels=labels,
-            since=since,
-            step=step,
-            error=error,
-            limit=limit,
-            runs=runs,
-        )
-        return [row_of(FailedStep, row) for row in rows]
+        return [row_of(FailedStep, row) for row in self._store.list_failed(filters, limit, runs)]
 
     def drop_failed(self, run: str, *, by: str | None = None) -> bool:
         """Drop a failed run from the list of `failed`; False if it had been dropped.

@@ -315,6 +315,37 @@ def test_show_one_step(deployed: Shell) -> None:
     assert 'did you mean "shout"?' in wrong.err
 
 
+def test_cancel_by_filters(deployed: Shell) -> None:
+    """The runs that match are listed and cancelled after a question; others are left alone."""
+    ops, dev = (
+        deployed("start", "hello", "--label", f"team={team}").out.strip() for team in ("ops", "dev")
+    )
+
+    def statuses() -> dict[str, str]:
+        return {row["id"]: row["status"] for row in deployed("runs", "--json").json}
+
+    asked = deployed("cancel", "--flow", "hello", expect=2)
+    nothing = deployed("cancel", "--older", "2d", "--yes")
+    both = deployed("cancel", ops, "--flow", "hello", expect=2)
+    ended = deployed("cancel", "--status", "failed", "--yes", expect=2)
+    unset = deployed("cancel", "--version", "", "--yes", expect=2)
+    before = statuses()
+    done = deployed("cancel", "-l", "team=ops", "--reason", "test", "--yes")
+
+    assert "this would cancel 2 runs; --yes agrees" in asked.err
+    assert [line.split()[0] for line in asked.out.splitlines()] == ["RUN", dev[:8], ops[:8]]
+    assert len(nothing.out.splitlines()) <= 1
+    assert "write either RUN or filters" in both.err
+    assert "these runs have ended" in ended.err
+    assert "--version is empty: it would match every run" in unset.err
+    assert before == {ops: "started", dev: "started"}
+    assert done.out.endswith(f"{ops}  cancelled\n")
+    assert statuses() == {ops: "cancelled", dev: "started"}
+    version = deployed("versions", "hello", "--json").json[0]["version"]
+    (last,) = deployed("cancel", "--version", version[:6], "--yes", "--json").json
+    assert (last["run_id"], last["status"]) == (dev, "cancelled")
+
+
 def test_cancel_ends_runs_once(deployed: Shell) -> None:
     """All are found before any is cancelled; the second time says how it had ended."""
     first, second = (deployed("start", "hello").out.strip() for _ in range(2))

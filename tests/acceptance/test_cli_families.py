@@ -138,12 +138,15 @@ def test_a_cancelled_run_says_its_last_words_and_a_second_cancel_ends_it(shell: 
 
     first = shell("cancel", run)
     listed = shell("runs").out
+    filtered = shell("cancel", "--flow", "f", "--yes")
     second = shell("cancel", run)
     third = shell("cancel", run)
 
     assert "stopping; its clean-up goes on: cancel it again" in first.out
     assert "  stopping  " in listed
     assert "Cancelled" not in listed
+    assert "left alone: 1 run that stops already" in filtered.err
+    assert run not in filtered.out
     assert second.out.rstrip().endswith("  cancelled")
     assert third.out.rstrip().endswith("had ended already: cancelled")
 

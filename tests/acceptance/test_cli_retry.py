@@ -217,6 +217,8 @@ def test_failed_work_over_all_runs(works: Works, shop: Shop) -> None:
     rows = shop("failed", "--json").json
     text = shop("failed", "--error", "item2 broke").out
     shown = shop("failed", "show", f"{runs[0][:8]}/charge").out
+    kept = shop("failed", "drop", "--older", "1h", "--version", "0000", "--yes")
+    typed = shop("failed", "--error", "valueerror: 2 of 3", "--json").json
     asked = shop("failed", "retry", "--step", "fetch", expect=2).err
     dropped = shop("failed", "drop", runs[0][:8], "--yes").out
     retried = shop("failed", "retry", "--step", "fetch", "--yes").out
@@ -224,6 +226,8 @@ def test_failed_work_over_all_runs(works: Works, shop: Shop) -> None:
     assert [(row["run_id"], row["step"], row["items"]) for row in rows] == [
         (runs[2], "fetch", 2), (runs[1], "fetch", 1), (runs[0], "charge", None),
     ]  # fmt: skip
+    assert "dropped" not in kept.out
+    assert [row["run_id"] for row in typed] == [runs[2]]
     assert f"{runs[1][:8]}/fetch" in text
     assert len(text.splitlines()) == 2
     assert "charge broke" in shown

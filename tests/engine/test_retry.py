@@ -413,6 +413,7 @@ def test_the_list_of_failed_work(engine: Engine) -> None:
     assert listed(flow="flow", step="m") == listed(error="items failed") == every[2:]
     assert listed(error="broken") == listed(version=engine.one(VERSION, run)) == every[1:]
     assert listed(since="30 s") == listed(error="RunTimeout") == listed(runs=[slow]) == every[:1]
+    assert listed(older="30 s") == every[1:]
     assert listed(limit=1) == every[:1]
     assert engine.call("drop_failed", slow)["dropped"]
     assert not engine.call("drop_failed", slow)["dropped"]

@@ -3,6 +3,7 @@
 -- The runs that all of these filters match, newest first:
 --
 --   flow       the name of their flow
+--   version    their version begins with this
 --   status     as stored; "waiting": they go on, but none of their steps has a task for a worker,
 --              so they wait for events, times and child runs
 --   since      created within this time, in seconds
@@ -24,6 +25,7 @@ as $$
 declare
   v_conditions jsonb := jsonb_build_object(
     'flow', $sql$coalesce(x.flow_name, x.flow_slug) = $1 ->> 'flow'$sql$,
+    'version', $sql$starts_with(split_part(x.flow_slug, '__', 2), $1 ->> 'version')$sql$,
     'status', case p_filters ->> 'status'
       when 'started' then $sql$x.status = 'started'$sql$
       when 'waiting' then $sql$x.status = 'started' and not exists (

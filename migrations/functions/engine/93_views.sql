@@ -79,7 +79,8 @@ $$;
 create or replace function pgflow.list_runs(
   p_flow text default null, p_status text default null, p_since interval default null,
   p_limit int default 20, p_labels jsonb default null, p_children boolean default false,
-  p_older interval default null, p_parent uuid default null, p_error text default null
+  p_older interval default null, p_parent uuid default null, p_error text default null,
+  p_version text default null
 ) returns jsonb
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
@@ -105,7 +106,7 @@ as $$
     'flow', p_flow, 'status', p_status, 'labels', p_labels, 'children', p_children,
     'since', extract(epoch from pgflow._checked_age(p_since)),
     'older', extract(epoch from pgflow._checked_age(p_older)),
-    'parent', p_parent, 'error', p_error), p_limit) r
+    'parent', p_parent, 'error', p_error, 'version', p_version), p_limit) r
 $$;
 
 -- The runs that a text means: the one with this id; for `last`, the latest one without a parent;

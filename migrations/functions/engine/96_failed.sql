@@ -33,14 +33,14 @@ $$;
 
 -- The failed steps of failed runs, those that failed last first: one line for each step whose
 -- failure no other step handled, or one with step null for a run that failed without any, as by its
--- timeout. Null filters match all; p_version is the beginning of a version, p_error the type of the
--- error or a part of its message, p_runs are the only runs to look at. Runs are read by their index
--- in the order of their failure, so that reading ends with the limit or with p_since. Raises PF006
--- for a limit or a time back that is none.
+-- timeout. Null filters match all, and mean what they mean in list_runs, but p_since and p_older go
+-- by the failure of the run, and p_error by the error of the line; p_runs are the only runs to look
+-- at. Runs are read by their index in the order of their failure, so that reading ends with the
+-- limit or with p_since. Raises PF006 for a limit or a time back that is none.
 create or replace function pgflow.list_failed(
   p_flow text default null, p_version text default null, p_labels jsonb default null,
   p_since interval default null, p_step text default null, p_error text default null,
-  p_limit int default 20, p_runs uuid[] default null
+  p_limit int default 20, p_runs uuid[] default null, p_older interval default null
 ) returns jsonb
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
@@ -64,9 +64,11 @@ as $$
       and (p_labels is null or r.labels @> p_labels)
       and r.failed_at >= coalesce((
         select pgflow.clock() - pgflow._checked_age(p_since)), '-infinity')
+      and r.failed_at < coalesce((
+        select pgflow.clock() - pgflow._checked_age(p_older)), 'infinity')
       and (p_step is null or f.step_slug = p_step)
-      and (p_error is null or lower(f.error ->> 'type') = lower(p_error)
-        or strpos(lower(f.error ->> 'message'), lower(p_error)) > 0)
+      and (p_error is null or strpos(lower(concat_ws(': ',
+        f.error ->> 'type', f.error ->> 'message')), lower(p_error)) > 0)
     order by r.failed_at desc, r.run_id, f.step_index limit pgflow._checked_limit(p_limit)) k
 $$;
 

@@ -4,33 +4,31 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from pgflow_yaml.cli.options import Options, command, label_option, pass_options
+from pgflow_yaml.cli.bulk import MOST_RUNS, agreed, each_run
+from pgflow_yaml.cli.options import Options, command, pass_options
+from pgflow_yaml.cli.run_filters import OF_FAILURES, read_filters, run_filters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from pgflow_yaml.cli.output import CellsOf
     from pgflow_yaml.client import Client, FailedStep
+    from pgflow_yaml.runs.filters import FailureFilters
 
 ACTIONS = ("list", "show", "retry", "drop")
-ROWS_SHOWN, MOST_RUNS = 20, 1000
+ROWS_SHOWN = 20
 
 
 @command("failed", example="pgflow-yaml failed --since 24h")
 @click.argument("action", type=click.Choice(ACTIONS), default="list", metavar="[ACTION]")
 @click.argument("rows", nargs=-1, metavar="[ROW...]")
-@click.option("--flow", metavar="NAME", help="Only runs of this flow.")
-@click.option("--version", "version", metavar="VERSION", help="Only runs of this version.")
-@label_option("-l", "--label", text="Only runs with this label (repeated: with all of them).")
-@click.option(
-    "--since", metavar="TIME", help="Only runs that failed within this time, such as 30m or 2h."
-)
+@run_filters(OF_FAILURES, moment="failed")
 @click.option("--step", metavar="STEP", help="Only failures of this step.")
-@click.option("--error", metavar="TEXT", help="Only errors of this type, or with this text.")
 @click.option(
     "-n",
     "--limit",
@@ -51,7 +49,8 @@ def failed_command(options: Options, /, **arguments: Any) -> int:
     from pgflow_yaml.cli.database import database
     from pgflow_yaml.project.settings import local_settings
 
-    request = Request(**arguments)
+    filters = {name: arguments.pop(name) for name in OF_FAILURES}
+    request = Request(**arguments, filters=filters)
     request.check()
     with database(options, notify=local_settings().notify) as client:
         if request.action == "show":
@@ -71,14 +70,10 @@ class Request:
 
     action: str
     rows: Sequence[str]
-    flow: str | None
-    version: str | None
-    labels: Mapping[str, str]
-    since: str | None
     step: str | None
-    error: str | None
     limit: int | None
     yes: bool
+    filters: Mapping[str, Any]
 
     def check(self) -> None:
         """Raise UsageError for what the action does not take."""
@@ -90,34 +85,24 @@ class Request:
 
 def _find(client: Client, request: Request) -> list[FailedStep]:
     """Return the rows that match; raises NotFound for a row, a flow or a run that is none."""
-    from pgflow_yaml.cli.lookup import must_be_flow, run_id
-    from pgflow_yaml.cli.options import optional_seconds
+    from pgflow_yaml.cli.lookup import run_id
 
-    if request.flow is not None:
-        must_be_flow(client.list_flows(), request.flow)
     chosen = {row: run_id(client, row.partition("/")[0]) for row in request.rows}
     changing = request.action != "list"
+    filters = cast("FailureFilters", read_filters(client, request.filters))
+    filters["step"] = request.step
     return client.failed(
-        flow=request.flow,
-        version=request.version,
-        labels=request.labels,
-        since=optional_seconds(request.since, "--since"),
-        step=request.step,
-        error=request.error,
+        **filters,
         limit=request.limit or (MOST_RUNS if changing else ROWS_SHOWN),
         runs=sorted(set(chosen.values())) if chosen else None,
     )
 
 
 def _act(client: Client, rows: Sequence[FailedStep], request: Request, options: Options) -> int:
-    """Retry or drop the runs of the rows, each in a transaction of its own; return the exit code.
-
-    One that is refused is reported and hinders none.
-    """
+    """Retry or drop the runs of the rows; return the exit code."""
     from pgflow_yaml.cli.decisions import user
     from pgflow_yaml.cli.failures import BAD
     from pgflow_yaml.cli.output import write_json
-    from pgflow_yaml.errors import PgflowError
     from pgflow_yaml.text import plural
 
     runs = list(dict.fromkeys(row.run_id for row in rows))
@@ -127,41 +112,23 @@ def _act(client: Client, rows: Sequence[FailedStep], request: Request, options: 
         if options.json:
             write_json([])
         return 0
-    if not _agreed(request.action, len(runs), request, options):
-        options.note("nothing changed")
+    if not agreed(request.action, runs, options, yes=request.yes):
         return BAD
-    by, results = user(), []
-    for run in runs:
-        try:
-            if request.action == "retry":
-                client.retry(run, by=by)
-            else:
-                client.drop_failed(run, by=by)
-            results.append({"run_id": run, "done": True, "error": None})
-        except PgflowError as error:
-            results.append({"run_id": run, "done": False, "error": error.message})
-            options.note(error.message)
-    refused = sum(not result["done"] for result in results)
+    retrying = request.action == "retry"
+    change: Callable[..., object] = client.retry if retrying else client.drop_failed
+    results = each_run(runs, partial(change, by=user()), options)
+    refused = sum(error is not None for _, _, error in results)
     if options.json:
-        write_json(results)
+        write_json(
+            [{"run_id": run, "done": error is None, "error": error} for run, _, error in results]
+        )
     else:
-        words = "retried" if request.action == "retry" else "dropped"
+        words = "retried" if retrying else "dropped"
         rest = f", {refused:,} refused" if refused else ""
         sys.stdout.write(f"{words} {plural(len(runs) - refused, 'run')}{rest}\n")
-    if request.action == "retry" and refused < len(runs):
+    if retrying and refused < len(runs):
         options.note("workers run them: `pgflow-yaml worker --burst`, unless one is there")
     return BAD if refused else 0
-
-
-def _agreed(action: str, number: int, request: Request, options: Options) -> bool:
-    """Return true if somebody agrees; raises UsageError where nobody can be asked."""
-    from pgflow_yaml.text import plural
-
-    if request.yes:
-        return True
-    if options.json or not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise click.UsageError(f"this would {action} {plural(number, 'run')}; --yes agrees")
-    return click.confirm(f"{action} {plural(number, 'run')}?", err=True)
 
 
 def _show(row: str, options: Options) -> int:

@@ -11,7 +11,7 @@ from pgflow_yaml.cli.options import Options, command, pass_options
 from pgflow_yaml.cli.run_filters import run_filters
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from pgflow_yaml.cli.output import CellsOf
 
@@ -19,7 +19,7 @@ RUNS_SHOWN = 20
 
 
 @command("runs", example="pgflow-yaml runs --status completed --since 2h")
-@run_filters
+@run_filters()
 @click.option(
     "-n",
     "limit",
@@ -32,19 +32,22 @@ RUNS_SHOWN = 20
 def runs_command(options: Options, /, *, limit: int, **given: Any) -> None:
     """List runs, the newest first: those without a parent, or all of them."""
     from pgflow_yaml.cli.database import database
-    from pgflow_yaml.cli.lookup import must_be_flow
-    from pgflow_yaml.cli.output import write_list
     from pgflow_yaml.cli.run_filters import read_filters
 
     with database(options) as client:
         filters = read_filters(client, given)
         runs = [row.as_json() for row in client.list_runs(limit=limit, **filters)]
-        if not runs and (flow := filters.get("flow")) is not None:
-            must_be_flow(client.list_flows(), flow)
         if not runs and not (filters["children"] or filters.get("parent")):
             filters["children"] = True
             if client.list_runs(limit=1, **filters):
                 options.note("only child runs match: --all lists them")
+    write_runs(runs, options)
+
+
+def write_runs(runs: Sequence[Mapping[str, Any]], options: Options) -> None:
+    """Write a list of runs, as `as_json` returns them."""
+    from pgflow_yaml.cli.output import write_list
+
     write_list(runs, _run_columns(), options)
 
 

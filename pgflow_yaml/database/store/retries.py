@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from pgflow_yaml.database.store.calls import Calls, request_id
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
+
+    from pgflow_yaml.runs.filters import FailureFilters
 
 
 class RetryCalls(Calls):
@@ -39,25 +41,19 @@ class RetryCalls(Calls):
         return reply
 
     def list_failed(
-        self,
-        *,
-        flow: str | None = None,
-        version: str | None = None,
-        labels: Mapping[str, str] | None = None,
-        since: float | None = None,
-        step: str | None = None,
-        error: str | None = None,
-        limit: int = 20,
-        runs: Sequence[str] | None = None,
+        self, filters: FailureFilters, limit: int = 20, runs: Sequence[str] | None = None
     ) -> list[dict[str, Any]]:
-        """Return the failed steps of failed runs, the last one first; `since` in seconds."""
-        wanted = json.dumps(dict(labels)) if labels else None
-        chosen = None if runs is None else list(runs)
+        """Return the failed steps of failed runs that match, the last one first."""
+        given = filters.get
+        labels = json.dumps(dict(wanted)) if (wanted := filters.get("labels")) else None
         return (
             self.ask(
                 "select pgflow.list_failed(%s, %s, %s::jsonb, make_interval(secs => %s), %s, %s,"
-                " %s::int, %s::uuid[])",
-                [flow, version, wanted, since, step, error, limit, chosen],
+                " %s::int, %s::uuid[], make_interval(secs => %s))",
+                [
+                    *(given("flow"), given("version"), labels, given("since"), given("step")),
+                    *(given("error"), limit, None if runs is None else list(runs), given("older")),
+                ],
             )
             or []
         )

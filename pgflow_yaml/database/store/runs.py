@@ -153,10 +153,11 @@ class RunCalls(Calls):
         return (
             self.ask(
                 "select pgflow.list_runs(%s, %s, make_interval(secs => %s), %s::int, %s::jsonb, %s,"
-                " make_interval(secs => %s), %s::uuid, %s)",
+                " make_interval(secs => %s), %s::uuid, %s, %s)",
                 [
                     *(given("flow"), given("status"), given("since"), limit, labels),
                     *(given("children", False), given("older"), given("parent"), given("error")),
+                    given("version"),
                 ],
             )
             or []
