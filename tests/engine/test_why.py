@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
 
-from pgflow_yaml.runs.why import sentences
+from pgflow_yaml.runs.why import KINDS, sentences
 from pgflow_yaml.text import moment
 from tests.engine.driver import a_child, a_step, a_wait, done, failed
 
@@ -159,54 +160,77 @@ def overdue(engine: Engine) -> str:
     return run
 
 
-@pytest.mark.parametrize(
-    ("state", "kind", "sentence"),
-    [
-        (running, "running", "running for 10 s, attempt 1, on web1/7"),
-        (last, "finally", "runs last: waits for 2 steps to end"),
+def ready(engine: Engine) -> str:
+    run = overdue(engine)
+    engine.call("register_worker", str(uuid4()), ["flow"], INFO)
+    return run
+
+
+def restarted(engine: Engine) -> str:
+    """The server starts ten seconds after the claim, and the lease ends twenty seconds later."""
+    server = engine.one("select pg_postmaster_start_time()")
+    engine.now((server - timedelta(seconds=10)).isoformat())
+    engine.call("register_worker", engine.worker, None, INFO)
+    run = one(engine)
+    engine.claim("flow")
+    engine.now((server + timedelta(seconds=24)).isoformat())
+    return run
+
+
+STATES: list[tuple[Callable[[Engine], str], str, str]] = [
+    (running, "running", "running for 10 s, attempt 1, on web1/7"),
+    (last, "finally", "runs last: waits for 2 steps to end"),
+    (
+        stopping,
+        "stopping",
         (
-            stopping,
-            "stopping",
-            (
-                "stopping: worker web1/7 has not confirmed the end of its task; "
-                "the lease ends in 20 s at the latest"
-            ),
+            "stopping: worker web1/7 has not confirmed the end of its task; "
+            "the lease ends in 20 s at the latest"
         ),
-        (timer, "timer", "waits until 2036-01-01T14:10:00.000Z, 2 h 10 m"),
-        (
-            event,
-            "event",
-            'waits for event "approval", 2 d 0 h left: pgflow-yaml approve RUN a',
-        ),
-        (start_delay, "start_delay", "starts in 40 s (its start delay)"),
-        (back_off, "back_off", "attempt 2 of 5 in 8 s, after Broken"),
-        (repeat, "repeat", "called again in 4 s, call 2 of 60: `until` did not hold"),
-        (max_parallel, "max_parallel", "2 items running, the maximum"),
-        (making, "making", "5,000 of 6,000 items made"),
-        (
-            silent,
-            "lost_worker",
-            "its worker web1/7 was last heard from 24 s ago; another takes over in 6 s",
-        ),
-        (no_worker, "no_worker", 'no worker serves queue "gpu": pgflow-yaml worker --queue gpu'),
-        (
-            no_handler,
-            "no_handler",
-            "no worker has had app.work for 14 min; the step fails in 23 h 46 m",
-        ),
-        (
-            no_room,
-            "no_room",
-            "1 worker serves its queue, all 2 slots are busy, longest with fetch (20 s)",
-        ),
-        (
-            missing,
-            "missing",
-            "its message is gone; the next sweep sends it again, within 30 s",
-        ),
-        (overdue, "clock", "overdue by 30 s, and no worker is alive: pgflow-yaml worker"),
-    ],
-)
+    ),
+    (timer, "timer", "waits until 2036-01-01T14:10:00.000Z, 2 h 10 m"),
+    (
+        event,
+        "event",
+        'waits for event "approval", 2 d 0 h left: pgflow-yaml approve RUN a',
+    ),
+    (start_delay, "start_delay", "starts in 40 s (its start delay)"),
+    (back_off, "back_off", "attempt 2 of 5 in 8 s, after Broken"),
+    (repeat, "repeat", "called again in 4 s, call 2 of 60: `until` did not hold"),
+    (max_parallel, "max_parallel", "2 items running, the maximum"),
+    (making, "making", "5,000 of 6,000 items made"),
+    (
+        silent,
+        "lost_worker",
+        "its worker web1/7 was last heard from 24 s ago; another takes over in 6 s",
+    ),
+    (no_worker, "no_worker", 'no worker serves queue "gpu": pgflow-yaml worker --queue gpu'),
+    (
+        no_handler,
+        "no_handler",
+        "no worker has had app.work for 14 min; the step fails in 23 h 46 m",
+    ),
+    (
+        no_room,
+        "no_room",
+        "1 worker serves its queue, all 2 slots are busy, longest with fetch (20 s)",
+    ),
+    (
+        missing,
+        "missing",
+        "its message is gone; the next sweep sends it again, within 30 s",
+    ),
+    (overdue, "clock", "overdue by 30 s, and no worker is alive: pgflow-yaml worker"),
+    (ready, "ready", "is ready; the next turn of any worker goes on"),
+    (
+        restarted,
+        "restarted",
+        "the database restarted 24 s ago: old leases are left alone for 6 s more",
+    ),
+]
+
+
+@pytest.mark.parametrize(("state", "kind", "sentence"), STATES)
 def test_each_state_has_its_sentence(
     engine: Engine, state: Callable[[Engine], str], kind: str, sentence: str
 ) -> None:
@@ -218,6 +242,11 @@ def test_each_state_has_its_sentence(
         sentence.replace("RUN", run[:8]),
     )
     engine.call("sweep")
+
+
+def test_no_kind_is_without_a_state() -> None:
+    """These three have tests of their own below."""
+    assert {kind for _, kind, _ in STATES} | {"dependency", "child", "child_told"} == KINDS
 
 
 def test_a_step_waits_for_others_and_what_they_do(engine: Engine) -> None:
