@@ -38,7 +38,10 @@ def check(store: Store, flows: FlowSet) -> FlowSet:
         stored = stored_version(store, name, version)
         return None if stored is None else stored.definition
 
-    return flows.check(stored=body)
+    def names() -> list[str]:
+        return [row["name"] for row in store.list_flows()]
+
+    return flows.check(stored=body, names=names)
 
 
 def deploy(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
@@ -21,6 +21,8 @@ CODE_DUPLICATE = "PF303"
 StoredBody = Callable[[str, str | None], dict[str, Any] | None]
 """Look up the body of a stored flow by its name and version; None if it does not exist."""
 
+StoredNames = Callable[[], Collection[str]]
+"""Return the names of the stored flows; called only if a flow listens to others."""
 
 Result_co = TypeVar("Result_co", covariant=True)
 
@@ -87,14 +89,19 @@ class FlowSet:
         return [file.definition for file in self.files if file.definition is not None]
 
     def check(
-        self, *, stored: StoredBody | None = None, handlers: Settings | None = None
+        self,
+        *,
+        stored: StoredBody | None = None,
+        names: StoredNames | None = None,
+        handlers: Settings | None = None,
     ) -> FlowSet:
-        """Return the set with the findings between its flows: children, cycles, their inputs.
+        """Return the set with the findings between its flows: children, cycles, inputs, listeners.
 
         `stored` looks up children that are not in the set; without it an unknown child is only a
-        warning. With `handlers`, the handlers are imported and compared with their steps.
+        warning. `names` returns those of the stored flows. With `handlers`, the handlers are
+        imported and compared with their steps.
         """
-        checked = self._with_children(stored)
+        checked = self._with_children(stored).with_listeners(names)
         return checked if handlers is None else checked.with_handlers(handlers)
 
     def with_handlers(self, settings: Settings) -> FlowSet:
@@ -124,6 +131,23 @@ class FlowSet:
             ]
             files.append(file.refused(findings) if findings else file)
         return FlowSet(tuple(files))
+
+    def with_listeners(self, names: StoredNames | None) -> FlowSet:
+        """Return the set with a warning for each name in `after` that no flow has."""
+        from pgflow_yaml.language.validation.unheard import unheard
+
+        if not any("after" in definition.body for definition in self.definitions):
+            return self
+        given = [definition.name for definition in self.definitions]
+        stored = None if names is None else names()
+        return FlowSet(
+            tuple(
+                file.with_findings(unheard(file.definition, given, stored))
+                if file.definition
+                else file
+                for file in self.files
+            )
+        )
 
     def require(self) -> list[Definition]:
         """Return the definitions; raises InvalidFlows if a file has an error."""

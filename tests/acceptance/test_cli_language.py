@@ -123,6 +123,29 @@ def test_the_examples_about_handlers_behave_as_shown(shell: Shell, code: str) ->
     shell("validate", "--import", "--allow", "app", "good.yaml")
 
 
+def test_the_example_about_listeners_behaves_as_shown(shell: Shell) -> None:
+    """A warning: `compile` sees what is in the database, and stores the flow all the same."""
+    entry = explanation("PF304")
+    shell.write("bad.yaml", entry.bad)
+    shell.write("good.yaml", entry.good)
+    shell.write("nightly.yaml", "flow: nightly\nsteps: {load: {handler: app.load}}\n")
+    shell("compile", "nightly.yaml")
+
+    alone = shell("validate", "bad.yaml")
+    beside = shell("validate", "bad.yaml", "nightly.yaml")
+    stored = shell("compile", "bad.yaml")
+    good = shell("compile", "good.yaml")
+
+    assert "warning" not in alone.err
+    assert (
+        '"nighly" in `after` matches no other flow in these files; did you mean "nightly"?'
+        in beside.err
+    )
+    assert '"nighly" in `after` matches no other flow in this database; did you mean' in stored.err
+    assert stored.out.startswith("compiled alert")
+    assert "warning" not in good.err
+
+
 @pytest.mark.parametrize("code", ["PF508", "PF509", "PF520", "PF521"])
 def test_the_examples_about_played_cases_behave_as_shown(shell: Shell, code: str) -> None:
     """The wrong one has this finding when it is played, the right one passes."""

@@ -36,8 +36,9 @@ def compile_command(
     from pgflow_yaml.project.settings import local_settings
 
     flows = FlowSet.load(files).with_hidden(local_settings())
-    valid_definitions(flows, options)
+    flows.require()
     with database(options) as client:
+        valid_definitions(client.check(flows), options)
         results: tuple[Deployed | Preview, ...]
         if dry_run:
             results = client.preview(flows, activate=not no_activate)
