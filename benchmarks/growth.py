@@ -22,17 +22,17 @@ from pgflow.step_tasks t where t.run_id = %s::uuid order by t.started_at offset 
 # Runs that ended long ago, written by hand: what made them is not what is measured.
 FINISHED = """
 set session_replication_role = replica;
-create temp table past as select gen_random_uuid() as run_id, f.flow_slug
-from pgflow.flows f cross join generate_series(1, {runs}) where f.queue_name = 'job_nothing';
+create temp table past as select gen_random_uuid() as run_id, f.flow_slug, {at} as at
+from pgflow.flows f cross join generate_series(1, {runs}) n where f.queue_name = 'job_nothing';
 insert into pgflow.runs (run_id, flow_slug, flow_name, status, input, started_at, completed_at)
-select run_id, flow_slug, 'job_nothing', 'completed', '{{}}', {at}, {at} from past;
+select run_id, flow_slug, 'job_nothing', 'completed', '{{}}', at, at from past;
 insert into pgflow.step_states (flow_slug, run_id, step_slug, status, initial_tasks,
   remaining_tasks, created_at, started_at, completed_at, made, sent)
-select flow_slug, run_id, 'job', 'completed', 1, 0, {at}, {at}, {at}, 1, 1 from past;
+select flow_slug, run_id, 'job', 'completed', 1, 0, at, at, at, 1, 1 from past;
 insert into pgflow.step_tasks (flow_slug, run_id, step_slug, status, message_id, queue_name,
   attempts_count, queued_at, started_at, completed_at)
 select flow_slug, run_id, 'job', 'completed', nextval('pgmq.q_job_nothing_msg_id_seq'),
-  'job_nothing', 1, {at}, {at}, {at} from past;
+  'job_nothing', 1, at, at, at from past;
 drop table past;
 set session_replication_role = origin"""
 PARKED = """

@@ -215,17 +215,18 @@ begin
 end
 $$;
 
--- The next runs of a version that are to be deleted, 200 at most, among the next 1,000 after a
--- place in the order of their starts; and the place of the last that was looked at, null at the
--- end. (The parent is selected, for `not exists` would be a hash over all runs.)
+-- The next runs of a version that are to be deleted, 200 at most, with their starts, among the next
+-- 1,000 after a place in the order of starts; and the place of the last that was looked at, null at
+-- the end. Runs that one commit has started have the same time, and are all sorted. (The parent is selected, for `not exists` would be a hash over all runs.)
 create or replace function pgflow._prune_window(
   p_slug text, p_completed timestamptz, p_failed timestamptz, p_at timestamptz, p_id uuid,
-  out runs uuid[], out last_at timestamptz, out last_id uuid
+  out runs uuid[], out starts timestamptz[], out last_at timestamptz, out last_id uuid
 )
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   select coalesce(array_agg(w.run_id order by w.started_at, w.run_id) filter (where w.goes), '{}'),
+    array_agg(w.started_at order by w.started_at, w.run_id) filter (where w.goes),
     (array_agg(w.started_at order by w.started_at desc, w.run_id desc))[1],
     (array_agg(w.run_id order by w.started_at desc, w.run_id desc))[1]
   from (
@@ -279,6 +280,7 @@ declare
   v_window record;
   v_done jsonb;
   v_looked int := 0;
+  v_last int;
   v_slug text := coalesce(p_cursor ->> 'flow_slug', '');
   v_at timestamptz := coalesce(p_cursor ->> 'at', '-infinity');
   v_id uuid := coalesce(p_cursor ->> 'id', '00000000-0000-0000-0000-000000000000');
@@ -319,9 +321,14 @@ begin
           select r.run_id from pgflow.runs r where r.run_id = any(v_window.runs)
           order by r.started_at, r.run_id for update skip locked));
       end if;
-      if v_done is null or p_dry_run then -- else the same place again, where others are next
+      if v_done is null or p_dry_run then
         v_at := v_window.last_at;
         v_id := v_window.last_id;
+      else -- behind the last that has gone: an open transaction may keep the dead in the index
+        select max(u.nr) into v_last from unnest(v_window.runs) with ordinality u(run_id, nr)
+        where not exists (select 1 from pgflow.runs r where r.run_id = u.run_id);
+        v_at := coalesce(v_window.starts[v_last], v_at);
+        v_id := coalesce(v_window.runs[v_last], v_id);
       end if;
       if v_done is not null or v_looked >= 10 then
         return coalesce(v_done, '{"runs": {}, "tasks": 0}') || jsonb_build_object('cursor',
