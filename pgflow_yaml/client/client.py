@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from pgflow_yaml.client.health import HealthClient
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from pgflow_yaml.runs.snapshot import Snapshot, TaskShape
     from pgflow_yaml.worker import Worker
     from pgflow_yaml.worker.calls import SecretProvider
+
+log = logging.getLogger(__name__)
 
 LEASE_SECONDS = 30.0
 
@@ -296,7 +299,11 @@ class Client(HealthClient, LogClient, PruneClient, RetryClient):
         A run is stopped, and ends when its `finally` steps and child runs have; one that has only
         these left goes on as it is. A second cancel of the run ends it, and them, at once.
         """
-        return row_of(Cancelled, self._store.cancel_run(_checked_id(run_id), reason))
+        cancelled = row_of(Cancelled, self._store.cancel_run(_checked_id(run_id), reason))
+        if cancelled.cancelled and cancelled.status == "cancelled":
+            fields = {"run_id": cancelled.run_id, "action": "ended"}
+            log.info("run was cancelled", extra=fields)  # as workers log what ends in their turns
+        return cancelled
 
     def list_runs(self, *, limit: int = 20, **filters: Unpack[RunFilters]) -> list[RunSummary]:
         """Return runs, newest first: those that match all of the filters.

@@ -51,6 +51,21 @@ def test_waiting_for_a_failed_run_raises(works: Works) -> None:
     assert (failed.value.run, failed.value.step) == (run.id, "go")
 
 
+def test_a_run_that_a_client_ends_is_in_its_log(
+    works: Works, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once, for no worker logs it; one that had ended is not."""
+    works.deploy("flow: one\nsteps: {a: {handler: app.a}}\n")
+    run = works.client.start("one").id
+    with caplog.at_level("INFO", "pgflow_yaml.client"):
+        works.client.cancel(run)
+        works.client.cancel(run)
+
+    (record,) = [each for each in caplog.records if each.name.startswith("pgflow_yaml.client")]
+    assert record.getMessage() == "run was cancelled"
+    assert vars(record)["run_id"] == run
+
+
 def test_waiting_has_an_end(works: Works) -> None:
     """The run goes on when the time is up."""
     works.deploy("flow: idle\nsteps:\n  go: {handler: shop.go}\n")
