@@ -12,6 +12,8 @@ from tests.fixtures.effort import EFFORT
 from tests.fixtures.waiting import eventually
 
 if TYPE_CHECKING:
+    import psycopg
+
     from tests.fixtures.working import Works
 
 RUNS = min(1000, 100 * EFFORT)
@@ -56,3 +58,43 @@ def test_all_failed_runs_complete(works: Works) -> None:
     ]  # fmt: skip
     assert attempts == [1] * len(attempts)
     assert works.client.failed() == []
+
+
+LEFT = """
+select count(*) filter (where status = 'failed'), count(*) filter (where retries = 1), count(*)
+from pgflow.runs"""
+HALF = """
+select count(*) from pgflow.runs r
+where (r.status = 'failed') <> (r.retries = 0) or (r.status = 'started') <> exists (
+  select from pgflow.step_tasks t join pgmq.q_many q on q.msg_id = t.message_id
+  where t.run_id = r.run_id and t.step_slug = 'second' and t.status = 'queued')"""
+
+
+def numbers(db: psycopg.Connection, query: str) -> list[int]:
+    """The only row of a query."""
+    return list(db.execute(query.encode()).fetchall()[0])
+
+
+def test_a_killed_retry_of_many_is_done_again(works: Works, db: psycopg.Connection) -> None:
+    """After kill -9 each run was retried or was not, and a second call retries the others once."""
+    works.app.write("tasks.py", HANDLERS)
+    works.deploy(FLOW)
+    works.client.start_many("many", [{"n": n} for n in range(60)])
+    works.drain(concurrency=16)
+    shell = Shell(works.app.folder, works.database)
+
+    killed = shell.start("failed", "retry", "--yes")
+    eventually(lambda: numbers(db, LEFT)[1] >= 5)
+    killed.kill()
+    killed.communicate()
+    failed, retried, _ = numbers(db, LEFT)
+    (half,) = numbers(db, HALF)
+    said = shell("failed", "retry", "--yes").out
+    vars(sys.modules["tasks"])["broken"] = False
+    works.drain(concurrency=16)
+
+    assert 5 <= retried < 60
+    assert (failed, half) == (60 - retried, 0)
+    assert said.endswith(f"retried {failed} runs\n")
+    assert numbers(db, LEFT) == [0, 60, 60]
+    assert works.client.list_flows()[0].runs["completed"] == 60
