@@ -68,10 +68,13 @@ create table pgflow.task_logs (
   part int not null,
   at timestamptz not null default now(),
   lines jsonb not null,
+  retry int not null default 0,
   constraint task_logs_lines_check check (jsonb_typeof(lines) = 'array')
 );
 create index task_logs_by_step on pgflow.task_logs (run_id, step_slug, id);
 comment on column pgflow.task_logs.attempt is 'the number of the attempt, as people count';
+comment on column pgflow.task_logs.retry is
+  'the retry of the run that made the attempt, whose numbers begin anew; 0 before the first';
 comment on column pgflow.task_logs.fence is 'the number of the call, which grows with each of them';
 comment on column pgflow.task_logs.part is
   'the number of the row in its call: one that came twice is shown once';

@@ -24,6 +24,7 @@ class LogRow(TypedDict):
     step: str
     index: int
     map: bool
+    retry: int
     attempt: int
     fence: int
     part: int
@@ -54,12 +55,15 @@ class LogFilter:
 class LogLine:
     """A line that a handler printed or logged; `index` is None for a step that is no map.
 
-    `logger` is the name of a logger, or "stdout" or "stderr" for what was printed.
+    `retry` is the retry of the run in which it was said, 0 before the first; the numbers of
+    attempts begin anew with each. `logger` is the name of a logger, or "stdout" or "stderr" for
+    what was printed.
     """
 
     at: datetime
     step: str
     index: int | None
+    retry: int
     attempt: int
     level: str
     logger: str
@@ -76,6 +80,7 @@ class LogLine:
             "at": self.at.isoformat(timespec="milliseconds"),
             "step": self.step,
             "index": self.index,
+            "retry": self.retry,
             "attempt": self.attempt,
             "level": self.level,
             "logger": self.logger,
@@ -105,6 +110,7 @@ def _line(row: LogRow, line: list[int | str]) -> LogLine:
         at=_EPOCH + timedelta(milliseconds=int(milliseconds)),
         step=row["step"],
         index=row["index"] if row["map"] else None,
+        retry=row["retry"],
         attempt=row["attempt"],
         level=str(level),
         logger=str(logger),

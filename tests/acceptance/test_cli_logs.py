@@ -115,12 +115,19 @@ def test_the_log_of_a_failed_run(shell: Shell, logs: Logs) -> None:
         "at": line["at"],
         "step": "notify",
         "index": 1,
+        "retry": 0,
         "attempt": 1,
         "level": "warning",
         "logger": "tasks",
         "text": "to bob",
     }
     assert "   log           red\n                 asking the bank\n" in shell("show", "last").out
+    shell("retry", "last", "--detach")
+    shell("worker", "--burst")
+    assert [line[26:] for line in logs("-n", "5")[0].splitlines()[::4]] == [
+        "pay       #1 retry 1  info      red",
+        "pay       #2 retry 1  info      declined",
+    ]
 
 
 def test_wrong_uses_are_sentences(shell: Shell, logs: Logs) -> None:

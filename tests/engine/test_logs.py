@@ -60,6 +60,22 @@ def test_a_turn_stores_the_log_of_what_it_reports(engine: Engine) -> None:
     assert engine.one("select count(*) from pgflow.task_progress") == 1
 
 
+def test_a_line_tells_the_retry_that_it_belongs_to(engine: Engine) -> None:
+    """The numbers of attempts begin anew with each retry of the run."""
+    engine.deploy("flow", {"a": a_step(retry={"max_attempts": 1})})
+    run = engine.start("flow")
+    for number in range(3):
+        (task,) = engine.claim("flow")
+        write(engine, part(task, 0, str(number), attempt=1, fence=task["attempt"]))
+        engine.report(failed(task))
+        engine.call("retry_run", run)
+
+    rows = engine.call("run_logs", run)["rows"]
+    assert [(row["retry"], row["attempt"], row["lines"][0][3]) for row in rows] == [
+        (2, 1, "2"), (1, 1, "1"), (0, 1, "0"),
+    ]  # fmt: skip
+
+
 def test_the_rows_of_a_log_are_found_by_what_was_asked(engine: Engine) -> None:
     """The newest rows up to a number of lines; after an id, the next ones but those seen."""
     engine.deploy("flow", {"a": a_step(), "each": a_step(map=literal([1, 2]))})

@@ -182,7 +182,7 @@ def test_only_the_last_report_of_progress_is_sent() -> None:
 
 def a_row(fence: int, part: int, *lines: tuple[int, str], **fields: Any) -> LogRow:
     """A row of the database."""
-    row = {"id": fence * 10 + part, "step": "s", "index": 0, "map": False, "attempt": 1}
+    row = {"id": fence * 10 + part, "step": "s", "index": 0, "map": False, "retry": 0, "attempt": 1}
     said = [[at, "info", "stdout", text] for at, text in lines]
     return cast("LogRow", {**row, "fence": fence, "part": part, "lines": said, **fields})
 

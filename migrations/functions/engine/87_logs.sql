@@ -13,8 +13,9 @@ declare
   v_granted text[] := (
     select w.granted from pgflow.workers w where w.worker_id = p_worker);
 begin
-  insert into pgflow.task_logs (run_id, step_slug, task_index, attempt, fence, part, lines)
-  select c.run, c.step, c.index, c.attempt, c.fence, c.part, c.lines
+  insert into pgflow.task_logs (run_id, step_slug, task_index, attempt, fence, part, lines, retry)
+  select c.run, c.step, c.index, c.attempt, c.fence, c.part, c.lines,
+    (select r.retries from pgflow.runs r where r.run_id = t.run_id)
   from jsonb_to_recordset(p_logs -> 'lines') c(
     run uuid, step text, index int, attempt int, fence int, part int, lines jsonb)
   join pgflow.step_tasks t
@@ -102,8 +103,8 @@ as $$
     and (p_since is null or x.line -> 0 >= to_jsonb(floor(extract(epoch from p_since) * 1000)))
 $$;
 
--- The log of a run: {status, last, rows: [{id, step, index, map, attempt, fence, part, lines}]}, as
--- many rows as it takes for p_limit lines; last is the greatest id that was read, also if none of
+-- The log of a run: {status, last, rows: [{id, step, index, map, retry, attempt, fence, part, lines}]},
+-- as many rows as it takes for p_limit lines; last is the greatest id that was read, also if none of
 -- its lines match. Without p_after the newest rows; with it the oldest ones that have a greater id
 -- and are not in p_seen. p_failed: the last attempt of each task that failed.
 -- Null for an unknown run. Raises PF006 for a limit or a time back that is none.
@@ -137,8 +138,8 @@ begin
   loop
     exit when v_count >= v_limit;
     v_last := greatest(v_last, v_id);
-    select l.id, l.step_slug as step, l.task_index as index, s.step_type = 'map' as map, l.attempt,
-      l.fence, l.part, pgflow._matching_lines(l.lines, p_levels, v_since) as lines
+    select l.id, l.step_slug as step, l.task_index as index, s.step_type = 'map' as map, l.retry,
+      l.attempt, l.fence, l.part, pgflow._matching_lines(l.lines, p_levels, v_since) as lines
     into v_row
     from pgflow.task_logs l
     join pgflow.steps s on s.flow_slug = v_run.flow_slug and s.step_slug = l.step_slug

@@ -137,7 +137,7 @@ def _formatter() -> Callable[[LogLine], Line]:
         return [
             (f"{stamp}  ", "dim"),
             (f"{label}{space}", color),
-            (f"  #{line.attempt}  ", "dim"),
+            (f"  #{line.attempt}{f' retry {line.retry}' if line.retry else ''}  ", "dim"),
             (f"{level:<8}", _LEVEL_STYLES.get(level, "dim")),
             (f"  {clean(line.text)}", ""),
         ]
