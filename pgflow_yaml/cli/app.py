@@ -87,6 +87,8 @@ class Commands(click.Group):
         """Return the command; an unknown one is refused with a suggestion."""
         if args and args[0] not in entries() and not args[0].startswith("-"):
             hint = did_you_mean(args[0], list(entries()))
+            if args[0] == "why":
+                hint = '; did you mean "show RUN --why"?'
             raise click.UsageError(f'there is no command "{args[0]}"{hint}', ctx)
         return super().resolve_command(ctx, args)
 

@@ -21,7 +21,7 @@ OF_FAILURES = ("flow", "version", "labels", "since", "older", "error")
 
 
 def run_filters(
-    names: Sequence[str] = OF_RUNS, *, moment: str = "created"
+    names: Sequence[str] = OF_RUNS, *, moment: str = "were created"
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Add the options that choose runs, by the moment they were created, or another."""
     options: dict[str, Callable[..., Any]] = {

@@ -84,6 +84,7 @@ LINES = [
     ["send", "last", "paid", "--data", "{"],
     ["migrate", "--nope"],
     ["comple", "hello.flow.yaml"],
+    ["why", "last"],
     ["lsp", "hello.flow.yaml"],
     ["lsp", "--port", "2087"],
     ["init", "hello.flow.yaml"],
@@ -187,6 +188,9 @@ def test_a_wrong_line_is_answered_with_a_sentence(tmp_path: Path, database: str)
     assert not problems, "\n".join(map(str, problems))
     said = {tuple(line): err for line, (_, _, err) in zip(lines, results, strict=True)}
     assert "is the key of several runs: write an id" in said["show", "same"]
+    assert 'did you mean "show RUN --why"?' in said["why", "last"]
+    assert "write the RUN to cancel, or filters" in said["cancel",]
+    assert "--flow is empty" in said["cancel", "--flow", "", "--yes"]
     assert "that is a flow, and `pgflow-yaml runs --flow hello` lists" in said["graph", "hello"]
     assert "`pgflow-yaml run hello.flow.yaml` starts" in said["show", "hello.flow.yaml"]
     assert '"folder" is a folder, not the name of a flow' in said["run", "folder"]
