@@ -34,6 +34,12 @@ def nothing(_):
     return {"ok": True}
 
 
+def chatty(_):
+    for n in range(20):
+        print(f"line {n} of what a task has to say")
+    return {"ok": True}
+
+
 def rest(_):
     time.sleep(0.005)
     return {"ok": True}

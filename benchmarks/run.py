@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 import growth
 import lateness
+import lines
 import pruning
 import workers
 from environments import CannotInstall, Entry, checkout, installed
@@ -61,6 +62,7 @@ SECTIONS: dict[str, tuple[Callable[[Server, Sizes], list[Target]], ...]] = {
     "lateness": (lateness.lateness,),
     "growth": (growth.fan_out, growth.claims, growth.history, growth.chain, growth.memory),
     "pruning": (pruning.pruning,),
+    "lines": (lines.lines,),
     "workers": (workers.throughput, workers.slots, workers.fairness),
 }
 """Measurements without other engines, each with targets of its own."""
