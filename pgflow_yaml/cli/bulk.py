@@ -1,4 +1,4 @@
-"""What a command does to many runs: it asks first, and one that is refused hinders none."""
+"""Changes of many runs: somebody is asked first, and one that is refused hinders none."""
 
 from __future__ import annotations
 

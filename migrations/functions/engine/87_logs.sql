@@ -103,11 +103,11 @@ as $$
     and (p_since is null or x.line -> 0 >= to_jsonb(floor(extract(epoch from p_since) * 1000)))
 $$;
 
--- The log of a run: {status, last, rows: [{id, step, index, map, retry, attempt, fence, part, lines}]},
--- as many rows as it takes for p_limit lines; last is the greatest id that was read, also if none of
--- its lines match. Without p_after the newest rows; with it the oldest ones that have a greater id
--- and are not in p_seen. p_failed: the last attempt of each task that failed.
--- Null for an unknown run. Raises PF006 for a limit or a time back that is none.
+-- The log of a run: {status, last, rows: [{id, step, index, map, retry, attempt, fence, part,
+-- lines}]}, as many rows as it takes for p_limit lines; last is the greatest id that was read, also
+-- if none of its lines match. Without p_after the newest rows; with it the oldest ones that have a
+-- greater id and are not in p_seen. p_failed: the last attempt of each task that failed. Null for
+-- an unknown run. Raises PF006 for a limit or a time back that is none.
 create or replace function pgflow.run_logs(
   p_run_id uuid, p_steps text[] default null, p_index int default null,
   p_attempt int default null, p_failed boolean default false, p_levels text[] default null,

@@ -217,7 +217,8 @@ $$;
 
 -- The next runs of a version that are to be deleted, 200 at most, with their starts, among the next
 -- 1,000 after a place in the order of starts; and the place of the last that was looked at, null at
--- the end. Runs that one commit has started have the same time, and are all sorted. (The parent is selected, for `not exists` would be a hash over all runs.)
+-- the end. Runs that one commit has started have the same time, and are all sorted. (The parent is
+-- selected, for `not exists` would be a hash over all runs.)
 create or replace function pgflow._prune_window(
   p_slug text, p_completed timestamptz, p_failed timestamptz, p_at timestamptz, p_id uuid,
   out runs uuid[], out starts timestamptz[], out last_at timestamptz, out last_id uuid
