@@ -36,6 +36,11 @@ def pytest_sessionfinish():
     print("loaded:", *sorted(ours), *heavy)
 """
 
+OTHERS = (
+    *("randomly", "cacheprovider", "xdist", "xdist.looponfail", "pytest_cov"),
+    *("hypothesispytest", "timeout", "platformdirs"),
+)
+
 
 @pytest.fixture
 def shell(tmp_path: Path) -> Shell:
@@ -51,8 +56,9 @@ def shell(tmp_path: Path) -> Shell:
 def pytest_in(shell: Shell, *words: str, expect: int = 0) -> str:
     """Run pytest with what a user has: no option or plugin of our own suite."""
     environment = {k: v for k, v in shell.environment().items() if not k.startswith("PYTEST")}
+    others = [part for name in OTHERS for part in ("-p", f"no:{name}")]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:randomly", "-p", "no:cacheprovider", *words],
+        [sys.executable, "-m", "pytest", *others, *words],
         cwd=shell.folder,
         env=environment,
         capture_output=True,

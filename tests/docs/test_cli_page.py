@@ -6,8 +6,6 @@ import json
 import os
 import re
 import shlex
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,6 +15,7 @@ from pgflow_yaml.cli.app import app
 from pgflow_yaml.runs.events import Event
 from pgflow_yaml.runs.snapshot import FailedAttempt
 from tests.docs.fenced import GENERATED, PAGES, ROOT, blocks
+from tests.fixtures import forks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,16 +90,10 @@ def test_the_json_shapes_are_those_of_the_page(database: str, tmp_path: Path) ->
     )
 
     def result(*words: str) -> Any:
-        done = subprocess.run(
-            [sys.executable, "-m", "pgflow_yaml", *words, "--json"],
-            cwd=tmp_path,
-            env={**os.environ, "DATABASE_URL": database},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == (words[0] == "doctor"), done.stderr  # the server is not durable
-        return json.loads(done.stdout)
+        env = {**os.environ, "DATABASE_URL": database}
+        code, out, err = forks.run([*words, "--json"], cwd=tmp_path, env=env, seconds=50)
+        assert code == (words[0] == "doctor"), err  # the server is not durable
+        return json.loads(out)
 
     compiled = result("compile", str(file))
     shapes = {
