@@ -53,6 +53,24 @@ def test_a_queue_dropped_under_a_running_task_stops_nobody(engine: Engine) -> No
     assert engine.snapshot(run)["run"]["status"] == "completed"
 
 
+def test_dropped_functions_of_a_queue_come_back(engine: Engine) -> None:
+    """Each is made again by the call that misses it; the queue of a deleted flow leaves none."""
+    engine.deploy("flow", {"a": a_step(), "b": a_step("a")})
+    functions = "select array_agg(proname::text order by 1) from pg_proc where proname ~ '^_q_'"
+    made = engine.one(functions)
+    for name in made:
+        engine.db.execute(f"drop function pgflow.{name}".encode())
+
+    run = engine.start("flow")
+    for _ in ("a", "b"):
+        (task,) = engine.claim("flow")
+        assert engine.report(done(task)) == ["applied"]
+
+    assert made == ["_q_drop_flow", "_q_send_flow", "_q_take_flow"]
+    assert engine.one(functions) == made
+    assert engine.snapshot(run)["run"]["status"] == "completed"
+
+
 def test_dropped_timers_are_sent_again(engine: Engine) -> None:
     """The end of a wait comes all the same."""
     engine.deploy("flow", {"a": a_wait(wait={"for": 60_000})})

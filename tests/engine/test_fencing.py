@@ -95,15 +95,24 @@ def test_the_same_completion_again_is_already_there(engine: Engine, flow: str) -
     assert engine.snapshot(run)["steps"][0]["output"] == "one"
 
 
-def test_one_report_twice_in_a_batch_counts_once(engine: Engine, flow: str) -> None:
-    """I4: a task has at most one completion."""
+@pytest.mark.parametrize("beside", [(), ("released",)], ids=["alone", "beside-a-released-one"])
+def test_one_report_twice_in_a_batch_counts_once(
+    engine: Engine, flow: str, beside: tuple[str, ...]
+) -> None:
+    """I4: a task has at most one completion, whichever way its batch is settled."""
     engine.deploy("flow", {"a": a_step(map=literal([1, 2]))})
     run = engine.start(flow)
     one, two = engine.claim(flow)
+    others = [failed(two, outcome) for outcome in beside]
 
-    assert engine.report(done(one), done(one)) == ["applied", "lost"]
+    verdicts = engine.report(done(one, "first"), done(one, "second"), *others)
+
+    assert verdicts == ["applied", "lost", *("applied" for _ in others)]
     assert engine.statuses(run) == {"a": "started"}
-    engine.report(done(two))
+    if beside:
+        (two,) = engine.claim(flow)
+    engine.report(done(two, "other"))
+    assert engine.snapshot(run)["run"]["output"] == {"a": ["first", "other"]}
 
 
 def test_a_report_for_nothing_is_lost(engine: Engine, flow: str) -> None:

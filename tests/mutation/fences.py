@@ -10,7 +10,8 @@ CHILDREN, LEASES, SWEEP = "engine/84_children.sql", "engine/86_leases.sql", "eng
 CONTEXTS = "engine/78_contexts.sql"
 BEGIN, RETRY_ROWS = "engine/66_begin.sql", "engine/95_retry_rows.sql"
 OPERATE, SIGNALS = "engine/90_operate.sql", "engine/91_signals.sql"
-QUEUE, VERSIONS, START = "engine/10_queue.sql", "engine/25_versions.sql", "engine/35_start.sql"
+QUEUE, QUEUE_FUNCTIONS = "engine/10_queue.sql", "engine/11_queue_functions.sql"
+VERSIONS, START = "engine/25_versions.sql", "engine/35_start.sql"
 PGFLOW_WORKERS = "pgflow/40_workers.sql"
 # The tests that look at each file, the likeliest first: the first red one ends the run.
 TESTS = {
@@ -34,6 +35,7 @@ TESTS = {
     CHILDREN: ("claim", "races", "children", "children_first"),
     OPERATE: ("ends", "children_first", "races", "failure", "catch"),
     QUEUE: ("fencing", "races", "pgflow_races"),
+    QUEUE_FUNCTIONS: ("fencing", "races", "pgflow_races"),
     VERSIONS: ("races", "versions"),
     START: ("races", "versions"),
     BEGIN: ("retry_others",),
@@ -103,6 +105,54 @@ FENCES = [
         "",
     ),
     (
+        "an older attempt, on the short way",
+        SETTLE,
+        "t.status = 'started' and t.attempts_count = p.attempt\n      and",
+        "t.status = 'started'\n      and",
+    ),
+    (
+        "somebody else's report, on the short way",
+        SETTLE,
+        "      and t.last_worker_id = p.worker) is true as applies\n",
+        "      ) is true as applies\n",
+    ),
+    (
+        "a task that is not running, on the short way",
+        SETTLE,
+        "(p.outcome = 'completed' and t.status = 'started' and",
+        "(p.outcome = 'completed' and",
+    ),
+    (
+        "the same report twice in a batch, on the short way",
+        SETTLE,
+        "  if cardinality(v_applied) = cardinality(p_reports) then\n",
+        "  if true then\n",
+    ),
+    (
+        "a stopped run on the short way",
+        SETTLE,
+        "r.outcome is null and r.stopping is null as calm",
+        "r.outcome is null as calm",
+    ),
+    (
+        "an ended run on the short way",
+        SETTLE,
+        "r.status = 'started' and r.outcome is null and r.stopping",
+        "r.outcome is null and r.stopping",
+    ),
+    (
+        "a run with an outcome on the short way",
+        SETTLE,
+        "r.outcome is null and r.stopping is null as calm",
+        "r.stopping is null as calm",
+    ),
+    (
+        "a repeated step on the short way",
+        SETTLE,
+        "f.origin = 'deploy' and not f.repeats) into v_calm",
+        "f.origin = 'deploy') into v_calm",
+    ),
+    (
         "a report for a run that has ended",
         SETTLE,
         (
@@ -116,8 +166,8 @@ FENCES = [
     (
         "two settlers of one run",
         SETTLE,
-        "any(v_runs) order by r.run_id for no key update;",
-        "any(v_runs);",
+        "any(v_runs) order by r.run_id for no key update) h",
+        "any(v_runs)) h",
     ),
     (
         "a held run that is settled all the same",
@@ -125,7 +175,7 @@ FENCES = [
         "order by r.run_id for no key update skip locked);",
         "order by r.run_id);",
     ),
-    ("a claim that waits", CLAIM, "    for no key update of t skip locked);", "    for update);"),
+    ("a claim that waits", CLAIM, "for no key update of t skip locked) h;", "for update) h;"),
     (
         "a takeover right after a restart",
         CLAIM,
@@ -186,8 +236,8 @@ FENCES = [
     (
         "a task handed out by the claim that ended it",
         CLAIM,
-        "t.queue_name = p_queue\n      and t.status in ('queued', 'started')\n    returning",
-        "t.queue_name = p_queue\n    returning",
+        "t.queue_name = p_queue\n      and t.status in ('queued', 'started'));",
+        "t.queue_name = p_queue);",
     ),
     (
         "a failure nobody reported of a task that has ended",
@@ -273,9 +323,9 @@ FENCES = [
     ("a heartbeat that waits", LEASES, "for no key update of t skip locked);", "for update of t);"),
     (
         "a claim that waits for a message",
-        QUEUE,
-        "limit $3 for update skip locked))\n    returning",
-        "limit $3 for update))\n    returning",
+        QUEUE_FUNCTIONS,
+        "limit p_limit\n      for update skip locked))\n    returning q.msg_id\n  )",
+        "limit p_limit\n      for update))\n    returning q.msg_id\n  )",
     ),
     ("two words to one run at once", SIGNALS, "v_runs[1] for no key update;", "v_runs[1];"),
     (

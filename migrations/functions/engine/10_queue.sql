@@ -8,8 +8,10 @@
 -- the task row is made. Sending the next window of a map therefore inserts messages and touches no
 -- task.
 --
--- Queue names are data, so nearly everything here is EXECUTE with %I. A queue that was dropped by
--- hand counts as empty, and is made again by the next message; the sweep sends those that it held.
+-- Queue names are data, so nearly everything here is EXECUTE with %I, which is planned at each call.
+-- What each turn does to a queue (take, send, drop) is in functions of that queue instead, whose
+-- statements are planned once (11_queue_functions). A queue that was dropped by hand counts as
+-- empty, and is made again by the next message; the sweep sends those that it held.
 
 -- Makes the queue where it is missing. A queue that was dropped continues its numbers, for two
 -- tasks must never share a message. Called when steps are defined and before a timer is sent, whose
@@ -21,6 +23,9 @@ as $$
 declare
   v_last bigint;
 begin
+  if p_queue <> 'pgflow__timers' then
+    perform pgflow._queue_make_functions(p_queue);
+  end if;
   if to_regclass(format('pgmq.%I', 'q_' || lower(p_queue))) is not null
     and exists (select 1 from pgmq.list_queues() q where q.queue_name = p_queue)
   then
@@ -42,7 +47,8 @@ end
 $$;
 
 -- Has a queue and its archive vacuumed after 1,000 dead rows, at full speed: each task leaves some,
--- and a claim passes over those that are dead but not yet removed.
+-- and a claim passes over those that are dead but not yet removed. A page of the queue keeps room
+-- for the version that a claim writes.
 create or replace function pgflow._queue_tune(p_queue text) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -55,6 +61,7 @@ begin
       || 'autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0)',
       v_prefix || lower(p_queue));
   end loop;
+  execute format('alter table pgmq.%I set (fillfactor = 45)', 'q_' || lower(p_queue));
 end
 $$;
 
@@ -73,18 +80,16 @@ begin
 end
 $$;
 
--- Sends the messages of tasks under the ids that the tasks have already. Rows are inserted in the
--- order of the array, on which clients of pgflow rely; a message that exists stays as it is. The
--- caller holds the runs of the tasks, or the tasks.
-create or replace function pgflow._queue_send(p_queue text, p_messages pgflow._message[])
-returns void
+-- Sends the messages of tasks again: one that exists stays as it is. Called for repairs. The caller
+-- holds the tasks.
+create or replace function pgflow._queue_send_missing(
+  p_queue text, p_messages pgflow._message[]
+) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if to_regclass(format('pgmq.%I', 'q_' || lower(p_queue))) is null then
-    perform pgflow._queue_ensure(p_queue);
-  end if;
+  perform pgflow._queue_ensure(p_queue);
   execute format($sql$
     insert into pgmq.%I (msg_id, vt, message) overriding system value
     select m.id, m.vt, jsonb_build_object(
@@ -114,33 +119,6 @@ begin
 end
 $$;
 
--- Takes up to p_limit visible messages, oldest first, and hides them until p_until. Never waits:
--- locked rows are skipped. Returns them.
-create or replace function pgflow._queue_take(
-  p_queue text, p_now timestamptz, p_until timestamptz, p_limit int
-)
-returns table (msg_id bigint, message jsonb)
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-#variable_conflict use_column
-declare
-  v_table text := format('pgmq.%I', 'q_' || lower(p_queue));
-begin
-  if to_regclass(v_table) is null then
-    return;
-  end if;
-  -- `any(array(…))` and not a join with a limited CTE, whose generic plan scans the whole queue.
-  return query execute format($sql$
-    update %1$s q set vt = $2, read_ct = q.read_ct + 1
-    where q.msg_id = any(array(
-      select c.msg_id from %1$s c where c.vt <= $1 order by c.vt limit $3 for update skip locked))
-    returning q.msg_id, q.message
-    $sql$, v_table)
-  using p_now, p_until, p_limit;
-end
-$$;
-
 -- True where a timer is due. Each turn asks, and most have none: unlike the other statements here,
 -- this one is not planned anew at each call.
 create or replace function pgflow._is_timer_due(p_now timestamptz) returns boolean
@@ -152,6 +130,29 @@ begin
     return false;
   end if;
   return exists (select 1 from pgmq.q_pgflow__timers q where q.vt <= p_now);
+end
+$$;
+
+-- Takes up to p_limit timers that are due, as _queue_take does, and returns them. Where somebody has
+-- dropped their queue, there are none.
+create or replace function pgflow._take_timers(
+  p_now timestamptz, p_until timestamptz, p_limit int
+)
+returns table (msg_id bigint, message jsonb)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+  if to_regclass('pgmq.q_pgflow__timers') is null then
+    return;
+  end if;
+  return query
+    update pgmq.q_pgflow__timers q set vt = p_until, read_ct = q.read_ct + 1
+    where q.msg_id = any(array(
+      select c.msg_id from pgmq.q_pgflow__timers c where c.vt <= p_now order by c.vt limit p_limit
+      for update skip locked))
+    returning q.msg_id, q.message;
 end
 $$;
 
@@ -248,29 +249,6 @@ begin
     from unnest($1, $2) m(id, vt) where q.msg_id = m.id and m.id in (select h.msg_id from held h)
     $sql$, 'q_' || lower(p_queue))
   using p_ids, p_vts;
-end
-$$;
-
--- Ends messages: deleted for deployed flows (their history is in the tables), archived for flows
--- made by create_flow, as pgflow does. The caller holds the runs of the tasks, or has taken the
--- messages itself.
-create or replace function pgflow._queue_drop(p_queue text, p_ids bigint[], p_archive boolean)
-returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  if to_regclass(format('pgmq.%I', 'q_' || lower(p_queue))) is null then
-    return;
-  elsif p_archive then
-    perform pgmq.archive(p_queue, p_ids);
-  elsif p_queue = 'pgflow__timers' then
-    -- a turn that holds one of these decides about it itself; to wait here could deadlock
-    perform pgflow._queue_drop_unlocked(p_queue, p_ids);
-  else
-    execute format('delete from pgmq.%I where msg_id = any($1)', 'q_' || lower(p_queue))
-    using p_ids;
-  end if;
 end
 $$;
 

@@ -60,11 +60,14 @@ declare
   v_now timestamptz := pgflow.now();
   v_clock timestamptz := pgflow.clock();
   v_batch record;
+  v_special boolean := false;
   v_large record;
 begin
   for v_batch in
     with starting as materialized (
       select u.*, d.queue_name,
+        -- not a join: it would lead to the steps of a flow by half of their key
+        (select f.reopened from pgflow.flows f where f.flow_slug = u.flow_slug) as reopened,
         case when d.spec is not null then pgflow._batch_size() end as most,
         case when d.spec is not null then least(d.max_parallel, pgflow._window_size()) end as live,
         v_clock + case
@@ -77,7 +80,8 @@ begin
         select coalesce(
           (d.spec ->> 'start_delay_ms')::bigint, d.opt_start_delay * 1000::bigint, 0) as delay) k
     ), kinds as materialized ( -- once a step, not once a task
-      select s.flow_slug, s.step_slug, min(s.live) as live, min(s.vt) as vt
+      select s.flow_slug, s.step_slug, min(s.live) as live, min(s.vt) as vt,
+        bool_or(s.tasks > s.most or s.reopened) as special
       from starting s group by 1, 2
     ), queues as materialized ( -- once a queue, not once a task
       select q.queue_name, pgflow._queue_sequence(q.queue_name) as seq
@@ -102,7 +106,7 @@ begin
       from wanted w
       returning flow_slug, run_id, step_slug, task_index, message_id, queue_name
     )
-    select m.queue_name,
+    select m.queue_name, bool_or(k.special) as special,
       array_agg(
         row(m.message_id, k.vt, m.flow_slug, m.run_id, m.step_slug, m.task_index)::pgflow._message
         order by m.message_id) as messages
@@ -112,8 +116,11 @@ begin
     group by 1
   loop
     perform pgflow._queue_send(v_batch.queue_name, v_batch.messages);
+    v_special := v_special or v_batch.special is true;
   end loop;
-
+  if not v_special then
+    return;
+  end if;
   for v_large in
     select b.*, f.reopened from unnest(p_starts) b
     join pgflow.flows f on f.flow_slug = b.flow_slug

@@ -92,12 +92,11 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_now timestamptz := pgflow.now();
   v_clock timestamptz := pgflow.clock();
   v_ids bigint[];
-  v_claimed bigint[];
-  v_unusual jsonb;
-  v_resolved record;
+  v_rows tid[];
+  v_calm boolean;
+  v_chosen record;
 begin
   if p_crashed = 'first' then
     v_ids := pgflow._find_crashed(p_queue, v_clock, p_refused);
@@ -107,18 +106,88 @@ begin
     from pgflow._choose_messages(p_queue, v_clock, p_quantity, p_refused, p_place) c;
   end if;
   v_ids := case
-    when v_ids is null then array(
-      select t.msg_id from pgflow._queue_take(p_queue, v_clock, v_clock + p_lease, p_quantity) t)
+    when v_ids is null
+      then pgflow._queue_take(p_queue, v_clock, v_clock + p_lease, p_quantity)
     else pgflow._queue_take_these(p_queue, v_clock, v_clock + p_lease, v_ids) end;
-  if cardinality(v_ids) = 0 then
+  if cardinality(v_ids) > 0 is not true then
     return;
   end if;
-  -- Only locks here: a statement sees the rows as they were when it began, so locked rows are read
-  -- by the next one.
-  v_claimed := array(
-    select t.message_id from pgflow.step_tasks t
+  -- The lock reads each row as it is when it has the lock. Nothing starts before all of them are
+  -- known: a task that runs alone takes no others with it.
+  select array_agg(h.ctid),
+         count(*) = cardinality(v_ids) and bool_and(h.status = 'queued' and h.crashes_count = 0)
+           and cardinality(p_refused) = 0
+  into v_rows, v_calm
+  from (
+    select t.ctid, t.status, t.crashes_count from pgflow.step_tasks t
     where t.message_id = any(v_ids) and t.queue_name = p_queue
-    for no key update of t skip locked);
+    for no key update of t skip locked) h;
+  if v_calm is not true then
+    select c.rows, c.crashed into v_chosen from pgflow._choose_claims(
+      p_worker, p_queue, v_ids, coalesce(v_rows, '{}'), p_lease, p_refused, p_crashed) c;
+    v_rows := v_chosen.rows;
+    crashed := v_chosen.crashed;
+  end if;
+  select s.tasks, s.steps into tasks, steps
+  from pgflow._start_tasks(p_worker, v_rows, v_clock + p_lease) s;
+end
+$$;
+
+-- Starts tasks that the caller has locked, named by the place of their rows. Returns what
+-- _claim_queue does.
+create or replace function pgflow._start_tasks(
+  p_worker uuid, p_rows tid[], p_lease timestamptz, out tasks jsonb, out steps pgflow._step[]
+)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now timestamptz := pgflow.now();
+begin
+  with started as (
+    update pgflow.step_tasks t
+    set status = 'started', started_at = greatest(v_now, t.queued_at),
+        attempts_count = t.attempts_count + 1, lease = p_lease,
+        last_worker_id = p_worker,
+        uncounted = t.uncounted + (t.status = 'started')::int,
+        crashes_count = t.crashes_count
+          + (t.status = 'started' and t.last_worker_id is distinct from p_worker)::int
+    where t.ctid = any(p_rows)
+    returning t.message_id, t.run_id, t.step_slug, t.task_index, t.attempts_count, t.flow_slug,
+      t.item, t.iteration, t.uncounted
+  )
+  select jsonb_agg(case s.uncounted
+             when 0 then jsonb_build_object(
+               'run', s.run_id, 'step', s.step_slug, 'index', s.task_index,
+               'attempt', s.attempts_count, 'flow', s.flow_slug, 'item', s.item)
+             else jsonb_build_object(
+               'run', s.run_id, 'step', s.step_slug, 'index', s.task_index,
+               'attempt', s.attempts_count, 'flow', s.flow_slug, 'item', s.item,
+               'iteration', s.iteration, 'uncounted', s.uncounted)
+           end order by s.message_id),
+         (select array_agg(row(k.run_id, k.flow_slug, k.step_slug)::pgflow._step)
+          from (select distinct x.run_id, x.flow_slug, x.step_slug from started x) k)
+  into tasks, steps
+  from started s;
+end
+$$;
+
+-- Chooses the tasks that may start where not all can: p_rows are the rows of those that are locked
+-- here, p_ids all messages that were taken. Returns the rows of the chosen tasks, and what
+-- _claim_queue returns as `crashed`.
+create or replace function pgflow._choose_claims(
+  p_worker uuid, p_queue text, p_ids bigint[], p_rows tid[], p_lease interval, p_refused text[],
+  p_crashed text, out rows tid[], out crashed text
+)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_clock timestamptz := pgflow.clock();
+  v_claimed bigint[];
+  v_unusual jsonb;
+  v_resolved record;
+begin
   select array_agg(t.message_id)
            filter (where t.status = 'queued' and t.crashes_count = 0
              and not s.handler = any(p_refused) is true),
@@ -137,43 +206,20 @@ begin
   from pgflow.step_tasks t
   join pgflow.steps s on s.flow_slug = t.flow_slug and s.step_slug = t.step_slug
   left join pgflow.missing_handlers m on m.handler = s.handler
-  where t.message_id = any(v_claimed) and t.queue_name = p_queue;
-  if v_unusual is not null or cardinality(v_claimed) is distinct from cardinality(v_ids) then
+  where t.ctid = any(p_rows);
+  if v_unusual is not null or cardinality(v_claimed) is distinct from cardinality(p_ids) then
     if p_crashed = 'last' and cardinality(v_claimed) > 0 then
       p_crashed := 'no';
     end if;
     select r.takeover, r.crashed into v_resolved from pgflow._resolve_unusual_claims(
-      p_queue, v_ids, v_claimed, v_unusual, p_lease, p_crashed <> 'no') r;
+      p_queue, p_ids, v_claimed, v_unusual, p_lease, p_crashed <> 'no') r;
     v_claimed := coalesce(v_claimed, '{}') || v_resolved.takeover;
     crashed := v_resolved.crashed;
   end if;
-
-  with started as (
-    update pgflow.step_tasks t
-    set status = 'started', started_at = greatest(v_now, t.queued_at),
-        attempts_count = t.attempts_count + 1, lease = v_clock + p_lease,
-        last_worker_id = p_worker,
-        uncounted = t.uncounted + (t.status = 'started')::int,
-        crashes_count = t.crashes_count
-          + (t.status = 'started' and t.last_worker_id is distinct from p_worker)::int
+  rows := array(
+    select t.ctid from pgflow.step_tasks t
     where t.message_id = any(v_claimed) and t.queue_name = p_queue
-      and t.status in ('queued', 'started')
-    returning t.message_id, t.run_id, t.step_slug, t.task_index, t.attempts_count, t.flow_slug,
-      t.item, t.iteration, t.uncounted
-  )
-  select jsonb_agg(case s.uncounted
-             when 0 then jsonb_build_object(
-               'run', s.run_id, 'step', s.step_slug, 'index', s.task_index,
-               'attempt', s.attempts_count, 'flow', s.flow_slug, 'item', s.item)
-             else jsonb_build_object(
-               'run', s.run_id, 'step', s.step_slug, 'index', s.task_index,
-               'attempt', s.attempts_count, 'flow', s.flow_slug, 'item', s.item,
-               'iteration', s.iteration, 'uncounted', s.uncounted)
-           end order by s.message_id),
-         (select array_agg(row(k.run_id, k.flow_slug, k.step_slug)::pgflow._step)
-          from (select distinct x.run_id, x.flow_slug, x.step_slug from started x) k)
-  into tasks, steps
-  from started s;
+      and t.status in ('queued', 'started'));
 end
 $$;
 

@@ -4,50 +4,53 @@
 -- reply. A large run input that the call itself does not need is left out: run_input() returns it
 -- on request.
 create or replace function pgflow._contexts(p_steps pgflow._step[]) returns jsonb
-language sql stable
+language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select jsonb_build_object(
-    'contexts', coalesce(jsonb_object_agg(p.run_id || '/' || p.step_slug,
-      jsonb_build_object('run', jsonb_build_object(
-        'id', r.run_id, 'flow', coalesce(r.flow_name, r.flow_slug),
-        'version', nullif(split_part(r.flow_slug, '__', 2), ''),
-        'started_at', to_char(r.started_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')))
-      || case
-        when k.root or pg_column_size(r.input) <= 8192 then jsonb_build_object('run_input', r.input)
-        else '{}' end
-      || case
-        when d.spec ? 'with'
-          then jsonb_build_object('env', pgflow._environment(r, d.spec -> 'with' -> 'paths'))
-        when not k.map and d.deps_count > 0 then jsonb_build_object('args', (
-          -- _dependency_outputs, written out: a call for each run costs as much as the claim
-          select coalesce(jsonb_object_agg(e.dep_slug, o.output), '{}')
-          from pgflow.deps e
-          cross join lateral ( -- `offset 0`: by the whole key, not all states of the run
-            select s.output from pgflow.step_states s
-            where s.run_id = r.run_id and s.step_slug = e.dep_slug
-              and s.status = 'completed' offset 0) o
-          where e.flow_slug = d.flow_slug and e.step_slug = d.step_slug))
-        else '{}' end
-      || case
-        when r.trace is not null then jsonb_build_object('trace',
-          pgflow._step_trace(r, p.step_slug))
-        else '{}' end), '{}'),
-    'specs', coalesce(jsonb_object_agg(p.flow_slug || '/' || p.step_slug,
-      jsonb_build_object('handler', d.handler, 'map', k.map, 'deps', d.deps_count > 0,
-        'timeout_ms',
-        coalesce((d.spec ->> 'timeout_ms')::bigint, coalesce(d.opt_timeout, 60) * 1000),
-        'max_attempts', coalesce(d.opt_max_attempts, 3))
-      || case
-        when d.spec ? 'with' then jsonb_build_object('with', d.spec -> 'with' -> 'ast')
-        else '{}' end), '{}'))
-  from unnest(p_steps) p
-  join pgflow.runs r on r.run_id = p.run_id
-  join pgflow.steps d on d.flow_slug = p.flow_slug and d.step_slug = p.step_slug
-  cross join lateral (
-    select d.step_type = 'map' and d.fixed_tasks is null as map,
-           d.step_type = 'single' and d.deps_count = 0 and not coalesce(d.spec ? 'with', false)
-             or d.fixed_tasks is not null as root) k
+begin -- not a function in SQL, whose statement versions before 18 plan at each call
+  return (
+    select jsonb_build_object(
+      'contexts', coalesce(jsonb_object_agg(p.run_id || '/' || p.step_slug,
+        jsonb_build_object('run', jsonb_build_object(
+          'id', r.run_id, 'flow', coalesce(r.flow_name, r.flow_slug),
+          'version', nullif(split_part(r.flow_slug, '__', 2), ''),
+          'started_at', to_char(r.started_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')))
+        || case
+          when k.root or pg_column_size(r.input) <= 8192 then jsonb_build_object('run_input', r.input)
+          else '{}' end
+        || case
+          when d.spec ? 'with'
+            then jsonb_build_object('env', pgflow._environment(r, d.spec -> 'with' -> 'paths'))
+          when not k.map and d.deps_count > 0 then jsonb_build_object('args', (
+            -- _dependency_outputs, written out: a call for each run costs as much as the claim
+            select coalesce(jsonb_object_agg(e.dep_slug, o.output), '{}')
+            from pgflow.deps e
+            cross join lateral ( -- `offset 0`: by the whole key, not all states of the run
+              select s.output from pgflow.step_states s
+              where s.run_id = r.run_id and s.step_slug = e.dep_slug
+                and s.status = 'completed' offset 0) o
+            where e.flow_slug = d.flow_slug and e.step_slug = d.step_slug))
+          else '{}' end
+        || case
+          when r.trace is not null then jsonb_build_object('trace',
+            pgflow._step_trace(r, p.step_slug))
+          else '{}' end), '{}'),
+      'specs', coalesce(jsonb_object_agg(p.flow_slug || '/' || p.step_slug,
+        jsonb_build_object('handler', d.handler, 'map', k.map, 'deps', d.deps_count > 0,
+          'timeout_ms',
+          coalesce((d.spec ->> 'timeout_ms')::bigint, coalesce(d.opt_timeout, 60) * 1000),
+          'max_attempts', coalesce(d.opt_max_attempts, 3))
+        || case
+          when d.spec ? 'with' then jsonb_build_object('with', d.spec -> 'with' -> 'ast')
+          else '{}' end), '{}'))
+    from unnest(p_steps) p
+    join pgflow.runs r on r.run_id = p.run_id
+    join pgflow.steps d on d.flow_slug = p.flow_slug and d.step_slug = p.step_slug
+    cross join lateral (
+      select d.step_type = 'map' and d.fixed_tasks is null as map,
+             d.step_type = 'single' and d.deps_count = 0 and not coalesce(d.spec ? 'with', false)
+               or d.fixed_tasks is not null as root) k);
+end
 $$;
 
 -- The input of a run, for a handler that asks for it. Raises 42501 for a login that has had no task

@@ -56,7 +56,7 @@ begin
     v_ids := pgflow._queue_take_these(p_queue, v_clock, v_until, (
       select c.ids from pgflow._choose_messages(p_queue, v_clock, 1, p_refused, p_place) c));
   else
-    v_ids := array(select t.msg_id from pgflow._queue_take(p_queue, v_clock, v_until, 1) t);
+    v_ids := pgflow._queue_take(p_queue, v_clock, v_until, 1);
   end if;
   if cardinality(v_ids) > 0 is not true then
     raise exception using errcode = 'data_exception', message = p_error;

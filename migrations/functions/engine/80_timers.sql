@@ -38,7 +38,7 @@ begin
   end if;
   for v_timer in
     select t.msg_id, t.message, t.message ->> 'kind' is not distinct from 'make' as makes
-    from pgflow._queue_take('pgflow__timers', v_clock, v_clock + interval '50 ms', 50) t
+    from pgflow._take_timers(v_clock, v_clock + interval '50 ms', 50) t
     order by makes
   loop
     begin

@@ -93,8 +93,7 @@ begin
         and t.queue_name = v_queue.queue_name and t.status in ('queued', 'started')
       for no key update skip locked) k;
     if v_messages is not null then
-      perform pgflow._queue_ensure(v_queue.queue_name);
-      perform pgflow._queue_send(v_queue.queue_name, v_messages);
+      perform pgflow._queue_send_missing(v_queue.queue_name, v_messages);
       v_sent := v_sent + cardinality(v_messages);
     end if;
   end loop;

@@ -82,6 +82,7 @@ begin
   delete from pgflow.flows f where f.flow_slug = p_flow_slug;
   if not v_shared and exists (select 1 from pgmq.list_queues() q where q.queue_name = v_queue) then
     perform pgmq.drop_queue(v_queue);
+    perform pgflow._queue_drop_functions(v_queue);
   end if;
 end
 $$;

@@ -24,6 +24,11 @@ _SERVER = """select current_setting('server_version') as server,
   (select extversion from pg_extension where extname = 'pgmq') as pgmq"""
 _FUNCTIONS = """select p.proname as name, p.prosrc as body, p.oid::regprocedure::text as signature
 from pg_proc p where p.pronamespace = to_regnamespace('pgflow') order by 1, 3"""
+_MAKES_FUNCTIONS = "select to_regproc('pgflow._queue_functions') is not null as yes"
+_QUEUE_FUNCTIONS = """select f.name, f.body
+from pg_proc p, pgflow._queue_functions(substr(p.proname, length('_q_take_') + 1)) f
+where p.pronamespace = to_regnamespace('pgflow') and starts_with(p.proname, '_q_take_')"""
+"""The functions that each queue has of its own: the release has their text as a pattern."""
 
 
 def versions(ask: Inspector) -> Seen:
@@ -49,7 +54,10 @@ def versions(ask: Inspector) -> Seen:
 
 def functions(ask: Inspector) -> Seen:
     """Compare the text of each function with the release (S-23)."""
-    expected = release.functions()
+    expected = dict(release.functions())
+    if ask.row(_MAKES_FUNCTIONS)["yes"]:
+        for row in ask.rows(_QUEUE_FUNCTIONS):
+            expected[row["name"]] = frozenset({release.digest(row["body"])})
     rows = ask.rows(_FUNCTIONS)
     found: dict[str, set[str]] = {}
     for row in rows:
