@@ -60,11 +60,14 @@ create table pgflow.flows (
   ends_simply boolean not null generated always as (
     fail_fast and not catches and finally_steps = 0
     and output is null and timeout_ms is null and not runs_flows
-    and not coalesce(heard ? 'completed', false)) stored,
+    and not coalesce(heard ? 'completed', false) and gate is null) stored,
   after jsonb,
   heard jsonb,
   retention jsonb,
   reopened boolean not null default false,
+  gate jsonb,
+  gated boolean not null default false,
+  priority int not null default 0,
   constraint slug_is_valid check (pgflow.is_valid_slug(flow_slug)),
   constraint opt_max_attempts_is_nonnegative check (opt_max_attempts >= 0),
   constraint opt_base_delay_is_nonnegative check (opt_base_delay >= 0),
@@ -102,6 +105,10 @@ comment on column pgflow.flows.retention is
   'missing = 30 days; not part of the version';
 comment on column pgflow.flows.reopened is
   'a retry has deleted tasks of it: their attempts are counted on (step_states.past_attempts)';
+comment on column pgflow.flows.gate is
+  '{"gate", "key"}: the gate at which its runs wait before they begin; null = none (0006_limits)';
+comment on column pgflow.flows.gated is 'it, or some step of it, has a gate';
+comment on column pgflow.flows.priority is 'its tasks are treated as that many minutes older';
 
 create table pgflow.steps (
   flow_slug text not null references pgflow.flows (flow_slug),
@@ -132,6 +139,8 @@ create table pgflow.steps (
     step_type = 'single' and condition is null and action <> 'wait'
     and required_input_pattern is null and forbidden_input_pattern is null) stored,
   handles boolean not null default true,
+  gate jsonb,
+  priority int not null default 0,
   constraint steps_pkey primary key (flow_slug, step_slug),
   constraint steps_flow_slug_step_index_key unique (flow_slug, step_index),
   constraint steps_step_slug_check check (pgflow.is_valid_slug(step_slug)),
@@ -170,6 +179,10 @@ comment on column pgflow.steps.tolerant is
 comment on column pgflow.steps.starts_simply is
   'one task, no condition: starts in the update that freed it, without being evaluated';
 comment on column pgflow.steps.handles is 'false: it leaves failures before it unhandled';
+comment on column pgflow.steps.gate is
+  '{"concurrency": {"gate", "key"}, "rate": {"gate", "key"}}: the gates at which its tasks wait, '
+  'one after the other, before they are sent; null = none';
+comment on column pgflow.steps.priority is 'that of its flow';
 
 create table pgflow.deps (
   flow_slug text not null references pgflow.flows (flow_slug),
@@ -241,6 +254,7 @@ create table pgflow.runs (
   left_failed text[],
   dismissed_at timestamptz,
   trace text,
+  waits_at text,
   constraint runs_remaining_steps_check check (remaining_steps >= 0),
   constraint status_is_valid check (status in ('started', 'failed', 'completed', 'cancelled')),
   constraint completed_at_or_failed_at
@@ -287,6 +301,7 @@ comment on column pgflow.runs.retries is
   'how often it was retried; of a child run, the number of its parent at its last retry';
 comment on column pgflow.runs.left_failed is
   'the failed steps that the last retry left as they were: they stop nothing, but fail the run';
+comment on column pgflow.runs.waits_at is 'the gate at which it waits; it has not begun';
 comment on column pgflow.runs.dismissed_at is
   'when somebody dropped it from the list of failed runs';
 

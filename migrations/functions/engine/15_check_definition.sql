@@ -81,7 +81,7 @@ declare
   v_name text := p_definition ->> 'flow';
   v_problem text := coalesce(
     pgflow._shape_problem(p_definition, p_order), pgflow._input_problem(p_definition),
-    pgflow._after_problem(p_definition));
+    pgflow._after_problem(p_definition), pgflow._limits_problem(p_definition));
   v_steps jsonb;
 begin
   if v_name is null or v_name !~ '^[a-z_][a-z0-9_]{0,46}$' or position('__' in v_name) > 0 then
@@ -108,13 +108,14 @@ begin
   from (
     select format('unknown key "%s" of the flow', k) as text from jsonb_object_keys(p_definition) k
     where k not in ('flow', 'input', 'input_schema', 'output', 'timeout', 'fail_fast', 'steps',
-                    'finally', 'after')
+                    'finally', 'after', 'concurrency', 'priority')
     union all
     select format('step "%s": unknown key "%s"', s.key, k)
     from jsonb_each(v_steps) s, jsonb_object_keys(s.value) k
     where k not in ('handler', 'flow', 'wait', 'depends_on', 'with', 'if', 'when_unmet', 'map',
                     'initial_tasks', 'max_parallel', 'fail_fast', 'tolerate', 'retry', 'repeat',
-                    'queue', 'timeout', 'start_delay', 'when_exhausted', 'handles')
+                    'queue', 'timeout', 'start_delay', 'when_exhausted', 'handles',
+                    'concurrency', 'rate_limit')
   ) x limit 1;
   if v_problem is not null then
     raise exception using errcode = 'PF004',

@@ -18,13 +18,15 @@ begin
   end if;
   insert into pgflow.flows (flow_slug, opt_max_attempts, opt_base_delay, opt_timeout, queue_name,
                             origin, input_spec, input_schema, output, labels, timeout_ms, fail_fast,
-                            catches, finally_steps, repeats, runs_flows, after, retention)
+                            catches, finally_steps, repeats, runs_flows, after, retention,
+                            gate, gated, priority)
   values (p_flow.flow_slug, p_flow.opt_max_attempts, p_flow.opt_base_delay, p_flow.opt_timeout,
           p_flow.queue_name, p_flow.origin, p_flow.input_spec, p_flow.input_schema, p_flow.output,
           p_flow.labels, p_flow.timeout_ms, coalesce(p_flow.fail_fast, true),
           coalesce(p_flow.catches, false), coalesce(p_flow.finally_steps, 0),
           coalesce(p_flow.repeats, false), coalesce(p_flow.runs_flows, false), p_flow.after,
-          p_flow.retention)
+          p_flow.retention, p_flow.gate, coalesce(p_flow.gated, false),
+          coalesce(p_flow.priority, 0))
   on conflict (flow_slug) do nothing;
   select f.* into v_flow from pgflow.flows f where f.flow_slug = p_flow.flow_slug;
   perform pgflow._queue_ensure(coalesce(v_flow.queue_name, v_flow.flow_slug));
@@ -105,6 +107,11 @@ begin
   v_flow.runs_flows := exists (
     select 1 from jsonb_each((p_definition -> 'steps') || v_finally) s where s.value ? 'flow');
   v_flow.after := p_definition -> 'after';
+  v_flow.gate := pgflow._gate('flow:' || v_flow.queue_name, p_definition -> 'concurrency');
+  v_flow.gated := v_flow.gate is not null or exists (
+    select 1 from jsonb_each((p_definition -> 'steps') || v_finally) s
+    where s.value ?| array['concurrency', 'rate_limit']);
+  v_flow.priority := (p_definition ->> 'priority')::int;
   return v_flow;
 end
 $$;
@@ -139,6 +146,7 @@ begin
   v_step.fixed_tasks := (p_body ->> 'initial_tasks')::int;
   v_step.max_parallel := (p_body ->> 'max_parallel')::int;
   v_step.handles := coalesce((p_body ->> 'handles')::boolean, true);
+  v_step.gate := pgflow._step_gate(p_flow_slug, p_slug, p_body);
   v_step.tolerant := p_body ?| array['tolerate', 'fail_fast'];
   v_step.queue_name := case v_step.action when 'handler' then p_body ->> 'queue'
     else 'pgflow__timers' end;
@@ -153,7 +161,8 @@ begin
     from (select e.key, e.value from jsonb_each(p_body) e
           where e.key not in (
             'handler', 'depends_on', 'if', 'when_unmet', 'when_exhausted', 'map', 'initial_tasks',
-            'max_parallel', 'fail_fast', 'retry', 'queue', 'timeout', 'start_delay', 'handles')
+            'max_parallel', 'fail_fast', 'retry', 'queue', 'timeout', 'start_delay', 'handles',
+            'concurrency', 'rate_limit')
           union all
           select 'retry_if', v_retry -> 'if' where v_retry ? 'if') k);
   return v_step;
@@ -172,15 +181,17 @@ begin
   insert into pgflow.steps (
     flow_slug, step_slug, step_type, step_index, deps_count, opt_max_attempts, opt_base_delay,
     opt_timeout, opt_start_delay, when_unmet, when_exhausted, created_at, handler, condition,
-    map_items, fixed_tasks, spec, queue_name, action, max_parallel, tolerant, handles, is_finally)
+    map_items, fixed_tasks, spec, queue_name, action, max_parallel, tolerant, handles, is_finally,
+    gate, priority)
   select s.flow_slug, s.step_slug, s.step_type, o.nr - 1,
     (select count(*) from jsonb_object_keys(o.body -> 'depends_on')), s.opt_max_attempts,
     s.opt_base_delay, s.opt_timeout, s.opt_start_delay, s.when_unmet, s.when_exhausted,
     pgflow.now(), s.handler, s.condition, s.map_items, s.fixed_tasks, s.spec, s.queue_name,
-    s.action, s.max_parallel, s.tolerant, s.handles, o.slug = any(p_finally)
+    s.action, s.max_parallel, s.tolerant, s.handles, o.slug = any(p_finally), s.gate, f.priority
   from (select slug, nr, p_steps -> slug
         from unnest(p_order) with ordinality u(slug, nr)) o(slug, nr, body)
   cross join lateral pgflow._step_row(p_flow_slug, o.slug, o.body) s
+  join pgflow.flows f on f.flow_slug = p_flow_slug
   order by o.nr;
   insert into pgflow.deps (flow_slug, dep_slug, step_slug, edge)
   select p_flow_slug, d.slug, o.slug, d.edge

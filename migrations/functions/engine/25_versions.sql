@@ -52,6 +52,7 @@ begin
       name, version, flow_slug, definition, source, description, git, created_at)
     values (v_name, p_version, v_slug, p_definition, p_source, p_description, p_git, pgflow.now());
     perform pgflow._reckon_heard(v_name);
+    perform pgflow._reckon_limits(v_name);
     v_status := 'created';
   else
     perform pgflow._queue_ensure(v_name);
@@ -76,7 +77,8 @@ begin
 end
 $$;
 
--- Moves the active mark; where this flow hears the ends of others, or did, reckons who is heard.
+-- Moves the active mark, and the limits with it; where this flow hears the ends of others, or did,
+-- reckons who is heard.
 -- The caller holds the lock of the name.
 create or replace function pgflow._activate(p_name text, p_version text) returns void
 language plpgsql
@@ -93,6 +95,7 @@ begin
   if v_hears then
     perform pgflow._reckon_heard(null);
   end if;
+  perform pgflow._reckon_limits(p_name);
 end
 $$;
 

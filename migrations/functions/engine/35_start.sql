@@ -1,11 +1,10 @@
--- Starting runs: the input is checked, the run and its step states are written, and the roots
--- begin.
+-- Starting runs: the input is checked, the run is written; then it begins (its step states are
+-- written, and the roots start), or waits for a slot of its flow.
 
--- Writes runs of one flow with their step states, then starts the steps without dependencies.
--- Arrays are parallel; p_run_ids may hold nulls. A run key that is in use gives no row. p_more
--- holds further columns of the runs (labels, parent_run_id, parent_step, parent_index, depth,
--- started_by, chain, trace). A root of `finally` waits for one thing more than its dependencies:
--- all other steps. Locks only rows that it makes.
+-- Writes runs of one flow and lets them begin, or wait at the gate of the flow. Arrays are
+-- parallel; p_run_ids may hold nulls. A run key that is in use gives no row. p_more holds further columns of
+-- the runs (labels, parent_run_id, parent_step, parent_index, depth, started_by, chain, trace).
+-- Locks only rows that it makes.
 create or replace function pgflow._begin_runs(
   p_flow pgflow.flows, p_inputs jsonb[], p_run_ids uuid[], p_name text default null,
   p_key text default null, p_more pgflow.runs default null
@@ -16,9 +15,6 @@ as $$
 declare
   v_now timestamptz := pgflow.now();
   v_runs uuid[];
-  v_run uuid;
-  v_simple pgflow._start[];
-  v_roots pgflow._start[];
 begin
   with made as (
     insert into pgflow.runs (run_id, flow_slug, input, started_at, flow_name, run_key,
@@ -37,7 +33,39 @@ begin
   if p_more.trace is not null then
     insert into pgflow.traces (run_id) select u.id from unnest(v_runs) u(id);
   end if;
+  perform pgflow._admit_runs(p_flow, v_runs);
+  return v_runs;
+end
+$$;
 
+-- Lets runs begin that have not begun, or wait at the gate of their flow. The caller holds the
+-- runs, or has made them.
+create or replace function pgflow._admit_runs(p_flow pgflow.flows, p_runs uuid[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_flow.gate is null then
+    perform pgflow._enter_runs(p_flow, p_runs);
+  else
+    perform pgflow._ask_to_begin(p_flow, p_runs);
+  end if;
+end
+$$;
+
+-- Begins runs of one flow: writes their step states, then starts the steps without dependencies. A
+-- root of `finally` waits for one thing more than its dependencies: all other steps. The caller
+-- holds the runs, or has made them.
+create or replace function pgflow._enter_runs(p_flow pgflow.flows, p_runs uuid[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now timestamptz := pgflow.now();
+  v_run uuid;
+  v_simple pgflow._start[];
+  v_roots pgflow._start[];
+begin
   -- A simple root (no condition, no map) is written as started at once: its row needs no second
   -- version.
   with states as (
@@ -48,10 +76,11 @@ begin
            case when k.begins then 'started' else 'created' end, s.deps_count + k.late::int,
            case when s.step_type = 'single' then 1
                 when p_flow.origin = 'pgflow' and s.deps_count = 0
-                  then jsonb_array_length(p_inputs[r.nr]) end,
+                  then (select jsonb_array_length(x.input) from pgflow.runs x
+                        where x.run_id = r.id) end,
            case when k.begins then 1 end, case when k.begins then v_now end, v_now,
            k.begins::int, k.begins::int
-    from unnest(v_runs) with ordinality r(id, nr)
+    from unnest(p_runs) with ordinality r(id, nr)
     cross join pgflow.steps s
     cross join lateral (
       select s.deps_count = 0 and s.starts_simply and p_flow.origin = 'deploy'
@@ -69,27 +98,26 @@ begin
   from states t;
 
   if p_flow.origin = 'pgflow' then
-    foreach v_run in array v_runs loop
+    foreach v_run in array p_runs loop
       perform pgflow._emit_run(v_run);
       perform pgflow._advance_run(v_run, '{}');
     end loop;
-    return v_runs;
+    return;
   end if;
   if p_flow.timeout_ms is not null then
     update pgflow.runs r
     set deadline_message_id = pgflow._queue_send_timer('pgflow__timers',
       pgflow.clock() + p_flow.timeout_ms * interval '1 ms',
       jsonb_build_object('kind', 'deadline', 'run_id', r.run_id))
-    where r.run_id = any(v_runs);
+    where r.run_id = any(p_runs);
   end if;
   perform pgflow._make_tasks(v_simple);
   if cardinality(v_roots) > 0 then
     perform pgflow._advance('{}', v_roots);
   end if;
   if not exists (select 1 from pgflow.steps s where s.flow_slug = p_flow.flow_slug) then
-    perform pgflow._end_steps(v_runs, array_fill(0, array[cardinality(v_runs)]));
+    perform pgflow._end_steps(p_runs, array_fill(0, array[cardinality(p_runs)]));
   end if;
-  return v_runs;
 end
 $$;
 

@@ -223,8 +223,8 @@ as $$
   order by d.step_index limit 1
 $$;
 
--- Notes runs that have just ended, drops what they have left in the timer queue, and notifies their
--- parents and the flows that hear of them. The caller holds the runs.
+-- Notes runs that have just ended, drops what they have left in the timer queue, notifies their
+-- parents and the flows that hear of them, and gives their slots back. The caller holds the runs.
 create or replace function pgflow._release_timers(p_runs uuid[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -233,12 +233,15 @@ declare
   v_timer_ids bigint[];
   v_children uuid[];
   v_heard uuid[];
+  v_gated uuid[];
 begin
   select array_agg(r.deadline_message_id) filter (where r.deadline_message_id is not null),
          array_agg(r.run_id) filter (where r.parent_run_id is not null),
          array_agg(r.run_id) filter (where r.parent_run_id is null and (
-           select f.heard ? r.status from pgflow.flows f where f.flow_slug = r.flow_slug))
-  into v_timer_ids, v_children, v_heard
+           select f.heard ? r.status from pgflow.flows f where f.flow_slug = r.flow_slug)),
+         array_agg(r.run_id) filter (where (
+           select f.gate is not null from pgflow.flows f where f.flow_slug = r.flow_slug))
+  into v_timer_ids, v_children, v_heard, v_gated
   from pgflow.runs r where r.run_id = any(p_runs);
   if current_setting('pgflow.ended', true) <> '' then
     perform pgflow._note_ends(p_runs, null);
@@ -251,6 +254,9 @@ begin
   end if;
   if v_heard is not null then
     perform pgflow._notify_listeners(v_heard);
+  end if;
+  if v_gated is not null then
+    perform pgflow._leave_gates(v_gated);
   end if;
 end
 $$;

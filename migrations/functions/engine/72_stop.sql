@@ -32,9 +32,9 @@ end
 $$;
 
 -- Ends runs with this outcome, children before their parents; those with `finally` steps are
--- stopped, and end when these have run. Runs that have ended, or have an outcome, stay as they are:
--- nothing but a second cancel takes the clean-up from a run. The caller holds the runs; arrays are
--- parallel.
+-- stopped, and end when these have run, unless they have not begun. Runs that have ended, or have
+-- an outcome, stay as they are: nothing but a second cancel takes the clean-up from a run. The
+-- caller holds the runs; arrays are parallel.
 create or replace function pgflow._end_or_stop_runs(p_runs uuid[], p_outcome text, p_errors jsonb[])
 returns void
 language plpgsql
@@ -44,7 +44,8 @@ declare
   v_group record;
 begin
   for v_group in
-    select f.finally_steps > 0 as stop, array_agg(e.run_id) as runs, array_agg(e.error) as errors
+    select f.finally_steps > 0 and r.waits_at is null as stop, array_agg(e.run_id) as runs,
+      array_agg(e.error) as errors
     from unnest(p_runs, p_errors) e(run_id, error)
     join pgflow.runs r on r.run_id = e.run_id
     join pgflow.flows f on f.flow_slug = r.flow_slug
@@ -172,6 +173,7 @@ begin
   with told as (
     update pgflow.runs r
     set status = coalesce(o.ends, r.status), error = o.error, outcome = o.outcome, output = null,
+        waits_at = null,
         failed_at = case o.ends when 'failed' then greatest(v_now, r.started_at) end,
         cancelled_at = case o.ends when 'cancelled' then v_now end,
         remaining_steps = case when o.ends is null then 0 else (

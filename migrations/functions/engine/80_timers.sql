@@ -8,6 +8,7 @@
 --   cancel      the step of a parent has ended      _end_or_stop_runs
 --   child       a child run has ended               _settle_child, _finish_runs
 --   after       a run has ended that flows hear of  _start_listeners
+--   gate        somebody may be let in at a gate    _run_gate_timer
 --   (none)      a task is to run a flow, or         _run_child_task
 --               its timeout passes
 --
@@ -32,6 +33,7 @@ declare
   v_run pgflow.runs;
   v_ran int := 0;
   v_errors jsonb := '[]';
+  v_opened jsonb[] := '{}';
 begin
   if not pgflow._is_timer_due(v_clock) then
     return '{}';
@@ -43,6 +45,17 @@ begin
   loop
     begin
       perform pgflow._check_timer(v_timer.message);
+      if v_timer.message ->> 'kind' = 'gate' then
+        -- all messages were there before the gate was opened, so once is enough
+        if v_timer.message = any(v_opened) then
+          perform pgflow._queue_drop('pgflow__timers', array[v_timer.msg_id], false);
+        else
+          perform pgflow._run_gate_timer(v_timer.msg_id, v_timer.message);
+          v_opened := v_opened || v_timer.message;
+        end if;
+        v_ran := v_ran + 1;
+        continue;
+      end if;
       select r.* into v_run from pgflow.runs r
       where r.run_id = (v_timer.message ->> 'run_id')::uuid for no key update skip locked;
       if found then
@@ -81,7 +94,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   if (case when p_timer ? 'kind'
-        then p_timer ->> 'kind' in ('make', 'wait', 'deadline', 'cancel', 'child', 'after')
+        then p_timer ->> 'kind' in ('make', 'wait', 'deadline', 'cancel', 'child', 'after', 'gate')
         else p_timer ? 'task_index' end) is not true
   then
     raise exception using errcode = 'invalid_parameter_value',

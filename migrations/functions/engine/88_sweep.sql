@@ -121,6 +121,8 @@ begin
         s.status = 'created' and s.remaining_deps = 0
         or s.status = 'started' and (s.made < s.initial_tasks or s.wakes_at is not null)))
     order by r.run_id for no key update skip locked);
+  v_runs := array( -- a retried one may wait for its slot
+    select r.run_id from pgflow.runs r where r.run_id = any(v_runs) and r.waits_at is null);
   select array_agg(row(s.run_id, s.flow_slug, s.step_slug, null, null)::pgflow._start)
   into v_ready
   from pgflow.step_states s

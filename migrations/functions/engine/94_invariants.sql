@@ -56,7 +56,7 @@ as $$
   cross join lateral (
     select count(*) filter (where s.status in ('created', 'started')) as open
     from pgflow.step_states s where s.run_id = r.run_id) o
-  where r.run_id = any(p_runs)
+  where r.run_id = any(p_runs) and r.waits_at is null
     and r.status in ('started', 'completed') and r.remaining_steps <> o.open
   union all
   select 'I3', s.run_id, s.step_slug,
@@ -74,7 +74,7 @@ as $$
   union all
   select 'I3', r.run_id, null, 'goes on, but no step of it is started'
   from pgflow.runs r join pgflow.flows f on f.flow_slug = r.flow_slug and f.origin = 'deploy'
-  where r.run_id = any(p_runs) and r.status = 'started'
+  where r.run_id = any(p_runs) and r.status = 'started' and r.waits_at is null
     and not exists (
       select 1 from pgflow.step_states s where s.run_id = r.run_id and s.status = 'started')
     and not exists (
