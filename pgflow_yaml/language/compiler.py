@@ -7,7 +7,18 @@ import json
 from typing import TYPE_CHECKING
 
 from pgflow_yaml.language import graph, listening
-from pgflow_yaml.language.model import Definition, Flow, Formula, Json, Percent, Retry, Step, Wait
+from pgflow_yaml.language.model import (
+    Concurrency,
+    Definition,
+    Flow,
+    Formula,
+    Json,
+    Percent,
+    RateLimit,
+    Retry,
+    Step,
+    Wait,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,6 +67,10 @@ def compile_flow(flow: Flow, *, source: str = "") -> Definition:
         body["timeout"] = flow.timeout
     if not flow.fail_fast:
         body["fail_fast"] = False
+    if flow.concurrency is not None:
+        body["concurrency"] = _limit(flow.concurrency)
+    if flow.priority:
+        body["priority"] = flow.priority
     return Definition(
         name=flow.flow,
         version=version_of(body),
@@ -120,6 +135,10 @@ def _step(step: Step, flow: Flow, versions: Mapping[str, str]) -> dict[str, Json
         body["tolerate"] = step.tolerate
     if not step.handles:
         body["handles"] = False
+    if step.concurrency is not None:
+        body["concurrency"] = _limit(step.concurrency)
+    if step.rate_limit is not None:
+        body["rate_limit"] = _limit(step.rate_limit)
     return body
 
 
@@ -154,6 +173,17 @@ def _action(step: Step, flow: Flow, versions: Mapping[str, str]) -> dict[str, Js
     queue = step.queue or flow.defaults.queue
     if queue is not None and queue != flow.flow:
         body["queue"] = queue
+    return body
+
+
+def _limit(limit: Concurrency | RateLimit) -> dict[str, Json]:
+    body: dict[str, Json] = {"limit": limit.limit}
+    if isinstance(limit, RateLimit):
+        body["per"] = limit.per
+    elif limit.when_full != "queue":
+        body["when_full"] = limit.when_full
+    if limit.key is not None:
+        body["key"] = _formula(limit.key)
     return body
 
 

@@ -23,6 +23,7 @@ ACTIONS = ("handler", "flow", "wait")
 """The keys for the action of a step, which has exactly one of them."""
 WhenUnmet = Literal["skip", "skip-cascade", "fail"]
 WhenExhausted = Literal["fail", "skip", "skip-cascade"]
+WhenFull = Literal["queue", "skip", "replace"]
 Retention: TypeAlias = "Mapping[str, int | None]"
 """Milliseconds for which ended runs are kept, by status, one of RETAINED; None is for ever."""
 RETAINED = ("completed", "failed")
@@ -77,6 +78,24 @@ class Repeat:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Concurrency:
+    """Content of a `concurrency` key: how many go on at once, for each value of the key."""
+
+    limit: int
+    key: Formula | None = None
+    when_full: WhenFull = "queue"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimit:
+    """Content of a `rate_limit` key: how many attempts start in `per` milliseconds."""
+
+    limit: int
+    per: int
+    key: Formula | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Percent:
     """Share of the items of a map."""
 
@@ -106,6 +125,8 @@ class Step:
     start_delay: int = 0
     when_exhausted: WhenExhausted = "fail"
     handles: bool = True
+    concurrency: Concurrency | None = None
+    rate_limit: RateLimit | None = None
     description: str | None = None
 
 
@@ -131,6 +152,8 @@ class Flow:
     output: Formula | None = None
     timeout: int | None = None
     retention: Retention = field(default_factory=dict)
+    concurrency: Concurrency | None = None
+    priority: int = 0
     fail_fast: bool = True
     defaults: Defaults = field(default_factory=Defaults)
     finally_: Mapping[str, Step] = field(default_factory=dict)

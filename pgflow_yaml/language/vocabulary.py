@@ -16,7 +16,17 @@ from pgflow_yaml.language.suggestions import bare, slug
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-Level = Literal["flow", "step", "defaults", "retry", "wait", "repeat", "field"]
+Level = Literal[
+    "flow",
+    "step",
+    "defaults",
+    "retry",
+    "wait",
+    "repeat",
+    "field",
+    "concurrency",
+    "rate_limit",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

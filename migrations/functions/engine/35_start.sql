@@ -2,8 +2,9 @@
 -- written, and the roots start), or waits for a slot of its flow.
 
 -- Writes runs of one flow and lets them begin, or wait at the gate of the flow. Arrays are
--- parallel; p_run_ids may hold nulls. A run key that is in use gives no row. p_more holds further columns of
--- the runs (labels, parent_run_id, parent_step, parent_index, depth, started_by, chain, trace).
+-- parallel; p_run_ids may hold nulls. A run key that is in use gives no row. p_more holds further
+-- columns of the runs (labels, parent_run_id, parent_step, parent_index, depth, started_by, chain,
+-- trace).
 -- Locks only rows that it makes.
 create or replace function pgflow._begin_runs(
   p_flow pgflow.flows, p_inputs jsonb[], p_run_ids uuid[], p_name text default null,

@@ -89,3 +89,64 @@ begin
   perform pgflow._note_gates(v_gates, v_keys, v_at);
 end
 $$;
+
+-- Tasks ask for a slot of the first gate of their step, instead of being sent; the time of a
+-- message is when its task may go, and its place. The caller holds the runs.
+create or replace function pgflow._ask_slots(p_messages pgflow._message[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_gates text[];
+  v_keys text[];
+  v_at timestamptz[];
+begin
+  with asked as (
+    insert into pgflow.slots (gate, key, run_id, step_slug, task_index, order_at, not_before)
+    select g.first ->> 'gate', pgflow._task_key(t, g.first), t.run_id, t.step_slug, t.task_index,
+      m.vt, m.vt
+    from unnest(p_messages) m
+    join pgflow.steps d on d.flow_slug = m.flow_slug and d.step_slug = m.step_slug
+    join pgflow.step_tasks t
+      on (t.run_id, t.step_slug, t.task_index) = (m.run_id, m.step_slug, m.task_index)
+    cross join lateral (select coalesce(d.gate -> 'concurrency', d.gate -> 'rate') as first) g
+    order by m.id
+    returning gate, key, not_before
+  )
+  select array_agg(a.gate), array_agg(a.key), array_agg(a.not_before)
+  into v_gates, v_keys, v_at
+  from (select distinct x.gate, x.key, x.not_before from asked x) a;
+  perform pgflow._note_gates(v_gates, v_keys, v_at);
+end
+$$;
+
+-- The key of a task at a gate of its step.
+create or replace function pgflow._task_key(p_task pgflow.step_tasks, p_gate jsonb) returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if not p_gate ? 'key' then
+    return '';
+  end if;
+  return pgflow._gate_key(r, p_gate,
+    jsonb_build_object('item', p_task.item, 'index', p_task.task_index))
+  from pgflow.runs r where r.run_id = p_task.run_id;
+end
+$$;
+
+-- True for a queued task that has no message, since it waits at a gate.
+create or replace function pgflow._is_waiting(p_task pgflow.step_tasks) returns boolean
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select d.gate is not null from pgflow.steps d
+    where d.flow_slug = p_task.flow_slug and d.step_slug = p_task.step_slug)
+    and exists (
+      select 1 from pgflow.slots s
+      where s.run_id = p_task.run_id and s.step_slug = p_task.step_slug
+        and s.task_index = p_task.task_index and not s.held);
+end
+$$;

@@ -30,28 +30,37 @@ declare
   v_limit pgflow.limits;
   v_free int;
   v_slots pgflow.slots[];
-  v_let_in int;
+  v_dealt int;
+  v_again timestamptz;
 begin
   if not pg_try_advisory_xact_lock(hashtextextended(p_gate || '/' || p_key, 7)) then
     return v_clock + interval '20 ms';
   end if;
   select l.* into v_limit from pgflow.limits l where l.gate = p_gate;
+  if v_limit.per is not null then
+    perform pgflow._count_starts(v_limit, p_key);
+  end if;
   v_free := least(1000, coalesce(v_limit.places - (
     select count(*) from pgflow.slots s where s.gate = p_gate and s.key = p_key and s.held), 1000));
-  if v_free <= 0 then
-    return null;
+  if v_free > 0 then
+    v_slots := array(
+      select s from pgflow.slots s
+      where s.gate = p_gate and s.key = p_key and not s.held and s.not_before <= v_clock
+      order by s.order_at, s.nr limit v_free for update skip locked);
+    if cardinality(v_slots) > 0 then
+      v_dealt := case
+        when starts_with(p_key, chr(1)) then pgflow._fail_waiting(v_slots, substr(p_key, 2))
+        when v_slots[1].step_slug is null then pgflow._let_runs_in(p_gate, v_slots)
+        else pgflow._let_tasks_in(v_slots) end;
+      v_again := case
+        when v_dealt < cardinality(v_slots) then v_clock + interval '50 ms'
+        when v_dealt = 1000 then v_clock end;
+    end if;
   end if;
-  v_slots := array(
-    select s from pgflow.slots s
-    where s.gate = p_gate and s.key = p_key and not s.held and s.not_before <= v_clock
-    order by s.order_at, s.nr limit v_free for update skip locked);
-  if cardinality(v_slots) = 0 then
-    return null;
+  if v_limit.per is not null then
+    v_again := coalesce(v_again, pgflow._next_start(v_limit, p_key));
   end if;
-  v_let_in := pgflow._let_runs_in(p_gate, v_slots);
-  return case
-    when v_let_in < cardinality(v_slots) then v_clock + interval '50 ms'
-    when v_let_in = 1000 then v_clock end;
+  return v_again;
 end
 $$;
 
@@ -93,5 +102,106 @@ begin
     perform pgflow._enter_runs(v_flow.flow, v_flow.runs);
   end loop;
   return cardinality(v_locked);
+end
+$$;
+
+-- Lets waiting tasks go on: to the second gate of their step where it has one, or into their queue.
+-- A slot whose task waits no more is deleted. Returns the number of slots that are dealt with: the
+-- others have locked tasks. The caller holds the slots and the gate.
+create or replace function pgflow._let_tasks_in(p_slots pgflow.slots[]) returns int
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_clock timestamptz := pgflow.clock();
+  v_dealt bigint[];
+  v_let_in bigint[];
+  v_next record;
+  v_queue record;
+begin
+  v_dealt := array(
+    select s.nr from unnest(p_slots) s
+    join pgflow.step_tasks t
+      on (t.run_id, t.step_slug, t.task_index) = (s.run_id, s.step_slug, s.task_index)
+    for no key update of t skip locked)
+  || array( -- of a task that was deleted
+    select s.nr from unnest(p_slots) s where not exists (
+      select 1 from pgflow.step_tasks t
+      where (t.run_id, t.step_slug, t.task_index) = (s.run_id, s.step_slug, s.task_index)));
+  v_let_in := array( -- a statement of its own, which sees the tasks as they are now
+    select s.nr from unnest(p_slots) s
+    join pgflow.step_tasks t
+      on (t.run_id, t.step_slug, t.task_index) = (s.run_id, s.step_slug, s.task_index)
+    where s.nr = any(v_dealt) and t.status = 'queued');
+  update pgflow.slots s set held = true, until = null where s.nr = any(v_let_in);
+  delete from pgflow.slots s where s.nr = any(v_dealt) and s.nr <> all(v_let_in);
+  for v_next in with further as (
+    insert into pgflow.slots (gate, key, run_id, step_slug, task_index, order_at, not_before)
+    select d.gate #>> '{rate,gate}', pgflow._task_key(t, d.gate -> 'rate'), t.run_id, t.step_slug,
+      t.task_index, s.order_at, v_clock
+    from unnest(p_slots) s
+    join pgflow.step_tasks t
+      on (t.run_id, t.step_slug, t.task_index) = (s.run_id, s.step_slug, s.task_index)
+    join pgflow.steps d on d.flow_slug = t.flow_slug and d.step_slug = t.step_slug
+    where s.nr = any(v_let_in) and d.gate ? 'rate' and s.gate = d.gate #>> '{concurrency,gate}'
+    order by s.order_at, s.nr
+    returning gate, key
+  )
+  select distinct f.gate, f.key from further f order by 1, 2 loop
+    perform pgflow._note_gates(array[v_next.gate], array[v_next.key], array[o.again])
+    from pgflow._open_gate(v_next.gate, v_next.key) o(again) where o.again is not null;
+  end loop;
+  for v_queue in
+    select t.queue_name, array_agg(
+      row(t.message_id, v_clock - pgflow._lead(d), t.flow_slug, t.run_id, t.step_slug, t.task_index
+      )::pgflow._message order by s.order_at, s.nr) as messages,
+      array_agg(t.message_id order by s.order_at, s.nr) as ids,
+      array_agg(v_clock - pgflow._lead(d) order by s.order_at, s.nr) as vts
+    from unnest(p_slots) s
+    join pgflow.step_tasks t
+      on (t.run_id, t.step_slug, t.task_index) = (s.run_id, s.step_slug, s.task_index)
+    join pgflow.steps d on d.flow_slug = t.flow_slug and d.step_slug = t.step_slug
+    where s.nr = any(v_let_in)
+      and s.gate = coalesce(d.gate #>> '{rate,gate}', d.gate #>> '{concurrency,gate}')
+    group by 1
+  loop
+    perform pgflow._queue_send(v_queue.queue_name, v_queue.messages);
+    if v_queue.queue_name = 'pgflow__timers' then
+      -- that of the last attempt may be left, where it was locked when that ended
+      perform pgflow._queue_park(v_queue.queue_name, v_queue.ids, v_queue.vts);
+    end if;
+  end loop;
+  return cardinality(v_dealt);
+end
+$$;
+
+-- Fails runs and tasks whose key has no value. Returns the number of slots that are dealt with. The
+-- caller holds the slots and the gate.
+create or replace function pgflow._fail_waiting(p_slots pgflow.slots[], p_error text) returns int
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_slot pgflow.slots;
+  v_error jsonb;
+  v_dealt int := 0;
+begin
+  foreach v_slot in array p_slots loop
+    v_error := jsonb_build_object('type', 'ExpressionError', 'message',
+      case when starts_with(v_slot.gate, 'rate:') then 'rate_limit.key: ' else 'concurrency.key: '
+        end || p_error);
+    if v_slot.step_slug is not null then
+      v_dealt := v_dealt + pgflow._fail_unreported(
+        v_slot.run_id, v_slot.step_slug, v_slot.task_index, v_error)::int;
+      continue;
+    end if;
+    perform 1 from pgflow.runs r
+    where r.run_id = v_slot.run_id for no key update skip locked;
+    if found then
+      perform pgflow._end_or_stop_runs(array[v_slot.run_id], 'failed', array[v_error]);
+      v_dealt := v_dealt + 1;
+    end if;
+  end loop;
+  return v_dealt;
 end
 $$;

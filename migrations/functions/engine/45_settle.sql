@@ -46,7 +46,7 @@ begin
   end if;
   v_set := set_config('lock_timeout', '250ms', true); -- assignments cost less than `perform`
   -- the lock reads each run as it is when the wait for it is over
-  select bool_and(h.calm and f.origin = 'deploy' and not f.repeats) into v_calm
+  select bool_and(h.calm and f.origin = 'deploy' and not f.repeats and not f.gated) into v_calm
   from (
     select r.flow_slug, r.status = 'started' and r.outcome is null and r.stopping is null as calm
     from pgflow.runs r where r.run_id = any(v_runs) order by r.run_id for no key update) h
@@ -56,8 +56,8 @@ begin
 end
 $$;
 
--- Settles what most turns report: tasks of deployed flows that are completed, in runs of which
--- nothing has failed. One update ends them, without a look at each. Where a report is anything else
+-- Settles what most turns report: tasks of deployed flows without gates that are completed, in runs
+-- of which nothing has failed. One update ends them, without a look at each. Where a report is anything else
 -- (a failure, a task that another worker has taken over), all of them go the long way. The caller
 -- holds the runs. Locks and returns as _settle does.
 create or replace function pgflow._settle_calm(p_reports pgflow._report[]) returns text[]
@@ -97,7 +97,7 @@ begin
          array_agg(d.bytes), array_agg(d.nr)
   into v_done, v_bytes, v_applied
   from done d;
-  perform pgflow._apply(v_done, v_bytes, '{}', null, null);
+  perform pgflow._apply(v_done, v_bytes, '{}', null, null, null);
   if cardinality(v_applied) = cardinality(p_reports) then
     return array_fill('applied'::text, array[cardinality(p_reports)]);
   end if;
@@ -122,6 +122,8 @@ declare
   v_failed pgflow._report[];
   v_one_by_one uuid[];
   v_ending uuid[];
+  v_gated boolean;
+  v_slots pgflow._report[];
 begin
   perform 1 from unnest(p_reports) p
   join pgflow.step_tasks t
@@ -129,7 +131,7 @@ begin
   order by t.run_id, t.step_slug, t.task_index for no key update of t;
 
   with judged as (
-    select p.*, f.origin = 'pgflow' as archive,
+    select p.*, f.origin = 'pgflow' as archive, f.gated,
       r.outcome is not null or r.stopping is not null as ending,
       case
         when p.outcome <> 'completed' or t.status <> 'started' then null
@@ -184,20 +186,25 @@ begin
      from done d),
     (select array_agg(d.bytes) from done d),
     (select array_agg(distinct j.run_id) from judged j where j.archive and j.verdict = 'applied'),
-    (select array_agg(distinct j.run_id) from judged j where j.ending and j.verdict = 'applied')
-  into v_verdicts, v_failed, v_done, v_bytes, v_one_by_one, v_ending;
+    (select array_agg(distinct j.run_id) from judged j where j.ending and j.verdict = 'applied'),
+    (select bool_or(j.gated) from judged j)
+  into v_verdicts, v_failed, v_done, v_bytes, v_one_by_one, v_ending, v_gated;
 
-  perform pgflow._apply(v_done, v_bytes, v_failed, v_ending, v_one_by_one);
+  if v_gated then
+    v_slots := array(
+      select p_reports[g] from generate_subscripts(p_reports, 1) g where v_verdicts[g] = 'applied');
+  end if;
+  perform pgflow._apply(v_done, v_bytes, v_failed, v_ending, v_one_by_one, v_slots);
   return v_verdicts;
 end
 $$;
 
 -- Advances the runs of completed tasks (p_bytes: the sizes of their outputs) and of failed attempts.
 -- p_ending: runs that are being stopped, null for none; p_one_by_one: runs of create_flow, null for
--- none. The caller holds the runs.
+-- none; p_slots: the reports of flows with gates, null for none. The caller holds the runs.
 create or replace function pgflow._apply(
   p_done pgflow._ended_task[], p_bytes int[], p_failed pgflow._report[], p_ending uuid[],
-  p_one_by_one uuid[]
+  p_one_by_one uuid[], p_slots pgflow._report[]
 ) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -221,6 +228,9 @@ begin
     v_failures := v_more.failures;
     p_done := p_done || v_more.done;
     v_tolerant := v_tolerant || v_more.tolerant;
+  end if;
+  if cardinality(p_slots) > 0 then
+    perform pgflow._settle_slots(p_slots);
   end if;
   if cardinality(v_too_large) > 0 then
     select f.ended, f.failures, f.done into v_more from pgflow._fail_steps(v_too_large) f;

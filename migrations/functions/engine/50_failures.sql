@@ -88,8 +88,7 @@ begin
         p.attempts_count - p.uncounted) end) as rest,
       -- what a worker gives back returns to its old place, before what came after it
       case when p.outcome = 'released' and p.delay_ms is null then least(v_clock, p.queued_at - case
-        when f.origin = 'deploy' and s.step_type = 'single' then pgflow._head_start()
-        else interval '0' end) end as old_place
+        when f.origin = 'deploy' then pgflow._lead(s) else interval '0' end) end as old_place
     from reported p
     join pgflow.steps s on s.flow_slug = p.flow_slug and s.step_slug = p.step_slug
     join pgflow.flows f on f.flow_slug = p.flow_slug

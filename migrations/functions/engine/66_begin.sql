@@ -50,8 +50,18 @@ language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$ select interval '1 minute' $$;
 
--- Makes the first tasks of steps that have just begun and sends those within the window. In flows
--- made by create_flow all are made and sent at once, as pgflow does. The caller holds the runs.
+-- The same for each minute of a flow's `priority`, which its maps have as well.
+create or replace function pgflow._lead(p_step pgflow.steps) returns interval
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select p_step.priority * interval '1 minute'
+    + case p_step.step_type when 'single' then pgflow._head_start() else interval '0' end
+$$;
+
+-- Makes the first tasks of steps that have just begun and sends those within the window, or has
+-- them wait at the gate of their step. In flows made by create_flow all are made and sent at once,
+-- as pgflow does. The caller holds the runs.
 create or replace function pgflow._make_tasks(p_starts pgflow._start[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -65,14 +75,15 @@ declare
 begin
   for v_batch in
     with starting as materialized (
-      select u.*, d.queue_name,
+      select u.*, d.queue_name, d.gate is not null as gated,
         -- not a join: it would lead to the steps of a flow by half of their key
         (select f.reopened from pgflow.flows f where f.flow_slug = u.flow_slug) as reopened,
         case when d.spec is not null then pgflow._batch_size() end as most,
         case when d.spec is not null then least(d.max_parallel, pgflow._window_size()) end as live,
         v_clock + case
-          when k.delay = 0 and d.spec is not null and d.step_type = 'single'
-            then - pgflow._head_start()
+          when k.delay = 0 and d.spec is not null -- _lead, written out: a call costs as much as a task
+            then d.priority * interval '-1 minute'
+              - case d.step_type when 'single' then pgflow._head_start() else interval '0' end
           else k.delay * interval '1 ms' end as vt
       from unnest(p_starts) with ordinality u(run_id, flow_slug, step_slug, tasks, items, nr)
       join pgflow.steps d on d.flow_slug = u.flow_slug and d.step_slug = u.step_slug
@@ -80,8 +91,8 @@ begin
         select coalesce(
           (d.spec ->> 'start_delay_ms')::bigint, d.opt_start_delay * 1000::bigint, 0) as delay) k
     ), kinds as materialized ( -- once a step, not once a task
-      select s.flow_slug, s.step_slug, min(s.live) as live, min(s.vt) as vt,
-        bool_or(s.tasks > s.most or s.reopened) as special
+      select s.flow_slug, s.step_slug, bool_or(s.gated) as gated, min(s.live) as live,
+        min(s.vt) as vt, bool_or(s.tasks > s.most or s.reopened) as special
       from starting s group by 1, 2
     ), queues as materialized ( -- once a queue, not once a task
       select q.queue_name, pgflow._queue_sequence(q.queue_name) as seq
@@ -106,16 +117,20 @@ begin
       from wanted w
       returning flow_slug, run_id, step_slug, task_index, message_id, queue_name
     )
-    select m.queue_name, bool_or(k.special) as special,
+    select m.queue_name, k.gated, bool_or(k.special) as special,
       array_agg(
         row(m.message_id, k.vt, m.flow_slug, m.run_id, m.step_slug, m.task_index)::pgflow._message
         order by m.message_id) as messages
     from made m
     join kinds k on k.flow_slug = m.flow_slug and k.step_slug = m.step_slug
     where k.live is null or m.task_index < k.live
-    group by 1
+    group by 1, 2
   loop
-    perform pgflow._queue_send(v_batch.queue_name, v_batch.messages);
+    if v_batch.gated then
+      perform pgflow._ask_slots(v_batch.messages);
+    else
+      perform pgflow._queue_send(v_batch.queue_name, v_batch.messages);
+    end if;
     v_special := v_special or v_batch.special is true;
   end loop;
   if not v_special then
@@ -211,8 +226,7 @@ begin
   for v_batch in
     with windows as materialized (
       select w.run_id, w.step_slug, least(d.max_parallel, pgflow._window_size()) as width,
-        v_clock - case d.step_type
-          when 'single' then pgflow._head_start() else interval '0' end as vt
+        v_clock - pgflow._lead(d) as vt, d.gate is not null as gated
       from (select distinct u.run_id, u.flow_slug, u.step_slug from unnest(p_steps) u) w
       join pgflow.steps d on d.flow_slug = w.flow_slug and d.step_slug = w.step_slug
     ), room as (
@@ -220,7 +234,7 @@ begin
         case
           when s.unsent is null then least(s.made, w.width + s.initial_tasks - s.remaining_tasks)
           else pgflow._next_reopened(s, w.width - (s.remaining_tasks - s.unsent)) end as next,
-        w.vt
+        w.vt, w.gated
       from windows w
       join pgflow.step_states s
         on s.run_id = w.run_id and s.step_slug = w.step_slug and s.status = 'started'
@@ -233,9 +247,9 @@ begin
               and t.task_index >= r.first and t.task_index < r.next) end
       from room r
       where s.run_id = r.run_id and s.step_slug = r.step_slug and r.next > s.sent
-      returning s.run_id, s.step_slug, r.first, r.next, r.vt
+      returning s.run_id, s.step_slug, r.first, r.next, r.vt, r.gated
     )
-    select t.queue_name,
+    select t.queue_name, m.gated,
       array_agg(
         row(t.message_id, m.vt, t.flow_slug, t.run_id, t.step_slug, t.task_index
         )::pgflow._message order by t.message_id) as messages
@@ -243,9 +257,13 @@ begin
     join pgflow.step_tasks t on t.run_id = m.run_id and t.step_slug = m.step_slug
       and t.task_index >= m.first and t.task_index < m.next
     where t.status = 'queued'
-    group by 1
+    group by 1, 2
   loop
-    perform pgflow._queue_send(v_batch.queue_name, v_batch.messages);
+    if v_batch.gated then
+      perform pgflow._ask_slots(v_batch.messages);
+    else
+      perform pgflow._queue_send(v_batch.queue_name, v_batch.messages);
+    end if;
   end loop;
 end
 $$;

@@ -104,6 +104,12 @@ begin
     row(c.run_id, c.flow_slug, c.step_slug, c.queue_name, c.message_id, false)::pgflow._ended_task)
   into v_done from cancelled c;
   perform pgflow._drop_messages(v_done);
+  if exists (
+    select 1 from unnest(v_done) d
+    join pgflow.flows f on f.flow_slug = d.flow_slug and f.gated)
+  then
+    perform pgflow._free_slots(p_runs, null, null);
+  end if;
   perform pgflow._cancel_children(array(
     select t.child_run_id from unnest(v_steps) x
     join pgflow.step_tasks t on t.run_id = x.run_id and t.step_slug = x.step_slug

@@ -64,6 +64,7 @@ declare
   v_now timestamptz := pgflow.now();
   v_done pgflow._ended_task[];
   v_children uuid[];
+  v_gated boolean;
 begin
   with ended as (
     update pgflow.step_tasks t
@@ -84,14 +85,17 @@ begin
   )
   select coalesce(array_agg(row(a.run_id, a.flow_slug, a.step_slug, a.queue_name, a.message_id,
                                 f.origin = 'pgflow')::pgflow._ended_task), '{}'),
-         array_agg(a.child_run_id) filter (where a.child_run_id is not null)
-  into v_done, v_children
+         array_agg(a.child_run_id) filter (where a.child_run_id is not null), bool_or(f.gated)
+  into v_done, v_children, v_gated
   from (select * from ended union all
         select c.run_id, c.flow_slug, c.step_slug, 'pgflow__timers', c.timer_message_id, null
         from timers c) a
   join pgflow.flows f on f.flow_slug = a.flow_slug;
   if v_children is not null then
     perform pgflow._cancel_children(v_children);
+  end if;
+  if v_gated then
+    perform pgflow._free_slots(p_runs, p_steps, null);
   end if;
   return v_done;
 end

@@ -21,6 +21,8 @@ begin
     and t.message_id = p_id;
   if v_task.status is null or v_task.status not in ('queued', 'started') then
     return false;
+  elsif v_task.status = 'queued' and pgflow._is_waiting(v_task) then
+    return false; -- a message of its last attempt, which was locked when that ended
   elsif v_task.status = 'started' then
     perform pgflow._cancel_children(array[v_task.child_run_id]);
     perform pgflow._queue_park('pgflow__timers', array[p_id], array['infinity'::timestamptz]);

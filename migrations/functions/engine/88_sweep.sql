@@ -77,7 +77,7 @@ begin
     from pgflow.step_states s
     join pgflow.step_tasks t on t.run_id = s.run_id and t.step_slug = s.step_slug
     where s.run_id = any(p_runs) and s.status = 'started'
-      and (t.status = 'queued' and t.task_index < s.sent
+      and (t.status = 'queued' and t.task_index < s.sent and not pgflow._is_waiting(t)
            or t.status = 'started' and t.lease < pgflow.clock())
     group by 1
   loop

@@ -202,7 +202,7 @@ begin
         from (select x.* from pgflow.step_tasks x where x.run_id = any(p_runs) offset 0) t
         join pgflow.step_states s on s.run_id = t.run_id and s.step_slug = t.step_slug
         where t.queue_name = v_queue and t.status in ('queued', 'started')
-          and t.task_index < s.sent))) m(id)
+          and t.task_index < s.sent and not pgflow._is_waiting(t)))) m(id)
       union all
       select 'I8', v_queue, m.id, 'message without a live task'::text
       from unnest(pgflow._queue_task_ids(v_queue, p_messages)) m(id)

@@ -11,11 +11,13 @@ from pgflow_yaml.language.model import Defaults, Flow, inner_name
 from pgflow_yaml.language.source import MappingNode
 from pgflow_yaml.language.validation.fields import build_input, build_input_schema, fields_of
 from pgflow_yaml.language.validation.formulas import Formulas
+from pgflow_yaml.language.validation.limits import read_concurrency
 from pgflow_yaml.language.validation.listening import read_after
 from pgflow_yaml.language.validation.step_options import (
     boolean,
     check_timeouts,
     duration,
+    integer,
     read_retention,
     read_retry,
 )
@@ -59,6 +61,7 @@ def _build(report: Report, root: MappingNode, name: str, around: _Around | None 
     known = known_names(report, root, named, flow=name, outer=outer)
     output = Formulas(report, known.scope(report, "output"))
     fail_fast = boolean(report.value(root, "fail_fast"))
+    limited = Formulas(report, known.scope(report, "concurrency"))
     timeout = duration(report, root, "timeout")
     steps = build_steps(report, known)
     check_timeouts(report, root, steps, timeout)
@@ -73,6 +76,8 @@ def _build(report: Report, root: MappingNode, name: str, around: _Around | None 
         output=output.template(report.value(root, "output"), "output"),
         timeout=timeout,
         retention=read_retention(report, root),
+        concurrency=read_concurrency(report, root, limited),
+        priority=integer(report.value(root, "priority")) or 0,
         fail_fast=True if fail_fast is None else fail_fast,
         defaults=_defaults(report, root, known, around),
         finally_=build_steps(report, known, final=True, before=steps),

@@ -20,8 +20,19 @@ if TYPE_CHECKING:
     from pgflow_yaml.language.validation.steps import Known
 
 Context = Literal[
-    "if", "map", "with", "output", "repeat.until", "retry.if", "wait.for", "wait.until"
+    "if",
+    "map",
+    "with",
+    "output",
+    "repeat.until",
+    "retry.if",
+    "wait.for",
+    "wait.until",
+    "concurrency.key",
+    "rate_limit.key",
 ]
+OF_TASKS: tuple[Context, ...] = ("with", "concurrency.key", "rate_limit.key")
+"""Where `item` and `index` are known."""
 CONDITIONS: tuple[Context, ...] = ("if", "repeat.until", "retry.if")
 
 # Every name of the language. A name of another context is refused as such, not as unknown.
@@ -37,6 +48,7 @@ _HOME: dict[str, Context] = {
 }
 _RUN = ("id", "flow", "version", "started_at", "labels", "parent", "step")
 _RUN_AT_ITS_END = ("status", "failed", "unhandled", "skipped")
+_LABELS = ("run", "labels")
 _PARENT = ("id", "step", "index")
 _ERROR = ("type", "message", "attempts")
 
@@ -45,7 +57,8 @@ def roots_in(context: str) -> list[str]:
     """Return the names with which a path may begin in a context, `item` and `secrets` included."""
     own = [root for root, home in _HOME.items() if home == context]
     in_with = ["item", "index", "secrets"] if context.partition(".")[0] == "with" else []
-    return [*own, *in_with, *sorted(EVERYWHERE)]
+    in_key = ["item", "index"] if context in OF_TASKS[1:] else []
+    return [*own, *in_with, *in_key, *sorted(EVERYWHERE)]
 
 
 def known_run_keys(*, final: bool) -> tuple[str, ...]:
@@ -96,6 +109,10 @@ class Scope:
     def _root(self, root: str, rest: Sequence[str], *, context: Context) -> Problem | None:
         if root == "input":
             return self._input(rest)
+        if self.step is None and context == "concurrency.key" and (root, *rest)[:2] != _LABELS:
+            words = (root, *rest[:1])
+            message = f"`{'.'.join(words)}` is not known before a run has begun"
+            return Problem("PF230", len(words), message, "read `input` or `run.labels`")
         if root == "steps":
             return self._steps(rest) if rest else None
         if root == "run":
@@ -212,7 +229,7 @@ class Scope:
             return Problem("PF230", 1, message, "read the list itself, as `map` does")
         if self.outer is not None and not self.index:
             return _not_here(root, root, "a name of the step around this flow", words=1)
-        if context != "with":
+        if context not in OF_TASKS:
             message = f"`{root}` is only known in `with`"
             return Problem("PF230", 1, message, "read the list itself, as `map` does")
         if root == "index" and not self.index:

@@ -10,6 +10,7 @@ from pgflow_yaml.language.model import Formula, Json, Step, WhenExhausted, WhenU
 from pgflow_yaml.language.source import MappingNode, Node, ScalarNode, SequenceNode
 from pgflow_yaml.language.validation.edges import read_edges
 from pgflow_yaml.language.validation.formulas import Formulas
+from pgflow_yaml.language.validation.limits import read_concurrency, read_rate_limit
 from pgflow_yaml.language.validation.listening import read_handles
 from pgflow_yaml.language.validation.names import Scope
 from pgflow_yaml.language.validation.reach import check_reach
@@ -143,6 +144,8 @@ def _build(
         queue=report.text(step, "queue"),
         start_delay=duration(report, step, "start_delay") or 0,
         when_exhausted=cast("WhenExhausted", report.text(step, "when_exhausted") or "fail"),
+        concurrency=read_concurrency(report, step, formulas, step=formulas.scope.step),
+        rate_limit=read_rate_limit(report, step, formulas),
         description=report.text(step, "description"),
     )
 

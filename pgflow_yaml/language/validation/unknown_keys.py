@@ -96,6 +96,8 @@ def _level(path: Path) -> vocabulary.Level:
             return "wait"
         case ("steps" | "finally", _, "repeat"):
             return "repeat"
+        case (*_, "concurrency" | "rate_limit" as key):
+            return key
         case (*_, "retry"):
             return "retry"
         case _:
