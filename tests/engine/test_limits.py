@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.engine.driver import a_step, done, failed, path
+import psycopg
+import pytest
+
+from tests.engine.driver import a_step, done, failed, literal, path
 
 if TYPE_CHECKING:
     from tests.engine.driver import Engine
@@ -135,3 +138,231 @@ def test_a_key_that_is_a_list_fails_what_it_limits(engine: Engine) -> None:
         assert error["message"] == (
             "concurrency.key: the key must be a text, a number or a boolean, not an array"
         )
+
+
+def ended(engine: Engine, run: str) -> tuple[str, str]:
+    """The status of a run, and the type of its error."""
+    shown = engine.snapshot(run)["run"]
+    return shown["status"], (shown["error"] or {}).get("type", "")
+
+
+def test_a_run_that_finds_no_place_ends_at_once_if_it_is_to_skip(engine: Engine) -> None:
+    """The start makes a run that is cancelled, and says which run has the place."""
+    engine.deploy("ship", {"a": a_step()}, concurrency={"limit": 1, "when_full": "skip"})
+    first = engine.start("ship")
+    second = engine.start("ship")
+    assert ended(engine, second) == ("cancelled", "LimitReached")
+    assert first in engine.snapshot(second)["run"]["error"]["message"]
+    [task] = engine.claim("ship")
+    assert task["run"] == first
+    engine.report(done(task))
+    third = engine.start("ship")
+    assert [task["run"] for task in engine.claim("ship")] == [third]
+
+
+def test_two_starts_at_the_same_moment_do_not_both_get_the_place(
+    engine: Engine, other: Engine
+) -> None:
+    """Neither sees the other; the gate lets one in, and the other is skipped after all."""
+    engine.deploy("ship", {"a": a_step()}, concurrency={"limit": 1, "when_full": "skip"})
+    with engine.db.transaction():
+        first = engine.start("ship")
+        second = other.start("ship")
+    runs = {task["run"] for task in other.claim("ship")}
+    assert len(runs) == 1
+    assert {ended(engine, run) for run in {first, second} - runs} == {("cancelled", "LimitReached")}
+
+
+def test_a_newer_run_takes_the_place_of_the_older_one(engine: Engine) -> None:
+    """The holder and those that wait are cancelled; the newest waits for the holder's clean-up."""
+    engine.deploy(
+        "ship",
+        {"a": a_step()},
+        finally_={"f": a_step()},
+        concurrency={"limit": 1, "when_full": "replace"},
+    )
+    first = engine.start("ship")
+    [task] = engine.claim("ship")
+    second, third = engine.start("ship"), engine.start("ship")
+    for _ in range(3):
+        assert engine.claim("ship") == []
+    assert ended(engine, second) == ("cancelled", "LimitReached")
+    assert ended(engine, first) == ("started", "LimitReached")
+    [last] = engine.turn(failed(task), queue="ship")["tasks"]
+    assert (last["run"], last["step"]) == (first, "f")
+    [again] = engine.turn(done(last), queue="ship")["tasks"]
+    assert (again["run"], again["step"]) == (third, "a")
+    assert ended(engine, first) == ("cancelled", "LimitReached")
+
+
+def test_a_cancelled_run_that_waits_just_ends(engine: Engine) -> None:
+    """Nothing was begun, so nothing of `finally` runs, and its place in the queue is gone."""
+    engine.deploy("ship", {"a": a_step()}, finally_={"f": a_step()}, concurrency={"limit": 1})
+    runs = [engine.start("ship") for _ in range(3)]
+    [task] = engine.claim("ship")
+    engine.call("cancel_run", runs[1])
+    assert ended(engine, runs[1]) == ("cancelled", "Cancelled")
+    [last] = engine.turn(done(task), queue="ship")["tasks"]
+    assert last["step"] == "f"
+    [task] = engine.turn(done(last), queue="ship")["tasks"]
+    assert task["run"] == runs[2]
+
+
+def test_a_retried_run_asks_for_its_slot_again(engine: Engine) -> None:
+    """It goes on where it stopped, when the run that has the place has ended."""
+    steps = {"a": a_step(), "b": a_step("a")}
+    engine.deploy("ship", steps, concurrency={"limit": 1}, timeout=60_000)
+    first = engine.start("ship")
+    engine.work("ship", broken=["b"])
+    assert ended(engine, first)[0] == "failed"
+    second = engine.start("ship")
+    [task] = engine.claim("ship")
+    engine.call("retry_run", first)
+    assert engine.claim("ship") == []
+    assert waits(engine, first)
+    [next_task] = engine.turn(done(task), queue="ship")["tasks"]
+    assert next_task["run"] == second
+    [again] = engine.turn(done(next_task), queue="ship")["tasks"]
+    assert (again["run"], again["step"]) == (first, "b")
+    engine.report(done(again))
+    assert ended(engine, first)[0] == "completed"
+
+
+def test_a_run_that_was_turned_away_can_be_retried(engine: Engine) -> None:
+    """It has no steps yet, so all of them run."""
+    engine.deploy("ship", {"a": a_step()}, concurrency={"limit": 1, "when_full": "skip"})
+    first, second = engine.start("ship"), engine.start("ship")
+    assert engine.work("ship") == ["a"]
+    reply = engine.call("retry_run", second)
+    assert reply["again"] == ["a"]
+    assert engine.work("ship") == ["a"]
+    assert [ended(engine, run)[0] for run in (first, second)] == ["completed", "completed"]
+
+
+def test_a_lower_limit_stops_nobody_and_lets_nobody_in(engine: Engine) -> None:
+    """Until fewer are held than the new version allows; a limit that is removed lets all in."""
+    engine.deploy("ship", {"a": a_step()}, concurrency={"limit": 4})
+    for _ in range(8):
+        engine.start("ship")
+    tasks = engine.claim("ship")
+    assert len(tasks) == 4
+    engine.deploy("ship", {"a": a_step()}, concurrency={"limit": 2})
+    assert engine.turn(done(tasks[0]), queue="ship")["tasks"] == []
+    assert engine.turn(done(tasks[1]), queue="ship")["tasks"] == []
+    assert len(engine.turn(done(tasks[2]), queue="ship")["tasks"]) == 1
+    engine.deploy("ship", {"a": a_step(), "b": a_step("a")})
+    assert len(engine.claim("ship")) == 3
+
+
+def test_the_slot_of_a_dead_worker_goes_with_the_task(engine: Engine, other: Engine) -> None:
+    """Whoever takes the task over has its slot, too; nobody else is let in."""
+    engine.now("2026-01-01T00:00:00Z")
+    other.now("2026-01-01T00:01:00Z")
+    engine.deploy("ship", {"a": a_step(concurrency={"limit": 1})})
+    runs = [engine.start("ship") for _ in range(2)]
+    [task] = engine.claim("ship")
+    [again] = other.claim("ship")
+    assert (again["run"], again["attempt"]) == (task["run"], task["attempt"] + 1)
+    assert engine.report(done(task)) == ["lost"]
+    [second] = other.turn(done(again), queue="ship")["tasks"]
+    assert second["run"] == runs[1]
+
+
+def test_a_step_that_runs_a_flow_holds_its_slot_until_the_child_has_ended(engine: Engine) -> None:
+    """One child at once, over the items of a map."""
+    engine.deploy("child", {"c": a_step()})
+    step = a_step(flow="child", map=path("input.n"), concurrency={"limit": 1}, with_=literal({}))
+    del step["handler"]
+    engine.deploy("ship", {"a": step}, input={"n": {}})
+    run = engine.start("ship", {"n": [1, 2, 3]})
+    for _ in range(3):
+        tasks = []
+        while not tasks:
+            tasks = engine.claim("child")
+        assert len(tasks) == 1
+        live = "select count(*) from pgflow.runs where flow_name = 'child' and status = 'started'"
+        assert engine.one(live) == 1
+        engine.report(done(tasks[0]))
+    engine.work_on("child")
+    assert ended(engine, run)[0] == "completed"
+
+
+def test_the_sweep_mends_slots_that_do_not_fit(engine: Engine) -> None:
+    """Lost, left and forgotten ones: I9 says each, and holds again after a sweep."""
+    engine.deploy("runs", {"a": a_step()}, concurrency={"limit": 1})
+    engine.deploy("tasks", {"a": a_step(concurrency={"limit": 1})})
+    for flow in ("runs", "tasks"):
+        for _ in range(3):
+            engine.start(flow)
+        assert len(engine.claim(flow)) == 1
+    for statement in (
+        "delete from pgflow.slots",
+        "update pgflow.slots set run_id = gen_random_uuid() where held",
+        "delete from pgflow.slots where held",
+        "delete from pgflow.slots where not held",
+    ):
+        engine.db.execute(statement.encode())
+        assert {row[0] for row in engine.violations()} <= {"I9"}
+        engine.call("sweep")
+        engine.call("sweep")
+        assert engine.violations() == []
+        assert engine.claim("runs") + engine.claim("tasks") == []
+
+
+def test_the_sweep_opens_a_gate_whose_message_is_gone(engine: Engine) -> None:
+    """A free place, somebody who waits, and nothing that opens the gate."""
+    engine.deploy("ship", {"a": a_step()}, concurrency={"limit": 1})
+    engine.start("ship")
+    engine.db.execute("delete from pgmq.q_pgflow__timers")
+    assert [row[0] for row in engine.violations()] == ["I9"]
+    assert engine.claim("ship") == []
+    assert engine.call("sweep") == 1
+    assert len(engine.claim("ship")) == 1
+
+
+def test_points_of_priority_are_minutes_of_age(engine: Engine) -> None:
+    """A flow with two points passes what is one minute older, not what is three minutes older."""
+    for name, points in (("low", 0), ("high", 2)):
+        engine.deploy(name, {"a": a_step(queue="shared")}, priority=points)
+    order = []
+    for minute, name in ((0, "low"), (2, "low"), (3, "high"), (3, "low")):
+        engine.now(f"2026-01-01T00:0{minute}:00Z")
+        order.append(engine.start(name))
+    engine.now("2026-01-01T00:05:00Z")
+    ran = [engine.claim("shared", quantity=1)[0]["run"] for _ in range(4)]
+    assert ran == [order[0], order[2], order[1], order[3]]
+
+
+def runs_flow(name: str, **keys: object) -> dict[str, object]:
+    """A step that runs a flow."""
+    step = a_step(flow=name, **keys)
+    del step["handler"]
+    return step
+
+
+def test_a_limited_flow_that_can_run_itself_is_refused(engine: Engine) -> None:
+    """Directly, through others, by a pinned version, and when an old version is activated."""
+    with pytest.raises(psycopg.Error, match=r"wait for itself for ever: loop → loop"):
+        engine.deploy("loop", {"a": runs_flow("loop")}, concurrency={"limit": 3})
+    engine.deploy("a", {"a": runs_flow("b")}, concurrency={"limit": 1})
+    engine.deploy("b", {"b": runs_flow("c")})
+    old = engine.deploy("c", {"c": a_step()})["version"]
+    with pytest.raises(psycopg.Error, match=r"a → b → c → a"):
+        engine.deploy("c", {"c": runs_flow("a")})
+    engine.deploy("b", {"b": runs_flow(f"c@{old}")})
+    looping = engine.deploy("c", {"c": runs_flow("a")})["version"]
+    with pytest.raises(psycopg.Error, match=r"a → b → c → a"):
+        engine.deploy("b", {"b": runs_flow("c")})
+    engine.call("activate", "c", old)
+    engine.deploy("b", {"b": runs_flow("c")})
+    with pytest.raises(psycopg.Error, match=r"a → b → c → a"):
+        engine.call("activate", "c", looping)
+
+
+def test_a_limited_step_whose_child_runs_the_step_again_is_refused(engine: Engine) -> None:
+    """Without a limit such a flow is allowed, and so is a limited step beside the circle."""
+    engine.deploy("a", {"a": runs_flow("b", concurrency={"limit": 2})})
+    with pytest.raises(psycopg.Error, match=r"a → b → a"):
+        engine.deploy("b", {"b": runs_flow("a")})
+    engine.deploy("a", {"a": runs_flow("b"), "c": runs_flow("d", concurrency={"limit": 2})})
+    engine.deploy("b", {"b": runs_flow("a")})

@@ -159,3 +159,16 @@ begin
   return v_before;
 end
 $$;
+
+-- True where a timer opens this gate. Reads the timers, so it is called for gates in doubt only.
+create or replace function pgflow._queue_opens(p_gate text, p_key text) returns boolean
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return to_regclass('pgmq.q_pgflow__timers') is not null and exists (
+    select 1 from pgmq.q_pgflow__timers q
+    where q.message ->> 'kind' = 'gate' and q.message ->> 'gate' = p_gate
+      and q.message ->> 'key' = p_key);
+end
+$$;

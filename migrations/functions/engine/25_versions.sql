@@ -38,7 +38,10 @@ begin
   perform pg_advisory_xact_lock(hashtext('pgflow.deploy'), hashtext(v_name));
   select d.* into v_stored from pgflow.definitions d
   where d.name = v_name and d.version = p_version;
-  if not found then
+  if not found or p_activate and not v_stored.active then
+    perform pgflow._check_circles(v_name, p_definition);
+  end if;
+  if v_stored.name is null then
     perform pgflow._lock_hearing(
       p_definition ? 'after' or pgflow._hears(v_name, p_version));
     v_flow := pgflow._flow_row(v_slug, p_definition);
@@ -145,6 +148,7 @@ begin
   perform pg_advisory_xact_lock(hashtext('pgflow.deploy'), hashtext(p_name));
   v_definition := pgflow._find_definition(p_name, coalesce(p_version, ''));
   if not v_definition.active then
+    perform pgflow._check_circles(p_name, v_definition.definition);
     perform pgflow._activate(p_name, v_definition.version);
     insert into pgflow.audit (action, subject, details)
     values ('activate', p_name, jsonb_build_object('version', v_definition.version));

@@ -70,6 +70,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_clock timestamptz := pgflow.clock();
+  v_limit pgflow.limits;
   v_gates text[];
   v_keys text[];
   v_at timestamptz[];
@@ -87,6 +88,15 @@ begin
   select array_agg(a.gate), array_agg(a.key), array_agg(v_clock) into v_gates, v_keys, v_at
   from asked a;
   perform pgflow._note_gates(v_gates, v_keys, v_at);
+  select l.* into v_limit from pgflow.limits l where l.gate = p_flow.gate ->> 'gate';
+  if v_limit.when_full = 'skip' then
+    -- most are known to find no place, so their start says so; the others are decided by the gate
+    perform pgflow._skip_runs(array(
+      select s.run_id from pgflow.slots s
+      where s.run_id = any(p_runs) and s.step_slug is null and v_limit.places <= (
+        select count(*) from pgflow.slots o
+        where o.gate = s.gate and o.key = s.key and o.nr < s.nr)), v_limit);
+  end if;
 end
 $$;
 
@@ -135,18 +145,20 @@ begin
 end
 $$;
 
--- True for a queued task that has no message, since it waits at a gate.
+-- True for a queued task that has no message, since it has not been let in at the last gate of its
+-- step.
 create or replace function pgflow._is_waiting(p_task pgflow.step_tasks) returns boolean
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return (
-    select d.gate is not null from pgflow.steps d
-    where d.flow_slug = p_task.flow_slug and d.step_slug = p_task.step_slug)
-    and exists (
-      select 1 from pgflow.slots s
-      where s.run_id = p_task.run_id and s.step_slug = p_task.step_slug
-        and s.task_index = p_task.task_index and not s.held);
+  return exists (
+    select 1 from pgflow.steps d
+    where d.flow_slug = p_task.flow_slug and d.step_slug = p_task.step_slug
+      and d.gate is not null and not exists (
+        select 1 from pgflow.slots s
+        where s.run_id = p_task.run_id and s.step_slug = p_task.step_slug
+          and s.task_index = p_task.task_index and s.held and s.until is null
+          and s.gate = coalesce(d.gate #>> '{rate,gate}', d.gate #>> '{concurrency,gate}')));
 end
 $$;

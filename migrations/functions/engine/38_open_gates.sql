@@ -59,13 +59,16 @@ begin
   end if;
   if v_limit.per is not null then
     v_again := coalesce(v_again, pgflow._next_start(v_limit, p_key));
+  elsif v_limit.when_full <> 'queue' then
+    v_again := coalesce(v_again, pgflow._turn_away(v_limit, p_key));
   end if;
   return v_again;
 end
 $$;
 
--- Lets waiting runs begin. A slot whose run waits no more is deleted. Returns the number of slots
--- that are dealt with: the others have locked runs. The caller holds the slots and the gate.
+-- Lets waiting runs begin, or go on after a retry. A slot whose run waits no more is deleted.
+-- Returns the number of slots that are dealt with: the others have locked runs. The caller holds
+-- the slots and the gate.
 create or replace function pgflow._let_runs_in(p_gate text, p_slots pgflow.slots[]) returns int
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -81,7 +84,9 @@ begin
     where r.run_id = any(array(select s.run_id from unnest(p_slots) s))
     order by r.run_id for no key update skip locked);
   with let_in as (
-    update pgflow.runs r set waits_at = null, started_at = v_now
+    update pgflow.runs r
+    set waits_at = null, started_at = case r.retries when 0 then v_now else r.started_at end,
+        retried_at = case when r.retries > 0 then v_now end
     where r.run_id = any(v_locked) and r.status = 'started' and r.waits_at = p_gate
     returning r.run_id
   )
@@ -93,13 +98,20 @@ begin
     select u.nr from unnest(p_slots) u
     where u.run_id = any(v_locked) and u.run_id <> all(v_runs)));
   for v_flow in
-    select f as flow, array_agg(r.run_id order by u.nr) as runs
+    select f as flow, array_agg(r.run_id order by u.nr) filter (where not k.again) as runs,
+      array_agg(r.run_id order by u.nr) filter (where k.again) as again
     from unnest(p_slots) u
     join pgflow.runs r on r.run_id = u.run_id and r.run_id = any(v_runs)
     join pgflow.flows f on f.flow_slug = r.flow_slug
+    cross join lateral (
+      select exists (
+        select 1 from pgflow.step_states s where s.run_id = r.run_id) as again) k
     group by f
   loop
-    perform pgflow._enter_runs(v_flow.flow, v_flow.runs);
+    if v_flow.runs is not null then
+      perform pgflow._enter_runs(v_flow.flow, v_flow.runs);
+    end if;
+    perform pgflow._go_on(u.id) from unnest(v_flow.again) u(id);
   end loop;
   return cardinality(v_locked);
 end
@@ -203,5 +215,79 @@ begin
     end if;
   end loop;
   return v_dealt;
+end
+$$;
+
+-- Of a flow whose runs do not wait (`when_full`): ends waiting runs of a full gate (skip), or all
+-- but the newest, for which it asks the older ones that go on to stop (replace). Returns when to
+-- look again, where a run is locked. The caller holds the gate.
+create or replace function pgflow._turn_away(p_limit pgflow.limits, p_key text)
+returns timestamptz
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_clock timestamptz := pgflow.clock();
+  v_away uuid[];
+  v_holders uuid[];
+  v_newest uuid;
+  v_locked uuid[];
+begin
+  select array_agg(k.run_id) filter (where not k.held),
+         array_agg(k.run_id) filter (where k.held), max(k.run_id::text) filter (where k.nth = 1)
+  into v_away, v_holders, v_newest
+  from (
+    select s.run_id, s.held, row_number() over (order by case p_limit.when_full
+        when 'skip' then not s.held end, s.nr * case p_limit.when_full
+        when 'skip' then 1 else -1 end) as nth
+    from pgflow.slots s where s.gate = p_limit.gate and s.key = p_key) k
+  where k.nth > p_limit.places or k.nth = 1;
+  v_away := array_remove(v_away, case p_limit.when_full when 'replace' then v_newest end);
+  v_locked := array(
+    select r.run_id from pgflow.runs r
+    where r.run_id = any(v_away) and r.waits_at = p_limit.gate
+    order by r.run_id for no key update skip locked);
+  if p_limit.when_full = 'skip' then
+    perform pgflow._skip_runs(v_locked, p_limit);
+    return case when cardinality(v_locked) < cardinality(v_away)
+      then v_clock + interval '50 ms' end;
+  end if;
+  perform pgflow._end_or_stop_runs(v_locked, 'cancelled',
+    array_fill(pgflow._replaced_by(v_newest), array[cardinality(v_locked)]));
+  perform pgflow._queue_send_timer('pgflow__timers', v_clock, jsonb_build_object('kind', 'cancel',
+    'run_id', r.run_id, 'retries', r.retries, 'error', pgflow._replaced_by(v_newest)))
+  from pgflow.runs r
+  where r.run_id = any(v_holders) and r.run_id <> v_newest and r.outcome is null
+    and r.status = 'started';
+  return case when cardinality(v_locked) < cardinality(v_away)
+    then v_clock + interval '50 ms' end;
+end
+$$;
+
+-- The error of a run that makes room for a newer one.
+create or replace function pgflow._replaced_by(p_run_id uuid) returns jsonb
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select jsonb_build_object('type', 'LimitReached',
+    'message', format('run %s has taken its place (when_full: replace)', p_run_id))
+$$;
+
+-- Ends runs that do not wait for a place; says who holds it. The caller holds the runs.
+create or replace function pgflow._skip_runs(p_runs uuid[], p_limit pgflow.limits) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform pgflow._end_or_stop_runs(p_runs, 'cancelled', array(
+    select jsonb_build_object('type', 'LimitReached', 'message', format(
+      'flow %s goes on %s, the maximum: run %s holds the place (when_full: skip)',
+      p_limit.flow_name, case p_limit.places when 1 then 'once' else p_limit.places || ' times' end,
+      (select o.run_id from pgflow.slots o
+       where o.gate = s.gate and o.key = s.key and o.run_id <> u.id
+       order by o.held desc, o.nr limit 1)))
+    from unnest(p_runs) with ordinality u(id, nr)
+    left join pgflow.slots s on s.run_id = u.id and s.step_slug is null
+    order by u.nr));
 end
 $$;

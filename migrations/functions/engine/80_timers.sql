@@ -5,7 +5,8 @@
 --   make        a large map has tasks to be made    _make_more_tasks
 --   wait        a wait ends                         _end_due_wait
 --   deadline    the timeout of a run passes         _end_or_stop_runs
---   cancel      the step of a parent has ended      _end_or_stop_runs
+--   cancel      the step of a parent has ended, or  _end_or_stop_runs
+--               a newer run takes its place
 --   child       a child run has ended               _settle_child, _finish_runs
 --   after       a run has ended that flows hear of  _start_listeners
 --   gate        somebody may be let in at a gate    _run_gate_timer
@@ -191,7 +192,8 @@ begin
       where p_id = p_run.deadline_message_id;
     when 'cancel' then
       perform pgflow._end_or_stop_runs(array[p_run.run_id], 'cancelled', array[
-        '{"type": "Cancelled", "message": "the step of its parent run has ended"}'::jsonb])
+        coalesce(p_timer -> 'error',
+          '{"type": "Cancelled", "message": "the step of its parent run has ended"}')])
       where coalesce((p_timer ->> 'retries')::int >= p_run.retries, true);
     when 'child' then
       perform pgflow._settle_child(p_run, v_step, (p_timer ->> 'task_index')::int,

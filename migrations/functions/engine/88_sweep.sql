@@ -31,7 +31,7 @@ begin
         from pgflow.step_states s where s.run_id = r.run_id and s.status = 'started') t
       where (select f.origin from pgflow.flows f where f.flow_slug = r.flow_slug) = 'deploy') k
     where k.before < 100000);
-  return pgflow._sweep_runs(v_runs);
+  return pgflow._sweep_runs(v_runs) + pgflow._sweep_slots(v_runs, p_limit);
 end
 $$;
 

@@ -1,6 +1,6 @@
 -- The invariants of the engine as queries, for tests and for operators in doubt.
 
--- The violations of the invariants I1 to I8 that the rows of some runs alone can show, and rows
+-- The violations of the invariants I1 to I9 that the rows of some runs alone can show, and rows
 -- that the engine cannot have written, one line each; no line when all is well. (A run whose steps
 -- have ended goes on while a child run does, or while a timer is to tell it that the child has
 -- ended.)
@@ -45,7 +45,7 @@ as $$
         where x.status not in ('completed', 'skipped', 'failed', 'cancelled')) as open
     from pgflow.deps d join pgflow.step_states x on x.run_id = s.run_id and x.step_slug = d.dep_slug
     where d.flow_slug = s.flow_slug and d.step_slug = s.step_slug) o
-  join pgflow.runs r on r.run_id = s.run_id and r.status = 'started'
+  join pgflow.runs r on r.run_id = s.run_id and r.status = 'started' and r.waits_at is null
   join pgflow.steps d on d.flow_slug = s.flow_slug and d.step_slug = s.step_slug
   where s.run_id = any(p_runs) and s.status = 'created'
     and s.remaining_deps <> o.open + (d.is_finally and d.deps_count = 0)::int
@@ -153,6 +153,8 @@ as $$
   join pgflow.steps d on d.flow_slug = t.flow_slug and d.step_slug = t.step_slug
   where t.run_id = any(p_runs) and (
     t.attempts_count - t.uncounted > greatest(d.opt_max_attempts, 1) or t.crashes_count > 5)
+  union all
+  select v.* from pgflow._slot_violations(p_runs) v
 $$;
 
 -- The violations of all runs, read a thousand runs at a time. What is left of a run that is being
@@ -224,6 +226,10 @@ begin
     select 'I8', 'pgflow__timers', n.msg_id, 'message of a run that is not there'::text
     from pgflow._queue_timers(p_messages) n
     where not exists (select 1 from pgflow.runs r where r.run_id = n.run_id);
+  return query
+    select 'I9', g.gate, null::bigint, format('key %s: a place is free, somebody waits, and no '
+      || 'message opens the gate', g.key)
+    from pgflow._stuck_gates(coalesce(p_messages, 1000)) g where p_messages is distinct from 0;
 end
 $$;
 

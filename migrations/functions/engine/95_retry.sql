@@ -244,7 +244,11 @@ begin
         select 1 from pgflow.deps e
         where e.flow_slug = s.flow_slug and e.step_slug = s.step_slug and e.dep_slug = any(again)));
   differs := '{}';
-  if p_flow.flow_slug <> p_run.flow_slug then
+  if not exists (select 1 from pgflow.step_states s where s.run_id = p_run.run_id) then
+    again := array( -- it has never begun
+      select d.step_slug from pgflow.steps d
+      where d.flow_slug = p_flow.flow_slug order by d.step_index);
+  elsif p_flow.flow_slug <> p_run.flow_slug then
     select v.again, v.resumed, v.differs into again, resumed, differs
     from pgflow._plan_version(p_run, p_flow, again, resumed) v;
   end if;
@@ -294,7 +298,7 @@ declare
   v_old jsonb := pgflow._step_bodies(p_run.flow_slug);
   v_new jsonb := pgflow._step_bodies(p_flow.flow_slug);
   v_tries text[] := array['retry', 'timeout', 'max_parallel', 'tolerate', 'fail_fast',
-    'when_exhausted'];
+    'when_exhausted', 'concurrency', 'rate_limit'];
 begin
   again := array(
     select d.step_slug from pgflow.steps d

@@ -14,13 +14,15 @@ declare
   v_fresh text[] := array(
     select u.slug from unnest(p_again) u(slug) where u.slug <> all(p_resumed));
   v_left text[];
+  v_begun boolean := exists (
+    select 1 from pgflow.step_states s where s.run_id = p_run.run_id);
 begin
   perform pgflow._forget_tasks(p_run, v_fresh, p_flow);
   update pgflow.task_errors e set past = true
   where e.run_id = p_run.run_id and e.step_slug = any(p_again) and not e.past;
   delete from pgflow.events e
   where e.run_id = p_run.run_id and e.kind = 'decision' and e.name = any(p_again);
-  if p_flow.flow_slug <> p_run.flow_slug then
+  if p_flow.flow_slug <> p_run.flow_slug and v_begun then
     perform pgflow._change_version(p_run, p_flow, p_again);
   end if;
   perform pgflow._reset_states(p_run.run_id, v_fresh);
@@ -32,15 +34,18 @@ begin
   set flow_slug = p_flow.flow_slug, input = p_input, status = 'started', outcome = null,
       error = null, output = null, completed_at = null, failed_at = null, cancelled_at = null,
       cancels = null, stopping = null, dismissed_at = null, retries = p_retries,
-      retried_at = pgflow.now(), left_failed = nullif(v_left, '{}'),
-      deadline_message_id = case when p_flow.timeout_ms is not null then pgflow._queue_send_timer(
-        'pgflow__timers', pgflow.clock() + p_flow.timeout_ms * interval '1 ms',
-        jsonb_build_object('kind', 'deadline', 'run_id', r.run_id)) end
+      retried_at = pgflow.now(), left_failed = nullif(v_left, '{}'), deadline_message_id = null,
+      remaining_steps = case when v_begun then r.remaining_steps else (
+        select count(*) from pgflow.steps d where d.flow_slug = p_flow.flow_slug) end
   where r.run_id = p_run.run_id;
   if p_run.trace is not null then
     perform pgflow._trace_again(p_run.run_id);
   end if;
-  perform pgflow._go_on(p_run.run_id, v_fresh, p_resumed);
+  if v_begun and p_flow.gate is null then
+    perform pgflow._go_on(p_run.run_id);
+  else
+    perform pgflow._admit_runs(p_flow, array[p_run.run_id]);
+  end if;
 end
 $$;
 
@@ -147,10 +152,7 @@ begin
   set status = 'started', started_at = greatest(v_now, s.created_at), remaining_tasks = k.open,
       sent = 0, unsent = k.open, failed_tasks = 0, output = null, error = null,
       error_message = null, skip_reason = null, completed_at = null, failed_at = null,
-      skipped_at = null, cancelled_at = null,
-      timer_message_id = case when s.made < s.initial_tasks then pgflow._queue_send_timer(
-        'pgflow__timers', pgflow.clock(),
-        jsonb_build_object('kind', 'make', 'run_id', s.run_id, 'step_slug', s.step_slug)) end
+      skipped_at = null, cancelled_at = null, timer_message_id = null
   from (
     select x.step_slug, x.initial_tasks - (
       select count(*) from pgflow.step_tasks t
@@ -163,12 +165,17 @@ $$;
 -- Lets a run go on whose states are reset: sends tasks, tells the steps that begin anew how the
 -- steps before them had ended, and finishes a run without anything to do. The steps that are told
 -- about are counted as open first, since _advance counts them down. The caller holds the run.
-create or replace function pgflow._go_on(p_run_id uuid, p_fresh text[], p_resumed text[])
-returns void
+create or replace function pgflow._go_on(p_run_id uuid) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_fresh text[] := array(
+    select s.step_slug from pgflow.step_states s
+    where s.run_id = p_run_id and s.status = 'created');
+  v_resumed text[] := array(
+    select s.step_slug from pgflow.step_states s
+    where s.run_id = p_run_id and s.status = 'started');
   v_ended pgflow._ended[];
   v_roots pgflow._start[];
 begin
@@ -183,7 +190,7 @@ begin
     join pgflow.steps d on d.flow_slug = s.flow_slug and d.step_slug = s.step_slug
     where s.run_id = p_run_id and s.status not in ('created', 'started') and exists (
       select 1 from pgflow.deps e
-      where e.flow_slug = s.flow_slug and e.dep_slug = s.step_slug and e.step_slug = any(p_fresh)));
+      where e.flow_slug = s.flow_slug and e.dep_slug = s.step_slug and e.step_slug = any(v_fresh)));
   v_roots := array(
     select row(s.run_id, s.flow_slug, s.step_slug, null, null)::pgflow._start
     from pgflow.step_states s
@@ -191,11 +198,20 @@ begin
   update pgflow.runs r
   set remaining_steps = cardinality(v_ended) + (
     select count(*) from pgflow.step_states s
-    where s.run_id = r.run_id and s.status in ('created', 'started'))
+    where s.run_id = r.run_id and s.status in ('created', 'started')),
+    deadline_message_id = (
+      select pgflow._queue_send_timer('pgflow__timers',
+        pgflow.clock() + f.timeout_ms * interval '1 ms',
+        jsonb_build_object('kind', 'deadline', 'run_id', r.run_id))
+      from pgflow.flows f where f.flow_slug = r.flow_slug and f.timeout_ms is not null)
   where r.run_id = p_run_id;
+  update pgflow.step_states s
+  set timer_message_id = pgflow._queue_send_timer('pgflow__timers', pgflow.clock(),
+    jsonb_build_object('kind', 'make', 'run_id', s.run_id, 'step_slug', s.step_slug))
+  where s.run_id = p_run_id and s.step_slug = any(v_resumed) and s.made < s.initial_tasks;
   perform pgflow._send_more_tasks(array(
     select row(s.run_id, s.flow_slug, s.step_slug)::pgflow._step from pgflow.step_states s
-    where s.run_id = p_run_id and s.step_slug = any(p_resumed)));
+    where s.run_id = p_run_id and s.step_slug = any(v_resumed)));
   perform pgflow._advance(v_ended, v_roots);
   if exists (
     select 1 from pgflow.runs r join pgflow.flows f on f.flow_slug = r.flow_slug
