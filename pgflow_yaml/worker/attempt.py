@@ -26,7 +26,7 @@ from pgflow_yaml.worker.calls import (
 )
 from pgflow_yaml.worker.failpoints import failpoint
 from pgflow_yaml.worker.streams import Speaker, speaker
-from pgflow_yaml.worker.task import RELEASED, Outcome
+from pgflow_yaml.worker.task import NOT_BEGUN, RELEASED, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,6 +62,8 @@ def _run(task: Task, handler: Handler, beat: Callable[[], None], logs: Logs | No
         failpoint("before_handler")
         value = task.arguments()
         ctx = _context(task, beat, call) if handler.takes_ctx else None
+        if time.monotonic() > task.begin_by:
+            return NOT_BEGUN
         output = invoke(handler, value, ctx, named=task.call.by_name)
         end_forked(depth)
         failpoint("after_handler")
@@ -98,6 +100,8 @@ async def _run_async(
         # A provider of secrets may block, and must not block the loop.
         value = await asyncio.to_thread(task.arguments) if task.call.secrets else task.arguments()
         ctx = _context(task, beat, call) if handler.takes_ctx else None
+        if time.monotonic() > task.begin_by:
+            return NOT_BEGUN
         result = invoke(handler, value, ctx, named=task.call.by_name)
         output = await result if inspect.isawaitable(result) else result
         end_forked(depth)

@@ -28,6 +28,7 @@ class StepCall:
     """The call that all tasks of a step of a flow version share."""
 
     __slots__ = (
+        "begin_seconds",
         "by_name",
         "handler",
         "has_deps",
@@ -49,6 +50,8 @@ class StepCall:
         self.is_map = bool(spec.get("map"))
         self.has_deps = bool(spec.get("deps"))
         self.timeout = spec["timeout_ms"] / 1000
+        begin_ms = spec.get("begin_ms")
+        self.begin_seconds = None if begin_ms is None else begin_ms / 1000
         paths = _own_paths(self.with_)
         self.secrets = sorted(path for path in paths if path.startswith("secrets."))
         self.own_paths = sorted(paths.difference(self.secrets))
@@ -134,6 +137,10 @@ def timed_out(task: Task, reason: str = "the handler did not return") -> Outcome
 
 
 RELEASED = Outcome("released")
+NOT_BEGUN = Outcome(
+    "released", error={"type": "NotBegun", "message": "it was not begun soon after its claim"}
+)
+"""A task of a step with a rate, whose start would be counted too early."""
 
 
 class Task:
@@ -141,6 +148,7 @@ class Task:
 
     __slots__ = (
         "attempt",
+        "begin_by",
         "call",
         "cancelled",
         "context",
@@ -171,6 +179,7 @@ class Task:
         self.context = context
         self.received = time.monotonic()
         self.started = self.deadline = self.told = 0.0
+        self.begin_by = math.inf
         self.cancelled = False
         self.handler: Handler | None = None  # once an executor has looked it up
         self.outcome: Outcome | None = None
@@ -191,6 +200,17 @@ class Task:
         """Set the start and the deadline of the call; time spent in the queue does not count."""
         self.started = time.monotonic()
         self.deadline = self.started + self.call.timeout
+
+    def limit_start(self, asked: float) -> None:
+        """Let a task of a step with a rate begin soon after its claim, or not at all.
+
+        The time counts from the question, for nobody knows when the claim was committed; from the
+        reply, where that took so long that no task could ever begin.
+        """
+        seconds = self.call.begin_seconds
+        if seconds is not None:
+            is_slow = self.received - asked > seconds / 2
+            self.begin_by = seconds + (self.received if is_slow else asked)
 
     def wait(self) -> None:
         """Stop the call's clock again: another executor will begin it."""

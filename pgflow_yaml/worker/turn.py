@@ -87,11 +87,14 @@ class TurnClient:
         results = self._held_runs.keep_back(results)
         if not results and not room:
             return []
+        asked = time.monotonic()
         reply = self._ask(results, room)
         self.due_ms, self.ran_timers = reply.get("next_ms"), "timers" in reply
         for task, verdict in zip(results, reply["verdicts"], strict=True):
             self._end(task, verdict)
         tasks = [task for task in unpack(reply, self._calls, self._sources) if self._keep(task)]
+        for task in tasks:
+            task.limit_start(asked)
         if room:
             self.alone.saw(reply, tasks)
             places = reply.get("places", {})

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from tests.engine.driver import a_step, done, failed, literal, path
+from tests.engine.driver import Task, a_step, done, failed, literal, path
 
 if TYPE_CHECKING:
     from tests.engine.driver import Engine
@@ -276,7 +276,7 @@ def test_a_step_that_runs_a_flow_holds_its_slot_until_the_child_has_ended(engine
     engine.deploy("ship", {"a": step}, input={"n": {}})
     run = engine.start("ship", {"n": [1, 2, 3]})
     for _ in range(3):
-        tasks = []
+        tasks = list[Task]()
         while not tasks:
             tasks = engine.claim("child")
         assert len(tasks) == 1

@@ -65,7 +65,8 @@ $$;
 
 -- Settles the slots of reported attempts: those of ended tasks are given back. A task that goes
 -- again has neither message nor slot until its next attempt is due; then it waits in its old place.
--- The caller holds the runs and the tasks.
+-- One that its worker gives back unbegun (NotBegun) keeps both: no attempt has started. The caller
+-- holds the runs and the tasks.
 create or replace function pgflow._settle_slots(p_reports pgflow._report[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -73,10 +74,26 @@ as $$
 declare
   v_clock timestamptz := pgflow.clock();
   v_queue record;
+  v_kept bigint[];
   v_gates text[];
   v_keys text[];
   v_at timestamptz[];
 begin
+  with unbegun as (
+    update pgflow.slots s set until = null
+    from unnest(p_reports) p
+    where p.outcome = 'released' and p.error ->> 'type' = 'NotBegun'
+      and s.run_id = p.run_id and s.step_slug = p.step_slug and s.task_index = p.task_index
+      and (s.until is null or s.until > v_clock) and s.nr = (
+        select max(x.nr) from pgflow.slots x
+        where x.run_id = p.run_id and x.step_slug = p.step_slug and x.task_index = p.task_index
+          and x.held and starts_with(x.gate, 'rate:'))
+    returning s.run_id, s.step_slug, s.task_index
+  )
+  select array_agg(t.message_id) into v_kept
+  from unbegun u
+  join pgflow.step_tasks t
+    on (t.run_id, t.step_slug, t.task_index) = (u.run_id, u.step_slug, u.task_index);
   perform pgflow._free_slots(array_agg(p.run_id), array_agg(p.step_slug), array_agg(p.task_index))
   from unnest(p_reports) p;
   for v_queue in
@@ -87,6 +104,7 @@ begin
       on (t.run_id, t.step_slug, t.task_index) = (p.run_id, p.step_slug, p.task_index)
     join pgflow.steps d on d.flow_slug = t.flow_slug and d.step_slug = t.step_slug
     where t.status = 'queued' and d.gate is not null
+      and t.message_id = any(v_kept) is not true
     group by 1
   loop
     with again as materialized (

@@ -16,7 +16,8 @@ begin -- not a function in SQL, whose statement versions before 18 plan at each 
           'version', nullif(split_part(r.flow_slug, '__', 2), ''),
           'started_at', to_char(r.started_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')))
         || case
-          when k.root or pg_column_size(r.input) <= 8192 then jsonb_build_object('run_input', r.input)
+          when k.root or pg_column_size(r.input) <= 8192
+            then jsonb_build_object('run_input', r.input)
           else '{}' end
         || case
           when d.spec ? 'with'
@@ -40,6 +41,12 @@ begin -- not a function in SQL, whose statement versions before 18 plan at each 
           'timeout_ms',
           coalesce((d.spec ->> 'timeout_ms')::bigint, coalesce(d.opt_timeout, 60) * 1000),
           'max_attempts', coalesce(d.opt_max_attempts, 3))
+        || case
+          when d.gate ? 'rate' then coalesce((
+            select jsonb_build_object(
+              'begin_ms', (extract(epoch from pgflow._slack(l.per)) * 1000)::int)
+            from pgflow.limits l where l.gate = d.gate #>> '{rate,gate}'), '{}')
+          else '{}' end
         || case
           when d.spec ? 'with' then jsonb_build_object('with', d.spec -> 'with' -> 'ast')
           else '{}' end), '{}'))

@@ -1,0 +1,76 @@
+"""Limits with real workers: the times that their handlers write down, and what people see."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pgflow_yaml import Client, load
+from tests.fixtures.waiting import eventually
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.fixtures.apps import App
+    from tests.fixtures.worker_process import StartCli
+
+HANDLERS = """
+import os, time
+from pathlib import Path
+
+def call(item):
+    began = time.time()
+    with (Path(__file__).parent / "calls").open("a", buffering=1) as out:
+        out.write(f"{os.getpid()} {began!r}\\n")
+    return item
+"""
+RATED = """
+flow: rated
+input: {n: {type: integer}}
+steps:
+  call:
+    handler: rated.call
+    map: range(input.n)
+    rate_limit: {limit: 20, per: 500ms}
+"""
+
+
+def calls(folder: Path) -> list[tuple[int, float]]:
+    """The process and the time of each call so far."""
+    path = folder / "calls"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [(int(pid), float(at)) for pid, _, at in (line.partition(" ") for line in lines)]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(90)
+def test_no_window_has_more_starts_than_the_rate_by_the_clocks_of_the_workers(
+    database: str, app: App, start_cli: StartCli
+) -> None:
+    """Twenty in half a second over three workers, one of which lags 1.2 s now and then."""
+    app.write("rated.py", HANDLERS)
+    path = app.folder / "rated.flow.yaml"
+    path.write_text(RATED)
+    with Client(database) as client:
+        client.deploy(load(path))
+        workers = [
+            start_cli("worker", "--concurrency", "8", dsn=database, cwd=app.folder)
+            for _ in range(3)
+        ]
+        for worker in workers:
+            worker.wait_for("worker started")
+        run = client.start("rated", {"n": 100})
+        while not client.get(run.id).ended:
+            workers[0].freeze()
+            time.sleep(1.2)  # the lag itself, not a wait for something
+            workers[0].thaw()
+            time.sleep(0.4)
+
+    times = sorted(at for _, at in calls(app.folder))
+    assert len(times) == 100
+    windows = [later - first for first, later in zip(times, times[20:], strict=False)]
+    assert min(windows) >= 0.5
+    assert times[-1] - times[0] < 40
+    eventually(lambda: len({pid for pid, _ in calls(app.folder)}) > 1, what="several workers call")
