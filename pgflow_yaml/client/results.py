@@ -293,6 +293,8 @@ class RunSummary:
     created_at: datetime
     started_at: datetime
     retries: int
+    waits_at: str | None
+    """The gate at which it waits; it has not begun."""
 
     def as_json(self) -> dict[str, Json]:
         """Return the JSON that `runs` prints."""

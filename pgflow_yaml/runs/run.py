@@ -31,6 +31,8 @@ def run_status(run: RunShape | ChildShape, *, stopping: bool = False) -> str:
     """
     if run["status"] != "started":
         return run["status"]
+    if run.get("why"):
+        return "waiting"
     if not run["outcome"]:
         return "running"
     return f"{run['outcome']}, {'stopping' if stopping else 'finally runs'}"

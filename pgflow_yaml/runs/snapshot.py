@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,6 +58,8 @@ class RunShape(TypedDict):
     ended_at: str | None
     pruned_at: str | None
     retries: NotRequired[int]
+    why: NotRequired[Mapping[str, Any] | None]
+    """Why it has not begun (`why.py`)."""
 
 
 class TasksShape(TypedDict):

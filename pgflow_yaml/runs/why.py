@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
+from pgflow_yaml.language.durations import as_text
 from pgflow_yaml.language.handler_paths import never
 from pgflow_yaml.text import duration, elapsed, moment, one_line, plural, roughly, utc
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
-    from .snapshot import AwaitedShape
+    from .snapshot import AwaitedShape, Snapshot
 
     Reason = Mapping[str, Any]
     """The `kind` and its facts, as `pgflow.run_why` returns them."""
@@ -35,6 +36,8 @@ _DOES = {
     "start_delay": "waits",
     "back_off": "retries",
     "repeat": "repeats",
+    "step_limit": "waits",
+    "rate": "waits",
     "max_parallel": "runs",
     "making": "runs",
     "running": "runs",
@@ -45,9 +48,19 @@ _QUEUED = "queued"
 _ENDS_WITH_A_COMMAND = ("child", "event", "no_worker", "clock")
 
 
+RUN = "run"
+"""The name under which the reason of a run stands that has not begun; no step has it."""
+
+
 def sentences(reasons: Mapping[str, Reason], now: datetime) -> dict[str, str]:
     """Return a sentence for each step, with the way out where there is one."""
     return {slug: _sentence(reason, reasons, now) for slug, reason in reasons.items()}
+
+
+def own_reason(snapshot: Snapshot) -> str:
+    """Return the sentence of a run that has not begun; empty for others."""
+    why = snapshot["run"].get("why")
+    return _sentence(why, {}, moment(snapshot["now"])) if why else ""
 
 
 def _sentence(reason: Reason, others: Mapping[str, Reason], now: datetime) -> str:
@@ -73,7 +86,8 @@ def _child(reason: Reason, now: datetime) -> str:
     stops = " to stop" if reason.get("stops") else ""
     name = f"{one_line(reason['flow'])} {reason['run'][:8]}"
     inner = reason.get("why")
-    rest = f", step {one_line(reason['step'])}: {_sentence(inner, {}, now)}" if inner else ""
+    step = f", step {one_line(reason['step'])}" if inner and reason["step"] != RUN else ""
+    rest = f"{step}: {_sentence(inner, {}, now)}" if inner else ""
     ends = inner is not None and inner["kind"] in _ENDS_WITH_A_COMMAND
     more = "" if ends else f"; more: pgflow-yaml show --why {reason['run'][:8]}"
     return f"waits for {index}{name}{stops}{rest}{more}"
@@ -176,6 +190,37 @@ def _no_room(reason: Reason, now: datetime) -> str:
     return f"{plural(workers, 'worker')} {verb} its queue, {busy}{before}"
 
 
+def _run_limit(reason: Reason, now: datetime) -> str:
+    holders = [
+        f"{holder['run'][:8]} ({roughly(elapsed(holder['since'], now))})"
+        for holder in reason["held_by"] or ()
+    ]
+    more = max(0, reason["limit"] - len(holders)) if len(holders) > 2 else 0
+    held = f": held by {', '.join(holders)}" if holders else ""
+    others = f" and {more:,} more" if more else ""
+    return (
+        f"place {reason['place']:,} of {reason['of']:,} for a slot of flow "
+        f"{one_line(reason['flow'])}{_of_key(reason)} ({reason['limit']:,} at once){held}{others}"
+    )
+
+
+def _step_limit(reason: Reason, _: datetime) -> str:
+    return (
+        f"place {reason['place']:,} of {reason['of']:,} for a slot of step "
+        f"{one_line(reason['step'])}{_of_key(reason)} ({reason['limit']:,} at once)"
+    )
+
+
+def _rate(reason: Reason, now: datetime) -> str:
+    start = f"next start in {_ahead(reason, now)}" if reason["until"] else "the next start is near"
+    before = f"; {reason['place'] - 1:,} before it" if reason["place"] > 1 else ""
+    return f"{start}: {reason['limit']:,} in {as_text(reason['per_ms'])}{_of_key(reason)}{before}"
+
+
+def _of_key(reason: Reason) -> str:
+    return f", key {one_line(reason['key'])}" if reason["key"] else ""
+
+
 def _ahead(reason: Reason, now: datetime) -> str:
     seconds = max(0.0, (moment(reason["until"]) - now).total_seconds())
     return roughly(seconds) if seconds < SECONDS_IN_UNITS else duration(seconds)
@@ -202,6 +247,10 @@ _SENTENCES: Mapping[str, Callable[[Reason, datetime], str]] = {
     "no_worker": _no_worker,
     "no_handler": _no_handler,
     "no_room": _no_room,
+    "run_limit": _run_limit,
+    "step_limit": _step_limit,
+    "rate": _rate,
+    "missing_slot": lambda *_: "its slot is gone; the next sweep writes it again, within 30 s",
     "missing": lambda *_: "its message is gone; the next sweep sends it again, within 30 s",
     "clock": lambda reason, now: (
         f"overdue by {_past(reason, now)}, and no worker is alive: pgflow-yaml worker"

@@ -201,17 +201,6 @@ class Task:
         self.started = time.monotonic()
         self.deadline = self.started + self.call.timeout
 
-    def limit_start(self, asked: float) -> None:
-        """Let a task of a step with a rate begin soon after its claim, or not at all.
-
-        The time counts from the question, for nobody knows when the claim was committed; from the
-        reply, where that took so long that no task could ever begin.
-        """
-        seconds = self.call.begin_seconds
-        if seconds is not None:
-            is_slow = self.received - asked > seconds / 2
-            self.begin_by = seconds + (self.received if is_slow else asked)
-
     def wait(self) -> None:
         """Stop the call's clock again: another executor will begin it."""
         self.started = self.deadline = 0.0

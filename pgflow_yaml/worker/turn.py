@@ -15,6 +15,7 @@ from pgflow_yaml.worker.calls import clean
 from pgflow_yaml.worker.held_runs import HeldRuns
 from pgflow_yaml.worker.queues import Queues
 from pgflow_yaml.worker.reply import unpack
+from pgflow_yaml.worker.starts import Starts
 from pgflow_yaml.worker.task import Outcome, StepCall
 from pgflow_yaml.worker.verdicts import log_verdict
 
@@ -64,6 +65,7 @@ class TurnClient:
         self._timer_errors = timer_errors
         self._logs = logs
         self._register = register
+        self.starts = Starts(register)
         self.measures: Measures | None = None
         self.due_ms: float | None = None
         """The milliseconds until a message is due, as the last turn said."""
@@ -93,8 +95,7 @@ class TurnClient:
         for task, verdict in zip(results, reply["verdicts"], strict=True):
             self._end(task, verdict)
         tasks = [task for task in unpack(reply, self._calls, self._sources) if self._keep(task)]
-        for task in tasks:
-            task.limit_start(asked)
+        self.starts.limit(tasks, asked)
         if room:
             self.alone.saw(reply, tasks)
             places = reply.get("places", {})

@@ -251,6 +251,8 @@ class Worker:
 
     def _register(self) -> None:
         facts = process_facts(self._pool.size, metrics=self.measures is not None)
+        if seconds := self._turns.starts.seconds:
+            facts["slack_ms"] = round(seconds * 1000)
         self._store.register_worker(self.id, self._queues, facts)
 
     def _exports(self, *, metrics: bool, otel: bool) -> list[Duty]:

@@ -49,7 +49,7 @@ def calls(folder: Path) -> list[tuple[int, float]]:
 def test_no_window_has_more_starts_than_the_rate_by_the_clocks_of_the_workers(
     database: str, app: App, start_cli: StartCli
 ) -> None:
-    """Twenty in half a second over three workers, one of which lags 1.2 s now and then."""
+    """Twenty in half a second over two workers, one of which lags 1.2 s now and then."""
     app.write("rated.py", HANDLERS)
     path = app.folder / "rated.flow.yaml"
     path.write_text(RATED)
@@ -57,11 +57,11 @@ def test_no_window_has_more_starts_than_the_rate_by_the_clocks_of_the_workers(
         client.deploy(load(path))
         workers = [
             start_cli("worker", "--concurrency", "8", dsn=database, cwd=app.folder)
-            for _ in range(3)
+            for _ in range(2)
         ]
         for worker in workers:
             worker.wait_for("worker started")
-        run = client.start("rated", {"n": 100})
+        run = client.start("rated", {"n": 80})
         while not client.get(run.id).ended:
             workers[0].freeze()
             time.sleep(1.2)  # the lag itself, not a wait for something
@@ -69,8 +69,8 @@ def test_no_window_has_more_starts_than_the_rate_by_the_clocks_of_the_workers(
             time.sleep(0.4)
 
     times = sorted(at for _, at in calls(app.folder))
-    assert len(times) == 100
+    assert len(times) == 80
     windows = [later - first for first, later in zip(times, times[20:], strict=False)]
     assert min(windows) >= 0.5
-    assert times[-1] - times[0] < 40
+    assert times[-1] - times[0] < 20
     eventually(lambda: len({pid for pid, _ in calls(app.folder)}) > 1, what="several workers call")

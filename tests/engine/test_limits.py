@@ -80,6 +80,45 @@ def test_at_most_so_many_attempts_start_in_any_window(engine: Engine) -> None:
     assert started[-1] <= 24
 
 
+def test_an_attempt_that_fails_after_its_window_asks_for_a_start_again(engine: Engine) -> None:
+    """Its slot is over by then, and somebody else may have had the place."""
+    engine.now("2026-01-01T00:00:00Z")
+    step = a_step(rate_limit={"limit": 1, "per": 10_000}, retry={"base_delay": 1000})
+    engine.deploy("ship", {"a": step})
+    runs = [engine.start("ship") for _ in range(2)]
+    [first] = engine.claim("ship")
+    engine.now("2026-01-01T00:00:01Z")
+    assert engine.claim("ship") == []
+    engine.now("2026-01-01T00:00:12Z")
+    [second] = engine.claim("ship")
+    assert [first["run"], second["run"]] == runs
+    engine.now("2026-01-01T00:00:13Z")
+    assert engine.turn(failed(first), queue="ship")["tasks"] == []
+    engine.now("2026-01-01T00:00:15Z")
+    assert engine.turn(done(second), queue="ship")["tasks"] == []
+    engine.now("2026-01-01T00:00:27Z")
+    [again] = engine.claim("ship")
+    assert (again["run"], again["attempt"]) == (runs[0], 2)
+    assert engine.report(done(again)) == ["applied"]
+
+
+def test_a_task_that_was_not_begun_in_time_keeps_its_start(engine: Engine) -> None:
+    """No attempt has started, so it may go at once, and nobody else in its place."""
+    engine.now("2026-01-01T00:00:00Z")
+    engine.deploy("ship", {"a": a_step(rate_limit={"limit": 1, "per": 10_000})})
+    runs = [engine.start("ship") for _ in range(2)]
+    [task] = engine.claim("ship")
+    engine.now("2026-01-01T00:00:01Z")
+    assert engine.claim("ship") == []  # its start is counted now
+    late = failed(task, "released", error={"type": "NotBegun", "message": "late"})
+    [again] = engine.turn(late, queue="ship")["tasks"]
+    assert (again["run"], again["attempt"]) == (runs[0], 2)
+    engine.now("2026-01-01T00:00:02Z")
+    assert engine.turn(done(again), queue="ship")["tasks"] == []
+    engine.now("2026-01-01T00:00:13Z")
+    assert [task["run"] for task in engine.claim("ship")] == runs[1:]
+
+
 def test_a_task_with_two_limits_waits_at_one_after_the_other(engine: Engine) -> None:
     """A place of the concurrency is kept while the task waits for the rate."""
     engine.now("2026-01-01T00:00:00Z")

@@ -40,7 +40,7 @@ begin
   with gone as materialized (
     select s.nr, s.gate, s.key, s.held,
       case when s.held and t.started_at is not null then
-        v_clock + l.per + pgflow._slack(l.per) end as until
+        pgflow._counts_until(l.per, t.last_worker_id) end as until
     from unnest(p_runs, p_steps, p_indexes) u(run_id, step_slug, task_index)
     join pgflow.slots s on s.run_id = u.run_id and s.step_slug is not null
       and (u.step_slug is null or s.step_slug = u.step_slug)
@@ -108,11 +108,10 @@ begin
     group by 1
   loop
     with again as materialized (
-      select s.nr, s.gate, s.key, s.run_id, s.step_slug, s.task_index, s.order_at, l.per, q.due,
-        s.until, d.gate ? 'concurrency' as two, starts_with(s.gate, 'rate:') as rated
+      select s.nr, s.gate, s.key, l.per, q.due, t.last_worker_id as worker, s.until,
+        starts_with(s.gate, 'rate:') as rated
       from unnest(v_queue.ids, v_queue.dues) q(id, due)
       join unnest(v_queue.tasks) t on t.message_id = q.id
-      join pgflow.steps d on d.flow_slug = t.flow_slug and d.step_slug = t.step_slug
       join pgflow.slots s on s.run_id = t.run_id and s.step_slug = t.step_slug
         and s.task_index = t.task_index and s.held
       left join pgflow.limits l on l.gate = s.gate
@@ -120,21 +119,25 @@ begin
       update pgflow.slots s set held = false, not_before = a.due from again a
       where s.nr = a.nr and not a.rated
     ), counted as (
-      update pgflow.slots s set until = v_clock + a.per + pgflow._slack(a.per) from again a
+      update pgflow.slots s set until = pgflow._counts_until(a.per, a.worker) from again a
       where s.nr = a.nr and a.rated and a.until is null and a.per is not null
     ), deleted as (
       delete from pgflow.slots s using again a
       where s.nr = a.nr and a.rated and a.until is null and a.per is null
-    ), asked as (
+    ), asked as ( -- the slot of an attempt that took long is over
       insert into pgflow.slots (gate, key, run_id, step_slug, task_index, order_at, not_before)
-      select distinct on (a.run_id, a.step_slug, a.task_index) a.gate, a.key, a.run_id,
-        a.step_slug, a.task_index, a.order_at, a.due
-      from again a where a.rated and not a.two
-      order by a.run_id, a.step_slug, a.task_index, a.nr desc
+      select d.gate #>> '{rate,gate}', pgflow._task_key(t, d.gate -> 'rate'), t.run_id,
+        t.step_slug, t.task_index, least(t.queued_at, v_clock) - pgflow._lead(d), q.due
+      from unnest(v_queue.ids, v_queue.dues) q(id, due)
+      join unnest(v_queue.tasks) t on t.message_id = q.id
+      join pgflow.steps d on d.flow_slug = t.flow_slug and d.step_slug = t.step_slug
+      where not d.gate ? 'concurrency'
+      returning gate, key, not_before
     )
     select array_agg(n.gate), array_agg(n.key), array_agg(n.at) into v_gates, v_keys, v_at
     from (select a.gate, a.key, a.due as at from again a
-          union select a.gate, a.key, v_clock from again a) n;
+          union select a.gate, a.key, v_clock from again a
+          union select a.gate, a.key, a.not_before from asked a) n;
     perform pgflow._queue_drop(v_queue.queue_name, v_queue.ids, false);
     perform pgflow._note_gates(v_gates, v_keys, v_at);
   end loop;

@@ -12,6 +12,20 @@ language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$ select greatest(interval '100 ms', p_per / 20) $$;
 
+-- Until when the start of an attempt counts that is seen now: `per`, and the time that its worker
+-- may have taken to begin it. A worker that is far from the database takes longer, and says so
+-- (slack_ms of its row).
+create or replace function pgflow._counts_until(p_per interval, p_worker uuid) returns timestamptz
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return pgflow.clock() + p_per + greatest(pgflow._slack(p_per), (
+    select (w.info ->> 'slack_ms')::int * interval '1 ms' from pgflow.workers w
+    where w.worker_id = p_worker));
+end
+$$;
+
 -- Counts from now on the attempts that have started since the gate was last opened, and deletes the
 -- slots whose time is over. The caller holds the gate.
 create or replace function pgflow._count_starts(p_limit pgflow.limits, p_key text) returns void
@@ -21,7 +35,10 @@ as $$
 declare
   v_clock timestamptz := pgflow.clock();
 begin
-  update pgflow.slots s set until = v_clock + p_limit.per + pgflow._slack(p_limit.per)
+  update pgflow.slots s
+  set until = pgflow._counts_until(p_limit.per, (
+    select t.last_worker_id from pgflow.step_tasks t
+    where (t.run_id, t.step_slug, t.task_index) = (s.run_id, s.step_slug, s.task_index)))
   where s.nr = any(array(
     select x.nr from pgflow.slots x
     join pgflow.step_tasks t

@@ -119,7 +119,7 @@ begin
           pgflow.clock(), p_info, session_user, pgflow._granted_queues(session_user::text))
   on conflict (worker_id) do update
   set last_heartbeat_at = excluded.last_heartbeat_at, stopped_at = null,
-      granted = excluded.granted
+      granted = excluded.granted, info = excluded.info
   where w.login = session_user;
   perform pgflow._refuse_stranger(p_worker);
   delete from pgflow.former_workers w where w.worker_id = p_worker;

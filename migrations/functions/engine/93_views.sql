@@ -33,6 +33,7 @@ as $$
         'id', r.parent_run_id, 'step', r.parent_step, 'index', r.parent_index) end,
       'created_at', r.started_at, 'started_at', coalesce(r.retried_at, r.started_at),
       'retries', r.retries,
+      'why', case when r.waits_at is not null then pgflow._why_run_waits(r) end,
       'ended_at', coalesce(r.completed_at, r.failed_at, r.cancelled_at),
       'pruned_at', r.pruned_at),
     'now', pgflow.clock(),
@@ -94,7 +95,7 @@ as $$
     'parent', case when r.parent_run_id is not null then jsonb_build_object(
       'id', r.parent_run_id, 'step', r.parent_step, 'index', r.parent_index) end,
     'ended_at', coalesce(r.completed_at, r.failed_at, r.cancelled_at), 'error', r.error,
-    'pruned_at', r.pruned_at,
+    'pruned_at', r.pruned_at, 'waits_at', r.waits_at,
     'steps', (
       select jsonb_build_object(
         'total', count(*), 'completed', count(*) filter (where s.status = 'completed'),

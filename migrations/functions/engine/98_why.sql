@@ -6,14 +6,16 @@
 --   stopping     its worker is to end it                 timer, event it is a wait
 --   child        its child run goes on                   child_told   that has ended
 --   start_delay, back_off, repeat                        the next call is later
+--   run_limit, step_limit, rate                          it waits at a gate (92_why_gates)
 --   max_parallel, making                                 more tasks of a map are held back
 --   running      a handler runs                          lost_worker, restarted: it did
 --   no_worker, no_handler, no_room, missing              nobody has taken its task
 --   clock        it is due, and no worker lives          ready        any worker goes on
 
 -- {step: {kind, …}} for each step that the run waits for: the unfinished ones, and the ended ones
--- with a child run that goes on. Times are UTC. `child` has, as `why`, the reason of the step below
--- that waits for something outside, through at most 16 runs. Null for an unknown run.
+-- with a child run that goes on; {run: {kind, …}} of one that has not begun. Times are UTC.
+-- `child` has, as `why`, the reason of the step below that waits for something outside, through at
+-- most 16 runs. Null for an unknown run.
 create or replace function pgflow.run_why(p_run_id uuid) returns jsonb
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
@@ -27,7 +29,8 @@ begin
 end
 $$;
 
--- The reasons of the steps of one run, in their order.
+-- The reasons of the steps of one run, in their order; of a run that has not begun, its own under
+-- the name `run`, which no step has.
 create or replace function pgflow._reasons(p_run pgflow.runs)
 returns table (step_slug text, why jsonb)
 language plpgsql stable
@@ -35,6 +38,10 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 begin
+  if p_run.waits_at is not null then
+    return query select 'run', pgflow._why_run_waits(p_run);
+    return;
+  end if;
   return query
   select s.step_slug, w.why
   from pgflow.steps d

@@ -29,6 +29,7 @@ begin
       and t.task_index < greatest(p_state.sent, 1)
     order by pgflow._queue_due(t.queue_name, t.message_id), t.task_index limit 1;
     return coalesce(
+      pgflow._why_gate(p_state, p_step),
       pgflow._why_later(p_run, p_state, p_step, v_first),
       case when p_state.made < p_state.initial_tasks and v_queued = 0
         then jsonb_build_object('kind', 'making', 'made', p_state.made,
@@ -36,6 +37,7 @@ begin
       pgflow._why_not_taken(p_step, coalesce(v_first, v_task)));
   end if;
   return coalesce(
+    pgflow._why_gate(p_state, p_step),
     case when v_queued > 0 and v_running >= p_step.max_parallel
       then jsonb_build_object('kind', 'max_parallel', 'running', v_running) end,
     case when p_state.made < p_state.initial_tasks
@@ -53,7 +55,11 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_due timestamptz := pgflow._queue_due(p_task.queue_name, p_task.message_id);
+  v_due timestamptz := coalesce(
+    pgflow._queue_due(p_task.queue_name, p_task.message_id),
+    (select s.not_before from pgflow.slots s
+     where s.run_id = p_task.run_id and s.step_slug = p_task.step_slug
+       and s.task_index = p_task.task_index and not s.held limit 1));
   v_error pgflow.task_errors;
 begin
   if (v_due > pgflow.clock()) is not true then

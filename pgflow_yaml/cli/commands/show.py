@@ -135,17 +135,18 @@ def _write_why(
 ) -> None:
     from pgflow_yaml.cli.live.page import why_lines
     from pgflow_yaml.cli.output import write_json, write_lines
-    from pgflow_yaml.runs.why import sentences
+    from pgflow_yaml.runs.why import RUN, sentences
     from pgflow_yaml.text import moment
 
     texts = sentences(reasons, moment(snapshot["now"]))
-    order = [state["slug"] for state in snapshot["steps"]]
+    order = [RUN, *(state["slug"] for state in snapshot["steps"])]
     texts = {slug: texts[slug] for slug in order if slug in texts}
     if options.json:
         shown = _only(snapshot, step)
         why = {slug: {**reason, "sentence": texts[slug]} for slug, reason in reasons.items()}
         steps = [{**state, "why": why.get(state["slug"])} for state in shown["steps"]]
-        write_json({**shown, "steps": steps})
+        own = {"why": why[RUN]} if RUN in why else {}
+        write_json({**shown, "run": {**shown["run"], **own}, "steps": steps})
         return
     if step is not None:
         texts = {slug: text for slug, text in texts.items() if slug == step}

@@ -19,6 +19,7 @@ from pgflow_yaml.runs.run import (
     run_seconds,
     run_status,
 )
+from pgflow_yaml.runs.why import own_reason
 from pgflow_yaml.text import (
     cells,
     duration,
@@ -73,6 +74,8 @@ def render_run(
     """
     context = row_context(snapshot, frame, errors)
     lines = [_head(snapshot, frame), _progress(snapshot, context)]
+    if waits := own_reason(snapshot):
+        lines.append([(f" {waits}", STYLES["waiting"])])
     if frame.height >= ROWS_FOR_ORIGIN:
         lines += _origin(snapshot["run"], frame)
     below: list[Line] = [[(f" {hint}", "dim")]] if hint else []

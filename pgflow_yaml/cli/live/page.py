@@ -10,6 +10,7 @@ from pgflow_yaml.runs.retrying import retry_command
 from pgflow_yaml.runs.run import began_at, is_left_alone
 from pgflow_yaml.runs.snapshot import ENDED, STATUS_PHRASES
 from pgflow_yaml.runs.waits import answer, child_run, wait_until
+from pgflow_yaml.runs.why import RUN, own_reason
 from pgflow_yaml.text import (
     clean,
     duration,
@@ -46,6 +47,7 @@ def head(snapshot: Snapshot, resume: str) -> list[Line]:
         _field("flow", run["flow"]),
         _field("version", run["version"] or ""),
         _field("status", run["status"], STYLES[run["status"]]),
+        *([_field("waits", own_reason(snapshot))] if run.get("why") else []),
         *([_field("workers", f"none is alive: {resume}")] if is_left_alone(snapshot) else []),
     ]
 
@@ -285,7 +287,7 @@ def why_lines(snapshot: Snapshot, reasons: Mapping[str, str]) -> list[Line]:
     """Return a line for each unfinished step with its reason."""
     if not reasons:
         return [[(f" nothing waits: the run {STATUS_PHRASES[snapshot['run']['status']]}", "")]]
-    statuses = {step["slug"]: step["status"] for step in snapshot["steps"]}
+    statuses = {RUN: "waiting", **{step["slug"]: step["status"] for step in snapshot["steps"]}}
     width = max(map(len, reasons))
     return [
         [(f" {one_line(slug):<{width}}  ", ""), (text, STYLES[statuses[slug]])]

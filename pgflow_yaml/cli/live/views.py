@@ -14,6 +14,7 @@ from pgflow_yaml.cli.output import for_screens
 from pgflow_yaml.runs.events import changes, current, line
 from pgflow_yaml.runs.run import NO_WORKER, is_left_alone
 from pgflow_yaml.runs.waits import all_awaited_events, answer_command
+from pgflow_yaml.runs.why import own_reason
 from pgflow_yaml.text import cells, moment
 
 from .symbols import Frame, symbols_for
@@ -67,10 +68,10 @@ def json_lines(out: IO[str]) -> Iterator[Show]:
 def plain_lines(resume: str | None = None) -> Iterator[Show]:
     """Write each event as a line for a log to stderr, and once each command for a person to run."""
     asked: set[tuple[str, str]] = set()
-    was_alone = False
+    was_alone = was_waiting = False
 
     def show(before: Snapshot | None, after: Snapshot) -> None:
-        nonlocal was_alone
+        nonlocal was_alone, was_waiting
         longest = max((cells(step["slug"]) for step in after["steps"]), default=0)
         column = min(max(longest, 12), 24)
         sys.stderr.writelines(line(event, column) + "\n" for event in changes(before, after))
@@ -78,6 +79,10 @@ def plain_lines(resume: str | None = None) -> Iterator[Show]:
             if (event["run_id"], event["step"]) not in asked:
                 asked.add((event["run_id"], event["step"]))
                 sys.stderr.write(f"to go on, in another terminal: {answer_command(event)}\n")
+        waits = own_reason(after)
+        if waits and not was_waiting:
+            sys.stderr.write(f"waits: {waits}\n")
+        was_waiting = bool(waits)
         alone = is_left_alone(after)
         if resume and alone != was_alone and after["run"]["status"] == "started":
             words = f"{NO_WORKER}: {resume}" if alone else "a worker is alive again"
