@@ -87,6 +87,21 @@ def plan(definition: Definition, run_input: Json | object = UNKNOWN) -> Plan:
     )
 
 
+def limits_of(body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the limits of a flow: of its runs, then of its steps; `per_ms` is that of a rate."""
+    steps = {slug: step for section in SECTIONS for slug, step in body.get(section, {}).items()}
+    for step, holder in ((None, body), *steps.items()):
+        for key in ("concurrency", "rate_limit"):
+            if (limit := holder.get(key)) is not None:
+                yield {
+                    "step": step,
+                    "limit": limit["limit"],
+                    "per_ms": limit.get("per"),
+                    "key": write_expression(limit["key"]["ast"]) if "key" in limit else None,
+                    "when_full": limit.get("when_full", "queue") if step is None else None,
+                }
+
+
 def _with_defaults(body: Mapping[str, Any], run_input: Any) -> Any:
     if run_input is UNKNOWN:
         takes_nothing = not body.get("input") and "input_schema" not in body

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
+from tests.engine.costs import Meter
 from tests.engine.driver import Task, a_step, done, failed, literal, path
 
 if TYPE_CHECKING:
@@ -212,6 +213,19 @@ def test_two_starts_at_the_same_moment_do_not_both_get_the_place(
     assert {ended(engine, run) for run in {first, second} - runs} == {("cancelled", "LimitReached")}
 
 
+def test_two_turns_never_open_one_gate_at_the_same_time(engine: Engine, other: Engine) -> None:
+    """The second one does not see whom the first one has let in, so it lets in nobody."""
+    engine.deploy("ship", {"a": a_step()}, concurrency={"limit": 1})
+    runs = [engine.start("ship") for _ in range(2)]
+    with engine.db.transaction():
+        [task] = engine.claim("ship")
+        third = other.start("ship")  # leaves a message that opens the gate
+        assert other.claim("ship") == []
+    assert task["run"] == runs[0]
+    assert [waits(engine, run) for run in (*runs, third)] == [False, True, True]
+    assert engine.turn(done(task), queue="ship")["tasks"][0]["run"] == runs[1]
+
+
 def test_a_newer_run_takes_the_place_of_the_older_one(engine: Engine) -> None:
     """The holder and those that wait are cancelled; the newest waits for the holder's clean-up."""
     engine.deploy(
@@ -405,3 +419,34 @@ def test_a_limited_step_whose_child_runs_the_step_again_is_refused(engine: Engin
         engine.deploy("b", {"b": runs_flow("a")})
     engine.deploy("a", {"a": runs_flow("b"), "c": runs_flow("d", concurrency={"limit": 2})})
     engine.deploy("b", {"b": runs_flow("a")})
+
+
+@pytest.mark.slow
+def test_ten_thousand_waiting_runs_cost_the_turns_of_others_nothing(engine: Engine) -> None:
+    """Pages and rows that an empty turn reads, and the turns of another flow, before and after."""
+    engine.deploy("ship", {"a": a_step()}, concurrency={"limit": 1})
+    engine.deploy("free", {"a": a_step()})
+    engine.start("ship")
+    [held] = engine.claim("ship")
+
+    def costs() -> dict[str, tuple[int, int]]:
+        meter = Meter(engine)
+        for _ in range(2):  # the first one fills the caches of the session
+            meter.turn("empty", queue="ship")
+            engine.start("free")
+            tasks = meter.turn("claim", queue="free")
+            meter.turn("report", *map(done, tasks), queue="free")
+        return {name: (cost.pages, cost.rows) for name, cost in meter.costs.items()}
+
+    before = costs()
+    engine.call("start_runs", "ship", ["{}"] * 10_000)
+    assert engine.claim("ship") == []  # opens the gate, which is full
+    after = costs()
+
+    assert after["empty"] == before["empty"]
+    for name, (pages, rows) in before.items():
+        assert after[name][0] <= pages * 1.05 + 6, name  # the keys of the runs have a level more
+        assert after[name][1] <= rows, name
+    assert len(engine.turn(done(held), queue="ship")["tasks"]) == 1
+    engine.db.execute("truncate pgflow.slots, pgflow.runs cascade")
+    engine.db.execute("delete from pgmq.q_ship")

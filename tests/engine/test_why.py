@@ -11,7 +11,7 @@ import pytest
 
 from pgflow_yaml.runs.why import KINDS, sentences
 from pgflow_yaml.text import moment
-from tests.engine.driver import a_child, a_step, a_wait, done, failed
+from tests.engine.driver import a_child, a_step, a_wait, done, failed, path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tests.engine.driver import Engine
 
 NOON = "2036-01-01 12:00:00Z"
+ANY: dict[str, Any] = {"input": {"c": {}}}
 SOON = "2036-01-01 12:00:10Z"
 """Ten seconds later."""
 INFO = json.dumps({"host": "web1", "pid": 7, "concurrency": 2})
@@ -160,6 +161,23 @@ def overdue(engine: Engine) -> str:
     return run
 
 
+def step_limit(engine: Engine) -> str:
+    engine.deploy("flow", {"a": a_step(concurrency={"limit": 1, "key": path("input.c")})}, **ANY)
+    runs = [engine.start("flow", {"c": "acme"}) for _ in range(3)]
+    engine.claim("flow")
+    return runs[2]
+
+
+def rate(engine: Engine) -> str:
+    engine.deploy("flow", {"a": a_step(rate_limit={"limit": 1, "per": 60_000})})
+    runs = [engine.start("flow") for _ in range(3)]
+    engine.claim("flow")
+    engine.now("2036-01-01 12:00:01Z")
+    engine.claim("flow")  # the first start counts from now
+    engine.now(SOON)
+    return runs[2]
+
+
 def ready(engine: Engine) -> str:
     run = overdue(engine)
     engine.call("register_worker", str(uuid4()), ["flow"], INFO)
@@ -178,6 +196,8 @@ def restarted(engine: Engine) -> str:
 
 
 STATES: list[tuple[Callable[[Engine], str], str, str]] = [
+    (step_limit, "step_limit", 'place 2 of 2 for a slot of step a, key "acme" (1 at once)'),
+    (rate, "rate", "next start in 54 s: 1 in 1m; 1 before it"),
     (running, "running", "running for 10 s, attempt 1, on web1/7"),
     (last, "finally", "runs last: waits for 2 steps to end"),
     (
@@ -246,7 +266,38 @@ def test_each_state_has_its_sentence(
 
 def test_no_kind_is_without_a_state() -> None:
     """These three have tests of their own below."""
-    assert {kind for _, kind, _ in STATES} | {"dependency", "child", "child_told"} == KINDS
+    assert {kind for _, kind, _ in STATES} | {
+        "dependency",
+        "child",
+        "child_told",
+        "run_limit",
+        "missing_slot",
+    } == KINDS
+
+
+def test_a_run_that_has_not_begun_has_a_reason_of_its_own(engine: Engine) -> None:
+    """Its place, and who holds the slots and since when; its parent follows it there."""
+    engine.deploy("flow", {"a": a_step()}, concurrency={"limit": 1, "key": path("input.c")}, **ANY)
+    holder = engine.start("flow", {"c": 7})
+    engine.claim("flow")
+    engine.now(SOON)
+    runs = [engine.start("flow", {"c": 7}) for _ in range(2)]
+    engine.claim("flow")
+
+    assert kinds(engine, runs[1]) == {"run": "run_limit"}
+    place = f"for a slot of flow flow, key 7 (1 at once): held by {holder[:8]} (10 s)"
+    assert told(engine, runs[1]) == {"run": f"place 2 of 2 {place}"}
+    assert engine.snapshot(runs[0])["run"]["why"]["place"] == 1
+    parent = a_step(flow="flow", with_={"ast": ["lit", {"c": 7}], "paths": []})
+    del parent["handler"]
+    engine.deploy("parent", {"p": parent})
+    run = engine.start("parent")
+    engine.claim("flow")
+    told_of_child = told(engine, run)["p"]
+    assert f": place 3 of 3 {place}" in told_of_child
+    engine.db.execute("delete from pgflow.slots where not held")
+    assert kinds(engine, runs[1]) == {"run": "missing_slot"}
+    engine.call("sweep")
 
 
 def test_a_step_waits_for_others_and_what_they_do(engine: Engine) -> None:

@@ -57,9 +57,9 @@ end
 $$;
 
 -- Settles what most turns report: tasks of deployed flows without gates that are completed, in runs
--- of which nothing has failed. One update ends them, without a look at each. Where a report is anything else
--- (a failure, a task that another worker has taken over), all of them go the long way. The caller
--- holds the runs. Locks and returns as _settle does.
+-- of which nothing has failed. One update ends them, without a look at each. Where a report is
+-- anything else (a failure, a task that another worker has taken over), all of them go the long
+-- way. The caller holds the runs. Locks and returns as _settle does.
 create or replace function pgflow._settle_calm(p_reports pgflow._report[]) returns text[]
 language plpgsql
 set search_path = pg_catalog, pg_temp

@@ -16,6 +16,7 @@ from pgflow_yaml.cli.options import Options, command, input_option, pass_options
 from pgflow_yaml.cli.output import write_lines
 from pgflow_yaml.errors import SchemaMismatch, Unavailable
 from pgflow_yaml.language import durations
+from pgflow_yaml.language.plan import limits_of
 from pgflow_yaml.project.versions import change_json
 from pgflow_yaml.text import cells, one_line, plural, wrapped
 
@@ -54,6 +55,7 @@ def plan_command(options: Options, *, files: Sequence[str], inputs: Sequence[str
         _write(definition, planned, deployed, options)
 
 
+_WAITS = (None, "queue")
 Line = list[tuple[str, str]]
 _STYLES = {"runs": "", "skipped": "dim", "fails": "red", "open": "yellow", "on_failure": "dim"}
 _PIPE_WIDTH = 100
@@ -92,6 +94,7 @@ def _shape(definition: Definition, planned: Plan, deployed: Deploying) -> dict[s
         "finally": [list(level) for level in planned.final_levels],
         "critical_path": list(planned.critical_path),
         "skipped": list(planned.skipped),
+        "limits": list(limits_of(definition.body)),
         "steps": [
             {
                 "slug": step.slug,
@@ -116,7 +119,12 @@ def _write(definition: Definition, planned: Plan, deployed: Deploying, options: 
     lines += _steps(planned, planned.levels, width)
     if planned.final_levels:
         lines += [[], [("finally", "bold")], *_steps(planned, planned.final_levels, width)]
-    lines += [[], *_path(planned, width), *_changes(deployed, width if terminal else 0)]
+    lines += [
+        [],
+        *_limits(definition, width),
+        *_path(planned, width),
+        *_changes(deployed, width if terminal else 0),
+    ]
     write_lines(lines, sys.stdout, options)
 
 
@@ -148,6 +156,25 @@ def _words(step: PlannedStep) -> str:
     if step.outcome in ("open", "on_failure"):
         return f"{reason}; then {tasks}" if tasks else reason
     return f"{step.outcome}: {reason}"
+
+
+def _limits(definition: Definition, width: int) -> Iterator[Line]:
+    """Yield the lines of the limits of the flow and of its steps."""
+    limits = list(limits_of(definition.body))
+    if not limits:
+        return
+    yield [("limits:", "")]
+    for limit in limits:
+        what = "runs" if limit["step"] is None else f"tasks of {limit['step']}"
+        if limit["per_ms"] is None:
+            words = f"{limit['limit']:,} {what} at once"
+        else:
+            starts = f"starts of {limit['step']}"
+            words = f"{limit['limit']:,} {starts} in {durations.as_text(limit['per_ms'])}"
+        words += f", for each {limit['key']}" if limit["key"] else ""
+        words += f"; when full: {limit['when_full']}" if limit["when_full"] not in _WAITS else ""
+        yield from ([(f"    {line}", "")] for line in wrapped(one_line(words), width - 4))
+    yield []
 
 
 def _path(planned: Plan, width: int) -> Iterator[Line]:
