@@ -4,7 +4,7 @@
 -- they are sent: a waiting task has no message, so no claim reads it). With a key, each value of it
 -- is a gate of its own. A gate has as many places as its limit says; what was let in holds a slot
 -- until its run or attempt has ended. A slot of a rate is held for the time of the rate after the
--- start of the attempt instead, so any window of that time sees at most so many starts.
+-- start of the attempt instead, so a window of that time never sees more starts than the limit.
 --
 --   waits        _ask_to_begin, _ask_slots    _begin_runs, _reopen_run, _make_tasks,
 --                                             _send_more_tasks

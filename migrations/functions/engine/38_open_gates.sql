@@ -1,5 +1,6 @@
--- Opening gates: whoever has waited longest is let in, as long as there are places. Called by turns
--- only, for messages in the timer queue; two turns never open one gate at the same time.
+-- Opening gates: the run or task that has waited longest is let in, as long as there are places.
+-- Called by turns only, for messages in the timer queue; two turns never open one gate at the same
+-- time.
 
 -- The timer `gate`. A gate that another turn opens at this moment, or whose first in line is
 -- locked, is opened again in a moment. The caller holds the message.
@@ -18,9 +19,9 @@ begin
 end
 $$;
 
--- Lets in whoever may go. Returns when to open the gate again; null where whatever lets the next
--- one in leaves a message itself. Waits for no lock: a try lock of the gate, then slots, then runs
--- or tasks, skipping locked ones.
+-- Lets in as many as there are places. Returns when to open the gate again; null where the end of
+-- one that was let in leaves a message. Waits for no lock: a try lock of the gate, then slots, then
+-- runs or tasks, skipping locked ones.
 create or replace function pgflow._open_gate(p_gate text, p_key text) returns timestamptz
 language plpgsql
 set search_path = pg_catalog, pg_temp
