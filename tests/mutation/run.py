@@ -16,11 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.mutation.fences import FENCES, TESTS
+from tests.mutation.limit_fences import LIMIT_FENCES, LIMIT_TESTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 ROOT = Path(__file__).parents[2]
+ALL_FENCES = [*FENCES, *LIMIT_FENCES]
+ALL_TESTS = {**TESTS, **LIMIT_TESTS}
 PARTS = ("pgflow_yaml", "migrations", "schemas", "tests", "pyproject.toml")
 
 
@@ -35,7 +38,7 @@ def survives(file: str, predicate: str, replacement: str) -> bool:
                 f"{file} holds this {sql.count(predicate)} times, not once: {predicate}"
             )
         path.write_text(sql.replace(predicate, replacement))
-        return _is_green(folder, TESTS[file])
+        return _is_green(folder, ALL_TESTS[file])
 
 
 def _copy(folder: Path) -> None:
@@ -61,14 +64,14 @@ def main() -> int:
     """Try all; name those that nobody guards."""
     with tempfile.TemporaryDirectory(prefix="pgflow-yaml-mutant-") as folder:
         _copy(Path(folder))
-        if not _is_green(folder, sorted({name for names in TESTS.values() for name in names})):
+        if not _is_green(folder, sorted({name for names in ALL_TESTS.values() for name in names})):
             raise SystemExit("the tests are red before anything is taken out: run `make test`")
     unguarded = 0
-    for what, file, predicate, replacement in FENCES:
+    for what, file, predicate, replacement in ALL_FENCES:
         alive = survives(file, predicate, replacement)
         unguarded += alive
         print(f"{'NOT NOTICED' if alive else 'noticed':12} {file:30} {what}", flush=True)  # noqa: T201
-    print(f"{len(FENCES) - unguarded} of {len(FENCES)} fences are guarded by a test")  # noqa: T201
+    print(f"{len(ALL_FENCES) - unguarded} of {len(ALL_FENCES)} fences are guarded by a test")  # noqa: T201
     return 1 if unguarded else 0
 
 

@@ -32,7 +32,7 @@ Context = Literal[
     "rate_limit.key",
 ]
 OF_TASKS: tuple[Context, ...] = ("with", "concurrency.key", "rate_limit.key")
-"""Where `item` and `index` are known."""
+"""Contexts that know `item` and `index`."""
 CONDITIONS: tuple[Context, ...] = ("if", "repeat.until", "retry.if")
 
 # Every name of the language. A name of another context is refused as such, not as unknown.
