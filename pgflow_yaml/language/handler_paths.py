@@ -1,10 +1,18 @@
-"""The dotted paths that no worker ever calls, whatever files it has: decided by their words."""
+"""The dotted paths that no worker ever calls, whatever files it has: decided by their words.
+
+And the handlers of this package: `fail` is free, a worker must be allowed to call the others.
+"""
 
 from __future__ import annotations
 
 import sys
 
+from pgflow_yaml.language.suggestions import did_you_mean
+
 OWN, STOCK = "pgflow_yaml", "pgflow_yaml.handlers"
+GUARDED = frozenset(f"{STOCK}.{name}" for name in ("http", "shell", "sql"))
+"""The stock handlers that a worker calls only if `--allow` names them, each by its whole path."""
+_STOCK_NAMES = sorted({f"{STOCK}.fail", *GUARDED})
 
 
 def never(path: str) -> str | None:
@@ -17,13 +25,22 @@ def never(path: str) -> str | None:
     if parts[0] in sys.stdlib_module_names:
         return f'"{parts[0]}" is of the standard library, which is never a handler'
     if parts[0] == OWN:
-        return never_module(".".join(parts[:2]))
+        return _never_own(path)
     return None
+
+
+def _never_own(path: str) -> str | None:
+    if path in _STOCK_NAMES:
+        return None
+    if not f"{path}.".startswith(f"{STOCK}."):
+        return never_module(".".join(path.split(".")[:2]))
+    near = did_you_mean(path, _STOCK_NAMES)
+    return f"the handlers of pgflow-yaml are {', '.join(_STOCK_NAMES)}{near}"
 
 
 def never_module(name: str) -> str | None:
     """Return the reason if a module is one of this package's own (S-7); no option allows them."""
-    if not name.startswith(f"{OWN}.") or f"{name}.".startswith(f"{STOCK}."):
+    if not name.startswith(f"{OWN}.") or name == STOCK:
         return None
     return f'"{name}" is of pgflow-yaml itself: its handlers are below "{STOCK}"'
 

@@ -15,7 +15,7 @@ from importlib.machinery import BuiltinImporter, FrozenImporter, ModuleSpec, Pat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pgflow_yaml.language.handler_paths import STOCK, advice, never, never_module
+from pgflow_yaml.language.handler_paths import GUARDED, STOCK, advice, never, never_module
 
 if TYPE_CHECKING:
     import types
@@ -52,19 +52,20 @@ class AllowList:
         self, app_dir: Path, prefixes: Iterable[str] = (), only: Iterable[str] = ()
     ) -> None:
         """`prefixes` allow modules outside of the app dir; `only` forbids all paths elsewhere."""
-        self._app_dir = os.path.realpath(app_dir)
+        self.app_dir = os.path.realpath(app_dir)
         self._prefixes = tuple(prefixes)
         self._only = tuple(only)
 
     def extend_path(self) -> None:
         """Make the app dir importable, after everything else (S-9)."""
-        if self._app_dir not in map(os.path.realpath, sys.path):
-            sys.path.append(self._app_dir)
+        if self.app_dir not in map(os.path.realpath, sys.path):
+            sys.path.append(self.app_dir)
 
     def locate(self, path: str) -> HandlerLocation:
         """Find the module of a dotted path without importing any; raise NotAllowed."""
         if (reason := never(path)) is not None:
             raise NotAllowed(reason, fix=advice(path))
+        self._check_grant(path)
         parts = path.split(".")
         if self._only and not any(f"{path}.".startswith(f"{prefix}.") for prefix in self._only):
             raise NotAllowed(
@@ -90,8 +91,9 @@ class AllowList:
                 f'"{location.module}" was imported from {origin}, not from {location.file}'
             )
 
-    def check_defined_in(self, module: str | None) -> None:
+    def check_defined_in(self, module: str | None, name: str) -> None:
         """Refuse a function that a permitted module imported from one that is not permitted."""
+        self._check_grant(f"{module}.{name}")
         root = (module or "builtins").partition(".")[0]
         if root in sys.stdlib_module_names:
             raise NotAllowed(f'it is defined in "{root}": the standard library is never a handler')
@@ -100,11 +102,16 @@ class AllowList:
         if module and spec and spec.origin:
             self._check(module, spec)
 
+    def _check_grant(self, path: str) -> None:
+        """Refuse a stock handler that the worker was not started with; no shorter prefix counts."""
+        if path in GUARDED and path not in self._prefixes:
+            raise NotAllowed(f"a worker calls it only if it is started with `--allow {path}`")
+
     def _last_module(self, parts: Sequence[str]) -> tuple[str, ModuleSpec]:
         """Return the longest prefix of the path that is a module; check every file on the way."""
         name = ""
         last: ModuleSpec | None = None
-        search: Sequence[str] = [*sys.path, self._app_dir]
+        search: Sequence[str] = [*sys.path, self.app_dir]
         for part in parts[:-1]:
             deeper = f"{name}.{part}" if name else part
             spec = _find(deeper, search)
@@ -116,7 +123,7 @@ class AllowList:
                 break
             search = list(spec.submodule_search_locations)
         if last is None:
-            raise NotAllowed(f'there is no module "{parts[0]}" in {self._app_dir} or installed')
+            raise NotAllowed(f'there is no module "{parts[0]}" in {self.app_dir} or installed')
         if not self._permits(name, last):
             raise NotAllowed(f'"{name}" is not below {", ".join(self._prefixes)}')
         return name, last
@@ -132,19 +139,19 @@ class AllowList:
         hidden = self._hidden_file(name, origin)
         if hidden is not None:
             raise NotAllowed(
-                f'module "{name}" is {origin}, which hides {hidden} of the app dir {self._app_dir}',
+                f'module "{name}" is {origin}, which hides {hidden} of the app dir {self.app_dir}',
                 fix=f"rename {hidden}; to mean the installed one, set "
                 f'`allow = ["{name}"]` in [tool.pgflow-yaml] of pyproject.toml',
                 hidden=True,
             )
         raise NotAllowed(
-            f'module "{name}" is {origin}, outside of the app dir {self._app_dir}: '
+            f'module "{name}" is {origin}, outside of the app dir {self.app_dir}: '
             f"only `--allow {name}` lets it hold handlers"
         )
 
     def _hidden_file(self, name: str, found: str) -> str | None:
         """Return the file of the app dir that a module of this name elsewhere hides, or None."""
-        folder = Path(self._app_dir)
+        folder = Path(self.app_dir)
         places = (folder / f"{name}.py", folder / name / "__init__.py")
         hidden = (file for file in places if file.is_file() and str(file) != found)
         if (file := next(hidden, None)) is not None:
@@ -161,9 +168,9 @@ class AllowList:
 
     def _holds(self, file: str) -> bool:
         real = os.path.realpath(file)
-        if not real.startswith(self._app_dir.rstrip(os.sep) + os.sep):
+        if not real.startswith(self.app_dir.rstrip(os.sep) + os.sep):
             return False
-        inside = Path(os.path.relpath(real, self._app_dir)).parts
+        inside = Path(os.path.relpath(real, self.app_dir)).parts
         return not _LIBRARY_FOLDERS.intersection(inside) and not _of_python(real)
 
 

@@ -6,11 +6,14 @@ import functools
 import importlib
 import inspect
 import logging
+import os
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pgflow_yaml.errors import PgflowError
+from pgflow_yaml.language.handler_paths import GUARDED
 from pgflow_yaml.worker.calls.allowed import AllowList, NotAllowed
 from pgflow_yaml.worker.calls.annotations import readers_of
 from pgflow_yaml.worker.calls.boundary import summary
@@ -19,7 +22,6 @@ from pgflow_yaml.worker.calls.forks import end_forked, fork_depth
 if TYPE_CHECKING:
     import types
     from collections.abc import Callable, Iterable, Iterator, Mapping
-    from pathlib import Path
 
     from pgflow_yaml.worker.calls.allowed import HandlerLocation
     from pgflow_yaml.worker.calls.reading import Reader
@@ -97,7 +99,7 @@ class Handlers:
                 return loaded
             module = _import(location)
             self._allowed.confirm(location, module)
-            handler = _describe(path, self._follow(module, location))
+            handler = _describe(path, self._granted(path, self._follow(module, location)))
             self._loaded[path] = handler
         return handler
 
@@ -121,6 +123,14 @@ class Handlers:
         self._check_origin(target)
         return target
 
+    def _granted(self, path: str, target: Callable[..., object]) -> Callable[..., object]:
+        """Give a stock handler what this worker grants it, out of reach of a step's `with`."""
+        if path not in GUARDED:
+            return target
+        from pgflow_yaml.handlers.grants import Grants
+
+        return functools.partial(target, Grants(Path(self._allowed.app_dir), os.environ))
+
     def _check_origin(self, target: object) -> None:
         while isinstance(target, functools.partial):
             target = target.func
@@ -130,7 +140,7 @@ class Handlers:
             module = type(owner).__module__
         if module is None:
             module = type(target).__module__
-        self._allowed.check_defined_in(module)
+        self._allowed.check_defined_in(module, getattr(target, "__name__", ""))
 
 
 def _import(location: HandlerLocation) -> types.ModuleType:

@@ -1,0 +1,1 @@
+"""The handlers that a worker must allow by name: `shell`, `http`, `sql`."""
