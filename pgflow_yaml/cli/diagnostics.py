@@ -116,6 +116,7 @@ def shape(checked: FlowFile) -> dict[str, Any]:
         "flow": checked.definition.name if checked.definition else None,
         "version": checked.definition.version if checked.definition else None,
         "diagnostics": [diagnostic_shape(finding) for finding in checked.diagnostics],
+        "allow": checked.needed,
     }
 
 

@@ -219,6 +219,11 @@ def deployed_line(result: Deployed | Preview) -> str:
     return f"{words[result.status]} {result.name} {result.version}{aside}"
 
 
+def needs_line(handlers: Sequence[str]) -> str:
+    """Return the line about the handlers that a worker must be allowed to call."""
+    return f"needs a worker with {' '.join(f'--allow {handler}' for handler in handlers)}"
+
+
 def age(stamp: str | None) -> str:
     """Format the time since a moment; in a pipe, the moment."""
     return when(stamp).removesuffix(" ago")

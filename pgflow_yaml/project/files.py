@@ -35,6 +35,14 @@ class FlowFile:
         """Number of the findings that are errors."""
         return sum(finding.severity == "error" for finding in self.diagnostics)
 
+    @property
+    def needed(self) -> list[str]:
+        """The handlers that a worker of the flow must be allowed to call."""
+        from pgflow_yaml.project.handler_checks import needed
+
+        family = self.definition.family if self.definition else ()
+        return needed(flow.body for flow in family)
+
     def require(self) -> Definition:
         """Return the definition; raises InvalidFlow if the file is invalid."""
         if self.definition is None:
@@ -45,6 +53,12 @@ class FlowFile:
         """Return the file with further findings, in the order of their positions."""
         merged = sorted([*self.diagnostics, *findings], key=attrgetter("position"))
         return replace(self, diagnostics=merged)
+
+    def judged(self, findings: Sequence[Diagnostic]) -> FlowFile:
+        """Return the file with further findings, invalid if one of them is an error."""
+        if any(finding.severity == "error" for finding in findings):
+            return self.refused(findings)
+        return self.with_findings(findings) if findings else self
 
     def refused(self, findings: Sequence[Diagnostic]) -> FlowFile:
         """Return the file with findings that make it invalid."""

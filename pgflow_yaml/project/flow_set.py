@@ -115,11 +115,14 @@ class FlowSet:
                 for body in _bodies(file)
                 for finding in handler_findings(file.source, body, settings)
             ]
-            files.append(file.refused(findings) if findings else file)
+            files.append(file.judged(findings))
         return FlowSet(tuple(files))
 
     def with_hidden(self, settings: Settings) -> FlowSet:
-        """Return the set without the flows whose handlers installed modules hide; no import."""
+        """Return the set without the flows whose handlers installed modules hide.
+
+        No module is imported; wrong arguments of the stock handlers are found, too.
+        """
         from pgflow_yaml.project.handler_checks import hidden_findings
 
         files = []
@@ -129,7 +132,7 @@ class FlowSet:
                 for flow in (file.definition.family if file.definition else ())
                 for finding in hidden_findings(flow.body, file.source, settings)
             ]
-            files.append(file.refused(findings) if findings else file)
+            files.append(file.judged(findings))
         return FlowSet(tuple(files))
 
     def with_listeners(self, names: StoredNames | None) -> FlowSet:

@@ -6,10 +6,12 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pgflow_yaml.errors import Diagnostic, Span
+from pgflow_yaml.errors import Diagnostic, Severity, Span
+from pgflow_yaml.language.handler_paths import GUARDED
+from pgflow_yaml.project.stock_checks import CODE_BUILT, stock_problems
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pgflow_yaml.language.model import Json
     from pgflow_yaml.language.source import Document, Node
@@ -30,6 +32,7 @@ class _Finding:
     key: str
     argument: str | None = None
     fix: str | None = None
+    severity: Severity = "error"
 
 
 def handler_findings(
@@ -39,9 +42,10 @@ def handler_findings(
 
     An invalid file has no `body`: its steps are read from the text, as far as they can be.
     """
-    from pgflow_yaml.worker.calls import Handlers, HandlerUnavailable, signature_problems
+    from pgflow_yaml.worker.calls import Handlers, HandlerUnavailable
 
     handlers = Handlers(settings.app_dir, settings.allow, settings.handlers)
+    stock = Handlers(settings.app_dir, GUARDED)
     findings: list[_Finding] = []
     calls = _calls_in(source) if body is None else _calls(body)
     for slug, path, with_ in calls:
@@ -57,30 +61,23 @@ def handler_findings(
                     code=CODE_MISSING, message=error.message, slug=slug, key="handler", fix=fix
                 )
             )
-            continue
-        for problem in signature_problems(handler, with_):
-            named = _NO_PARAMETER.search(problem)
-            findings.append(
-                _Finding(
-                    code=CODE_SIGNATURE,
-                    message=f'step "{slug}": {problem}',
-                    slug=slug,
-                    key="with",
-                    argument=named[1] if named else None,
-                    fix=_parameters(handler),
-                )
-            )
+            if path not in GUARDED:
+                continue
+            handler = stock.get(path)  # its other mistakes can be seen all the same
+        findings += _argument_findings(slug, handler, with_)
     return _located(findings, source, None if body is None else str(body["flow"]))
 
 
 def hidden_findings(body: dict[str, Json], source: str, settings: Settings) -> list[Diagnostic]:
-    """Report handlers in modules of the app dir that installed ones hide; import nothing.
+    """Report handlers in modules of the app dir that installed ones hide; import no such module.
 
-    The app dir is last on the path of a worker, so it imports the installed module (S-9).
+    The app dir is last on the path of a worker, so it imports the installed module (S-9). The stock
+    handlers are compared with their steps all the same, as they are the same everywhere.
     """
     from pgflow_yaml.worker.calls import Handlers
 
     paths = {slug: path for slug, path, _ in _calls(body)}
+    stock = Handlers(settings.app_dir, GUARDED)
     hidden = {
         path: error
         for path, error in Handlers(settings.app_dir, settings.allow, settings.handlers).unlocated(
@@ -99,7 +96,41 @@ def hidden_findings(body: dict[str, Json], source: str, settings: Settings) -> l
         for slug, path in paths.items()
         if path in hidden
     ]
+    for slug, path, with_ in _calls(body):
+        if path in GUARDED:
+            findings += _argument_findings(slug, stock.get(path), with_)
     return _located(findings, source, str(body["flow"]))
+
+
+def needed(bodies: Iterable[dict[str, Json]]) -> list[str]:
+    """Return the handlers that a worker must be allowed to call, to run these flows."""
+    return sorted({path for body in bodies for _, path, _ in _calls(body)} & GUARDED)
+
+
+def _argument_findings(slug: str, handler: Handler, with_: Json) -> Iterator[_Finding]:
+    """Yield the mismatches between a handler and the `with` of its step."""
+    from pgflow_yaml.worker.calls import signature_problems
+
+    for problem in signature_problems(handler, with_):
+        named = _NO_PARAMETER.search(problem)
+        yield _Finding(
+            code=CODE_SIGNATURE,
+            message=f'step "{slug}": {problem}',
+            slug=slug,
+            key="with",
+            argument=named[1] if named else None,
+            fix=_parameters(handler),
+        )
+    for mistake in stock_problems(handler.path, with_):
+        yield _Finding(
+            code=mistake.code,
+            message=f'step "{slug}": {mistake.message}',
+            slug=slug,
+            key="with",
+            argument=mistake.argument,
+            fix=mistake.fix,
+            severity="warning" if mistake.code == CODE_BUILT else "error",
+        )
 
 
 def _calls(body: dict[str, Json]) -> Iterator[tuple[str, str, Json]]:
@@ -158,6 +189,7 @@ def _located(findings: Sequence[_Finding], source: str, flow: str | None) -> lis
             span=_span(document, root, finding.slug, key=finding.key, argument=finding.argument)
             or _span(document, root, finding.slug, key="handler"),
             help=finding.fix,
+            severity=finding.severity,
         )
         for finding in findings
     ]

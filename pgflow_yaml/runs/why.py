@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from pgflow_yaml.language.durations import as_text
-from pgflow_yaml.language.handler_paths import never
+from pgflow_yaml.language.handler_paths import GUARDED, never
 from pgflow_yaml.text import duration, elapsed, moment, one_line, plural, roughly, utc
 
 from .steps import asked
@@ -171,9 +171,11 @@ def _no_worker(reason: Reason, _: datetime) -> str:
 def _no_handler(reason: Reason, now: datetime) -> str:
     if problem := never(reason["handler"]):
         return f"no worker ever calls {one_line(reason['handler'])}: {problem}"
+    handler = one_line(reason["handler"])
+    fix = f"; start one with --allow {handler}" if handler in GUARDED else ""
     return (
-        f"no worker has had {one_line(reason['handler'])} for {_past(reason, now)}; "
-        f"the step fails in {_ahead(reason, now)}"
+        f"no worker has had {handler} for {_past(reason, now)}; "
+        f"the step fails in {_ahead(reason, now)}{fix}"
     )
 
 

@@ -7,8 +7,10 @@ import inspect
 import logging
 import math
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pgflow_yaml import handlers
 from pgflow_yaml.errors import PermanentError, RetryLater
 from pgflow_yaml.worker.calls import (
     Context,
@@ -38,7 +40,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_OWN_FILES = frozenset({__file__, invoke.__code__.co_filename, reading.__file__})
+_OWN_FILES = frozenset({__file__, invoke.__code__.co_filename, reading.__file__}) | {
+    str(file) for file in Path(handlers.__file__).parent.glob("*.py")
+}
 _LONGEST_DELAY_MS = 10 * 365 * 86_400_000
 
 

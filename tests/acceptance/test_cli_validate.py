@@ -56,7 +56,7 @@ def test_json_has_every_field(shell: Shell) -> None:
     result = shell("validate", "--json", "bad.yaml", "good.yaml", expect=1).json
 
     bad, good = result["files"]
-    assert set(bad) == {"file", "flow", "version", "diagnostics"}
+    assert set(bad) == {"file", "flow", "version", "diagnostics", "allow"}
     assert set(bad["diagnostics"][0]) == {
         "code",
         "severity",

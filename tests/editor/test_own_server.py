@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pgflow_yaml.project.flow_set import FlowSet
+from pgflow_yaml.project.settings import read_settings
 from tests.editor.server import Server
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ def test_findings_are_those_of_validate(server: Server, file: Path, tmp_path: Pa
     text = read(file)
     saved = tmp_path / "a.flow.yaml"
     saved.write_bytes(text.encode())
-    (checked,) = FlowSet.load([saved]).check().files
+    settings = read_settings(tmp_path, flags={}, environ={})
+    (checked,) = FlowSet.load([saved]).check().with_hidden(settings).files
 
     found = server.show("a.flow.yaml", text)
     server.hide("a.flow.yaml")

@@ -9,7 +9,6 @@ import threading
 import time
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,81 +17,9 @@ import pytest
 from pgflow_yaml.errors import PermanentError, PgflowError, RetryLater
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tests.stock.conftest import Stock
+    from tests.stock.conftest import Peer, Stock
 
 TOKEN = "tok-4711-very-secret"
-
-
-class Server(ThreadingHTTPServer):
-    """A server that notes requests and gives the replies of a test, the last one for ever."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        self.requests: list[dict[str, Any]] = []
-        self.replies: list[tuple[int, dict[str, str], bytes]] = [(200, {}, b"")]
-        super().__init__(("127.0.0.1", 0), _Exchange)
-
-    @property
-    def address(self) -> str:
-        """Where it listens."""
-        return f"127.0.0.1:{self.server_address[1]}"
-
-    def answer(self, status: int, body: Any = b"", **headers: str) -> None:
-        """Give this reply from now on."""
-        content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        kind = {} if isinstance(body, bytes) else {"content-type": "application/json"}
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        self.replies = [(status, {**kind, **named}, content)]
-
-
-class _Exchange(BaseHTTPRequestHandler):
-    server: Server
-
-    def _reply(self) -> None:
-        length = int(self.headers.get("content-length") or 0)
-        self.server.requests.append(
-            {
-                "method": self.command,
-                "path": self.path,
-                "headers": {name.lower(): value for name, value in self.headers.items()},
-                "body": self.rfile.read(length).decode(),
-            }
-        )
-        replies = self.server.replies
-        status, headers, body = replies.pop(0) if len(replies) > 1 else replies[0]
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        if "content-length" not in headers:
-            self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    def __getattr__(self, name: str) -> Any:
-        """Answer all methods in the same way."""
-        if name.startswith("do_"):
-            return self._reply
-        raise AttributeError(name)
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """A server that the worker allows."""
-    server = Server()
-    monkeypatch.setenv("PGFLOW_YAML_HTTP_ALLOW", "127.0.0.1")
-    thread = threading.Thread(target=lambda: server.serve_forever(0.01), daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
 
 
 def refused(stock: Stock, **with_: Any) -> PgflowError:
@@ -102,13 +29,13 @@ def refused(stock: Stock, **with_: Any) -> PgflowError:
     return failed.value
 
 
-def test_a_request_and_its_reply(stock: Stock, server: Server) -> None:
+def test_a_request_and_its_reply(stock: Stock, peer: Peer) -> None:
     """The body is JSON both ways, names of headers are small, cookies stay away."""
-    server.answer(201, {"id": 7}, location="/orders/7", Set_Cookie="session=1")
+    peer.answer(201, {"id": 7}, location="/orders/7", Set_Cookie="session=1")
 
     reply = stock.call(
         "http",
-        url=f"http://{server.address}/orders?a=1#part",
+        url=f"http://{peer.address}/orders?a=1#part",
         json={"customer": "ädä"},
         headers={"Authorization": f"Bearer {TOKEN}", "X-Number": 3},
     )
@@ -116,12 +43,12 @@ def test_a_request_and_its_reply(stock: Stock, server: Server) -> None:
     assert (reply["status"], reply["body"]) == (201, {"id": 7})
     assert reply["headers"]["location"] == "/orders/7"
     assert "set-cookie" not in reply["headers"]
-    (request,) = server.requests
+    (request,) = peer.requests
     assert (request["method"], request["path"]) == ("POST", "/orders?a=1")
     assert json.loads(request["body"]) == {"customer": "ädä"}
     headers = request["headers"]
     assert (headers["authorization"], headers["x-number"]) == (f"Bearer {TOKEN}", "3")
-    assert (headers["content-type"], headers["host"]) == ("application/json", server.address)
+    assert (headers["content-type"], headers["host"]) == ("application/json", peer.address)
 
 
 @pytest.mark.parametrize(
@@ -136,13 +63,13 @@ def test_a_request_and_its_reply(stock: Stock, server: Server) -> None:
     ],
 )
 def test_the_method_follows_from_the_body(
-    stock: Stock, server: Server, with_: dict[str, Any], method: str, body: str
+    stock: Stock, peer: Peer, with_: dict[str, Any], method: str, body: str
 ) -> None:
     """Without a method, a body is posted."""
-    stock.call("http", url=f"http://{server.address}", **with_)
+    stock.call("http", url=f"http://{peer.address}", **with_)
 
-    assert server.requests[0]["method"] == method
-    assert server.requests[0]["body"] == body
+    assert peer.requests[0]["method"] == method
+    assert peer.requests[0]["body"] == body
 
 
 @pytest.mark.parametrize(
@@ -155,35 +82,35 @@ def test_the_method_follows_from_the_body(
     ],
 )
 def test_bodies_are_json_or_text(
-    stock: Stock, server: Server, kind: str, content: bytes, body: Any
+    stock: Stock, peer: Peer, kind: str, content: bytes, body: Any
 ) -> None:
     """The content type decides."""
-    server.answer(200, content, content_type=kind)
+    peer.answer(200, content, content_type=kind)
 
-    assert stock.call("http", url=f"http://{server.address}")["body"] == body
+    assert stock.call("http", url=f"http://{peer.address}")["body"] == body
 
 
 @pytest.mark.parametrize(
     ("kind", "content"),
     [("application/json", b"{"), ("image/png", b"\x89PNG"), ("text/x; charset=nonsense", b"a")],
 )
-def test_other_bodies_are_refused(stock: Stock, server: Server, kind: str, content: bytes) -> None:
+def test_other_bodies_are_refused(stock: Stock, peer: Peer, kind: str, content: bytes) -> None:
     """With their type."""
-    server.answer(200, content, content_type=kind)
+    peer.answer(200, content, content_type=kind)
 
-    error = refused(stock, url=f"http://{server.address}")
+    error = refused(stock, url=f"http://{peer.address}")
 
     assert isinstance(error, PermanentError)
     assert "the body of the answer is not" in error.message
 
 
-def test_a_reply_has_a_limit(stock: Stock, server: Server) -> None:
+def test_a_reply_has_a_limit(stock: Stock, peer: Peer) -> None:
     """A megabyte; also where the server does not say how much it sends."""
-    server.answer(200, b"x" * (1024 * 1024))
-    assert len(stock.call("http", url=f"http://{server.address}")["body"]) == 1024 * 1024
+    peer.answer(200, b"x" * (1024 * 1024))
+    assert len(stock.call("http", url=f"http://{peer.address}")["body"]) == 1024 * 1024
 
-    server.answer(200, b"x" * (1024 * 1024 + 1))
-    error = refused(stock, url=f"http://{server.address}")
+    peer.answer(200, b"x" * (1024 * 1024 + 1))
+    error = refused(stock, url=f"http://{peer.address}")
     assert isinstance(error, PermanentError)
     assert "larger than 1 MB" in error.message
 
@@ -191,26 +118,25 @@ def test_a_reply_has_a_limit(stock: Stock, server: Server) -> None:
 @pytest.mark.parametrize(
     ("status", "permanent"), [(400, True), (404, True), (500, False), (503, False), (429, False)]
 )
-def test_other_statuses_fail(stock: Stock, server: Server, status: int, *, permanent: bool) -> None:
+def test_other_statuses_fail(stock: Stock, peer: Peer, status: int, *, permanent: bool) -> None:
     """A wrong request is not sent again; the message has the beginning of the answer, no path."""
-    server.answer(status, {"detail": "no such order"})
+    peer.answer(status, {"detail": "no such order"})
 
-    error = refused(stock, url=f"http://{server.address}/hooks/{TOKEN}?key={TOKEN}")
+    error = refused(stock, url=f"http://{peer.address}/hooks/{TOKEN}?key={TOKEN}")
 
     assert isinstance(error, PermanentError) == permanent
     assert not isinstance(error, RetryLater)
     assert error.message == (
-        f"GET http://{server.address}: the answer has status {status}: "
-        '{"detail": "no such order"}'
+        f'GET http://{peer.address}: the answer has status {status}: {{"detail": "no such order"}}'
     )
-    assert stock.call("http", url=f"http://{server.address}", expect=[200, status])["status"] == (
+    assert stock.call("http", url=f"http://{peer.address}", expect=[200, status])["status"] == (
         status
     )
 
 
-def test_expected_statuses_replace_2xx(stock: Stock, server: Server) -> None:
+def test_expected_statuses_replace_2xx(stock: Stock, peer: Peer) -> None:
     """A 200 that is not expected fails."""
-    assert isinstance(refused(stock, url=f"http://{server.address}", expect=404), PermanentError)
+    assert isinstance(refused(stock, url=f"http://{peer.address}", expect=404), PermanentError)
 
 
 @pytest.mark.parametrize(
@@ -225,39 +151,39 @@ def test_expected_statuses_replace_2xx(stock: Stock, server: Server) -> None:
 )
 @pytest.mark.parametrize("status", [429, 503])
 def test_retry_after_is_understood(
-    stock: Stock, server: Server, status: int, wanted: str, least: float, most: float
+    stock: Stock, peer: Peer, status: int, wanted: str, least: float, most: float
 ) -> None:
     """Seconds or a date, at most a day."""
-    server.answer(status, retry_after=wanted)
+    peer.answer(status, retry_after=wanted)
 
-    error = refused(stock, url=f"http://{server.address}")
+    error = refused(stock, url=f"http://{peer.address}")
 
     assert isinstance(error, RetryLater)
     assert least <= error.delay <= most
 
 
 @pytest.mark.parametrize("wanted", ["soon", "-1", "", "1e3", "²"])
-def test_another_retry_after_is_ignored(stock: Stock, server: Server, wanted: str) -> None:
+def test_another_retry_after_is_ignored(stock: Stock, peer: Peer, wanted: str) -> None:
     """The step's own delays count."""
-    server.answer(503, retry_after=wanted.encode().decode("latin-1"))
+    peer.answer(503, retry_after=wanted.encode().decode("latin-1"))
 
-    assert not isinstance(refused(stock, url=f"http://{server.address}"), RetryLater)
+    assert not isinstance(refused(stock, url=f"http://{peer.address}"), RetryLater)
 
 
-def test_redirects_within_the_host_are_followed(stock: Stock, server: Server) -> None:
+def test_redirects_within_the_host_are_followed(stock: Stock, peer: Peer) -> None:
     """With the same headers; only for requests that change nothing."""
     moved = (302, {"location": "../b?x=1"}, b"")
-    server.replies = [moved, (200, {}, b"there")]
+    peer.replies = [moved, (200, {}, b"there")]
 
-    reply = stock.call("http", url=f"http://{server.address}/a/c", headers={"x-token": TOKEN})
+    reply = stock.call("http", url=f"http://{peer.address}/a/c", headers={"x-token": TOKEN})
 
     assert reply["body"] == "there"
-    assert [request["path"] for request in server.requests] == ["/a/c", "/b?x=1"]
-    assert server.requests[1]["headers"]["x-token"] == TOKEN
-    server.replies = [moved]
-    assert "status 302" in refused(stock, url=f"http://{server.address}/", json={}).message
-    assert "redirects" in refused(stock, url=f"http://{server.address}/").message
-    assert stock.call("http", url=f"http://{server.address}/", expect=302)["status"] == 302
+    assert [request["path"] for request in peer.requests] == ["/a/c", "/b?x=1"]
+    assert peer.requests[1]["headers"]["x-token"] == TOKEN
+    peer.replies = [moved]
+    assert "status 302" in refused(stock, url=f"http://{peer.address}/", json={}).message
+    assert "redirects" in refused(stock, url=f"http://{peer.address}/").message
+    assert stock.call("http", url=f"http://{peer.address}/", expect=302)["status"] == 302
 
 
 @pytest.mark.parametrize(
@@ -274,15 +200,15 @@ def test_redirects_within_the_host_are_followed(stock: Stock, server: Server) ->
         "http://127.1:{port}/",
     ],
 )
-def test_redirects_elsewhere_are_refused(stock: Stock, server: Server, location: str) -> None:
+def test_redirects_elsewhere_are_refused(stock: Stock, peer: Peer, location: str) -> None:
     """The headers of a request are for its host alone."""
-    port = str(server.server_address[1])
-    server.answer(302, location=location.replace("{port}", port))
+    port = str(peer.server_address[1])
+    peer.answer(302, location=location.replace("{port}", port))
 
-    error = refused(stock, url=f"http://{server.address}/", headers={"x-token": TOKEN})
+    error = refused(stock, url=f"http://{peer.address}/", headers={"x-token": TOKEN})
 
     assert isinstance(error, PermanentError)
-    assert len(server.requests) == 1
+    assert len(peer.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -333,10 +259,10 @@ def test_other_urls_are_refused(stock: Stock, url: Any) -> None:
         {"expect": [99]},
     ],
 )
-def test_wrong_arguments_are_refused(stock: Stock, server: Server, with_: dict[str, Any]) -> None:
+def test_wrong_arguments_are_refused(stock: Stock, peer: Peer, with_: dict[str, Any]) -> None:
     """Nothing is sent, and no message shows a value."""
-    assert isinstance(refused(stock, url=f"http://{server.address}", **with_), PermanentError)
-    assert server.requests == []
+    assert isinstance(refused(stock, url=f"http://{peer.address}", **with_), PermanentError)
+    assert peer.requests == []
 
 
 def test_a_server_that_trickles_does_not_outlast_the_step(stock: Stock) -> None:
@@ -393,15 +319,15 @@ def test_what_is_no_http_may_be_tried_again(
 
 
 def test_certificates_are_checked(
-    stock: Stock, server: Server, monkeypatch: pytest.MonkeyPatch
+    stock: Stock, peer: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The name of the URL counts, not the address that it leads to."""
     file = str(Path(__file__).with_name("localhost.pem"))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(file)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    port = server.server_address[1]
-    server.answer(200, {"a": 1})
+    peer.socket = context.wrap_socket(peer.socket, server_side=True)
+    port = peer.server_address[1]
+    peer.answer(200, {"a": 1})
 
     assert "certificate" in refused(stock, url=f"https://localhost:{port}/").message
     monkeypatch.setenv("SSL_CERT_FILE", file)

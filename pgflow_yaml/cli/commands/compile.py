@@ -31,7 +31,7 @@ def compile_command(
     """
     from pgflow_yaml.cli.database import database
     from pgflow_yaml.cli.diagnostics import valid_definitions
-    from pgflow_yaml.cli.output import deployed_line, write_json
+    from pgflow_yaml.cli.output import deployed_line, needs_line, write_json
     from pgflow_yaml.project.flow_set import FlowSet
     from pgflow_yaml.project.settings import local_settings
 
@@ -44,8 +44,11 @@ def compile_command(
             results = client.preview(flows, activate=not no_activate)
         else:
             results = client.deploy_set(flows, activate=not no_activate)
+    needed = {file.definition.name: file.needed for file in flows.files if file.definition}
     if options.json:
-        write_json([result.as_json() for result in results])
+        write_json([{**result.as_json(), "allow": needed[result.name]} for result in results])
         return
     for result in results:
         sys.stdout.write(f"{'would be ' * dry_run}{deployed_line(result)}\n")
+        if needed[result.name]:
+            sys.stdout.write(f"  {needs_line(needed[result.name])}\n")

@@ -47,7 +47,7 @@ def validate_command(
     Of a folder, check every such file below it.
     """
     from pgflow_yaml.cli import diagnostics
-    from pgflow_yaml.cli.output import write_json
+    from pgflow_yaml.cli.output import needs_line, write_json
     from pgflow_yaml.cli.streams import keep_stdout_for_results, result_stream
     from pgflow_yaml.project.files import in_folders, is_test
     from pgflow_yaml.project.flow_set import FlowSet
@@ -80,6 +80,8 @@ def validate_command(
             if file.definition:
                 steps = plural(len(file.definition.order), "step")
                 out.write(f"{one_line(file.file)}: {file.definition.name}, {steps}, valid\n")
+                if file.needed:
+                    out.write(f"  {needs_line(file.needed)}\n")
             elif is_test(file.file):
                 out.write(f"{one_line(file.file)}: valid, not played (pgflow-yaml test)\n")
     return BAD if bad else 0

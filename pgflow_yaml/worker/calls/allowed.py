@@ -105,7 +105,9 @@ class AllowList:
     def _check_grant(self, path: str) -> None:
         """Refuse a stock handler that the worker was not started with; no shorter prefix counts."""
         if path in GUARDED and path not in self._prefixes:
-            raise NotAllowed(f"a worker calls it only if it is started with `--allow {path}`")
+            raise NotAllowed(
+                f"it is off: only `--allow {path}` lets a worker, `run` or `test` call it"
+            )
 
     def _last_module(self, parts: Sequence[str]) -> tuple[str, ModuleSpec]:
         """Return the longest prefix of the path that is a module; check every file on the way."""

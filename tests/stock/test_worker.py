@@ -1,0 +1,142 @@
+"""Stock handlers in runs: the command line, logs, retries, and the end of workers."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from textwrap import dedent
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from tests.acceptance.shell import Shell
+from tests.fixtures.waiting import eventually
+from tests.stock.test_shell import FAMILY, family, gone
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.fixtures.worker_process import StartCli
+    from tests.fixtures.working import Works
+    from tests.stock.conftest import Peer
+
+SHELL, HTTP, SQL = (f"pgflow_yaml.handlers.{name}" for name in ("shell", "http", "sql"))
+TOKEN = "tok-4711-very-secret"
+DEPLOY = f"""
+flow: deploy
+steps:
+  build:
+    handler: {SHELL}
+    with:
+      command: [sh, -c, 'echo "building $NAME"; exit 3']
+      env: {{NAME: "${{{{ secrets.NAME }}}}"}}
+    retry: 1
+"""
+HOLD = f"""
+flow: hold
+steps:
+  hold:
+    handler: {SHELL}
+    with: {{command: [{sys.executable}, family.py]}}
+"""
+
+
+def test_the_command_line_says_what_a_flow_needs(tmp_path: Path, database: str) -> None:
+    """A run leaves it alone without `--allow`; its error and its log have no secret."""
+    shell = Shell(tmp_path, database, {"PGFLOW_YAML_SECRET_NAME": TOKEN})
+    shell.write("deploy.yaml", DEPLOY)
+    needs = f"  needs a worker with --allow {SHELL}\n"
+
+    assert shell("validate", "deploy.yaml").out == f"deploy.yaml: deploy, 1 step, valid\n{needs}"
+    assert f"only `--allow {SHELL}`" in shell("run", "deploy.yaml", expect=1).err
+    assert shell("compile", "deploy.yaml").out.endswith(f"\n{needs}")
+    shell("start", "deploy")
+    shell("worker", "--burst", "--allow", SHELL)
+
+    failed = shell("show", "last", "--json").json
+    assert '"sh" ended with exit code 3; its last line:\\nbuilding ***' in str(failed)
+    assert "building ***" in shell("logs", "last").out
+    assert "commands.py" not in str(failed)
+    with psycopg.connect(database) as connection:
+        dump = connection.execute("select string_agg(l::text, '') from pgflow.task_logs l")
+        assert TOKEN not in str(dump.fetchone())
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_programs_end_with_their_worker(
+    database: str, tmp_path: Path, start_cli: StartCli, number: signal.Signals
+) -> None:
+    """Also when it is killed: nothing of them is left, and another worker begins anew."""
+    shell = Shell(tmp_path, database)
+    shell.write("hold.yaml", HOLD)
+    shell.write("family.py", FAMILY + "signal.pause()\n")
+    shell("compile", "hold.yaml")
+    shell("start", "hold")
+    worker = start_cli("worker", "--allow", SHELL, dsn=database, cwd=tmp_path)
+    pids = family(tmp_path)
+
+    worker.send(number)
+    if number == signal.SIGTERM:
+        worker.wait_for("stopping")
+        worker.send(number)
+    worker.wait()
+
+    for pid in pids:
+        eventually(lambda pid=pid: gone(pid), what=f"{pid} ends")  # type: ignore[misc]
+
+
+def test_a_timeout_and_a_cancel_end_the_program(works: Works) -> None:
+    """The run says which it was."""
+    works.app.write("family.py", FAMILY + "signal.pause()\n")
+    flow = works.deploy(HOLD.replace("retry: 1", "") + "    timeout: 1s\n    retry: 1\n")
+    works.start(allow=[SHELL], lease_seconds=1)
+    run = works.client.start(flow)
+
+    ended = works.ended(run.id)
+
+    assert ended.error is not None
+    assert ended.error["type"] == "Timeout"
+    pids = family(works.app.folder)
+    (works.app.folder / "pids").unlink()
+    flow = works.deploy(HOLD.replace("flow: hold", "flow: hold_on"))
+    run = works.client.start(flow)
+    pids += family(works.app.folder)
+    works.client.cancel(run.id)
+    for pid in pids:
+        eventually(lambda pid=pid: gone(pid), what=f"{pid} ends")  # type: ignore[misc]
+
+
+def test_a_step_waits_as_long_as_the_server_wants(
+    works: Works, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`Retry-After` replaces the step's own delay; the next attempt gets its reply."""
+    monkeypatch.setenv("PGFLOW_YAML_SQL_SHOP", works.database)
+    peer.replies = [
+        (503, {"retry-after": "0"}, b""),
+        (200, {"content-type": "application/json"}, b'[{"id": 1}, {"id": 2}]'),
+    ]
+    flow = works.deploy(
+        dedent(f"""
+        flow: orders
+        steps:
+          fetch:
+            handler: {HTTP}
+            with: {{url: "http://{peer.address}/orders"}}
+            retry: {{max_attempts: 2, base_delay: 1h}}
+          sum:
+            handler: {SQL}
+            depends_on: [fetch]
+            with:
+              database: shop
+              statement: select sum((item ->> 'id')::int) as ids
+                from jsonb_array_elements(%(orders)s) as item
+              parameters: {{orders: "${{{{ steps.fetch.output.body }}}}"}}
+        output: ${{{{ steps.sum.output.rows[0].ids }}}}
+        """)
+    )
+
+    run = works.run(flow, allow=[HTTP, SQL])
+
+    assert run.output == 3
+    assert len(peer.requests) == 2
