@@ -20,8 +20,10 @@ import pytest
 import rich
 
 from tests.acceptance.shell import Result, Shell
+from tests.stock.conftest import GRANTED
 
 ROOT = Path(__file__).resolve().parents[2]
+ALLOW = {"PGFLOW_YAML_ALLOW": ",".join(GRANTED)}
 NAMES = sorted(path.parent.name for path in ROOT.glob("workflows/*/workflow.yaml"))
 
 
@@ -44,6 +46,7 @@ def small(name: str, folder: Path) -> list[str]:
         "codecs": ["levels=[1]"],
         "diamond": [f"folder={folder}"],
         "order": [f"folder={folder}"],
+        "tools": ['programs=["sh"]'],
         "tidy": [f"folder={folder}", "at_least_kb=1000000"],
         "words": ["limit=3"],
     }.get(name, [])
@@ -89,7 +92,7 @@ class Snapshot:
 @pytest.fixture
 def cli(database: str) -> Cli:
     """The command with a fresh database."""
-    return Cli(Shell(ROOT, database))
+    return Cli(Shell(ROOT, database, ALLOW))
 
 
 def standard_library(limit: int) -> list[Path]:

@@ -14,6 +14,7 @@ import pytest
 
 from tests.acceptance.shell import Shell
 from tests.fixtures.waiting import eventually
+from tests.stock.conftest import GRANTED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,6 +38,7 @@ class Kind:
     """Whether two runs with the same input have the same output."""
 
 
+ALLOW = {"PGFLOW_YAML_ALLOW": ",".join(GRANTED)}
 SMALL = {"limit": 6, "pattern": "a*.py"}
 FLOWS = {
     "archive": Kind(dies_after=3, input={"target": "out/a.tar.gz", "folder": "files"}),
@@ -55,6 +57,7 @@ FLOWS = {
         approve="review",
         same_output=False,
     ),
+    "tools": Kind(),
     "words": Kind(dies_after=3, input={**SMALL, "part": 2}),
 }
 
@@ -69,7 +72,7 @@ class Project:
 
     def command(self, *words: str) -> str:
         """Run a command to its end; what it printed."""
-        return Shell(self.folder, self.database)(*words).out
+        return Shell(self.folder, self.database, ALLOW)(*words).out
 
     def begin(self, name: str, kind: Kind) -> str:
         """Deploy a flow and start a run for workers elsewhere; the run's id."""
@@ -127,7 +130,7 @@ def test_a_flow_survives_kill_9_of_its_worker(
 
     def worker(**env: str) -> WorkerProc:
         words = ("worker", "--lease", "1s", "-c", "2", "--app-dir", str(ROOT))
-        return start_cli(*words, dsn=project.database, cwd=project.folder, **env)
+        return start_cli(*words, dsn=project.database, cwd=project.folder, **ALLOW, **env)
 
     run = project.begin(name, kind)
     first = worker(PGFLOW_YAML_FAILPOINTS=f"after_handler=kill@{kind.dies_after}")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
+from pathlib import Path
 from textwrap import dedent
 from typing import TYPE_CHECKING
 
@@ -11,12 +13,11 @@ import psycopg
 import pytest
 
 from tests.acceptance.shell import Shell
+from tests.acceptance.test_workflows import ALLOW, ROOT, Cli
 from tests.fixtures.waiting import eventually
 from tests.stock.test_shell import FAMILY, family, gone
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.fixtures.worker_process import StartCli
     from tests.fixtures.working import Works
     from tests.stock.conftest import Peer
@@ -140,3 +141,23 @@ def test_a_step_waits_as_long_as_the_server_wants(
 
     assert run.output == 3
     assert len(peer.requests) == 2
+
+
+def test_tools_are_noted_and_posted(database: str, peer: Peer) -> None:
+    """The stock handlers together: a program, a statement, a request."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("create table tools (run uuid, path text, primary key (run, path))")
+        rights = {"PGFLOW_YAML_SQL_NOTES": database, "PGFLOW_YAML_HTTP_ALLOW": peer.address}
+        cli = Cli(Shell(ROOT, database, {**ALLOW, **rights}))
+        peer.answer(202)
+        run = cli.run(
+            *("tools", 'programs=["sh", "no-such-program"]', "database=notes"),
+            f"report_to=http://{peer.address}/tools",
+        )
+        noted = connection.execute("select run::text, path from tools").fetchall()
+
+    (path,) = run.result["run"]["output"]["paths"]
+    assert Path(path).name == "sh"
+    assert noted == [(run.result["run"]["id"], path)]
+    assert json.loads(peer.requests[0]["body"]) == {"paths": [path]}
+    assert peer.requests[0]["headers"]["idempotency-key"] == run.result["run"]["id"]
