@@ -28,6 +28,7 @@ def shell(
     command: Json,
     env: Json = None,
     cwd: Json = None,
+    stdin: Json = None,
     output: Json = "none",
     exit_codes: Json = 0,
 ) -> Json:
@@ -38,16 +39,18 @@ def shell(
         Command.read(
             grants, command=command, env=env, cwd=cwd, output=output, exit_codes=exit_codes
         ),
+        stdin,
         ctx,
     )
 
 
-def http(
+def http(  # noqa: PLR0913 (the keys of `with`)
     grants: Grants,
     /,
     ctx: Context,
     *,
     url: Json,
+    query: Json = None,
     method: Json = None,
     json: Json = None,
     body: Json = None,
@@ -55,10 +58,17 @@ def http(
     expect: Json = None,
 ) -> Json:
     """Send a request; return the status, the headers and the body of the reply."""
-    from pgflow_yaml.handlers.requests import Request, request
+    from pgflow_yaml.handlers.requests import Request, request, with_query
 
     return request(
-        Request.read(url=url, method=method, json=json, body=body, headers=headers, expect=expect),
+        Request.read(
+            url=with_query(url, query),
+            method=method,
+            json=json,
+            body=body,
+            headers=headers,
+            expect=expect,
+        ),
         grants,
         ctx,
     )

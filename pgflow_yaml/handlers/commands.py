@@ -19,6 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from selectors import EVENT_READ, DefaultSelector
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
 from pgflow_yaml.errors import PermanentError, PgflowError
@@ -45,9 +46,9 @@ if TYPE_CHECKING:
 MAX_OUTPUT = 1024 * 1024
 OUTPUTS = ("none", "text", "lines", "json")
 # Fixed text: the command follows as arguments. The guard is forked before the program begins, and
-# holds none of its streams; `0` is the group of both.
+# holds none of its streams; `0` is the group of both. The first argument is the file of stdin.
 _LAUNCH = (
-    "exec 3<&0 </dev/null; "
+    'exec 3<&0 <"$1"; shift; '
     "(trap '' HUP INT TERM; read -r _ <&3; kill -KILL 0) >/dev/null 2>&1 & "
     'exec "$@" 3<&-'
 )
@@ -55,6 +56,8 @@ _SHELL = "/bin/sh"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LOOK_SECONDS = 0.1
 _GRACE_SECONDS = 1.0  # from SIGTERM to SIGKILL; a handler that goes on for longer counts as deaf
+# So long before the timeout a program is asked to end: the next attempt must not run beside it.
+_MARGIN_SECONDS, _MARGIN_SHARE = 1.3, 0.2
 _LAST_LINES, _LAST_CHARACTERS = 10, 300
 
 
@@ -104,8 +107,18 @@ class Command:
         )
 
 
-def run_command(command: Command, ctx: Context) -> Json:
+def run_command(command: Command, stdin: Json, ctx: Context) -> Json:
     """Run the program of a step to its end; return its output in the wanted form."""
+    if stdin is None:
+        return _run(command, ctx, None)
+    with TemporaryFile() as file:  # without a name: nobody else opens it
+        file.write((stdin if isinstance(stdin, str) else json.dumps(stdin)).encode())
+        file.flush()
+        file.seek(0)
+        return _run(command, ctx, file.fileno())
+
+
+def _run(command: Command, ctx: Context, stdin: int | None) -> Json:
     own = {
         "PGFLOW_RUN": ctx.run_id,
         "PGFLOW_STEP": ctx.step,
@@ -116,13 +129,18 @@ def run_command(command: Command, ctx: Context) -> Json:
     life, held = os.pipe()  # not inherited: the worker's end closes it
     try:
         process = subprocess.Popen(
-            [_SHELL, "-c", _LAUNCH, "sh", *command.words],
+            [
+                *(_SHELL, "-c", _LAUNCH, "sh"),
+                os.devnull if stdin is None else f"/dev/fd/{stdin}",
+                *command.words,
+            ],
             stdin=life,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=command.folder,
             env={**command.environment, **own},
             start_new_session=True,
+            pass_fds=() if stdin is None else (stdin,),
         )
     except OSError as error:
         os.close(held)
@@ -151,11 +169,13 @@ class _Running:
     last: deque[str] = field(default_factory=lambda: deque(maxlen=_LAST_LINES))
     printed: bytearray = field(default_factory=bytearray)
     is_killed: bool = False
+    margin: float = _MARGIN_SECONDS
 
     def result(self) -> Json:
         """Read what the program prints until it ends; raise what became of it otherwise."""
         seconds = (self.ctx.deadline - datetime.now(UTC)).total_seconds()
-        self._follow(time.monotonic() + seconds)
+        self.margin = min(_MARGIN_SECONDS, seconds * _MARGIN_SHARE)
+        self._follow(time.monotonic() + seconds - self.margin)
         code = self.process.returncode
         if code not in self.command.exit_codes:
             raise CommandFailed(f"{self._name()} {_end(code)}{self._last_lines()}")
@@ -174,7 +194,8 @@ class _Running:
                 selector.register(stream, EVENT_READ, Lines(self._take))
             leave_by = None  # once it has ended: what holds its streams open has left the group
             while selector.get_map() or leave_by is None:
-                self._read(selector)
+                left = deadline - time.monotonic() if leave_by is None else _LOOK_SECONDS
+                self._read(selector, max(0.0, min(left, _LOOK_SECONDS)))
                 now = time.monotonic()
                 if leave_by is not None:
                     if now > leave_by:
@@ -193,12 +214,12 @@ class _Running:
             for key in list(selector.get_map().values()):
                 key.data.end()
 
-    def _read(self, selector: DefaultSelector) -> None:
+    def _read(self, selector: DefaultSelector, seconds: float) -> None:
         if not selector.get_map():
             with suppress(subprocess.TimeoutExpired):
-                self.process.wait(_LOOK_SECONDS)
+                self.process.wait(seconds)
             return
-        for key, _ in selector.select(_LOOK_SECONDS):
+        for key, _ in selector.select(seconds):
             chunk = os.read(key.fd, 65536)
             key.data.add(chunk)
             if not chunk:
@@ -223,7 +244,7 @@ class _Running:
         """End the group: it is asked first, and killed after a moment."""
         _signal(self.process, signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
-            self.process.wait(_GRACE_SECONDS)
+            self.process.wait(min(_GRACE_SECONDS, self.margin * 0.7))
 
     def _output(self) -> Json:
         if self.command.output == "none":

@@ -6,11 +6,14 @@ No flow can change them.
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from pgflow_yaml.errors import PermanentError
+from pgflow_yaml.worker.calls.masks import masks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +22,8 @@ SHELL_ENV, SHELL_FOLDERS = "PGFLOW_YAML_SHELL_ENV", "PGFLOW_YAML_SHELL_FOLDERS"
 HTTP_ALLOW = "PGFLOW_YAML_HTTP_ALLOW"
 SQL_DATABASE = "PGFLOW_YAML_SQL_"
 
+# Of a URL, or of words with values.
+_PASSWORD = re.compile(r"(?:://[^:/@]*:|\bpassword\s*=\s*'?)([^@\s']+)")
 _PASSED = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER")
 
 
@@ -60,6 +65,8 @@ class Grants:
         """Return the connection string of a database; raise NotGranted if there is none."""
         variable = SQL_DATABASE + name.upper()
         if conninfo := self.environ.get(variable):
+            for secret in (conninfo, *_PASSWORD.findall(conninfo)):
+                masks.add(unquote(secret))
             return conninfo
         known = sorted(
             key.removeprefix(SQL_DATABASE).lower()

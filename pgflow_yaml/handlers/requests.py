@@ -12,10 +12,18 @@ from http.client import HTTPException
 from importlib.metadata import version
 from ssl import SSLCertVerificationError
 from typing import TYPE_CHECKING
-from urllib.parse import SplitResult, urljoin, urlsplit
+from urllib.parse import SplitResult, urlencode, urljoin, urlsplit
 
 from pgflow_yaml.errors import PermanentError, PgflowError, RetryLater
-from pgflow_yaml.handlers.arguments import WrongArgument, one_of, text, texts, whole_numbers
+from pgflow_yaml.handlers.arguments import (
+    WrongArgument,
+    one_of,
+    shown,
+    text,
+    texts,
+    whole_numbers,
+    word,
+)
 from pgflow_yaml.handlers.replies import Reply, read_reply, retry_after
 from pgflow_yaml.handlers.sockets import NoAnswer, Wire, connect
 
@@ -204,6 +212,20 @@ def _url(value: str) -> SplitResult:
     if _UNSAFE.search(value) or not value.isascii() or "\\" in value or port == 0:
         raise WrongArgument("url has a character that must be written as %XX")
     return url._replace(fragment="")
+
+
+def with_query(url: Json, query: Json) -> Json:
+    """Return the URL with further names and values, quoted; a list is a value for each item."""
+    pairs: list[tuple[str, str]] = []
+    if query is not None and not isinstance(query, dict):
+        raise WrongArgument(f"query is a mapping of names to texts, not {shown(query)}")
+    for name, value in (query or {}).items():
+        values = value if isinstance(value, list) else [value]
+        pairs += [(name, word(item, f"query.{name}")) for item in values]
+    if not pairs:
+        return url
+    base, mark, part = text(url, "url").partition("#")
+    return f"{base}{'&' if '?' in base else '?'}{urlencode(pairs)}{mark}{part}"
 
 
 def _success(value: Json) -> frozenset[int]:

@@ -52,6 +52,24 @@ def test_a_request_and_its_reply(stock: Stock, peer: Peer) -> None:
 
 
 @pytest.mark.parametrize(
+    ("path", "query", "asked"),
+    [
+        ("/a", {"q": "a&b=c d/ä#?"}, "/a?q=a%26b%3Dc+d%2F%C3%A4%23%3F"),
+        ("/a?x=1#part", {"n": 2, "l": ["a", "b"]}, "/a?x=1&n=2&l=a&l=b"),
+        ("/a", {}, "/a"),
+        ("", {"q": 1}, "/?q=1"),
+    ],
+)
+def test_a_query_is_quoted(
+    stock: Stock, peer: Peer, path: str, query: dict[str, Any], asked: str
+) -> None:
+    """No value can change another part of the URL."""
+    stock.call("http", url=f"http://{peer.address}{path}", query=query)
+
+    assert peer.requests[0]["path"] == asked
+
+
+@pytest.mark.parametrize(
     ("with_", "method", "body"),
     [
         ({}, "GET", ""),
@@ -251,6 +269,9 @@ def test_other_urls_are_refused(stock: Stock, url: Any) -> None:
         {"headers": {"x": [TOKEN]}},
         {"headers": {"x": f"ä{TOKEN}"}},
         {"headers": TOKEN},
+        {"query": TOKEN},
+        {"query": {"a": {"b": TOKEN}}},
+        {"query": {"a": None}},
         {"method": "TRACE"},
         {"method": "get"},
         {"json": 1, "body": "x"},

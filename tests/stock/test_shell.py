@@ -207,10 +207,12 @@ def test_nothing_is_left_of_a_program_that_ended(stock: Stock) -> None:
 def test_nothing_is_left_at_the_timeout(stock: Stock) -> None:
     """The error says so, with the last lines."""
     stock.seconds = 1.0
+    began = time.monotonic()
 
     with pytest.raises(PgflowError, match=r"(?s)in the time of its step; its last line:\nready"):
         stock.shell(PYTHON, "-c", FAMILY + "signal.pause()")
 
+    assert time.monotonic() - began < 1.0  # before the worker gives the attempt up
     for pid in family(stock.folder):
         eventually(lambda pid=pid: gone(pid), what=f"{pid} ends")  # type: ignore[misc]
 
@@ -236,6 +238,21 @@ def test_nothing_is_left_of_a_cancelled_task(stock: Stock) -> None:
     assert (stock.folder / "bye").exists()
     for pid in family(stock.folder):
         eventually(lambda pid=pid: gone(pid), what=f"{pid} ends")  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("stdin", "read"), [(None, ""), ("ä\n", "ä\n"), ("", ""), ({"a": [1]}, '{"a": [1]}'), (7, "7")]
+)
+def test_a_program_reads_what_it_is_given(stock: Stock, stdin: Any, read: str) -> None:
+    """A text as it is, anything else as JSON."""
+    code = "import json, sys; print(json.dumps(sys.stdin.read()))"
+
+    assert stock.shell(PYTHON, "-c", code, stdin=stdin, output="json") == read
+
+
+def test_much_can_be_given(stock: Stock) -> None:
+    """More than a pipe holds."""
+    assert stock.shell("wc", "-c", stdin="x" * 1_000_000, output="json") == 1_000_000
 
 
 def test_no_terminal_and_no_input(stock: Stock) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from pgflow_yaml.errors import PermanentError, PgflowError
 from pgflow_yaml.worker.calls import Context, Handlers, invoke, to_json_text
+from pgflow_yaml.worker.calls.masks import masks
 from tests.fixtures.waiting import eventually
 
 if TYPE_CHECKING:
@@ -147,6 +148,24 @@ def test_a_server_that_is_away_may_come_back(stock: Stock, monkeypatch: pytest.M
     assert not isinstance(error, PermanentError)
     assert "database warehouse: cannot connect" in error.message
     assert PASSWORD not in error.message
+
+
+@pytest.mark.parametrize(
+    "conninfo",
+    [
+        f"postgresql://app:{PASSWORD}@127.0.0.1:1/app",
+        f"host=127.0.0.1 port=1 password='{PASSWORD}'",
+        f"host=127.0.0.1 password={PASSWORD} port=1",
+    ],
+)
+def test_passwords_are_masked_everywhere(
+    stock: Stock, monkeypatch: pytest.MonkeyPatch, conninfo: str
+) -> None:
+    """As the secrets of the worker are: another handler may print its environment."""
+    monkeypatch.setenv("PGFLOW_YAML_SQL_WAREHOUSE", conninfo)
+    refused(stock, "select 1")
+
+    assert PASSWORD not in masks.text(f"{conninfo} {PASSWORD}")
 
 
 @pytest.mark.parametrize("conninfo", [f"{PASSWORD} nonsense", f"host=x {PASSWORD}"])

@@ -10,6 +10,7 @@ from pgflow_yaml.database import migrate
 from pgflow_yaml.database.health import release
 from pgflow_yaml.database.health.findings import Finding, Seen
 from pgflow_yaml.errors import SchemaMismatch, Unavailable
+from pgflow_yaml.language.handler_paths import GUARDED
 from pgflow_yaml.text import one_line, plural, roughly
 
 if TYPE_CHECKING:
@@ -137,11 +138,16 @@ def handlers(ask: Inspector) -> Seen:
             Finding(
                 message=f'no worker has "{row["handler"]}", for which {tasks} of {flows} '
                 f"{have} waited for {_age(row['since'], facts['now'])}",
-                fix=f"start a worker with its module (pgflow-yaml worker --app-dir DIR), or "
-                f"pgflow-yaml cancel {runs}",
+                fix=f"{_starting_one_with(row['handler'])}, or pgflow-yaml cancel {runs}",
             )
         )
     return Seen(summary="every waiting task has a handler", findings=tuple(findings))
+
+
+def _starting_one_with(handler: str) -> str:
+    if handler in GUARDED:
+        return f"allow it: pgflow-yaml worker --allow {handler}"
+    return "start a worker with its module (pgflow-yaml worker --app-dir DIR)"
 
 
 def queues(ask: Inspector) -> Seen:
