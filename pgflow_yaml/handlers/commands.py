@@ -1,8 +1,9 @@
 """The handler `shell`: a program in a process group of its own, which ends with its attempt.
 
-The list of the command goes to the program as it is; no shell reads it. The group ends at the
-timeout, when its task is cancelled, when the program ends, and when the worker does, even by
-`kill -9`: a guard in the group waits for the end of a pipe that the worker alone holds open.
+It gets an environment of listed variables (S-21), in a folder of the project (S-17). The list of
+the command goes to the program as it is; no shell reads it. The group ends at the timeout, when its
+task is cancelled, when the program ends, and when the worker does, even by `kill -9`: a guard in
+the group waits for the end of a pipe that the worker alone holds open.
 """
 
 from __future__ import annotations

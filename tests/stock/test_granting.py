@@ -1,4 +1,4 @@
-"""Stock handlers are off until a worker is started with their whole paths."""
+"""Stock handlers are off until a worker is started with their whole paths (S-7, S-8)."""
 
 from __future__ import annotations
 

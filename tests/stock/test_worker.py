@@ -64,6 +64,26 @@ def test_the_command_line_says_what_a_flow_needs(tmp_path: Path, database: str) 
         assert TOKEN not in str(dump.fetchone())
 
 
+def test_no_row_of_the_database_grants_a_program(works: Works) -> None:
+    """Who can deploy a flow, or write its rows, gains no shell on a worker without one (S-8)."""
+    touch = "with: {command: [touch, began]}"
+    flows = [
+        works.deploy(f"flow: plain\nsteps: {{a: {{handler: {SHELL}, {touch}}}}}\n"),
+        works.deploy(f"flow: forged\nsteps: {{a: {{handler: app.go, {touch}}}}}\n"),
+    ]
+    with psycopg.connect(works.database, autocommit=True) as connection:
+        forged = "update pgflow.steps set handler = %s where handler = 'app.go'"
+        assert connection.execute(forged, [SHELL]).rowcount == 1
+    runs = [works.client.start(flow) for flow in flows]
+
+    works.drain(allow=["pgflow_yaml", "pgflow_yaml.handlers", HTTP])
+
+    assert [works.client.get(run.id).status for run in runs] == ["started", "started"]
+    assert not (works.app.folder / "began").exists()
+    works.drain(allow=[SHELL])
+    assert (works.app.folder / "began").exists()
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_programs_end_with_their_worker(
     database: str, tmp_path: Path, start_cli: StartCli, number: signal.Signals
