@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
     from pgflow_yaml.language.model import Json
 
+OUTPUTS = ("none", "text", "lines", "json")
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
 
 class WrongArgument(PermanentError):
     """An argument of a stock handler has a wrong value."""
@@ -44,7 +47,7 @@ def word(value: Json, name: str) -> str:
 def one_of(value: Json, name: str, options: Sequence[str]) -> str:
     """Return one of these words."""
     if value not in options:
-        raise WrongArgument(f"{name} is one of {', '.join(options)}, not {shown(value)}")
+        raise WrongArgument(f"{name} is one of {', '.join(options)}")
     return str(value)
 
 

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 from pgflow_yaml.errors import PermanentError, PgflowError
 from pgflow_yaml.handlers.arguments import (
+    OUTPUTS,
     WrongArgument,
     one_of,
     shown,
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     from pgflow_yaml.worker.calls import Context
 
 MAX_OUTPUT = 1024 * 1024
-OUTPUTS = ("none", "text", "lines", "json")
 # Fixed text: the command follows as arguments. The guard is forked before the program begins, and
 # holds none of its streams; `0` is the group of both. The first argument is the file of stdin.
 _LAUNCH = (

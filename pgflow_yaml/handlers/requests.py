@@ -16,6 +16,7 @@ from urllib.parse import SplitResult, urlencode, urljoin, urlsplit
 
 from pgflow_yaml.errors import PermanentError, PgflowError, RetryLater
 from pgflow_yaml.handlers.arguments import (
+    METHODS,
     WrongArgument,
     one_of,
     shown,
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from pgflow_yaml.language.model import Json
     from pgflow_yaml.worker.calls import Context
 
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _PORTS = {"http": 80, "https": 443}
 _MOST_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})

@@ -160,9 +160,10 @@ def _permitted(asked: _Asked, grants: Grants) -> list[Any]:
     allowed = grants.addresses()
     permitted = [place for place in places if _may_ask(asked, str(place[4][0]), allowed)]
     if not permitted:
+        address = str(places[0][4][0])
+        has = "is a private address" if address == asked.host else f"is {address}, which is private"
         raise NotGranted(
-            f"{asked.host} is the private address {places[0][4][0]}: to allow it, name it in "
-            f"{HTTP_ALLOW} where the worker runs"
+            f"{asked.host} {has}: to allow it, name it in {HTTP_ALLOW} where the worker runs"
         )
     return permitted
 

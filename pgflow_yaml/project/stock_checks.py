@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pgflow_yaml.handlers.arguments import METHODS, OUTPUTS
 from pgflow_yaml.language.handler_paths import STOCK
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from pgflow_yaml.language.model import Json
 
 CODE_WRONG, CODE_BUILT = "PF302", "PF308"
+_OPTIONS = {(f"{STOCK}.shell", "output"): OUTPUTS, (f"{STOCK}.http", "method"): METHODS}
 _SHELLS = frozenset({"ash", "bash", "dash", "ksh", "sh", "zsh"})
 
 
@@ -31,6 +33,15 @@ def stock_problems(path: str, with_: Json) -> Iterator[Problem]:
     if not isinstance(with_, list) or with_[:1] != ["dict"]:
         return
     arguments = dict(zip(map(str, with_[1::2]), with_[2::2], strict=True))
+    for name, value in arguments.items():
+        options = _OPTIONS.get((path, name))
+        if options and _is_fixed(value) and _value(value) not in (*options, None):
+            yield Problem(
+                code=CODE_WRONG,
+                argument=name,
+                message=f"{name} has another value than the handler knows",
+                fix=f"write one of {', '.join(options)}",
+            )
     if path == f"{STOCK}.shell" and "command" in arguments:
         yield from _of_command(arguments["command"])
     statement = arguments.get("statement")

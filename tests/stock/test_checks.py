@@ -45,6 +45,9 @@ def checked(folder: Path, handler: str, with_: str, *allow: str) -> FlowFile:
         ("shell", '{command: [/bin/bash, -c, "ls ${{ input.x }}"]}', ["PF308 warning script"]),
         ("shell", '{command: [bash, -e, -c, "${{ input.x }}"]}', ["PF308 warning script"]),
         ("shell", '{command: [echo, -c, "${{ input.x }}"]}', []),
+        ("shell", "{command: [ls], output: xml}", ["PF302 error output has another value"]),
+        ("http", '{url: "http://h", method: post}', ["PF302 error method has another value"]),
+        ("http", '{url: "http://h", method: "${{ input.x }}"}', []),
         ("sql", '{database: d, statement: "select 1"}', []),
         (
             "sql",
