@@ -8,10 +8,10 @@
 -- the task row is made. Sending the next window of a map therefore inserts messages and touches no
 -- task.
 --
--- Queue names are data, so nearly everything here is EXECUTE with %I, which is planned at each call.
--- What each turn does to a queue (take, send, drop) is in functions of that queue instead, whose
--- statements are planned once (11_queue_functions). A queue that was dropped by hand counts as
--- empty, and is made again by the next message; the sweep sends those that it held.
+-- Queue names are data, so nearly everything here is EXECUTE with %I, which is planned at each
+-- call. What each turn does to a queue (take, send, drop) is in functions of that queue instead,
+-- whose statements are planned once (11_queue_functions). A queue that was dropped by hand counts
+-- as empty, and is made again by the next message; the sweep sends those that it held.
 
 -- Makes the queue where it is missing. A queue that was dropped continues its numbers, for two
 -- tasks must never share a message. Called when steps are defined and before a timer is sent, whose
@@ -133,8 +133,8 @@ begin
 end
 $$;
 
--- Takes up to p_limit timers that are due, as _queue_take does, and returns them. Where somebody has
--- dropped their queue, there are none.
+-- Takes up to p_limit timers that are due, as _queue_take does, and returns them. Where somebody
+-- has dropped their queue, there are none.
 create or replace function pgflow._take_timers(
   p_now timestamptz, p_until timestamptz, p_limit int
 )

@@ -199,9 +199,10 @@ begin
 end
 $$;
 
--- Advances the runs of completed tasks (p_bytes: the sizes of their outputs) and of failed attempts.
--- p_ending: runs that are being stopped, null for none; p_one_by_one: runs of create_flow, null for
--- none; p_slots: the reports of flows with gates, null for none. The caller holds the runs.
+-- Advances the runs of completed tasks (p_bytes: the sizes of their outputs) and of failed
+-- attempts. p_ending: runs that are being stopped, null for none; p_one_by_one: runs of
+-- create_flow, null for none; p_slots: the reports of flows with gates, null for none. The caller
+-- holds the runs.
 create or replace function pgflow._apply(
   p_done pgflow._ended_task[], p_bytes int[], p_failed pgflow._report[], p_ending uuid[],
   p_one_by_one uuid[], p_slots pgflow._report[]

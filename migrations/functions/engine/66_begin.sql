@@ -81,7 +81,8 @@ begin
         case when d.spec is not null then pgflow._batch_size() end as most,
         case when d.spec is not null then least(d.max_parallel, pgflow._window_size()) end as live,
         v_clock + case
-          when k.delay = 0 and d.spec is not null -- _lead, written out: a call costs as much as a task
+          -- _lead, written out: a call costs as much as the task
+          when k.delay = 0 and d.spec is not null
             then d.priority * interval '-1 minute'
               - case d.step_type when 'single' then pgflow._head_start() else interval '0' end
           else k.delay * interval '1 ms' end as vt
