@@ -255,6 +255,7 @@ create table pgflow.runs (
   dismissed_at timestamptz,
   trace text,
   waits_at text,
+  scheduled_at timestamptz,
   constraint runs_remaining_steps_check check (remaining_steps >= 0),
   constraint status_is_valid check (status in ('started', 'failed', 'completed', 'cancelled')),
   constraint completed_at_or_failed_at
@@ -288,6 +289,8 @@ comment on column pgflow.runs.started_by is
   'the login that started it; a run that another one starts has that of the other';
 comment on column pgflow.runs.trace is
   'W3C traceparent of the span that started it; null = not traced';
+comment on column pgflow.runs.scheduled_at is
+  'the tick of the schedule that started it; null = no schedule did';
 comment on column pgflow.runs.chain is 'number of runs before it that `after` joins to it';
 comment on column pgflow.runs.deadline_message_id is
   'its message in the timer queue, due when its timeout passes';

@@ -20,6 +20,7 @@ begin
     -- the engine
     (array['start_run', 'start_runs', 'turn', 'wind', 'write_logs', 'heartbeat', 'sweep',
        'cancel_run', 'fail_run', 'retry_run', 'register_worker', 'prune_due', 'prune',
+       'fire_schedule',
        'prune_archives', 'gauges', 'take_spans', 'send_event', '_decide', 'start_flow',
        'start_tasks', 'complete_task', 'fail_task', 'cascade_resolve_conditions',
        'cascade_complete_taskless_steps', 'start_ready_steps', 'maybe_complete_run',

@@ -35,5 +35,5 @@ grant execute on function
   pgflow.register_worker, pgflow.stop_worker, pgflow.heartbeat, pgflow.turn, pgflow.wind,
   pgflow.write_logs, pgflow.sweep, pgflow.owned_tasks, pgflow.run_input, pgflow.fail_run,
   pgflow.served_queues, pgflow.served_since, pgflow.queues_of, pgflow.run_queues, pgflow.gauges,
-  pgflow.take_spans
+  pgflow.take_spans, pgflow.fire_schedule
   to pgflow_worker;

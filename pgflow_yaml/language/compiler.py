@@ -16,6 +16,7 @@ from pgflow_yaml.language.model import (
     Percent,
     RateLimit,
     Retry,
+    Schedule,
     Step,
     Wait,
 )
@@ -61,6 +62,8 @@ def compile_flow(flow: Flow, *, source: str = "") -> Definition:
     if flow.after is not None:
         body["after"] = {"flows": list(flow.after.flows), "status": list(flow.after.status)}
         body["input"] = dict(listening.INPUT)
+    if flow.schedule:
+        body["schedule"] = [_schedule(schedule) for schedule in flow.schedule]
     if flow.output is not None:
         body["output"] = _formula(flow.output)
     if flow.timeout is not None:
@@ -195,6 +198,21 @@ def _wait(wait: Wait) -> dict[str, Json]:
     body: dict[str, Json] = {"event": wait.event}
     if wait.timeout is not None:
         body["timeout"] = wait.timeout
+    return body
+
+
+def _schedule(schedule: Schedule) -> dict[str, Json]:
+    body: dict[str, Json] = {"name": schedule.name}
+    if schedule.cron is not None:
+        body |= {"cron": schedule.cron, "timezone": schedule.timezone}
+    else:
+        body["every"] = schedule.every
+    if schedule.overlap != "skip":
+        body["overlap"] = schedule.overlap
+    if schedule.catchup != "none":
+        body["catchup"] = schedule.catchup
+    if schedule.input is not None:
+        body["input"] = _formula(schedule.input)
     return body
 
 

@@ -24,6 +24,8 @@ ACTIONS = ("handler", "flow", "wait")
 WhenUnmet = Literal["skip", "skip-cascade", "fail"]
 WhenExhausted = Literal["fail", "skip", "skip-cascade"]
 WhenFull = Literal["queue", "skip", "replace"]
+Overlap = Literal["skip", "allow"]
+Catchup = Literal["none", "last", "all"]
 Retention: TypeAlias = "Mapping[str, int | None]"
 """Milliseconds for which ended runs are kept, by status, one of RETAINED; None is for ever."""
 RETAINED = ("completed", "failed")
@@ -139,6 +141,20 @@ class After:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """One item of a `schedule` key; it has either `cron` and `timezone`, or `every`."""
+
+    name: str
+    """The text that tells it from the others of its flow: `30 2 * * * UTC`, `every 10m`."""
+    cron: str | None = None
+    timezone: str | None = None
+    every: int | None = None
+    overlap: Overlap = "skip"
+    catchup: Catchup = "none"
+    input: Formula | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Flow:
     """Flow file that passed every check."""
 
@@ -149,6 +165,7 @@ class Flow:
     input: Mapping[str, Json] | None = None
     input_schema: Json = None
     after: After | None = None
+    schedule: tuple[Schedule, ...] = ()
     output: Formula | None = None
     timeout: int | None = None
     retention: Retention = field(default_factory=dict)

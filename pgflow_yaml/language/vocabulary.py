@@ -26,6 +26,7 @@ Level = Literal[
     "field",
     "concurrency",
     "rate_limit",
+    "schedule",
 ]
 
 

@@ -25,6 +25,7 @@ POINTS = (
     "heartbeat",
     "sweep",
     "drain",
+    "fire",
 )
 
 

@@ -7,6 +7,7 @@ import marshal
 import math
 import time
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from pgflow_yaml.worker.calls import by_name
@@ -87,7 +88,17 @@ class Sources:
 class RunContext:
     """The data that the tasks of one step of one run share in a reply."""
 
-    __slots__ = ("args", "env", "flow", "run_input", "secret", "span", "trace", "uses")
+    __slots__ = (
+        "args",
+        "env",
+        "flow",
+        "run_input",
+        "scheduled_at",
+        "secret",
+        "span",
+        "trace",
+        "uses",
+    )
 
     def __init__(
         self,
@@ -99,7 +110,9 @@ class RunContext:
     ) -> None:
         self.args: Json = context.get("args")
         self.env: dict[str, Json] = context.get("env") or {}
-        self.flow: str = context["run"]["flow"] if "run" in context else ""
+        run = context.get("run") or {}
+        self.flow: str = run.get("flow", "")
+        self.scheduled_at: str | None = run.get("scheduled_at")
         self.trace: str | None = context.get("trace")
         self.span = span if self.trace else None
         self.run_input = run_input
@@ -195,6 +208,12 @@ class Task:
         """The id of the trace that its run belongs to."""
         trace = self.context.trace
         return None if trace is None else trace.split("-")[1]
+
+    @property
+    def scheduled_at(self) -> datetime | None:
+        """The tick of the schedule that started its run."""
+        text = self.context.scheduled_at
+        return None if text is None else datetime.fromisoformat(text)
 
     def begin(self) -> None:
         """Set the start and the deadline of the call; time spent in the queue does not count."""

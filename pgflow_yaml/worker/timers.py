@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pgflow_yaml.database.store import Store, TimersReply
+    from pgflow_yaml.worker.schedules import Schedules
 
 log = logging.getLogger(__name__)
 
@@ -61,9 +62,10 @@ class Timers(Duty):
 
     name = "timers"
 
-    def __init__(self, worker: str, errors: TimerErrors) -> None:
+    def __init__(self, worker: str, errors: TimerErrors, schedules: Schedules) -> None:
         super().__init__(time.monotonic() + LONGEST_SECONDS)
         self._worker = worker
+        self._schedules = schedules
         self._errors = errors
         self._alarm = Alarm(least=_LEAST_SECONDS, longest=LONGEST_SECONDS)
 
@@ -71,6 +73,7 @@ class Timers(Duty):
         """Run the timers that are due."""
         reply = store.wind(self._worker)
         self._errors.log(reply)
+        self._schedules.add(reply)
         log_ends(reply)
         return self._alarm.pause(
             LONGEST_SECONDS, reply.get("next_ms"), found=bool(reply.get("timers"))

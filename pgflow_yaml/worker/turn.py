@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pgflow_yaml.worker.logs import Batch, Logs
     from pgflow_yaml.worker.metrics.measures import Measures
     from pgflow_yaml.worker.missing import MissingHandlers
+    from pgflow_yaml.worker.schedules import Schedules
     from pgflow_yaml.worker.task import Sources, Task
     from pgflow_yaml.worker.timers import TimerErrors
 
@@ -54,6 +55,7 @@ class TurnClient:
         lease: float,
         sources: Sources,
         timer_errors: TimerErrors,
+        schedules: Schedules,
         logs: Logs,
         register: Callable[[], None] = lambda: None,
     ) -> None:
@@ -63,6 +65,7 @@ class TurnClient:
         self._lease = lease
         self._sources = sources
         self._timer_errors = timer_errors
+        self._schedules = schedules
         self._logs = logs
         self._register = register
         self.starts = Starts(register)
@@ -173,6 +176,7 @@ class TurnClient:
                     raise
             else:
                 self._timer_errors.log(reply)
+                self._schedules.add(reply)
                 ends.log_ends(reply)
                 return reply
             log.warning(

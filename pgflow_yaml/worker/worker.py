@@ -33,6 +33,7 @@ from pgflow_yaml.worker.lost_replies import LostReplies
 from pgflow_yaml.worker.missing import MissingHandlers
 from pgflow_yaml.worker.pace import Pace
 from pgflow_yaml.worker.pruning import Pruning
+from pgflow_yaml.worker.schedules import Schedules
 from pgflow_yaml.worker.stop import Closed, Stop
 from pgflow_yaml.worker.streams import handler_streams, take_record
 from pgflow_yaml.worker.task import RELEASED, Sources
@@ -135,7 +136,8 @@ class Worker:
             outage=self._outage,
         )
         timer_errors = TimerErrors()
-        self._timers = Timers(self.id, timer_errors)
+        self._schedules = Schedules(self._fire_soon)
+        self._timers = Timers(self.id, timer_errors, self._schedules)
         self._logs = Logs(stores=logs != "worker", shows=logs != "database", lead=lead)
         self._send_logs = SendLogs(self.id, self._logs)
         self._logs.on_first = self._send_logs_soon
@@ -155,7 +157,8 @@ class Worker:
         self.health = Health(lease_seconds, self._stop, self._outage, (self._store, heartbeats))
         exports = self._exports(metrics=metrics, otel=otel)
         self._upkeep = Upkeep(
-            self._reader, [self._timers, self._send_logs, Pruning(self.id), *exports]
+            self._reader,
+            [self._schedules, self._timers, self._send_logs, Pruning(self.id), *exports],
         )
         self._heartbeat = Heartbeat(
             heartbeats,
@@ -187,6 +190,7 @@ class Worker:
             ),
             register=self._register,
             timer_errors=timer_errors,
+            schedules=self._schedules,
             logs=self._logs,
         )
         self._turns.measures = self.measures
@@ -428,6 +432,9 @@ class Worker:
 
     def _send_logs_soon(self) -> None:
         self._upkeep.set_due(self._send_logs, time.monotonic() + SEND_SECONDS)
+
+    def _fire_soon(self) -> None:
+        self._upkeep.set_due(self._schedules, 0.0)
 
     def _pause_upkeep(self, seconds: float) -> None:
         self._upkeep.pause(seconds)

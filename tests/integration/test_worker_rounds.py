@@ -10,6 +10,7 @@ from pgflow_yaml.worker.calls import Handlers
 from pgflow_yaml.worker.leases import Leases
 from pgflow_yaml.worker.logs import Logs
 from pgflow_yaml.worker.missing import MissingHandlers
+from pgflow_yaml.worker.schedules import Schedules
 from pgflow_yaml.worker.task import RunContext, Sources, StepCall, Task
 from pgflow_yaml.worker.timers import TimerErrors
 from pgflow_yaml.worker.turn import TurnClient
@@ -65,6 +66,7 @@ def test_a_late_iteration_is_not_mistaken_for_the_next() -> None:
         lease=30,
         sources=sources,
         timer_errors=TimerErrors(),
+        schedules=Schedules(lambda: None),
         logs=Logs(),
     )
 

@@ -16,6 +16,7 @@ from pgflow_yaml.worker.calls import (
 )
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from pgflow_yaml.language.model import Json
     from pgflow_yaml.worker.calls import Handler
     from tests.fixtures.apps import App
@@ -54,6 +55,7 @@ class Attempt:
 
     run_id, step, index, attempt, fence, iteration, cancelled = "r", "s", 3, 2, 2, 0, False
     trace_id: str | None = None
+    scheduled_at: datetime | None = None
 
 
 def context(attempt: Any = None) -> Context:

@@ -35,7 +35,8 @@ begin
   perform pgflow._queue_tune(p_queue);
   if p_queue = 'pgflow__timers' then
     v_last := greatest((select max(s.timer_message_id) from pgflow.step_states s),
-                       (select max(r.deadline_message_id) from pgflow.runs r));
+                       (select max(r.deadline_message_id) from pgflow.runs r),
+                       (select max(s.message_id) from pgflow.schedules s));
   end if;
   v_last := greatest(v_last, (
     select t.message_id from pgflow.step_tasks t

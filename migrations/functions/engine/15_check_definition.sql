@@ -81,7 +81,8 @@ declare
   v_name text := p_definition ->> 'flow';
   v_problem text := coalesce(
     pgflow._shape_problem(p_definition, p_order), pgflow._input_problem(p_definition),
-    pgflow._after_problem(p_definition), pgflow._limits_problem(p_definition));
+    pgflow._after_problem(p_definition), pgflow._limits_problem(p_definition),
+    pgflow._schedule_problem(p_definition));
   v_steps jsonb;
 begin
   if v_name is null or v_name !~ '^[a-z_][a-z0-9_]{0,46}$' or position('__' in v_name) > 0 then
@@ -108,7 +109,7 @@ begin
   from (
     select format('unknown key "%s" of the flow', k) as text from jsonb_object_keys(p_definition) k
     where k not in ('flow', 'input', 'input_schema', 'output', 'timeout', 'fail_fast', 'steps',
-                    'finally', 'after', 'concurrency', 'priority')
+                    'finally', 'after', 'concurrency', 'priority', 'schedule')
     union all
     select format('step "%s": unknown key "%s"', s.key, k)
     from jsonb_each(v_steps) s, jsonb_object_keys(s.value) k

@@ -80,8 +80,8 @@ begin
 end
 $$;
 
--- Moves the active mark, and the limits with it; where this flow hears the ends of others, or did,
--- reckons who is heard.
+-- Moves the active mark, and the limits and schedules with it; where this flow hears the ends of
+-- others, or did, reckons who is heard.
 -- The caller holds the lock of the name.
 create or replace function pgflow._activate(p_name text, p_version text) returns void
 language plpgsql
@@ -95,6 +95,9 @@ begin
   end if;
   update pgflow.definitions d set active = false where d.name = p_name and d.active;
   update pgflow.definitions d set active = true where d.name = p_name and d.version = p_version;
+  perform pgflow._set_schedules(p_name, (
+    select d.definition -> 'schedule' from pgflow.definitions d
+    where d.name = p_name and d.version = p_version));
   if v_hears then
     perform pgflow._reckon_heard(null);
   end if;

@@ -166,7 +166,7 @@ $$;
 
 -- Raises PF002 for labels that a file may not have either, for a key that is too long for the index
 -- or empty, for the key `last`, which would mean another run than the word does, and for a key of
--- the runs that `after` starts.
+-- the runs that `after` and `schedule` start.
 create or replace function pgflow._check_start(p_name text, p_key text, p_labels jsonb) returns void
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -175,7 +175,7 @@ declare
   v_path text := case
     when not pgflow._are_labels(p_labels) then 'labels'
     when octet_length(p_key) > 1000 or p_key in ('', 'last')
-      or starts_with(p_key, 'after:') then 'key' end;
+      or p_key ~ '^(after|schedule):' then 'key' end;
 begin
   if v_path is not null then
     raise exception using errcode = 'PF002',
@@ -185,8 +185,8 @@ begin
           when v_path = 'labels' then 'must be texts of at most 256 characters, with names of '
             || 'letters, digits and _ . - /'
           when p_key = '' then 'must not be empty'
-          when starts_with(p_key, 'after:') then 'must not begin with "after:", as the keys of '
-            || 'runs that `after` starts do'
+          when p_key ~ '^(after|schedule):' then format('must not begin with "%s:", as the keys '
+            || 'of runs that `%1$s` starts do', split_part(p_key, ':', 1))
           when p_key = 'last' then 'must not be "last", which means the latest run'
           else 'must have at most 1000 bytes' end))::text;
   end if;

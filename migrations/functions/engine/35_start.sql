@@ -4,8 +4,7 @@
 -- Writes runs of one flow and lets them begin, or wait at the gate of the flow. Arrays are
 -- parallel; p_run_ids may hold nulls. A run key that is in use gives no row. p_more holds further
 -- columns of the runs (labels, parent_run_id, parent_step, parent_index, depth, started_by, chain,
--- trace).
--- Locks only rows that it makes.
+-- trace, scheduled_at). Locks only rows that it makes.
 create or replace function pgflow._begin_runs(
   p_flow pgflow.flows, p_inputs jsonb[], p_run_ids uuid[], p_name text default null,
   p_key text default null, p_more pgflow.runs default null
@@ -20,12 +19,12 @@ begin
   with made as (
     insert into pgflow.runs (run_id, flow_slug, input, started_at, flow_name, run_key,
                              remaining_steps, labels, parent_run_id, parent_step, parent_index,
-                             depth, started_by, chain, trace)
+                             depth, started_by, chain, trace, scheduled_at)
     select coalesce(p_run_ids[i.nr], gen_random_uuid()), p_flow.flow_slug, i.input, v_now, p_name,
            p_key, (select count(*) from pgflow.steps s where s.flow_slug = p_flow.flow_slug),
            p_more.labels, p_more.parent_run_id, p_more.parent_step, p_more.parent_index,
            coalesce(p_more.depth, 0), coalesce(p_more.started_by, session_user),
-           coalesce(p_more.chain, 0), p_more.trace
+           coalesce(p_more.chain, 0), p_more.trace, p_more.scheduled_at
     from unnest(p_inputs) with ordinality i(input, nr) order by i.nr
     on conflict (flow_name, run_key) where run_key is not null do nothing
     returning run_id

@@ -24,6 +24,12 @@ as $$
     and not e.past
 $$;
 
+-- The tick of a schedule as expressions, handlers and keys have it: whole seconds, in UTC.
+create or replace function pgflow._tick_text(p_tick timestamptz) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$ select to_char(p_tick at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') $$;
+
 -- The value of a name under `run`. status, failed, unhandled and skipped are for `finally`, where
 -- all other steps have ended.
 create or replace function pgflow._run_property(p_run pgflow.runs, p_parts text[]) returns jsonb
@@ -37,6 +43,7 @@ begin
     when 'version' then to_jsonb(nullif(split_part(p_run.flow_slug, '__', 2), ''))
     when 'started_at'
       then to_jsonb(to_char(p_run.started_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))
+    when 'scheduled_at' then to_jsonb(pgflow._tick_text(p_run.scheduled_at))
     when 'labels' then coalesce(p_run.labels, '{}')
     when 'parent' then case when p_run.parent_run_id is not null then
       jsonb_build_object('id', p_run.parent_run_id, 'step', p_run.parent_step,

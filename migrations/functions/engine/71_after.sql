@@ -162,6 +162,5 @@ as $$
     'version', split_part(p_run.flow_slug, '__', 2), 'status', p_run.status,
     'error', p_run.error, 'step', p_run.error -> 'step', 'labels', coalesce(p_run.labels, '{}'),
     'output', case when octet_length(p_run.output::text) <= 65536 then p_run.output end,
-    'scheduled_at', k.columns -> 'scheduled_at', 'retries', coalesce(k.columns -> 'retries', '0'))
-  from (select to_jsonb(p_run) as columns) k
+    'scheduled_at', pgflow._tick_text(p_run.scheduled_at), 'retries', p_run.retries)
 $$;

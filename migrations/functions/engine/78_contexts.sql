@@ -14,7 +14,11 @@ begin -- not a function in SQL, whose statement versions before 18 plan at each 
         jsonb_build_object('run', jsonb_build_object(
           'id', r.run_id, 'flow', coalesce(r.flow_name, r.flow_slug),
           'version', nullif(split_part(r.flow_slug, '__', 2), ''),
-          'started_at', to_char(r.started_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')))
+          'started_at', to_char(r.started_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))
+          || case
+            when r.scheduled_at is not null then jsonb_build_object('scheduled_at',
+              pgflow._tick_text(r.scheduled_at))
+            else '{}' end)
         || case
           when k.root or pg_column_size(r.input) <= 8192
             then jsonb_build_object('run_input', r.input)

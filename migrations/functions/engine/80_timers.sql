@@ -10,6 +10,7 @@
 --   child       a child run has ended               _settle_child, _finish_runs
 --   after       a run has ended that flows hear of  _start_listeners
 --   gate        somebody may be let in at a gate    _run_gate_timer
+--   schedule    a flow is to be started             the worker, by fire_schedule
 --   (none)      a task is to run a flow, or         _run_child_task
 --               its timeout passes
 --
@@ -22,8 +23,9 @@
 -- Runs what is due, message by message; one that fails delays no other. At most one large map goes
 -- on in a call (its next tasks hold its run, and this call, for a tenth of a second), after all
 -- others. Called by each turn that claims and by wind. Locks messages, then runs, never waiting.
--- Returns {timers: how many were run, timer_errors: [{timer, error, tries, pause_ms}]}, each where
--- there are any.
+-- Returns {timers: how many were run, timer_errors: [{timer, error, tries, pause_ms}], schedules:
+-- [see _due_schedule]}, each where there are any. The message of a schedule rests for ten seconds,
+-- in which the worker fires it.
 create or replace function pgflow._run_timers() returns jsonb
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -35,6 +37,8 @@ declare
   v_ran int := 0;
   v_errors jsonb := '[]';
   v_opened jsonb[] := '{}';
+  v_due jsonb;
+  v_schedules jsonb := '[]';
 begin
   if not pgflow._is_timer_due(v_clock) then
     return '{}';
@@ -55,6 +59,16 @@ begin
           v_opened := v_opened || v_timer.message;
         end if;
         v_ran := v_ran + 1;
+        continue;
+      elsif v_timer.message ->> 'kind' = 'schedule' then
+        v_due := pgflow._due_schedule(v_timer.message);
+        if v_due is null then
+          perform pgflow._queue_drop('pgflow__timers', array[v_timer.msg_id], false);
+        else
+          perform pgflow._queue_park('pgflow__timers', array[v_timer.msg_id],
+            array[v_clock + interval '10 seconds']);
+          v_schedules := v_schedules || v_due;
+        end if;
         continue;
       end if;
       select r.* into v_run from pgflow.runs r
@@ -79,11 +93,10 @@ begin
         v_errors := v_errors || pgflow._put_off_timer(v_timer.msg_id, v_timer.message, sqlerrm);
     end;
   end loop;
-  if v_ran = 0 and v_errors = '[]' then
-    return '{}';
-  end if;
-  return jsonb_strip_nulls(jsonb_build_object(
-    'timers', nullif(v_ran, 0), 'timer_errors', nullif(v_errors, '[]')));
+  return jsonb_strip_nulls(jsonb_build_object('timers', nullif(v_ran, 0),
+      'timer_errors', nullif(v_errors, '[]')))
+    || case when v_schedules = '[]' then '{}'
+         else jsonb_build_object('schedules', v_schedules) end;
 end
 $$;
 
@@ -95,7 +108,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   if (case when p_timer ? 'kind'
-        then p_timer ->> 'kind' in ('make', 'wait', 'deadline', 'cancel', 'child', 'after', 'gate')
+        then p_timer ->> 'kind' in ('make', 'wait', 'deadline', 'cancel', 'child', 'after', 'gate',
+          'schedule')
         else p_timer ? 'task_index' end) is not true
   then
     raise exception using errcode = 'invalid_parameter_value',

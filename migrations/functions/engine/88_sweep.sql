@@ -1,7 +1,7 @@
 -- The sweep (R-3): a backstop that repairs states which should be impossible.
 
 -- Sends live tasks without a message again, begins ready steps, and sends missing timers of large
--- maps and waits. (A message without a task is dropped by the claim that reads it.) Any worker may
+-- maps, waits and schedules. (A message without a task is dropped by the claim that reads it.) Any worker may
 -- call it at any time: locked rows are skipped. It checks p_limit live runs from a random id on,
 -- fewer when these have large maps: 100,000 tasks and the rest of one run. So its cost is bounded
 -- and all runs have their turn. Returns the number of repairs.
@@ -31,7 +31,8 @@ begin
         from pgflow.step_states s where s.run_id = r.run_id and s.status = 'started') t
       where (select f.origin from pgflow.flows f where f.flow_slug = r.flow_slug) = 'deploy') k
     where k.before < 100000);
-  return pgflow._sweep_runs(v_runs) + pgflow._sweep_slots(v_runs, p_limit);
+  return pgflow._sweep_runs(v_runs) + pgflow._sweep_slots(v_runs, p_limit)
+    + pgflow._sweep_schedules();
 end
 $$;
 

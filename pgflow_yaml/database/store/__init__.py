@@ -12,10 +12,12 @@ from pgflow_yaml.database.store.logs import LogCalls, LogReply
 from pgflow_yaml.database.store.pruning import PruneCalls
 from pgflow_yaml.database.store.retries import RetryCalls
 from pgflow_yaml.database.store.runs import RunCalls
+from pgflow_yaml.database.store.schedules import ScheduleCalls
 from pgflow_yaml.database.store.wake import Listener, WakeUpsUnsupported
 from pgflow_yaml.database.store.workers import (
     LOCK_TIMEOUT,
     LONGEST_LEASE,
+    DueSchedule,
     EndShape,
     TimersReply,
     TurnReply,
@@ -27,6 +29,7 @@ __all__ = [
     "LONGEST_LEASE",
     "MOST_CHARACTERS",
     "Attempts",
+    "DueSchedule",
     "EndShape",
     "Listener",
     "LogReply",
@@ -42,7 +45,16 @@ MOST_CHARACTERS = 8_000_000
 """The limit for the data of one statement, unless a single value is longer."""
 
 
-class Store(DefinitionCalls, RunCalls, WorkerCalls, HealthCalls, LogCalls, PruneCalls, RetryCalls):
+class Store(
+    DefinitionCalls,
+    RunCalls,
+    WorkerCalls,
+    HealthCalls,
+    LogCalls,
+    PruneCalls,
+    RetryCalls,
+    ScheduleCalls,
+):
     """The SQL functions over one connection, for one thread at a time."""
 
     def __enter__(self) -> Self:

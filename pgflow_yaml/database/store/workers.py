@@ -31,6 +31,17 @@ class EndShape(TypedDict):
     error: NotRequired[dict[str, Any]]
 
 
+class DueSchedule(TypedDict):
+    """A schedule whose next tick has come, or is not known yet."""
+
+    flow: str
+    name: str
+    spec: dict[str, Any]
+    tick: str | None
+    catchup: str
+    now: str
+
+
 class TimersReply(TypedDict, total=False):
     """The reply of `pgflow.wind`, and a part of that of `pgflow.turn`."""
 
@@ -38,6 +49,7 @@ class TimersReply(TypedDict, total=False):
     next_ms: int | None
     timers: int
     timer_errors: list[dict[str, Any]]
+    schedules: list[DueSchedule]
 
 
 class TurnReply(TimersReply):

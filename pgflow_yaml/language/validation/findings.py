@@ -139,6 +139,10 @@ def describe(path: Path) -> str:
             return f'{".".join(rest)} of input field "{name}"'
         case ("labels", name):
             return f'label "{name}"'
+        case ("schedule", "item"):
+            return "a schedule"
+        case ("schedule", "item", *rest) | ("schedule", *rest) if rest:
+            return f"{'.'.join(rest)} of a schedule"
         case _:
             return ".".join(path)
 

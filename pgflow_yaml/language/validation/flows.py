@@ -13,6 +13,7 @@ from pgflow_yaml.language.validation.fields import build_input, build_input_sche
 from pgflow_yaml.language.validation.formulas import Formulas
 from pgflow_yaml.language.validation.limits import read_concurrency
 from pgflow_yaml.language.validation.listening import read_after
+from pgflow_yaml.language.validation.schedules import read_schedules
 from pgflow_yaml.language.validation.step_options import (
     boolean,
     check_timeouts,
@@ -73,6 +74,7 @@ def _build(report: Report, root: MappingNode, name: str, around: _Around | None 
         input=fields,
         input_schema=schema,
         after=after,
+        schedule=read_schedules(report, root, known, (fields, schema)),
         output=output.template(report.value(root, "output"), "output"),
         timeout=timeout,
         retention=read_retention(report, root),

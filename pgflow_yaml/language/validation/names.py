@@ -30,6 +30,7 @@ Context = Literal[
     "wait.until",
     "concurrency.key",
     "rate_limit.key",
+    "schedule",
 ]
 OF_TASKS: tuple[Context, ...] = ("with", "concurrency.key", "rate_limit.key")
 """Contexts that know `item` and `index`."""
@@ -46,7 +47,7 @@ _HOME: dict[str, Context] = {
     "error": "retry.if",
     "attempt": "retry.if",
 }
-_RUN = ("id", "flow", "version", "started_at", "labels", "parent", "step")
+_RUN = ("id", "flow", "version", "started_at", "scheduled_at", "labels", "parent", "step")
 _RUN_AT_ITS_END = ("status", "failed", "unhandled", "skipped")
 _LABELS = ("run", "labels")
 _PARENT = ("id", "step", "index")
@@ -107,6 +108,9 @@ class Scope:
         return problem
 
     def _root(self, root: str, rest: Sequence[str], *, context: Context) -> Problem | None:
+        if context == "schedule" and root != "run":
+            message = f"`{root}` is not known in `schedule`, which gives the input of its runs"
+            return Problem("PF230", 1, message, "write values, or read run.scheduled_at")
         if root == "input":
             return self._input(rest)
         if self.step is None and context == "concurrency.key" and (root, *rest)[:2] != _LABELS:
@@ -157,9 +161,6 @@ class Scope:
             if self.step is not None:
                 fix += " of an ancestor, or move this under `finally`"
             return Problem("PF230", 2, message, fix)
-        if rest[0] == "scheduled_at":
-            fix = "there are no schedules; give the time as a field of the input"
-            return Problem("PF110", 2, "`run.scheduled_at` is not supported yet", fix)
         if rest[0] == "step":
             return self._own_name()
         if rest[0] not in _RUN:

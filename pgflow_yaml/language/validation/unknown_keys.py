@@ -98,6 +98,8 @@ def _level(path: Path) -> vocabulary.Level:
             return "repeat"
         case (*_, "concurrency" | "rate_limit" as key):
             return key
+        case ("schedule", *_):
+            return "schedule"
         case (*_, "retry"):
             return "retry"
         case _:

@@ -31,6 +31,10 @@ class Attempt(Protocol):
     cancelled: bool
 
     @property
+    def scheduled_at(self) -> datetime | None:
+        """The tick of the schedule that started its run."""
+
+    @property
     def trace_id(self) -> str | None:
         """The id of the trace of its run."""
 
@@ -62,6 +66,11 @@ class Context:
     def run_id(self) -> str:
         """The id of the run."""
         return self._attempt.run_id
+
+    @property
+    def scheduled_at(self) -> datetime | None:
+        """The tick of the schedule that started the run, in UTC; None if no schedule did."""
+        return self._attempt.scheduled_at
 
     @property
     def step(self) -> str:
