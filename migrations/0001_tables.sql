@@ -60,7 +60,7 @@ create table pgflow.flows (
   ends_simply boolean not null generated always as (
     fail_fast and not catches and finally_steps = 0
     and output is null and timeout_ms is null and not runs_flows
-    and not coalesce(heard ? 'completed', false) and gate is null) stored,
+    and not coalesce(heard ? 'completed', false) and gate is null and not scheduled) stored,
   after jsonb,
   heard jsonb,
   retention jsonb,
@@ -68,6 +68,7 @@ create table pgflow.flows (
   gate jsonb,
   gated boolean not null default false,
   priority int not null default 0,
+  scheduled boolean not null default false,
   constraint slug_is_valid check (pgflow.is_valid_slug(flow_slug)),
   constraint opt_max_attempts_is_nonnegative check (opt_max_attempts >= 0),
   constraint opt_base_delay_is_nonnegative check (opt_base_delay >= 0),
@@ -107,6 +108,8 @@ comment on column pgflow.flows.reopened is
   'a retry has deleted tasks of it: their attempts are counted on (step_states.past_attempts)';
 comment on column pgflow.flows.gate is
   '{"gate", "key"}: the gate at which its runs wait before they begin; null = none (0006_limits)';
+comment on column pgflow.flows.scheduled is
+  'it has a schedule: a run of it may hold a slot of that';
 comment on column pgflow.flows.gated is 'it, or some step of it, has a gate';
 comment on column pgflow.flows.priority is 'its tasks are treated as that many minutes older';
 
@@ -290,7 +293,7 @@ comment on column pgflow.runs.started_by is
 comment on column pgflow.runs.trace is
   'W3C traceparent of the span that started it; null = not traced';
 comment on column pgflow.runs.scheduled_at is
-  'the tick of the schedule that started it; null = no schedule did';
+  'the tick of the schedule that started it, or the time for which it was started; null = none';
 comment on column pgflow.runs.chain is 'number of runs before it that `after` joins to it';
 comment on column pgflow.runs.deadline_message_id is
   'its message in the timer queue, due when its timeout passes';

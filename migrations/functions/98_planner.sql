@@ -20,15 +20,15 @@ begin
     -- the engine
     (array['start_run', 'start_runs', 'turn', 'wind', 'write_logs', 'heartbeat', 'sweep',
        'cancel_run', 'fail_run', 'retry_run', 'register_worker', 'prune_due', 'prune',
-       'fire_schedule',
+       'fire_schedule', 'pause_schedules', 'resume_schedules', 'backfill_schedule',
        'prune_archives', 'gauges', 'take_spans', 'send_event', '_decide', 'start_flow',
        'start_tasks', 'complete_task', 'fail_task', 'cascade_resolve_conditions',
        'cascade_complete_taskless_steps', 'start_ready_steps', 'maybe_complete_run',
        '_cascade_force_skip_steps', 'requeue_stalled_tasks', '_forget_workers'],
      v_generic || v_by_index || v_nested || 'enable_material = off'::text),
     -- some runs and messages out of many: everything about them is found by an index
-    (array['list_queues', 'list_workers', 'list_missing_handlers', 'history', 'complete',
-       '_violations', '_queue_violations', 'check_invariants'],
+    (array['list_queues', 'list_workers', 'list_schedules', 'list_missing_handlers', 'history',
+       'complete', '_violations', '_queue_violations', 'check_invariants'],
      v_generic || v_by_index || v_nested),
     -- joined by hash: the number of steps and tasks is not known when these are planned
     (array['_shape_problem', '_step_snapshots'], array['enable_nestloop = off']),

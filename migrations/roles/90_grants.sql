@@ -14,7 +14,7 @@ grant execute on function
 -- Look after the database: what waits, who works, what does not fit together.
 grant execute on function
   pgflow.list_queues, pgflow.list_workers, pgflow.list_missing_handlers, pgflow.check_invariants,
-  pgflow.history, pgflow.complete
+  pgflow.history, pgflow.complete, pgflow.list_schedules
   to pgflow_reader, pgflow_client, pgflow_deployer;
 
 -- Store versions and choose the active one.
@@ -27,7 +27,8 @@ grant execute on function pgflow.prune_due to pgflow_worker;
 -- Start, cancel, retry and decide.
 grant execute on function
   pgflow.start_run, pgflow.start_runs, pgflow.cancel_run, pgflow.retry_run, pgflow.send_event,
-  pgflow.approve_step, pgflow.reject_step, pgflow.drop_failed
+  pgflow.approve_step, pgflow.reject_step, pgflow.drop_failed, pgflow.pause_schedules,
+  pgflow.resume_schedules, pgflow.backfill_schedule, pgflow.pause_queue, pgflow.resume_queue
   to pgflow_client;
 
 -- Work: claim tasks and report on those that one's own login has claimed.

@@ -24,7 +24,7 @@ ACTIONS = ("handler", "flow", "wait")
 WhenUnmet = Literal["skip", "skip-cascade", "fail"]
 WhenExhausted = Literal["fail", "skip", "skip-cascade"]
 WhenFull = Literal["queue", "skip", "replace"]
-Overlap = Literal["skip", "allow"]
+Overlap = Literal["skip", "queue", "replace", "allow"]
 Catchup = Literal["none", "last", "all"]
 Retention: TypeAlias = "Mapping[str, int | None]"
 """Milliseconds for which ended runs are kept, by status, one of RETAINED; None is for ever."""

@@ -17,6 +17,7 @@ from pgflow_yaml.worker.calls import (
 
 if TYPE_CHECKING:
     from datetime import datetime
+
     from pgflow_yaml.language.model import Json
     from pgflow_yaml.worker.calls import Handler
     from tests.fixtures.apps import App

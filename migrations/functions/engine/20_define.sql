@@ -19,14 +19,14 @@ begin
   insert into pgflow.flows (flow_slug, opt_max_attempts, opt_base_delay, opt_timeout, queue_name,
                             origin, input_spec, input_schema, output, labels, timeout_ms, fail_fast,
                             catches, finally_steps, repeats, runs_flows, after, retention,
-                            gate, gated, priority)
+                            gate, gated, priority, scheduled)
   values (p_flow.flow_slug, p_flow.opt_max_attempts, p_flow.opt_base_delay, p_flow.opt_timeout,
           p_flow.queue_name, p_flow.origin, p_flow.input_spec, p_flow.input_schema, p_flow.output,
           p_flow.labels, p_flow.timeout_ms, coalesce(p_flow.fail_fast, true),
           coalesce(p_flow.catches, false), coalesce(p_flow.finally_steps, 0),
           coalesce(p_flow.repeats, false), coalesce(p_flow.runs_flows, false), p_flow.after,
           p_flow.retention, p_flow.gate, coalesce(p_flow.gated, false),
-          coalesce(p_flow.priority, 0))
+          coalesce(p_flow.priority, 0), coalesce(p_flow.scheduled, false))
   on conflict (flow_slug) do nothing;
   select f.* into v_flow from pgflow.flows f where f.flow_slug = p_flow.flow_slug;
   perform pgflow._queue_ensure(coalesce(v_flow.queue_name, v_flow.flow_slug));
@@ -112,6 +112,7 @@ begin
     select 1 from jsonb_each((p_definition -> 'steps') || v_finally) s
     where s.value ?| array['concurrency', 'rate_limit']);
   v_flow.priority := (p_definition ->> 'priority')::int;
+  v_flow.scheduled := p_definition ? 'schedule';
   return v_flow;
 end
 $$;

@@ -94,7 +94,7 @@ begin
     cross join (values ('step:', 'concurrency'), ('rate:', 'rate_limit')) n(prefix, name)
   ), gone as (
     delete from pgflow.limits l
-    where l.flow_name = p_name
+    where l.flow_name = p_name and l.gate ~ '^(flow|step|rate):'
       and l.gate not in (select w.gate from wanted w where w.body is not null)
     returning l.gate
   ), written as (

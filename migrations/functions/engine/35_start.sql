@@ -38,8 +38,8 @@ begin
 end
 $$;
 
--- Lets runs begin that have not begun, or wait at the gate of their flow. The caller holds the
--- runs, or has made them.
+-- Lets runs begin that have not begun, or wait at the gate of their flow, or until a time: that is
+-- `at` in place of a gate. The caller holds the runs, or has made them.
 create or replace function pgflow._admit_runs(p_flow pgflow.flows, p_runs uuid[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -47,6 +47,8 @@ as $$
 begin
   if p_flow.gate is null then
     perform pgflow._enter_runs(p_flow, p_runs);
+  elsif p_flow.gate ? 'at' then
+    perform pgflow._wait_to_begin(p_runs, (p_flow.gate ->> 'at')::timestamptz);
   else
     perform pgflow._ask_to_begin(p_flow, p_runs);
   end if;
@@ -123,10 +125,10 @@ $$;
 
 -- Starts a run of a flow's active version (or of p_version). With a key, a second start gives the
 -- first run: the same input answers created = false, another input raises PF003. p_trace is the
--- traceparent of the span that starts it (32_spans).
+-- traceparent of the span that starts it (32_spans). With p_at the run is made now and begins then.
 create or replace function pgflow.start_run(
   p_name text, p_input jsonb default '{}', p_key text default null, p_version text default null,
-  p_labels jsonb default null, p_trace text default null
+  p_labels jsonb default null, p_trace text default null, p_at timestamptz default null
 ) returns jsonb
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -147,6 +149,10 @@ begin
   v_run.labels := nullif(
     coalesce(v_flow.labels, '{}') || coalesce(nullif(p_labels, 'null'), '{}'), '{}');
   v_run.trace := pgflow._checked_trace(p_trace);
+  if p_at is not null then
+    v_run.scheduled_at := pgflow._checked_start_time(p_at);
+    v_flow.gate := jsonb_build_object('at', v_run.scheduled_at);
+  end if;
   loop
     v_made := pgflow._begin_runs(v_flow, array[v_input], array[null::uuid], p_name, p_key, v_run);
     if cardinality(v_made) = 1 then

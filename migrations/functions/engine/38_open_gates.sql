@@ -109,8 +109,10 @@ begin
         select 1 from pgflow.step_states s where s.run_id = r.run_id) as again) k
     group by f
   loop
-    if v_flow.runs is not null then
+    if v_flow.runs is not null and p_gate = (v_flow.flow).gate ->> 'gate' then
       perform pgflow._enter_runs(v_flow.flow, v_flow.runs);
+    elsif v_flow.runs is not null then -- that of a schedule, before the one of the flow
+      perform pgflow._admit_runs(v_flow.flow, v_flow.runs);
     end if;
     perform pgflow._go_on(u.id) from unnest(v_flow.again) u(id);
   end loop;

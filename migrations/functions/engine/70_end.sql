@@ -239,7 +239,7 @@ begin
          array_agg(r.run_id) filter (where r.parent_run_id is not null),
          array_agg(r.run_id) filter (where r.parent_run_id is null and (
            select f.heard ? r.status from pgflow.flows f where f.flow_slug = r.flow_slug)),
-         array_agg(r.run_id) filter (where (
+         array_agg(r.run_id) filter (where r.scheduled_at is not null or (
            select f.gate is not null from pgflow.flows f where f.flow_slug = r.flow_slug))
   into v_timer_ids, v_children, v_heard, v_gated
   from pgflow.runs r where r.run_id = any(p_runs);

@@ -11,6 +11,7 @@
 --   after       a run has ended that flows hear of  _start_listeners
 --   gate        somebody may be let in at a gate    _run_gate_timer
 --   schedule    a flow is to be started             the worker, by fire_schedule
+--   enter       a run is to begin (`start --at`)    _begin_in_time
 --   (none)      a task is to run a flow, or         _run_child_task
 --               its timeout passes
 --
@@ -109,7 +110,7 @@ as $$
 begin
   if (case when p_timer ? 'kind'
         then p_timer ->> 'kind' in ('make', 'wait', 'deadline', 'cancel', 'child', 'after', 'gate',
-          'schedule')
+          'schedule', 'enter')
         else p_timer ? 'task_index' end) is not true
   then
     raise exception using errcode = 'invalid_parameter_value',
@@ -212,6 +213,8 @@ begin
     when 'child' then
       perform pgflow._settle_child(p_run, v_step, (p_timer ->> 'task_index')::int,
         (p_timer ->> 'child')::uuid);
+    when 'enter' then
+      perform pgflow._begin_in_time(p_run, p_id);
     when 'after' then
       perform pgflow._start_listeners(p_run, p_timer -> 'flows');
     else

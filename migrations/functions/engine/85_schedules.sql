@@ -55,7 +55,7 @@ as $$
         and p_schedule ->> 'every' ~ '^[1-9][0-9]{0,7}000$'
       else jsonb_typeof(p_schedule -> 'cron') = 'string'
         and jsonb_typeof(p_schedule -> 'timezone') = 'string' end
-    and coalesce(p_schedule ->> 'overlap', 'skip') in ('skip', 'allow')
+    and coalesce(p_schedule ->> 'overlap', 'skip') in ('skip', 'queue', 'replace', 'allow')
     and coalesce(p_schedule ->> 'catchup', 'none') in ('none', 'last', 'all')
     and coalesce(p_schedule -> 'input' ? 'ast', true), false)
 $$;
@@ -79,6 +79,7 @@ begin
   )
   select array_agg(g.message_id) into v_ids from gone g;
   perform pgflow._queue_drop('pgflow__timers', v_ids, false) where v_ids is not null;
+  perform pgflow._reckon_overlap(p_name, p_schedules);
   for v_new in
     select e.spec, e.spec ->> 'name' as name, (e.nr - 1)::int as nr
     from jsonb_array_elements(coalesce(p_schedules, '[]')) with ordinality e(spec, nr) order by e.nr
@@ -94,6 +95,41 @@ begin
   end loop;
 end
 $$;
+
+-- Writes the limits of the gates at which runs of schedules wait for each other, and opens those
+-- that are gone. Called by _set_schedules.
+create or replace function pgflow._reckon_overlap(p_name text, p_schedules jsonb) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_wanted text[] := array(
+    select pgflow._schedule_gate(p_name, e ->> 'name')
+    from jsonb_array_elements(coalesce(p_schedules, '[]')) e
+    where e ->> 'overlap' in ('queue', 'replace'));
+  v_gone text[];
+begin
+  with gone as (
+    delete from pgflow.limits l
+    where l.flow_name = p_name and starts_with(l.gate, 'schedule:') and l.gate <> all(v_wanted)
+    returning l.gate
+  )
+  select array_agg(g.gate) into v_gone from gone g;
+  insert into pgflow.limits (gate, flow_name, places)
+  select w.gate, p_name, 1 from unnest(v_wanted) w(gate)
+  on conflict (gate) do nothing;
+  if v_gone is not null then
+    perform pgflow._note_gates(v_gone, array_fill(''::text, array[cardinality(v_gone)]),
+      array_fill(pgflow.clock(), array[cardinality(v_gone)]));
+  end if;
+end
+$$;
+
+-- The gate of one place at which the runs of a schedule wait for each other.
+create or replace function pgflow._schedule_gate(p_flow text, p_name text) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$ select format('schedule:%s:%s', p_flow, p_name) $$;
 
 -- Sends the message of a schedule, due at its next tick, in place of the one that it has. The
 -- caller holds the row.
@@ -196,26 +232,48 @@ begin
 end
 $$;
 
--- Fires one tick: starts its run, skips it because the run before has not ended, or writes why
--- there can be none. Returns the schedule as it is then. The caller holds the row and writes it.
+-- Number of runs of a schedule that wait for the one before them, with `overlap: queue`.
+create or replace function pgflow._most_queued_ticks() returns int
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$ select 100 $$;
+
+-- Fires one tick: starts its run, which may wait for the one before or replace it, or skips it
+-- because that has not ended, or writes why there can be none. Returns the schedule as it is then.
+-- The caller holds the row and writes it.
 create or replace function pgflow._fire_tick(p_schedule pgflow.schedules, p_tick timestamptz)
 returns pgflow.schedules
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_overlap text := coalesce(p_schedule.spec ->> 'overlap', 'skip');
+  v_gate text := pgflow._schedule_gate(p_schedule.flow_name, p_schedule.name);
+  v_before uuid[];
   v_run uuid;
   v_detail text;
 begin
   p_schedule.last_at := p_tick;
-  if coalesce(p_schedule.spec ->> 'overlap', 'skip') = 'skip' and exists (
-    select 1 from pgflow.runs r where r.run_id = p_schedule.last_run and r.status = 'started')
+  if v_overlap in ('queue', 'replace') then
+    v_before := array(select s.run_id from pgflow.slots s where s.gate = v_gate order by s.nr);
+  else
+    v_gate := null;
+  end if;
+  if v_overlap = 'skip' and exists (
+       select 1 from pgflow.runs r where r.run_id = p_schedule.last_run and r.status = 'started')
+    or v_overlap = 'queue' and cardinality(v_before) > pgflow._most_queued_ticks()
   then
     p_schedule.skipped := p_schedule.skipped + 1;
     return p_schedule;
   end if;
-  v_run := pgflow._start_tick(p_schedule, p_tick, '', null);
+  v_run := pgflow._start_tick(p_schedule, p_tick, p_gate => v_gate);
   if v_run is not null then -- else the tick has a run
+    if v_overlap = 'replace' then
+      perform pgflow._queue_send_timer('pgflow__timers', pgflow.clock(), jsonb_build_object(
+        'kind', 'cancel', 'run_id', b.id, 'reason', format(
+          'replaced by run %s of the next tick of its schedule', v_run)))
+      from unnest(v_before) b(id);
+    end if;
     p_schedule.fired := p_schedule.fired + 1;
     p_schedule.last_run := v_run;
   end if;
@@ -247,10 +305,11 @@ end
 $$;
 
 -- Starts the run of a tick of the active version; its key names the tick, so that no tick has two
--- runs. Returns its id; null where there is one. p_suffix makes another key, p_labels are added.
--- Raises PF001 and PF002 as start_run does.
+-- runs. Returns its id; null where there is one. It waits at p_gate before it begins; p_suffix
+-- makes another key, p_labels are added. Raises PF001 and PF002 as start_run does.
 create or replace function pgflow._start_tick(
-  p_schedule pgflow.schedules, p_tick timestamptz, p_suffix text, p_labels jsonb
+  p_schedule pgflow.schedules, p_tick timestamptz, p_gate text, p_suffix text default '',
+  p_labels jsonb default null
 ) returns uuid
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -278,9 +337,12 @@ begin
     end if;
     v_input := v_input -> 'value';
   end if;
-  return (pgflow._begin_runs(v_flow,
-    array[pgflow._checked_input(p_schedule.flow_name, v_flow, v_input)], array[v_run.run_id],
-    p_schedule.flow_name, pgflow._tick_key(p_schedule.name, p_tick) || p_suffix, v_run))[1];
+  v_input := pgflow._checked_input(p_schedule.flow_name, v_flow, v_input);
+  if p_gate is not null then
+    v_flow.gate := jsonb_build_object('gate', p_gate);
+  end if;
+  return (pgflow._begin_runs(v_flow, array[v_input], array[v_run.run_id], p_schedule.flow_name,
+    pgflow._tick_key(p_schedule.name, p_tick) || p_suffix, v_run))[1];
 end
 $$;
 

@@ -19,8 +19,8 @@ as $$
     where pg_has_role(l.oid, r.oid, 'member')) g
 $$;
 
--- Every queue that deployed flows use, of those that the caller's login may serve: the queues of a
--- worker without further options.
+-- Every queue that deployed flows use, of those that the caller's login may serve and that are not
+-- paused: the queues of a worker without further options.
 create or replace function pgflow.served_queues() returns text[]
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
@@ -34,19 +34,23 @@ as $$
     pgflow._granted_queues(session_user::text) g(granted)
   where pgflow._are_queues(array[q.name]) -- or one bad row would end every turn
     and (g.granted is null or q.name = any(g.granted))
+    and not exists (select 1 from pgflow.paused_queues p where p.queue_name = q.name)
 $$;
 
--- The queues named, or all that deployed flows use, and the handlers of their steps, so that a
--- worker knows in advance which of them it lacks. p_since: `until` of the last call, for the new
--- steps alone; a transaction that deploys may have begun a minute before it is seen. Called by each
--- worker every two seconds. Returns {queues, handlers, until}.
+-- The queues named, or all that deployed flows use, without those that are paused, and the handlers
+-- of their steps, so that a worker knows in advance which of them it lacks. p_since: `until` of the
+-- last call, for the new steps alone; a transaction that deploys may have begun a minute before it
+-- is seen. Called by each worker every two seconds. Returns {queues, handlers, until}.
 create or replace function pgflow.served_since(p_queues text[], p_since timestamptz) returns jsonb
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
   return jsonb_build_object(
-    'queues', coalesce(p_queues, pgflow.served_queues()),
+    'queues', case when p_queues is null then pgflow.served_queues() else array(
+      select u.name from unnest(p_queues) with ordinality u(name, nr)
+      where not exists (select 1 from pgflow.paused_queues p where p.queue_name = u.name)
+      order by u.nr) end,
     'handlers', (
       select coalesce(jsonb_agg(distinct d.handler), '[]') from pgflow.steps d
       where d.handler is not null and (p_queues is null or d.queue_name = any(p_queues))

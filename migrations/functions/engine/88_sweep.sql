@@ -1,10 +1,10 @@
 -- The sweep (R-3): a backstop that repairs states which should be impossible.
 
 -- Sends live tasks without a message again, begins ready steps, and sends missing timers of large
--- maps, waits and schedules. (A message without a task is dropped by the claim that reads it.) Any worker may
--- call it at any time: locked rows are skipped. It checks p_limit live runs from a random id on,
--- fewer when these have large maps: 100,000 tasks and the rest of one run. So its cost is bounded
--- and all runs have their turn. Returns the number of repairs.
+-- maps, waits, schedules and runs for later. (A message without a task is dropped by the claim that
+-- reads it.) Any worker may call it at any time: locked rows are skipped. It checks p_limit live
+-- runs from a random id on, fewer when these have large maps: 100,000 tasks and the rest of one
+-- run. So its cost is bounded and all runs have their turn. Returns the number of repairs.
 create or replace function pgflow.sweep(p_limit int default 1000) returns int
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -46,7 +46,8 @@ declare
   v_run uuid;
   v_count int := 0;
 begin
-  return pgflow._sweep_tasks(p_runs) + pgflow._sweep_steps(p_runs);
+  return pgflow._sweep_tasks(p_runs) + pgflow._sweep_steps(p_runs)
+    + pgflow._sweep_start_times(p_runs);
 exception when others then
   if pgflow._may_pass(sqlstate) then
     raise;

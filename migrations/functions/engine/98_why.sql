@@ -9,7 +9,7 @@
 --   run_limit, step_limit, rate                          it waits at a gate (92_why_gates)
 --   max_parallel, making                                 more tasks of a map are held back
 --   running      a handler runs                          lost_worker, restarted: it did
---   no_worker, no_handler, no_room, missing              nobody has taken its task
+--   paused, no_worker, no_handler, no_room, missing      nobody has taken its task
 --   clock        it is due, and no worker lives          ready        any worker goes on
 
 -- {step: {kind, …}} for each step that the run waits for: the unfinished ones, and the ended ones
@@ -117,7 +117,8 @@ set search_path = pg_catalog, pg_temp
 as $$
   select case p_why ->> 'kind'
     when 'child' then pgflow._is_outside(p_why -> 'why')
-    else coalesce(p_why ->> 'kind' in ('event', 'no_worker', 'no_handler', 'clock'), false) end
+    else coalesce(
+      p_why ->> 'kind' in ('event', 'paused', 'no_worker', 'no_handler', 'clock'), false) end
 $$;
 
 -- {step, why} of the step of a child run that waits for something outside, else of one that runs.

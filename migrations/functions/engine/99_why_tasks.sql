@@ -96,6 +96,12 @@ begin
   if p_step.action = 'flow' then
     return pgflow._why_due(p_task.queued_at);
   end if;
+  if exists (select 1 from pgflow.paused_queues q where q.queue_name = p_step.queue_name) then
+    return (
+      select jsonb_build_object('kind', 'paused', 'queue', q.queue_name, 'by', q.paused_by,
+        'since', q.paused_at)
+      from pgflow.paused_queues q where q.queue_name = p_step.queue_name);
+  end if;
   select count(*), sum((w.info ->> 'concurrency')::int) into v_workers, v_slots
   from pgflow.workers w
   where w.stopped_at is null and w.last_heartbeat_at > (select pgflow._alive_since())

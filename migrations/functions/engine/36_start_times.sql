@@ -1,0 +1,67 @@
+-- Starts for a later time: the run is there at once, with its input and its key, and begins then.
+-- Until it does it has neither steps nor a deadline; runs.waits_at is start_time, and
+-- deadline_message_id is the message in the timer queue that lets it begin.
+
+-- A time for which a run may be started, in whole seconds; raises PF002.
+create or replace function pgflow._checked_start_time(p_at timestamptz) returns timestamptz
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if (isfinite(p_at) and p_at < pgflow.now() + interval '10 years') is not true then
+    raise exception using errcode = 'PF002', message = 'the start is refused',
+      detail = '[{"path": "at", "message": "must be a time within ten years"}]';
+  end if;
+  return date_trunc('second', p_at);
+end
+$$;
+
+-- Runs wait until a time. The caller has made them.
+create or replace function pgflow._wait_to_begin(p_runs uuid[], p_at timestamptz) returns void
+language sql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  update pgflow.runs r
+  set waits_at = 'start_time', deadline_message_id = pgflow._queue_send_timer('pgflow__timers',
+    greatest(p_at, pgflow.clock()), jsonb_build_object('kind', 'enter', 'run_id', r.run_id))
+  where r.run_id = any(p_runs)
+$$;
+
+-- The timer `enter`: lets a run begin whose time has come, or to the gate of its flow. The caller
+-- holds the run.
+create or replace function pgflow._begin_in_time(p_run pgflow.runs, p_id bigint) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_run.status <> 'started' or p_run.waits_at is distinct from 'start_time'
+    or p_run.deadline_message_id is distinct from p_id
+  then
+    return;
+  end if;
+  update pgflow.runs r
+  set waits_at = null, deadline_message_id = null, started_at = pgflow.now()
+  where r.run_id = p_run.run_id;
+  perform pgflow._admit_runs(f, array[p_run.run_id])
+  from pgflow.flows f where f.flow_slug = p_run.flow_slug;
+end
+$$;
+
+-- Sends the missing messages of runs that wait for their time. Locks runs, skipping locked ones.
+-- Returns their number.
+create or replace function pgflow._sweep_start_times(p_runs uuid[]) returns int
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_runs pgflow.runs[] := array(
+    select r from pgflow.runs r
+    where r.run_id = any(p_runs) and r.status = 'started' and r.waits_at = 'start_time'
+      and (r.deadline_message_id is null
+        or pgflow._queue_missing('pgflow__timers', array[r.deadline_message_id]) is not null)
+    order by r.run_id for no key update skip locked);
+begin
+  perform pgflow._wait_to_begin(array[r.run_id], r.scheduled_at) from unnest(v_runs) r;
+  return cardinality(v_runs);
+end
+$$;
