@@ -21,8 +21,10 @@ from pgflow_yaml.client.results import (
     WorkerSummary,
 )
 from pgflow_yaml.client.runs import Run, StepState
+from pgflow_yaml.client.schedules import Backfilled, ScheduleSummary
 
 __all__ = [
+    "Backfilled",
     "Cancelled",
     "Client",
     "Decision",
@@ -35,6 +37,7 @@ __all__ = [
     "Retried",
     "Run",
     "RunSummary",
+    "ScheduleSummary",
     "Sent",
     "Started",
     "StepState",

@@ -21,12 +21,14 @@ from pgflow_yaml.client.results import (
 )
 from pgflow_yaml.client.retrying import RetryClient
 from pgflow_yaml.client.runs import Run, run_of
+from pgflow_yaml.client.schedules import ScheduleClient
 from pgflow_yaml.client.tracing import current_trace
 from pgflow_yaml.client.waiting import wait
 from pgflow_yaml.errors import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
     from pathlib import Path
 
     from pgflow_yaml.database.store.connection import JoinedConnection
@@ -41,7 +43,7 @@ log = logging.getLogger(__name__)
 LEASE_SECONDS = 30.0
 
 
-class Client(HealthClient, LogClient, PruneClient, RetryClient):
+class Client(HealthClient, LogClient, PruneClient, RetryClient, ScheduleClient):
     """A connection to the database of flows; usable from several threads, one at a time."""
 
     # Runs
@@ -54,14 +56,19 @@ class Client(HealthClient, LogClient, PruneClient, RetryClient):
         key: str | None = None,
         version: str | None = None,
         labels: Mapping[str, str] | None = None,
+        at: datetime | None = None,
         conn: JoinedConnection | None = None,
     ) -> Run:
         """Start a run; a second start with the same `key` returns the first run.
 
+        With `at`, a time with an offset, the run is there at once and begins then.
+
         `conn` is a psycopg connection of the caller: the start is then part of its transaction,
         and no worker is woken (see `wake`).
         """
-        started = self.start_run(name, input, key=key, version=version, labels=labels, conn=conn)
+        started = self.start_run(
+            name, input, key=key, version=version, labels=labels, at=at, conn=conn
+        )
         run_id = started.run_id
         return run_of(_snapshot(self._store.run_snapshot(run_id, connection=conn), run_id))
 
@@ -73,6 +80,7 @@ class Client(HealthClient, LogClient, PruneClient, RetryClient):
         key: str | None = None,
         version: str | None = None,
         labels: Mapping[str, str] | None = None,
+        at: datetime | None = None,
         trace: str | None = None,
         conn: JoinedConnection | None = None,
     ) -> Started:
@@ -81,6 +89,8 @@ class Client(HealthClient, LogClient, PruneClient, RetryClient):
         The current span of OpenTelemetry, if there is one, is the parent of its spans; `trace` is
         another traceparent.
         """
+        if at is not None and at.tzinfo is None:
+            raise ValueError("the time of a start needs an offset, such as that of datetime.UTC")
         run_input = as_json(input)
         input_text(run_input)  # what has no JSON form is refused, whatever the flow
         stored = self._store.get_definition(name, version, connection=conn)
@@ -94,6 +104,7 @@ class Client(HealthClient, LogClient, PruneClient, RetryClient):
             version=version,
             labels=labels,
             trace=trace or current_trace(),
+            at=at,
             connection=conn,
         )
         started = row_of(Started, row)

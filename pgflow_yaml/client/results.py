@@ -34,7 +34,8 @@ def _value(name: str, value: Any) -> Any:
     return tuple(value) if name in _LISTS and isinstance(value, list) else value
 
 
-def _json_of(result: _Row) -> dict[str, Json]:
+def json_of(result: _Row) -> dict[str, Json]:
+    """Return a result as JSON, its times as texts."""
     values = {field.name: getattr(result, field.name) for field in fields(result)}
     return {name: _json_value(value) for name, value in values.items()}
 
@@ -60,7 +61,7 @@ class Deployed:
 
     def as_json(self) -> dict[str, Json]:
         """Return the JSON that `compile` and `activate` print."""
-        return _json_of(self)
+        return json_of(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +75,7 @@ class Preview:
 
     def as_json(self) -> dict[str, Json]:
         """Return the JSON that `compile --dry-run` prints."""
-        return _json_of(self)
+        return json_of(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +94,7 @@ class FlowSummary:
 
     def as_json(self) -> dict[str, Json]:
         """Return the JSON that `flows` prints."""
-        return _json_of(self)
+        return json_of(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +111,7 @@ class VersionSummary:
 
     def as_json(self) -> dict[str, Json]:
         """Return the JSON that `versions` prints."""
-        return _json_of(self)
+        return json_of(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +150,7 @@ class Started:
 
     def as_json(self) -> dict[str, Json]:
         """Return the JSON that `start` prints."""
-        return _json_of(self)
+        return json_of(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +167,7 @@ class Cancelled:
 
     def as_json(self) -> dict[str, Json]:
         """Return the JSON that `cancel` prints."""
-        return _json_of(self)
+        return json_of(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,7 +186,7 @@ class Pruned:
 
     def as_json(self) -> dict[str, Json]:
         """Return the JSON that `prune` prints."""
-        return _json_of(self)
+        return json_of(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,7 +211,7 @@ class Retried:
 
     def as_json(self) -> dict[str, Json]:
         """Return the JSON that `retry --detach` prints."""
-        return _json_of(self)
+        return json_of(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,7 +235,7 @@ class FailedStep:
 
     def as_json(self) -> dict[str, Json]:
         """Return the JSON that `failed` prints."""
-        return _json_of(self)
+        return json_of(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,7 +253,7 @@ class Sent:
 
     def as_json(self) -> dict[str, Json]:
         """Return the JSON that `send` prints."""
-        return _json_of(self)
+        return json_of(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,7 +269,7 @@ class Decision:
 
     def as_json(self) -> dict[str, Json]:
         """Return the JSON that `approve` and `reject` print."""
-        return _json_of(self)
+        return json_of(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -298,7 +299,7 @@ class RunSummary:
 
     def as_json(self) -> dict[str, Json]:
         """Return the JSON that `runs` prints."""
-        return _json_of(self)
+        return json_of(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -322,7 +323,7 @@ class QueueSummary:
 
     def as_json(self) -> dict[str, Json]:
         """Return the JSON that `queues` prints."""
-        return _json_of(self)
+        return json_of(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -348,4 +349,4 @@ class WorkerSummary:
 
     def as_json(self) -> dict[str, Json]:
         """Return the JSON that `workers` prints."""
-        return _json_of(self)
+        return json_of(self)

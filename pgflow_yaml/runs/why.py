@@ -45,7 +45,7 @@ _DOES = {
     "restarted": "runs",
 }
 _QUEUED = "queued"
-_ENDS_WITH_A_COMMAND = ("child", "event", "no_worker", "clock")
+_ENDS_WITH_A_COMMAND = ("child", "event", "paused", "no_worker", "clock")
 
 
 RUN = "run"
@@ -163,6 +163,14 @@ def _restarted(reason: Reason, now: datetime) -> str:
     )
 
 
+def _paused(reason: Reason, _: datetime) -> str:
+    queue = one_line(reason["queue"])
+    return (
+        f'queue "{queue}" is paused by {one_line(reason["by"])} since {utc(reason["since"])}: '
+        f"pgflow-yaml resume --queue {queue}"
+    )
+
+
 def _no_worker(reason: Reason, _: datetime) -> str:
     queue = one_line(reason["queue"])
     return f'no worker serves queue "{queue}": pgflow-yaml worker --queue {queue}'
@@ -246,6 +254,7 @@ _SENTENCES: Mapping[str, Callable[[Reason, datetime], str]] = {
     "running": _running,
     "lost_worker": _lost_worker,
     "restarted": _restarted,
+    "paused": _paused,
     "no_worker": _no_worker,
     "no_handler": _no_handler,
     "no_room": _no_room,

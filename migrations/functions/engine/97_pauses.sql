@@ -26,8 +26,10 @@ begin
       message = format('the active version of flow "%s" has no schedule', p_flow);
   elsif v_names = '{}' or p_name is not null and cardinality(v_names) > 1 then
     raise exception using errcode = 'PF001',
-      message = format('flow "%s" has %s schedule "%s"; it has %s', p_flow,
-        case v_names when '{}' then 'no' else 'more than one' end, p_name, (
+      message = format('flow "%s" has %s; it has %s', p_flow, case
+          when p_name = '' then 'several schedules: name one'
+          when v_names = '{}' then format('no schedule "%s"', p_name)
+          else format('more than one schedule that begins with "%s"', p_name) end, (
           select string_agg(format('"%s"', s.name), ', ' order by s.nr)
           from pgflow.schedules s where s.flow_name = p_flow));
   end if;

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 @input_option
 @key_option
 @label_option("--label", text="Label to find the run by, see `runs --label` (may be repeated).")
+@click.option("--at", metavar="TIME", help="Begin then: 2026-12-24T18:00, or 2h from now.")
 @click.option("--like", metavar="RUN", help="With the input of this run; --input goes over it.")
 @pass_options
 def start_command(
@@ -36,14 +37,19 @@ def start_command(
     inputs: Sequence[str],
     key: str | None,
     labels: Mapping[str, str],
+    at: str | None,
     like: str | None,
 ) -> None:
     """Start a run for workers elsewhere and print its id.
+
+    With --at, the run is there at once and begins then; a time without an offset is that of this
+    machine's clock. `cancel` takes it back.
 
     With --like, FLOW may be left out: it is that of the other run, in its active version.
     """
     from pgflow_yaml.cli.database import database
     from pgflow_yaml.cli.lookup import active, run_id, snapshot
+    from pgflow_yaml.cli.moments import read_moment
     from pgflow_yaml.cli.output import write_json
     from pgflow_yaml.cli.run_input import read_input, trace_of_shell
     from pgflow_yaml.project.files import is_file
@@ -59,6 +65,7 @@ def start_command(
             f"and then `pgflow-yaml start {name}`, if that is its name"
         )
 
+    moment = None if at is None else read_moment(at, "--at", past=False)
     with database(options, notify=local_settings().notify) as client:
         model = snapshot(client, run_id(client, like), outputs=False)["run"] if like else None
         flow = flow or (model["flow"] if model else "")
@@ -66,7 +73,9 @@ def start_command(
             raise click.UsageError(f'run {model["id"][:8]} is of flow "{model["flow"]}"')
         version = active(client, flow)
         run_input = read_input(inputs, version.definition, before=model["input"] if model else None)
-        started = client.start_run(flow, run_input, key=key, labels=labels, trace=trace_of_shell())
+        started = client.start_run(
+            flow, run_input, key=key, labels=labels, at=moment, trace=trace_of_shell()
+        )
     if options.json:
         write_json(started.as_json())
         return

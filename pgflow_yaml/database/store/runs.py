@@ -10,6 +10,7 @@ from pgflow_yaml.database.store.wake import CHANNEL, wake_ups
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from pgflow_yaml.database.store.connection import JoinedConnection
     from pgflow_yaml.language.model import Json
@@ -29,13 +30,17 @@ class RunCalls(Calls):
         version: str | None = None,
         labels: Mapping[str, str] | None = None,
         trace: str | None = None,
+        at: datetime | None = None,
         connection: JoinedConnection | None = None,
     ) -> dict[str, Any]:
-        """Start a run; return {run_id, flow, version, status, created}."""
+        """Start a run, to begin `at` a time; return {run_id, flow, version, status, created}."""
         reply: dict[str, Any] = self.ask_in(
             connection,
-            "select pgflow.start_run(%s, %s::jsonb, %s, %s, %s::jsonb, %s)",
-            [name, input_text, key, version, json.dumps(dict(labels)) if labels else None, trace],
+            "select pgflow.start_run(%s, %s::jsonb, %s, %s, %s::jsonb, %s, %s::timestamptz)",
+            [
+                *(name, input_text, key, version),
+                *(json.dumps(dict(labels)) if labels else None, trace, at),
+            ],
             repeatable=key is not None,
         )
         return reply
