@@ -173,7 +173,8 @@ def when(stamp: str | None) -> str:
         return ""
     if not sys.stdout.isatty():
         return utc(stamp)
-    return f"{roughly((datetime.now(UTC) - moment(stamp)).total_seconds())} ago"
+    seconds = (datetime.now(UTC) - moment(stamp)).total_seconds()
+    return f"in {roughly(-seconds)}" if seconds < 0 else f"{roughly(seconds)} ago"
 
 
 def for_screens(stream: IO[str]) -> IO[str]:

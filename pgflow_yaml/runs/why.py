@@ -163,6 +163,20 @@ def _restarted(reason: Reason, now: datetime) -> str:
     )
 
 
+def _start_time(reason: Reason, now: datetime) -> str:
+    return f"begins at {utc(reason['until'])}, in {_ahead(reason, now)} (`start --at`)"
+
+
+def _overlap(reason: Reason, _: datetime) -> str:
+    before = f'run {reason["run"][:8]} of its schedule "{one_line(reason["schedule"])}"'
+    return f"waits for {before} to end"
+
+
+def _backfill(reason: Reason, _: datetime) -> str:
+    before = f"{plural(reason['before'], 'run')} before it" if reason["before"] else "next in line"
+    return f"waits in its backfill, {reason['at_once']} at once: {before}"
+
+
 def _paused(reason: Reason, _: datetime) -> str:
     queue = one_line(reason["queue"])
     return (
@@ -254,6 +268,9 @@ _SENTENCES: Mapping[str, Callable[[Reason, datetime], str]] = {
     "running": _running,
     "lost_worker": _lost_worker,
     "restarted": _restarted,
+    "start_time": _start_time,
+    "overlap": _overlap,
+    "backfill": _backfill,
     "paused": _paused,
     "no_worker": _no_worker,
     "no_handler": _no_handler,

@@ -12,6 +12,7 @@ import pytest
 from pgflow_yaml.runs.why import KINDS, sentences
 from pgflow_yaml.text import moment
 from tests.engine.driver import a_child, a_step, a_wait, done, failed, path
+from tests.engine.timetables import MINUTE, at, begin, fire
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -155,6 +156,37 @@ def missing(engine: Engine) -> str:
     return run
 
 
+def paused(engine: Engine) -> str:
+    run = one(engine)
+    engine.call("pause_queue", "flow", "anna")
+    return run
+
+
+def for_later(engine: Engine) -> str:
+    engine.deploy("flow", {"a": a_step()})
+    later = "2036-01-01 15:00:00Z"
+    reply = engine.call("start_run", "flow", "{}", None, None, None, None, later)
+    return str(reply["run_id"])
+
+
+def behind_another(engine: Engine) -> str:
+    begin(engine, {**MINUTE, "overlap": "queue"})
+    for minute in 1, 2:
+        fire(engine, at(minute), [at(minute)], at(minute + 1))
+        engine.call("wind", engine.worker)
+    engine.now("2036-01-01 12:00:00Z")
+    return str(engine.one("select last_run from pgflow.schedules"))
+
+
+def filled(engine: Engine) -> str:
+    begin(engine)
+    engine.now("2036-01-01 12:10:00Z")
+    ticks = [at(1), at(2), at(3)]
+    engine.one("select pgflow.backfill_schedule('report', '', %s::timestamptz[])", ticks)
+    engine.call("wind", engine.worker)
+    return str(engine.one("select run_id from pgflow.runs order by scheduled_at desc limit 1"))
+
+
 def overdue(engine: Engine) -> str:
     run = timer(engine)
     engine.now("2036-01-01 14:10:30Z")
@@ -239,6 +271,14 @@ STATES: list[tuple[Callable[[Engine], str], str, str]] = [
         missing,
         "missing",
         "its message is gone; the next sweep sends it again, within 30 s",
+    ),
+    (
+        paused,
+        "paused",
+        (
+            'queue "flow" is paused by anna since 2036-01-01T12:00:00.000Z: '
+            "pgflow-yaml resume --queue flow"
+        ),
     ),
     (overdue, "clock", "overdue by 30 s, and no worker is alive: pgflow-yaml worker"),
     (ready, "ready", "is ready; the next turn of any worker goes on"),

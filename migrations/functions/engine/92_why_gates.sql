@@ -58,8 +58,9 @@ begin
   select s.* into v_slot from pgflow.slots s
   where s.run_id = p_run.run_id and s.step_slug is null and not s.held
   order by s.nr limit 1;
-  return case when v_slot.nr is null then '{"kind": "missing_slot"}'
-    else pgflow._why_slot(v_slot) end;
+  return coalesce(pgflow._why_not_entered(p_run), case
+    when v_slot.nr is null then '{"kind": "missing_slot"}'
+    else pgflow._why_slot(v_slot) end);
 end
 $$;
 

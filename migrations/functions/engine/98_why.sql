@@ -2,6 +2,7 @@
 -- in the order of the functions here. The kinds are part of the interface; clients turn them into
 -- sentences. Called by people who ask, never by workers. Nothing here locks.
 --
+--   start_time, overlap, backfill                        the run has not begun
 --   dependency   a step before it has not ended          finally      it comes last
 --   stopping     its worker is to end it                 timer, event it is a wait
 --   child        its child run goes on                   child_told   that has ended
@@ -94,6 +95,31 @@ as $$
     select 1 from pgflow.workers w
     where w.stopped_at is null and w.last_heartbeat_at > (select pgflow._alive_since()))
     then 'ready' else 'clock' end, 'since', p_since)
+$$;
+
+-- A run that waits before it begins: for its time, for the run before it of its schedule, or for
+-- those before it of a backfill. p_run is one of them.
+create or replace function pgflow._why_not_entered(p_run pgflow.runs) returns jsonb
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select case split_part(p_run.waits_at, ':', 1)
+    when 'start_time' then
+      case when p_run.scheduled_at < pgflow.clock() then pgflow._why_due(p_run.scheduled_at)
+        else jsonb_build_object('kind', 'start_time', 'until', p_run.scheduled_at) end
+    when 'schedule' then
+      coalesce((
+        select jsonb_build_object('kind', 'overlap', 'run', s.run_id,
+          'schedule', substring(p_run.waits_at from '^[^:]*:[^:]*:(.*)$'))
+        from pgflow.slots s where s.gate = p_run.waits_at and s.held limit 1),
+        pgflow._why_due(p_run.started_at))
+    when 'backfill' then jsonb_build_object('kind', 'backfill', 'at_once', (
+        select l.places from pgflow.limits l where l.gate = p_run.waits_at),
+      'before', (
+        select count(*) from pgflow.slots s
+        join pgflow.slots m on m.gate = s.gate and m.run_id = p_run.run_id
+        where s.gate = p_run.waits_at and not s.held
+          and (s.order_at, s.nr) < (m.order_at, m.nr))) end
 $$;
 
 -- A wait. One whose time has passed is ended by the next turn of any worker.

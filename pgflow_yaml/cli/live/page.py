@@ -284,7 +284,7 @@ def _value(label: str, value: Json, most: int | None) -> list[Line]:
 
 
 def why_lines(snapshot: Snapshot, reasons: Mapping[str, str]) -> list[Line]:
-    """Return a line for each unfinished step with its reason."""
+    """Return a line for each unfinished step with its reason, or for a run before it begins."""
     if not reasons:
         return [[(f" nothing waits: the run {STATUS_PHRASES[snapshot['run']['status']]}", "")]]
     statuses = {RUN: "waiting", **{step["slug"]: step["status"] for step in snapshot["steps"]}}
