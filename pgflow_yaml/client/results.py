@@ -307,7 +307,7 @@ class QueueSummary:
     """Queue in a list; each number is at most 10,000, and `limited` is true where one is more.
 
     `holder` is the task that a worker has held for longest, with that worker; `exists` is False if
-    the queue was dropped by hand.
+    the queue was dropped by hand. `paused_at` and `paused_by` are None unless it is paused.
     """
 
     queue: str
@@ -320,6 +320,8 @@ class QueueSummary:
     limited: bool
     exists: bool
     holder: Mapping[str, Json] | None
+    paused_at: datetime | None
+    paused_by: str | None
 
     def as_json(self) -> dict[str, Json]:
         """Return the JSON that `queues` prints."""

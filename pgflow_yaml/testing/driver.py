@@ -58,9 +58,9 @@ class Driver:
         """Register the only worker of the database."""
         self.store.register_worker(self.worker, None, {})
 
-    def play(self, case: Case, *, name: str, version: str, input_text: str) -> Played:
-        """Start the run of a case and play it to its end."""
-        return _Play(self, case).run(name, version, input_text)
+    def play(self, case: Case, start: Callable[[], str]) -> Played:
+        """Play the run of a case to its end; `start` starts it, at its time, and returns its id."""
+        return _Play(self, case).run(start)
 
 
 class _Play:
@@ -78,10 +78,9 @@ class _Play:
         self.queues = self.store.served_queues()
         self.root = ""
 
-    def run(self, name: str, version: str, input_text: str) -> Played:
+    def run(self, start: Callable[[], str]) -> Played:
         self.store.set_clock(self.now.isoformat())
-        started = self.store.start_run(name, input_text, version=version)
-        self.root = str(started["run_id"])
+        self.root = start()
         self.mocks[self.root] = self.case.mocks
         waits = Waits(self.store, self.mocks_of, self.plan)
         stuck = None

@@ -121,7 +121,7 @@ def with_stand_ins(flow: Flow, mocks: Mapping[str, Mock]) -> Definition:
     Mocked `flow` steps call a handler instead; the others run the flow in the files, whatever
     version they name.
     """
-    definition = flow.definition
+    definition = without_schedule(flow.definition)
     if not children(flow):
         return definition
     body = dict(definition.body)
@@ -130,6 +130,12 @@ def with_stand_ins(flow: Flow, mocks: Mapping[str, Mock]) -> Definition:
             steps = cast("dict[str, dict[str, Json]]", body[part])
             body[part] = {slug: _tested(step, mocks.get(slug)) for slug, step in steps.items()}
     return replace(definition, body=body, version=version_of(body))
+
+
+def without_schedule(definition: Definition) -> Definition:
+    """Return a definition that starts nothing by itself: a test plays one run, at its own time."""
+    body = {key: value for key, value in definition.body.items() if key != "schedule"}
+    return replace(definition, body=body)
 
 
 def mocks_by_flow(flow: Flow, mocks: Mapping[str, Mock], family: Mapping[str, Flow]) -> Mocks:

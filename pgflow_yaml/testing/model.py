@@ -66,6 +66,9 @@ class Case:
     input: Json
     input_node: Node | None
     now: datetime
+    at: datetime | None
+    """The tick of a schedule of the flow that starts the run, and gives its input."""
+    at_node: Node | None
     mocks: Mapping[str, Mock]
     expect: Mapping[str, Node]
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pgflow_yaml.testing.model import Mock
 
 FILE_KEYS = ("flow", "files", "description", "now", "mocks", "cases")
-CASE_KEYS = ("description", "input", "now", "mocks", "expect")
+CASE_KEYS = ("description", "input", "now", "at", "mocks", "expect")
 EXPECT_KEYS = ("status", "output", "error", "steps", "outputs", "attempts")
 STEP_KEYS = ("status", "skip_reason", "output", "error", "attempts", "iteration", "with", "items")
 RUN_STATUSES = ("completed", "failed", "cancelled")
@@ -99,18 +99,21 @@ def _files(nodes: Nodes, entries: Mapping[str, tuple[ScalarNode, Node]]) -> tupl
 
 
 def _now(
-    nodes: Nodes, entries: Mapping[str, tuple[ScalarNode, Node]], default: datetime
+    nodes: Nodes,
+    entries: Mapping[str, tuple[ScalarNode, Node]],
+    default: datetime,
+    key: str = "now",
 ) -> datetime:
-    if "now" not in entries:
+    if key not in entries:
         return default
-    node = entries["now"][1]
-    text = nodes.text(node, "`now`")
+    node = entries[key][1]
+    text = nodes.text(node, f"`{key}`")
     try:
         moment = datetime.fromisoformat(text) if text else default
     except ValueError:
         moment = default.replace(tzinfo=None)
     if moment.tzinfo is None:
-        fix = 'write a time with its offset: now: "2030-01-01T09:00:00Z"'
+        fix = f'write a time with its offset: {key}: "2030-01-01T09:00:00Z"'
         nodes.report.add("PF504", f'"{text}" is not a time', node, fix=fix)
         return default
     return moment
@@ -124,12 +127,19 @@ def _case(
     _described(nodes, entries)
     mocks = read_mocks(nodes, entries["mocks"][1]) if "mocks" in entries else {}
     input_node = entries["input"][1] if "input" in entries else None
+    at = _now(nodes, entries, now, "at") if "at" in entries else None
+    for other in ("input", "now") if at else ():
+        if other in entries:
+            message = f"a case with `at` has no `{other}`: the schedule of the flow gives it"
+            nodes.report.add("PF504", message, entries[other][0], fix="remove one of the two")
     return Case(
         name=name,
         node=key,
         input={} if input_node is None else input_node.data(),
         input_node=input_node,
-        now=_now(nodes, entries, now),
+        now=at or _now(nodes, entries, now),
+        at=at,
+        at_node=entries["at"][1] if "at" in entries else None,
         mocks={**shared, **mocks},
         expect=_expect(nodes, entries["expect"][1]) if "expect" in entries else {},
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -18,18 +18,20 @@ from pgflow_yaml.testing.driver import Driver
 from pgflow_yaml.testing.expectations import differences
 from pgflow_yaml.testing.flows import Library, mocks_by_flow, with_stand_ins
 from pgflow_yaml.testing.reading import read_suite
+from pgflow_yaml.testing.ticking import NoTick, fired, scheduled
 from pgflow_yaml.worker.calls import Handlers, to_json_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pgflow_yaml.language.model import Definition
     from pgflow_yaml.project.settings import Settings
     from pgflow_yaml.testing.databases import Databases
     from pgflow_yaml.testing.driver import Played
     from pgflow_yaml.testing.flows import Flow
     from pgflow_yaml.testing.model import Case, Suite
 
-NO_FLOW, REFUSED, NO_HANDLER, NOT_DONE = "PF507", "PF508", "PF509", "PF510"
+NO_TICK, NO_FLOW, REFUSED, NO_HANDLER, NOT_DONE = "PF504", "PF507", "PF508", "PF509", "PF510"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +120,7 @@ class Player:
         conninfo = self._open.enter_context(self._databases.fresh())
         self._store = self._open.enter_context(Store(conninfo, name="pgflow-yaml test"))
         self._driver = Driver(store=self._store, handlers=self._handlers)
-        self._used_up = False
+        self._used_up = self._has_played = False
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -128,10 +130,11 @@ class Player:
     def play(self, case: Case) -> Result:
         """Return the result of one case; after a run that did not end the database is new."""
         began = time.monotonic()
-        if self._used_up:
+        # a tick has one run in a database, and other cases deploy without the schedule
+        if self._used_up or (case.at is not None and self._has_played):
             self._open.close()
             self.__enter__()
-        self._used_up = True
+        self._used_up = self._has_played = True
         findings = self._findings(case)
         return Result(name=case.name, seconds=time.monotonic() - began, diagnostics=findings)
 
@@ -149,30 +152,39 @@ class Player:
                 )
                 for problem in error.problems
             ]
+        except NoTick as error:
+            span = self._document.span(case.at_node or case.node)
+            return [Diagnostic(code=NO_TICK, message=error.message, span=span)]
         except NoHandler as error:
             fix = f"add `{error.step}: {{output: …}}` to the mocks of the case"
             return [Diagnostic(code=NO_HANDLER, message=error.message, span=at, help=fix)]
         except PgflowError as error:
             return [Diagnostic(code=NOT_DONE, message=error.message, span=at)]
-        self._used_up = played.stuck is not None
+        self._used_up = played.stuck is not None or case.at is not None
         return differences(case, played, self._document)
 
     def _played(self, case: Case) -> Played:
         definition = with_stand_ins(self._flow, case.mocks)
-        problems = problems_of(definition.body, case.input)
-        if problems:
-            raise InvalidInput(problems=problems)
+        if case.at is None:
+            problems = problems_of(definition.body, case.input)
+            if problems:
+                raise InvalidInput(problems=problems)
         below = mocks_by_flow(self._flow, case.mocks, self._tested.family)
         for name, child in self._tested.family.items():
             if name != definition.name:
                 self._store.deploy(with_stand_ins(child, below.get(name, {})))
-        self._store.deploy(definition)
-        return self._driver.play(
-            case,
-            name=definition.name,
-            version=definition.version,
-            input_text=to_json_text(case.input),
+        if case.at is None:
+            self._store.deploy(definition)
+            return self._driver.play(case, lambda: self._started(definition, case))
+        spec = scheduled(self._flow.definition, case.at)
+        self._store.deploy(replace(definition, body={**definition.body, "schedule": [spec]}))
+        return self._driver.play(case, lambda: fired(self._store, definition.name, spec, case.now))
+
+    def _started(self, definition: Definition, case: Case) -> str:
+        started = self._store.start_run(
+            definition.name, to_json_text(case.input), version=definition.version
         )
+        return str(started["run_id"])
 
 
 def _text(problem: Mapping[str, str]) -> str:

@@ -64,7 +64,8 @@ $$;
 
 -- Every queue: messages that are visible, leased and parked until later (10,000 are counted at
 -- most: `limited`), the time since when the first has been visible, the living workers that serve
--- it, dead rows. `holder` is the task that a worker has held for longest.
+-- it, dead rows. `holder` is the task that a worker has held for longest; `paused_at` and
+-- `paused_by` are null unless somebody has paused it.
 create or replace function pgflow.list_queues() returns jsonb
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
@@ -78,12 +79,14 @@ as $$
     || jsonb_build_object('leased', l.tasks,
          'parked', greatest((d.depth ->> 'later')::bigint - l.tasks, 0),
          'holder', l.longest || pgflow._worker_facts(l.worker_id),
+         'paused_at', p.paused_at, 'paused_by', p.paused_by,
          'workers', (
            select count(*) from alive a
            where (q = 'pgflow__timers' or '*' = any(a.queues) or q = any(a.queues))
              and (a.granted is null or q = 'pgflow__timers' or q = any(a.granted))))
     order by q), '[]')
   from pgflow._all_queues() q
+  left join pgflow.paused_queues p on p.queue_name = q
   cross join lateral (select pgflow._queue_depth(q) as depth) d
   cross join lateral (
     select count(*) as tasks, (array_agg(x.worker_id order by x.started_at))[1] as worker_id,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 import sys
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +39,7 @@ def plan_command(options: Options, *, files: Sequence[str], inputs: Sequence[str
 
     Further files are the flows that its steps run: they are checked with it, as by `run`. Levels,
     the longest chain, and which steps an input would skip, as far as that is certain before the
-    run. No handler is called, and no database is started.
+    run; and the next five ticks of its schedules. No handler is called, and no database is started.
     """
     from pgflow_yaml.cli.output import write_json
     from pgflow_yaml.cli.run_input import read_input
@@ -59,6 +61,7 @@ _WAITS = (None, "queue")
 Line = list[tuple[str, str]]
 _STYLES = {"runs": "", "skipped": "dim", "fails": "red", "open": "yellow", "on_failure": "dim"}
 _PIPE_WIDTH = 100
+_TICKS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +98,10 @@ def _shape(definition: Definition, planned: Plan, deployed: Deploying) -> dict[s
         "critical_path": list(planned.critical_path),
         "skipped": list(planned.skipped),
         "limits": list(limits_of(definition.body)),
+        "schedules": [
+            {"name": name, "next_ticks": [tick.isoformat() for tick in ticks]}
+            for name, ticks in _next_ticks(definition)
+        ],
         "steps": [
             {
                 "slug": step.slug,
@@ -123,6 +130,7 @@ def _write(definition: Definition, planned: Plan, deployed: Deploying, options: 
         [],
         *_limits(definition, width),
         *_path(planned, width),
+        *_schedules(definition),
         *_changes(deployed, width if terminal else 0),
     ]
     write_lines(lines, sys.stdout, options)
@@ -192,6 +200,24 @@ def _path(planned: Plan, width: int) -> Iterator[Line]:
         shown = " → ".join([*path[:middle], "…", *path[middle:]])
     yield [(head, "")]
     yield [(f"    {shown}", "")]
+
+
+def _next_ticks(definition: Definition) -> Iterator[tuple[str, list[datetime]]]:
+    """Yield the name of each schedule with its next five ticks, in its time zone."""
+    from pgflow_yaml.language import ticks
+
+    body: Any = definition.body
+    for spec in body.get("schedule", ()):
+        zone = ticks.zone(spec.get("timezone", "UTC"))
+        following = islice(ticks.after(spec, datetime.now(UTC)), _TICKS)
+        yield spec["name"], [tick.astimezone(zone) for tick in following]
+
+
+def _schedules(definition: Definition) -> Iterator[Line]:
+    for name, ticks in _next_ticks(definition):
+        yield [(f"starts by itself: {name}", "")]
+        for tick in ticks:
+            yield [(f"    {tick:%a %Y-%m-%d %H:%M:%S %z}", "")]
 
 
 def _changes(deployed: Deploying, width: int) -> Iterator[Line]:

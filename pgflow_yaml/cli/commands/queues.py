@@ -35,9 +35,15 @@ def queues_command(options: Options) -> None:
         (Column("OLDEST", right=True), lambda queue: age(queue["oldest_at"])),
         (Column("WORKERS", right=True), _count("workers")),
         (Column("DEAD", right=True), _count("dead_rows")),
-        (Column("NOTE", flexible=True), lambda queue: "" if queue["exists"] else "was dropped"),
+        (Column("NOTE", flexible=True), _note),
     ]
     write_list(queues, columns, options)
+
+
+def _note(queue: Mapping[str, Any]) -> str:
+    if not queue["exists"]:
+        return "was dropped"
+    return f"paused by {queue['paused_by']}" if queue["paused_at"] else ""
 
 
 def _count(name: str) -> Callable[[Mapping[str, Any]], str]:

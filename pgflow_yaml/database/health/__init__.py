@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pgflow_yaml.database.health import engine, security, server
+from pgflow_yaml.database.health import engine, schedules, security, server
 from pgflow_yaml.database.health.findings import Check, Finding, Report, checked
 from pgflow_yaml.database.health.inspector import Inspector, Limits, NotAnswered
 
@@ -21,6 +21,7 @@ CHECKS: Mapping[str, Callable[[Inspector], Seen]] = {
     "handlers": engine.handlers,
     "queues": engine.queues,
     "timers": engine.timers,
+    "schedules": schedules.schedules,
     "transactions": server.transactions,
     "vacuum": server.vacuum,
     "size": server.size,

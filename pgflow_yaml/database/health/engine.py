@@ -163,6 +163,9 @@ def queues(ask: Inspector) -> Seen:
             findings.append(Finding(message=message, fix=fix, repair="sweep", severity="warning"))
         if row["queue"] == TIMERS:
             continue
+        if row["paused_at"] is not None:
+            findings.append(_paused(row))
+            continue
         waited = _seconds(row["oldest_at"], now) if row["oldest_at"] else 0.0
         if not row["workers"]:
             unserved += [row] if waited > ask.limits.unserved else []
@@ -183,6 +186,14 @@ def queues(ask: Inspector) -> Seen:
     )
     summary = f"{plural(visible, 'task')} visible, {leased:,} leased{longest}"
     return Seen(summary=summary, findings=tuple(findings))
+
+
+def _paused(row: Mapping[str, Any]) -> Finding:
+    return Finding(
+        severity="warning",
+        message=f'queue "{row["queue"]}" is paused by {one_line(row["paused_by"])}',
+        fix=f"pgflow-yaml resume --queue {row['queue']}",
+    )
 
 
 def _nobody(
