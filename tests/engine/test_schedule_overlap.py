@@ -40,7 +40,8 @@ def test_the_next_run_waits(engine: Engine) -> None:
 def test_a_hundred_wait_at_most(engine: Engine) -> None:
     """Further ticks are skipped, and counted."""
     begin(engine, QUEUE)
-    for minute in range(1, 103):
+    tick(engine, 1)
+    for minute in range(2, 103):
         fire(engine, at(minute), [at(minute)], at(minute + 1))
     assert row(engine, "array[fired, skipped]") == [101, 1]
 
@@ -84,3 +85,13 @@ def test_the_gate_of_the_flow_comes_after(engine: Engine) -> None:
     assert engine.work("report") == ["work", "work"]
     assert [engine.status(each) for each in (by_hand, run)] == ["completed", "completed"]
     assert engine.one("select count(*) from pgflow.slots") == 0
+
+
+def test_the_sweep_writes_a_lost_slot(engine: Engine) -> None:
+    """A run that waits for the one before it does not wait for ever."""
+    begin(engine, QUEUE)
+    first, second = tick(engine, 1), tick(engine, 2)
+    engine.db.execute("delete from pgflow.slots where not held")
+    assert engine.call("sweep") == 1
+    assert engine.work("report") == ["work", "work"]
+    assert {engine.status(run) for run in (first, second)} == {"completed"}

@@ -47,8 +47,8 @@ begin
 end
 $$;
 
--- Sends the missing messages of runs that wait for their time. Locks runs, skipping locked ones.
--- Returns their number.
+-- Sends the missing messages of runs that wait for their time, and writes the missing slots of
+-- those that wait at the gate of a schedule. Locks runs, skipping locked ones. Returns their number.
 create or replace function pgflow._sweep_start_times(p_runs uuid[]) returns int
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -60,8 +60,22 @@ declare
       and (r.deadline_message_id is null
         or pgflow._queue_missing('pgflow__timers', array[r.deadline_message_id]) is not null)
     order by r.run_id for no key update skip locked);
+  v_slots int;
 begin
   perform pgflow._wait_to_begin(array[r.run_id], r.scheduled_at) from unnest(v_runs) r;
-  return cardinality(v_runs);
+  with lost as (
+    select r.run_id, r.waits_at, r.started_at from pgflow.runs r
+    where r.run_id = any(p_runs) and r.status = 'started' and r.waits_at ~ '^(schedule|backfill):'
+      and not exists (select 1 from pgflow.slots s where s.run_id = r.run_id)
+    order by r.run_id for no key update skip locked
+  ), written as (
+    insert into pgflow.slots (gate, key, run_id, order_at, not_before)
+    select l.waits_at, '', l.run_id, l.started_at, pgflow.clock() from lost l returning gate
+  ), noted as (
+    select pgflow._note_gates(array_agg(w.gate), array_agg(''::text), array_agg(pgflow.clock()))
+    from written w having count(*) > 0
+  )
+  select count(*) into v_slots from written, (select count(*) from noted) n;
+  return cardinality(v_runs) + v_slots;
 end
 $$;

@@ -256,9 +256,10 @@ begin
       then v_clock + interval '50 ms' end;
   end if;
   perform pgflow._end_or_stop_runs(v_locked, 'cancelled',
-    array_fill(pgflow._replaced_by(v_newest), array[cardinality(v_locked)]));
+    array_fill(pgflow._replaced_by(v_newest, p_limit.gate), array[cardinality(v_locked)]));
   perform pgflow._queue_send_timer('pgflow__timers', v_clock, jsonb_build_object('kind', 'cancel',
-    'run_id', r.run_id, 'retries', r.retries, 'error', pgflow._replaced_by(v_newest)))
+    'run_id', r.run_id, 'retries', r.retries, 'error',
+    pgflow._replaced_by(v_newest, p_limit.gate)))
   from pgflow.runs r
   where r.run_id = any(v_holders) and r.run_id <> v_newest and r.outcome is null
     and r.status = 'started';
@@ -268,12 +269,13 @@ end
 $$;
 
 -- The error of a run that makes room for a newer one.
-create or replace function pgflow._replaced_by(p_run_id uuid) returns jsonb
+create or replace function pgflow._replaced_by(p_run_id uuid, p_gate text) returns jsonb
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
   select jsonb_build_object('type', 'LimitReached',
-    'message', format('run %s has taken its place (when_full: replace)', p_run_id))
+    'message', format('run %s has taken its place (%s: replace)', p_run_id,
+      case when starts_with(p_gate, 'schedule:') then 'overlap' else 'when_full' end))
 $$;
 
 -- Ends runs that do not wait for a place; says who holds it. The caller holds the runs.

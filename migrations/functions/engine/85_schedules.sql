@@ -115,9 +115,11 @@ begin
     returning l.gate
   )
   select array_agg(g.gate) into v_gone from gone g;
-  insert into pgflow.limits (gate, flow_name, places)
-  select w.gate, p_name, 1 from unnest(v_wanted) w(gate)
-  on conflict (gate) do nothing;
+  insert into pgflow.limits as l (gate, flow_name, places, when_full)
+  select pgflow._schedule_gate(p_name, e ->> 'name'), p_name, 1, e ->> 'overlap'
+  from jsonb_array_elements(coalesce(p_schedules, '[]')) e
+  where e ->> 'overlap' in ('queue', 'replace')
+  on conflict (gate) do update set when_full = excluded.when_full;
   if v_gone is not null then
     perform pgflow._note_gates(v_gone, array_fill(''::text, array[cardinality(v_gone)]),
       array_fill(pgflow.clock(), array[cardinality(v_gone)]));
@@ -249,31 +251,21 @@ as $$
 declare
   v_overlap text := coalesce(p_schedule.spec ->> 'overlap', 'skip');
   v_gate text := pgflow._schedule_gate(p_schedule.flow_name, p_schedule.name);
-  v_before uuid[];
   v_run uuid;
   v_detail text;
 begin
   p_schedule.last_at := p_tick;
-  if v_overlap in ('queue', 'replace') then
-    v_before := array(select s.run_id from pgflow.slots s where s.gate = v_gate order by s.nr);
-  else
-    v_gate := null;
-  end if;
   if v_overlap = 'skip' and exists (
        select 1 from pgflow.runs r where r.run_id = p_schedule.last_run and r.status = 'started')
-    or v_overlap = 'queue' and cardinality(v_before) > pgflow._most_queued_ticks()
+    or v_overlap = 'queue' and pgflow._most_queued_ticks() <= (
+       select count(*) from pgflow.slots s where s.gate = v_gate and s.key = '' and not s.held)
   then
     p_schedule.skipped := p_schedule.skipped + 1;
     return p_schedule;
   end if;
-  v_run := pgflow._start_tick(p_schedule, p_tick, p_gate => v_gate);
+  v_run := pgflow._start_tick(
+    p_schedule, p_tick, case when v_overlap in ('queue', 'replace') then v_gate end);
   if v_run is not null then -- else the tick has a run
-    if v_overlap = 'replace' then
-      perform pgflow._queue_send_timer('pgflow__timers', pgflow.clock(), jsonb_build_object(
-        'kind', 'cancel', 'run_id', b.id, 'reason', format(
-          'replaced by run %s of the next tick of its schedule', v_run)))
-      from unnest(v_before) b(id);
-    end if;
     p_schedule.fired := p_schedule.fired + 1;
     p_schedule.last_run := v_run;
   end if;

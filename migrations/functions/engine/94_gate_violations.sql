@@ -10,7 +10,8 @@ as $$
     when p_slot.step_slug is null then not exists (
       select 1 from pgflow.runs r
       where r.run_id = p_slot.run_id and r.status = 'started'
-        and (r.waits_at is not distinct from case when not p_slot.held then p_slot.gate end))
+        -- one that was let in at one gate may wait at the next
+        and (r.waits_at is not distinct from p_slot.gate) <> p_slot.held)
     else not exists (
       select 1 from pgflow.step_tasks t
       join pgflow.steps d on d.flow_slug = t.flow_slug and d.step_slug = t.step_slug
