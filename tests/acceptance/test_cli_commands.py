@@ -391,6 +391,7 @@ def test_every_example_in_the_help_works(shell: Shell) -> None:
     order += ["show", "watch", "runs", "start", "send", "cancel", "retry", "worker", "failed"]
     order += ["approve", "reject"]
     order += ["queues", "workers", "doctor", "completion", "logs", "prune"]
+    order += ["schedules", "pause", "resume", "backfill"]
     assert sorted(order) == sorted(examples)
 
     shell.write("release.yaml", "flow: release\nsteps:\n  go_live: {wait: {event: go_live}}\n")
@@ -398,6 +399,12 @@ def test_every_example_in_the_help_works(shell: Shell) -> None:
         if name in ("approve", "reject"):
             shell("compile", "release.yaml")
             shell("start", "release")
+        if name == "schedules":
+            shell.write(
+                "nightly.yaml",
+                "flow: nightly\nschedule: {cron: '@daily'}\nsteps: {a: {wait: {for: 1s}}}\n",
+            )
+            shell("compile", "nightly.yaml")
         program, *args = shlex.split(examples[name])
         assert program == "pgflow-yaml"
         shell(*args, expect=int(name == "doctor"))  # the server of the tests is not durable

@@ -28,6 +28,7 @@ NONSENSE: dict[str, list[Any]] = {
     "uuid[]": [None, "{}", "{NULL}", "{00000000-0000-0000-0000-000000000000}"],
     "uuid": [None, "00000000-0000-0000-0000-000000000000"],
     "timestamp with time zone": [None, "infinity", "-infinity", "0001-01-01 BC"],
+    "timestamp with time zone[]": [None, "{}", "{NULL}", "{infinity}", "{{now},{now}}"],
     "boolean": [None],
     "jsonb[]": [None, "{}", "{NULL}", '{"1"}'],
     "jsonb": [

@@ -48,7 +48,8 @@ end
 $$;
 
 -- Sends the missing messages of runs that wait for their time, and writes the missing slots of
--- those that wait at the gate of a schedule. Locks runs, skipping locked ones. Returns their number.
+-- those that wait at the gate of a schedule. Locks runs, skipping locked ones. Returns the number
+-- of repairs.
 create or replace function pgflow._sweep_start_times(p_runs uuid[]) returns int
 language plpgsql
 set search_path = pg_catalog, pg_temp

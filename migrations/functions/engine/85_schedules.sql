@@ -172,6 +172,15 @@ as $$
     and s.next_at is not distinct from (p_timer ->> 'tick')::timestamptz
 $$;
 
+-- True for a list of at most 1,000 times.
+create or replace function pgflow._are_ticks(p_ticks timestamptz[]) returns boolean
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(array_ndims(p_ticks), 1) = 1 and cardinality(p_ticks) <= 1000
+    and not exists (select 1 from unnest(p_ticks) t where isfinite(t) is not true)
+$$;
+
 -- Fires a schedule: starts a run for each of these ticks and writes the next one. Does nothing
 -- unless the next tick is still p_seen (null: none was known). p_missed is the number of ticks that
 -- are given up; p_problem says that the worker cannot reckon this schedule: it is kept with the
@@ -190,8 +199,7 @@ declare
   v_tick timestamptz;
   v_runs uuid[] := '{}';
 begin
-  if (cardinality(p_ticks) <= 1000 and array_position(p_ticks, null) is null and p_missed >= 0
-      and coalesce(array_ndims(p_ticks), 1) = 1
+  if (pgflow._are_ticks(p_ticks) and p_missed between 0 and 1000000000
       and (p_problem is not null or isfinite(p_next) and p_next > all(p_ticks))) is not true
   then
     raise exception using errcode = 'PF006',

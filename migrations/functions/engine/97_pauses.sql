@@ -148,8 +148,7 @@ declare
   v_tick timestamptz;
   v_started int := 0;
 begin
-  if (cardinality(p_ticks) <= 1000 and array_position(p_ticks, null) is null
-      and coalesce(array_ndims(p_ticks), 1) = 1 and p_at_once between 1 and 10000
+  if (pgflow._are_ticks(p_ticks) and p_at_once between 1 and 10000
       and pgflow.clock() >= all(p_ticks) and coalesce(length(p_suffix), 0) <= 100) is not true
   then
     raise exception using errcode = 'PF006', message =

@@ -9,9 +9,7 @@ import click
 from pgflow_yaml.cli.options import Options, command, pass_options
 
 
-@command(
-    "backfill", example="pgflow-yaml backfill nightly_report --from 2026-11-01 --to 2026-12-01"
-)
+@command("backfill", example="pgflow-yaml backfill nightly --from 7d")
 @click.argument("flow")
 @click.option("--from", "since", metavar="TIME", required=True, help="First time: 2026-11-01, 30d.")
 @click.option("--to", "until", metavar="TIME", help="Last time. [default: now]")

@@ -10,7 +10,7 @@ from pgflow_yaml.cli.decisions import by_option
 from pgflow_yaml.cli.options import Options, command, pass_options
 
 
-@command("pause", example="pgflow-yaml pause nightly_report")
+@command("pause", example="pgflow-yaml pause nightly")
 @click.argument("flow", required=False)
 @click.option("--schedule", metavar="NAME", help="Only this one, by its text or its beginning.")
 @click.option("--queue", help="Instead: let no worker claim tasks of this queue.")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pgflow_yaml.language.model import Catchup
 
 
-@command("resume", example="pgflow-yaml resume nightly_report --catchup last")
+@command("resume", example="pgflow-yaml resume nightly --catchup last")
 @click.argument("flow", required=False)
 @click.option("--schedule", metavar="NAME", help="Only this one, by its text or its beginning.")
 @click.option(
