@@ -285,8 +285,8 @@ class Client(HealthClient, LogClient, PruneClient, RetryClient, ScheduleClient):
     def why(self, run_id: str) -> dict[str, dict[str, Any]]:
         """Return why each step that a run waits for has not ended; empty for an ended run.
 
-        A run that has not begun has its own reason under `run`. A reason has a `kind` and its facts:
-        `{"kind": "no_worker", "queue": "gpu"}`. The kinds are listed in
+        A run that has not begun has its own reason under `run`. A reason has a `kind` and its
+        facts: `{"kind": "no_worker", "queue": "gpu"}`. The kinds are listed in
         docs/how-to/find-out-why.md. Raises NotFound.
         """
         reasons = self._store.run_why(_checked_id(run_id))

@@ -84,7 +84,7 @@ def test_a_run_for_later_waits(shell: Shell) -> None:
     shown = shell("show", run, "--why").out
     assert "begins at " in shown
     assert "in 2 h 59 m" in shown or "in 3 h 00 m" in shown
-    why = shell("show", run, "--why", "--json").json["why"]
+    why = shell("show", run, "--why", "--json").json["run"]["why"]
     due = datetime.fromisoformat(why["until"]) - datetime.now(UTC)
     assert timedelta(hours=2, minutes=50) < due < timedelta(hours=3)
     shell("worker", "--burst")

@@ -11,6 +11,7 @@ import re
 import socket
 import sqlite3
 import sys
+import time
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -194,6 +195,19 @@ def test_the_checksum_of_batches_is_that_of_the_files(cli: Cli) -> None:
     merged = run.output("merge")
     assert len(run.step("batch")["children"]) == merged["batches"] == 3
     assert merged["checksum"] == hashlib.sha256("".join(of_batches).encode()).hexdigest()
+
+
+def test_a_digest_of_a_night_lists_what_changed(cli: Cli, tmp_path: Path) -> None:
+    """Files of the day before; by hand, the night is the start of the run."""
+    for name, hours in (("new.txt", 2), ("old.txt", 30)):
+        (tmp_path / name).write_text(name)
+        at = time.time() - hours * 3600
+        os.utime(tmp_path / name, (at, at))
+
+    run = cli.run("digest", f"folder={tmp_path}", "night=by-hand")
+
+    assert run.output("changed") == [f"{tmp_path}/new.txt"]
+    assert Path(run.output("write")).read_text() == f"{tmp_path}/new.txt\n"
 
 
 def test_words_are_counted_as_by_hand(cli: Cli) -> None:

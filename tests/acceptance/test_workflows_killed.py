@@ -50,6 +50,7 @@ FLOWS = {
     "checks": Kind(dies_after=4, same_output=False),
     "codecs": Kind(dies_after=3, input={"levels": [0, 1]}, same_output=False),
     "diamond": Kind(input={"folder": "out"}),
+    "digest": Kind(dies_after=1, input={"folder": "files", "night": "night"}),
     "intake": Kind(input={"file": "files/b.txt"}),
     "order": Kind(input={"folder": "shop"}, same_output=False),
     "tidy": Kind(
