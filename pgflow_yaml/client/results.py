@@ -29,7 +29,8 @@ def row_of(kind: type[Row], row: Mapping[str, Any]) -> Row:
 
 
 def _value(name: str, value: Any) -> Any:
-    if (name == "at" or name.endswith("_at")) and isinstance(value, str):
+    is_time = name == "at" or (name.endswith("_at") and name != "waits_at")  # that is a place
+    if is_time and isinstance(value, str):
         return datetime.fromisoformat(value)
     return tuple(value) if name in _LISTS and isinstance(value, list) else value
 
