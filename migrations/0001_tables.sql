@@ -108,8 +108,6 @@ comment on column pgflow.flows.reopened is
   'a retry has deleted tasks of it: their attempts are counted on (step_states.past_attempts)';
 comment on column pgflow.flows.gate is
   '{"gate", "key"}: the gate at which its runs wait before they begin; null = none (0006_limits)';
-comment on column pgflow.flows.scheduled is
-  'it has a schedule: a run of it may hold a slot of that';
 comment on column pgflow.flows.gated is 'it, or some step of it, has a gate';
 comment on column pgflow.flows.priority is 'its tasks are treated as that many minutes older';
 
@@ -292,8 +290,6 @@ comment on column pgflow.runs.started_by is
   'the login that started it; a run that another one starts has that of the other';
 comment on column pgflow.runs.trace is
   'W3C traceparent of the span that started it; null = not traced';
-comment on column pgflow.runs.scheduled_at is
-  'the tick of the schedule that started it, or the time for which it was started; null = none';
 comment on column pgflow.runs.chain is 'number of runs before it that `after` joins to it';
 comment on column pgflow.runs.deadline_message_id is
   'its message in the timer queue, due when its timeout passes';

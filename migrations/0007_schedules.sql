@@ -48,4 +48,10 @@ create table pgflow.paused_queues (
   paused_at timestamptz not null,
   paused_by text not null
 );
-comment on table pgflow.paused_queues is 'queues from which no worker claims until they are resumed';
+comment on table pgflow.paused_queues is
+  'queues from which no worker claims until they are resumed';
+
+comment on column pgflow.flows.scheduled is
+  'it has a schedule: a run of it may hold a slot of that';
+comment on column pgflow.runs.scheduled_at is
+  'the tick of the schedule that started it, or the time for which it was started; null = none';

@@ -42,7 +42,7 @@ class NoTicks(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Due:
-    """What a schedule is to do now: ticks to fire, number of those given up, the next one."""
+    """Result of a look at a schedule: ticks to fire, number of those given up, the next one."""
 
     ticks: tuple[datetime, ...]
     missed: int

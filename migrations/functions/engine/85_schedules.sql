@@ -3,7 +3,7 @@
 -- SQL knows no cron, and the time zones of server and worker may differ: next times are reckoned by
 -- workers and taken here. A message in the timer queue, due at the next tick, makes a turn of any
 -- worker return the schedule; the worker reckons which ticks are due and which comes next, and
--- calls fire_schedule. Whoever comes first moves next_at; for all others, and for a message that
+-- calls fire_schedule. The first of them moves next_at; for all others, and for a message that
 -- comes twice or late, it is not the tick that they have seen, so that they do nothing. A worker
 -- that dies in between leaves the message, which becomes visible again after ten seconds.
 --
@@ -299,7 +299,7 @@ begin
   return p_message || coalesce(': ' || (
     select string_agg(concat_ws(' ', nullif(d.value ->> 'path', ''), d.value ->> 'message'), ', ')
     from jsonb_array_elements(p_detail::jsonb) d), '');
-exception when data_exception then -- a detail that is no list of problems
+exception when data_exception then -- the detail is another text
   return p_message;
 end
 $$;

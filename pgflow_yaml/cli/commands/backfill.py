@@ -38,7 +38,7 @@ def backfill_command(
     """Start a run for each past tick of a schedule that has none, oldest first.
 
     They get the input of the schedule, their tick as run.scheduled_at, and the label
-    backfill=true. All are there at once; so many as --at-once says go on at a time. 10,000 ticks
+    backfill=true. All are there at once; of these, --at-once go on at a time. 10,000 ticks
     at most.
     """
     from pgflow_yaml.cli.database import database

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 @command("schedules", example="pgflow-yaml schedules --next 5")
 @click.argument("flow", required=False)
-@click.option("--next", "count", type=click.IntRange(1, 1000), help="Print so many next ticks.")
+@click.option(
+    "--next", "count", type=click.IntRange(1, 1000), help="Print this number of next ticks."
+)
 @pass_options
 def schedules_command(options: Options, *, flow: str | None, count: int | None) -> None:
     """List the schedules of a flow, or of all flows, as their active versions have them.
