@@ -165,7 +165,13 @@ def wrong_lines() -> list[list[str]]:
         arguments = ARGUMENTS.get(name)
         if arguments:
             lines += [[name, text, *arguments[1:]] for text in ("nothing", ODD)]
-            if name not in {"explain", "logs", "schedules", "test", "watch"}:  # these have a meaning without
+            if name not in {
+                "explain",
+                "logs",
+                "schedules",
+                "test",
+                "watch",
+            }:  # these have a meaning without
                 lines.append([name])
     return lines
 

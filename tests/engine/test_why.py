@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from tests.engine.driver import Engine
 
 NOON = "2036-01-01 12:00:00Z"
+OTHERS = {"dependency", "child", "child_told", "run_limit", "missing_slot"}
+OTHERS |= {"start_time", "overlap", "backfill"}
 ANY: dict[str, Any] = {"input": {"c": {}}}
 SOON = "2036-01-01 12:00:10Z"
 """Ten seconds later."""
@@ -305,14 +307,25 @@ def test_each_state_has_its_sentence(
 
 
 def test_no_kind_is_without_a_state() -> None:
-    """These three have tests of their own below."""
-    assert {kind for _, kind, _ in STATES} | {
-        "dependency",
-        "child",
-        "child_told",
-        "run_limit",
-        "missing_slot",
-    } == KINDS
+    """The others have tests of their own below."""
+    assert {kind for _, kind, _ in STATES} | OTHERS == KINDS
+
+
+@pytest.mark.parametrize(
+    ("state", "sentence"),
+    [
+        (for_later, "begins at 2036-01-01T15:00:00.000Z, in 3 h 00 m (`start --at`)"),
+        (behind_another, 'waits for run FIRST of its schedule "every 1m" to end'),
+        (filled, "waits in its backfill, 1 at once: 1 run before it"),
+    ],
+)
+def test_a_run_of_a_schedule_or_for_later_says_why(
+    engine: Engine, state: Callable[[Engine], str], sentence: str
+) -> None:
+    """Under the name `run`: it has no steps yet."""
+    run = state(engine)
+    first = engine.one("select run_id::text from pgflow.runs order by scheduled_at limit 1")
+    assert told(engine, run) == {"run": sentence.replace("FIRST", first[:8])}
 
 
 def test_a_run_that_has_not_begun_has_a_reason_of_its_own(engine: Engine) -> None:
