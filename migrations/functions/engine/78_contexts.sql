@@ -11,18 +11,10 @@ begin -- not a function in SQL, whose statement versions before 18 plan at each 
   return (
     select jsonb_build_object(
       'contexts', coalesce(jsonb_object_agg(p.run_id || '/' || p.step_slug,
-        jsonb_build_object('run', jsonb_build_object(
-          'id', r.run_id, 'flow', coalesce(r.flow_name, r.flow_slug),
-          'version', nullif(split_part(r.flow_slug, '__', 2), ''),
-          'started_at', to_char(r.started_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))
-          || case
-            when r.scheduled_at is not null then jsonb_build_object('scheduled_at',
-              pgflow._tick_text(r.scheduled_at))
-            else '{}' end)
-        || case
+        case
           when k.root or pg_column_size(r.input) <= 8192
-            then jsonb_build_object('run_input', r.input)
-          else '{}' end
+            then jsonb_build_object('run', k.run, 'run_input', r.input)
+          else jsonb_build_object('run', k.run) end
         || case
           when d.spec ? 'with'
             then jsonb_build_object('env', pgflow._environment(r, d.spec -> 'with' -> 'paths'))
@@ -40,27 +32,39 @@ begin -- not a function in SQL, whose statement versions before 18 plan at each 
           when r.trace is not null then jsonb_build_object('trace',
             pgflow._step_trace(r, p.step_slug))
           else '{}' end), '{}'),
-      'specs', coalesce(jsonb_object_agg(p.flow_slug || '/' || p.step_slug,
-        jsonb_build_object('handler', d.handler, 'map', k.map, 'deps', d.deps_count > 0,
-          'timeout_ms',
-          coalesce((d.spec ->> 'timeout_ms')::bigint, coalesce(d.opt_timeout, 60) * 1000),
-          'max_attempts', coalesce(d.opt_max_attempts, 3))
-        || case
-          when d.gate ? 'rate' then coalesce((
-            select jsonb_build_object(
-              'begin_ms', (extract(epoch from pgflow._slack(l.per)) * 1000)::int)
-            from pgflow.limits l where l.gate = d.gate #>> '{rate,gate}'), '{}')
-          else '{}' end
-        || case
-          when d.spec ? 'with' then jsonb_build_object('with', d.spec -> 'with' -> 'ast')
-          else '{}' end), '{}'))
+      'specs', (
+        select coalesce(jsonb_object_agg(x.flow_slug || '/' || x.step_slug,
+          jsonb_build_object('handler', y.handler,
+            'map', y.step_type = 'map' and y.fixed_tasks is null, 'deps', y.deps_count > 0,
+            'timeout_ms',
+            coalesce((y.spec ->> 'timeout_ms')::bigint, coalesce(y.opt_timeout, 60) * 1000),
+            'max_attempts', coalesce(y.opt_max_attempts, 3))
+          || case
+            when y.gate ? 'rate' then coalesce((
+              select jsonb_build_object(
+                'begin_ms', (extract(epoch from pgflow._slack(l.per)) * 1000)::int)
+              from pgflow.limits l where l.gate = y.gate #>> '{rate,gate}'), '{}')
+            else '{}' end
+          || case
+            when y.spec ? 'with' then jsonb_build_object('with', y.spec -> 'with' -> 'ast')
+            else '{}' end), '{}')
+        from (select distinct u.flow_slug, u.step_slug from unnest(p_steps) u) x
+        join pgflow.steps y on y.flow_slug = x.flow_slug and y.step_slug = x.step_slug))
     from unnest(p_steps) p
     join pgflow.runs r on r.run_id = p.run_id
     join pgflow.steps d on d.flow_slug = p.flow_slug and d.step_slug = p.step_slug
     cross join lateral (
       select d.step_type = 'map' and d.fixed_tasks is null as map,
              d.step_type = 'single' and d.deps_count = 0 and not coalesce(d.spec ? 'with', false)
-               or d.fixed_tasks is not null as root) k);
+               or d.fixed_tasks is not null as root,
+             jsonb_build_object(
+               'id', r.run_id, 'flow', coalesce(r.flow_name, r.flow_slug),
+               'version', nullif(split_part(r.flow_slug, '__', 2), ''), 'started_at',
+               to_char(r.started_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))
+             || case
+               when r.scheduled_at is not null then jsonb_build_object('scheduled_at',
+                 pgflow._tick_text(r.scheduled_at))
+               else '{}' end as run) k);
 end
 $$;
 
