@@ -15,6 +15,7 @@ from pgflow_yaml.worker.calls import Context, Handlers, invoke
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
     from pathlib import Path
 
     from tests.fixtures.apps import App
@@ -35,6 +36,7 @@ class Attempt:
     iteration: int = 0
     cancelled: bool = False
     trace_id: str | None = None
+    scheduled_at: datetime | None = None
 
 
 @dataclass
