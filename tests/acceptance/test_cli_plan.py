@@ -73,6 +73,7 @@ def test_json_has_every_field(shell: Shell) -> None:
         "finally",
         "critical_path",
         "skipped",
+        "limits",
         "schedules",
         "steps",
         "active",
