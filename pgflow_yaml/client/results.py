@@ -29,8 +29,7 @@ def row_of(kind: type[Row], row: Mapping[str, Any]) -> Row:
 
 
 def _value(name: str, value: Any) -> Any:
-    is_time = name == "at" or (name.endswith("_at") and name != "waits_at")  # that is a place
-    if is_time and isinstance(value, str):
+    if (name == "at" or name.endswith("_at")) and isinstance(value, str):
         return datetime.fromisoformat(value)
     return tuple(value) if name in _LISTS and isinstance(value, list) else value
 
@@ -295,7 +294,7 @@ class RunSummary:
     created_at: datetime
     started_at: datetime
     retries: int
-    waits_at: str | None
+    gate: str | None
     """The gate at which it waits; it has not begun."""
 
     def as_json(self) -> dict[str, Json]:

@@ -85,6 +85,35 @@ def test_json_has_every_field(shell: Shell) -> None:
     assert (found["active"], found["changes"]) == (None, None)
 
 
+def test_a_plan_shows_the_limits_of_the_file(tmp_path: Path) -> None:
+    """Those of the runs, then those of each step, with their keys."""
+    shell = Shell(tmp_path)
+    shell.write(
+        "ship.yaml",
+        "flow: ship\n"
+        "input: {customer: {type: string}}\n"
+        "concurrency: {limit: 2, key: input.customer, when_full: skip}\n"
+        "steps:\n"
+        "  call: {handler: a.b, concurrency: 5, rate_limit: {limit: 100, per: 1m}}\n",
+    )
+
+    assert (
+        "limits:\n"
+        "    2 runs at once, for each input.customer; when full: skip\n"
+        "    5 tasks of call at once\n"
+        "    100 starts of call in 1m\n\n"
+    ) in shell("plan", "ship.yaml").out
+    limits = shell("plan", "ship.yaml", "--json").json["limits"]
+    assert [limit["step"] for limit in limits] == [None, "call", "call"]
+    assert limits[2] == {
+        "step": "call",
+        "limit": 100,
+        "per_ms": 60_000,
+        "key": None,
+        "when_full": None,
+    }
+
+
 def test_a_wrong_input_is_a_frame(shell: Shell) -> None:
     """Exit 1, as `start` would say it."""
     refused = shell("plan", "order.yaml", "--input", "plan=gold", expect=1)

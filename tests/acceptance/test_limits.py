@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pgflow_yaml import Client, load
+from tests.acceptance.shell import Shell
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,3 +73,39 @@ def test_no_window_has_more_starts_than_the_rate_by_the_clocks_of_the_workers(
     windows = [later - first for first, later in zip(times, times[20:], strict=False)]
     assert min(windows) >= 0.5
     assert times[-1] - times[0] < 20
+
+
+SHIP = """
+flow: ship
+input: {customer: {type: string, default: acme}}
+concurrency: {limit: 1, key: input.customer}
+steps:
+  hold: {wait: {event: go}}
+"""
+
+
+def test_people_see_who_waits_and_for_whom(database: str, app: App) -> None:
+    """In the list of runs, in `--why`, on the page of a run; a cancel takes it out of the line."""
+    shell = Shell(app.folder, database)
+    shell.write("ship.yaml", SHIP)
+    shell("compile", "ship.yaml")
+    first, second, third = (shell("start", "ship", "--json").json["run_id"] for _ in range(3))
+    shell("worker", "--burst")
+
+    listed = shell("runs", "--status", "waiting", "--json").json
+    waiting = {run["id"] for run in listed if run["gate"]}
+    assert waiting == {second, third}
+    assert shell("runs").out.count(" waiting ") == 2
+    why = shell("show", third, "--why").out
+    held = f'for a slot of flow ship, key "acme" (1 at once): held by {first[:8]} ('
+    assert f" run  place 2 of 2 {held}" in why
+    assert shell("show", third, "--why", "--json").json["run"]["why"]["kind"] == "run_limit"
+    assert f"place 2 of 2 {held}" in shell("show", third).out
+
+    shell("cancel", second)
+    shell("send", first, "go")
+    shell("worker", "--burst")
+    shell("send", third, "go")
+    shell("worker", "--burst")
+    assert shell("show", third, "--json").json["run"]["status"] == "completed"
+    assert shell("show", second, "--json").json["run"]["status"] == "cancelled"

@@ -81,6 +81,19 @@ def test_an_attempt_that_fails_after_its_window_asks_for_a_start_again(engine: E
     assert engine.report(done(again)) == ["applied"]
 
 
+def test_an_attempt_that_fails_has_started_all_the_same(engine: Engine) -> None:
+    """Its next attempt is another start, which the window does not allow yet."""
+    engine.now("2026-01-01T00:00:00Z")
+    step = a_step(rate_limit={"limit": 1, "per": 10_000}, retry={"base_delay": 0})
+    engine.deploy("ship", {"a": step})
+    engine.start("ship")
+    [task] = engine.claim("ship")
+    engine.now("2026-01-01T00:00:01Z")
+    assert engine.turn(failed(task), queue="ship")["tasks"] == []
+    engine.now("2026-01-01T00:00:13Z")
+    assert [task["attempt"] for task in engine.claim("ship")] == [2]
+
+
 def test_a_task_that_was_not_begun_in_time_keeps_its_start(engine: Engine) -> None:
     """No attempt has started, so it may go at once, and nobody else in its place."""
     engine.now("2026-01-01T00:00:00Z")

@@ -33,12 +33,6 @@ LIMIT_FENCES = [
         " and not s.held\n      order by s.order_at, s.nr limit v_free",
     ),
     (
-        "a slot for a task that has ended",
-        OPEN_GATES,
-        "    where s.nr = any(v_dealt) and t.status = 'queued');\n",
-        "    where s.nr = any(v_dealt));\n",
-    ),
-    (
         "a start that counts no more while its attempt may begin",
         RATES,
         "s.held and s.until <= v_clock;\n",

@@ -95,7 +95,7 @@ as $$
     'parent', case when r.parent_run_id is not null then jsonb_build_object(
       'id', r.parent_run_id, 'step', r.parent_step, 'index', r.parent_index) end,
     'ended_at', coalesce(r.completed_at, r.failed_at, r.cancelled_at), 'error', r.error,
-    'pruned_at', r.pruned_at, 'waits_at', r.waits_at,
+    'pruned_at', r.pruned_at, 'gate', r.waits_at,
     'steps', (
       select jsonb_build_object(
         'total', count(*), 'completed', count(*) filter (where s.status = 'completed'),

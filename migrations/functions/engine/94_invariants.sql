@@ -227,6 +227,11 @@ begin
     from pgflow._queue_timers(p_messages) n
     where not exists (select 1 from pgflow.runs r where r.run_id = n.run_id);
   return query
+    select 'I9', s.gate, s.nr, 'slot of a run that is not there'::text
+    from (select x.* from pgflow.slots x where not (x.held and x.until is not null)
+          order by x.nr limit p_messages) s
+    where not exists (select 1 from pgflow.runs r where r.run_id = s.run_id);
+  return query
     select 'I9', g.gate, null::bigint, format('key %s: a place is free, somebody waits, and no '
       || 'message opens the gate', g.key)
     from pgflow._stuck_gates(coalesce(p_messages, 1000)) g where p_messages is distinct from 0;

@@ -76,7 +76,7 @@ def _status_of_run(run: Mapping[str, Any]) -> str:
     """Return the status of a run, `stopping` if it goes on although its outcome is known."""
     if run["pruned_at"]:
         return f"{run['status']}, being pruned"
-    if run["waits_at"]:
+    if run["gate"]:
         return "waiting"
     return "stopping" if run["status"] == "started" and run["outcome"] else str(run["status"])
 
