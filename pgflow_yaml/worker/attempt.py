@@ -7,6 +7,7 @@ import inspect
 import logging
 import math
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,14 +30,16 @@ from pgflow_yaml.worker.calls import (
 from pgflow_yaml.worker.failpoints import failpoint
 from pgflow_yaml.worker.streams import Speaker, speaker
 from pgflow_yaml.worker.task import NOT_BEGUN, RELEASED, Outcome
+from pgflow_yaml.worker.transactions import NotCommitted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from pgflow_yaml.language.model import Json
     from pgflow_yaml.worker.calls import Handler
     from pgflow_yaml.worker.logs import Logs
     from pgflow_yaml.worker.task import Task
+    from pgflow_yaml.worker.transactions import Transactions
 
 log = logging.getLogger(__name__)
 
@@ -47,18 +50,33 @@ _LONGEST_DELAY_MS = 10 * 365 * 86_400_000
 
 
 def run(
-    task: Task, handler: Handler, beat: Callable[[], None], logs: Logs | None = None
+    task: Task,
+    handler: Handler,
+    beat: Callable[[], None],
+    *,
+    logs: Logs | None = None,
+    transactions: Transactions | None = None,
 ) -> Outcome:
-    """Call a synchronous handler in this thread, unless its task is cancelled."""
+    """Call a synchronous handler in this thread, unless its task is cancelled.
+
+    An executor that runs handlers outside of the worker's process has no `transactions`.
+    """
     if task.cancelled:
         return RELEASED
     if task.context.span is None:
-        return _run(task, handler, beat, logs)
+        return _run(task, handler, beat, logs=logs, transactions=transactions)
     with task.context.span(task) as ended:
-        return ended(_run(task, handler, beat, logs))
+        return ended(_run(task, handler, beat, logs=logs, transactions=transactions))
 
 
-def _run(task: Task, handler: Handler, beat: Callable[[], None], logs: Logs | None) -> Outcome:
+def _run(
+    task: Task,
+    handler: Handler,
+    beat: Callable[[], None],
+    *,
+    logs: Logs | None,
+    transactions: Transactions | None,
+) -> Outcome:
     began, depth = time.monotonic(), fork_depth()
     call = Speaker(task, logs)
     token = speaker.set(call)
@@ -68,13 +86,13 @@ def _run(task: Task, handler: Handler, beat: Callable[[], None], logs: Logs | No
         ctx = _context(task, beat, call) if handler.takes_ctx else None
         if time.monotonic() > task.begin_by:
             return NOT_BEGUN
-        output = invoke(handler, value, ctx, named=task.call.by_name)
-        end_forked(depth)
-        failpoint("after_handler")
-        if inspect.iscoroutine(output):
-            output.close()
-            raise PermanentError(_HIDDEN_COROUTINE)  # noqa: TRY301 (noted like every failure)
-        return Outcome("completed", output=masks.json_text(to_json_text(output)), began=began)
+        if not handler.takes_tx:
+            output = invoke(handler, value, ctx, named=task.call.by_name)
+            return _completed(_no_coroutine(output), depth, began=began)
+        with _checked(handler, transactions).of(task) as of_task:
+            with _forks_ended(depth):
+                output = invoke(handler, value, ctx, named=task.call.by_name, tx=of_task.tx)
+            return of_task.complete(_completed(_no_coroutine(output), depth, began=began))
     except BaseException as error:  # noqa: BLE001 (R-5: even SystemExit fails the attempt only)
         end_forked(depth, error)
         return failure(error, began=began)
@@ -84,17 +102,27 @@ def _run(task: Task, handler: Handler, beat: Callable[[], None], logs: Logs | No
 
 
 async def run_async(
-    task: Task, handler: Handler, beat: Callable[[], None], logs: Logs | None = None
+    task: Task,
+    handler: Handler,
+    beat: Callable[[], None],
+    *,
+    logs: Logs | None = None,
+    transactions: Transactions | None = None,
 ) -> Outcome:
-    """Await an asynchronous handler."""
+    """Await an asynchronous handler; `transactions` as for `run`."""
     if task.context.span is None:
-        return await _run_async(task, handler, beat, logs)
+        return await _run_async(task, handler, beat, logs=logs, transactions=transactions)
     with task.context.span(task) as ended:
-        return ended(await _run_async(task, handler, beat, logs))
+        return ended(await _run_async(task, handler, beat, logs=logs, transactions=transactions))
 
 
 async def _run_async(
-    task: Task, handler: Handler, beat: Callable[[], None], logs: Logs | None
+    task: Task,
+    handler: Handler,
+    beat: Callable[[], None],
+    *,
+    logs: Logs | None,
+    transactions: Transactions | None,
 ) -> Outcome:
     began, depth = time.monotonic(), fork_depth()
     call = Speaker(task, logs)
@@ -106,11 +134,15 @@ async def _run_async(
         ctx = _context(task, beat, call) if handler.takes_ctx else None
         if time.monotonic() > task.begin_by:
             return NOT_BEGUN
-        result = invoke(handler, value, ctx, named=task.call.by_name)
-        output = await result if inspect.isawaitable(result) else result
-        end_forked(depth)
-        failpoint("after_handler")
-        return Outcome("completed", output=masks.json_text(to_json_text(output)), began=began)
+        if not handler.takes_tx:
+            result = invoke(handler, value, ctx, named=task.call.by_name)
+            output = await result if inspect.isawaitable(result) else result
+            return _completed(output, depth, began=began)
+        async with _checked(handler, transactions).of_async(task) as of_task:
+            with _forks_ended(depth):
+                result = invoke(handler, value, ctx, named=task.call.by_name, tx=of_task.tx)
+                output = await result if inspect.isawaitable(result) else result
+            return await of_task.complete(_completed(output, depth, began=began))
     except BaseException as error:  # noqa: BLE001 (R-5: even SystemExit fails the attempt only)
         end_forked(depth, error)
         # A cancelled handler has stopped: a run that is ending waits for this report (engine §4.3).
@@ -119,6 +151,42 @@ async def _run_async(
         call.end()
 
 
+def _completed(output: object, depth: int, *, began: float) -> Outcome:
+    end_forked(depth)
+    failpoint("after_handler")
+    return Outcome("completed", output=masks.json_text(to_json_text(output)), began=began)
+
+
+def _no_coroutine(output: object) -> object:
+    if inspect.iscoroutine(output):
+        output.close()
+        raise PermanentError(_HIDDEN_COROUTINE)
+    return output
+
+
+def _checked(handler: Handler, transactions: Transactions | None) -> Transactions:
+    """Return the transactions for a handler; raise if it cannot be given one."""
+    if handler.tx_problem:
+        raise PermanentError(handler.tx_problem)
+    if transactions is None:
+        raise PermanentError(_NO_TRANSACTION)
+    return transactions
+
+
+@contextmanager
+def _forks_ended(depth: int) -> Iterator[None]:
+    """End what a handler has forked before its transaction: they share the connection."""
+    try:
+        yield
+    except BaseException as error:
+        end_forked(depth, error)
+        raise
+    end_forked(depth)
+
+
+_NO_TRANSACTION = (
+    "there is no transaction `tx` here: this executor runs handlers outside of the worker's process"
+)
 _HIDDEN_COROUTINE = (
     "the handler returned a coroutine: what wraps an `async def` must itself be `async def`"
 )
@@ -126,6 +194,8 @@ _HIDDEN_COROUTINE = (
 
 def failure(error: BaseException, *, began: float) -> Outcome:
     """Return the outcome of an attempt that an exception ended."""
+    if isinstance(error, NotCommitted):
+        return error.outcome
     kind, delay_ms = "failed", None
     record: dict[str, Json]
     if isinstance(error, Unserialisable):

@@ -20,6 +20,8 @@ POINTS = (
     "after_claim",
     "before_handler",
     "after_handler",
+    "before_tx_commit",
+    "after_tx_commit",
     "before_commit",
     "after_commit",
     "heartbeat",

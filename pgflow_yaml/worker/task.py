@@ -8,7 +8,7 @@ import math
 import time
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pgflow_yaml.worker.calls import by_name
 
@@ -23,6 +23,13 @@ if TYPE_CHECKING:
     Span: TypeAlias = Callable[["Task"], AbstractContextManager[Callable[["Outcome"], "Outcome"]]]
 
 Key = tuple[str, str, int]
+
+
+class Cuttable(Protocol):
+    """The transaction of a handler that runs."""
+
+    def cut(self) -> None:
+        """Cut its connection, from another thread."""
 
 
 class StepCall:
@@ -123,7 +130,7 @@ class RunContext:
 class Outcome:
     """The outcome of an attempt."""
 
-    __slots__ = ("delay_ms", "elapsed", "error", "kind", "output")
+    __slots__ = ("delay_ms", "elapsed", "error", "kind", "output", "verdict")
 
     def __init__(
         self,
@@ -139,6 +146,8 @@ class Outcome:
         self.output = output
         self.error = error
         self.delay_ms = delay_ms
+        self.verdict: str | None = None
+        """The verdict of the database, if the outcome has been settled already."""
         self.elapsed = 0.0 if began is None else time.monotonic() - began
 
 
@@ -178,6 +187,7 @@ class Task:
         "started",
         "step",
         "told",
+        "transaction",
     )
 
     def __init__(self, row: dict[str, Any], call: StepCall, context: RunContext) -> None:
@@ -197,6 +207,7 @@ class Task:
         self.handler: Handler | None = None  # once an executor has looked it up
         self.outcome: Outcome | None = None
         self.refused: str | None = None
+        self.transaction: Cuttable | None = None
 
     @property
     def key(self) -> Key:
@@ -270,9 +281,15 @@ class Task:
             value = value.get(key) if isinstance(value, dict) else None
         return value
 
-    def report(self) -> str:
+    def cut(self) -> None:
+        """Cut the connection of the handler's transaction, so that it cannot commit."""
+        transaction = self.transaction
+        if transaction is not None:
+            transaction.cut()
+
+    def report(self, outcome: Outcome | None = None) -> str:
         """Return the JSON text of the result, as `turn` takes it."""
-        outcome = self.outcome
+        outcome = outcome or self.outcome
         assert outcome is not None
         if outcome.kind == "completed":
             return (

@@ -89,7 +89,7 @@ class TurnClient:
         for task in results:
             if task.refused is not None:
                 self._missing.add(task)
-        results = self._held_runs.keep_back(results)
+        results = self._held_runs.keep_back(self._without_settled(results))
         if not results and not room:
             return []
         asked = time.monotonic()
@@ -105,6 +105,18 @@ class TurnClient:
             self.is_searching = any(places.values())
             self._places.update(places)
         return tasks
+
+    def _without_settled(self, results: list[Task]) -> list[Task]:
+        """Forget the tasks that have committed in a transaction of their own."""
+        if all(task.outcome is None or task.outcome.verdict is None for task in results):
+            return results
+        left = []
+        for task in results:
+            if task.outcome is None or task.outcome.verdict is None:
+                left.append(task)
+            else:
+                self._end(task, task.outcome.verdict)
+        return left
 
     def unsettled(self) -> int:
         """Return the number of tasks held, without results that wait to be sent again."""

@@ -14,6 +14,7 @@ from pgflow_yaml.database.store import (
     LONGEST_LEASE,
     MOST_CHARACTERS,
     Attempts,
+    Links,
     Outage,
     Refused,
     Store,
@@ -38,6 +39,7 @@ from pgflow_yaml.worker.stop import Closed, Stop
 from pgflow_yaml.worker.streams import handler_streams, take_record
 from pgflow_yaml.worker.task import RELEASED, Sources
 from pgflow_yaml.worker.timers import LONGEST_SECONDS, TimerErrors, Timers
+from pgflow_yaml.worker.transactions import Transactions
 from pgflow_yaml.worker.turn import TurnClient
 from pgflow_yaml.worker.upkeep import Upkeep
 from pgflow_yaml.worker.watch import Watch
@@ -143,8 +145,14 @@ class Worker:
         self._logs.on_first = self._send_logs_soon
         self._capture = capture
         self._handlers = Handlers(app_dir or Path.cwd(), allow, handlers)
+        self._transactions = Transactions(self.id, Links(conninfo))
         self._pool = Pool(
-            concurrency, self._handlers, EXECUTORS[executor], beat=self._beat, logs=self._logs
+            concurrency,
+            self._handlers,
+            EXECUTORS[executor],
+            beat=self._beat,
+            logs=self._logs,
+            transactions=self._transactions,
         )
         heartbeats = Store(
             conninfo,
@@ -245,6 +253,7 @@ class Worker:
                     thread.close()
             watch.close()
             self._pool.close()
+            self._transactions.close()
             with suppress(PgflowError, Closed):  # the last lines of what was given up
                 self._send_logs.flush(self._reader)
             self._send_last_spans()
@@ -418,6 +427,7 @@ class Worker:
     def _check(self) -> None:
         self._stop.cut(self._store)
         self._leases.check(self._pool)
+        self._transactions.close_idle()
 
     def _beat(self) -> None:
         self._heartbeat.ask()

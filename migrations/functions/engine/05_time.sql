@@ -4,11 +4,12 @@
 -- Every function of these folders sets its own search_path (S-14); planner settings are in
 -- 98_planner.sql.
 
--- Transaction time, for the columns that record when something happened. Takes no lock.
+-- The time of the statement, for the columns that record when something happened. Takes no lock.
+-- (Not that of the transaction: a completion may commit in one that began with its handler.)
 create or replace function pgflow.now() returns timestamptz
 language sql stable
 set search_path = pg_catalog, pg_temp
-as $$ select now() $$;
+as $$ select statement_timestamp() $$;
 
 -- The current time, for visibility and leases: it moves on within a transaction.
 create or replace function pgflow.clock() returns timestamptz

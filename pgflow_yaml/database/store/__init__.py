@@ -13,6 +13,7 @@ from pgflow_yaml.database.store.pruning import PruneCalls
 from pgflow_yaml.database.store.retries import RetryCalls
 from pgflow_yaml.database.store.runs import RunCalls
 from pgflow_yaml.database.store.schedules import ScheduleCalls
+from pgflow_yaml.database.store.transactions import Links, Transaction, TransactionEnded
 from pgflow_yaml.database.store.wake import Listener, WakeUpsUnsupported
 from pgflow_yaml.database.store.workers import (
     LOCK_TIMEOUT,
@@ -31,12 +32,15 @@ __all__ = [
     "Attempts",
     "DueSchedule",
     "EndShape",
+    "Links",
     "Listener",
     "LogReply",
     "Outage",
     "Refused",
     "Store",
     "TimersReply",
+    "Transaction",
+    "TransactionEnded",
     "TurnReply",
     "WakeUpsUnsupported",
 ]

@@ -48,17 +48,35 @@ def is_hopeless(error: psycopg.Error, reason: str) -> bool:
 
 def open_connection(conninfo: str, name: str) -> psycopg.Connection[Any]:
     """Connect with bounded waits; raise the driver's errors."""
-    _refuse_ambiguous_url(conninfo)
-    user_settings = conninfo_to_dict(conninfo)
-    limits = f"{user_settings['options']} {_LIMITS}" if user_settings.get("options") else _LIMITS
-    settings: dict[str, Any] = {"application_name": name, **_TCP, **user_settings}
+    limited, plain = _bounded(conninfo, name)
     try:
-        return _connect(make_conninfo("", **{**settings, "options": limits}))
+        return _connect(limited)
     except psycopg.OperationalError as error:
         # pgbouncer knows no `options`; the patrol then ends what takes too long.
         if _NO_SUCH_OPTION not in str(error):
             raise
-        return _connect(make_conninfo("", **settings))
+        return _connect(plain)
+
+
+async def open_async(conninfo: str, name: str) -> psycopg.AsyncConnection[Any]:
+    """Connect as `open_connection` does, on the event loop that runs."""
+    limited, plain = _bounded(conninfo, name)
+    connect = psycopg.AsyncConnection.connect
+    try:
+        return await connect(limited, autocommit=True, prepare_threshold=None)
+    except psycopg.OperationalError as error:
+        if _NO_SUCH_OPTION not in str(error):
+            raise
+        return await connect(plain, autocommit=True, prepare_threshold=None)
+
+
+def _bounded(conninfo: str, name: str) -> tuple[str, str]:
+    """Return a conninfo with bounded waits, and the same without limits of statements."""
+    _refuse_ambiguous_url(conninfo)
+    user_settings = conninfo_to_dict(conninfo)
+    limits = f"{user_settings['options']} {_LIMITS}" if user_settings.get("options") else _LIMITS
+    settings: dict[str, Any] = {"application_name": name, **_TCP, **user_settings}
+    return make_conninfo("", **{**settings, "options": limits}), make_conninfo("", **settings)
 
 
 def _refuse_ambiguous_url(conninfo: str) -> None:
@@ -121,7 +139,7 @@ def answer(
     return row
 
 
-def cut(connection: psycopg.Connection[Any] | None) -> None:
+def cut(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any] | None) -> None:
     """Cut a connection that another thread uses."""
     if connection is None or connection.closed:
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any, LiteralString, NotRequired, TypedDict
 
 from pgflow_yaml.database.store.calls import Calls
 from pgflow_yaml.database.store.errors import Refused
@@ -19,6 +19,10 @@ LOCK_TIMEOUT = "55P03"
 """The SQLSTATE of a statement that has waited for a lock as long as it may."""
 LONGEST_LEASE = 86_400.0
 """The longest lease that the database gives, in seconds; the shortest is one second."""
+TURN: LiteralString = (
+    "select pgflow.turn(%s::uuid, %s::jsonb, %s::text[], %s::int,"
+    " make_interval(secs => %s), %s::text[], %s::jsonb)"
+)
 
 
 class EndShape(TypedDict):
@@ -123,8 +127,7 @@ class WorkerCalls(Calls):
         options = options or {}
         try:
             reply: TurnReply = self.ask(
-                "select pgflow.turn(%s::uuid, %s::jsonb, %s::text[], %s::int,"
-                " make_interval(secs => %s), %s::text[], %s::jsonb)",
+                TURN,
                 [
                     worker,
                     f"[{','.join(results)}]",

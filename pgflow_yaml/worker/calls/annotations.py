@@ -30,6 +30,26 @@ def readers_of(
     return readers
 
 
+def problem_of_tx(
+    function: Callable[..., Any], parameter: inspect.Parameter, *, is_async: bool
+) -> str:
+    """Return why a parameter named `tx` cannot be given the transaction of its call, or nothing.
+
+    One that is not keyword-only is an ordinary parameter, unless its annotation means a connection.
+    """
+    annotation = _resolved(parameter, _globals_of(function))
+    from pgflow_yaml.database.store.transactions import kinds  # the driver loads slowly
+
+    if parameter.kind is not parameter.KEYWORD_ONLY:
+        if annotation in (None, Any, object) or not kinds(annotation):
+            return ""
+        return "`tx` is the transaction of a call only after a `*`: `def f(value, *, tx)`"
+    kind, wanted = ("async def", "AsyncConnection") if is_async else ("def", "Connection")
+    if annotation in (None, Any) or kind in kinds(annotation):
+        return ""
+    return f"`tx` of a handler written as `{kind}` is a `psycopg.{wanted}`"
+
+
 def _resolved(parameter: inspect.Parameter, names: dict[str, Any]) -> Any:
     """Return an annotation, also of a module with `from __future__ import annotations`."""
     if parameter.name == "ctx" or parameter.annotation is parameter.empty:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pgflow_yaml.language.suggestions import did_you_mean
@@ -13,17 +14,26 @@ if TYPE_CHECKING:
     from pgflow_yaml.worker.calls.handler import Handler
 
 
+_HINTS = {"tx": " (to get the transaction of the call, write it after a `*`)"}
+
+
 def by_name(with_: Json) -> bool:
     """Return True if the arguments of this compiled `with` are keyword arguments."""
     return isinstance(with_, list) and with_[:1] == ["dict"]
 
 
-def invoke(handler: Handler, value: Any, ctx: Context | None, *, named: bool) -> object:
-    """Call a handler, with `ctx` unless it is None; an async handler returns a coroutine.
+def invoke(
+    handler: Handler, value: Any, ctx: Context | None, *, named: bool, tx: object | None = None
+) -> object:
+    """Call a handler, with `ctx` and `tx` unless None; an async handler returns a coroutine.
 
     Raises InvalidArgument if a value does not fit the annotation of its parameter.
     """
     function = handler.function
+    if tx is not None:
+        if named and "tx" in value:
+            raise TypeError(f"{handler.path}() got a value for `tx`, which is its transaction")
+        function = partial(function, tx=tx)
     if handler.readers:
         value = _read(handler, value, named=named)
     if named:
@@ -56,15 +66,19 @@ def signature_problems(handler: Handler, with_: Json = None) -> list[str]:
         signature = inspect.signature(handler.function)
     except (TypeError, ValueError):  # built in C, without a signature
         return []
-    parameters = [p for p in signature.parameters.values() if p.name != "ctx"]
+    if handler.tx_problem:
+        return [f"{handler.path}(): {handler.tx_problem}"]
+    given = {"ctx", "tx"} if handler.takes_tx else {"ctx"}
+    parameters = [p for p in signature.parameters.values() if p.name not in given]
     if by_name(with_):
         assert isinstance(with_, list)
-        return _problems_by_name(handler.path, parameters, [str(name) for name in with_[1::2]])
+        arguments = [str(name) for name in with_[1::2]]
+        return _problems_by_name(handler.path, parameters, arguments, given)
     return _problems_of_one(handler.path, parameters, written=with_ is not None)
 
 
 def _problems_by_name(
-    path: str, parameters: list[inspect.Parameter], arguments: list[str]
+    path: str, parameters: list[inspect.Parameter], arguments: list[str], given: set[str]
 ) -> list[str]:
     takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
     names = [
@@ -75,10 +89,13 @@ def _problems_by_name(
     problems = [
         f'{path}() has no parameter "{name}"{did_you_mean(name, names)}'
         for name in arguments
-        if name not in names and (not takes_any or name == "ctx")
+        if name not in names and (not takes_any or name in given)
     ]
     missing = [p.name for p in parameters if _required(p) and p.name not in arguments]
-    problems += [f'{path}() needs "{name}", which `with` does not give' for name in missing]
+    problems += [
+        f'{path}() needs "{name}", which `with` does not give{_HINTS.get(name, "")}'
+        for name in missing
+    ]
     return problems
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from pgflow_yaml.errors import PgflowError
 from pgflow_yaml.language.handler_paths import GUARDED
 from pgflow_yaml.worker.calls.allowed import AllowList, NotAllowed
-from pgflow_yaml.worker.calls.annotations import readers_of
+from pgflow_yaml.worker.calls.annotations import problem_of_tx, readers_of
 from pgflow_yaml.worker.calls.boundary import summary
 from pgflow_yaml.worker.calls.forks import end_forked, fork_depth
 
@@ -57,6 +57,9 @@ class Handler:
     ctx_first: bool
     first: str
     readers: Mapping[str, Reader]
+    takes_tx: bool
+    tx_problem: str = ""
+    """The reason why its parameter `tx` cannot be given a transaction."""
 
 
 class Handlers:
@@ -192,10 +195,13 @@ def _describe(path: str, target: Callable[..., object]) -> Handler:
         raise NotAllowed("it is a generator; a handler returns its output with `return`")
     parameters = _parameters(target)
     positional = [p.name for p in parameters if p.kind in _POSITIONAL]
+    is_async = inspect.iscoroutinefunction(inner)
+    tx = next((p for p in parameters if p.name == "tx"), None)
+    tx_problem = "" if tx is None else problem_of_tx(target, tx, is_async=is_async)
     return Handler(
         path=path,
         function=target,
-        is_async=inspect.iscoroutinefunction(inner),
+        is_async=is_async,
         takes_value=any(
             p.name != "ctx" and p.kind in (*_POSITIONAL, inspect.Parameter.VAR_POSITIONAL)
             for p in parameters
@@ -207,6 +213,8 @@ def _describe(path: str, target: Callable[..., object]) -> Handler:
         ctx_first=positional[:1] == ["ctx"],
         first=next((name for name in positional if name != "ctx"), ""),
         readers=readers_of(target, parameters),
+        takes_tx=bool(tx_problem) or (tx is not None and tx.kind is tx.KEYWORD_ONLY),
+        tx_problem=tx_problem,
     )
 
 

@@ -154,7 +154,10 @@ class EventLoop:
     async def _run(self, loop: _Loop, task: Task) -> None:
         try:
             handler = self._pool.handler_of(task)
-            outcome = await run_async(task, handler, self._pool.beat, self._pool.logs)
+            pool = self._pool
+            outcome = await run_async(
+                task, handler, pool.beat, logs=pool.logs, transactions=pool.transactions
+            )
         except BaseException as error:  # noqa: BLE001 (no task may get lost)
             outcome = call_failure(task, error)
         if loop.end(task):

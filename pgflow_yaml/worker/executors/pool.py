@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pgflow_yaml.worker.executors.executor import Executor
     from pgflow_yaml.worker.logs import Logs
     from pgflow_yaml.worker.task import Outcome, StepCall, Task
+    from pgflow_yaml.worker.transactions import Transactions
 
     ExecutorFactory: TypeAlias = Callable[["Pool"], Executor]
 
@@ -48,10 +49,12 @@ class Pool:
         *,
         beat: Callable[[], None],
         logs: Logs | None = None,
+        transactions: Transactions | None = None,
     ) -> None:
         self.size = size
         self.beat = beat
         self.logs = logs
+        self.transactions = transactions
         self.running: dict[Task, Executor] = {}
         """The tasks that have a slot."""
         self.slotless: dict[Task, Executor] = {}
@@ -134,6 +137,7 @@ class Pool:
         """Cancel a task, and its handler if it runs."""
         task.cancelled = True
         task.told = time.monotonic()
+        task.cut()
         executor = self.running.get(task)
         if executor is not None:
             executor.cancel(task)
@@ -183,6 +187,7 @@ class Pool:
             return
         if not task.cancelled:
             task.cancelled = True
+            task.cut()
             executor.cancel(task)
         if free:
             executor.free(task)

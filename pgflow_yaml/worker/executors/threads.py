@@ -129,7 +129,7 @@ class Threads:
             executor = pool.executor_for(handler)
             if executor is not self:
                 return pool.pass_on(task, executor)
-            outcome = run(task, handler, pool.beat, pool.logs)
+            outcome = run(task, handler, pool.beat, logs=pool.logs, transactions=pool.transactions)
         except BaseException as error:  # noqa: BLE001 (no task may get lost with its thread)
             outcome = call_failure(task, error)
         return pool.finish(task, outcome)

@@ -1,0 +1,393 @@
+"""The transactions of handlers with a parameter `tx`, in which their completions commit.
+
+What is said to the database is written once, as a generator of statements; two small classes speak
+for it, one for threads and one for an event loop.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import typing
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Generic, LiteralString, TypeAlias, TypeVar
+
+import psycopg
+from psycopg.pq import TransactionStatus
+from psycopg.rows import tuple_row
+
+from pgflow_yaml.database.store.dial import cut, open_async, open_connection
+from pgflow_yaml.database.store.errors import message_of, translated
+from pgflow_yaml.database.store.workers import TURN
+from pgflow_yaml.errors import PermanentError, Unavailable
+from pgflow_yaml.text import mask_passwords
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Mapping, Sequence
+
+    from pgflow_yaml.database.store.workers import TurnReply
+    from pgflow_yaml.language.model import Json
+
+    Statements: TypeAlias = Generator[tuple[LiteralString, Sequence[object]], Any, Any]
+
+NAME = "pgflow-yaml tx"
+"""The beginning of the application_name of such a connection."""
+
+_IDLE_SECONDS = 60.0
+_MARGIN_SECONDS = 5.0  # the worker ends a handler whose time is up; the server, if it cannot
+
+# The first statement fixes the isolation level: from here on nobody can change it.
+_BEGIN: LiteralString = """
+select pg_catalog.pg_is_in_recovery(),
+  pg_catalog.set_config('application_name', %s, true),
+  pg_catalog.set_config('statement_timeout', %s, true),
+  pg_catalog.set_config('idle_in_transaction_session_timeout', %s, true),
+  pg_catalog.set_config('pgflow.attempt', %s, true)"""
+# A former attempt of the task may be open: its worker is frozen, or cannot be reached.
+_END_FORMER: LiteralString = """
+select pg_catalog.count(pg_catalog.pg_terminate_backend(a.pid)) from pg_catalog.pg_stat_activity a
+where a.datname = pg_catalog.current_database() and a.usename = session_user
+  and pg_catalog.starts_with(a.application_name, %s)
+  and pg_catalog.substring(a.application_name, '#([0-9]{1,9}) ')::int < %s"""
+# What the handler may have set for itself must not hinder its completion.
+_READY: LiteralString = """
+select pg_catalog.current_setting('pgflow.attempt', true),
+  pg_catalog.set_config('role', 'none', true),
+  pg_catalog.set_config('statement_timeout', %s, true),
+  pg_catalog.set_config('lock_timeout', '0', true)"""
+_AGAIN = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
+
+
+class TransactionEnded(PermanentError):
+    """A handler has ended the transaction that it was given."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """Facts about the attempt that a transaction belongs to."""
+
+    worker: str
+    run_id: str
+    label: str
+    """The step, with the index of the item of a map."""
+    fence: int
+    seconds: float
+    """The time that is left for it."""
+
+    @property
+    def prefix(self) -> str:
+        """The beginning of the application_name of all attempts of its task."""
+        digest = sha256(f"{self.run_id}/{self.label}".encode()).hexdigest()
+        return f"{NAME} {self.run_id[:8]}-{digest[:12]}#"
+
+    @property
+    def name(self) -> str:
+        """The application_name while it runs; the server cuts it at 63 bytes."""
+        return f"{self.prefix}{self.fence} {self.label}"
+
+    @property
+    def limit(self) -> str:
+        """The milliseconds after which the server ends what the worker has not."""
+        return str(int((max(self.seconds, 0.0) + _MARGIN_SECONDS) * 1000))
+
+
+def kinds(annotation: object) -> set[str]:
+    """Return the kinds of handlers, "def" and "async def", whose `tx` is of such a type."""
+    if typing.get_origin(annotation) in (typing.Union, UnionType):
+        return set().union(*map(kinds, typing.get_args(annotation)))
+    kind = typing.get_origin(annotation) or annotation
+    families = {"def": psycopg.Connection, "async def": psycopg.AsyncConnection}
+    return {name for name, family in families.items() if kind in family.__mro__}
+
+
+Link = TypeVar("Link", bound=psycopg.Connection[Any] | psycopg.AsyncConnection[Any])
+
+
+class _Transaction(Generic[Link]):
+    """One transaction, on a connection that nothing else uses meanwhile."""
+
+    def __init__(self, links: Links, attempt: Attempt, idle: deque[tuple[float, Link]]) -> None:
+        self._links = links
+        self._attempt = attempt
+        self._idle = idle
+        self._link: Link | None = None
+        self._block: Any = None  # psycopg's, which forbids the handler to commit
+        self._was_cut = False
+
+    @property
+    def connection(self) -> Link:
+        """The connection, for the handler."""
+        assert self._link is not None
+        return self._link
+
+    @property
+    def is_lost(self) -> bool:
+        """True if the connection has broken: nothing of the transaction remains."""
+        return self._link is not None and self._link.broken
+
+    def cut(self) -> None:
+        """Cut the connection, from another thread; the server ends what it does for it."""
+        self._was_cut = True
+        link = self._link
+        if link is None or link.closed:
+            return
+        with suppress(psycopg.Error):
+            cancel = link.pgconn.get_cancel()
+            cut(link)
+            threading.Thread(target=_cancel, args=[cancel], daemon=True).start()
+
+    def _begin(self) -> Statements:
+        attempt = self._attempt
+        reads_only, *_ = yield (
+            _BEGIN,
+            [attempt.name, attempt.limit, attempt.limit, attempt.name],
+        )
+        if reads_only:
+            raise Unavailable("this server only reads (a standby): use the primary")
+        yield from self._links.more()
+        if attempt.fence > 1:
+            yield _END_FORMER, [attempt.prefix, attempt.fence]
+
+    def _settle(self, report: str, options: Mapping[str, Json]) -> Statements:
+        status = self.connection.info.transaction_status
+        if status == TransactionStatus.INERROR:
+            raise TransactionEnded(
+                "a statement of the transaction `tx` failed and the handler went on: "
+                "statements that may fail belong in `with tx.transaction():`"
+            )
+        name, *_ = yield _READY, [self._attempt.limit]
+        if status != TransactionStatus.INTRANS or name != self._attempt.name:
+            raise TransactionEnded(
+                "the handler ended the transaction `tx` itself: the worker commits it, "
+                "together with the completion of the task"
+            )
+        params = [self._attempt.worker, f"[{report}]", [], 0, 1, [], json.dumps(options)]
+        while True:
+            yield "savepoint pgflow_settle", []
+            try:
+                (reply,) = yield f"{TURN}::text", params
+            except _AGAIN:  # another session holds the run: until the time of the handler is up
+                yield "rollback to savepoint pgflow_settle", []
+            else:
+                return json.loads(reply)
+
+    def _take(self) -> Link | None:
+        with suppress(IndexError):
+            return self._idle.pop()[1]
+        return None
+
+    def _put_back(self) -> bool:
+        """Keep the connection for another attempt; return False if it is of no use for one."""
+        link = self._link
+        if link is None or link.closed or self._was_cut:
+            return False
+        if link.info.transaction_status != TransactionStatus.IDLE:
+            return False
+        self._link = None
+        link.row_factory = tuple_row
+        self._idle.append((time.monotonic(), link))
+        self._links.close_late()
+        return True
+
+
+def _cancel(cancel: psycopg.pq.abc.PGcancel) -> None:
+    with suppress(psycopg.Error):
+        cancel.cancel()
+
+
+def _unavailable(error: psycopg.Error) -> Unavailable:
+    reason = mask_passwords(message_of(error))
+    return Unavailable(f"cannot connect to the database: {reason}")
+
+
+class Transaction(_Transaction[psycopg.Connection[Any]]):
+    """A transaction for a handler in a thread."""
+
+    def begin(self) -> None:
+        """Connect and begin; raise Unavailable."""
+        while True:
+            self._link = self._take()
+            is_new = self._link is None
+            try:
+                if self._link is None:
+                    self._link = open_connection(self._links.conninfo, NAME)
+                else:
+                    self._link.execute("discard all")
+                self._block = self._link.transaction()
+                self._block.__enter__()
+                self._say(self._begin())
+            except psycopg.Error as error:
+                self.close()
+                if is_new:
+                    raise _unavailable(error) from error
+            except Unavailable:
+                self.close()
+                raise
+            else:
+                return
+
+    def settle(self, report: str, options: Mapping[str, Json]) -> TurnReply:
+        """Settle the report of the attempt; raise what the database refuses."""
+        try:
+            reply: TurnReply = self._say(self._settle(report, options))
+        except psycopg.Error as error:
+            if self.is_lost:
+                raise
+            raise translated(error) from error
+        return reply
+
+    def commit(self) -> None:
+        """Commit; if this raises and the connection is lost, nobody knows whether it has."""
+        self._block.__exit__(None, None, None)
+
+    def end(self) -> None:
+        """Roll back what is open, and keep the connection for another attempt."""
+        link = self._link
+        if link is not None and not link.closed and not self._was_cut:
+            with suppress(psycopg.Error):
+                if link.info.transaction_status != TransactionStatus.IDLE:
+                    self._block.__exit__(psycopg.Rollback, psycopg.Rollback(), None)
+        if not self._put_back():
+            self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._link is not None:
+            self._link.close()
+
+    def _say(self, statements: Statements) -> Any:
+        cursor = psycopg.Cursor(self.connection, row_factory=tuple_row)
+        error: psycopg.Error | None = None
+        row: tuple[Any, ...] | None = None
+        while True:
+            try:
+                query, params = statements.send(row) if error is None else statements.throw(error)
+            except StopIteration as end:
+                return end.value
+            row = error = None
+            try:
+                cursor.execute(query, params)
+                row = cursor.fetchone() if cursor.description else None
+            except psycopg.Error as failure:
+                error = failure
+
+
+class AsyncTransaction(_Transaction[psycopg.AsyncConnection[Any]]):
+    """The same for a handler on an event loop."""
+
+    async def begin(self) -> None:
+        """Connect and begin; raise Unavailable."""
+        while True:
+            self._link = self._take()
+            is_new = self._link is None
+            try:
+                if self._link is None:
+                    self._link = await open_async(self._links.conninfo, NAME)
+                else:
+                    await self._link.execute("discard all")
+                self._block = self._link.transaction()
+                await self._block.__aenter__()
+                await self._say(self._begin())
+            except psycopg.Error as error:
+                await self.close()
+                if is_new:
+                    raise _unavailable(error) from error
+            except Unavailable:
+                await self.close()
+                raise
+            else:
+                return
+
+    async def settle(self, report: str, options: Mapping[str, Json]) -> TurnReply:
+        """Settle the report of the attempt; raise what the database refuses."""
+        try:
+            reply: TurnReply = await self._say(self._settle(report, options))
+        except psycopg.Error as error:
+            if self.is_lost:
+                raise
+            raise translated(error) from error
+        return reply
+
+    async def commit(self) -> None:
+        """Commit; if this raises and the connection is lost, nobody knows whether it has."""
+        await self._block.__aexit__(None, None, None)
+
+    async def end(self) -> None:
+        """Roll back what is open, and keep the connection for another attempt."""
+        link = self._link
+        if link is not None and not link.closed and not self._was_cut:
+            with suppress(psycopg.Error):
+                if link.info.transaction_status != TransactionStatus.IDLE:
+                    await self._block.__aexit__(psycopg.Rollback, psycopg.Rollback(), None)
+        if not self._put_back():
+            await self.close()
+
+    async def close(self) -> None:
+        """Close the connection."""
+        if self._link is not None:
+            await self._link.close()
+
+    async def _say(self, statements: Statements) -> Any:
+        cursor = psycopg.AsyncCursor(self.connection, row_factory=tuple_row)
+        error: psycopg.Error | None = None
+        row: tuple[Any, ...] | None = None
+        while True:
+            try:
+                query, params = statements.send(row) if error is None else statements.throw(error)
+            except StopIteration as end:
+                return end.value
+            row = error = None
+            try:
+                await cursor.execute(query, params)
+                row = await cursor.fetchone() if cursor.description else None
+            except psycopg.Error as failure:
+                error = failure
+
+
+class Links:
+    """The connections for transactions of handlers: one for each that runs, kept for a minute."""
+
+    def __init__(
+        self,
+        conninfo: str,
+        *,
+        more: Callable[[], Sequence[tuple[LiteralString, Sequence[object]]]] = tuple,
+    ) -> None:
+        """`more` returns statements for the beginning of each transaction."""
+        self.conninfo = conninfo
+        self.more = more
+        self._closed = False
+        self._idle: deque[tuple[float, psycopg.Connection[Any]]] = deque()
+        self._idle_async: deque[tuple[float, psycopg.AsyncConnection[Any]]] = deque()
+
+    def transaction(self, attempt: Attempt) -> Transaction:
+        """Return a transaction for an attempt, which has not begun."""
+        return Transaction(self, attempt, self._idle)
+
+    def async_transaction(self, attempt: Attempt) -> AsyncTransaction:
+        """Return a transaction for an attempt on an event loop, which has not begun."""
+        return AsyncTransaction(self, attempt, self._idle_async)
+
+    def close_idle(self, seconds: float = _IDLE_SECONDS) -> None:
+        """Close the connections that nothing has needed for so long; any thread may call this."""
+        for idle in (self._idle, self._idle_async):
+            # The one that was used last is taken first, so the left end is the oldest.
+            while idle and idle[0][0] <= time.monotonic() - seconds:
+                with suppress(IndexError):  # another thread has just taken it
+                    _, link = idle.popleft()
+                    link.pgconn.finish()
+
+    def close(self) -> None:
+        """Close them all; one that is in use is closed after its attempt."""
+        self._closed = True
+        self.close_idle(0)
+
+    def close_late(self) -> None:
+        """Close what has just been put back, if all were closed before."""
+        if self._closed:
+            self.close_idle(0)

@@ -1,0 +1,343 @@
+"""Handlers with `tx`: what they write in this database commits with their completion."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+
+from tests.fixtures.waiting import eventually
+
+if TYPE_CHECKING:
+    from tests.fixtures.working import Works
+
+HANDLERS = """
+import asyncio, os, threading, time
+import psycopg
+
+gate, begun = threading.Event(), threading.Event()
+calls = []
+
+def write(tx, ctx):
+    tx.execute("insert into effects values (%s, %s, %s, %s)",
+               [ctx.run_id, ctx.step, ctx.index, ctx.fence])
+
+async def awrite(tx, ctx):
+    await tx.execute("insert into effects values (%s, %s, %s, %s)",
+                     [ctx.run_id, ctx.step, ctx.index, ctx.fence])
+
+def put(item, ctx, *, tx: psycopg.Connection):
+    write(tx, ctx)
+    return item
+
+async def aput(item, ctx, *, tx: psycopg.AsyncConnection):
+    await awrite(tx, ctx)
+    return item
+
+def once_more(item, ctx, *, tx):
+    write(tx, ctx)
+    calls.append(ctx.attempt)
+    if ctx.attempt == 1:
+        raise ValueError("not yet")
+    return ctx.attempt
+
+async def aonce_more(item, ctx, *, tx):
+    await awrite(tx, ctx)
+    if ctx.attempt == 1:
+        raise ValueError("not yet")
+    return ctx.attempt
+
+def round_(item, ctx, *, tx):
+    write(tx, ctx)
+    return ctx.iteration
+
+def no_json(item, ctx, *, tx):
+    write(tx, ctx)
+    return {1, 2}
+
+def ends_it(item, ctx, *, tx):
+    write(tx, ctx)
+    tx.execute("rollback")
+    tx.execute("begin")
+
+def commits_it(item, ctx, *, tx):
+    tx.commit()
+
+def swallows(item, ctx, *, tx):
+    write(tx, ctx)
+    try:
+        tx.execute("select 1 / 0")
+    except psycopg.Error:
+        pass
+
+def contains(item, ctx, *, tx):
+    write(tx, ctx)
+    try:
+        with tx.transaction():
+            tx.execute("select 1 / 0")
+    except psycopg.Error:
+        return "went on"
+
+def deferred(item, ctx, *, tx):
+    tx.execute("insert into parts values (7)")
+
+def limits(item, ctx, *, tx):
+    tx.execute("set local statement_timeout = 1")
+    tx.execute("set local lock_timeout = 1")
+    tx.execute("set local role none")
+    tx.execute("set search_path = nowhere")
+    tx.execute("set application_name = 'mine'")
+    tx.row_factory = psycopg.rows.dict_row
+    return os.getpid()
+
+def settings(item, *, tx):
+    row = tx.execute("select current_setting('search_path')").fetchone()
+    return row[0]
+
+def waits(item, ctx, *, tx):
+    write(tx, ctx)
+    begun.set()
+    gate.wait(20)
+
+def sleeps(item, ctx, *, tx):
+    write(tx, ctx)
+    begun.set()
+    tx.execute("select pg_sleep(20)")
+
+async def asleeps(item, ctx, *, tx):
+    await awrite(tx, ctx)
+    begun.set()
+    await tx.execute("select pg_sleep(20)")
+
+def loses(item, ctx, *, tx):
+    write(tx, ctx)
+    calls.append(ctx.fence)
+    if len(calls) < 3:
+        tx.execute("select pg_terminate_backend(pg_backend_pid())")
+    return ctx.attempt
+
+def positional(item, tx: psycopg.Connection): pass
+def wrong_kind(item, *, tx: psycopg.AsyncConnection): pass
+def as_data(item, tx="mine"): return [item, tx]
+"""
+FLOW = """
+flow: charge
+input: {{items: {{type: array, default: [1]}}}}
+steps:
+  go: {{handler: shop.{handler}, map: input.items{more}}}
+"""
+
+
+class Shop:
+    """A flow whose map calls a handler, and the table that the handlers write to."""
+
+    def __init__(self, works: Works, db: psycopg.Connection) -> None:
+        self.works, self.db = works, db
+        works.app.write("shop.py", HANDLERS)
+        db.execute("create table effects (run_id uuid, step text, index int, fence int)")
+        db.execute("create table wholes (id int primary key)")
+        db.execute("create table parts (whole int references wholes initially deferred)")
+        db.execute("grant all on effects, parts, wholes to public")
+
+    def start(self, handler: str, items: list[Any] | None = None, more: str = "") -> str:
+        """Start a run of a flow with this handler; return its id."""
+        self.works.deploy(FLOW.format(handler=handler, more=more))
+        return self.works.client.start("charge", {} if items is None else {"items": items}).id
+
+    def run(self, handler: str, items: list[Any] | None = None, more: str = "") -> Any:
+        """Run a flow with this handler to its end."""
+        run_id = self.start(handler, items, more)
+        self.works.drain()
+        return self.works.client.get(run_id)
+
+    @property
+    def effects(self) -> list[tuple[int, int]]:
+        """The index and fence of each row that was written."""
+        return self.db.execute("select index, fence from effects order by 1, 2").fetchall()
+
+    @property
+    def completed(self) -> list[tuple[int, int]]:
+        """The index and fence of each completed task."""
+        return self.db.execute(
+            "select task_index, attempts_count from pgflow.step_tasks "
+            "where status = 'completed' order by 1, 2"
+        ).fetchall()
+
+    def error(self, run: Any) -> tuple[str, str]:
+        """The type and message of the error of a failed run."""
+        assert run.status == "failed"
+        return run.error["type"], run.error["message"]
+
+
+@pytest.fixture
+def shop(works: Works, db: psycopg.Connection) -> Shop:
+    """A shop without effects."""
+    return Shop(works, db)
+
+
+@pytest.mark.parametrize("handler", ["put", "aput"])
+def test_what_a_handler_writes_commits_with_its_completion(shop: Shop, handler: str) -> None:
+    """A row for each task, and the outputs are stored as those of other handlers are."""
+    run = shop.run(handler, list(range(20)))
+
+    assert run.output == {"go": list(range(20))}
+    assert [index for index, _ in shop.effects] == list(range(20))
+    assert shop.effects == shop.completed
+
+
+@pytest.mark.parametrize("handler", ["once_more", "aonce_more"])
+def test_a_failed_attempt_leaves_nothing(shop: Shop, handler: str) -> None:
+    """Its rows are rolled back; those of the attempt that succeeds stay."""
+    run = shop.run(handler, more=", retry: {max_attempts: 2, base_delay: 0s}")
+
+    assert run.output == {"go": [2]}
+    assert shop.effects == shop.completed == [(0, 2)]
+
+
+def test_each_round_of_repeat_commits(shop: Shop) -> None:
+    """Three rounds, three rows."""
+    more = ", repeat: {until: iteration == 2, every: 1ms, max: 5}"
+    run = shop.run("round_", more=more)
+
+    assert run.status == "completed", run.error
+    assert shop.effects == [(0, 1), (0, 2), (0, 3)]
+
+
+@pytest.mark.parametrize(
+    ("handler", "type_", "message"),
+    [
+        ("no_json", "UnserialisableOutput", "set is not JSON"),
+        ("ends_it", "TransactionEnded", "the handler ended the transaction `tx` itself"),
+        ("commits_it", "ProgrammingError", "Explicit commit() forbidden"),
+        ("swallows", "TransactionEnded", "with tx.transaction()"),
+        ("deferred", "ForeignKeyViolation", "violates foreign key"),
+        ("positional", "PermanentError", "only after a `*`"),
+        ("wrong_kind", "PermanentError", "`psycopg.Connection`"),
+    ],
+)
+def test_what_cannot_commit_fails_with_a_sentence(
+    shop: Shop, handler: str, type_: str, message: str
+) -> None:
+    """Nothing of it remains, and the reason is the error of the task."""
+    found, said = shop.error(shop.run(handler, more=", retry: 1"))
+
+    assert (found, message in said) == (type_, True), (found, said)
+    assert shop.effects == []
+    assert shop.db.execute("select count(*) from parts").fetchone() == (0,)
+
+
+def test_a_handler_may_contain_an_error(shop: Shop) -> None:
+    """A savepoint of its own keeps the transaction sound."""
+    assert shop.run("contains").output == {"go": ["went on"]}
+    assert shop.effects == shop.completed
+
+
+def test_a_parameter_that_is_not_keyword_only_is_an_ordinary_one(shop: Shop) -> None:
+    """Files from before have no transaction."""
+    assert shop.run("as_data", ["x"]).output == {"go": [["x", "mine"]]}
+
+
+def test_settings_of_one_handler_hinder_neither_its_completion_nor_others(
+    shop: Shop, works: Works
+) -> None:
+    """Limits, roles, search_path and row factories end with the call."""
+    first = shop.start("limits")
+    worker = works.start(concurrency=1)
+    works.ended(first)
+    second = shop.start("settings")
+
+    assert works.ended(first).status == "completed", works.ended(first).error
+    assert works.ended(second).output == {"go": ['"$user", public']}
+    worker.stop()
+
+
+def test_the_duration_of_a_step_is_that_of_its_handler(shop: Shop, works: Works) -> None:
+    """Not of its transaction, which begins with it: both ends are times of statements."""
+    run_id = shop.start("waits")
+    works.start()
+    import shop as module  # type: ignore[import-not-found]
+
+    assert module.begun.wait(20)
+    begun = shop.db.execute("select clock_timestamp()").fetchone()
+    module.gate.set()
+    works.ended(run_id)
+
+    assert begun is not None
+    row = shop.db.execute(
+        "select completed_at > %s from pgflow.step_tasks where run_id = %s", [begun[0], run_id]
+    ).fetchone()
+    assert row == (True,)
+
+
+@pytest.mark.parametrize("handler", ["sleeps", "asleeps"])
+def test_a_timeout_ends_the_statement_too(shop: Shop, works: Works, handler: str) -> None:
+    """The server works on it no longer, and its rows are gone."""
+    run_id = shop.start(handler, more=", timeout: 300ms, retry: 1")
+    works.start()
+
+    run = works.ended(run_id)
+
+    assert run.error is not None
+    assert run.error["type"] == "Timeout"
+    eventually(lambda: open_transactions(shop.db) == 0, what="the server has ended it")
+    assert shop.effects == []
+
+
+@pytest.mark.parametrize("handler", ["sleeps", "asleeps"])
+def test_a_cancelled_run_cuts_its_transactions(shop: Shop, works: Works, handler: str) -> None:
+    """Long before the statement would have ended."""
+    run_id = shop.start(handler)
+    works.start(lease_seconds=1.0)
+    eventually(lambda: open_transactions(shop.db) == 1, what="the handler runs")
+
+    works.client.cancel(run_id)
+
+    assert works.ended(run_id).status == "cancelled"
+    eventually(lambda: open_transactions(shop.db) == 0, what="the server has ended it")
+    assert shop.effects == []
+
+
+def test_a_broken_connection_is_no_fault_of_the_handler(shop: Shop) -> None:
+    """The attempts are given back and do not count; the third one commits."""
+    run = shop.run("loses", more=", retry: 1")
+
+    assert run.output == {"go": [1]}
+    assert shop.effects == shop.completed == [(0, 3)]
+
+
+def test_a_run_that_an_open_transaction_holds_is_waited_for(shop: Shop, works: Works) -> None:
+    """The settle tries again until the run is free; the handler is called once."""
+    run_id = shop.start("put")
+    with psycopg.connect(works.database) as application:
+        application.execute("select 1 from pgflow.runs for no key update")
+        works.start()
+        waits = (
+            "select count(*) from pg_stat_activity where wait_event_type = 'Lock' "
+            "and application_name like 'pgflow-yaml tx %'"
+        )
+        for _ in range(2):  # and has waited before
+            eventually(lambda: shop.db.execute(waits).fetchone() == (1,), what="it waits")
+            eventually(lambda: shop.db.execute(waits).fetchone() == (0,), what="it tries again")
+    assert works.ended(run_id).status == "completed"
+    assert shop.effects == shop.completed == [(0, 1)]
+
+
+def open_transactions(db: psycopg.Connection) -> int:
+    row = db.execute(
+        "select count(*) from pg_stat_activity where xact_start is not null "
+        "and datname = current_database() and application_name like 'pgflow-yaml tx %'"
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def test_connections_are_closed_after_their_worker(shop: Shop) -> None:
+    """None is left, although they serve one attempt after another."""
+    shop.run("put", list(range(30)))
+
+    row = shop.db.execute(
+        "select count(*) from pg_stat_activity where datname = current_database() "
+        "and application_name like 'pgflow-yaml tx%'"
+    ).fetchone()
+    assert row == (0,)
