@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pgflow_yaml.testing.model import Mock, Play, Raised
     from pgflow_yaml.worker.calls import Handlers
     from pgflow_yaml.worker.task import Task
+    from pgflow_yaml.worker.transactions import Transactions
 
 
 class NoHandler(PgflowError):
@@ -32,8 +33,9 @@ class NoHandler(PgflowError):
 class Caller:
     """Caller of the tasks of one case; `arguments` has those of the last call of each step."""
 
-    def __init__(self, handlers: Handlers) -> None:
+    def __init__(self, handlers: Handlers, transactions: Transactions) -> None:
         self._handlers = handlers
+        self._transactions = transactions
         self._calls: Counter[tuple[str, str, int]] = Counter()
         self.arguments: dict[str, Json] = {}
 
@@ -81,8 +83,9 @@ class Caller:
             raise NoHandler(task.step, f"has no mock, and its {error.message}") from error
         task.begin()
         if handler.is_async:
-            return asyncio.run(_within(task, attempt.run_async(task, handler, _no_beat)))
-        return attempt.run(task, handler, _no_beat)
+            call = attempt.run_async(task, handler, _no_beat, transactions=self._transactions)
+            return asyncio.run(_within(task, call))
+        return attempt.run(task, handler, _no_beat, transactions=self._transactions)
 
 
 def _no_beat() -> None:

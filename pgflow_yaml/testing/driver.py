@@ -13,10 +13,12 @@ from itertools import count
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from pgflow_yaml.database.store import Links, set_clock
 from pgflow_yaml.testing.calling import Caller
 from pgflow_yaml.testing.waiting import Waits, why_stuck
 from pgflow_yaml.worker.reply import unpack
 from pgflow_yaml.worker.task import Sources, StepCall
+from pgflow_yaml.worker.transactions import Transactions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -73,12 +75,20 @@ class _Play:
         self.due: list[tuple[datetime, int, Task | Callable[[], None]]] = []
         self.number = count()
         self.mocks: dict[str, Mapping[str, Mock]] = {}
-        self.caller = Caller(driver.handlers)
+        # A handler with `tx` commits in the database of the tests, at the time of the run.
+        self.links = Links(self.store.conninfo, more=lambda: [set_clock(self.now.isoformat())])
+        self.caller = Caller(driver.handlers, Transactions(driver.worker, self.links))
         self.case = case
         self.queues = self.store.served_queues()
         self.root = ""
 
     def run(self, start: Callable[[], str]) -> Played:
+        try:
+            return self._run(start)
+        finally:
+            self.links.close()
+
+    def _run(self, start: Callable[[], str]) -> Played:
         self.store.set_clock(self.now.isoformat())
         self.root = start()
         self.mocks[self.root] = self.case.mocks
@@ -139,6 +149,8 @@ class _Play:
             mock = self.mocks_of(task.run_id).get(task.step)
             in_root = task.run_id == self.root
             duration = self.caller.call(task, mock, noted_as=task.step if in_root else None)
+            if task.outcome is not None and task.outcome.verdict is not None:
+                continue  # it has committed in the transaction of its handler
             at = self.now + timedelta(milliseconds=duration)
             heapq.heappush(self.due, (at, next(self.number), task))
         return bool(ended or acted or reply["tasks"])

@@ -15,13 +15,17 @@ import time
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import rich
 
 from tests.acceptance.shell import Result, Shell
+from tests.acceptance.test_workflows_killed import OPEN_BANK
 from tests.stock.conftest import GRANTED
+
+if TYPE_CHECKING:
+    import psycopg
 
 ROOT = Path(__file__).resolve().parents[2]
 ALLOW = {"PGFLOW_YAML_ALLOW": ",".join(GRANTED)}
@@ -91,9 +95,24 @@ class Snapshot:
 
 
 @pytest.fixture
-def cli(database: str) -> Cli:
-    """The command with a fresh database."""
+def cli(database: str, db: psycopg.Connection) -> Cli:
+    """The command with a fresh database, in which there is a bank."""
+    db.execute(OPEN_BANK)
     return Cli(Shell(ROOT, database, ALLOW))
+
+
+def test_each_payment_has_one_entry(cli: Cli, db: psycopg.Connection) -> None:
+    """And those that cannot be paid have none; the sum of all accounts stays."""
+    payments = [{"payer": "ada", "payee": "bob", "cents": cents} for cents in (100, 90_000, 200)]
+
+    run = cli.run("transfers", f"payments={json.dumps(payments)}")
+
+    assert run.output("close") == {"entries": 2, "moved": 300, "total": 100_000}
+    assert (run.step("pay")["status"], run.step("pay")["tasks"]["failed"]) == ("completed", 1)
+    assert db.execute("select nr, cents from bank.entries order by nr").fetchall() == [
+        (0, 100),
+        (2, 200),
+    ]
 
 
 def standard_library(limit: int) -> list[Path]:

@@ -15,6 +15,7 @@ import pytest
 from tests.acceptance.shell import Shell
 from tests.fixtures.waiting import eventually
 from tests.stock.conftest import GRANTED
+from workflows.transfers.handlers import BANK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,6 +40,8 @@ class Kind:
 
 
 ALLOW = {"PGFLOW_YAML_ALLOW": ",".join(GRANTED)}
+OPEN_BANK = f"""{BANK}
+grant usage on schema bank to public; grant all on all tables in schema bank to public"""
 SMALL = {"limit": 6, "pattern": "a*.py"}
 FLOWS = {
     "archive": Kind(dies_after=3, input={"target": "out/a.tar.gz", "folder": "files"}),
@@ -59,6 +62,7 @@ FLOWS = {
         same_output=False,
     ),
     "tools": Kind(),
+    "transfers": Kind(dies_after=3),
     "words": Kind(dies_after=3, input={**SMALL, "part": 2}),
 }
 
@@ -109,7 +113,8 @@ class Project:
 
 @pytest.fixture
 def project(tmp_path: Path, database: str, db: psycopg.Connection) -> Project:
-    """A folder with a few files."""
+    """A folder with a few files, and a bank."""
+    db.execute(OPEN_BANK)
     (tmp_path / "files").mkdir()
     for name in ("a.txt", "b.txt", "c.txt"):
         (tmp_path / "files" / name).write_text(f"{name}\n" * 400)

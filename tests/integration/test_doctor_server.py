@@ -42,6 +42,19 @@ def test_old_transactions_are_named_with_the_statement_that_ends_them(patient: P
         assert (warned.status, long.status) == ("warning", "problem")
 
 
+def test_transactions_of_handlers_are_counted(patient: Patient) -> None:
+    """Those that are open; their connections that wait for another handler are not."""
+    with (
+        psycopg.connect(patient.conninfo, application_name="pgflow-yaml tx 1-2#1 a") as other,
+        psycopg.connect(patient.conninfo, application_name="pgflow-yaml tx"),
+    ):
+        other.execute("select 1")
+
+        found = patient.check("transactions")
+
+    assert found.summary == "no open transaction, 1 transaction of handlers (tx)"
+
+
 def test_dead_rows_are_named_with_the_command(patient: Patient) -> None:
     """Above a number and a share; autovacuum that is off for a table as well."""
     patient.db.execute("select pgmq.create('bloat')")

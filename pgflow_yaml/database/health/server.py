@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pgflow_yaml.database.health.findings import Finding, Seen
+from pgflow_yaml.database.store.transactions import NAME
 from pgflow_yaml.text import plural, roughly
 
 if TYPE_CHECKING:
@@ -27,6 +28,10 @@ union all
 select 'slot', s.slot_name, '', coalesce(s.plugin, s.slot_type), age(s.xmin)::text, null
 from pg_replication_slots s where s.xmin is not null and not s.active
 order by seconds desc nulls first limit 10"""
+_HANDLERS = """
+select count(*) as open from pg_stat_activity a
+where a.datname = current_database() and a.xact_start is not null
+  and starts_with(a.application_name, %s)"""
 _SEES_ALL = """select pg_has_role(current_user, 'pg_read_all_stats', 'usage')
   or rolsuper as sees_all, current_user as login from pg_roles where rolname = current_user"""
 _TABLES = """
@@ -73,6 +78,8 @@ def transactions(ask: Inspector) -> Seen:
             findings.append(_transaction(row, is_long=is_long))
     oldest = max((row["seconds"] for row in rows if row["seconds"]), default=None)
     summary = "no open transaction" if oldest is None else f"the oldest is {roughly(oldest)} old"
+    if of_handlers := ask.row(_HANDLERS, [NAME])["open"]:
+        summary += f", {plural(of_handlers, 'transaction')} of handlers (tx)"
     if not rights["sees_all"]:
         summary += f' (of "{rights["login"]}" only: grant pg_read_all_stats to see all)'
     return Seen(summary=summary, findings=tuple(findings))

@@ -23,6 +23,7 @@ from pgflow_yaml.database.store.workers import (
     TimersReply,
     TurnReply,
     WorkerCalls,
+    set_clock,
 )
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "TransactionEnded",
     "TurnReply",
     "WakeUpsUnsupported",
+    "set_clock",
 ]
 
 MOST_CHARACTERS = 8_000_000

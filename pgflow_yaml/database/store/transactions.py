@@ -149,7 +149,8 @@ class _Transaction(Generic[Link]):
         )
         if reads_only:
             raise Unavailable("this server only reads (a standby): use the primary")
-        yield from self._links.more()
+        for query, params in self._links.more():  # noqa: UP028 (their rows are sent here)
+            yield query, params
         if attempt.fence > 1:
             yield _END_FORMER, [attempt.prefix, attempt.fence]
 

@@ -187,9 +187,14 @@ class WorkerCalls(Calls):
 
     def set_clock(self, moment: str) -> None:
         """Set the time that the engine reads on this connection, of a test database."""
-        self.ask("select pgflow.set_clock(%s::timestamptz)", [moment])
+        self.ask(*set_clock(moment))
 
     def next_wake(self) -> datetime | None:
         """Return the time at which the next message of a test database becomes visible."""
         moment: datetime | None = self.ask("select pgflow.next_wake()", [])
         return moment
+
+
+def set_clock(moment: str) -> tuple[LiteralString, list[object]]:
+    """Return the statement that sets the time of a connection to a test database."""
+    return "select pgflow.set_clock(%s::timestamptz)", [moment]
