@@ -25,6 +25,7 @@ def test_these_are_the_pages_whose_flows_nothing_else_runs() -> None:
         *NAMES,
         "a-run-failed",
         "database-size",
+        "exactly-once",
         "first-flow",
         "logs",
         "python",

@@ -182,18 +182,12 @@ class _Transaction(Generic[Link]):
             return self._idle.pop()[1]
         return None
 
-    def _put_back(self) -> bool:
-        """Keep the connection for another attempt; return False if it is of no use for one."""
-        link = self._link
-        if link is None or link.closed or self._was_cut:
-            return False
-        if link.info.transaction_status != TransactionStatus.IDLE:
-            return False
-        self._link = None
+    def _put_back(self) -> None:
+        """Keep the connection, which is as new, for another attempt."""
+        link, self._link = self.connection, None
         link.row_factory = tuple_row
         self._idle.append((time.monotonic(), link))
         self._links.close_late()
-        return True
 
 
 def _cancel(cancel: psycopg.pq.abc.PGcancel) -> None:
@@ -217,8 +211,6 @@ class Transaction(_Transaction[psycopg.Connection[Any]]):
             try:
                 if self._link is None:
                     self._link = open_connection(self._links.conninfo, NAME)
-                else:
-                    self._link.execute("discard all")
                 self._block = self._link.transaction()
                 self._block.__enter__()
                 self._say(self._begin())
@@ -253,8 +245,9 @@ class Transaction(_Transaction[psycopg.Connection[Any]]):
             with suppress(psycopg.Error):
                 if link.info.transaction_status != TransactionStatus.IDLE:
                     self._block.__exit__(psycopg.Rollback, psycopg.Rollback(), None)
-        if not self._put_back():
-            self.close()
+                link.execute("discard all")
+                self._put_back()
+        self.close()
 
     def close(self) -> None:
         """Close the connection."""
@@ -289,8 +282,6 @@ class AsyncTransaction(_Transaction[psycopg.AsyncConnection[Any]]):
             try:
                 if self._link is None:
                     self._link = await open_async(self._links.conninfo, NAME)
-                else:
-                    await self._link.execute("discard all")
                 self._block = self._link.transaction()
                 await self._block.__aenter__()
                 await self._say(self._begin())
@@ -325,8 +316,9 @@ class AsyncTransaction(_Transaction[psycopg.AsyncConnection[Any]]):
             with suppress(psycopg.Error):
                 if link.info.transaction_status != TransactionStatus.IDLE:
                     await self._block.__aexit__(psycopg.Rollback, psycopg.Rollback(), None)
-        if not self._put_back():
-            await self.close()
+                await link.execute("discard all")
+                self._put_back()
+        await self.close()
 
     async def close(self) -> None:
         """Close the connection."""
