@@ -145,14 +145,13 @@ class Worker:
         self._logs.on_first = self._send_logs_soon
         self._capture = capture
         self._handlers = Handlers(app_dir or Path.cwd(), allow, handlers)
-        self._transactions = Transactions(self.id, Links(conninfo))
         self._pool = Pool(
             concurrency,
             self._handlers,
             EXECUTORS[executor],
             beat=self._beat,
             logs=self._logs,
-            transactions=self._transactions,
+            transactions=Transactions(self.id, Links(conninfo)),
         )
         heartbeats = Store(
             conninfo,
@@ -253,7 +252,6 @@ class Worker:
                     thread.close()
             watch.close()
             self._pool.close()
-            self._transactions.close()
             with suppress(PgflowError, Closed):  # the last lines of what was given up
                 self._send_logs.flush(self._reader)
             self._send_last_spans()
@@ -427,7 +425,6 @@ class Worker:
     def _check(self) -> None:
         self._stop.cut(self._store)
         self._leases.check(self._pool)
-        self._transactions.close_idle()
 
     def _beat(self) -> None:
         self._heartbeat.ask()

@@ -217,11 +217,15 @@ class Pool:
         """Let each executor repair what is stuck."""
         for executor in self._executors:
             executor.check()
+        if self.transactions is not None:
+            self.transactions.close_idle()
 
     def close(self) -> None:
         """End what is idle; threads that run a handler end after it."""
         for executor in reversed(self._executors):
             executor.close()
+        if self.transactions is not None:
+            self.transactions.close()
 
     # Used by the executors
 
