@@ -257,6 +257,7 @@ create table pgflow.runs (
   trace text,
   waits_at text,
   scheduled_at timestamptz,
+  debounced boolean,
   constraint runs_remaining_steps_check check (remaining_steps >= 0),
   constraint status_is_valid check (status in ('started', 'failed', 'completed', 'cancelled')),
   constraint completed_at_or_failed_at
@@ -290,6 +291,10 @@ comment on column pgflow.runs.started_by is
   'the login that started it; a run that another one starts has that of the other';
 comment on column pgflow.runs.trace is
   'W3C traceparent of the span that started it; null = not traced';
+comment on column pgflow.runs.scheduled_at is
+  'the tick of the schedule that started it, or the time for which it was started; null = none';
+comment on column pgflow.runs.debounced is
+  'true: until it begins, a later start with its key replaces its input (36_debounce)';
 comment on column pgflow.runs.chain is 'number of runs before it that `after` joins to it';
 comment on column pgflow.runs.deadline_message_id is
   'its message in the timer queue, due when its timeout passes';

@@ -57,22 +57,32 @@ class Client(HealthClient, LogClient, PruneClient, RetryClient, ScheduleClient):
         version: str | None = None,
         labels: Mapping[str, str] | None = None,
         at: datetime | None = None,
+        debounce: float | None = None,
         conn: JoinedConnection | None = None,
     ) -> Run:
         """Start a run; a second start with the same `key` returns the first run.
 
-        With `at`, a time with an offset, the run is there at once and begins then.
+        With `at`, a time with an offset, the run is there at once and begins then. With `debounce`
+        it begins so many seconds after the last start with its `key`, and with the input of that
+        one; once it has begun, the next start makes another run.
 
         `conn` is a psycopg connection of the caller: the start is then part of its transaction,
         and no worker is woken (see `wake`).
         """
         started = self.start_run(
-            name, input, key=key, version=version, labels=labels, at=at, conn=conn
+            name,
+            input,
+            key=key,
+            version=version,
+            labels=labels,
+            at=at,
+            debounce=debounce,
+            conn=conn,
         )
         run_id = started.run_id
         return run_of(_snapshot(self._store.run_snapshot(run_id, connection=conn), run_id))
 
-    def start_run(
+    def start_run(  # noqa: PLR0913 (all that a start may say)
         self,
         name: str,
         input: object = None,  # noqa: A002 (the language's word)
@@ -81,6 +91,7 @@ class Client(HealthClient, LogClient, PruneClient, RetryClient, ScheduleClient):
         version: str | None = None,
         labels: Mapping[str, str] | None = None,
         at: datetime | None = None,
+        debounce: float | None = None,
         trace: str | None = None,
         conn: JoinedConnection | None = None,
     ) -> Started:
@@ -91,22 +102,35 @@ class Client(HealthClient, LogClient, PruneClient, RetryClient, ScheduleClient):
         """
         if at is not None and at.tzinfo is None:
             raise ValueError("the time of a start needs an offset, such as that of datetime.UTC")
+        if at is not None and debounce is not None:
+            raise ValueError("a start has either a time or a debounce")
         run_input = as_json(input)
         input_text(run_input)  # what has no JSON form is refused, whatever the flow
         stored = self._store.get_definition(name, version, connection=conn)
         text = checked_text(None if stored is None else stored["definition"], run_input)
         if stored is not None:
             version = stored["version"]
-        row = self._store.start_run(
-            name,
-            text,
-            key=key,
-            version=version,
-            labels=labels,
-            trace=trace or current_trace(),
-            at=at,
-            connection=conn,
-        )
+        trace = trace or current_trace()
+        if debounce is None:
+            row = self._store.start_run(
+                *(name, text),
+                key=key,
+                version=version,
+                labels=labels,
+                trace=trace,
+                at=at,
+                connection=conn,
+            )
+        else:
+            row = self._store.start_debounced(
+                *(name, text),
+                key=key,
+                pause=debounce,
+                version=version,
+                labels=labels,
+                trace=trace,
+                connection=conn,
+            )
         started = row_of(Started, row)
         if conn is None and started.created:
             self.wake()

@@ -45,6 +45,7 @@ def test_the_programs_run_in_order(database: str, tmp_path: Path) -> None:
     output("work.py")
     approved = output("approve.py")
     output("invoice.py")
+    assert output("burst.py") == "{'name': 'Grace'}"
     assert output("health.py").startswith("problem ['fsync is off")  # the server is not durable
     assert output("tidy.py") == "0 0"
     assert output("local.py") == "unchanged"
@@ -55,4 +56,4 @@ def test_the_programs_run_in_order(database: str, tmp_path: Path) -> None:
         invoices = connection.execute("select order_id from invoices").fetchall()
         keys = connection.execute("select run_key from pgflow.runs order by run_key").fetchall()
     assert invoices == [("4711",)]
-    assert keys == [("greeting-1",), ("order-4711",)]
+    assert keys == [("burst",), ("greeting-1",), ("order-4711",)]

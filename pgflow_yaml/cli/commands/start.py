@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 @key_option
 @label_option("--label", text="Label to find the run by, see `runs --label` (may be repeated).")
 @click.option("--at", metavar="TIME", help="Begin then: 2026-12-24T18:00, or 2h from now.")
+@click.option(
+    "--debounce",
+    metavar="DURATION",
+    help="Begin so long after the last start with this --key, with its input: 30s.",
+)
 @click.option("--like", metavar="RUN", help="With the input of this run; --input goes over it.")
 @pass_options
 def start_command(
@@ -38,12 +43,16 @@ def start_command(
     key: str | None,
     labels: Mapping[str, str],
     at: str | None,
+    debounce: str | None,
     like: str | None,
 ) -> None:
     """Start a run for workers elsewhere and print its id.
 
     With --at, the run is there at once and begins then; a time without an offset is that of this
     machine's clock. `cancel` takes it back.
+
+    With --debounce, each start with the same --key replaces the input of the run that waits, and
+    puts it off; once it has begun, the next start makes another run.
 
     With --like, FLOW may be left out: it is that of the other run, in its active version.
     """
@@ -65,6 +74,7 @@ def start_command(
             f"and then `pgflow-yaml start {name}`, if that is its name"
         )
 
+    pause = _pause(debounce, key=key, at=at)
     moment = None if at is None else read_moment(at, "--at", past=False)
     with database(options, notify=local_settings().notify) as client:
         model = snapshot(client, run_id(client, like), outputs=False)["run"] if like else None
@@ -74,11 +84,37 @@ def start_command(
         version = active(client, flow)
         run_input = read_input(inputs, version.definition, before=model["input"] if model else None)
         started = client.start_run(
-            flow, run_input, key=key, labels=labels, at=moment, trace=trace_of_shell()
+            flow,
+            run_input,
+            key=key,
+            labels=labels,
+            at=moment,
+            debounce=pause,
+            trace=trace_of_shell(),
         )
     if options.json:
         write_json(started.as_json())
         return
-    if not started.created:
+    if pause is not None and not started.created:
+        options.note("the run that waits for this key has the new input, and is put off")
+    elif not started.created:
         options.note(f"this key was used before: its run {STATUS_PHRASES[started.status]}")
     sys.stdout.write(started.run_id + "\n")
+
+
+def _pause(debounce: str | None, *, key: str | None, at: str | None) -> float | None:
+    """Return the seconds of --debounce; raises UsageError."""
+    from pgflow_yaml.language.durations import milliseconds
+
+    if debounce is None:
+        return None
+    if key is None:
+        raise click.UsageError("--debounce needs a --key: starts with the same one are joined")
+    if at is not None:
+        raise click.UsageError("--debounce and --at exclude each other")
+    length = milliseconds(debounce.strip())
+    if length is None or length < 1000:
+        raise click.UsageError(
+            f'--debounce "{debounce}" is no duration of at least 1s; write 30s, 5m or 2h'
+        )
+    return length / 1000

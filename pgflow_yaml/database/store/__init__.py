@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Self
 
 from pgflow_yaml.database.store.attempts import Attempts, Outage
+from pgflow_yaml.database.store.debounce import DebounceCalls
 from pgflow_yaml.database.store.definitions import DefinitionCalls
 from pgflow_yaml.database.store.errors import Refused
 from pgflow_yaml.database.store.health import HealthCalls
@@ -53,6 +54,7 @@ MOST_CHARACTERS = 8_000_000
 
 class Store(
     DefinitionCalls,
+    DebounceCalls,
     RunCalls,
     WorkerCalls,
     HealthCalls,
