@@ -26,7 +26,7 @@ class Function:
     signature: str
     docstring: str
     parameters: tuple[str, ...]
-    """The parameters that `with` can give: `ctx` comes from the worker."""
+    """The parameters that `with` can give: `ctx` and `tx` come from the worker."""
 
 
 def find_function(path: str, roots: Sequence[Path]) -> Function | None:
@@ -99,7 +99,8 @@ def _described(node: _Function, file: Path) -> Function:
     signature = f"{keyword} {node.name}"
     parameters: list[str] = []
     if not isinstance(node, ast.ClassDef):
-        every = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+        only_named = [each for each in node.args.kwonlyargs if each.arg != "tx"]
+        every = [*node.args.posonlyargs, *node.args.args, *only_named]
         parameters = [each.arg for each in every if each.arg not in ("ctx", "self")]
         returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
         signature += f"({ast.unparse(node.args)}){returns}"

@@ -164,7 +164,8 @@ def _parameters(handler: Handler) -> str:
     """Return the fix that lists the parameters of a handler."""
     from inspect import signature
 
-    names = [name for name in signature(handler.function).parameters if name != "ctx"]
+    given = {"ctx", "tx"} if handler.takes_tx else {"ctx"}
+    names = [name for name in signature(handler.function).parameters if name not in given]
     return f"its parameters are {', '.join(names)}" if names else "it has no parameters"
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 VERSIONS = count(1)
 HANDLERS = '''\
-async def charge(order: int, *, card: str = "x") -> dict:
+async def charge(order: int, *, card: str = "x", tx: object = None) -> dict:
     """Charge the card."""
 
 class Post:
@@ -248,7 +248,7 @@ def test_half_typed_files_are_completed(editor: Server, typed: str, offered: set
     labels = {item["label"] for item in editor.complete("typed.flow.yaml", *place(text, typed))}
 
     assert offered <= labels
-    assert not labels & {"b", "new"}  # the step itself, its flow
+    assert not labels & {"b", "new", "tx"}  # the step itself, its flow, what the worker gives
 
 
 def test_the_outline_has_steps_and_inputs(editor: Server) -> None:
