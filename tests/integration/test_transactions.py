@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
+from tests.engine.driver import Engine, done
 from tests.fixtures.waiting import eventually
 
 if TYPE_CHECKING:
     from tests.fixtures.working import Works
 
 HANDLERS = """
-import threading
+import time
+from pathlib import Path
 import psycopg
 
-gate, begun = threading.Event(), threading.Event()
+HERE = Path(__file__).parent
 calls = []
 
 def write(tx, ctx):
@@ -102,18 +104,16 @@ def settings(item, *, tx):
 
 def waits(item, ctx, *, tx):
     write(tx, ctx)
-    begun.set()
-    gate.wait(20)
+    while not (HERE / "gate").exists():
+        time.sleep(0.01)
 
 def sleeps(item, ctx, *, tx):
     write(tx, ctx)
-    begun.set()
-    tx.execute("select pg_sleep(20)")
+    tx.execute("select pg_sleep(50)")
 
 async def asleeps(item, ctx, *, tx):
     await awrite(tx, ctx)
-    begun.set()
-    await tx.execute("select pg_sleep(20)")
+    await tx.execute("select pg_sleep(50)")
 
 def loses(item, ctx, *, tx):
     write(tx, ctx)
@@ -262,11 +262,9 @@ def test_the_duration_of_a_step_is_that_of_its_handler(shop: Shop, works: Works)
     """Not of its transaction, which begins with it: both ends are times of statements."""
     run_id = shop.start("waits")
     works.start()
-    import shop as module  # type: ignore[import-not-found]
-
-    assert module.begun.wait(20)
+    eventually(lambda: open_transactions(shop.db) == 1, what="the handler runs")
     begun = shop.db.execute("select clock_timestamp()").fetchone()
-    module.gate.set()
+    (works.app.folder / "gate").touch()
     works.ended(run_id)
 
     assert begun is not None
@@ -327,6 +325,23 @@ def test_a_run_that_an_open_transaction_holds_is_waited_for(shop: Shop, works: W
             eventually(lambda: shop.db.execute(waits).fetchone() == (0,), what="it tries again")
     assert works.ended(run_id).status == "completed"
     assert shop.effects == shop.completed == [(0, 1)]
+
+
+def test_a_late_completion_is_rolled_back(shop: Shop, works: Works) -> None:
+    """Another worker has the task; this one has not heard of it when its handler returns."""
+    run_id = shop.start("waits")
+    works.start(lease_seconds=60.0)
+    eventually(lambda: open_transactions(shop.db) == 1, what="the handler runs")
+    owner = Engine(shop.db)
+    shop.db.execute("update pgflow.step_tasks set lease = clock_timestamp() - interval '1 s'")
+    shop.db.execute("update pgmq.q_charge set vt = clock_timestamp() - interval '2 s'")
+    (task,) = eventually(lambda: owner.claim("charge", lease="1 s"), what="it is taken over")
+    (works.app.folder / "gate").touch()
+
+    eventually(lambda: open_transactions(shop.db) == 0, what="the late one ends")
+    assert owner.report(done(task, "owner")) == ["applied"]
+    assert works.ended(run_id).output == {"go": ["owner"]}
+    assert shop.effects == []
 
 
 def open_transactions(db: psycopg.Connection) -> int:
