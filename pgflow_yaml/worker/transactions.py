@@ -8,8 +8,14 @@ import time
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
-from pgflow_yaml.database.store import Links, Refused, Transaction, TransactionEnded
-from pgflow_yaml.database.store.transactions import AsyncTransaction, Attempt
+from pgflow_yaml.database.store import (
+    AsyncTransaction,
+    Attempt,
+    Links,
+    Refused,
+    Transaction,
+    TransactionEnded,
+)
 from pgflow_yaml.errors import PgflowError, Unavailable
 from pgflow_yaml.worker import ends
 from pgflow_yaml.worker.calls import clean, summary

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pgflow_yaml.database.store import Links
-from pgflow_yaml.database.store.transactions import Attempt
+from pgflow_yaml.database.store import Attempt, Links
 from tests.engine.driver import Engine, a_step, done
 from tests.fixtures.effort import examples, patient
 from tests.fixtures.waiting import eventually

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pgflow_yaml.database.health.findings import Finding, Seen
-from pgflow_yaml.database.store.transactions import NAME
+from pgflow_yaml.database.store.transaction_statements import NAME
 from pgflow_yaml.text import plural, roughly
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from pgflow_yaml.database.store.pruning import PruneCalls
 from pgflow_yaml.database.store.retries import RetryCalls
 from pgflow_yaml.database.store.runs import RunCalls
 from pgflow_yaml.database.store.schedules import ScheduleCalls
-from pgflow_yaml.database.store.transactions import Links, Transaction, TransactionEnded
+from pgflow_yaml.database.store.transaction_statements import Attempt, TransactionEnded
+from pgflow_yaml.database.store.transactions import AsyncTransaction, Links, Transaction
 from pgflow_yaml.database.store.wake import Listener, WakeUpsUnsupported
 from pgflow_yaml.database.store.workers import (
     LOCK_TIMEOUT,
@@ -31,6 +32,8 @@ __all__ = [
     "LOCK_TIMEOUT",
     "LONGEST_LEASE",
     "MOST_CHARACTERS",
+    "AsyncTransaction",
+    "Attempt",
     "Attempts",
     "DueSchedule",
     "EndShape",

@@ -61,13 +61,12 @@ def open_connection(conninfo: str, name: str) -> psycopg.Connection[Any]:
 async def open_async(conninfo: str, name: str) -> psycopg.AsyncConnection[Any]:
     """Connect as `open_connection` does, on the event loop that runs."""
     limited, plain = _bounded(conninfo, name)
-    connect = psycopg.AsyncConnection.connect
     try:
-        return await connect(limited, autocommit=True, prepare_threshold=None)
+        return await _connect_async(limited)
     except psycopg.OperationalError as error:
         if _NO_SUCH_OPTION not in str(error):
             raise
-        return await connect(plain, autocommit=True, prepare_threshold=None)
+        return await _connect_async(plain)
 
 
 def _bounded(conninfo: str, name: str) -> tuple[str, str]:
@@ -111,6 +110,14 @@ def _connect(conninfo: str) -> psycopg.Connection[Any]:
     try:
         return psycopg.connect(conninfo, autocommit=True, prepare_threshold=None)
     except OSError as error:  # no free descriptor: the driver passes it on
+        raise psycopg.OperationalError(f"the system refused: {error.strerror or error}") from error
+
+
+async def _connect_async(conninfo: str) -> psycopg.AsyncConnection[Any]:
+    connect = psycopg.AsyncConnection.connect
+    try:
+        return await connect(conninfo, autocommit=True, prepare_threshold=None)
+    except OSError as error:
         raise psycopg.OperationalError(f"the system refused: {error.strerror or error}") from error
 
 

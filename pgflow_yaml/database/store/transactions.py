@@ -1,21 +1,18 @@
 """The transactions of handlers with a parameter `tx`, in which their completions commit.
 
-What is said to the database is written once, as a generator of statements; two small classes speak
-for it, one for threads and one for an event loop.
+Two small classes say the same statements (transaction_statements), one for threads and one for an
+event loop.
 """
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 import typing
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass
-from hashlib import sha256
 from types import UnionType
-from typing import TYPE_CHECKING, Any, Generic, LiteralString, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import psycopg
 from psycopg.pq import TransactionStatus
@@ -23,77 +20,23 @@ from psycopg.rows import tuple_row
 
 from pgflow_yaml.database.store.dial import cut, open_async, open_connection
 from pgflow_yaml.database.store.errors import message_of, translated
-from pgflow_yaml.database.store.workers import TURN
-from pgflow_yaml.errors import PermanentError, Unavailable
+from pgflow_yaml.database.store.transaction_statements import (
+    NAME,
+    Attempt,
+    begin,
+    settle,
+)
+from pgflow_yaml.errors import Unavailable
 from pgflow_yaml.text import mask_passwords
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from pgflow_yaml.database.store.transaction_statements import Statement, Statements
     from pgflow_yaml.database.store.workers import TurnReply
     from pgflow_yaml.language.model import Json
 
-    Statements: TypeAlias = Generator[tuple[LiteralString, Sequence[object]], Any, Any]
-
-NAME = "pgflow-yaml tx"
-"""The beginning of the application_name of such a connection."""
-
 _IDLE_SECONDS = 60.0
-_MARGIN_SECONDS = 5.0  # the worker ends a handler whose time is up; the server, if it cannot
-
-# The first statement fixes the isolation level: from here on nobody can change it.
-_BEGIN: LiteralString = """
-select pg_catalog.pg_is_in_recovery(),
-  pg_catalog.set_config('application_name', %s, true),
-  pg_catalog.set_config('statement_timeout', %s, true),
-  pg_catalog.set_config('idle_in_transaction_session_timeout', %s, true),
-  pg_catalog.set_config('pgflow.attempt', %s, true)"""
-# A former attempt of the task may be open: its worker is frozen, or cannot be reached.
-_END_FORMER: LiteralString = """
-select pg_catalog.count(pg_catalog.pg_terminate_backend(a.pid)) from pg_catalog.pg_stat_activity a
-where a.datname = pg_catalog.current_database() and a.usename = session_user
-  and pg_catalog.starts_with(a.application_name, %s)
-  and pg_catalog.substring(a.application_name, '#([0-9]{1,9}) ')::int < %s"""
-# What the handler may have set for itself must not hinder its completion.
-_READY: LiteralString = """
-select pg_catalog.current_setting('pgflow.attempt', true),
-  pg_catalog.set_config('role', 'none', true),
-  pg_catalog.set_config('statement_timeout', %s, true),
-  pg_catalog.set_config('lock_timeout', '0', true)"""
-_AGAIN = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
-
-
-class TransactionEnded(PermanentError):
-    """A handler has ended the transaction that it was given."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
-    """Facts about the attempt that a transaction belongs to."""
-
-    worker: str
-    run_id: str
-    label: str
-    """The step, with the index of the item of a map."""
-    fence: int
-    seconds: float
-    """The time that is left for it."""
-
-    @property
-    def prefix(self) -> str:
-        """The beginning of the application_name of all attempts of its task."""
-        digest = sha256(f"{self.run_id}/{self.label}".encode()).hexdigest()
-        return f"{NAME} {self.run_id[:8]}-{digest[:12]}#"
-
-    @property
-    def name(self) -> str:
-        """The application_name while it runs; the server cuts it at 63 bytes."""
-        return f"{self.prefix}{self.fence} {self.label}"
-
-    @property
-    def limit(self) -> str:
-        """The milliseconds after which the server ends what the worker has not."""
-        return str(int((max(self.seconds, 0.0) + _MARGIN_SECONDS) * 1000))
 
 
 def kinds(annotation: object) -> set[str]:
@@ -141,41 +84,9 @@ class _Transaction(Generic[Link]):
             cut(link)
             threading.Thread(target=_cancel, args=[cancel], daemon=True).start()
 
-    def _begin(self) -> Statements:
-        attempt = self._attempt
-        reads_only, *_ = yield (
-            _BEGIN,
-            [attempt.name, attempt.limit, attempt.limit, attempt.name],
-        )
-        if reads_only:
-            raise Unavailable("this server only reads (a standby): use the primary")
-        for query, params in self._links.more():  # noqa: UP028 (their rows are sent here)
-            yield query, params
-        if attempt.fence > 1:
-            yield _END_FORMER, [attempt.prefix, attempt.fence]
-
-    def _settle(self, report: str, options: Mapping[str, Json]) -> Statements:
+    def _settling(self, report: str, options: Mapping[str, Json]) -> Statements:
         status = self.connection.info.transaction_status
-        if status == TransactionStatus.INERROR:
-            raise TransactionEnded(
-                "a statement of the transaction `tx` failed and the handler went on: "
-                "statements that may fail belong in `with tx.transaction():`"
-            )
-        name, *_ = yield _READY, [self._attempt.limit]
-        if status != TransactionStatus.INTRANS or name != self._attempt.name:
-            raise TransactionEnded(
-                "the handler ended the transaction `tx` itself: the worker commits it, "
-                "together with the completion of the task"
-            )
-        params = [self._attempt.worker, f"[{report}]", [], 0, 1, [], json.dumps(options)]
-        while True:
-            yield "savepoint pgflow_settle", []
-            try:
-                (reply,) = yield f"{TURN}::text", params
-            except _AGAIN:  # another session holds the run: until the time of the handler is up
-                yield "rollback to savepoint pgflow_settle", []
-            else:
-                return json.loads(reply)
+        return settle(self._attempt, status, report, options)
 
     def _take(self) -> Link | None:
         with suppress(IndexError):
@@ -213,7 +124,7 @@ class Transaction(_Transaction[psycopg.Connection[Any]]):
                     self._link = open_connection(self._links.conninfo, NAME)
                 self._block = self._link.transaction()
                 self._block.__enter__()
-                self._say(self._begin())
+                self._say(begin(self._attempt, self._links.more()))
             except psycopg.Error as error:
                 self.close()
                 if is_new:
@@ -227,7 +138,7 @@ class Transaction(_Transaction[psycopg.Connection[Any]]):
     def settle(self, report: str, options: Mapping[str, Json]) -> TurnReply:
         """Settle the report of the attempt; raise what the database refuses."""
         try:
-            reply: TurnReply = self._say(self._settle(report, options))
+            reply: TurnReply = self._say(self._settling(report, options))
         except psycopg.Error as error:
             if self.is_lost:
                 raise
@@ -284,7 +195,7 @@ class AsyncTransaction(_Transaction[psycopg.AsyncConnection[Any]]):
                     self._link = await open_async(self._links.conninfo, NAME)
                 self._block = self._link.transaction()
                 await self._block.__aenter__()
-                await self._say(self._begin())
+                await self._say(begin(self._attempt, self._links.more()))
             except psycopg.Error as error:
                 await self.close()
                 if is_new:
@@ -298,7 +209,7 @@ class AsyncTransaction(_Transaction[psycopg.AsyncConnection[Any]]):
     async def settle(self, report: str, options: Mapping[str, Json]) -> TurnReply:
         """Settle the report of the attempt; raise what the database refuses."""
         try:
-            reply: TurnReply = await self._say(self._settle(report, options))
+            reply: TurnReply = await self._say(self._settling(report, options))
         except psycopg.Error as error:
             if self.is_lost:
                 raise
@@ -349,7 +260,7 @@ class Links:
         self,
         conninfo: str,
         *,
-        more: Callable[[], Sequence[tuple[LiteralString, Sequence[object]]]] = tuple,
+        more: Callable[[], Sequence[Statement]] = tuple,
     ) -> None:
         """`more` returns statements for the beginning of each transaction."""
         self.conninfo = conninfo
