@@ -9,7 +9,7 @@ import math
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from pgflow_yaml import handlers
 from pgflow_yaml.errors import PermanentError, RetryLater
@@ -33,7 +33,7 @@ from pgflow_yaml.worker.task import NOT_BEGUN, RELEASED, Outcome
 from pgflow_yaml.worker.transactions import NotCommitted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Coroutine, Iterator
 
     from pgflow_yaml.language.model import Json
     from pgflow_yaml.worker.calls import Handler
@@ -88,11 +88,15 @@ def _run(
             return NOT_BEGUN
         if not handler.takes_tx:
             output = invoke(handler, value, ctx, named=task.call.by_name)
-            return _completed(_no_coroutine(output), depth, began=began)
+            if inspect.iscoroutine(output):
+                _refuse(output)
+            return _completed(output, depth, began)
         with _checked(handler, transactions).of(task) as of_task:
             with _forks_ended(depth):
                 output = invoke(handler, value, ctx, named=task.call.by_name, tx=of_task.tx)
-            return of_task.complete(_completed(_no_coroutine(output), depth, began=began))
+            if inspect.iscoroutine(output):
+                _refuse(output)
+            return of_task.complete(_completed(output, depth, began))
     except BaseException as error:  # noqa: BLE001 (R-5: even SystemExit fails the attempt only)
         end_forked(depth, error)
         return failure(error, began=began)
@@ -137,12 +141,12 @@ async def _run_async(
         if not handler.takes_tx:
             result = invoke(handler, value, ctx, named=task.call.by_name)
             output = await result if inspect.isawaitable(result) else result
-            return _completed(output, depth, began=began)
+            return _completed(output, depth, began)
         async with _checked(handler, transactions).of_async(task) as of_task:
             with _forks_ended(depth):
                 result = invoke(handler, value, ctx, named=task.call.by_name, tx=of_task.tx)
                 output = await result if inspect.isawaitable(result) else result
-            return await of_task.complete(_completed(output, depth, began=began))
+            return await of_task.complete(_completed(output, depth, began))
     except BaseException as error:  # noqa: BLE001 (R-5: even SystemExit fails the attempt only)
         end_forked(depth, error)
         # A cancelled handler has stopped: a run that is ending waits for this report (engine §4.3).
@@ -151,17 +155,15 @@ async def _run_async(
         call.end()
 
 
-def _completed(output: object, depth: int, *, began: float) -> Outcome:
+def _completed(output: object, depth: int, began: float) -> Outcome:
     end_forked(depth)
     failpoint("after_handler")
     return Outcome("completed", output=masks.json_text(to_json_text(output)), began=began)
 
 
-def _no_coroutine(output: object) -> object:
-    if inspect.iscoroutine(output):
-        output.close()
-        raise PermanentError(_HIDDEN_COROUTINE)
-    return output
+def _refuse(output: Coroutine[object, object, object]) -> NoReturn:
+    output.close()
+    raise PermanentError(_HIDDEN_COROUTINE)
 
 
 def _checked(handler: Handler, transactions: Transactions | None) -> Transactions:
