@@ -35,8 +35,8 @@ TRIALS = examples(10)
 HELD = min(20, TRIALS)
 """The tasks that one worker holds at once: each of them is a trial."""
 EFFECTS = """
-create table effects (run_id uuid, index int, fence int, primary key (run_id, index));
-grant all on effects to public"""
+create table public.effects (run_id uuid, index int, fence int, primary key (run_id, index));
+grant all on public.effects to public"""
 HANDLERS = """
 import os, time
 from pathlib import Path
@@ -169,7 +169,7 @@ def test_a_late_completion_is_lost_with_its_effects(
     database: str, db: psycopg.Connection, *, zombie_is_first: bool
 ) -> None:
     """The task is another's when its transaction settles, before and after that one did (F8)."""
-    db.execute("create table effects (run_id uuid, index int, fence int)")
+    db.execute("create table public.effects (run_id uuid, index int, fence int)")
     zombie, owner = Engine(db), Engine(db)
     links = Links(database)
     zombie.deploy("zombies", {"work": a_step(initial_tasks=HELD)})

@@ -29,6 +29,7 @@ def test_the_commands_run_in_order(app: App, database: str, db: psycopg.Connecti
     outputs: list[str] = []
     for block in everything(PAGE):
         if block.language == "sql":
+            db.execute("set search_path = public")
             db.execute(block.text.encode())
             db.execute("grant all on payments to public")
         elif write(files, block):

@@ -140,9 +140,9 @@ class Shop:
     def __init__(self, works: Works, db: psycopg.Connection) -> None:
         self.works, self.db = works, db
         works.app.write("shop.py", HANDLERS)
-        db.execute("create table effects (run_id uuid, step text, index int, fence int)")
-        db.execute("create table wholes (id int primary key)")
-        db.execute("create table parts (whole int references wholes initially deferred)")
+        db.execute("create table public.effects (run_id uuid, step text, index int, fence int)")
+        db.execute("create table public.wholes (id int primary key)")
+        db.execute("create table public.parts (whole int references wholes initially deferred)")
         db.execute("grant all on effects, parts, wholes to public")
 
     def start(self, handler: str, items: list[Any] | None = None, more: str = "") -> str:
