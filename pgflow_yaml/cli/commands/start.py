@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @click.option(
     "--debounce",
     metavar="DURATION",
-    help="Begin so long after the last start with this --key, with its input: 30s.",
+    help="Begin this time after the last start with the same --key, with its input: 30s.",
 )
 @click.option("--like", metavar="RUN", help="With the input of this run; --input goes over it.")
 @pass_options
