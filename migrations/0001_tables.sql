@@ -14,8 +14,7 @@
 --                        while the task is live
 --   task_errors          one row per failed attempt; the success path writes none
 --
--- 0004_records.sql and 0005_workers.sql have the rest.
---
+-- The files after it have the rest.
 -- A status is text, and callers may write rows by hand, so the checks here are only those that
 -- pgflow's callers know.
 --
@@ -291,10 +290,6 @@ comment on column pgflow.runs.started_by is
   'the login that started it; a run that another one starts has that of the other';
 comment on column pgflow.runs.trace is
   'W3C traceparent of the span that started it; null = not traced';
-comment on column pgflow.runs.scheduled_at is
-  'the tick of the schedule that started it, or the time for which it was started; null = none';
-comment on column pgflow.runs.debounced is
-  'true: until it begins, a later start with its key replaces its input (36_debounce)';
 comment on column pgflow.runs.chain is 'number of runs before it that `after` joins to it';
 comment on column pgflow.runs.deadline_message_id is
   'its message in the timer queue, due when its timeout passes';

@@ -55,3 +55,5 @@ comment on column pgflow.flows.scheduled is
   'it has a schedule: a run of it may hold a slot of that';
 comment on column pgflow.runs.scheduled_at is
   'the tick of the schedule that started it, or the time for which it was started; null = none';
+comment on column pgflow.runs.debounced is
+  'true: until it begins, a later start with its key replaces its input (36_debounce)';

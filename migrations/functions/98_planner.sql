@@ -18,8 +18,9 @@ declare
 begin
   for v_entry in values
     -- the engine
-    (array['start_run', 'start_runs', 'start_debounced', 'turn', 'wind', 'write_logs', 'heartbeat', 'sweep',
-       'cancel_run', 'fail_run', 'retry_run', 'register_worker', 'prune_due', 'prune',
+    (array['start_run', 'start_runs', 'start_debounced', 'turn', 'wind', 'write_logs',
+       'heartbeat', 'sweep', 'cancel_run', 'fail_run', 'retry_run', 'register_worker',
+       'prune_due', 'prune',
        'fire_schedule', 'pause_schedules', 'resume_schedules', 'backfill_schedule',
        'prune_archives', 'gauges', 'take_spans', 'send_event', '_decide', 'start_flow',
        'start_tasks', 'complete_task', 'fail_task', 'cascade_resolve_conditions',

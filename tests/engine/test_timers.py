@@ -173,7 +173,7 @@ def test_a_timer_that_goes_on_forgets_its_failures(engine: Engine) -> None:
 @pytest.mark.parametrize(
     "message",
     [
-        {"kind": "gate", "gate": "flow:order"},
+        {"kind": "of a later release", "gate": "flow:order"},
         {"kind": None, "task_index": 0},
         {},
         "no object",

@@ -105,54 +105,6 @@ FENCES = [
         "",
     ),
     (
-        "an older attempt, on the short way",
-        SETTLE,
-        "t.status = 'started' and t.attempts_count = p.attempt\n      and",
-        "t.status = 'started'\n      and",
-    ),
-    (
-        "somebody else's report, on the short way",
-        SETTLE,
-        "      and t.last_worker_id = p.worker) is true as applies\n",
-        "      ) is true as applies\n",
-    ),
-    (
-        "a task that is not running, on the short way",
-        SETTLE,
-        "(p.outcome = 'completed' and t.status = 'started' and",
-        "(p.outcome = 'completed' and",
-    ),
-    (
-        "the same report twice in a batch, on the short way",
-        SETTLE,
-        "  if cardinality(v_applied) = cardinality(p_reports) then\n",
-        "  if true then\n",
-    ),
-    (
-        "a stopped run on the short way",
-        SETTLE,
-        "r.outcome is null and r.stopping is null as calm",
-        "r.outcome is null as calm",
-    ),
-    (
-        "an ended run on the short way",
-        SETTLE,
-        "r.status = 'started' and r.outcome is null and r.stopping",
-        "r.outcome is null and r.stopping",
-    ),
-    (
-        "a run with an outcome on the short way",
-        SETTLE,
-        "r.outcome is null and r.stopping is null as calm",
-        "r.stopping is null as calm",
-    ),
-    (
-        "a repeated step on the short way",
-        SETTLE,
-        "f.origin = 'deploy' and not f.repeats) into v_calm",
-        "f.origin = 'deploy') into v_calm",
-    ),
-    (
         "a report for a run that has ended",
         SETTLE,
         (

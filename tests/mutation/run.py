@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.mutation.calm_fences import CALM_FENCES
 from tests.mutation.fences import FENCES, TESTS
 from tests.mutation.limit_fences import LIMIT_FENCES, LIMIT_TESTS
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 ROOT = Path(__file__).parents[2]
-ALL_FENCES = [*FENCES, *LIMIT_FENCES]
+ALL_FENCES = [*FENCES, *CALM_FENCES, *LIMIT_FENCES]
 ALL_TESTS = {**TESTS, **LIMIT_TESTS}
 PARTS = ("pgflow_yaml", "migrations", "schemas", "tests", "pyproject.toml")
 

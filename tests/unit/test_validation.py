@@ -101,10 +101,10 @@ def test_a_wrong_key_causes_no_second_finding(steps: str) -> None:
 
 def test_a_typo_of_a_key_to_come_says_that_it_is_to_come() -> None:
     """Following the advice must not end in the next refusal."""
-    (finding,) = check(a_flow("a: {handler: x.a}", "priorty: 5")).diagnostics
+    (finding,) = check(a_flow("a: {handler: x.a, cahce: {for: 1h}}")).diagnostics
 
-    assert finding.message.endswith('did you mean "priority"?')
-    assert (finding.help or "").startswith("priority is not supported yet: ")
+    assert finding.message.endswith('did you mean "cache"?')
+    assert (finding.help or "").startswith("cache is not supported yet: ")
 
 
 def test_the_value_of_a_mistyped_key_is_checked_too() -> None:

@@ -3,10 +3,10 @@
 -- replaces its input and puts off its time. Once the run has begun or ended, the next start makes
 -- another one, and takes the key from it.
 
--- Starts a run of a flow's active version (or of p_version) that begins p_pause after the last start
--- with this key. Returns what start_run does; created is false where it has changed a run that had
--- not begun: its input, version, labels and time. Locks that run. Raises PF003 for the key of a run
--- that was not started here, PF002 for a pause that is no time from 1 s to 10 years.
+-- Starts a run of a flow's active version (or of p_version) that begins p_pause after the last
+-- start with this key. Returns what start_run does; created is false where it has changed a run
+-- that had not begun: its input, version, labels and time. Locks that run. Raises PF003 for the key
+-- of a run that was not started here, PF002 for a pause that is no time from 1 s to 10 years.
 create or replace function pgflow.start_debounced(
   p_name text, p_input jsonb, p_key text, p_pause interval, p_version text default null,
   p_labels jsonb default null, p_trace text default null
