@@ -10,6 +10,7 @@ import pytest
 from pgflow_yaml.text import cells
 from tests.acceptance.screen import Screen
 from tests.acceptance.shell import Shell
+from tests.fixtures.waiting import eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,7 +72,7 @@ def test_queues_and_workers_are_listed(shell: Shell, start_cli: StartCli, tmp_pa
     assert (worker["status"], worker["busy"], worker["slots"]) == ("stopped", 0, 8)
 
     start_cli("worker", "-c", "3", dsn=shell.database, cwd=tmp_path)
-    (worker,) = shell("workers", "--json").json
+    (worker,) = eventually(lambda: shell("workers", "--json").json)
     assert (worker["status"], worker["slots"], worker["queues"]) == ("alive", 3, None)
     assert shell("workers").out.splitlines()[1].split()[1:4] == [str(worker["pid"]), "alive", "0/3"]
     assert shell("queues", "--json").json[0]["workers"] == 1

@@ -56,6 +56,7 @@ FLOWS = {
     "digest": Kind(dies_after=1, input={"folder": "files", "night": "night"}),
     "intake": Kind(input={"file": "files/b.txt"}),
     "order": Kind(input={"folder": "shop"}, same_output=False),
+    "quota": Kind(dies_after=3, input={"folder": "files"}),
     "tidy": Kind(
         input={"folder": "files", "at_least_kb": 1, "trash": "trash"},
         approve="review",

@@ -243,4 +243,4 @@ def test_queues_and_large_tables_are_vacuumed_often(door: Door) -> None:
     assert tuned == {
         *("q_ours", "a_ours", "q_fast", "a_fast", "q_theirs", "a_theirs", "q_pgflow__timers"),
     }
-    assert found.keys() - tuned == {"runs", "step_states", "step_tasks"}
+    assert found.keys() - tuned == {"runs", "slots", "step_states", "step_tasks"}

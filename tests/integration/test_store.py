@@ -187,10 +187,10 @@ def test_errors_of_our_own_are_exceptions_of_ours(database: str) -> None:
 
 BREAKS_ONCE = """
 create sequence public.calls;
-alter function pgflow.start_run(text, jsonb, text, text, jsonb, text) rename to start_run_really;
+alter function pgflow.start_run rename to start_run_really;
 create function pgflow.start_run(
   p_name text, p_input jsonb, p_key text, p_version text, p_labels jsonb = null,
-  p_trace text = null
+  p_trace text = null, p_at timestamptz = null
 )
 returns jsonb language plpgsql as $$
 begin

@@ -187,7 +187,9 @@ def test_a_worker_is_told_what_it_may_not_see(guarded: str, logins: Callable[...
     report = health.examine(as_login(guarded, logins("pgflow_worker")))
 
     failed = {check.check: check.summary for check in report.checks if check.status == "failed"}
-    assert failed.keys() == {"invariants", "handlers", "queues", "timers", "size", "settings"}
+    assert failed.keys() == {
+        *("invariants", "handlers", "queues", "timers", "schedules", "size", "settings"),
+    }
     assert failed["queues"] == (
         "permission denied for function list_queues; "
         "a member of pgflow_reader or the owner of the schema may"

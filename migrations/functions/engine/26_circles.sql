@@ -14,7 +14,6 @@ declare
   v_todo text[] := array[p_name];
   v_next text;
   v_body jsonb;
-  v_limited jsonb := '[]';
   v_edge jsonb;
   v_path text[];
 begin

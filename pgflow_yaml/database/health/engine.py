@@ -25,7 +25,9 @@ _SERVER = """select current_setting('server_version') as server,
   (select extversion from pg_extension where extname = 'pgmq') as pgmq"""
 _FUNCTIONS = """select p.proname as name, p.prosrc as body, p.oid::regprocedure::text as signature
 from pg_proc p where p.pronamespace = to_regnamespace('pgflow') order by 1, 3"""
-_MAKES_FUNCTIONS = "select to_regproc('pgflow._queue_functions') is not null as yes"
+_MAY_READ_PATTERN = """select coalesce(has_function_privilege(
+  to_regprocedure('pgflow._queue_functions(text)'), 'execute'), false) as yes"""
+_OF_QUEUES = ("_q_take_", "_q_send_", "_q_drop_")
 _QUEUE_FUNCTIONS = """select f.name, f.body
 from pg_proc p, pgflow._queue_functions(substr(p.proname, length('_q_take_') + 1)) f
 where p.pronamespace = to_regnamespace('pgflow') and starts_with(p.proname, '_q_take_')"""
@@ -56,10 +58,12 @@ def versions(ask: Inspector) -> Seen:
 def functions(ask: Inspector) -> Seen:
     """Compare the text of each function with the release (S-23)."""
     expected = dict(release.functions())
-    if ask.row(_MAKES_FUNCTIONS)["yes"]:
+    rows = ask.rows(_FUNCTIONS)
+    if ask.row(_MAY_READ_PATTERN)["yes"]:
         for row in ask.rows(_QUEUE_FUNCTIONS):
             expected[row["name"]] = frozenset({release.digest(row["body"])})
-    rows = ask.rows(_FUNCTIONS)
+    else:
+        rows = [row for row in rows if not row["name"].startswith(_OF_QUEUES)]
     found: dict[str, set[str]] = {}
     for row in rows:
         found.setdefault(row["name"], set()).add(release.digest(row["body"]))

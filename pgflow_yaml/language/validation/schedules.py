@@ -39,7 +39,7 @@ def read_schedules(
         return ()
     if report.has(root, "after"):
         message = 'the flow has both "schedule" and "after", which gives the input of its runs'
-        key = root.entries["schedule"][0]
+        key = root.entries.get("schedule", (node,))[0]  # it may be mistyped
         report.add("PF205", message, key, fix="remove one; a second flow can have the other")
         return ()
     items = node.items if isinstance(node, SequenceNode) else [node]
