@@ -94,13 +94,13 @@ def test_a_plan_shows_the_limits_of_the_file(tmp_path: Path) -> None:
         "input: {customer: {type: string}}\n"
         "concurrency: {limit: 2, key: input.customer, when_full: skip}\n"
         "steps:\n"
-        "  call: {handler: a.b, concurrency: 5, rate_limit: {limit: 100, per: 1m}}\n",
+        "  call: {handler: a.b, concurrency: 1, rate_limit: {limit: 100, per: 1m}}\n",
     )
 
     assert (
         "limits:\n"
         "    2 runs at once, for each input.customer; when full: skip\n"
-        "    5 tasks of call at once\n"
+        "    1 task of call at once\n"
         "    100 starts of call in 1m\n\n"
     ) in shell("plan", "ship.yaml").out
     limits = shell("plan", "ship.yaml", "--json").json["limits"]

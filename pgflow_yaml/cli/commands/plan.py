@@ -173,12 +173,10 @@ def _limits(definition: Definition, width: int) -> Iterator[Line]:
         return
     yield [("limits:", "")]
     for limit in limits:
-        what = "runs" if limit["step"] is None else f"tasks of {limit['step']}"
-        if limit["per_ms"] is None:
-            words = f"{limit['limit']:,} {what} at once"
-        else:
-            starts = f"starts of {limit['step']}"
-            words = f"{limit['limit']:,} {starts} in {durations.as_text(limit['per_ms'])}"
+        noun = "run" if limit["step"] is None else "start" if limit["per_ms"] else "task"
+        words = plural(limit["limit"], noun)
+        words += f" of {limit['step']}" if limit["step"] else ""
+        words += f" in {durations.as_text(limit['per_ms'])}" if limit["per_ms"] else " at once"
         words += f", for each {limit['key']}" if limit["key"] else ""
         words += f"; when full: {limit['when_full']}" if limit["when_full"] not in _WAITS else ""
         yield from ([(f"    {line}", "")] for line in wrapped(one_line(words), width - 4))
