@@ -254,5 +254,5 @@ def test_a_commit_without_an_answer_counts_once(bank: Bank, proxy: Proxy, *, arr
 
     run = bank.client.get(run_id)
     assert run.output == {"put": list(range(TRIALS))}
-    assert proxy.swallowed >= TRIALS // 2
+    assert proxy.swallowed >= TRIALS // 4  # a quick worker commits before the next one is lost
     assert_exactly_once(bank.db, TRIALS)

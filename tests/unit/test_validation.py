@@ -107,6 +107,22 @@ def test_a_typo_of_a_key_to_come_says_that_it_is_to_come() -> None:
     assert (finding.help or "").startswith("cache is not supported yet: ")
 
 
+@pytest.mark.parametrize(
+    ("step", "flow"),
+    [
+        ("", "concurrency: {key: run.labels.team}"),
+        (", concurrency: {key: run.flow}", ""),
+        (", rate_limit: {per: 1m}", ""),
+        ("", "concurrency: {}"),
+    ],
+)
+def test_a_limit_without_a_number_says_what_to_write(step: str, flow: str) -> None:
+    """Of a flow, of a step, of a rate."""
+    (finding,) = check(a_flow(f"a: {{handler: x.a{step}}}", flow)).diagnostics
+
+    assert (finding.code, finding.help) == ("PF101", "write how many there may be: `limit: 1`")
+
+
 def test_the_value_of_a_mistyped_key_is_checked_too() -> None:
     """Both mistakes show in one go."""
     assert codes(a_flow("a: {handler: x.a, time_out: 5 parsecs}")) == ["PF102", "PF106"]

@@ -222,6 +222,7 @@ def report_missing(report: Report, node: MappingNode, key: str, path: Path) -> N
         "flow": "write `flow: my_flow`: lower-case letters, digits and underscores",
         "steps": "write `steps:` and under it `NAME: {handler: package.module.function}`",
         "flows": 'write the flows to hear: `flows: [order]`, or `flows: "*"`',
+        "limit": "write how many there may be: `limit: 1`",
     }[key]
     first = next(iter(node.entries.values()), None)
     message = f'{describe(path)} has no "{key}"'
