@@ -56,7 +56,9 @@ def test_a_queue_dropped_under_a_running_task_stops_nobody(engine: Engine) -> No
 def test_dropped_functions_of_a_queue_come_back(engine: Engine) -> None:
     """Each is made again by the call that misses it; the queue of a deleted flow leaves none."""
     engine.deploy("flow", {"a": a_step(), "b": a_step("a")})
-    functions = "select array_agg(proname::text order by 1) from pg_proc where proname ~ '^_q_'"
+    functions = (
+        "select array_agg(proname::text order by 1) from pg_proc where proname ~ '^_q_.*_flow$'"
+    )
     made = engine.one(functions)
     for name in made:
         engine.db.execute(f"drop function pgflow.{name}".encode())

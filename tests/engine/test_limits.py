@@ -80,6 +80,18 @@ def test_two_starts_at_the_same_moment_do_not_both_get_the_place(
     assert {ended(engine, run) for run in {first, second} - runs} == {("cancelled", "LimitReached")}
 
 
+def test_a_start_in_the_moment_in_which_a_place_is_free_is_not_skipped(engine: Engine) -> None:
+    """The gate saw nobody waiting; the run that has come since is let in by its own message."""
+    engine.deploy("ship", {"a": a_step()}, concurrency={"limit": 1, "when_full": "skip"})
+    run = engine.start("ship")
+
+    engine.db.execute("select pgflow._turn_away(l, '') from pgflow.limits l")
+
+    assert waits(engine, run)
+    assert engine.work("ship") == ["a"]
+    assert engine.status(run) == "completed"
+
+
 def test_two_turns_never_open_one_gate_at_the_same_time(engine: Engine, other: Engine) -> None:
     """The second one does not see whom the first one has let in, so it lets in nobody."""
     engine.deploy("ship", {"a": a_step()}, concurrency={"limit": 1})

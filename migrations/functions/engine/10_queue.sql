@@ -23,9 +23,7 @@ as $$
 declare
   v_last bigint;
 begin
-  if p_queue <> 'pgflow__timers' then
-    perform pgflow._queue_make_functions(p_queue);
-  end if;
+  perform pgflow._queue_make_functions(p_queue);
   if to_regclass(format('pgmq.%I', 'q_' || lower(p_queue))) is not null
     and exists (select 1 from pgmq.list_queues() q where q.queue_name = p_queue)
   then

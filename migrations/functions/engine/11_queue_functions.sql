@@ -158,11 +158,18 @@ begin
 end
 $$;
 
--- A release that changes their text makes them again.
+-- A release makes them for all queues, or again: a start in somebody's open transaction that misses
+-- them would let others wait for its end.
 do $$
 begin
-  perform pgflow._queue_make_functions(substr(p.proname, length('_q_take_') + 1))
-  from pg_catalog.pg_proc p
-  where p.pronamespace = 'pgflow'::regnamespace and starts_with(p.proname, '_q_take_');
+  perform pgflow._queue_make_functions(q.name)
+  from (select 'pgflow__timers' as name
+        union select pg_catalog.lower(f.queue_name) from pgflow.flows f
+        union select pg_catalog.lower(d.queue_name) from pgflow.steps d
+        union select pg_catalog.substr(p.proname, pg_catalog.length('_q_take_') + 1)
+        from pg_catalog.pg_proc p
+        where p.pronamespace = 'pgflow'::regnamespace
+          and pg_catalog.starts_with(p.proname, '_q_take_')) q
+  where q.name is not null;
 end
 $$;

@@ -93,7 +93,7 @@ begin
     -- most are known to find no place, so their start says so; the others are decided by the gate
     perform pgflow._skip_runs(array(
       select s.run_id from pgflow.slots s
-      where s.run_id = any(p_runs) and s.step_slug is null and v_limit.places <= (
+      where s.run_id = any(p_runs) and s.gate = v_limit.gate and v_limit.places <= (
         select count(*) from pgflow.slots o
         where o.gate = s.gate and o.key = s.key and o.nr < s.nr)), v_limit);
   end if;

@@ -180,7 +180,7 @@ begin
       and s.gate = coalesce(d.gate #>> '{rate,gate}', d.gate #>> '{concurrency,gate}')
     group by 1
   loop
-    perform pgflow._queue_send(v_queue.queue_name, v_queue.messages);
+    perform pgflow._queue_send_missing(v_queue.queue_name, v_queue.messages);
     if v_queue.queue_name = 'pgflow__timers' then
       -- that of the last attempt may be left, where it was locked when that ended
       perform pgflow._queue_park(v_queue.queue_name, v_queue.ids, v_queue.vts);
@@ -236,7 +236,7 @@ declare
   v_newest uuid;
   v_locked uuid[];
 begin
-  select array_agg(k.run_id) filter (where not k.held),
+  select array_agg(k.run_id) filter (where not k.held and k.nth > p_limit.places),
          array_agg(k.run_id) filter (where k.held), max(k.run_id::text) filter (where k.nth = 1)
   into v_away, v_holders, v_newest
   from (
@@ -245,7 +245,6 @@ begin
         when 'skip' then 1 else -1 end) as nth
     from pgflow.slots s where s.gate = p_limit.gate and s.key = p_key) k
   where k.nth > p_limit.places or k.nth = 1;
-  v_away := array_remove(v_away, case p_limit.when_full when 'replace' then v_newest end);
   v_locked := array(
     select r.run_id from pgflow.runs r
     where r.run_id = any(v_away) and r.waits_at = p_limit.gate
@@ -292,7 +291,7 @@ begin
        where o.gate = s.gate and o.key = s.key and o.run_id <> u.id
        order by o.held desc, o.nr limit 1)))
     from unnest(p_runs) with ordinality u(id, nr)
-    left join pgflow.slots s on s.run_id = u.id and s.step_slug is null
+    left join pgflow.slots s on s.run_id = u.id and s.gate = p_limit.gate
     order by u.nr));
 end
 $$;

@@ -74,7 +74,7 @@ as $$
 declare
   v_clock timestamptz := pgflow.clock();
   v_queue record;
-  v_kept bigint[];
+  v_kept text[]; -- queue/message
   v_gates text[];
   v_keys text[];
   v_at timestamptz[];
@@ -90,7 +90,7 @@ begin
           and x.held and starts_with(x.gate, 'rate:'))
     returning s.run_id, s.step_slug, s.task_index
   )
-  select array_agg(t.message_id) into v_kept
+  select array_agg(t.queue_name || '/' || t.message_id) into v_kept
   from unbegun u
   join pgflow.step_tasks t
     on (t.run_id, t.step_slug, t.task_index) = (u.run_id, u.step_slug, u.task_index);
@@ -104,7 +104,7 @@ begin
       on (t.run_id, t.step_slug, t.task_index) = (p.run_id, p.step_slug, p.task_index)
     join pgflow.steps d on d.flow_slug = t.flow_slug and d.step_slug = t.step_slug
     where t.status = 'queued' and d.gate is not null
-      and t.message_id = any(v_kept) is not true
+      and t.queue_name || '/' || t.message_id = any(v_kept) is not true
     group by 1
   loop
     with again as materialized (

@@ -47,7 +47,8 @@ begin
   for v_timer in
     select t.msg_id, t.message, t.message ->> 'kind' is not distinct from 'make' as makes
     from pgflow._take_timers(v_clock, v_clock + interval '50 ms', 50) t
-    order by makes
+    -- gates last: they lock tasks, for which the others may wait
+    order by makes, t.message ->> 'kind' is not distinct from 'gate'
   loop
     begin
       perform pgflow._check_timer(v_timer.message);

@@ -90,10 +90,14 @@ begin
                          k.task_index)::pgflow._message)
     into v_messages
     from (
+      -- the same condition again: by now a task may wait for its next attempt, or at a gate
       select t.* from pgflow.step_tasks t
-      where t.message_id = any(v_missing)
-        and t.queue_name = v_queue.queue_name and t.status in ('queued', 'started')
-      for no key update skip locked) k;
+      join pgflow.step_states s on s.run_id = t.run_id and s.step_slug = t.step_slug
+      where t.message_id = any(v_missing) and t.queue_name = v_queue.queue_name
+        and s.status = 'started'
+        and (t.status = 'queued' and t.task_index < s.sent and not pgflow._is_waiting(t)
+             or t.status = 'started' and t.lease < pgflow.clock())
+      for no key update of t skip locked) k;
     if v_messages is not null then
       perform pgflow._queue_send_missing(v_queue.queue_name, v_messages);
       v_sent := v_sent + cardinality(v_messages);

@@ -69,7 +69,8 @@ begin
   join pgflow.flows f on f.flow_slug = r.flow_slug and f.gate is not null
   where r.run_id = any(v_runs) and coalesce(r.waits_at, f.gate ->> 'gate') = f.gate ->> 'gate'
     and not exists (
-      select 1 from pgflow.slots s where s.run_id = r.run_id and s.step_slug is null);
+      select 1 from pgflow.slots s
+      where s.run_id = r.run_id and s.gate = f.gate ->> 'gate');
   get diagnostics v_written = row_count;
   insert into pgflow.slots (gate, key, run_id, step_slug, task_index, held, order_at, not_before)
   select g.first ->> 'gate', pgflow._task_key(t, g.first), t.run_id, t.step_slug, t.task_index,
