@@ -48,9 +48,15 @@ CALM_FENCES = [
         "r.stopping is null as calm",
     ),
     (
+        "a task with a slot on the short way",
+        SETTLE,
+        "and not f.repeats and not f.gated) into v_calm",
+        "and not f.repeats) into v_calm",
+    ),
+    (
         "a repeated step on the short way",
         SETTLE,
-        "f.origin = 'deploy' and not f.repeats) into v_calm",
-        "f.origin = 'deploy') into v_calm",
+        "and not f.repeats and not f.gated) into v_calm",
+        "and not f.gated) into v_calm",
     ),
 ]

@@ -15,7 +15,10 @@ VERSIONS, START = "engine/25_versions.sql", "engine/35_start.sql"
 PGFLOW_WORKERS = "pgflow/40_workers.sql"
 # The tests that look at each file, the likeliest first: the first red one ends the run.
 TESTS = {
-    SETTLE: ("fencing", "claim", "failure", "sharing", "pgflow_door", "races"),
+    SETTLE: (
+        *("fencing", "claim", "failure", "sharing", "pgflow_door", "races"),
+        *("catch", "knobs", "limits_steps", "recovery", "stopping", "ends"),
+    ),
     CLAIM: ("fencing", "claim", "sharing", "races"),
     LEASES: ("fencing", "security/logins", "sharing", "races"),
     CONTEXTS: ("security/logins",),
@@ -407,8 +410,8 @@ FENCES = [
     (
         "two sweeps and a turn",
         SWEEP,
-        "      for no key update skip locked) k;",
-        "      for no key update) k;",
+        "      for no key update of t skip locked) k;",
+        "      for no key update of t) k;",
     ),
     (
         "two deploys of one name",
