@@ -243,3 +243,15 @@ def test_a_timer_queue_dropped_by_hand_comes_back(engine: Engine) -> None:
 
     assert empty == {"next_ms": None}
     assert engine.status(run) == "completed"
+
+
+def test_a_full_batch_of_timers_is_followed_by_the_next_at_once(engine: Engine) -> None:
+    """What was due and was not taken is not waited for."""
+    engine.deploy("flow", {"a": a_wait(wait={"for": 1000})})
+    engine.now(NOON)
+    engine.db.execute("select pgflow.start_runs('flow', array_fill('{}'::jsonb, array[60]))")
+    engine.now("2036-01-01 12:00:02Z")
+
+    replies = [wind(engine) for _ in range(2)]
+
+    assert [(reply["timers"], reply["next_ms"]) for reply in replies] == [(50, 0), (10, None)]

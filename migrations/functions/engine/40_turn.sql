@@ -98,7 +98,8 @@ begin
         else pgflow._claim(p_worker, p_queues, p_quantity, pgflow._checked_lease(p_lease),
           coalesce(p_refused, '{}'), p_options) end;
     if v_reply -> 'tasks' = '[]' then
-      v_reply := v_reply || jsonb_build_object('next_ms', pgflow._next_ms(p_queues, v_clock));
+      v_reply := v_reply || jsonb_build_object(
+        'next_ms', pgflow._next_ms(p_queues, v_clock, v_reply));
     end if;
   else
     v_reply := v_reply || '{"tasks": [], "contexts": {}, "specs": {}}';

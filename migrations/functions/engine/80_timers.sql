@@ -159,17 +159,22 @@ declare
 begin
   v_reply := pgflow._run_timers();
   return v_reply || jsonb_strip_nulls(jsonb_build_object('ended', pgflow._noted_ends(p_worker)))
-    || jsonb_build_object('next_ms', pgflow._next_ms('{}', v_clock));
+    || jsonb_build_object('next_ms', pgflow._next_ms('{}', v_clock, v_reply));
 end
 $$;
 
 -- The milliseconds until the next message of these queues or of the timer queue becomes visible;
 -- null: none will within two seconds, in which each worker asks again anyway. What was visible at
--- p_since does not count: it was taken, or it could not be.
-create or replace function pgflow._next_ms(p_queues text[], p_since timestamptz) returns int
+-- p_since does not count: it was taken, or it could not be. 0 where p_reply, that of _run_timers,
+-- says that as many timers have run as one call takes: more may be due.
+create or replace function pgflow._next_ms(
+  p_queues text[], p_since timestamptz, p_reply jsonb
+) returns int
 language sql volatile
 set search_path = pg_catalog, pg_temp
 as $$
+  select 0 where (p_reply ->> 'timers')::int >= 50
+  union all
   select greatest(0, ceil(extract(epoch from n.due - pgflow.clock()) * 1000))::int
   from pgflow._queue_next_of(
     p_queues || 'pgflow__timers'::text, p_since, p_since + interval '2 seconds') n(due)
