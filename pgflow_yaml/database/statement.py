@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any, cast
@@ -46,15 +47,19 @@ async def run_statement(
     parameters: Sequence[Json] | Mapping[str, Json] | None,
     *,
     limit: int,
+    max_bytes: int,
     seconds: float,
 ) -> tuple[list[dict[str, Any]], int]:
     """Run one statement in a transaction; return its rows, and how many it returned or changed.
 
-    More rows than `limit` are not read: one more is returned, and all is undone. Raises Failed.
+    More rows than `limit` are not read: one more is returned, and all is undone. Raises Failed,
+    also if the rows have more than `max_bytes` of JSON.
     """
     connection = await _connected(conninfo, seconds)
     try:
-        rows, count = await _run(connection, statement, parameters, limit=limit, seconds=seconds)
+        rows, count = await _run(
+            connection, statement, parameters, limit=limit, max_bytes=max_bytes, seconds=seconds
+        )
         if len(rows) <= limit:
             await connection.commit()
     except psycopg.Error as error:
@@ -93,6 +98,7 @@ async def _run(
     parameters: Sequence[Json] | Mapping[str, Json] | None,
     *,
     limit: int,
+    max_bytes: int,
     seconds: float,
 ) -> tuple[list[dict[str, Any]], int]:
     # Without parameters a % is a %. Both kinds take one statement only.
@@ -101,7 +107,7 @@ async def _run(
     query = statement.encode()
     await _limit_time(connection, seconds)
     if not _NO_ROWS.match(statement):
-        rows = await _stream(kind(connection), query, bound, limit)
+        rows = await _stream(kind(connection), query, bound, limit=limit, max_bytes=max_bytes)
         if rows is not None:
             return rows, len(rows)
         await connection.rollback()
@@ -121,10 +127,11 @@ async def _limit_time(connection: psycopg.AsyncConnection[Any], seconds: float) 
 
 
 async def _stream(
-    cursor: psycopg.AsyncCursor[Any], query: bytes, bound: Any, limit: int
+    cursor: psycopg.AsyncCursor[Any], query: bytes, bound: Any, *, limit: int, max_bytes: int
 ) -> list[dict[str, Any]] | None:
     """Return the rows, at most one more than `limit`; None if the statement returns none."""
     rows: list[dict[str, Any]] = []
+    size = 0
     try:
         # A generator, whose end by `aclosing` cancels the rest on the server.
         generator = cast("AsyncGenerator[Any, None]", cursor.stream(query, bound))
@@ -133,12 +140,29 @@ async def _stream(
                 rows.append(dict(zip(_columns(cursor), row, strict=True)))
                 if len(rows) > limit:
                     break
+                size += _size(rows[-1])
+                if size > max_bytes:
+                    raise _too_large(max_bytes)
     except psycopg.ProgrammingError as error:
         # The driver tells so only by its words, and then does not know the number of rows.
         if error.sqlstate is not None or "produce a result" not in str(error):
             raise
         return None
     return rows
+
+
+def _size(row: dict[str, Any]) -> int:
+    """Return the bytes of a row in the output of the step, with its comma."""
+    text = json.dumps(row, default=str, ensure_ascii=False, separators=(",", ":"))
+    return len(text.encode()) + 1
+
+
+def _too_large(max_bytes: int) -> Failed:
+    return Failed(
+        f"the statement returns more than {max_bytes / 1024**2:.0f} MB, and was undone: "
+        "select fewer rows or columns",
+        may_pass=False,
+    )
 
 
 def _columns(cursor: psycopg.AsyncCursor[Any]) -> list[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pgflow_yaml.database.statement import Failed, run_statement
 from pgflow_yaml.errors import PermanentError, PgflowError
 from pgflow_yaml.handlers.arguments import WrongArgument, shown, text
+from pgflow_yaml.worker.calls.boundary import MAX_BYTES
 
 if TYPE_CHECKING:
     from pgflow_yaml.handlers.grants import Grants
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from pgflow_yaml.worker.calls import Context
 
 MAX_ROWS = 10_000
+_AROUND_ROWS = len('{"rows":[],"count":10000}')
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -71,6 +73,7 @@ async def run(wanted: Statement, ctx: Context) -> dict[str, object]:
             wanted.statement,
             wanted.parameters,
             limit=wanted.limit,
+            max_bytes=MAX_BYTES - _AROUND_ROWS,
             seconds=seconds,
         )
     except Failed as error:

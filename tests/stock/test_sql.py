@@ -107,6 +107,20 @@ def test_rows_have_a_limit(sql: Stock, empty_database: str) -> None:
         assert isinstance(refused(sql, series, [1], limit=wrong), PermanentError)
 
 
+def test_rows_have_a_limit_of_bytes(sql: Stock, empty_database: str) -> None:
+    """As the output of a step has; it is known before the statement is committed."""
+    insert = "insert into orders select n, repeat(%s, 1000) from generate_series(1, %s) n"
+    returning = f"{insert} returning customer"
+
+    for letter, count in (("x", 3000), ("ä", 1500), ("\\", 1500)):
+        error = refused(sql, returning, [letter, count], limit=3000)
+        assert isinstance(error, PermanentError)
+        assert "returns more than 2 MB, and was undone" in error.message
+    with psycopg.connect(empty_database) as connection:
+        assert connection.execute("select count(*) from orders").fetchone() == (0,)
+    assert run(sql, returning, ["x", 2000], limit=2000)["count"] == 2000
+
+
 def test_wrong_statements_fail_at_once(sql: Stock, empty_database: str) -> None:
     """Another attempt would fail again; nothing of them stays."""
     for statement in (
