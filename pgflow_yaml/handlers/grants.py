@@ -22,8 +22,10 @@ SHELL_ENV, SHELL_FOLDERS = "PGFLOW_YAML_SHELL_ENV", "PGFLOW_YAML_SHELL_FOLDERS"
 HTTP_ALLOW = "PGFLOW_YAML_HTTP_ALLOW"
 SQL_DATABASE = "PGFLOW_YAML_SQL_"
 
-# Of a URL, or of words with values.
-_PASSWORD = re.compile(r"(?:://[^:/@]*:|\bpassword\s*=\s*'?)([^@\s']+)")
+# Of the query of a URL, where a & ends it, of a URL, or of words with values.
+_PASSWORD = re.compile(
+    r"[?&]password=(?P<query>[^&\s]+)|(?:://[^:/@]*:|\bpassword\s*=\s*'?)(?P<other>[^@\s']+)"
+)
 _PASSED = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER")
 
 
@@ -65,7 +67,8 @@ class Grants:
         """Return the connection string of a database; raise NotGranted if there is none."""
         variable = SQL_DATABASE + name.upper()
         if conninfo := self.environ.get(variable):
-            for secret in (conninfo, *_PASSWORD.findall(conninfo)):
+            passwords = (found["query"] or found["other"] for found in _PASSWORD.finditer(conninfo))
+            for secret in (conninfo, *passwords):
                 masks.add(unquote(secret))
             return conninfo
         known = sorted(

@@ -170,6 +170,7 @@ def test_a_server_that_is_away_may_come_back(stock: Stock, monkeypatch: pytest.M
         f"postgresql://app:{PASSWORD}@127.0.0.1:1/app",
         f"host=127.0.0.1 port=1 password='{PASSWORD}'",
         f"host=127.0.0.1 password={PASSWORD} port=1",
+        f"postgresql://app@127.0.0.1:1/app?password={PASSWORD}&sslmode=disable",
     ],
 )
 def test_passwords_are_masked_everywhere(
@@ -180,6 +181,16 @@ def test_passwords_are_masked_everywhere(
     refused(stock, "select 1")
 
     assert PASSWORD not in masks.text(f"{conninfo} {PASSWORD}")
+
+
+def test_a_password_with_an_ampersand_is_masked_whole(
+    stock: Stock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only in the query of a URL does one end the password."""
+    monkeypatch.setenv("PGFLOW_YAML_SQL_WAREHOUSE", "host=127.0.0.1 port=1 password=hazel&walnut7")
+    refused(stock, "select 1")
+
+    assert "walnut7" not in masks.text("its password is hazel&walnut7")
 
 
 @pytest.mark.parametrize("conninfo", [f"{PASSWORD} nonsense", f"host=x {PASSWORD}"])
