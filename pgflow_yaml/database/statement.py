@@ -28,7 +28,8 @@ _AS_TEXT = re.compile(r"bytea|cidr|inet|interval|\w+range")
 # What another attempt may change: connections, deadlocks, locks, limits, restarts, a standby.
 _MAY_PASS = re.compile("08|40|53|55|57|58|25006")
 _NO_ROWS = re.compile(
-    r"\s*(?:insert|update|delete|merge)\b(?!.*\breturning\b)",
+    r"\s*(?:insert|update|delete|merge|do|create|alter|drop|truncate|grant|revoke)\b"
+    r"(?!.*\breturning\b)",
     re.IGNORECASE | re.DOTALL,
 )
 

@@ -61,6 +61,14 @@ def test_rows_and_numbers(sql: Stock) -> None:
     assert run(sql, "select 1 as a where false") == {"rows": [], "count": 0}
 
 
+def test_a_statement_without_rows_is_executed_once(sql: Stock) -> None:
+    """A sequence counts the executions: it keeps what a rollback undoes."""
+    run(sql, "create sequence executed")
+    run(sql, "do $$ begin perform nextval('executed'); end $$")
+
+    assert run(sql, "select last_value from executed")["rows"] == [{"last_value": 1}]
+
+
 def test_a_percent_sign_is_one_without_parameters(sql: Stock) -> None:
     """With parameters it is written twice, as the driver wants it."""
     assert run(sql, "select 'ab' like 'a%' as a")["rows"] == [{"a": True}]
