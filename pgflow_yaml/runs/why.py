@@ -173,8 +173,11 @@ def _overlap(reason: Reason, _: datetime) -> str:
 
 
 def _backfill(reason: Reason, _: datetime) -> str:
-    before = f"{plural(reason['before'], 'run')} before it" if reason["before"] else "next in line"
-    return f"waits in its backfill, {reason['at_once']} at once: {before}"
+    before = reason["before"]
+    what = (
+        f"{plural(before, 'earlier run')} of its backfill" if before else "its turn in its backfill"
+    )
+    return f"waits for {what} ({reason['at_once']} at a time)"
 
 
 def _paused(reason: Reason, _: datetime) -> str:

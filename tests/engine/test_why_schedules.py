@@ -48,7 +48,7 @@ def filled(engine: Engine) -> str:
     [
         (for_later, "begins at 2036-01-01T15:00:00.000Z, in 3 h 00 m (`start --at`)"),
         (behind_another, 'waits for run FIRST of its schedule "every 1m" to end'),
-        (filled, "waits in its backfill, 1 at once: 1 run before it"),
+        (filled, "waits for 1 earlier run of its backfill (1 at a time)"),
     ],
 )
 def test_a_run_of_a_schedule_or_for_later_says_why(
