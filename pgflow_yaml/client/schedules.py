@@ -27,7 +27,7 @@ _IN_A_COMMIT = 200
 class ScheduleSummary:
     """Schedule in a list, with its next ticks as far as they were asked for.
 
-    `late_seconds` is None unless the next tick is overdue; `served` is False if no worker lives.
+    `late_seconds` is None unless the next tick is overdue; `served` is False if no worker is alive.
     `problem` tells why the last tick has started nothing.
     """
 

@@ -43,7 +43,7 @@ def test_the_last_of_many_starts_runs(works: Works, tmp_path: Path) -> None:
     ("words", "sentence"),
     [
         (["--debounce", "30s"], "--debounce needs a --key"),
-        (["--debounce", "soon", "--key", "k"], '--debounce "soon" is no duration'),
+        (["--debounce", "soon", "--key", "k"], '--debounce "soon" is not a duration'),
         (["--debounce", "10ms", "--key", "k"], "at least 1s"),
         (["--debounce", "30s", "--key", "k", "--at", "2h"], "exclude each other"),
     ],

@@ -49,7 +49,7 @@ def test_schedules_are_listed_paused_and_filled(shell: Shell) -> None:
     shell("compile", "nightly.yaml")
     listed = shell("schedules").out
     assert "30 2 * * * Europe/Berlin" in listed
-    assert "no worker lives: pgflow-yaml worker" in listed
+    assert "no worker is alive: pgflow-yaml worker" in listed
     assert len(shell("schedules", "nightly", "--next", "3", "--json").json[0]["next_ticks"]) == 3
 
     assert "nightly  every 1h  paused" in shell("pause", "nightly", "--schedule", "every").out

@@ -13,15 +13,19 @@ from pgflow_yaml.cli.options import Options, command, pass_options
 @click.argument("flow")
 @click.option("--from", "since", metavar="TIME", required=True, help="First time: 2026-11-01, 30d.")
 @click.option("--to", "until", metavar="TIME", help="Last time. [default: now]")
-@click.option("--schedule", metavar="NAME", help="Which one, by its text or its beginning.")
+@click.option(
+    "--schedule",
+    metavar="NAME",
+    help="Only this schedule, named by its text or the beginning of it.",
+)
 @click.option(
     "--at-once",
     type=click.IntRange(1, 10_000),
     default=1,
     show_default=True,
-    help="Runs at a time.",
+    help="Maximum number of these runs at a time.",
 )
-@click.option("--again", is_flag=True, help="Also for ticks that have a run.")
+@click.option("--again", is_flag=True, help="Start another run for ticks that already have one.")
 @click.option("--dry-run", is_flag=True, help="Print the number, start nothing.")
 @pass_options
 def backfill_command(
@@ -38,8 +42,8 @@ def backfill_command(
     """Start a run for each past tick of a schedule that has none, oldest first.
 
     They get the input of the schedule, their tick as run.scheduled_at, and the label
-    backfill=true. All are there at once; of these, --at-once go on at a time. 10,000 ticks
-    at most.
+    backfill=true. All runs are created at once; at most --at-once of them go on at a time. A
+    backfill has at most 10,000 ticks.
     """
     from pgflow_yaml.cli.database import database
     from pgflow_yaml.cli.moments import read_moment

@@ -12,8 +12,12 @@ from pgflow_yaml.cli.options import Options, command, pass_options
 
 @command("pause", example="pgflow-yaml pause nightly")
 @click.argument("flow", required=False)
-@click.option("--schedule", metavar="NAME", help="Only this one, by its text or its beginning.")
-@click.option("--queue", help="Instead: let no worker claim tasks of this queue.")
+@click.option(
+    "--schedule",
+    metavar="NAME",
+    help="Only this schedule, named by its text or the beginning of it.",
+)
+@click.option("--queue", help="Pause this queue instead: workers stop claiming its tasks.")
 @by_option
 @pass_options
 def pause_command(

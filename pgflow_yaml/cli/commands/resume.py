@@ -16,13 +16,17 @@ if TYPE_CHECKING:
 
 @command("resume", example="pgflow-yaml resume nightly --catchup last")
 @click.argument("flow", required=False)
-@click.option("--schedule", metavar="NAME", help="Only this one, by its text or its beginning.")
+@click.option(
+    "--schedule",
+    metavar="NAME",
+    help="Only this schedule, named by its text or the beginning of it.",
+)
 @click.option(
     "--catchup",
     type=click.Choice(("none", "last", "all")),
     help="Treat the ticks of the pause as those of an outage. [default: they start nothing]",
 )
-@click.option("--queue", help="Instead: let workers claim tasks of this queue again.")
+@click.option("--queue", help="Resume this queue instead: workers claim its tasks again.")
 @by_option
 @pass_options
 def resume_command(

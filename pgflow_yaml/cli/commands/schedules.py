@@ -61,7 +61,7 @@ def _next(each: Mapping[str, Any]) -> str:
     if each["paused_at"]:
         return "paused"
     if each["next_at"] is None:
-        return "not reckoned yet"
+        return "not computed yet"
     return when(each["next_at"])
 
 
@@ -84,7 +84,8 @@ def _note(each: Mapping[str, Any]) -> str:
     elif each["late_seconds"] is not None or (each["next_at"] is None and not each["served"]):
         late = each["late_seconds"]
         words = f"late by {roughly(late)}" if late is not None else "waits for a worker"
-        notes.append(words if each["served"] else f"{words}, no worker lives: pgflow-yaml worker")
+        dead = f"{words}, no worker is alive: pgflow-yaml worker"
+        notes.append(words if each["served"] else dead)
     if each["problem"]:
         notes.append(f"the last tick failed: {each['problem']['message']}")
     return "; ".join(notes)

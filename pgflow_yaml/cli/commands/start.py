@@ -27,11 +27,15 @@ if TYPE_CHECKING:
 @input_option
 @key_option
 @label_option("--label", text="Label to find the run by, see `runs --label` (may be repeated).")
-@click.option("--at", metavar="TIME", help="Begin then: 2026-12-24T18:00, or 2h from now.")
+@click.option(
+    "--at",
+    metavar="TIME",
+    help="Time at which the run begins: 2026-12-24T18:00, or 2h (from now).",
+)
 @click.option(
     "--debounce",
     metavar="DURATION",
-    help="Begin this time after the last start with the same --key, with its input: 30s.",
+    help="Delay after the last start with the same --key, whose input the run gets: 30s.",
 )
 @click.option("--like", metavar="RUN", help="With the input of this run; --input goes over it.")
 @pass_options
@@ -115,6 +119,6 @@ def _pause(debounce: str | None, *, key: str | None, at: str | None) -> float | 
     length = milliseconds(debounce.strip())
     if length is None or length < 1000:
         raise click.UsageError(
-            f'--debounce "{debounce}" is no duration of at least 1s; write 30s, 5m or 2h'
+            f'--debounce "{debounce}" is not a duration of at least 1s; write 30s, 5m or 2h'
         )
     return length / 1000
