@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.engine.compiled import Compiled
-from tests.engine.driver import done, failed
+from tests.engine.driver import a_step, done, failed, literal
 
 if TYPE_CHECKING:
     from tests.engine.driver import Engine
@@ -294,4 +294,26 @@ def test_without_fail_fast_nothing_is_stopped(engine: Engine) -> None:
     run = flow.run()
 
     assert engine.statuses(run)["later"] == engine.statuses(run)["report"] == "completed"
+    assert engine.status(run) == "failed"
+
+
+def test_a_map_that_was_stopped_ends_with_its_last_running_item(engine: Engine) -> None:
+    """A completion in a run that stops counts the cancelled items as well; nothing stays open."""
+    steps = {
+        "bad": a_step(),
+        "wide": a_step(map=literal([1, 2, 3])),
+        "undo": a_step(depends_on={"bad": "failure"}),
+        "tell": a_step(depends_on={"undo": "failure"}),
+    }
+    engine.deploy("flow", steps)
+    run = engine.start("flow")
+    bad, item = sorted(engine.claim("flow", quantity=2), key=lambda task: str(task["step"]))
+    engine.report(failed(bad, "fatal"))
+    (undo,) = engine.claim("flow", quantity=1)
+    engine.report(failed(undo, "fatal"))
+
+    assert engine.report(done(item)) == ["applied"]
+
+    assert engine.statuses(run)["wide"] == "cancelled"
+    assert engine.work("flow") == ["tell"]
     assert engine.status(run) == "failed"

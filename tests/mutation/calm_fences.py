@@ -36,12 +36,6 @@ CALM_FENCES = [
         "r.outcome is null as calm",
     ),
     (
-        "an ended run on the short way",
-        SETTLE,
-        "r.status = 'started' and r.outcome is null and r.stopping",
-        "r.outcome is null and r.stopping",
-    ),
-    (
         "a run with an outcome on the short way",
         SETTLE,
         "r.outcome is null and r.stopping is null as calm",
