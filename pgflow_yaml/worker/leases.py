@@ -76,7 +76,7 @@ class Leases:
         tasks = [
             task
             for task in list(self.held.values())
-            if task.received < oldest and task.outcome is None and not task.cancelled
+            if task.received < oldest and not task.has_ended and not task.cancelled
         ]
         if not tasks:
             return
@@ -94,7 +94,7 @@ class Leases:
             key = (str(reference["run"]), str(reference["step"]), int(str(reference["index"])))
             task = self.held.get(key)
             # Settled meanwhile, or claimed anew: then the answer is out of date.
-            if task is None or task.outcome is not None or task.fence != reference["attempt"]:
+            if task is None or task.has_ended or task.fence != reference["attempt"]:
                 continue
             if not task.cancelled:
                 log.warning("attempt %s", reason, extra=task.fields("cancel"))

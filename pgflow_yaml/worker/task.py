@@ -184,6 +184,7 @@ class Task:
         "received",
         "refused",
         "run_id",
+        "settling",
         "started",
         "step",
         "told",
@@ -206,6 +207,7 @@ class Task:
         self.cancelled = False
         self.handler: Handler | None = None  # once an executor has looked it up
         self.outcome: Outcome | None = None
+        self.settling = False  # its own transaction has settled it and commits
         self.refused: str | None = None
         self.transaction: Cuttable | None = None
 
@@ -213,6 +215,11 @@ class Task:
     def key(self) -> Key:
         """The identity of the task, the same for all its attempts."""
         return (self.run_id, self.step, self.index)
+
+    @property
+    def has_ended(self) -> bool:
+        """True if its handler has ended: its result waits, or commits just now."""
+        return self.settling or self.outcome is not None
 
     @property
     def trace_id(self) -> str | None:
@@ -311,7 +318,7 @@ class Task:
     def lease(self) -> dict[str, Json]:
         """Return the attempt as `heartbeat` takes it: its result may wait beyond its timeout."""
         reference = self.reference()
-        return reference if self.outcome is None else {**reference, "ended": True}
+        return {**reference, "ended": True} if self.has_ended else reference
 
     def label(self) -> str:
         """Return the step, with the index of the item of a map: `fetch[3]`."""

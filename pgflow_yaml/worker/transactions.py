@@ -146,7 +146,8 @@ def _is_applied(task: Task, outcome: Outcome, reply: TurnReply) -> bool:
     if outcome.verdict != "applied":
         return False
     # From here on a heartbeat finds the task completed, and that is no reason to stop its handler.
-    task.outcome = outcome
+    # Its outcome is set by who takes it out of the pool: another thread may just give it up.
+    task.settling = True
     return True
 
 

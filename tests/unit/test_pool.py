@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pgflow_yaml.worker.calls import Handlers
 from pgflow_yaml.worker.executors import EXECUTORS, Pool
 from pgflow_yaml.worker.task import Outcome, RunContext, StepCall, Task
+from pgflow_yaml.worker.transactions import Handled
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -109,3 +110,26 @@ def test_what_waits_goes_back_after_a_moment(
     pool.return_waiting([waiting, ended])
 
     assert counts == [int(returned)]
+
+
+def test_what_is_given_up_while_its_transaction_settles_keeps_its_outcome(pool: Pool) -> None:
+    """The timeout is reported, and not taken for a task that has committed."""
+    task = a_task(None)
+    pool.begin(task, EXECUTORS["thread"][-1](pool))
+
+    class Late:
+        connection: Any = None
+
+        def settle(self, *_: object) -> dict[str, Any]:
+            pool.expire(task)
+            return {"verdicts": ["applied"]}
+
+        def commit(self) -> None:
+            assert task.lease()["ended"], "a heartbeat must not stop it now"
+
+    transaction: Any = Late()
+    outcome = Handled(task, transaction).complete(Outcome("completed"))
+
+    assert not pool.finish(task, outcome)
+    assert task.outcome is not None
+    assert (task.outcome.kind, task.outcome.verdict) == ("failed", None)
