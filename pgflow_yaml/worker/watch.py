@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,10 @@ if TYPE_CHECKING:
 
     from pgflow_yaml.worker.executors import Pool
     from pgflow_yaml.worker.leases import Leases
+
+log = logging.getLogger(__name__)
+
+_PAUSE_SECONDS = 1.0  # after a check that went wrong
 
 
 class Watch(threading.Thread):
@@ -33,7 +38,14 @@ class Watch(threading.Thread):
     def run(self) -> None:
         """Check every 50 ms while handlers run, else four times a second."""
         while not self._closed.wait(0.05 if self._pool.running else 0.25):
-            self._pool.watch(self._leases.seconds)
-            self._pool.check()
-            self._pool.return_waiting(list(self._leases.held.values()))
-            self._check()
+            try:
+                self._look()
+            except Exception:  # without this thread no handler would time out
+                log.exception("a check of the handlers went wrong", extra={"action": "failed"})
+                self._closed.wait(_PAUSE_SECONDS)
+
+    def _look(self) -> None:
+        self._pool.watch(self._leases.seconds)
+        self._pool.check()
+        self._pool.return_waiting(list(self._leases.held.values()))
+        self._check()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 
+from pgflow_yaml.database.store import Attempt, Links
 from tests.engine.driver import Engine, done
 from tests.fixtures.waiting import eventually
 
@@ -362,3 +364,25 @@ def test_connections_are_closed_after_their_worker(shop: Shop) -> None:
         "and application_name like 'pgflow-yaml tx%'"
     ).fetchone()
     assert row == (0,)
+
+
+def test_a_connection_is_cut_although_no_thread_can_start(
+    works: Works, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the cancel of its statement needs a thread."""
+    links = Links(works.database)
+    transaction = links.transaction(
+        Attempt(worker="w", run_id="0" * 32, label="go", fence=1, seconds=9.0)
+    )
+    transaction.begin()
+    with monkeypatch.context() as patch:
+
+        def refuse(_: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        patch.setattr(threading.Thread, "start", refuse)
+        transaction.cut()
+
+    with pytest.raises(psycopg.OperationalError):
+        transaction.connection.execute("select 1")
+    transaction.end()

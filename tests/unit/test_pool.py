@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pgflow_yaml.worker.calls import Handlers
 from pgflow_yaml.worker.executors import EXECUTORS, Pool
+from pgflow_yaml.worker.leases import Leases
 from pgflow_yaml.worker.task import Outcome, RunContext, StepCall, Task
 from pgflow_yaml.worker.transactions import Handled
+from pgflow_yaml.worker.watch import Watch
+from tests.fixtures.waiting import eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -133,3 +137,42 @@ def test_what_is_given_up_while_its_transaction_settles_keeps_its_outcome(pool: 
     assert not pool.finish(task, outcome)
     assert task.outcome is not None
     assert (task.outcome.kind, task.outcome.verdict) == ("failed", None)
+
+
+def test_tasks_wait_while_the_system_has_no_threads(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next check starts as many as there are slots."""
+    tasks = [a_task(None) for _ in range(4)]
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        pool.submit(tasks)
+        for _ in range(5):
+            pool.check()
+    assert pool.queued() == 4
+
+    pool.check()
+    eventually(lambda: all(task.outcome for task in tasks), what="they have run")
+    pool.close()
+
+
+def test_a_check_that_goes_wrong_does_not_end_the_watch(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without it no handler would time out."""
+    monkeypatch.setattr("pgflow_yaml.worker.watch._PAUSE_SECONDS", 0.01)
+    checks: list[int] = []
+
+    def check() -> None:
+        checks.append(1)
+        raise RuntimeError("can't start new thread")
+
+    watch = Watch(pool, Leases("w", 60.0), check)
+    watch.start()
+
+    eventually(lambda: len(checks) > 1, what="it checks again")
+    watch.close()

@@ -79,7 +79,7 @@ class _Transaction(Generic[Link]):
         link = self._link
         if link is None or link.closed:
             return
-        with suppress(psycopg.Error):
+        with suppress(psycopg.Error, RuntimeError):  # no more threads: then it is cut only
             cancel = link.pgconn.get_cancel()
             cut(link)
             threading.Thread(target=_cancel, args=[cancel], daemon=True).start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from typing import TYPE_CHECKING
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from pgflow_yaml.worker.calls import Handler
     from pgflow_yaml.worker.executors.pool import Pool
     from pgflow_yaml.worker.task import Task
+
+log = logging.getLogger(__name__)
 
 # Below this a handler is done before another thread has woken up to help.
 _TINY_SECONDS = 0.0005
@@ -89,8 +92,14 @@ class Threads:
                 self._lock.notify(woken)
             missing = min(count - woken, self._pool.size - self._threads)
             self._threads += max(0, missing)
-        for _ in range(missing):
-            threading.Thread(target=self._work, name="pgflow-handler", daemon=True).start()
+        for started in range(missing):
+            try:
+                threading.Thread(target=self._work, name="pgflow-handler", daemon=True).start()
+            except RuntimeError as error:  # the system has no more: `check` tries again
+                with self._lock:
+                    self._threads -= missing - started
+                log.warning("a handler waits for a thread: %s", error, extra={"action": "blocked"})
+                return
 
     def _work(self) -> None:
         while True:
