@@ -65,6 +65,20 @@ def ends_it(item, ctx, *, tx):
     tx.execute("rollback")
     tx.execute("begin")
 
+def leaves_it(item, ctx, *, tx):
+    tx.execute("rollback")
+    tx.execute("insert into effects values (%s, %s, pg_backend_pid(), 0)", [ctx.run_id, ctx.step])
+
+async def aleaves_it(item, ctx, *, tx):
+    await tx.execute("rollback")
+    await tx.execute("insert into effects values (%s, 'go', pg_backend_pid(), 0)", [ctx.run_id])
+
+def pid(item, ctx, *, tx):
+    return tx.info.backend_pid
+
+async def apid(item, ctx, *, tx):
+    return tx.info.backend_pid
+
 def commits_it(item, ctx, *, tx):
     tx.commit()
 
@@ -258,6 +272,42 @@ def test_settings_of_one_handler_hinder_neither_its_completion_nor_others(
     expected = {"go": [['"$user", public', *output["go"], None, 0]]}
     assert works.ended(second).output == expected, "the same connection, as new"
     worker.stop()
+
+
+@pytest.mark.parametrize(("ends_it", "pid"), [("leaves_it", "pid"), ("aleaves_it", "apid")])
+def test_a_connection_whose_handler_ended_its_transaction_is_closed(
+    shop: Shop, works: Works, ends_it: str, pid: str
+) -> None:
+    """No other attempt gets it; the driver takes it for one that is still in use."""
+    first = shop.start(ends_it, more=", retry: 1")
+    worker = works.start(concurrency=1)
+    assert shop.error(works.ended(first))[0] == "TransactionEnded"
+    second = works.ended(shop.start(pid, more=", retry: 1"))
+    worker.stop()
+
+    ((left, _),) = shop.effects
+    assert second.status == "completed", second.error
+    assert second.output != {"go": [left]}
+
+
+def test_a_begin_that_is_interrupted_closes_its_connection(works: Works) -> None:
+    """By what is no error of the driver: a cancelled coroutine, a signal."""
+    pids: list[int] = []
+
+    def interrupted() -> list[Any]:
+        pids.append(transaction.connection.info.backend_pid)
+        raise KeyboardInterrupt
+
+    links = Links(works.database, more=interrupted)
+    attempt = Attempt(worker="w", run_id="0" * 32, label="go", fence=1, seconds=9.0)
+    for _ in range(2):
+        transaction = links.transaction(attempt)
+        with pytest.raises(KeyboardInterrupt):
+            transaction.begin()
+        transaction.end()
+
+    assert len(set(pids)) == 2
+    links.close()
 
 
 def test_the_duration_of_a_step_is_that_of_its_handler(shop: Shop, works: Works) -> None:

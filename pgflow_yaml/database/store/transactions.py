@@ -61,6 +61,7 @@ class _Transaction(Generic[Link]):
         self._link: Link | None = None
         self._block: Any = None  # psycopg's, which forbids the handler to commit
         self._was_cut = False
+        self._has_committed = False
 
     @property
     def connection(self) -> Link:
@@ -92,6 +93,13 @@ class _Transaction(Generic[Link]):
         with suppress(IndexError):
             return self._idle.pop()[1]
         return None
+
+    def _is_sound(self) -> bool:
+        """True if the transaction is open, or has committed: the handler has not ended it."""
+        link = self._link
+        if link is None or link.closed or self._was_cut:
+            return False
+        return self._has_committed or link.info.transaction_status != TransactionStatus.IDLE
 
     def _put_back(self) -> None:
         """Keep the connection, which is as new, for another attempt."""
@@ -129,7 +137,7 @@ class Transaction(_Transaction[psycopg.Connection[Any]]):
                 self.close()
                 if is_new:
                     raise _unavailable(error) from error
-            except Unavailable:
+            except BaseException:  # nobody knows how far it is
                 self.close()
                 raise
             else:
@@ -148,17 +156,19 @@ class Transaction(_Transaction[psycopg.Connection[Any]]):
     def commit(self) -> None:
         """Commit; if this raises and the connection is lost, nobody knows whether it has."""
         self._block.__exit__(None, None, None)
+        self._has_committed = True
 
     def end(self) -> None:
         """Roll back what is open, and keep the connection for another attempt."""
-        link = self._link
-        if link is not None and not link.closed and not self._was_cut:
-            with suppress(psycopg.Error):
-                if link.info.transaction_status != TransactionStatus.IDLE:
-                    self._block.__exit__(psycopg.Rollback, psycopg.Rollback(), None)
-                link.execute("discard all")
-                self._put_back()
-        self.close()
+        try:
+            if self._is_sound():
+                with suppress(psycopg.Error):
+                    if not self._has_committed:
+                        self._block.__exit__(psycopg.Rollback, psycopg.Rollback(), None)
+                    self.connection.execute("discard all")
+                    self._put_back()
+        finally:
+            self.close()
 
     def close(self) -> None:
         """Close the connection."""
@@ -200,7 +210,7 @@ class AsyncTransaction(_Transaction[psycopg.AsyncConnection[Any]]):
                 await self.close()
                 if is_new:
                     raise _unavailable(error) from error
-            except Unavailable:
+            except BaseException:  # a cancelled coroutine too: nobody knows how far it is
                 await self.close()
                 raise
             else:
@@ -219,17 +229,19 @@ class AsyncTransaction(_Transaction[psycopg.AsyncConnection[Any]]):
     async def commit(self) -> None:
         """Commit; if this raises and the connection is lost, nobody knows whether it has."""
         await self._block.__aexit__(None, None, None)
+        self._has_committed = True
 
     async def end(self) -> None:
         """Roll back what is open, and keep the connection for another attempt."""
-        link = self._link
-        if link is not None and not link.closed and not self._was_cut:
-            with suppress(psycopg.Error):
-                if link.info.transaction_status != TransactionStatus.IDLE:
-                    await self._block.__aexit__(psycopg.Rollback, psycopg.Rollback(), None)
-                await link.execute("discard all")
-                self._put_back()
-        await self.close()
+        try:
+            if self._is_sound():
+                with suppress(psycopg.Error):
+                    if not self._has_committed:
+                        await self._block.__aexit__(psycopg.Rollback, psycopg.Rollback(), None)
+                    await self.connection.execute("discard all")
+                    self._put_back()
+        finally:
+            await self.close()
 
     async def close(self) -> None:
         """Close the connection."""
