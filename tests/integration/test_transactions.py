@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from pgflow_yaml.database.store import Attempt, Links
 from tests.engine.driver import Engine, done
@@ -288,6 +290,31 @@ def test_a_connection_whose_handler_ended_its_transaction_is_closed(
     ((left, _),) = shop.effects
     assert second.status == "completed", second.error
     assert second.output != {"go": [left]}
+
+
+def test_the_isolation_level_is_read_committed(works: Works) -> None:
+    """Whatever the default of the database is: what waits for a lock sees what was committed."""
+    serializable = "-c default_transaction_isolation=serializable"
+    links = Links(make_conninfo(works.database, options=serializable))
+    attempt = Attempt(worker="w", run_id="0" * 32, label="go", fence=1, seconds=9.0)
+    query = "select current_setting('transaction_isolation')"
+    levels = []
+    for _ in range(2):  # a new connection, and the same one again
+        transaction = links.transaction(attempt)
+        transaction.begin()
+        levels.append(transaction.connection.execute(query).fetchone())
+        transaction.end()
+
+    async def level() -> object:
+        transaction = links.async_transaction(attempt)
+        await transaction.begin()
+        cursor = await transaction.connection.execute(query)
+        row = await cursor.fetchone()
+        await transaction.end()
+        return row
+
+    assert [*levels, asyncio.run(level())] == [("read committed",)] * 3
+    links.close()
 
 
 def test_a_begin_that_is_interrupted_closes_its_connection(works: Works) -> None:

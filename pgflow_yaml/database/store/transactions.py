@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pgflow_yaml.language.model import Json
 
 _IDLE_SECONDS = 60.0
+_LEVEL = psycopg.IsolationLevel.READ_COMMITTED  # whatever the default of the role or database is
 
 
 def kinds(annotation: object) -> set[str]:
@@ -130,6 +131,7 @@ class Transaction(_Transaction[psycopg.Connection[Any]]):
             try:
                 if self._link is None:
                     self._link = open_connection(self._links.conninfo, NAME)
+                    self._link.isolation_level = _LEVEL
                 self._block = self._link.transaction()
                 self._block.__enter__()
                 self._say(begin(self._attempt, self._links.more()))
@@ -203,6 +205,7 @@ class AsyncTransaction(_Transaction[psycopg.AsyncConnection[Any]]):
             try:
                 if self._link is None:
                     self._link = await open_async(self._links.conninfo, NAME)
+                    await self._link.set_isolation_level(_LEVEL)
                 self._block = self._link.transaction()
                 await self._block.__aenter__()
                 await self._say(begin(self._attempt, self._links.more()))
