@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from tests.fixtures.working import Works
 
 HANDLERS = """
+import asyncio
 import time
 from pathlib import Path
 import psycopg
@@ -132,6 +135,12 @@ def sleeps(item, ctx, *, tx):
 async def asleeps(item, ctx, *, tx):
     await awrite(tx, ctx)
     await tx.execute("select pg_sleep(50)")
+
+async def breaks_loop(item, ctx, *, tx):
+    await awrite(tx, ctx)
+    calls.append(asyncio.current_task())
+    asyncio.get_running_loop()._run_once = lambda: 1 / 0
+    await asyncio.sleep(50)
 
 def loses(item, ctx, *, tx):
     write(tx, ctx)
@@ -379,6 +388,20 @@ def test_a_cancelled_run_cuts_its_transactions(shop: Shop, works: Works, handler
     assert works.ended(run_id).status == "cancelled"
     eventually(lambda: open_transactions(shop.db) == 0, what="the server has ended it")
     assert shop.effects == []
+
+
+def test_a_broken_event_loop_leaves_no_transaction(shop: Shop, works: Works) -> None:
+    """Even if something keeps its coroutine, which will never go on."""
+    run_id = shop.start("breaks_loop", more=", retry: 1")
+    works.start()
+
+    assert shop.error(works.ended(run_id))[0] == "EventLoopEnded"
+    eventually(lambda: open_transactions(shop.db) == 0, what="the server has ended it")
+    assert shop.effects == []
+
+    works.close()
+    sys.modules["shop"].calls.clear()
+    gc.collect()  # asyncio complains about forgotten tasks here, not in another test
 
 
 def test_a_broken_connection_is_no_fault_of_the_handler(shop: Shop) -> None:

@@ -103,6 +103,7 @@ class EventLoop:
             # Its coroutine wakes once more when it is garbage collected, and is ignored then.
             task, _ = loop.awaited.popitem()
             task.cancelled = True
+            task.cut()  # nobody else ends its transaction, and the next attempt may need its locks
             error: dict[str, Json] = {"type": "EventLoopEnded", "message": _LOOP_ENDED}
             self._pool.finish(task, Outcome("failed", error=error))
         self._replace()
