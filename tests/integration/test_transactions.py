@@ -237,6 +237,20 @@ def test_each_round_of_repeat_commits(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize(
+    ("until", "type_", "rounds"),
+    [("iteration == 9", "RepeatExhausted", 2), ("output / 0 == 1", "ExpressionError", 1)],
+)
+def test_a_repeat_that_fails_keeps_the_effects_of_its_calls(
+    shop: Shop, until: str, type_: str, rounds: int
+) -> None:
+    """Each call has returned: no round is undone, and none is called again."""
+    run = shop.run("round_", more=f", repeat: {{until: {until}, every: 1ms, max: 2}}")
+
+    assert shop.error(run)[0] == type_
+    assert [index for index, _ in shop.effects] == [0] * rounds
+
+
+@pytest.mark.parametrize(
     ("handler", "type_", "message"),
     [
         ("no_json", "UnserialisableOutput", "set is not JSON"),
