@@ -235,7 +235,7 @@ def test_a_commit_without_an_answer_counts_once(bank: Bank, proxy: Proxy, *, arr
 
     def swallow() -> None:
         is_lost = not arrives and proxy.swallowed % 2 == 0
-        proxy.swallow_reply_to(b"COMMIT", b"ABORT " if is_lost else None)
+        proxy.swallow_reply_to(b"COMMIT\0", b"ABORT \0" if is_lost else None)  # no COMMITTED
 
     swallow()
     run_id = bank.start(TRIALS)
