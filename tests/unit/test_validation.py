@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import time
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pgflow_yaml.errors import InvalidFlow
-from tests.unit.flows import a_flow, check, codes
+from pgflow_yaml.language.validation.messages import TO_WRITE
+from tests.unit.flows import ROOT, a_flow, check, codes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def test_a_valid_file_gives_a_flow() -> None:
@@ -105,6 +111,24 @@ def test_a_typo_of_a_key_to_come_says_that_it_is_to_come() -> None:
 
     assert finding.message.endswith('did you mean "cache"?')
     assert (finding.help or "").startswith("cache is not supported yet: ")
+
+
+def test_each_key_that_the_schema_requires_has_words() -> None:
+    """A mapping without it is a finding, not a failure of `validate`."""
+
+    def required(part: Any) -> Iterator[str]:
+        if isinstance(part, list):
+            part = dict(enumerate(part))
+        if isinstance(part, dict):
+            if "oneOf" not in part and isinstance(part.get("required"), list):
+                yield from part["required"]
+            for name, inner in part.items():
+                if name != "oneOf":  # one of several: findings of their own
+                    yield from required(inner)
+
+    schema = json.loads((ROOT / "schemas/workflow.schema.json").read_text())
+
+    assert {"flow", "limit"} <= set(required(schema)) <= set(TO_WRITE)
 
 
 @pytest.mark.parametrize(

@@ -215,18 +215,21 @@ def duplicate(text: str, path: Path) -> Message:
     return Message("PF103", message, "keep one of the two")
 
 
+TO_WRITE = {
+    "until": "write when to stop: `until: output.ready`",
+    "flow": "write `flow: my_flow`: lower-case letters, digits and underscores",
+    "steps": "write `steps:` and under it `NAME: {handler: package.module.function}`",
+    "flows": 'write the flows to hear: `flows: [order]`, or `flows: "*"`',
+    "limit": "write how many there may be: `limit: 1`",
+}
+"""What to write for each key that a mapping requires."""
+
+
 def report_missing(report: Report, node: MappingNode, key: str, path: Path) -> None:
     """Report a missing key that the mapping requires."""
-    fix = {
-        "until": "write when to stop: `until: output.ready`",
-        "flow": "write `flow: my_flow`: lower-case letters, digits and underscores",
-        "steps": "write `steps:` and under it `NAME: {handler: package.module.function}`",
-        "flows": 'write the flows to hear: `flows: [order]`, or `flows: "*"`',
-        "limit": "write how many there may be: `limit: 1`",
-    }[key]
     first = next(iter(node.entries.values()), None)
     message = f'{describe(path)} has no "{key}"'
-    report.add("PF101", message, first[0] if first else node, fix=fix)
+    report.add("PF101", message, first[0] if first else node, fix=TO_WRITE[key])
 
 
 class UnknownStep(NamedTuple):
