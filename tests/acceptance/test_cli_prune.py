@@ -99,6 +99,8 @@ def test_prune_prints_numbers_as_json(shell: Shell) -> None:
 def test_prune_deletes_archives_when_asked(shell: Shell, database: str) -> None:
     """Of flows that create_flow made; by age, with the same question."""
     with psycopg.connect(database) as db:
+        owner = "select pg_get_userbyid(nspowner) from pg_namespace where nspname = 'pgflow'"
+        db.execute(f"select set_config('role', ({owner}), false)".encode())
         db.execute("select pgflow.create_flow('theirs')")
         db.execute(
             """insert into pgmq.a_theirs (msg_id, read_ct, enqueued_at, archived_at, vt, message)

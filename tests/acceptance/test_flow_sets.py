@@ -121,6 +121,7 @@ def test_a_path_is_not_a_flow(client: Client) -> None:
         client.deploy(cast("FlowSet", "child.yaml"))
 
 
+@pytest.mark.usefixtures("app")  # it takes the imported modules away again
 def test_missing_handlers_are_found_on_request(shell: Shell, client: Client) -> None:
     """With the settings of the project, `check` imports handlers, as `run` does."""
     path = shell.write("lost.yaml", "flow: lost\nsteps:\n  go: {handler: tasks.nothing}\n")

@@ -134,8 +134,8 @@ def test_a_run_that_cannot_even_be_failed_ends_no_worker(
         end $$;
         create trigger fault before update on pgflow.step_tasks
         for each row execute function public.fault();
-        alter function pgflow.fail_run(uuid, jsonb) rename to fail_run_whole;
-        create function pgflow.fail_run(p_run_id uuid, p_error jsonb) returns boolean
+        alter function pgflow._fail_live_run(uuid, jsonb) rename to _fail_live_run_whole;
+        create function pgflow._fail_live_run(p_run_id uuid, p_error jsonb) returns boolean
         language plpgsql as $$
         begin
           raise exception using errcode = '22000', message = 'injected as well';

@@ -64,7 +64,7 @@ begin
   select t.* into v_task from pgflow.step_tasks t
   where t.message_id = v_ids[1] and t.queue_name = p_queue;
   begin
-    v_failed := pgflow.fail_run(v_task.run_id, jsonb_build_object('type', 'RowUnreadable',
+    v_failed := pgflow._fail_live_run(v_task.run_id, jsonb_build_object('type', 'RowUnreadable',
       'message', 'a row of this run cannot be read: ' || p_error, 'step', v_task.step_slug));
   exception when others then
     if pgflow._may_pass(sqlstate) then

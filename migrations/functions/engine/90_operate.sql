@@ -97,11 +97,21 @@ create or replace function pgflow.fail_run(p_run_id uuid, p_error jsonb) returns
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
+begin
+  perform pgflow._check_works_for(p_run_id, true);
+  return pgflow._fail_live_run(p_run_id, p_error);
+end
+$$;
+
+-- The same for a run of which no worker can have a task: a row of it cannot be read.
+create or replace function pgflow._fail_live_run(p_run_id uuid, p_error jsonb) returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
 declare
   v_run pgflow.runs;
   v_error jsonb := pgflow._cut_error(p_error);
 begin
-  perform pgflow._check_works_for(p_run_id, true);
   select r.* into v_run from pgflow.runs r
   where r.run_id = p_run_id and r.status = 'started' for no key update;
   if not found then
