@@ -222,7 +222,7 @@ TO_WRITE = {
     "flows": 'write the flows to hear: `flows: [order]`, or `flows: "*"`',
     "limit": "write how many there may be: `limit: 1`",
 }
-"""What to write for each key that a mapping requires."""
+"""The fix for each key that a mapping requires: what to write."""
 
 
 def report_missing(report: Report, node: MappingNode, key: str, path: Path) -> None:
