@@ -34,7 +34,7 @@ def test_the_last_of_many_starts_runs(works: Works, tmp_path: Path) -> None:
     run = works.ended(third.id)
 
     assert first.out == second.out == f"{third.id}\n"
-    assert "has the new input, and is put off" in second.err
+    assert "has the new input, and is postponed" in second.err
     assert run.output == {"go": 3}
     assert len(works.client.list_runs()) == 1
 

@@ -85,14 +85,14 @@ begin
 end
 $$;
 
--- Calls a function of a queue, made again where somebody has dropped it. p_call is its beginning,
--- "_q_take_" for example.
-create or replace function pgflow._queue_function(p_call text, p_queue text) returns text
+-- The name of a function of a queue, which is made again where somebody has dropped it. p_prefix is
+-- "_q_take_", for example.
+create or replace function pgflow._queue_function(p_prefix text, p_queue text) returns text
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_name text := format('pgflow.%I', p_call || lower(p_queue));
+  v_name text := format('pgflow.%I', p_prefix || lower(p_queue));
 begin
   if to_regproc(v_name) is null then
     perform pgflow._queue_make_functions(p_queue);

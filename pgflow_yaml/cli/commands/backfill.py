@@ -41,7 +41,7 @@ def backfill_command(
 ) -> None:
     """Start a run for each past tick of a schedule that has none, oldest first.
 
-    They get the input of the schedule, their tick as run.scheduled_at, and the label
+    The runs get the input of the schedule, their tick as run.scheduled_at, and the label
     backfill=true. All runs are created at once; at most --at-once of them go on at a time. A
     backfill has at most 10,000 ticks.
     """

@@ -25,8 +25,8 @@ def pause_command(
 ) -> None:
     """Pause the schedules of a flow: no tick starts a run until `resume`.
 
-    Runs that have started go on, and so do starts by hand. With --queue, workers stop claiming
-    from the queue within two seconds; what they run goes on, and so do timers.
+    Runs that have started go on, and runs can still be started by hand. With --queue, workers stop
+    claiming from the queue within two seconds; running tasks and timers go on.
     """
     from pgflow_yaml.cli.database import database
     from pgflow_yaml.cli.decisions import user

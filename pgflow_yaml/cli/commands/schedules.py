@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 def schedules_command(options: Options, *, flow: str | None, count: int | None) -> None:
     """List the schedules of a flow, or of all flows, as their active versions have them.
 
-    NEXT is the next tick. SKIPPED counts ticks without a run because the run before had not ended,
-    MISSED those without one because no worker fired them in time, or their input was refused.
+    NEXT is the next tick. SKIPPED counts the ticks that started nothing because the previous run
+    had not ended; MISSED, those that no worker fired in time or whose input was refused.
     """
     from pgflow_yaml.cli.database import database
     from pgflow_yaml.cli.lookup import must_be_flow

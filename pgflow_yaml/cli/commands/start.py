@@ -52,11 +52,11 @@ def start_command(
 ) -> None:
     """Start a run for workers elsewhere and print its id.
 
-    With --at, the run is there at once and begins then; a time without an offset is that of this
-    machine's clock. `cancel` takes it back.
+    With --at, the run is created at once and begins at that time; a time without an offset is that
+    of this machine's clock. `cancel` withdraws the run.
 
-    With --debounce, each start with the same --key replaces the input of the run that waits, and
-    puts it off; once it has begun, the next start makes another run.
+    With --debounce, each start with the same --key replaces the input of the waiting run and
+    postpones it; once the run has begun, the next start makes another one.
 
     With --like, FLOW may be left out: it is that of the other run, in its active version.
     """
@@ -100,7 +100,7 @@ def start_command(
         write_json(started.as_json())
         return
     if pause is not None and not started.created:
-        options.note("the run that waits for this key has the new input, and is put off")
+        options.note("the run that waits for this key has the new input, and is postponed")
     elif not started.created:
         options.note(f"this key was used before: its run {STATUS_PHRASES[started.status]}")
     sys.stdout.write(started.run_id + "\n")
