@@ -44,18 +44,22 @@ def offered(server: Server, text: str, *, name: str = "new.flow.yaml") -> list[d
     return server.complete(name, len(lines) - 1, len(lines[-1]))
 
 
+KINDS = (".flow.yaml", ".test.yaml")
+
+
 def test_what_init_writes_has_no_finding(server: Server) -> None:
     """Every flow and every test file of every template."""
     texts = {
         name: text
         for template in example.NEXT
         for name, text in example.files(template, jetbrains=False).items()
-        if name.endswith((".flow.yaml", ".test.yaml"))
+        if name.endswith(KINDS)
     }
 
     found = {name: server.open(name, text) for name, text in texts.items()}
 
-    assert len(texts) == 2 * len(example.NEXT)
+    stems = {kind: {n.partition(".")[0] for n in texts if n.endswith(kind)} for kind in KINDS}
+    assert stems == dict.fromkeys(KINDS, {"hello", "etl", "release", "trip", "alert", "nightly"})
     assert found == {name: [] for name in texts}
 
 
