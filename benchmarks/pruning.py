@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from server import Server
+
+LIGHT = 0.5
+"""Seconds between two small backlogs of the light load."""
 
 LONGEST = r"""
 select 1000 * extract(epoch from clock_timestamp() - query_start)::float8,
@@ -35,7 +38,8 @@ order by query_start limit 1"""
 def pruning(server: Server, sizes: Sizes) -> list[Target]:
     """Compare the throughput of a backlog beside `prune` with that while `prune` is stopped.
 
-    The first rounds alternate; then the backlog is repeated until all finished runs are deleted.
+    The first rounds alternate. From then on the rest is deleted beside a light load, so that a
+    million runs take minutes: beside a full one `prune` rests most of the time.
     """
     ratios: list[float] = []
     with farms(server) as (farm,), farm.workers(1):
@@ -46,11 +50,15 @@ def pruning(server: Server, sizes: Sizes) -> list[Target]:
         began = time.monotonic()
         with _prune(farm) as prune, _longest_statement(farm.uri) as longest:
             while prune.poll() is None:
-                beside = farm.jobs(sizes.tasks // 4)
                 if len(ratios) < 2 * sizes.rounds:
+                    beside = farm.jobs(sizes.tasks // 4)
                     prune.send_signal(signal.SIGSTOP)
                     ratios.append(beside / farm.jobs(sizes.tasks // 4))
                     prune.send_signal(signal.SIGCONT)
+                    continue
+                farm.jobs(sizes.tasks // 40)
+                with suppress(subprocess.TimeoutExpired):
+                    prune.wait(LIGHT)
             deleted = json.loads(prune.communicate()[0])["runs"]
         if deleted != {"job_nothing": sizes.pruned} or farm.mistakes():
             raise RuntimeError(f"deleted {deleted}, {farm.mistakes()} tasks or runs went wrong")
