@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from pgflow_yaml.errors import PgflowError
+
 TAB = "    "
 BOX = "\N{REPLACEMENT CHARACTER}"
 # S-18: characters that could move the cursor, ring, colour or reverse the reading direction. Tabs
@@ -30,6 +32,7 @@ _PASSWORDS = re.compile(
 )
 
 LINE = 80
+LONGEST_SENTENCE = 2000
 
 
 def clean(text: str) -> str:
@@ -181,6 +184,18 @@ def wrapped(text: str, width: int) -> list[str]:
     if not width or cells(text) <= width:
         return [text]
     return textwrap.wrap(text, max(width, 16), break_on_hyphens=False) or [""]
+
+
+def error_sentence(error: PgflowError) -> str:
+    """Return an error of this package on one line, with what was meant where that is known."""
+    suggestions = getattr(error, "suggestions", ())
+    has_hint = not suggestions or "did you mean" in error.message
+    return one_line(error.message + ("" if has_hint else f'; did you mean "{suggestions[0]}"?'))
+
+
+def for_people(sentence: str) -> str:
+    """Return a sentence that may repeat what somebody typed: no password, no more than a page."""
+    return fit(mask_passwords(sentence), LONGEST_SENTENCE)
 
 
 def plural(count: int, noun: str) -> str:

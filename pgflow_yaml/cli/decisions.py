@@ -9,7 +9,6 @@ import click
 
 if TYPE_CHECKING:
     from pgflow_yaml.cli.options import Options
-    from pgflow_yaml.client import Decision
 
 by_option = click.option(
     "--by", metavar="WHO", help="Name of the sender. [default: your user name]"
@@ -29,30 +28,22 @@ def decide(
     from pgflow_yaml.cli import lookup
     from pgflow_yaml.cli.database import database
     from pgflow_yaml.cli.failures import BAD
-    from pgflow_yaml.cli.output import write_json
+    from pgflow_yaml.cli.output import when, write_json
+    from pgflow_yaml.client.lookup import snapshot
+    from pgflow_yaml.client.lookup import step as find_step
+    from pgflow_yaml.client.sentences import decided
     from pgflow_yaml.project.settings import local_settings
 
     with database(options, notify=local_settings().notify) as client:
         chosen = lookup.run_id(client, run)
-        lookup.step(lookup.snapshot(client, chosen, outputs=False), step)
+        find_step(snapshot(client, chosen, outputs=False), step)
         decide_step = client.approve if intended == "approved" else client.reject
         decision = decide_step(chosen, step, comment, by=by or user())
     if options.json:
         write_json(decision.as_json())
     else:
-        sys.stdout.write(f"{decision.run_id}  {_decided(decision)}\n")
+        sys.stdout.write(f"{decision.run_id}  {decided(decision, when)}\n")
     return 0 if decision.status == intended else BAD
-
-
-def _decided(decision: Decision) -> str:
-    from pgflow_yaml.cli.output import when
-
-    if decision.applied:
-        return f"{decision.step} {decision.status} by {decision.by}"
-    return (
-        f"nothing changed: {decision.step} was {decision.status} by {decision.by}"
-        f" {when(decision.at.isoformat())}"
-    )
 
 
 def user() -> str | None:

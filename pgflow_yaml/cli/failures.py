@@ -11,7 +11,7 @@ import click
 
 from pgflow_yaml import errors
 from pgflow_yaml.language.suggestions import did_you_mean
-from pgflow_yaml.text import clean, fit, mask_passwords, one_line
+from pgflow_yaml.text import clean, error_sentence, for_people, mask_passwords, one_line
 
 from .streams import result_stream
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from .options import Options
 
 BAD, USAGE, ENVIRONMENT, BUG, TIMEOUT, INTERRUPTED, BROKEN_PIPE = 1, 2, 3, 4, 124, 130, 141
-LONGEST_SENTENCE = 2000
 ISSUES = "a bug in pgflow-yaml; repeat the command with --debug and report what it prints"
 
 
@@ -62,7 +61,7 @@ def report(error: BaseException, options: Options) -> int:
     if options.json:
         shown = {
             "code": code,
-            "message": _shown(error),
+            "message": for_people(sentence(error)),
             "diagnostics": _diagnostics(error),
         }
         result_stream().write(json.dumps({"error": shown}) + "\n")
@@ -76,13 +75,8 @@ def report(error: BaseException, options: Options) -> int:
             where = "the input" if isinstance(error, RefusedInput) else None
             diagnostics.write_text(diagnostics.of_error(error), options, where=where)
         return exit_code
-    sys.stderr.write(_fitted(f"pgflow-yaml: {_shown(error)}") + "\n")
+    sys.stderr.write(_fitted(f"pgflow-yaml: {for_people(sentence(error))}") + "\n")
     return exit_code
-
-
-def _shown(error: BaseException) -> str:
-    """Return the sentence about an error; what somebody typed may be as long as a file."""
-    return fit(mask_passwords(sentence(error)), LONGEST_SENTENCE)
 
 
 def report_unwritten(error: OSError, *, done: bool) -> int:
@@ -107,11 +101,8 @@ def _fitted(text: str) -> str:
 
 def sentence(error: BaseException) -> str:
     """Return an error on one line."""
-    if isinstance(error, errors.NotFound):
-        near = f'; did you mean "{error.suggestions[0]}"?' if error.suggestions else ""
-        return one_line(error.message + ("" if "did you mean" in error.message else near))
     if isinstance(error, errors.PgflowError):
-        return one_line(error.message)
+        return error_sentence(error)
     if isinstance(error, click.ClickException):
         return _usage(error)
     if isinstance(error, OSError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from typing import IO, TYPE_CHECKING
 
-from pgflow_yaml.text import one_line, plural, wrapped
+from pgflow_yaml.text import one_line, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -48,7 +48,7 @@ def render(
         yield from _block("fixed", text, "", width=width, indent=1)
     for check in report.checks:
         yield from _check(check, width=width, ascii_only=ascii_only)
-    yield [(f" {_summary(report)}", "bold")]
+    yield [(f" {report.summary}", "bold")]
 
 
 def _check(check: Check, *, width: int, ascii_only: bool) -> Iterator[Line]:
@@ -85,21 +85,3 @@ def _block(head: str, text: str, style: str, *, width: int, indent: int) -> Iter
     first, *rest = wrapped(one_line(text), width and width - space)
     yield [(f"{' ' * indent}{head} {first}", style)]
     yield from ([(" " * space + line, style)] for line in rest)
-
-
-def _summary(report: Report) -> str:
-    passed = sum(check.status == "ok" for check in report.checks)
-    failed = sum(check.status == "failed" for check in report.checks)
-    findings = [finding.severity for check in report.checks for finding in check.findings]
-    counts = {
-        "problem": findings.count("problem"),
-        "warning": findings.count("warning"),
-        "check not made": failed,
-    }
-    parts = [f"{plural(passed, 'check')} passed"]
-    parts += [
-        (f"{failed} not made" if noun == "check not made" else plural(count, noun))
-        for noun, count in counts.items()
-        if count
-    ]
-    return ", ".join(parts)

@@ -1,100 +1,79 @@
-"""Look-up of runs, flows and steps by the text of an argument, with suggestions for typos."""
+"""Look-up by the text of an argument: as in the client, and with a hint where it names a file."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import click
 
-from pgflow_yaml.errors import NotFound
-from pgflow_yaml.language.suggestions import did_you_mean
+from pgflow_yaml.errors import NotFound, WrongSetting
 from pgflow_yaml.project.files import is_file, is_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from pgflow_yaml.client import Client, FlowSummary, StoredVersion
-    from pgflow_yaml.runs.snapshot import Snapshot, StepShape
+
+
+@contextmanager
+def usage_errors() -> Iterator[None]:
+    """Report an argument that means nothing, or too much, as wrong usage of the command."""
+    try:
+        yield
+    except WrongSetting as error:
+        raise click.UsageError(error.message) from None
 
 
 def run_id(client: Client, text: str) -> str:
     """Return the id of a run by its id, `last`, its key, or the beginning of its id."""
-    run_ids = client.find_run(text)
-    if not run_ids and text == "last":
-        raise NotFound("a run was never started in this database; `pgflow-yaml run` starts one")
-    if not run_ids:
-        raise NotFound(f'there is no run "{text}"; {_instead_of_run(client, text)}')
-    if len(run_ids) > 1:
-        begins = all(match.replace("-", "").startswith(text.replace("-", "")) for match in run_ids)
-        if begins:
-            listed = ", ".join(match[:13] for match in run_ids)
-            problem = f"is the beginning of several runs ({listed}): write more of it"
-        else:
-            problem = f"is the key of several runs: write an id ({', '.join(run_ids)})"
-        raise click.UsageError(f'"{text}" {problem}')
-    return run_ids[0]
+    from pgflow_yaml.client import lookup
 
-
-def _instead_of_run(client: Client, text: str) -> str:
-    """Return what to write where a file or a flow was named in place of a run."""
-    if is_file(text):
-        return f"that is a file, and `pgflow-yaml run {text}` starts a run of it"
-    if text in (flow.name for flow in client.list_flows()):
-        return f"that is a flow, and `pgflow-yaml runs --flow {text}` lists its runs"
-    return "`pgflow-yaml runs` lists them"
-
-
-def snapshot(client: Client, run: str, **arguments: Any) -> Snapshot:
-    """Return the snapshot of a run, which may have been deleted since its look-up."""
     try:
-        return client.run_snapshot(run, **arguments)
+        with usage_errors():
+            return lookup.run_id(client, text)
     except NotFound:
-        raise NotFound(f"run {run} is gone: it was deleted meanwhile") from None
+        if not is_file(text):
+            raise
+        raise NotFound(
+            f'there is no run "{text}"; '
+            f"that is a file, and `pgflow-yaml run {text}` starts a run of it"
+        ) from None
 
 
 def active(client: Client, flow: str) -> StoredVersion:
     """Return the active version of a flow; raises NotFound with a similar name."""
-    stored = client.get_definition(flow)
-    if stored is None:
+    from pgflow_yaml.client import lookup
+
+    try:
+        return lookup.active(client, flow)
+    except NotFound:
         must_be_flow(client.list_flows(), flow)
-        raise NotFound(f'flow "{flow}" has no active version; `pgflow-yaml activate` chooses one')
-    return stored
+        raise
 
 
 def version(client: Client, flow: str, text: str) -> str:
     """Return the version of a flow that begins with a text."""
-    must_be_flow(client.list_flows(), flow)
-    versions = [summary.version for summary in client.list_versions(flow)]
-    matches = [name for name in versions if name.startswith(text)]
-    if not matches:
-        raise NotFound(
-            f'flow "{flow}" has no version "{text}"; `pgflow-yaml versions {flow}` lists them'
-        )
-    if len(matches) > 1:
-        listed = ", ".join(matches)
-        raise click.UsageError(
-            f'"{text}" is the beginning of several versions ({listed}): write more of it'
-        )
-    return str(matches[0])
+    from pgflow_yaml.client import lookup
 
-
-def step(run: Snapshot, slug: str) -> StepShape:
-    """Return a step of a run; raises NotFound with a similar name."""
-    for state in run["steps"]:
-        if state["slug"] == slug:
-            return state
-    near = did_you_mean(slug, [state["slug"] for state in run["steps"]])
-    raise NotFound(f'flow "{run["run"]["flow"]}" has no step "{slug}"{near}')
+    try:
+        with usage_errors():
+            return lookup.version(client, flow, text)
+    except NotFound:
+        must_be_flow(client.list_flows(), flow)
+        raise
 
 
 def must_be_flow(flows: Sequence[FlowSummary], name: str) -> None:
     """Raise NotFound with a similar name unless the database has this flow."""
-    known = [flow.name for flow in flows]
-    if name not in known:
+    from pgflow_yaml.client import lookup
+
+    try:
+        lookup.must_be_flow(flows, name)
+    except NotFound:
         kind = "folder" if is_folder(name) else "file" if is_file(name) else None
-        if kind is not None:
-            raise NotFound(
-                f'"{name}" is a {kind}, not the name of a flow; `pgflow-yaml flows` lists them'
-            )
-        hint = did_you_mean(name, known) or "; `pgflow-yaml flows` lists them"
-        raise NotFound(f'there is no flow "{name}" in this database{hint}')
+        if kind is None:
+            raise
+        raise NotFound(
+            f'"{name}" is a {kind}, not the name of a flow; `pgflow-yaml flows` lists them'
+        ) from None

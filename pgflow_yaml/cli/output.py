@@ -17,10 +17,8 @@ from pgflow_yaml.text import cells, fit, moment, one_line, roughly, utc
 from .streams import result_stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
-
-    from pgflow_yaml.client import Deployed, Preview
 
     from .options import Options
 
@@ -200,24 +198,6 @@ def _styled(text: str, style: str) -> str:
     names = style.split()
     color = next((name for name in names if name not in {"bold", "dim"}), None)
     return click.style(text, fg=color, bold="bold" in names or None, dim="dim" in names or None)
-
-
-def run_counts(runs: Mapping[str, int]) -> str:
-    """Format the number of runs by status, without zeros: `2 running, 1 failed`.
-
-    Ended runs are counted among the last 10,000, so that there may be more: `9,998+ completed`.
-    """
-    ended = ("completed", "failed", "cancelled")
-    parts = [f"{runs['started']:,} running"] if runs["started"] else []
-    parts += [f"{runs[status]:,}{'+' * runs['more']} {status}" for status in ended if runs[status]]
-    return ", ".join(parts) or "none"
-
-
-def deployed_line(result: Deployed | Preview) -> str:
-    """Return the line about a deployed version: `compiled order 8c41e07b52d1`."""
-    words = {"created": "compiled", "activated": "activated", "unchanged": "unchanged"}
-    aside = "" if result.active else " (another version is active)"
-    return f"{words[result.status]} {result.name} {result.version}{aside}"
 
 
 def needs_line(handlers: Sequence[str]) -> str:

@@ -21,11 +21,12 @@ def activate_command(options: Options, *, flow: str, version: str) -> None:
     """
     from pgflow_yaml.cli import lookup
     from pgflow_yaml.cli.database import database
-    from pgflow_yaml.cli.output import deployed_line, write_json
+    from pgflow_yaml.cli.output import write_json
+    from pgflow_yaml.client.sentences import deployed
 
     with database(options) as client:
         result = client.activate(flow, lookup.version(client, flow, version))
     if options.json:
         write_json(result.as_json())
     else:
-        sys.stdout.write(f"{deployed_line(result)}\n")
+        sys.stdout.write(f"{deployed(result)}\n")

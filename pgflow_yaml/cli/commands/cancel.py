@@ -15,7 +15,7 @@ from pgflow_yaml.cli.run_filters import OF_RUNS, read_filters, run_filters
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pgflow_yaml.client import Cancelled, Client, RunSummary
+    from pgflow_yaml.client import Client, RunSummary
 
 LIVE = ("started", "waiting")
 
@@ -55,6 +55,7 @@ def cancel_command(
     from pgflow_yaml.cli.database import database
     from pgflow_yaml.cli.lookup import run_id
     from pgflow_yaml.cli.output import write_json
+    from pgflow_yaml.client.sentences import cancelled
 
     _check(runs, given)
     with database(options) as client:
@@ -74,7 +75,7 @@ def cancel_command(
         write_json([result.as_json() for result in results])
     else:
         for result in results:
-            sys.stdout.write(f"{result.run_id}  {_outcome(result)}\n")
+            sys.stdout.write(f"{result.run_id}  {cancelled(result)}\n")
     return BAD if refused else 0
 
 
@@ -110,12 +111,3 @@ def _find(
     if len(matching) == limit:
         options.note(f"there may be more: {limit:,} are taken at a time")
     return found
-
-
-def _outcome(result: Cancelled) -> str:
-    if not result.cancelled:
-        return f"had ended already: {result.status}"
-    if result.status == "started":
-        now = "stopping" if result.outcome == "cancelled" else f"had {result.outcome} already"
-        return f"{now}; its clean-up goes on: cancel it again to end it at once"
-    return "cancelled" if result.status == "cancelled" else f"ended: {result.status}"

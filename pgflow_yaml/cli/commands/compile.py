@@ -31,7 +31,8 @@ def compile_command(
     """
     from pgflow_yaml.cli.database import database
     from pgflow_yaml.cli.diagnostics import valid_definitions
-    from pgflow_yaml.cli.output import deployed_line, needs_line, write_json
+    from pgflow_yaml.cli.output import needs_line, write_json
+    from pgflow_yaml.client.sentences import deployed
     from pgflow_yaml.project.flow_set import FlowSet
     from pgflow_yaml.project.settings import local_settings
 
@@ -49,6 +50,6 @@ def compile_command(
         write_json([{**result.as_json(), "allow": needed[result.name]} for result in results])
         return
     for result in results:
-        sys.stdout.write(f"{'would be ' * dry_run}{deployed_line(result)}\n")
+        sys.stdout.write(f"{'would be ' * dry_run}{deployed(result)}\n")
         if needed[result.name]:
             sys.stdout.write(f"  {needs_line(needed[result.name])}\n")

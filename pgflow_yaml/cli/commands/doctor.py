@@ -39,8 +39,7 @@ def doctor_command(options: Options, *, fix: bool, security: bool) -> int:
         if fixed:
             report = client.examine(secure=security)
     if options.json:
-        checks = [check.as_json() for check in report.checks]
-        write_json({"status": report.status, "checks": checks, "fixed": fixed})
+        write_json(report.as_json(fixed))
     else:
         write_lines(lines(report, fixed, sys.stdout), sys.stdout, options)
     return _exit_code(report)

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 def flows_command(options: Options) -> None:
     """List the flows in the database."""
     from pgflow_yaml.cli.database import database
-    from pgflow_yaml.cli.output import Column, run_counts, when, write_list
+    from pgflow_yaml.cli.output import Column, when, write_list
+    from pgflow_yaml.runs.listed import run_counts
 
     with database(options) as client:
         flows = [summary.as_json() for summary in client.list_flows()]

@@ -87,12 +87,13 @@ def _find(subject: str, options: Options) -> Drawing:
     if Path(subject).exists() or Path(subject).suffix in {".yaml", ".yml"}:
         return of_definition(valid_definition(subject, options))
     from pgflow_yaml.cli.database import database
+    from pgflow_yaml.client.lookup import snapshot
 
     with database(options) as client:
-        snapshot = lookup.snapshot(client, lookup.run_id(client, subject), outputs=False)
-        run = snapshot["run"]
+        found = snapshot(client, lookup.run_id(client, subject), outputs=False)
+        run = found["run"]
         stored = client.get_definition(run["flow"], run["version"])
-    return of_run(snapshot, of_definition(stored.as_definition()) if stored else None)
+    return of_run(found, of_definition(stored.as_definition()) if stored else None)
 
 
 def _folded(drawing: Drawing, options: Options) -> Drawing:

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from pgflow_yaml.cli.live.symbols import Line
-    from pgflow_yaml.client import Client
     from pgflow_yaml.runs.logs import LogLine
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
@@ -65,6 +64,7 @@ def logs_command(  # noqa: PLR0913 (its options)
     from pgflow_yaml.cli import lookup
     from pgflow_yaml.cli.database import database
     from pgflow_yaml.cli.options import optional_seconds
+    from pgflow_yaml.client.reading import check_steps, no_lines
     from pgflow_yaml.runs.logs import LogFilter
 
     chosen = LogFilter(
@@ -77,26 +77,14 @@ def logs_command(  # noqa: PLR0913 (its options)
     )
     with database(options) as client:
         run_id = lookup.run_id(client, run)
-        if steps:
-            snapshot = lookup.snapshot(client, run_id, outputs=False)
-            for step in steps:
-                lookup.step(snapshot, step)
+        check_steps(client, run_id, steps)
         if follow:
             with client.patient() as patient:
                 shown = _write(patient.follow_logs(run_id, chosen, limit=limit), options)
         else:
             shown = _write(client.run_logs(run_id, chosen, limit=limit), options)
         if not shown:
-            options.note(_nothing(client, run_id, is_filtered=chosen != LogFilter()))
-
-
-def _nothing(client: Client, run_id: str, *, is_filtered: bool) -> str:
-    """Return the sentence about a log without lines."""
-    from pgflow_yaml.runs.logs import LogFilter
-
-    if is_filtered and client.run_logs(run_id, LogFilter(), limit=1):
-        return "no line matches"
-    return f"the handlers of run {run_id[:8]} have not printed or logged anything"
+            options.note(no_lines(client, run_id, chosen))
 
 
 def _write(lines: Iterable[LogLine], options: Options) -> int:

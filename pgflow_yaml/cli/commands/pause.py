@@ -31,6 +31,7 @@ def pause_command(
     from pgflow_yaml.cli.database import database
     from pgflow_yaml.cli.decisions import user
     from pgflow_yaml.cli.output import when, write_json
+    from pgflow_yaml.client.sentences import paused
 
     check_subject(flow, schedule, queue)
     with database(options) as client:
@@ -42,9 +43,7 @@ def pause_command(
         write_json(rows if queue is None else rows[0])
         return
     for row in rows:
-        what = f"queue {row['queue']}" if queue else f"{row['flow']}  {row['name']}"
-        since = f" by {row['paused_by']} {when(str(row['paused_at']))}"
-        sys.stdout.write(f"{what}  {'was paused' + since if row['already'] else 'paused'}\n")
+        sys.stdout.write(f"{paused(row, when)}\n")
 
 
 def check_subject(flow: str | None, schedule: str | None, queue: str | None) -> None:

@@ -24,6 +24,7 @@ def queues_command(options: Options) -> None:
     """
     from pgflow_yaml.cli.database import database
     from pgflow_yaml.cli.output import Column, age, write_list
+    from pgflow_yaml.runs.listed import queue_note
 
     with database(options) as client:
         queues = [summary.as_json() for summary in client.list_queues()]
@@ -35,15 +36,9 @@ def queues_command(options: Options) -> None:
         (Column("OLDEST", right=True), lambda queue: age(queue["oldest_at"])),
         (Column("WORKERS", right=True), _count("workers")),
         (Column("DEAD", right=True), _count("dead_rows")),
-        (Column("NOTE", flexible=True), _note),
+        (Column("NOTE", flexible=True), queue_note),
     ]
     write_list(queues, columns, options)
-
-
-def _note(queue: Mapping[str, Any]) -> str:
-    if not queue["exists"]:
-        return "was dropped"
-    return f"paused by {queue['paused_by']}" if queue["paused_at"] else ""
 
 
 def _count(name: str) -> Callable[[Mapping[str, Any]], str]:

@@ -43,6 +43,7 @@ def resume_command(
     from pgflow_yaml.cli.database import database
     from pgflow_yaml.cli.decisions import user
     from pgflow_yaml.cli.output import write_json
+    from pgflow_yaml.client.sentences import resumed
     from pgflow_yaml.project.settings import local_settings
 
     check_subject(flow, schedule, queue)
@@ -57,5 +58,4 @@ def resume_command(
         write_json(rows if queue is None else rows[0])
         return
     for row in rows:
-        what = f"queue {row['queue']}" if queue else f"{row['flow']}  {row['name']}"
-        sys.stdout.write(f"{what}  {'resumed' if row['resumed'] else 'was not paused'}\n")
+        sys.stdout.write(f"{resumed(row)}\n")

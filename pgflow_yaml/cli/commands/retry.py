@@ -87,13 +87,15 @@ def _retry(request: Request, options: Options) -> int:
     from pgflow_yaml.cli.commands import run as running
     from pgflow_yaml.cli.decisions import user
     from pgflow_yaml.cli.output import write_json
+    from pgflow_yaml.client import sentences
+    from pgflow_yaml.client.lookup import snapshot
 
     request.seconds()
     out = keep_stdout_for_results()
     settings = request.settings()
     with database(options, notify=settings.notify) as client:
-        snapshot = lookup.snapshot(client, lookup.run_id(client, request.run), outputs=False)
-        call = _call(client, snapshot, request)
+        before = snapshot(client, lookup.run_id(client, request.run), outputs=False)
+        call = _call(client, before, request)
         plan = client.retry(**call, dry_run=True)
         works_here = client.embedded and not request.detach
         chosen = None
@@ -103,7 +105,8 @@ def _retry(request: Request, options: Options) -> int:
             options.note("nothing changed")
             return BAD
         retried = client.retry(**call, by=user())
-        _say(retried, snapshot, options)
+        for said in sentences.retried(retried, before["run"]["id"]):
+            options.note(said)
         if request.detach:
             if options.json:
                 write_json(retried.as_json())
@@ -119,8 +122,10 @@ def _retry(request: Request, options: Options) -> int:
 
 def _call(client: Client, snapshot: Snapshot, request: Request) -> dict[str, Any]:
     """Return the arguments of the retry; raises NotFound for a step or a version."""
+    from pgflow_yaml.client.lookup import step
+
     for slug in (*request.steps, *request.from_steps):
-        lookup.step(snapshot, slug)
+        step(snapshot, slug)
     flow, version = snapshot["run"]["flow"], request.version
     if version is not None and version != "latest":
         version = lookup.version(client, flow, version)
@@ -147,31 +152,15 @@ def _input(client: Client, snapshot: Snapshot, version: str | None, inputs: Sequ
 
 def _agreed(plan: Retried, request: Request, options: Options) -> bool:
     """Return true if no completed step runs again, or somebody agrees; raises UsageError."""
-    from pgflow_yaml.runs.retrying import names
+    from pgflow_yaml.client.sentences import agreement
 
-    if request.yes or not plan.completed_again:
+    fact = agreement(plan)
+    if request.yes or fact is None:
         return True
-    fact = f"already completed, and would run again: {names(plan.completed_again)}"
     if options.json or not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise click.UsageError(f"{fact}; --yes agrees")
     options.note(fact)
     return click.confirm("run them again?", err=True)
-
-
-def _say(retried: Retried, before: Snapshot, options: Options) -> None:
-    """Note what runs again, what is kept, and what is left alone."""
-    from pgflow_yaml.runs.retrying import kept_words, names
-
-    items = {slug: (some["kept"], some["total"]) for slug, some in retried.items_kept.items()}
-    kept = kept_words(retried.kept, items)
-    words = f"again: {names(retried.again) or 'the output'}" + (f" · kept: {kept}" if kept else "")
-    options.note(words)
-    for slug in retried.handled:
-        options.note(
-            f'left alone: the failure of "{slug}" was handled; retry --from {slug} runs it again'
-        )
-    if retried.run_id != before["run"]["id"]:
-        options.note(f"copy of run {before['run']['id'][:8]}: {retried.run_id}")
 
 
 def _watch(client: Client, run_id: str, out: IO[str], *, request: Request, options: Options) -> int:

@@ -24,7 +24,6 @@ from pgflow_yaml.cli.options import (
     pass_options,
     worker_options,
 )
-from pgflow_yaml.cli.output import deployed_line
 from pgflow_yaml.cli.resuming import resume_command
 from pgflow_yaml.cli.run_input import read_input, trace_of_shell
 from pgflow_yaml.cli.serving import interruptible
@@ -147,10 +146,12 @@ def _run(request: Request, options: Options) -> int:
 
 def _resume(run: str, out: IO[str], *, request: Request, options: Options) -> int:
     """Continue a run and return the exit code of the outcome; of one that has ended, show it."""
+    from pgflow_yaml.client.lookup import snapshot
+
     settings = request.settings()
     with database(options, notify=settings.notify) as client:
         run_id = lookup.run_id(client, run)
-        shape = lookup.snapshot(client, run_id, outputs=False)["run"]
+        shape = snapshot(client, run_id, outputs=False)["run"]
         stored = client.get_definition(shape["flow"], shape["version"])
         if stored is None or shape["version"] is None:
             raise NotFound(
@@ -212,12 +213,13 @@ def _load(flows: Sequence[str], settings: Settings) -> FlowSet:
 
 def _deploy(client: Client, flows: FlowSet, options: Options) -> Chosen:
     """Deploy the changed flows; engine.md §2 defines when `run` also activates them."""
+    from pgflow_yaml.client.sentences import deployed
     from pgflow_yaml.language.validation.positions import step_positions
 
     results = client.deploy_set(flows, activate=True if client.embedded else None)
     by_name = {result.name: result for result in results}
     for file in flows.children_first():
-        options.note(deployed_line(by_name[file.require().name]))
+        options.note(deployed(by_name[file.require().name]))
     first = flows.files[0]
     definition = first.require()
     return Chosen(

@@ -53,46 +53,21 @@ def write_runs(runs: Sequence[Mapping[str, Any]], options: Options) -> None:
 
 def _run_columns() -> list[CellsOf]:
     from pgflow_yaml.cli.output import Column, when
+    from pgflow_yaml.runs.listed import run_status, run_took, run_trouble
     from pgflow_yaml.text import labels_text
 
     return [
         (Column("RUN"), lambda run: run["id"][:8]),
         (Column("FLOW", flexible=True, spare=0), itemgetter("flow")),
-        (Column("STATUS"), _status_of_run),
+        (Column("STATUS"), run_status),
         (Column("STEPS", right=True), lambda run: "{done}/{total}".format(**run["steps"])),
         (Column("CREATED"), lambda run: when(run["created_at"])),
-        (Column("TOOK", right=True), _took),
+        (Column("TOOK", right=True), run_took),
         (Column("KEY", flexible=True), lambda run: run["key"] or ""),
         (
             Column("PARENT", flexible=True),
             lambda run: run["parent"]["id"][:8] if run["parent"] else "",
         ),
         (Column("LABELS", flexible=True), lambda run: labels_text(run["labels"])),
-        (Column("ERROR", flexible=True), _error),
+        (Column("ERROR", flexible=True), run_trouble),
     ]
-
-
-def _status_of_run(run: Mapping[str, Any]) -> str:
-    """Return the status of a run, `stopping` if it goes on although its outcome is known."""
-    if run["pruned_at"]:
-        return f"{run['status']}, being pruned"
-    if run["gate"]:
-        return "waiting"
-    return "stopping" if run["status"] == "started" and run["outcome"] else str(run["status"])
-
-
-def _error(run: Mapping[str, Any]) -> str:
-    from pgflow_yaml.runs.run import run_error
-    from pgflow_yaml.text import plural
-
-    if run["status"] == "completed" and (handled := run["steps"]["failed"]):
-        return f"{plural(handled, 'failure')} handled"
-    return run_error(run["outcome"] or run["status"], run["error"])
-
-
-def _took(run: Mapping[str, Any]) -> str:
-    from pgflow_yaml.text import duration, moment
-
-    if not run["ended_at"]:
-        return ""
-    return duration((moment(run["ended_at"]) - moment(run["started_at"])).total_seconds())

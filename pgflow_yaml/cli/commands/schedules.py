@@ -30,7 +30,8 @@ def schedules_command(options: Options, *, flow: str | None, count: int | None) 
     """
     from pgflow_yaml.cli.database import database
     from pgflow_yaml.cli.lookup import must_be_flow
-    from pgflow_yaml.cli.output import Column, write_list
+    from pgflow_yaml.cli.output import Column, when, write_list
+    from pgflow_yaml.runs.listed import next_tick, schedule_note
 
     with database(options) as client:
         if flow is not None:
@@ -41,11 +42,11 @@ def schedules_command(options: Options, *, flow: str | None, count: int | None) 
     columns: list[CellsOf] = [
         (Column("FLOW", flexible=True, spare=0), itemgetter("flow")),
         (Column("SCHEDULE", flexible=True, spare=0), itemgetter("name")),
-        (Column("NEXT"), _next),
+        (Column("NEXT"), lambda each: next_tick(each, when)),
         (Column("LAST", flexible=True), _last),
         (Column("SKIPPED", right=True), lambda each: f"{each['skipped']:,}"),
         (Column("MISSED", right=True), lambda each: f"{each['missed']:,}"),
-        (Column("NOTE", flexible=True), _note),
+        (Column("NOTE", flexible=True), lambda each: schedule_note(each, when)),
     ]
     write_list(found, columns, options)
     if count and not options.json:
@@ -55,37 +56,9 @@ def schedules_command(options: Options, *, flow: str | None, count: int | None) 
                 sys.stdout.write(f"  {tick}\n")
 
 
-def _next(each: Mapping[str, Any]) -> str:
-    from pgflow_yaml.cli.output import when
-
-    if each["paused_at"]:
-        return "paused"
-    if each["next_at"] is None:
-        return "not computed yet"
-    return when(each["next_at"])
-
-
 def _last(each: Mapping[str, Any]) -> str:
     from pgflow_yaml.cli.output import when
 
     if each["last_at"] is None:
         return ""
     return " ".join(filter(None, (when(each["last_at"]), each["last_status"])))
-
-
-def _note(each: Mapping[str, Any]) -> str:
-    """Return what somebody should know, the most important first."""
-    from pgflow_yaml.cli.output import when
-    from pgflow_yaml.text import roughly
-
-    notes = []
-    if each["paused_at"]:
-        notes.append(f"paused by {each['paused_by']} {when(each['paused_at'])}")
-    elif each["late_seconds"] is not None or (each["next_at"] is None and not each["served"]):
-        late = each["late_seconds"]
-        words = f"late by {roughly(late)}" if late is not None else "waits for a worker"
-        dead = f"{words}, no worker is alive: pgflow-yaml worker"
-        notes.append(words if each["served"] else dead)
-    if each["problem"]:
-        notes.append(f"the last tick failed: {each['problem']['message']}")
-    return "; ".join(notes)

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from pgflow_yaml.cli.options import Options, command, pass_options
-from pgflow_yaml.errors import NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pgflow_yaml.cli.live.end_screen import Picture
     from pgflow_yaml.client import Client
-    from pgflow_yaml.runs.snapshot import Snapshot, StepShape
+    from pgflow_yaml.runs.snapshot import Snapshot
     from pgflow_yaml.runs.why import Reason
 
 LINES_OF_A_VALUE = 40
@@ -44,27 +43,28 @@ def show_command(
     from pgflow_yaml.cli.live.end_screen import expression
     from pgflow_yaml.cli.output import write_json, write_lines
     from pgflow_yaml.cli.resuming import resume_command
+    from pgflow_yaml.client.reading import read_run
+    from pgflow_yaml.runs.shown import only
     from pgflow_yaml.runs.steps import by_slug
 
     if item is not None and (step is None or why):
         raise click.UsageError("--item needs --step, without --why")
     with database(options) as client:
-        snapshot = lookup.snapshot(client, lookup.run_id(client, run), items=items, logs=True)
-        if step is not None and not why:
-            snapshot = _with_task(client, snapshot, lookup.step(snapshot, step), item)
-        snapshot["usual_seconds"] = client.usual_seconds(snapshot["run"]["id"])
-        reasons = client.why(snapshot["run"]["id"]) if why else {}
+        run_id = lookup.run_id(client, run)
+        with lookup.usage_errors():
+            snapshot = read_run(
+                client, run_id, step=step, item=item, items=items, arguments=not why
+            )
+        reasons = client.why(run_id) if why else {}
         picture = _picture_of_errors(client, snapshot)
-        resume = resume_command(client, options, snapshot["run"]["id"])
-    if step is not None:
-        lookup.step(snapshot, step)
+        resume = resume_command(client, options, run_id)
     if why:
         _write_why(snapshot, step, reasons, options=options)
         return
     if options.json:
-        write_json(_only(snapshot, step))
+        write_json(only(snapshot, step))
         return
-    chosen, every = _only(snapshot, step)["steps"], by_slug(snapshot["steps"])
+    chosen, every = only(snapshot, step)["steps"], by_slug(snapshot["steps"])
     most = LINES_OF_A_VALUE if sys.stdout.isatty() else None
     if step is None:
         if sys.stdout.isatty():
@@ -85,28 +85,6 @@ def show_command(
         )
         about += expression(state["slug"], state["error"], picture)
         write_lines([[], *about] if step is None else about, sys.stdout, options)
-
-
-def _with_task(client: Client, snapshot: Snapshot, step: StepShape, item: int | None) -> Snapshot:
-    """Return a snapshot whose `step` has its arguments, or one of its items."""
-    from pgflow_yaml.runs.steps import is_wide
-
-    slug, total = step["slug"], step["tasks"]["total"]
-    if item is None and (is_wide(step) or step["action"] == "wait"):
-        return snapshot
-    if item is not None and not is_wide(step):
-        raise click.UsageError(f'--item: step "{slug}" has no items')
-    if item is not None and item >= total and step["status"] != "created":
-        last = f"the last one is {total - 1}" if total else "it has none"
-        raise NotFound(f'step "{slug}" has no item {item}: {last}')
-    task = client.task_snapshot(snapshot["run"]["id"], slug, item or 0)
-    shown: StepShape = {**step, "item": task} if item is not None else {**step}
-    if item is None and task is not None and "arguments" in task:
-        shown["arguments"] = task["arguments"]
-    elif item is None and task is not None and "arguments_error" in task:
-        shown["arguments_error"] = task["arguments_error"]
-    every = [shown if state["slug"] == slug else state for state in snapshot["steps"]]
-    return {**snapshot, "steps": every}
 
 
 def _picture_of_errors(client: Client, snapshot: Snapshot) -> Picture:
@@ -135,33 +113,15 @@ def _write_why(
 ) -> None:
     from pgflow_yaml.cli.live.page import why_lines
     from pgflow_yaml.cli.output import write_json, write_lines
-    from pgflow_yaml.runs.why import RUN, sentences
-    from pgflow_yaml.text import moment
+    from pgflow_yaml.runs.shown import reason_sentences, with_reasons
 
-    texts = sentences(reasons, moment(snapshot["now"]))
-    order = [RUN, *(state["slug"] for state in snapshot["steps"])]
-    texts = {slug: texts[slug] for slug in order if slug in texts}
     if options.json:
-        shown = _only(snapshot, step)
-        why = {slug: {**reason, "sentence": texts[slug]} for slug, reason in reasons.items()}
-        steps = [{**state, "why": why.get(state["slug"])} for state in shown["steps"]]
-        own = {"why": why[RUN]} if RUN in why else {}
-        write_json({**shown, "run": {**shown["run"], **own}, "steps": steps})
+        write_json(with_reasons(snapshot, reasons, step))
         return
+    texts = reason_sentences(snapshot, reasons)
     if step is not None:
         texts = {slug: text for slug, text in texts.items() if slug == step}
     write_lines(why_lines(snapshot, texts), sys.stdout, options)
-
-
-def _only(snapshot: Snapshot, step: str | None) -> Snapshot:
-    """Return a snapshot with one step only, or the whole one."""
-    if step is None:
-        return snapshot
-    return {
-        **snapshot,
-        "steps": [state for state in snapshot["steps"] if state["slug"] == step],
-        "errors": [error for error in snapshot["errors"] if error["step"] == step],
-    }
 
 
 def _write_plain(snapshot: Snapshot, resume: str, options: Options) -> None:

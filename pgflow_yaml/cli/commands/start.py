@@ -61,13 +61,14 @@ def start_command(
     With --like, FLOW may be left out: it is that of the other run, in its active version.
     """
     from pgflow_yaml.cli.database import database
-    from pgflow_yaml.cli.lookup import active, run_id, snapshot
+    from pgflow_yaml.cli.lookup import active, run_id
     from pgflow_yaml.cli.moments import read_moment
     from pgflow_yaml.cli.output import write_json
     from pgflow_yaml.cli.run_input import read_input, trace_of_shell
+    from pgflow_yaml.client.lookup import snapshot
+    from pgflow_yaml.client.sentences import found_by_key
     from pgflow_yaml.project.files import is_file
     from pgflow_yaml.project.settings import local_settings
-    from pgflow_yaml.runs.snapshot import STATUS_PHRASES
 
     if flow is None and like is None:
         raise click.UsageError("name the FLOW to start, or a run with --like")
@@ -99,10 +100,8 @@ def start_command(
     if options.json:
         write_json(started.as_json())
         return
-    if pause is not None and not started.created:
-        options.note("the run that waits for this key has the new input, and is postponed")
-    elif not started.created:
-        options.note(f"this key was used before: its run {STATUS_PHRASES[started.status]}")
+    if note := found_by_key(started, debounced=pause is not None):
+        options.note(note)
     sys.stdout.write(started.run_id + "\n")
 
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from pgflow_yaml.cli.options import Options, command, pass_options
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from pgflow_yaml.cli.output import CellsOf
 
 
@@ -26,7 +24,8 @@ def versions_command(options: Options, *, flow: str) -> None:
     """
     from pgflow_yaml.cli.database import database
     from pgflow_yaml.cli.lookup import must_be_flow
-    from pgflow_yaml.cli.output import Column, run_counts, when, write_list
+    from pgflow_yaml.cli.output import Column, when, write_list
+    from pgflow_yaml.runs.listed import commit, run_counts
 
     with database(options) as client:
         must_be_flow(client.list_flows(), flow)
@@ -36,18 +35,8 @@ def versions_command(options: Options, *, flow: str) -> None:
         (Column("ACTIVE"), lambda version: "active" if version["active"] else ""),
         (Column("RUNS", flexible=True), lambda version: run_counts(version["runs"])),
         (Column("CREATED"), lambda version: when(version["created_at"])),
-        (Column("COMMIT", flexible=True), lambda version: _commit(version["git"])),
+        (Column("COMMIT", flexible=True), lambda version: commit(version["git"])),
         (Column("AUTHOR", flexible=True), lambda version: (version["git"] or {}).get("author", "")),
         (Column("BY", flexible=True), lambda version: version["created_by"] or ""),
     ]
     write_list(versions, columns, options)
-
-
-def _commit(git: Mapping[str, Any] | None) -> str:
-    """Format the commit and its branch: `1f0c2a9b+ main`."""
-    if not git:
-        return ""
-    # Outside of any branch, git returns HEAD as the branch.
-    branch = git.get("branch") or ""
-    words = f"{git['commit'][:8]}{'+' * bool(git.get('dirty'))} {branch}"
-    return words.removesuffix(" HEAD").rstrip()

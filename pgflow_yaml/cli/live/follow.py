@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 from pgflow_yaml.cli.failures import BAD, TIMEOUT
-from pgflow_yaml.cli.lookup import snapshot
 from pgflow_yaml.cli.output import escaped, for_screens, write_lines
+from pgflow_yaml.client.lookup import snapshot
 from pgflow_yaml.errors import PgflowError
 from pgflow_yaml.runs.events import current
 from pgflow_yaml.runs.run import is_left_alone

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from pgflow_yaml.text import plural
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from pgflow_yaml.language.model import Json
 
@@ -74,6 +76,23 @@ class Report:
         if statuses & {"problem", "failed"}:
             return "problem"
         return "warning" if "warning" in statuses else "ok"
+
+    @property
+    def summary(self) -> str:
+        """The numbers of checks and findings: `12 checks passed, 1 problem`."""
+        passed = sum(check.status == "ok" for check in self.checks)
+        failed = sum(check.status == "failed" for check in self.checks)
+        found = [finding.severity for check in self.checks for finding in check.findings]
+        severities: tuple[Severity, ...] = ("problem", "warning")
+        parts = [f"{plural(passed, 'check')} passed"]
+        parts += [plural(found.count(each), each) for each in severities if each in found]
+        parts += [f"{failed} not made"] if failed else []
+        return ", ".join(parts)
+
+    def as_json(self, fixed: Sequence[str] = ()) -> dict[str, Json]:
+        """Return the JSON that `doctor` prints; `fixed` has what was mended before."""
+        checks: list[Json] = [check.as_json() for check in self.checks]
+        return {"status": self.status, "checks": checks, "fixed": list(fixed)}
 
     @property
     def repairs(self) -> list[Repair]:
