@@ -329,13 +329,15 @@ class Client(HealthClient, LogClient, PruneClient, RetryClient, ScheduleClient):
         """
         return self._store.usual_seconds(_checked_id(run_id))
 
-    def cancel(self, run_id: str, reason: str | None = None) -> Cancelled:
+    def cancel(self, run_id: str, reason: str | None = None, *, by: str | None = None) -> Cancelled:
         """Cancel a run; one that has ended stays as it is.
 
         A run is stopped, and ends when its `finally` steps and child runs have; one that has only
-        these left goes on as it is. A second cancel of the run ends it, and them, at once.
+        these left goes on as it is. A second cancel of the run ends it, and them, at once. `by`
+        names who cancels in the audit (default: the database's user).
         """
-        cancelled = row_of(Cancelled, self._store.cancel_run(_checked_id(run_id), reason))
+        row = self._store.cancel_run(_checked_id(run_id), reason, by=by)
+        cancelled = row_of(Cancelled, row)
         if cancelled.cancelled and cancelled.status == "cancelled":
             fields = {"run_id": cancelled.run_id, "action": "ended"}
             log.info("run was cancelled", extra=fields)  # as workers log what ends in their turns

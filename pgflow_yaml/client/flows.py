@@ -43,18 +43,31 @@ class FlowClient:
         on_lost: Callable[[], None] | None = None,
         patience: float | None = 5.0,
         notify: bool = True,
+        read_only: bool = False,
+        statement_seconds: float | None = None,
     ) -> None:
         """Store the settings; an empty conninfo leaves everything to libpq's own variables.
 
         A lost connection is retried for `patience` seconds, None is for ever; `on_lost` is
-        called before each attempt. With `notify`, idle workers are woken after a start.
+        called before each attempt. With `notify`, idle workers are woken after a start. With
+        `read_only`, the server refuses what writes; `statement_seconds` is the limit for one
+        statement (30 s, unless a pooler hides the limits from the server).
         """
         self.conninfo = conninfo
         self.embedded = False
         self._resources = ExitStack()
         self._notify = notify
         self._on_lost = on_lost
-        self._store = Store(conninfo, name="pgflow-yaml client", patience=patience, on_lost=on_lost)
+        limits = "-c default_transaction_read_only=on " * read_only
+        if statement_seconds is not None:
+            limits += f"-c statement_timeout={round(statement_seconds * 1000)}"
+        self._store = Store(
+            conninfo,
+            name="pgflow-yaml client",
+            patience=patience,
+            on_lost=on_lost,
+            limits=limits.strip(),
+        )
 
     @classmethod
     def for_project(
@@ -85,7 +98,24 @@ class FlowClient:
 
     def patient(self) -> Self:
         """Return a second client that waits for a lost database without a time limit (F4)."""
-        return type(self)(self.conninfo, on_lost=self._on_lost, patience=None, notify=self._notify)
+        return self.another(patience=None)
+
+    def another(
+        self,
+        *,
+        patience: float | None = 5.0,
+        read_only: bool = False,
+        statement_seconds: float | None = None,
+    ) -> Self:
+        """Return a second client of the same database, for another thread; it is the caller's."""
+        return type(self)(
+            self.conninfo,
+            on_lost=self._on_lost,
+            patience=patience,
+            notify=self._notify,
+            read_only=read_only,
+            statement_seconds=statement_seconds,
+        )
 
     def close(self) -> None:
         """Disconnect; an embedded server without other users stops."""

@@ -391,7 +391,7 @@ def test_every_example_in_the_help_works(shell: Shell) -> None:
     order += ["show", "watch", "runs", "start", "send", "cancel", "retry", "worker", "failed"]
     order += ["approve", "reject"]
     order += ["queues", "workers", "doctor", "completion", "logs", "prune"]
-    order += ["schedules", "pause", "resume", "backfill"]
+    order += ["schedules", "pause", "resume", "backfill", "ui"]
     assert sorted(order) == sorted(examples)
 
     shell.write("release.yaml", "flow: release\nsteps:\n  go_live: {wait: {event: go_live}}\n")
@@ -407,4 +407,10 @@ def test_every_example_in_the_help_works(shell: Shell) -> None:
             shell("compile", "nightly.yaml")
         program, *args = shlex.split(examples[name])
         assert program == "pgflow-yaml"
+        if name == "ui":  # it serves until a signal
+            with shell.start(*args, "--port", "0") as serving:
+                assert serving.stdout is not None
+                assert "/login#t=" in serving.stdout.readline()
+                serving.terminate()
+            continue
         shell(*args, expect=int(name == "doctor"))  # the server of the tests is not durable

@@ -52,6 +52,7 @@ COMMANDS = {
     "show": ("show {run}", 0),
     "start": ("start hello", 0),
     "test": ("test hello.test.yaml", 0),
+    "ui": ("ui --hash", 2),  # no password
     "validate": ("validate bad.yaml", 1),
     "versions": ("versions hello", 0),
     "watch": ("watch {run}", 0),

@@ -7,7 +7,8 @@
 -- by id, their tasks, their messages. Returns {run_id, status, outcome, cancelled: false for a run
 -- that had ended}; the status is still "started" while the clean-up goes on.
 create or replace function pgflow.cancel_run(
-  p_run_id uuid, p_reason text default null, p_request uuid default null
+  p_run_id uuid, p_reason text default null, p_request uuid default null,
+  p_by text default null
 ) returns jsonb
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -41,8 +42,9 @@ begin
     end if;
     update pgflow.runs r set cancels = r.cancels || coalesce(p_request, gen_random_uuid())
     where r.run_id = p_run_id;
-    insert into pgflow.audit (action, subject, details)
-    values ('cancel', p_run_id::text, jsonb_build_object('reason', pgflow._cut_text(p_reason)));
+    insert into pgflow.audit (action, subject, details, who)
+    values ('cancel', p_run_id::text, jsonb_build_object('reason', pgflow._cut_text(p_reason)),
+      coalesce(p_by, session_user));
   end if;
   return (
     select jsonb_build_object('run_id', p_run_id, 'status', r.status, 'outcome', r.outcome,

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pgflow_yaml.runs import steps
-from pgflow_yaml.runs.failures import FailureHandling, failure_handling
+from pgflow_yaml.runs.failures import failure_handling
+from pgflow_yaml.runs.remarks import remark
 from pgflow_yaml.runs.retrying import retry_command
 from pgflow_yaml.runs.run import began_at, is_left_alone
 from pgflow_yaml.runs.snapshot import ENDED, STATUS_PHRASES
-from pgflow_yaml.runs.waits import answer, child_run, wait_until
+from pgflow_yaml.runs.waits import answer, wait_until
 from pgflow_yaml.runs.why import RUN, own_reason
 from pgflow_yaml.text import (
     clean,
@@ -62,35 +63,10 @@ def step_rows(snapshot: Snapshot) -> list[list[str]]:
             "" if step["action"] == "wait" else f"{step['attempts']}/{step['max_attempts']}",
             utc(step["started_at"]) if step["started_at"] else "",
             utc(step["ended_at"]) if step["ended_at"] else "",
-            "; ".join(filter(None, _remarks(step, every, handling.get(step["slug"])))),
+            remark(step, every, handling.get(step["slug"])),
         ]
         for step in snapshot["steps"]
     ]
-
-
-def _remarks(
-    step: StepShape, every: Mapping[str, StepShape], handling: FailureHandling | None
-) -> Iterator[str]:
-    match step["status"]:
-        case "created":
-            last = step["finally"] and not step["waiting_for"]
-            yield "finally" if last else steps.waiting_for(step)
-        case "skipped":
-            yield steps.skip_reason(step, every)
-        case _ if steps.is_wide(step):
-            yield f"{steps.task_noun(step)}s {steps.task_counts(step)}"
-        case "waiting" if step["child"]:
-            yield f"runs {' · '.join(child_run(step['child'], of_many=False))}"
-        case "waiting" if step["waits"]:
-            yield wait_until(step["waits"])
-        case "started":
-            yield steps.call(step) if step["iteration"] else ""
-            yield steps.progress(step)
-        case "completed":
-            yield answer(step)
-    if step["status"] == "failed":
-        yield error_text(step["error"])
-        yield handling.text if handling else ""
 
 
 def about_run(snapshot: Snapshot, *, most: int | None = None) -> list[Line]:

@@ -45,9 +45,11 @@ class Connection:
         on_lost: Callable[[], None] | None = None,
         pause: Callable[[float], object] = time.sleep,
         outage: Outage | None = None,
+        limits: str = "",
     ) -> None:
         """`on_lost` may revive the server; `pause` may raise to end the attempts.
 
+        `limits` are options of the session, `-c name=value`, beside those of every session.
         With endless patience (None), `outage` logs that the database is away.
         """
         self.on_reconnect: Callable[[], None] | None = None
@@ -55,6 +57,7 @@ class Connection:
         self.server_pid: int | None = None
         self.conninfo = conninfo
         self._name = name
+        self._limits = limits
         self._patience = patience
         self._on_lost = on_lost
         self._pause = pause
@@ -175,7 +178,7 @@ class Connection:
         return self._connection
 
     def _connect(self) -> psycopg.Connection[Any]:
-        self._dial = dial = Dial(self.conninfo, self._name)
+        self._dial = dial = Dial(self.conninfo, self._name, self._limits)
         try:
             connection = dial.connection()
         except psycopg.Error as error:

@@ -46,9 +46,9 @@ def is_hopeless(error: psycopg.Error, reason: str) -> bool:
     return is_no_conninfo or _HOPELESS.search(reason) is not None
 
 
-def open_connection(conninfo: str, name: str) -> psycopg.Connection[Any]:
+def open_connection(conninfo: str, name: str, limits: str = "") -> psycopg.Connection[Any]:
     """Connect with bounded waits; raise the driver's errors."""
-    limited, plain = _bounded(conninfo, name)
+    limited, plain = _bounded(conninfo, name, limits)
     try:
         return _connect(limited)
     except psycopg.OperationalError as error:
@@ -69,11 +69,11 @@ async def open_async(conninfo: str, name: str) -> psycopg.AsyncConnection[Any]:
         return await _connect_async(plain)
 
 
-def _bounded(conninfo: str, name: str) -> tuple[str, str]:
+def _bounded(conninfo: str, name: str, more: str = "") -> tuple[str, str]:
     """Return a conninfo with bounded waits, and the same without limits of statements."""
     _refuse_ambiguous_url(conninfo)
     user_settings = conninfo_to_dict(conninfo)
-    limits = f"{user_settings['options']} {_LIMITS}" if user_settings.get("options") else _LIMITS
+    limits = " ".join(filter(None, (user_settings.get("options"), _LIMITS, more)))
     settings: dict[str, Any] = {"application_name": name, **_TCP, **user_settings}
     return make_conninfo("", **{**settings, "options": limits}), make_conninfo("", **settings)
 
@@ -160,12 +160,12 @@ def cut(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any] | Non
 class Dial:
     """One attempt to connect, in a thread of its own so that another thread can end the wait."""
 
-    def __init__(self, conninfo: str, name: str) -> None:
+    def __init__(self, conninfo: str, name: str, limits: str = "") -> None:
         self.reads_only = False
         self.began = time.monotonic()
         self.pid: int | None = None
         """The process of the server that serves the connection; None behind a pooler."""
-        self._conninfo, self._name = conninfo, name
+        self._conninfo, self._name, self._limits = conninfo, name, limits
         self._replies: SimpleQueue[psycopg.Connection[Any] | Exception] = SimpleQueue()
         self._ended = False
         self._lock = threading.Lock()
@@ -188,7 +188,7 @@ class Dial:
 
     def _run(self) -> None:
         try:
-            self._reply(self._checked(open_connection(self._conninfo, self._name)))
+            self._reply(self._checked(open_connection(self._conninfo, self._name, self._limits)))
         except Exception as error:  # noqa: BLE001 (raised again where the connection is wanted)
             self._reply(error)
 

@@ -64,10 +64,13 @@ class RunCalls(Calls):
         )
         return reply
 
-    def cancel_run(self, run_id: str, reason: str | None = None) -> dict[str, Any]:
+    def cancel_run(
+        self, run_id: str, reason: str | None = None, *, by: str | None = None
+    ) -> dict[str, Any]:
         """Cancel a run; return {run_id, status, outcome, cancelled}."""
         reply: dict[str, Any] = self.ask(
-            "select pgflow.cancel_run(%s::uuid, %s, %s::uuid)", [run_id, reason, request_id()]
+            "select pgflow.cancel_run(%s::uuid, %s, %s::uuid, %s)",
+            [run_id, reason, request_id(), by],
         )
         return reply
 

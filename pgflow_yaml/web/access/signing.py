@@ -1,0 +1,76 @@
+"""Texts that a browser keeps for this server, signed so that it cannot change them."""
+
+from __future__ import annotations
+
+import hmac
+import os
+import secrets
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KEY_BYTES = 32
+
+
+class Signer:
+    """Signs texts with one key; a signature for one purpose is worth nothing for another."""
+
+    def __init__(self, key: bytes | None = None) -> None:
+        """Take a key; without one, what was signed is void when the server ends."""
+        self._key = key or secrets.token_bytes(KEY_BYTES)
+
+    def mac(self, purpose: str, text: str) -> str:
+        """Return the signature of a text."""
+        return _encoded(hmac.digest(self._key, f"{purpose}\0{text}".encode(), "sha256"))
+
+    def sign(self, purpose: str, text: str) -> str:
+        """Return a text with its signature, in the characters of a cookie."""
+        return f"{_encoded(text.encode())}.{self.mac(purpose, text)}"
+
+    def read(self, purpose: str, signed: str) -> str | None:
+        """Return the text of a signed one; None if this server did not sign it for the purpose."""
+        body, _, mac = signed.partition(".")
+        with suppress(ValueError):
+            text = urlsafe_b64decode(body + "=" * (-len(body) % 4)).decode()
+            if same(mac, self.mac(purpose, text)):
+                return text
+        return None
+
+
+def same(given: str, right: str) -> bool:
+    """Compare two texts in a time that does not tell where they differ."""
+    return hmac.compare_digest(given.encode("utf-8", "replace"), right.encode("utf-8", "replace"))
+
+
+def key_in(folder: Path) -> bytes | None:
+    """Return the key in a folder, `ui.key`; it is made if absent. None: it cannot be kept there."""
+    file = folder / "ui.key"
+    with suppress(OSError, ValueError):
+        if not file.exists():
+            _make_key(file)
+        key = bytes.fromhex(file.read_text(encoding="ascii"))
+        return key if len(key) >= KEY_BYTES else None
+    return None
+
+
+def _make_key(file: Path) -> None:
+    if not file.parent.exists():
+        file.parent.mkdir()
+        (file.parent / ".gitignore").write_text("*\n", encoding="utf-8")
+    new = file.with_suffix(f".{os.getpid()}")
+    handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(handle, "w", encoding="ascii") as text:
+            text.write(secrets.token_hex(KEY_BYTES))
+        # Another server that starts at this moment finds a whole key, or none.
+        with suppress(FileExistsError):
+            file.hardlink_to(new)
+    finally:
+        new.unlink()
+
+
+def _encoded(value: bytes) -> str:
+    return urlsafe_b64encode(value).decode().rstrip("=")

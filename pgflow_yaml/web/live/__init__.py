@@ -1,0 +1,1 @@
+"""Live updates: one watcher a server tells all streams what has changed."""

@@ -1,0 +1,103 @@
+"""Log in and out, and the choice of the theme."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import QueryParams
+from starlette.responses import HTMLResponse, Response
+
+from pgflow_yaml.web.access.sessions import COOKIE, SECONDS, Denied
+from pgflow_yaml.web.answers import THEME, THEMES, Application, redirect, set_cookie, theme_of
+from pgflow_yaml.web.rendering import environment
+from pgflow_yaml.web.state import VISIT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.types import Receive, Scope, Send
+
+    from pgflow_yaml.web.access.sessions import SignIn
+    from pgflow_yaml.web.state import State, Visit
+
+log = logging.getLogger(__name__)
+
+_YEAR = 365 * 24 * 3600
+
+
+def apps(state: State, way: SignIn) -> tuple[Application, Application, Application]:
+    """Return the answers of the login page, of its form, and of the button that logs out."""
+
+    def ask(scope: Scope) -> Response:
+        way.shown()
+        query = QueryParams(scope.get("query_string", b""))
+        return _login_page(scope, way, local_path(query.get("next", "/")))
+
+    def check(scope: Scope) -> Response:
+        visit: Visit = scope[VISIT]
+        wanted = local_path(visit.form.get("next", "/"))
+        try:
+            name = way.check(visit.form)
+        except Denied as denied:
+            log.warning("login refused: %s", denied.sentence)
+            return _login_page(scope, way, wanted, denied.sentence, status=denied.status)
+        root = scope.get("root_path", "")
+        reply = redirect(root + wanted)
+        set_cookie(reply, state, COOKIE, way.begin(name), root=root, seconds=SECONDS)
+        return reply
+
+    def leave(scope: Scope) -> Response:
+        if session := way.session(scope):
+            way.end(session)
+        root = scope.get("root_path", "")
+        reply = redirect(f"{root}/login")
+        reply.delete_cookie(COOKIE, path=root or "/")
+        return reply
+
+    return _threaded(ask), _threaded(check), _threaded(leave)
+
+
+def theme_app(state: State) -> Application:
+    """Return the answer of the button that chooses the theme."""
+
+    def choose(scope: Scope) -> Response:
+        visit: Visit = scope[VISIT]
+        root = scope.get("root_path", "")
+        theme = visit.form.get("theme", "")
+        reply = redirect(root + local_path(visit.form.get("back", "/")))
+        if theme in THEMES:
+            set_cookie(reply, state, THEME, theme, root=root, seconds=_YEAR)
+        else:
+            reply.delete_cookie(THEME, path=root or "/")
+        return reply
+
+    return _threaded(choose)
+
+
+def local_path(text: str) -> str:
+    """Return a path of ours; what would lead to another host becomes the first page."""
+    local = text.startswith("/") and text[1:2] not in ("/", "\\") and text.isprintable()
+    return text if local else "/"
+
+
+def _login_page(
+    scope: Scope, way: SignIn, wanted: str, error: str = "", *, status: int = 200
+) -> Response:
+    html = environment.get_template("login.html").render(
+        asks_for=way.asks_for,
+        wanted=wanted,
+        error=error,
+        root=scope.get("root_path", ""),
+        theme=theme_of(scope),
+    )
+    return HTMLResponse(html, status)
+
+
+def _threaded(answer: Callable[[Scope], Response]) -> Application:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        reply = await run_in_threadpool(answer, scope)
+        await reply(scope, receive, send)
+
+    return Application(app)

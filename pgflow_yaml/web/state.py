@@ -1,0 +1,48 @@
+"""What one server of the pages holds: its settings, its connections, its watcher."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pgflow_yaml.web.live.watcher import Watcher
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pgflow_yaml.web.access import Authorize, User
+    from pgflow_yaml.web.access.signing import Signer
+    from pgflow_yaml.web.clients import Clients
+
+
+@dataclass(slots=True, kw_only=True)
+class State:
+    """One server; every row of the table answers with it."""
+
+    clients: Clients
+    signer: Signer
+    authorize: Authorize
+    hosts: frozenset[str]
+    read_only: bool
+    secure: bool
+    """Cookies go over TLS only."""
+    nav: Mapping[str, str]
+    """The words of the navigation, by path."""
+    watcher: Watcher = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make the watcher; it begins with the first stream."""
+        self.watcher = Watcher(self.clients)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visit:
+    """What the safety rules found out about a request; rows find it in the scope."""
+
+    user: User | None
+    token: str
+    form: Mapping[str, str]
+
+
+VISIT = "pgflow_yaml.visit"
+"""The key of the visit in the scope."""

@@ -1,0 +1,117 @@
+"use strict";
+// A page is complete without this file. It posts the token of a login link, follows the stream of
+// the server and puts changed parts in place by their ids, and lets durations tick.
+const banner = document.getElementById("live"), root = document.body.dataset.root;
+let source, fetching = false, again = false, heard = Date.now(), lost = "", wait = 1000;
+
+const login = document.getElementById("login");
+if (login && location.hash.startsWith("#t=")) {
+  login.elements.token.value = location.hash.slice(3);
+  history.replaceState(null, "", location.pathname + location.search);
+  login.submit();
+}
+
+function say(state, text) {
+  document.body.dataset.state = state;
+  if (banner.textContent !== text) banner.textContent = text;
+}
+const now = () => new Date().toISOString().slice(11, 16) + " UTC";
+
+// An element in use is not taken away: a form with the focus, a selection, an open error.
+function inUse(element) {
+  const form = document.activeElement?.closest("form"), chosen = getSelection();
+  return (form && element.contains(form)) || (!chosen.isCollapsed && element.contains(chosen.anchorNode))
+    || element.querySelector("details[open]") !== null;
+}
+
+function show(old, next) {
+  const open = [...old.querySelectorAll("details[open]")].map((each) => each.id);
+  const places = [...old.querySelectorAll(".scroll, pre")].map((each) => [each.scrollLeft, each.scrollTop]);
+  const inside = old.contains(document.activeElement);
+  old.replaceWith(next);
+  for (const id of open) if (id) document.getElementById(id)?.setAttribute("open", "");
+  next.querySelectorAll(".scroll, pre").forEach((each, at) => {
+    if (places[at]) [each.scrollLeft, each.scrollTop] = places[at];
+  });
+  if (inside) next.querySelector("[tabindex], a, button")?.focus({ preventScroll: true });
+  const title = next.querySelector("[data-title]");
+  if (title) document.title = title.dataset.title + " · pgflow-yaml";
+}
+
+function put(old, next) {
+  old.querySelector(":scope > .changed")?.remove();
+  if (!inUse(old)) return show(old, next);
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "changed";
+  button.textContent = "changed · show";
+  button.onclick = () => show(old, next);
+  old.prepend(button);
+}
+
+async function refresh() {
+  if (fetching) { again = true; return; }
+  fetching = true;
+  try {
+    do {
+      again = false;
+      for (const { id } of [...document.querySelectorAll("[data-part]")]) {
+        const part = document.getElementById(id);
+        if (!part?.dataset.live) continue;
+        const reply = await fetch(part.dataset.part, { headers: { "If-None-Match": `"${part.dataset.etag}"` }, redirect: "error" });
+        if (reply.status === 401) return leave("logged out: reload this page");
+        if (reply.status === 404) return leave("this is no longer in the database");
+        if (reply.status >= 500) return gone("database unreachable");
+        if (reply.ok) put(part, new DOMParser().parseFromString(await reply.text(), "text/html").getElementById(id));
+      }
+      lost = "";
+      say("live", "live");
+    } while (again);
+  } catch { gone("not connected"); } finally { fetching = false; }
+}
+
+function gone(words, since) {
+  lost = lost || since || now();
+  say("lost", `${words} since ${lost}`);
+}
+function leave(words) { source?.close(); source = null; say("lost", words); }
+
+function open() {
+  const watched = [...new Set([...document.querySelectorAll("[data-live]")].map((each) => each.dataset.live))];
+  if (!watched.join("")) return;
+  source = new EventSource(`${root}/events?watch=${watched.filter(Boolean).join(",")}`);
+  const hear = () => { heard = Date.now(); wait = 1000; };
+  source.addEventListener("changed", () => { hear(); refresh(); });
+  source.addEventListener("ping", () => { hear(); if (!lost) say("live", "live"); });
+  source.addEventListener("lost", (event) => { hear(); gone("database unreachable", event.data.slice(11, 16) + " UTC"); });
+  source.addEventListener("out", () => leave("logged out: reload this page"));
+  source.onerror = () => {
+    gone("not connected");
+    source.close();
+    const mine = source;
+    setTimeout(() => { if (source === mine && !document.hidden) open(); }, wait);
+    wait = Math.min(wait * 2, 15000);
+  };
+}
+
+function duration(seconds) {
+  if (seconds < 59.95) return seconds.toFixed(1) + " s";
+  const whole = Math.round(seconds), two = (number) => String(number).padStart(2, "0");
+  if (whole < 3600) return `${Math.floor(whole / 60)} m ${two(whole % 60)} s`;
+  if (whole < 86400) return `${Math.floor(whole / 3600)} h ${two(Math.floor((whole % 3600) / 60))} m`;
+  return `${Math.floor(whole / 86400)} d ${Math.floor((whole % 86400) / 3600)} h`;
+}
+
+if (banner) {
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden) return open();
+    source?.close();
+    source = null;
+    say("old", "paused (hidden)");
+  });
+  setInterval(() => {
+    if (source && !lost && Date.now() - heard > 30000) say("old", "no news for 30 s");
+    if (!lost) for (const each of document.querySelectorAll("[data-since]")) each.textContent = duration((Date.now() - Date.parse(each.dataset.since)) / 1000);
+  }, 1000);
+  open();
+}

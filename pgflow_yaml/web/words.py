@@ -1,0 +1,33 @@
+"""A symbol, a word and a colour for each status: never a colour alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Mark(NamedTuple):
+    """How a status is shown; `style` is a class of the style sheet, and the name of its colour."""
+
+    symbol: str
+    word: str
+    style: str
+
+
+MARKS: Mapping[str, Mark] = {
+    "completed": Mark("✓", "completed", "completed"),
+    "started": Mark("▸", "running", "started"),
+    "running": Mark("▸", "running", "started"),
+    "stopping": Mark("■", "stopping", "cancelled"),
+    "repeating": Mark("↻", "repeating", "started"),
+    "retrying": Mark("↻", "retrying", "waiting"),
+    "waiting": Mark("⏸", "waiting", "waiting"),
+    "created": Mark("○", "not started", "skipped"),
+    "failed": Mark("✗", "failed", "failed"),
+    "caught": Mark("✗", "failed, handled", "waiting"),
+    "skipped": Mark("⊘", "skipped", "skipped"),
+    "cancelled": Mark("■", "cancelled", "cancelled"),
+}
+"""By the status of a run or the condition of a step (`runs/steps.py`)."""

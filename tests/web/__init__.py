@@ -1,0 +1,1 @@
+"""The web view: its rules, its pages, its stream, the command that serves it."""
