@@ -44,15 +44,18 @@ def ask(url: str, body: str | None = None, **headers: str) -> tuple[int, dict[st
 def test_the_link_logs_in_and_a_signal_ends_it(shell: Shell) -> None:
     """Without options: on this machine, by the link that is printed; SIGTERM ends it with 0."""
     with shell.start("ui", "--port", "0", "--json") as serving:
-        assert serving.stdout is not None
-        link = urlsplit(json.loads(serving.stdout.readline())["url"])
-        home = f"http://{link.netloc}"
-        stranger = ask(f"{home}/")
-        entered = ask(f"{home}/login", link.fragment.replace("t=", "token="))
-        cookie = entered[1]["set-cookie"].partition(";")[0]
-        page = ask(f"{home}/", Cookie=cookie)
-        serving.send_signal(signal.SIGTERM)
-        assert serving.wait(20) == 0
+        try:
+            assert serving.stdout is not None
+            link = urlsplit(json.loads(serving.stdout.readline())["url"])
+            home = f"http://{link.netloc}"
+            stranger = ask(f"{home}/")
+            entered = ask(f"{home}/login", link.fragment.replace("t=", "token="))
+            cookie = entered[1]["set-cookie"].partition(";")[0]
+            page = ask(f"{home}/", Cookie=cookie)
+            serving.send_signal(signal.SIGTERM)
+            assert serving.wait(20) == 0
+        finally:
+            serving.kill()
 
     assert link.hostname == "127.0.0.1"
     assert (stranger[0], stranger[1]["location"]) == (303, "/login?next=/")
