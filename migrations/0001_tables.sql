@@ -266,8 +266,8 @@ create table pgflow.runs (
   constraint failed_at_is_after_started_at check (failed_at is null or failed_at >= started_at),
   constraint runs_outcome_check check (outcome in ('completed', 'failed', 'cancelled'))
 ) with (fillfactor = 45, autovacuum_vacuum_scale_factor = 0.02);
--- No index by status: each run's status changes, and a list by status reads the newest runs and
--- passes over the others.
+-- No index by status of all runs, since each run's status changes: lists of completed runs read the
+-- newest ones and pass over the others. The few that end badly have one (0008_views).
 create index runs_by_flow on pgflow.runs (flow_slug, started_at);
 create index runs_by_start on pgflow.runs (started_at desc, run_id);
 create index runs_live on pgflow.runs (run_id) where status = 'started';

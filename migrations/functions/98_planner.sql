@@ -29,18 +29,20 @@ begin
      v_generic || v_by_index || v_nested || 'enable_material = off'::text),
     -- some runs and messages out of many: everything about them is found by an index
     (array['list_queues', 'list_workers', 'list_schedules', 'list_missing_handlers', 'history',
-       'complete', '_violations', '_queue_violations', 'check_invariants'],
+       'complete', 'run_marks', '_violations', '_queue_violations', 'check_invariants'],
      v_generic || v_by_index || v_nested),
     -- joined by hash: the number of steps and tasks is not known when these are planned
     (array['_shape_problem', '_step_snapshots'], array['enable_nestloop = off']),
+    (array['step_items'], v_by_index || 'enable_nestloop = off'::text),
     -- but children are found by the index of their parents, and so are the few tasks that report
     -- progress, inside _step_snapshots as well
     (array['_child_snapshots', '_progress'],
      v_nested || array['enable_nestloop = on', 'enable_seqscan = off']),
     -- runs are read in the order of their start or end, logs in that of their steps, up to a limit
-    (array['list_failed', 'usual_seconds', '_log_ids', '_with_last_lines'], v_by_index),
+    (array['list_failed', 'usual_seconds', '_log_ids', '_with_last_lines', 'list_items'],
+     v_by_index),
     -- and of each flow the last 10,000 runs, whatever their share of all runs is
-    (array['list_runs', 'list_flows', 'list_versions'],
+    (array['list_runs', 'run_page', 'list_flows', 'list_versions', 'flow_strips'],
      v_by_index || 'enable_sort = off'::text)
   loop
     foreach v_function in array v_entry.column1 loop

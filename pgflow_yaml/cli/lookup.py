@@ -48,7 +48,7 @@ def active(client: Client, flow: str) -> StoredVersion:
     try:
         return lookup.active(client, flow)
     except NotFound:
-        must_be_flow(client.list_flows(), flow)
+        must_be_flow(client.list_flows(counts=False), flow)
         raise
 
 
@@ -60,7 +60,7 @@ def version(client: Client, flow: str, text: str) -> str:
         with usage_errors():
             return lookup.version(client, flow, text)
     except NotFound:
-        must_be_flow(client.list_flows(), flow)
+        must_be_flow(client.list_flows(counts=False), flow)
         raise
 
 

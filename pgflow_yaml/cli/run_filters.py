@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from pgflow_yaml.runs.filters import RunFilters
 
 STATUSES = ("started", "waiting", "completed", "failed", "cancelled")
-OF_RUNS = ("flow", "version", "status", "labels", "since", "older", "error", "parent", "children")
+OF_RUNS = (
+    *("flow", "version", "status", "labels", "since", "older", "error", "parent", "schedule"),
+    "children",
+)
 OF_FAILURES = ("flow", "version", "labels", "since", "older", "error")
 """The filters of `failed`, whose times are those of failures."""
 
@@ -55,6 +58,11 @@ def run_filters(
             help="Only runs with this in the type or text of the error.",
         ),
         "parent": click.option("--parent", metavar="RUN", help="Only the child runs of this run."),
+        "schedule": click.option(
+            "--schedule",
+            metavar="NAME",
+            help="Only runs of this schedule, or of those whose names begin so.",
+        ),
         "children": click.option("--all", "children", is_flag=True, help="Child runs too."),
     }
 
@@ -83,7 +91,7 @@ def read_filters(client: Client, given: Mapping[str, Any]) -> RunFilters:
         if value is not None:
             filters[name] = value  # type: ignore[literal-required]
     if (flow := filters.get("flow")) is not None:
-        must_be_flow(client.list_flows(), flow)
+        must_be_flow(client.list_flows(counts=False), flow)
     if (parent := filters.get("parent")) is not None:
         filters["parent"] = run_id(client, parent)
     return filters

@@ -22,6 +22,7 @@ from pgflow_yaml.client.results import (
 )
 from pgflow_yaml.client.runs import Run, StepState
 from pgflow_yaml.client.schedules import Backfilled, ScheduleSummary
+from pgflow_yaml.client.views import FlowStrip, ItemSummary, RunPage, StepItems
 
 __all__ = [
     "Backfilled",
@@ -30,16 +31,20 @@ __all__ = [
     "Decision",
     "Deployed",
     "FailedStep",
+    "FlowStrip",
     "FlowSummary",
+    "ItemSummary",
     "Preview",
     "Pruned",
     "QueueSummary",
     "Retried",
     "Run",
+    "RunPage",
     "RunSummary",
     "ScheduleSummary",
     "Sent",
     "Started",
+    "StepItems",
     "StepState",
     "StoredVersion",
     "VersionSummary",

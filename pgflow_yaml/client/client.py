@@ -23,6 +23,7 @@ from pgflow_yaml.client.retrying import RetryClient
 from pgflow_yaml.client.runs import Run, run_of
 from pgflow_yaml.client.schedules import ScheduleClient
 from pgflow_yaml.client.tracing import current_trace
+from pgflow_yaml.client.views import ViewClient
 from pgflow_yaml.client.waiting import wait
 from pgflow_yaml.errors import Unavailable
 
@@ -43,7 +44,7 @@ log = logging.getLogger(__name__)
 LEASE_SECONDS = 30.0
 
 
-class Client(HealthClient, LogClient, PruneClient, RetryClient, ScheduleClient):
+class Client(HealthClient, LogClient, PruneClient, RetryClient, ScheduleClient, ViewClient):
     """A connection to the database of flows; usable from several threads, one at a time."""
 
     # Runs
@@ -350,7 +351,8 @@ class Client(HealthClient, LogClient, PruneClient, RetryClient, ScheduleClient):
         started run of which no step has a task for a worker. `since`, `older`: created in the last
         so many seconds, more than so many seconds ago. `labels`: with all of them. `error`: with
         this text in the type or message of its error. `parent`: started by a step of the run with
-        this id. `children`: also the runs that steps of other runs started.
+        this id. `schedule`: started by a tick of a schedule whose name begins so, or by its
+        backfill. `children`: also the runs that steps of other runs started.
         """
         return [row_of(RunSummary, row) for row in self._store.list_runs(filters, limit)]
 
@@ -370,13 +372,20 @@ class Client(HealthClient, LogClient, PruneClient, RetryClient, ScheduleClient):
         after_error: int = 0,
         outputs: bool = True,
         logs: bool = False,
+        run_input: bool = True,
     ) -> Snapshot:
         """Return everything about a run, with the keys of `show --json`; raises NotFound.
 
-        With `logs`, steps that fail have the last lines of their log.
+        With `logs`, steps that fail have the last lines of their log. Without `run_input` or
+        `outputs`, these are None: they may be large, and do not change while somebody watches.
         """
         snapshot = self._store.run_snapshot(
-            _checked_id(run_id), items=items, after_error=after_error, outputs=outputs, logs=logs
+            _checked_id(run_id),
+            items=items,
+            after_error=after_error,
+            outputs=outputs,
+            logs=logs,
+            run_input=run_input,
         )
         return _snapshot(snapshot, run_id)
 

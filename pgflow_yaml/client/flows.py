@@ -202,9 +202,9 @@ class FlowClient:
         """Make a stored version the active one; `version` may be a unique beginning of it."""
         return row_of(Deployed, self._store.activate(name, version))
 
-    def list_flows(self) -> list[FlowSummary]:
-        """Return the flows in the database."""
-        return [row_of(FlowSummary, row) for row in self._store.list_flows()]
+    def list_flows(self, *, counts: bool = True) -> list[FlowSummary]:
+        """Return the flows in the database; their runs are counted unless `counts` is False."""
+        return [row_of(FlowSummary, row) for row in self._store.list_flows(counts=counts)]
 
     def list_versions(self, name: str) -> list[VersionSummary]:
         """Return the versions of a flow, newest first."""

@@ -37,7 +37,7 @@ def run_id(client: Client, text: str) -> str:
 
 def _instead_of_run(client: Client, text: str) -> str:
     """Return what to write where a flow was named in place of a run."""
-    if text in (flow.name for flow in client.list_flows()):
+    if text in (flow.name for flow in client.list_flows(counts=False)):
         return f"that is a flow, and `pgflow-yaml runs --flow {text}` lists its runs"
     return "`pgflow-yaml runs` lists them"
 
@@ -54,7 +54,7 @@ def active(client: Client, flow: str) -> StoredVersion:
     """Return the active version of a flow; raises NotFound with a similar name."""
     stored = client.get_definition(flow)
     if stored is None:
-        must_be_flow(client.list_flows(), flow)
+        must_be_flow(client.list_flows(counts=False), flow)
         raise NotFound(f'flow "{flow}" has no active version; `pgflow-yaml activate` chooses one')
     return stored
 
@@ -64,7 +64,7 @@ def version(client: Client, flow: str, text: str) -> str:
 
     Raises NotFound, and WrongSetting for the beginning of several versions.
     """
-    must_be_flow(client.list_flows(), flow)
+    must_be_flow(client.list_flows(counts=False), flow)
     versions = [summary.version for summary in client.list_versions(flow)]
     matches = [name for name in versions if name.startswith(text)]
     if not matches:

@@ -20,7 +20,9 @@ class _Row(Protocol):
 
 
 Row = TypeVar("Row", bound=_Row)
-_LISTS = frozenset({"steps", "order", "again", "kept", "completed_again", "handled", "queues"})
+_LISTS = frozenset(
+    {"steps", "order", "again", "kept", "completed_again", "handled", "queues", "last"}
+)
 
 
 def row_of(kind: type[Row], row: Mapping[str, Any]) -> Row:
@@ -82,7 +84,8 @@ class Preview:
 class FlowSummary:
     """Flow in the database; `version` is the active one, `runs` counts runs by status.
 
-    Ended runs are counted among the last 10,000; `runs["more"]`: there are older ones.
+    Ended runs are counted among the last 10,000; `runs["more"]`: there are older ones. `runs` is
+    empty if they were not to be counted.
     """
 
     name: str

@@ -33,5 +33,6 @@ class RunFilters(TypedDict, total=False):
     older: float | None  # created more than so many seconds ago
     labels: Mapping[str, str] | None  # all of these
     parent: str | None  # the id of the run whose step started it
+    schedule: str | None  # the beginning of the name of the schedule that started it
     error: str | None  # a text in the type or the message of its error
     children: bool  # child runs too

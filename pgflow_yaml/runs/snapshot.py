@@ -210,6 +210,7 @@ class FailedAttempt(TypedDict):
     type: str
     message: str
     trace: str | None
+    began_at: str | None
     at: str
     final: bool
     retry_at: str | None
@@ -222,8 +223,11 @@ class _TaskRequired(TypedDict):
     status: str
     attempts: int
     crashes: int
+    queued_at: NotRequired[str]
     started_at: str | None
     ended_at: str | None
+    due_at: NotRequired[str | None]
+    worker: NotRequired[str | None]
     output: Json
     progress: ProgressShape | None
     children: list[str]
@@ -231,8 +235,13 @@ class _TaskRequired(TypedDict):
 
 
 class TaskShape(_TaskRequired, total=False):
-    """One task of a step; `arguments`, or why they have no value, once it has been called."""
+    """One task of a step; `arguments`, or why they have no value, once it has been called.
 
+    `item` is the element of a map. `due_at` is when a queued task may be claimed; `worker` is the
+    one of the last attempt.
+    """
+
+    item: Json
     arguments: Json
     arguments_error: str
 

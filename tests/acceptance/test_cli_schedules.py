@@ -69,6 +69,10 @@ def test_schedules_are_listed_paused_and_filled(shell: Shell) -> None:
     outputs = {shell("show", run["id"], "--json").json["run"]["output"] for run in runs}
     # 02:30 of Berlin: winter time, the day on which it is left out, summer time
     assert outputs == {"2026-03-28T01:30:00Z", "2026-03-29T01:00:00Z", "2026-03-30T00:30:00Z"}
+    found = shell("runs", "--flow", "nightly", "--schedule", "30 2", "--json").json
+    assert {run["id"] for run in runs} <= {run["id"] for run in found}
+    assert {run["key"][:13] for run in found} == {"schedule:30 2"}
+    assert shell("runs", "--schedule", "2 30", "--json").json == []
 
     err = shell("backfill", "nightly", "--from", "1d", expect=2).err
     assert 'it has "30 2 * * * Europe/Berlin", "every 1h"' in err

@@ -68,13 +68,14 @@ declare
   v_siblings pgflow._ended_task[];
 begin
   with reported as materialized (
-    select p.*, t.flow_slug, t.attempts_count, t.uncounted, t.queue_name, t.message_id, t.queued_at
+    select p.*, t.flow_slug, t.attempts_count, t.uncounted, t.queue_name, t.message_id, t.queued_at,
+      t.started_at
     from unnest(p_reports) p
     join pgflow.step_tasks t
       on (t.run_id, t.step_slug, t.task_index) = (p.run_id, p.step_slug, p.task_index)
   ), known as (
     select p.run_id, p.step_slug, p.task_index, p.output, p.flow_slug, p.attempts_count,
-      p.uncounted, p.queue_name, p.message_id, s.when_exhausted, s.tolerant,
+      p.uncounted, p.queue_name, p.message_id, p.started_at, s.when_exhausted, s.tolerant,
       f.origin = 'pgflow' as archive,
       p.outcome = 'again' as repeated, p.outcome in ('released', 'again') as released,
       (r.outcome is not null or coalesce(p.step_slug = any(r.stopping), false))
@@ -119,10 +120,12 @@ begin
     where (t.run_id, t.step_slug, t.task_index) = (d.run_id, d.step_slug, d.task_index)
   ), recorded as (
     insert into pgflow.task_errors (
-      run_id, step_slug, task_index, attempt, type, message, trace, final, retry_at, created_at)
+      run_id, step_slug, task_index, attempt, type, message, trace, final, retry_at, created_at,
+      began_at)
     select d.run_id, d.step_slug, d.task_index, d.attempts_count - d.uncounted,
       coalesce(d.error ->> 'type', 'Error'), coalesce(d.error ->> 'message', ''),
-      d.error ->> 'trace', not d.lives, case when d.lives then d.next_at end, v_now
+      d.error ->> 'trace', not d.lives, case when d.lives then d.next_at end, v_now,
+      d.started_at
     from decided d where not d.released and not d.stopped
   )
   select jsonb_agg(to_jsonb(d) - 'output') into v_decided from decided d;

@@ -209,8 +209,10 @@ as $$
     where x.due_at > pgflow.clock()) n
 $$;
 
--- One task of a step, as `show --step` prints it: with what it was called, which is nowhere stored,
--- and its newest errors, ten at most. Secrets are `***`. Null for a task that is not made yet.
+-- One task of a step, as `show --step` prints it: with its item, what it was called with, which is
+-- nowhere stored, and its newest errors, ten at most. Secrets are `***`. `worker` is the one of the
+-- last attempt, `due_at` when the task may be claimed, of one that is queued. Null for a task that
+-- is not made yet.
 create or replace function pgflow.task_snapshot(p_run_id uuid, p_step text, p_index int default 0)
 returns jsonb
 language plpgsql stable security definer
@@ -243,8 +245,11 @@ begin
   return jsonb_build_object(
     'index', p_index, 'status', v_task.status,
     'attempts', v_task.attempts_count - v_task.uncounted, 'crashes', v_task.crashes_count,
-    'started_at', v_task.started_at,
+    'queued_at', v_task.queued_at, 'started_at', v_task.started_at,
     'ended_at', coalesce(v_task.completed_at, v_task.failed_at, v_task.cancelled_at),
+    'due_at', case when v_task.status = 'queued' and v_task.message_id is not null
+      then pgflow._queue_due(v_task.queue_name, v_task.message_id) end,
+    'worker', pgflow._worker_name(v_task.last_worker_id),
     'output', v_task.output,
     'progress', (
       select jsonb_build_object('index', p_index, 'done', g.done, 'text', g.words, 'at', g.at)
@@ -258,11 +263,14 @@ begin
     'errors', (
       select coalesce(jsonb_agg(jsonb_build_object(
         'id', e.id, 'step', e.step_slug, 'index', e.task_index, 'attempt', e.attempt,
-        'type', e.type, 'message', e.message, 'trace', e.trace, 'at', e.created_at,
-        'final', e.final, 'retry_at', e.retry_at, 'past', e.past) order by e.id), '[]')
+        'type', e.type, 'message', e.message, 'trace', e.trace, 'began_at', e.began_at,
+        'at', e.created_at, 'final', e.final, 'retry_at', e.retry_at, 'past', e.past)
+        order by e.id), '[]')
       from (select x.* from pgflow.task_errors x
             where x.run_id = p_run_id and x.step_slug = p_step and x.task_index = p_index
             order by x.id desc limit 10) e))
+    || case when v_step.step_type = 'map' then jsonb_build_object('item', v_task.item)
+      else '{}' end
     || case
       when v_input is null then '{}'
       when v_input ? 'error' then jsonb_build_object('arguments_error', v_input -> 'error')

@@ -12,12 +12,12 @@ as $$
 $$;
 
 -- One run with its steps, as `show --json` prints it. p_items adds the status of each map task;
--- p_after_error returns only errors with a greater id; p_outputs = false leaves outputs out, for
--- views that are drawn often; p_logs adds the last lines of steps that fail. Null for an unknown
--- run.
+-- p_after_error returns only errors with a greater id; p_outputs = false and p_input = false leave
+-- outputs and the input out, for views that are drawn often; p_logs adds the last lines of steps
+-- that fail. Null for an unknown run.
 create or replace function pgflow.run_snapshot(
   p_run_id uuid, p_items boolean default false, p_after_error bigint default 0,
-  p_outputs boolean default true, p_logs boolean default false
+  p_outputs boolean default true, p_logs boolean default false, p_input boolean default true
 ) returns jsonb
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
@@ -26,7 +26,8 @@ as $$
   select jsonb_build_object(
     'run', jsonb_build_object(
       'id', r.run_id, 'flow', coalesce(r.flow_name, r.flow_slug),
-      'version', nullif(split_part(r.flow_slug, '__', 2), ''), 'status', r.status, 'input', r.input,
+      'version', nullif(split_part(r.flow_slug, '__', 2), ''), 'status', r.status,
+      'input', case when p_input then r.input end,
       'output', case when p_outputs then r.output end, 'error', r.error, 'key', r.run_key,
       'labels', coalesce(r.labels, '{}'), 'outcome', r.outcome,
       'parent', case when r.parent_run_id is not null then jsonb_build_object(
@@ -46,8 +47,9 @@ as $$
     'errors', (
       select coalesce(jsonb_agg(jsonb_build_object(
         'id', e.id, 'step', e.step_slug, 'index', e.task_index, 'attempt', e.attempt,
-        'type', e.type, 'message', e.message, 'trace', e.trace, 'at', e.created_at,
-        'final', e.final, 'retry_at', e.retry_at, 'past', e.past) order by e.id), '[]')
+        'type', e.type, 'message', e.message, 'trace', e.trace, 'began_at', e.began_at,
+        'at', e.created_at, 'final', e.final, 'retry_at', e.retry_at, 'past', e.past)
+        order by e.id), '[]')
       from (select x.* from pgflow.task_errors x where x.run_id = r.run_id and x.id > p_after_error
             order by x.id limit 200) e))
   from pgflow.runs r
@@ -73,41 +75,51 @@ as $$
     limit 50) k
 $$;
 
+-- A run as lists show it.
+create or replace function pgflow._run_summary(p_run pgflow.runs) returns jsonb
+language sql stable
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
+as $$
+  select jsonb_build_object(
+    'id', p_run.run_id, 'flow', coalesce(p_run.flow_name, p_run.flow_slug),
+    'version', nullif(split_part(p_run.flow_slug, '__', 2), ''), 'status', p_run.status,
+    'key', p_run.run_key, 'labels', coalesce(p_run.labels, '{}'), 'created_at', p_run.started_at,
+    'started_at', coalesce(p_run.retried_at, p_run.started_at), 'retries', p_run.retries,
+    'outcome', p_run.outcome,
+    'parent', case when p_run.parent_run_id is not null then jsonb_build_object(
+      'id', p_run.parent_run_id, 'step', p_run.parent_step, 'index', p_run.parent_index) end,
+    'ended_at', coalesce(p_run.completed_at, p_run.failed_at, p_run.cancelled_at),
+    'error', p_run.error, 'pruned_at', p_run.pruned_at, 'gate', p_run.waits_at,
+    'steps', (
+      select jsonb_build_object(
+        'total', count(*), 'completed', count(*) filter (where s.status = 'completed'),
+        'failed', count(*) filter (where s.status = 'failed'),
+        'done', count(*) filter (where pgflow._is_done(s.status, p_run)))
+      from pgflow.step_states s where s.run_id = p_run.run_id))
+$$;
+
 -- Runs, newest first; null filters match all. p_labels matches runs that have all of them, p_error
 -- those whose error has this text in its type or message; _matching_runs has the others. Child
--- runs, of which a run may have thousands, are among them with p_children or p_parent. Raises PF006
--- for a limit or a time back that is none.
+-- runs, of which a run may have thousands, are among them with p_children or p_parent. Reads until
+-- it has found the limit, through all runs if need be. Raises PF006 for a limit or a time back that
+-- is none.
 create or replace function pgflow.list_runs(
   p_flow text default null, p_status text default null, p_since interval default null,
   p_limit int default 20, p_labels jsonb default null, p_children boolean default false,
   p_older interval default null, p_parent uuid default null, p_error text default null,
-  p_version text default null
+  p_version text default null, p_schedule text default null
 ) returns jsonb
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 as $$
-  select coalesce(jsonb_agg(jsonb_build_object(
-    'id', r.run_id, 'flow', coalesce(r.flow_name, r.flow_slug),
-    'version', nullif(split_part(r.flow_slug, '__', 2), ''), 'status', r.status, 'key', r.run_key,
-    'labels', coalesce(r.labels, '{}'), 'created_at', r.started_at,
-    'started_at', coalesce(r.retried_at, r.started_at), 'retries', r.retries, 'outcome', r.outcome,
-    'parent', case when r.parent_run_id is not null then jsonb_build_object(
-      'id', r.parent_run_id, 'step', r.parent_step, 'index', r.parent_index) end,
-    'ended_at', coalesce(r.completed_at, r.failed_at, r.cancelled_at), 'error', r.error,
-    'pruned_at', r.pruned_at, 'gate', r.waits_at,
-    'steps', (
-      select jsonb_build_object(
-        'total', count(*), 'completed', count(*) filter (where s.status = 'completed'),
-        'failed', count(*) filter (where s.status = 'failed'),
-        'done', count(*) filter (where pgflow._is_done(s.status, r)))
-      from pgflow.step_states s where s.run_id = r.run_id))
-    order by r.started_at desc, r.run_id), '[]')
+  select coalesce(jsonb_agg(pgflow._run_summary(r) order by r.started_at desc, r.run_id), '[]')
   from pgflow._matching_runs(jsonb_build_object(
     'flow', p_flow, 'status', p_status, 'labels', p_labels, 'children', p_children,
     'since', extract(epoch from pgflow._checked_age(p_since)),
-    'older', extract(epoch from pgflow._checked_age(p_older)),
-    'parent', p_parent, 'error', p_error, 'version', p_version), p_limit) r
+    'older', extract(epoch from pgflow._checked_age(p_older)), 'parent', p_parent,
+    'error', p_error, 'version', p_version, 'schedule', p_schedule), p_limit) r
 $$;
 
 -- The runs that a text means: the one with this id; for `last`, the latest one without a parent;
@@ -172,16 +184,17 @@ as $$
   select r.flow_slug, count(*) from pgflow.runs r where r.status = 'started' group by r.flow_slug
 $$;
 
--- Flows with their active version and their counts of runs.
-create or replace function pgflow.list_flows() returns jsonb
+-- Flows with their active version and, unless p_counts is false, their counts of runs, which cost
+-- most of it; else `runs` is {}.
+create or replace function pgflow.list_flows(p_counts boolean default true) returns jsonb
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 as $$
   select coalesce(jsonb_agg(jsonb_build_object(
     'name', f.name, 'version', f.active, 'versions', f.versions, 'description', f.description,
-    'deployed_at', f.deployed_at, 'runs', pgflow._run_counts(f.slugs, f.live)) order by f.name),
-    '[]')
+    'deployed_at', f.deployed_at, 'runs', case
+      when p_counts then pgflow._run_counts(f.slugs, f.live) else '{}' end) order by f.name), '[]')
   from (
     select d.name, max(d.version) filter (where d.active) as active, count(*) as versions,
       (array_agg(d.description order by d.active desc, d.created_at desc))[1] as description,
@@ -189,7 +202,8 @@ as $$
       array_agg(d.flow_slug order by d.created_at desc, d.version) as slugs,
       sum(l.live)::bigint as live
     from pgflow.definitions d
-    left join pgflow._live_counts() l on l.flow_slug = d.flow_slug
+    left join (select c.* from pgflow._live_counts() c where p_counts) l
+      on l.flow_slug = d.flow_slug
     group by d.name
   ) f
 $$;

@@ -260,9 +260,10 @@ begin
               where y.run_id = p_run.run_id) x) q on q.queue_name = t.queue_name
   where t.run_id = p_run.run_id;
   insert into pgflow.task_errors (
-    run_id, step_slug, task_index, attempt, type, message, trace, final, retry_at, created_at, past)
+    run_id, step_slug, task_index, attempt, type, message, trace, final, retry_at, created_at, past,
+    began_at)
   select v_run.run_id, e.step_slug, e.task_index, e.attempt, e.type, e.message, e.trace, e.final,
-    e.retry_at, e.created_at, e.past
+    e.retry_at, e.created_at, e.past, e.began_at
   from pgflow.task_errors e where e.run_id = p_run.run_id order by e.id;
   insert into pgflow.events (run_id, kind, name, data, sent_by, login, created_at, steps)
   select v_run.run_id, e.kind, e.name, e.data, e.sent_by, e.login, e.created_at, e.steps

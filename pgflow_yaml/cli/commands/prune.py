@@ -49,7 +49,7 @@ def prune_command(
         raise click.UsageError("--archives goes with --dry-run and --yes alone: it deletes no runs")
     with database(options) as client:
         if flow is not None:
-            must_be_flow(client.list_flows(), flow)
+            must_be_flow(client.list_flows(counts=False), flow)
         if archived is not None:
             if not (dry_run or yes):
                 count = sum(client.prune_archives(archived, dry_run=True).values())

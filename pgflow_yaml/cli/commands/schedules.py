@@ -35,7 +35,7 @@ def schedules_command(options: Options, *, flow: str | None, count: int | None) 
 
     with database(options) as client:
         if flow is not None:
-            must_be_flow(client.list_flows(), flow)
+            must_be_flow(client.list_flows(counts=False), flow)
         found: list[dict[str, Any]] = [
             each.as_json() for each in client.list_schedules(flow, ticks=count or 0)
         ]

@@ -75,7 +75,14 @@ def to_its_end(
     usual = client.usual_seconds(followed.run_id)
 
     def fetch(after_error: int) -> Snapshot:
-        after = snapshot(client, followed.run_id, after_error=after_error, outputs=False, logs=True)
+        after = snapshot(
+            client,
+            followed.run_id,
+            after_error=after_error,
+            outputs=False,
+            logs=True,
+            run_input=False,
+        )
         errors.extend(current(after["errors"]))
         return {**after, "usual_seconds": usual}
 
@@ -99,7 +106,7 @@ def take_leave(client: Client, followed: Followed, options: Options) -> None:
     """Write a note with the command for a run that is followed no longer."""
     begin = followed.run_id[:8]
     try:
-        last = snapshot(client, followed.run_id, outputs=False)
+        last = snapshot(client, followed.run_id, outputs=False, run_input=False)
     except PgflowError:
         options.note(f"run is kept: {followed.resume}")
         return

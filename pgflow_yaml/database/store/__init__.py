@@ -16,6 +16,7 @@ from pgflow_yaml.database.store.runs import RunCalls
 from pgflow_yaml.database.store.schedules import ScheduleCalls
 from pgflow_yaml.database.store.transaction_statements import Attempt, TransactionEnded
 from pgflow_yaml.database.store.transactions import AsyncTransaction, Links, Transaction
+from pgflow_yaml.database.store.views import ViewCalls
 from pgflow_yaml.database.store.wake import Listener, WakeUpsUnsupported
 from pgflow_yaml.database.store.workers import (
     LOCK_TIMEOUT,
@@ -65,6 +66,7 @@ class Store(
     PruneCalls,
     RetryCalls,
     ScheduleCalls,
+    ViewCalls,
 ):
     """The SQL functions over one connection, for one thread at a time."""
 

@@ -44,9 +44,9 @@ class DefinitionCalls(Calls):
         reply: dict[str, Any] = self.ask("select pgflow.activate(%s, %s)", [name, version])
         return reply
 
-    def list_flows(self) -> list[dict[str, Any]]:
-        """Return every flow with its counts of runs."""
-        return self.ask("select pgflow.list_flows()", []) or []
+    def list_flows(self, *, counts: bool = True) -> list[dict[str, Any]]:
+        """Return every flow, with its counts of runs if they are asked for."""
+        return self.ask("select pgflow.list_flows(%s)", [counts]) or []
 
     def list_versions(self, name: str) -> list[dict[str, Any]]:
         """Return the versions of a flow, newest first."""

@@ -139,13 +139,14 @@ class RunCalls(Calls):
         after_error: int = 0,
         outputs: bool = True,
         logs: bool = False,
+        run_input: bool = True,
         connection: JoinedConnection | None = None,
     ) -> Snapshot | None:
         """Return a run with its steps, and its errors after the one with id `after_error`."""
         reply: Snapshot | None = self.ask_in(
             connection,
-            "select pgflow.run_snapshot(%s::uuid, %s, %s::bigint, %s, %s)",
-            [run_id, items, after_error, outputs, logs],
+            "select pgflow.run_snapshot(%s::uuid, %s, %s::bigint, %s, %s, %s)",
+            [run_id, items, after_error, outputs, logs, run_input],
         )
         return reply
 
@@ -161,11 +162,11 @@ class RunCalls(Calls):
         return (
             self.ask(
                 "select pgflow.list_runs(%s, %s, make_interval(secs => %s), %s::int, %s::jsonb, %s,"
-                " make_interval(secs => %s), %s::uuid, %s, %s)",
+                " make_interval(secs => %s), %s::uuid, %s, %s, %s)",
                 [
                     *(given("flow"), given("status"), given("since"), limit, labels),
                     *(given("children", False), given("older"), given("parent"), given("error")),
-                    given("version"),
+                    *(given("version"), given("schedule")),
                 ],
             )
             or []

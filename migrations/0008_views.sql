@@ -1,0 +1,10 @@
+-- What the views need beside the tables of the engine.
+
+-- The failed and the cancelled runs are few, and whoever looks for them looks for the newest. A run
+-- that starts or completes has no entry here.
+create index runs_ended_badly on pgflow.runs (status, started_at desc, run_id)
+  where status in ('failed', 'cancelled');
+
+-- Where it has not failed, an attempt is the last one, and the task has its times.
+alter table pgflow.task_errors add column began_at timestamptz;
+comment on column pgflow.task_errors.began_at is 'when the attempt was claimed';
