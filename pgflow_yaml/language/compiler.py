@@ -19,6 +19,7 @@ from pgflow_yaml.language.model import (
     Schedule,
     Step,
     Wait,
+    Webhook,
 )
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ def compile_flow(flow: Flow, *, source: str = "") -> Definition:
         body["input"] = dict(listening.INPUT)
     if flow.schedule:
         body["schedule"] = [_schedule(schedule) for schedule in flow.schedule]
+    if flow.webhook is not None:
+        body["webhook"] = _webhook(flow.webhook)
     if flow.output is not None:
         body["output"] = _formula(flow.output)
     if flow.timeout is not None:
@@ -213,6 +216,15 @@ def _schedule(schedule: Schedule) -> dict[str, Json]:
         body["catchup"] = schedule.catchup
     if schedule.input is not None:
         body["input"] = _formula(schedule.input)
+    return body
+
+
+def _webhook(webhook: Webhook) -> dict[str, Json]:
+    body: dict[str, Json] = {"secret": webhook.secret}
+    if webhook.key is not None:
+        body["key"] = _formula(webhook.key)
+    if webhook.input is not None:
+        body["input"] = _formula(webhook.input)
     return body
 
 

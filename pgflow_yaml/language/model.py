@@ -155,6 +155,15 @@ class Schedule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Webhook:
+    """Content of a `webhook` key; `secret` is the name of one, and no `input` means the body."""
+
+    secret: str
+    key: Formula | None = None
+    input: Formula | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Flow:
     """Flow file that passed every check."""
 
@@ -166,6 +175,7 @@ class Flow:
     input_schema: Json = None
     after: After | None = None
     schedule: tuple[Schedule, ...] = ()
+    webhook: Webhook | None = None
     output: Formula | None = None
     timeout: int | None = None
     retention: Retention = field(default_factory=dict)

@@ -27,6 +27,7 @@ Level = Literal[
     "concurrency",
     "rate_limit",
     "schedule",
+    "webhook",
 ]
 
 

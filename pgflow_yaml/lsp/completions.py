@@ -107,7 +107,7 @@ class _Asked:
         kind: Kind = "name"
         match chain:
             case []:
-                key = ".".join(self.rest[2:]) if self.step else "output"
+                key = ".".join(self.rest[2:] if self.step else self.rest[:1])
                 names = roots_in(key)
                 functions = self._offer([f"{name}(" for name in FUNCTIONS], "function", at=start)
                 return [*self._offer(names, kind, at=start), *functions]

@@ -23,6 +23,7 @@ from pgflow_yaml.language.validation.step_options import (
     read_retry,
 )
 from pgflow_yaml.language.validation.steps import Known, build_steps, known_names
+from pgflow_yaml.language.validation.webhooks import read_webhook
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,6 +76,7 @@ def _build(report: Report, root: MappingNode, name: str, around: _Around | None 
         input_schema=schema,
         after=after,
         schedule=read_schedules(report, root, known, (fields, schema)),
+        webhook=read_webhook(report, root, known, (fields, schema)),
         output=output.template(report.value(root, "output"), "output"),
         timeout=timeout,
         retention=read_retention(report, root),

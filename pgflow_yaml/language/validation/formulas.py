@@ -342,4 +342,5 @@ def _instead(
 
 def _key(context: Context) -> str:
     """Return the key before an expression; empty for a template, whose own key is unknown here."""
-    return "" if context in ("with", "output") else f"{context.split('.')[-1]}: "
+    of_templates = ("with", "output", "schedule", "webhook.input")
+    return "" if context in of_templates else f"{context.split('.')[-1]}: "

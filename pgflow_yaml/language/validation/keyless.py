@@ -43,6 +43,8 @@ def _noun(words: Sequence[str], fields: Mapping[str, Json] | None) -> str | None
             return _TEXT
         case ["run", "labels", _] | ["run", "parent", "id" | "step"]:
             return _TEXT
+        case ["headers", _]:
+            return _TEXT
         case ["steps", _, "status" | "skip_reason"] | ["error", "type" | "message"]:
             return _TEXT
         case ["steps", _, "error", key]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pgflow_yaml.language.validation.names import Context
 
 DEFAULT_PER = 1_000
+_OBJECTS = (["path", "input"], ["path", "headers"])
 
 
 def read_concurrency(
@@ -35,7 +36,7 @@ def read_concurrency(
         fix = "remove it, or limit the runs: write `concurrency` at the top of the flow"
         report.add("PF205", message, node.entries["when_full"][0], fix=fix)
     limit = integer(report.value(node, "limit"))
-    key = _key(report, node, formulas, "concurrency.key")
+    key = read_key(report, node, formulas, "concurrency.key")
     if limit is None:
         return None
     return Concurrency(
@@ -51,7 +52,7 @@ def read_rate_limit(report: Report, mapping: MappingNode, formulas: Formulas) ->
     if not isinstance(node, MappingNode):
         return None
     limit = integer(report.value(node, "limit"))
-    key = _key(report, node, formulas, "rate_limit.key")
+    key = read_key(report, node, formulas, "rate_limit.key")
     per = duration(report, node, "per")
     if per is not None and per < 1:
         message = "a rate counts the starts in a time of at least 1 ms"
@@ -61,16 +62,17 @@ def read_rate_limit(report: Report, mapping: MappingNode, formulas: Formulas) ->
     return RateLimit(limit=limit, per=DEFAULT_PER if per is None else per, key=key)
 
 
-def _key(
+def read_key(
     report: Report, mapping: MappingNode, formulas: Formulas, context: Context
 ) -> Formula | None:
-    """Read an expression whose values are limited one by one; report lists and objects."""
+    """Read an expression whose value tells one thing from another; report lists and objects."""
     node: Node | None = report.value(mapping, "key")
     formula = formulas.expression(node, context)
     kind = None if formula is None else _kind(formula.ast, formulas)
     if kind is not None and isinstance(node, ScalarNode):
         message = f"a key is a text, a number or a boolean, and this is {kind}"
-        report.add("PF106", message, node, fix="name one value: `key: input.customer`")
+        example = "body.id" if context == "webhook.key" else "input.customer"
+        report.add("PF106", message, node, fix=f"name one value: `key: {example}`")
     return formula
 
 
@@ -80,7 +82,7 @@ def _kind(ast: Any, formulas: Formulas) -> str | None:
     value = known[0] if known is not None else None
     if isinstance(value, list) or ast[0] == "list":
         return "a list"
-    if isinstance(value, dict) or ast[0] == "dict" or ast == ["path", "input"]:
+    if isinstance(value, dict) or ast[0] == "dict" or ast in _OBJECTS:
         return "an object"
     schema = schema_of(ast[1], formulas.scope.fields) if ast[0] == "path" else None
     return {"array": "a list", "object": "an object"}.get(str((schema or {}).get("type")))

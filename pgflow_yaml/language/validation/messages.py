@@ -33,8 +33,10 @@ _NAMES = {
     "stepName": ("cannot name a step", _PLAIN, ""),
     "fieldName": ("cannot name an input field", _PLAIN, ""),
     "eventName": ("cannot name an event", "only letters, digits, `_` and `.`", "event: "),
+    "secretName": ("cannot name a secret", _PLAIN, "secret: "),
     "labelName": ("cannot name a label", "only letters, digits, `_`, `.`, `/`, `-`", ""),
 }
+_SECRET_READ = re.compile(r"secrets?\.([A-Za-z_]\w*)", re.ASCII)
 _LOWER_CASE = ("flowName", "queue")
 _KEPT_FOR_EVER = dict.fromkeys(("forever", "for ever", "never", "none", "always", "no"), "off")
 
@@ -149,6 +151,9 @@ def _too_long(text: str, limit: int, path: Path, *, name: str) -> Message:
 
 def _wrong_name(text: str, name: str, limit: int) -> Message:
     refusal, rule, key = _NAMES[name]
+    if name == "secretName" and (read := _SECRET_READ.search(text)) is not None:
+        message = "a webhook names its secret, without `${{ }}` and `secrets.`"
+        return Message("PF107", message, f"write {key}{read[1]}", write=read[1])
     if text[:1].isdigit():
         rule = "it begins with a digit"
     elif text[:1] in ("-", ".", "/"):
@@ -221,6 +226,7 @@ TO_WRITE = {
     "steps": "write `steps:` and under it `NAME: {handler: package.module.function}`",
     "flows": 'write the flows to hear: `flows: [order]`, or `flows: "*"`',
     "limit": "write how many there may be: `limit: 1`",
+    "secret": "name the secret of the sender's signatures: `secret: HOOK_SECRET`",
 }
 """The fix for each key that a mapping requires: what to write."""
 

@@ -11,6 +11,7 @@ from pgflow_yaml.language.suggestions import did_you_mean
 from pgflow_yaml.language.validation.findings import quoted
 from pgflow_yaml.language.validation.keyless import keyless
 from pgflow_yaml.language.validation.messages import unknown_step
+from pgflow_yaml.language.webhooks import KEPT_BACK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -31,14 +32,22 @@ Context = Literal[
     "concurrency.key",
     "rate_limit.key",
     "schedule",
+    "webhook.key",
+    "webhook.input",
 ]
 OF_TASKS: tuple[Context, ...] = ("with", "concurrency.key", "rate_limit.key")
 """Contexts that know `item` and `index`."""
 CONDITIONS: tuple[Context, ...] = ("if", "repeat.until", "retry.if")
+OF_REQUESTS: tuple[Context, ...] = ("webhook.key", "webhook.input")
+"""Contexts that know the request that starts a run, and nothing else: there is no run yet."""
 
 # Every name of the language. A name of another context is refused as such, not as unknown.
+_OF_A_REQUEST = ("body", "headers")
 ROOTS = frozenset(
-    {"input", "steps", "run", "item", "index", "secrets", "output", "iteration", "error", "attempt"}
+    {
+        *("input", "steps", "run", "item", "index", "secrets"),
+        *("output", "iteration", "error", "attempt", *_OF_A_REQUEST),
+    }
 )
 EVERYWHERE = frozenset({"input", "steps", "run"})
 _HOME: dict[str, Context] = {
@@ -56,6 +65,8 @@ _ERROR = ("type", "message", "attempts")
 
 def roots_in(context: str) -> list[str]:
     """Return the names with which a path may begin in a context, `item` and `secrets` included."""
+    if context.partition(".")[0] == "webhook":
+        return list(_OF_A_REQUEST)
     own = [root for root, home in _HOME.items() if home == context]
     in_with = ["item", "index", "secrets"] if context.partition(".")[0] == "with" else []
     in_key = ["item", "index"] if context in OF_TASKS[1:] else []
@@ -101,16 +112,15 @@ class Scope:
 
     def problem(self, root: str, rest: Sequence[str], *, context: Context) -> Problem | None:
         """Return the reason why a path cannot be read in a context, or None."""
-        problem = self._root(root, rest, context=context)
+        problem = _before_a_run(root, rest, context=context)
+        if problem is None and context not in OF_REQUESTS:
+            problem = self._root(root, rest, context=context)
         if problem is None and (found := keyless([root, *rest], self.fields)) is not None:
             words, message, fix, write = found
             return Problem("PF215", words, message, fix, write=write)
         return problem
 
     def _root(self, root: str, rest: Sequence[str], *, context: Context) -> Problem | None:
-        if context == "schedule" and root != "run":
-            message = f"`{root}` is not known in `schedule`, which gives the input of its runs"
-            return Problem("PF230", 1, message, "write values, or read run.scheduled_at")
         if root == "input":
             return self._input(rest)
         if self.step is None and context == "concurrency.key" and (root, *rest)[:2] != _LABELS:
@@ -264,6 +274,35 @@ class Scope:
             fix = 'give it to the handler that needs it: `with: {key: "${{ secrets.KEY }}"}`'
             return Problem("PF230", 1, message, fix)
         return None
+
+
+def _before_a_run(root: str, rest: Sequence[str], *, context: Context) -> Problem | None:
+    """Refuse what is not there when a schedule or webhook starts a run, and its names elsewhere."""
+    if context == "schedule" and root != "run":
+        message = f"`{root}` is not known in `schedule`, which gives the input of its runs"
+        return Problem("PF230", 1, message, "write values, or read run.scheduled_at")
+    if context in OF_REQUESTS or root in _OF_A_REQUEST:
+        return _of_request(root, rest, context=context)
+    return None
+
+
+def _of_request(root: str, rest: Sequence[str], *, context: Context) -> Problem | None:
+    """Refuse other names in a webhook, these elsewhere, and headers that no request has."""
+    if context not in OF_REQUESTS:
+        message = f"`{root}` is only known in `webhook`, whose request has ended when a run begins"
+        fix = f'write `webhook: {{input: {{NAME: "${{{{ {root}… }}}}"}}}}`, and read input.NAME'
+        return Problem("PF230", 1, message, fix)
+    if root not in _OF_A_REQUEST:
+        message = f"`{root}` is not known in `webhook`, whose request has no run yet"
+        return Problem("PF230", 1, message, "read `body` or `headers`")
+    name = rest[0] if root == "headers" and rest else ""
+    if name.lower() in KEPT_BACK:
+        message = f"the header {name} is not given to runs: it is a secret of the sender"
+        return Problem("PF215", 1, message, "leave it out")
+    if name != name.lower():
+        fix = f'write headers["{name.lower()}"]'
+        return Problem("PF215", 1, "the names of headers are in lower case here", fix)
+    return None
 
 
 def _not_here(path: str, name: str, kind: str, *, words: int = 2) -> Problem:

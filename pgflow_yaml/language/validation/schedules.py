@@ -7,31 +7,28 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from pgflow_yaml.language import durations, ticks
-from pgflow_yaml.language.inputs import check_value
 from pgflow_yaml.language.model import Schedule
 from pgflow_yaml.language.source import MappingNode, ScalarNode, SequenceNode
 from pgflow_yaml.language.suggestions import did_you_mean
-from pgflow_yaml.language.validation.constants import constant
 from pgflow_yaml.language.validation.findings import quoted
 from pgflow_yaml.language.validation.formulas import Formulas
+from pgflow_yaml.language.validation.given_input import check_given
 from pgflow_yaml.language.validation.step_options import duration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from pgflow_yaml.language.model import Catchup, Formula, Json, Overlap
+    from pgflow_yaml.language.model import Catchup, Formula, Overlap
     from pgflow_yaml.language.source import Node
     from pgflow_yaml.language.validation.findings import Report
+    from pgflow_yaml.language.validation.given_input import Accepted
     from pgflow_yaml.language.validation.steps import Known
 
 MOST = 20
 _BEFORE_ALL = datetime(2000, 1, 1, tzinfo=UTC)  # a cron that comes at all comes after any time
 _FIELDS = "minute, hour, day of the month, month, day of the week"
-_INPUT = tuple["Mapping[str, Json] | None", "Json"]
 
 
 def read_schedules(
-    report: Report, root: MappingNode, known: Known, accepted: _INPUT
+    report: Report, root: MappingNode, known: Known, accepted: Accepted
 ) -> tuple[Schedule, ...]:
     """Read `schedule`; `accepted` are `input` and `input_schema` of the flow."""
     node = report.written(root, "schedule")
@@ -61,9 +58,8 @@ def read_schedules(
 class _Reader:
     """Reader of one schedule."""
 
-    def __init__(self, report: Report, node: MappingNode, known: Known, accepted: _INPUT) -> None:
-        self.report, self.node = report, node
-        self.fields, self.schema = accepted
+    def __init__(self, report: Report, node: MappingNode, known: Known, accepted: Accepted) -> None:
+        self.report, self.node, self.accepted = report, node, accepted
         self.formulas = Formulas(report, known.scope(report, "schedule"))
 
     def read(self) -> Schedule | None:
@@ -131,40 +127,8 @@ class _Reader:
         if entry is not None and formula is None:
             return None
         ast: Any = ["dict"] if formula is None else formula.ast
-        for at, message in self._refused(entry[1] if entry else None, ast):
-            fix = "change the value, or the input of this flow"
-            self.report.add("PF271", message, at or self.node, fix=fix)
+        check_given(self.report, self.node, ast, self.accepted, giver="the schedule")
         return formula
-
-    def _refused(self, node: Node | None, ast: Any) -> Iterator[tuple[Node | None, str]]:
-        if self.schema is not None:
-            yield from self._whole(node, ast)
-        elif ast[0] == "dict":
-            yield from self._by_field(node, ast)
-        elif constant(ast) is not None and not isinstance((constant(ast) or (None,))[0], dict):
-            yield node, "the flow takes an object as its input, and the schedule gives none"
-
-    def _by_field(self, node: Node | None, ast: Any) -> Iterator[tuple[Node | None, str]]:
-        fields = self.fields or {}
-        values = dict(zip(ast[1::2], ast[2::2], strict=True))
-        nodes = node.entries if isinstance(node, MappingNode) else {}
-        for name, field in fields.items():
-            if name not in values and not (isinstance(field, dict) and "default" in field):
-                yield node, f'the flow needs the input "{name}", which the schedule does not give'
-        for name, value in values.items():
-            key, at = nodes.get(name, (None, node))
-            if name not in fields:
-                yield key, f"the flow has no input {quoted(name)}{did_you_mean(name, fields)}"
-            elif value is not None and (known := constant(value)) is not None:
-                for problem in check_value(fields[name], known[0], path=name):
-                    yield at, f"the flow refuses this: {problem['path']} {problem['message']}"
-
-    def _whole(self, node: Node | None, ast: Any) -> Iterator[tuple[Node | None, str]]:
-        known = constant(ast)
-        if known is not None:
-            for problem in check_value(self.schema, known[0], path=""):
-                subject = f"{problem['path'] or 'the input'} {problem['message']}"
-                yield node, f"the flow refuses what the schedule gives it: {subject}"
 
     def _add(self, message: str, node: Node, *, fix: str) -> None:
         self.report.add("PF270", message, node, fix=fix)

@@ -100,6 +100,8 @@ def _level(path: Path) -> vocabulary.Level:
             return key
         case ("schedule", *_):
             return "schedule"
+        case ("webhook",):
+            return "webhook"
         case (*_, "retry"):
             return "retry"
         case _:
