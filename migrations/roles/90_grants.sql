@@ -30,7 +30,7 @@ grant execute on function
   pgflow.start_run, pgflow.start_runs, pgflow.cancel_run, pgflow.retry_run, pgflow.send_event,
   pgflow.approve_step, pgflow.reject_step, pgflow.drop_failed, pgflow.pause_schedules,
   pgflow.resume_schedules, pgflow.backfill_schedule, pgflow.pause_queue, pgflow.resume_queue,
-  pgflow.start_debounced
+  pgflow.start_debounced, pgflow.get_webhook
   to pgflow_client;
 
 -- Work: claim tasks and report on those that one's own login has claimed.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, overload
+from typing import TYPE_CHECKING, Any, Self, overload
 
 from pgflow_yaml.client import deploying
 from pgflow_yaml.client.results import (
@@ -213,6 +213,10 @@ class FlowClient:
     def get_definition(self, name: str, version: str | None = None) -> StoredVersion | None:
         """Return a stored version (the active one by default) with its source, or None."""
         return deploying.stored_version(self._store, name, version)
+
+    def get_webhook(self, name: str) -> dict[str, Any] | None:
+        """Return {version, webhook} of a flow's active version, as compiled; None without one."""
+        return self._store.get_webhook(name)
 
     def compare_with_active(self, new: Definition, name: str) -> Comparison:
         """Compare a definition with the active version; `name` is its name for a reader."""

@@ -70,6 +70,27 @@ begin
 end
 $$;
 
+-- The problem with "webhook", or null. Called by _check_definition.
+create or replace function pgflow._webhook_problem(p_definition jsonb) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select case
+    when w.hook is null then null
+    when p_definition ? 'after' then
+      'a flow with "after" is started by the ends of others and has no "webhook"'
+    when (jsonb_typeof(w.hook) = 'object'
+      and w.hook - array['secret', 'key', 'input'] = '{}'
+      and jsonb_typeof(w.hook -> 'secret') = 'string'
+      and w.hook ->> 'secret' ~ '^[A-Za-z_][A-Za-z0-9_]{0,127}$'
+      and coalesce(w.hook -> 'key' ?& array['ast', 'paths'], true)
+      and coalesce(w.hook -> 'input' ?& array['ast', 'paths'], true)) is not true then
+      '"webhook" must be an object with the name of a "secret", and perhaps "key" and "input" '
+        || 'with {"ast", "paths"}'
+    end
+  from (select p_definition -> 'webhook' as hook) w
+$$;
+
 -- Raises PF004 for a definition that must not be stored (S-13, S-19). Called by deploy.
 create or replace function pgflow._check_definition(
   p_definition jsonb, p_version text, p_order text[]
@@ -82,7 +103,7 @@ declare
   v_problem text := coalesce(
     pgflow._shape_problem(p_definition, p_order), pgflow._input_problem(p_definition),
     pgflow._after_problem(p_definition), pgflow._limits_problem(p_definition),
-    pgflow._schedule_problem(p_definition));
+    pgflow._schedule_problem(p_definition), pgflow._webhook_problem(p_definition));
   v_steps jsonb;
 begin
   if v_name is null or v_name !~ '^[a-z_][a-z0-9_]{0,46}$' or position('__' in v_name) > 0 then
@@ -109,7 +130,7 @@ begin
   from (
     select format('unknown key "%s" of the flow', k) as text from jsonb_object_keys(p_definition) k
     where k not in ('flow', 'input', 'input_schema', 'output', 'timeout', 'fail_fast', 'steps',
-                    'finally', 'after', 'concurrency', 'priority', 'schedule')
+                    'finally', 'after', 'concurrency', 'priority', 'schedule', 'webhook')
     union all
     select format('step "%s": unknown key "%s"', s.key, k)
     from jsonb_each(v_steps) s, jsonb_object_keys(s.value) k

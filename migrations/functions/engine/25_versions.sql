@@ -181,3 +181,14 @@ exception when sqlstate 'PF001' then
   return null;
 end
 $$;
+
+-- The webhook of a flow's active version; null without one. It returns no more than that, so that its
+-- time tells a stranger little about the flow.
+create or replace function pgflow.get_webhook(p_name text) returns jsonb
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select jsonb_build_object('version', d.version, 'webhook', d.definition -> 'webhook')
+  from pgflow.definitions d
+  where d.name = p_name and d.active and d.definition ? 'webhook'
+$$;

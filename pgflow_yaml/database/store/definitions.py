@@ -64,3 +64,8 @@ class DefinitionCalls(Calls):
             connection, "select pgflow.get_definition(%s, %s)", [name, version]
         )
         return reply
+
+    def get_webhook(self, name: str) -> dict[str, Any] | None:
+        """Return {version, webhook} of the active version; None if it has no webhook."""
+        reply: dict[str, Any] | None = self.ask("select pgflow.get_webhook(%s)", [name])
+        return reply
