@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pgflow_yaml.client import Client
     from pgflow_yaml.web.access import Authorize
     from pgflow_yaml.web.table import Row
+    from pgflow_yaml.worker.calls import Secrets
 
 
 class WebView:
@@ -55,6 +56,7 @@ def create_app(
     allow_hosts: Iterable[str] = (),
     key: bytes | None = None,
     secure: bool = True,
+    hooks: Secrets | None = None,
 ) -> WebView:
     """Return the pages about the runs of a database, to serve or to mount.
 
@@ -63,6 +65,7 @@ def create_app(
     names of the server beside those of this machine; a request for another name is refused.
     `read_only` leaves out all actions. `key` signs the tokens of forms: several processes that
     serve the same pages need the same 32 bytes. `secure`: cookies go over TLS only.
+    With `hooks`, the secrets of webhooks, signed requests to `/hooks/FLOW` start runs.
     """
     hosts = frozenset([*LOCAL_HOSTS, *(host_name(name.strip()) for name in allow_hosts)])
     state = State(
@@ -72,6 +75,7 @@ def create_app(
         hosts=hosts,
         read_only=read_only,
         secure=secure,
+        hooks=hooks,
         nav={page.path: page.nav for page in PAGES if page.nav},
     )
     return WebView(state)

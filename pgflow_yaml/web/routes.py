@@ -27,6 +27,7 @@ from pgflow_yaml.web.access.sessions import SignIn
 from pgflow_yaml.web.actions import cancel
 from pgflow_yaml.web.live.stream import events
 from pgflow_yaml.web.pages import run, runs
+from pgflow_yaml.web.receiving import Receiver
 from pgflow_yaml.web.table import Row
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ ACTIONS: Sequence[Action] = (cancel.ACTION,)
 
 def rows(state: State) -> list[Row]:
     """Return the routes of a server; the first that matches a path answers."""
-    table = [*_files(), *_login(state), *_live(state)]
+    table = [*_files(), *_login(state), *_live(state), *_hooks(state)]
     for page in PAGES:
         table += _page(state, page)
     for action in ACTIONS:
@@ -69,6 +70,13 @@ def _login(state: State) -> Iterator[Row]:
 
 def _live(state: State) -> Iterator[Row]:
     yield Row(method="GET", path="/events", who="viewer", kind="stream", app=events(state))
+
+
+def _hooks(state: State) -> Iterator[Row]:
+    if state.hooks is not None:
+        receiver = Receiver(state, state.hooks)
+        path = "/hooks/{flow}"
+        yield Row(method="POST", path=path, who="anyone", kind="hook", app=receiver, writes=True)
 
 
 def _page(state: State, page: Page) -> Iterator[Row]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pgflow_yaml.web.access import Authorize, User
     from pgflow_yaml.web.access.signing import Signer
     from pgflow_yaml.web.clients import Clients
+    from pgflow_yaml.worker.calls import Secrets
 
 
 @dataclass(slots=True, kw_only=True)
@@ -28,6 +29,8 @@ class State:
     """Cookies go over TLS only."""
     nav: Mapping[str, str]
     """The words of the navigation, by path."""
+    hooks: Secrets | None = None
+    """The secrets of webhooks; None: the server has none."""
     watcher: Watcher = field(init=False)
 
     def __post_init__(self) -> None:

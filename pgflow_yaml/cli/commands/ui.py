@@ -54,6 +54,16 @@ PORT = 8420
 )
 @click.option("--read-only", is_flag=True, help="Show only: no page can change anything.")
 @click.option(
+    "--hooks", is_flag=True, help="Let signed requests to /hooks/FLOW start flows with `webhook`."
+)
+@click.option(
+    "--secrets",
+    metavar="DIR or FILE",
+    type=click.Path(exists=True, path_type=Path),
+    help="With --hooks: a folder with a file for each secret, or a file of NAME=value lines. "
+    "[default: the variables PGFLOW_YAML_SECRET_NAME]",
+)
+@click.option(
     "--allow-host",
     "hosts",
     metavar="NAME",
@@ -87,6 +97,10 @@ def ui_command(options: Options, /, *, hashes: bool, host: str, **given: Any) ->
 def _check(host: str, given: dict[str, Any]) -> None:
     """Raise UsageError unless the options name one way in, which suits the address."""
     header, proxies = given["auth_header"], given["proxies"]
+    if given["hooks"] and given["read_only"]:
+        raise click.UsageError("--hooks starts runs: it does not go with --read-only")
+    if given["secrets"] and not given["hooks"]:
+        raise click.UsageError("--secrets needs --hooks: they are the secrets of webhooks")
     if given["users"] and header:
         raise click.UsageError("write either --users or --auth-header")
     if header and not proxies:
@@ -123,9 +137,11 @@ def _serve(client: Client, options: Options, host: str, given: dict[str, Any]) -
     from secrets import token_bytes
 
     from pgflow_yaml.project.database import project_dir
+    from pgflow_yaml.project.settings import local_settings
     from pgflow_yaml.web.access.signing import KEY_BYTES, key_in
     from pgflow_yaml.web.app import create_app
     from pgflow_yaml.web.server import listen, serve
+    from pgflow_yaml.worker.calls import Secrets
 
     host = host.strip("[]")
     with listen(host, given["port"]) as opened:
@@ -141,6 +157,9 @@ def _serve(client: Client, options: Options, host: str, given: dict[str, Any]) -
             allow_hosts=[*given["hosts"], *([name] if is_one(host) else [])],
             key=key,
             secure=not is_loopback(host),
+            hooks=Secrets(local_settings(secrets=given["secrets"]).secrets)
+            if given["hooks"]
+            else None,
         )
         options.note("Ctrl-C stops it")
         serve(app, opened)
