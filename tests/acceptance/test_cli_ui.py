@@ -71,6 +71,8 @@ def test_the_link_logs_in_and_a_signal_ends_it(shell: Shell) -> None:
     ("line", "words"),
     [
         ("--host 0.0.0.0", "lets other machines in"),
+        ("--hooks --read-only", "does not go with --read-only"),
+        ("--secrets .", "--secrets needs --hooks"),
         ("--host ::", "lets other machines in"),
         ("--host flows.example.com", "lets other machines in"),
         ("--auth-header X-User", "--auth-header needs --trusted-proxy"),
