@@ -182,8 +182,8 @@ exception when sqlstate 'PF001' then
 end
 $$;
 
--- The webhook of a flow's active version; null without one. It returns no more than that, so that its
--- time tells a stranger little about the flow.
+-- The webhook of a flow's active version; null without one. It returns no more than that, so that
+-- its time tells a stranger little about the flow.
 create or replace function pgflow.get_webhook(p_name text) returns jsonb
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
