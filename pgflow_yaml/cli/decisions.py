@@ -31,7 +31,7 @@ def decide(
     from pgflow_yaml.cli.output import when, write_json
     from pgflow_yaml.client.lookup import snapshot
     from pgflow_yaml.client.lookup import step as find_step
-    from pgflow_yaml.client.sentences import decided
+    from pgflow_yaml.client.outcomes import decided
     from pgflow_yaml.project.settings import local_settings
 
     with database(options, notify=local_settings().notify) as client:

@@ -22,7 +22,7 @@ def activate_command(options: Options, *, flow: str, version: str) -> None:
     from pgflow_yaml.cli import lookup
     from pgflow_yaml.cli.database import database
     from pgflow_yaml.cli.output import write_json
-    from pgflow_yaml.client.sentences import deployed
+    from pgflow_yaml.client.outcomes import deployed
 
     with database(options) as client:
         result = client.activate(flow, lookup.version(client, flow, version))

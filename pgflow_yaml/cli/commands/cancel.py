@@ -55,7 +55,7 @@ def cancel_command(
     from pgflow_yaml.cli.database import database
     from pgflow_yaml.cli.lookup import run_id
     from pgflow_yaml.cli.output import write_json
-    from pgflow_yaml.client.sentences import cancelled
+    from pgflow_yaml.client.outcomes import cancelled
 
     _check(runs, given)
     with database(options) as client:

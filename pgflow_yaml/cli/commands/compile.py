@@ -32,7 +32,7 @@ def compile_command(
     from pgflow_yaml.cli.database import database
     from pgflow_yaml.cli.diagnostics import valid_definitions
     from pgflow_yaml.cli.output import needs_line, write_json
-    from pgflow_yaml.client.sentences import deployed
+    from pgflow_yaml.client.outcomes import deployed
     from pgflow_yaml.project.flow_set import FlowSet
     from pgflow_yaml.project.settings import local_settings
 

@@ -31,7 +31,7 @@ def pause_command(
     from pgflow_yaml.cli.database import database
     from pgflow_yaml.cli.decisions import user
     from pgflow_yaml.cli.output import when, write_json
-    from pgflow_yaml.client.sentences import paused
+    from pgflow_yaml.client.outcomes import paused
 
     check_subject(flow, schedule, queue)
     with database(options) as client:

@@ -43,7 +43,7 @@ def resume_command(
     from pgflow_yaml.cli.database import database
     from pgflow_yaml.cli.decisions import user
     from pgflow_yaml.cli.output import write_json
-    from pgflow_yaml.client.sentences import resumed
+    from pgflow_yaml.client.outcomes import resumed
     from pgflow_yaml.project.settings import local_settings
 
     check_subject(flow, schedule, queue)

@@ -87,7 +87,7 @@ def _retry(request: Request, options: Options) -> int:
     from pgflow_yaml.cli.commands import run as running
     from pgflow_yaml.cli.decisions import user
     from pgflow_yaml.cli.output import write_json
-    from pgflow_yaml.client import sentences
+    from pgflow_yaml.client import outcomes
     from pgflow_yaml.client.lookup import snapshot
 
     request.seconds()
@@ -105,7 +105,7 @@ def _retry(request: Request, options: Options) -> int:
             options.note("nothing changed")
             return BAD
         retried = client.retry(**call, by=user())
-        for said in sentences.retried(retried, before["run"]["id"]):
+        for said in outcomes.retried(retried, before["run"]["id"]):
             options.note(said)
         if request.detach:
             if options.json:
@@ -152,7 +152,7 @@ def _input(client: Client, snapshot: Snapshot, version: str | None, inputs: Sequ
 
 def _agreed(plan: Retried, request: Request, options: Options) -> bool:
     """Return true if no completed step runs again, or somebody agrees; raises UsageError."""
-    from pgflow_yaml.client.sentences import agreement
+    from pgflow_yaml.client.outcomes import agreement
 
     fact = agreement(plan)
     if request.yes or fact is None:

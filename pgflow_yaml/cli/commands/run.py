@@ -213,7 +213,7 @@ def _load(flows: Sequence[str], settings: Settings) -> FlowSet:
 
 def _deploy(client: Client, flows: FlowSet, options: Options) -> Chosen:
     """Deploy the changed flows; engine.md §2 defines when `run` also activates them."""
-    from pgflow_yaml.client.sentences import deployed
+    from pgflow_yaml.client.outcomes import deployed
     from pgflow_yaml.language.validation.positions import step_positions
 
     results = client.deploy_set(flows, activate=True if client.embedded else None)

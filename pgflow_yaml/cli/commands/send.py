@@ -27,16 +27,16 @@ def send_command(
     from pgflow_yaml.cli.database import database
     from pgflow_yaml.cli.output import write_json
     from pgflow_yaml.cli.run_input import read_json_option
-    from pgflow_yaml.client import sentences
+    from pgflow_yaml.client import outcomes
     from pgflow_yaml.project.settings import local_settings
 
     value = None if data is None else read_json_option(data, "--data")
     with database(options, notify=local_settings().notify) as client:
         chosen = lookup.run_id(client, run)
         sent = client.send(chosen, event, value, by=by or user())
-        if sent.stored and (unknown := sentences.unknown_event(client, chosen, event)):
+        if sent.stored and (unknown := outcomes.unknown_event(client, chosen, event)):
             options.note(unknown)
     if options.json:
         write_json(sent.as_json())
         return
-    sys.stdout.write(f"{sent.run_id}  {sentences.sent(sent)}\n")
+    sys.stdout.write(f"{sent.run_id}  {outcomes.sent(sent)}\n")

@@ -66,7 +66,7 @@ def start_command(
     from pgflow_yaml.cli.output import write_json
     from pgflow_yaml.cli.run_input import read_input, trace_of_shell
     from pgflow_yaml.client.lookup import snapshot
-    from pgflow_yaml.client.sentences import found_by_key
+    from pgflow_yaml.client.outcomes import found_by_key
     from pgflow_yaml.project.files import is_file
     from pgflow_yaml.project.settings import local_settings
 

@@ -1,4 +1,4 @@
-"""What an action did, in a sentence: the same one on every screen.
+"""The effect of an action in a sentence: the same one on every screen.
 
 `when` formats a time; by default it is written out, in UTC.
 """
