@@ -188,9 +188,9 @@ def wrapped(text: str, width: int) -> list[str]:
 
 def error_sentence(error: PgflowError) -> str:
     """Return an error of this package on one line, with what was meant where that is known."""
-    suggestions = getattr(error, "suggestions", ())
-    has_hint = not suggestions or "did you mean" in error.message
-    return one_line(error.message + ("" if has_hint else f'; did you mean "{suggestions[0]}"?'))
+    near = next(iter(getattr(error, "suggestions", ())), None)
+    hinted = near is None or "did you mean" in error.message
+    return one_line(error.message + ("" if hinted else f'; did you mean "{near}"?'))
 
 
 def for_people(sentence: str) -> str:
