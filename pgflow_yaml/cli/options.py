@@ -298,13 +298,12 @@ def version_option() -> click.Option:
 
 def seconds(text: str, option: str) -> float:
     """Read a duration as in flow files: a number of seconds, or `500ms`, `30m`, `2h`, `7d`."""
-    from pgflow_yaml.language.durations import milliseconds
+    from pgflow_yaml.language import durations
 
-    number = text.strip()
-    duration = milliseconds(number if number[-1:].isalpha() else f"{number}s")
-    if duration is None:
+    length = durations.seconds(text)
+    if length is None:
         raise click.UsageError(f'{option} "{text}" is not a duration; write 30s, 5m, 2h or 7d')
-    return duration / 1000
+    return length
 
 
 def optional_seconds(text: str | None, option: str) -> float | None:

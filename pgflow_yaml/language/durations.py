@@ -38,6 +38,13 @@ def milliseconds(value: str | float) -> int | None:
     return round(Decimal(match.group(1)) * _UNITS[match.group(2)])
 
 
+def seconds(text: str) -> float | None:
+    """Return the seconds of a text, a duration or a bare number of seconds; None for another."""
+    number = text.strip()
+    duration = milliseconds(number if number[-1:].isalpha() else f"{number}s")
+    return None if duration is None else duration / 1000
+
+
 def as_text(duration: int) -> str:
     """Return milliseconds in the largest unit that gives a whole number: `90s`, `2h`."""
     unit = next((unit for unit in ("d", "h", "m", "s") if duration % _UNITS[unit] == 0), "ms")

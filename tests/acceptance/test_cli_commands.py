@@ -391,7 +391,7 @@ def test_every_example_in_the_help_works(shell: Shell) -> None:
     order += ["show", "watch", "runs", "start", "send", "cancel", "retry", "worker", "failed"]
     order += ["approve", "reject"]
     order += ["queues", "workers", "doctor", "completion", "logs", "prune"]
-    order += ["schedules", "pause", "resume", "backfill", "ui"]
+    order += ["schedules", "pause", "resume", "backfill", "ui", "mcp"]
     assert sorted(order) == sorted(examples)
 
     shell.write("release.yaml", "flow: release\nsteps:\n  go_live: {wait: {event: go_live}}\n")

@@ -36,6 +36,7 @@ COMMANDS = {
     "init": ("init", 0),
     "logs": ("logs {run}", 0),
     "lsp": ("lsp", 0),
+    "mcp": ("mcp", 0),
     "migrate": ("migrate --status", 0),
     "pause": ("pause hello", 2),
     "plan": ("plan hello.flow.yaml", 0),
@@ -59,7 +60,7 @@ COMMANDS = {
     "worker": ("worker --burst", 0),
     "workers": ("workers", 0),
 }
-SILENT = {"lsp", "logs {run}"}  # nothing before an editor asks; nothing that was printed
+SILENT = {"lsp", "mcp", "logs {run}"}  # nothing before somebody asks; nothing that was printed
 CLOSED = {"0": "closed", "1": "closed", "2": "closed"}
 
 

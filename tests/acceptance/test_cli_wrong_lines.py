@@ -91,6 +91,8 @@ LINES = [
     ["why", "last"],
     ["lsp", "hello.flow.yaml"],
     ["lsp", "--port", "2087"],
+    ["mcp", "hello"],
+    ["mcp", "--allow-action", "x"],
     ["init", "hello.flow.yaml"],
     ["schema", "hello.flow.yaml"],
     ["schema", "--check", "nofile"],
