@@ -28,7 +28,7 @@ def list_runs(client: Client, *, limit: int = 20, **given: Any) -> Answer:
     filters = cast("RunFilters", dict(given))
     for name in ("since", "older"):
         if name in given:
-            filters[name] = _seconds(given[name], name)  # type: ignore[literal-required]
+            filters[name] = _seconds(given[name], name)
     if (flow := filters.get("flow")) is not None:
         lookup.must_be_flow(client.list_flows(), flow)
     if (parent := filters.get("parent")) is not None:

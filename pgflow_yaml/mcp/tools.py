@@ -42,9 +42,10 @@ class Tool:
     @property
     def schema(self) -> dict[str, Json]:
         """The JSON Schema of the arguments."""
+        fields: dict[str, Json] = dict(self.fields)
         return {
             "type": "object",
-            "properties": dict(self.fields),
+            "properties": fields,
             "required": list(self.required),
             "additionalProperties": False,
         }
