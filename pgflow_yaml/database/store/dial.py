@@ -73,7 +73,7 @@ def _bounded(conninfo: str, name: str, more: str = "") -> tuple[str, str]:
     """Return a conninfo with bounded waits, and the same without limits of statements."""
     _refuse_ambiguous_url(conninfo)
     user_settings = conninfo_to_dict(conninfo)
-    limits = " ".join(filter(None, (user_settings.get("options"), _LIMITS, more)))
+    limits = " ".join(filter(None, (str(user_settings.get("options") or ""), _LIMITS, more)))
     settings: dict[str, Any] = {"application_name": name, **_TCP, **user_settings}
     return make_conninfo("", **{**settings, "options": limits}), make_conninfo("", **settings)
 

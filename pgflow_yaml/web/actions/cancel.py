@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pgflow_yaml.client import sentences
+from pgflow_yaml.client import outcomes
 from pgflow_yaml.errors import PgflowError
 from pgflow_yaml.runs.run import run_name
 from pgflow_yaml.runs.snapshot import STATUS_PHRASES
@@ -42,7 +42,7 @@ def _do(asked: Asked) -> Done:
     if len(reason) > _LONGEST_REASON:
         raise PgflowError(f"the reason has more than {_LONGEST_REASON:,} characters")
     result = asked.client.cancel(run, reason or None, by=asked.user.name)
-    return Done(to=f"/runs/{run}", said=f"run {run[:8]}: {sentences.cancelled(result)}")
+    return Done(to=f"/runs/{run}", said=f"run {run[:8]}: {outcomes.cancelled(result)}")
 
 
 ACTION = Action(path="/runs/{run}/cancel", name="cancel", ask=_ask, do=_do)
