@@ -15,8 +15,8 @@ from starlette.responses import HTMLResponse, Response
 from pgflow_yaml.errors import PgflowError
 from pgflow_yaml.web.access.sessions import SignIn
 from pgflow_yaml.web.asked import Asked, Moved
+from pgflow_yaml.web.failures import sentence, status_of
 from pgflow_yaml.web.rendering import environment, page_html, part_html, whole_page
-from pgflow_yaml.web.sentences import sentence, status_of
 from pgflow_yaml.web.state import VISIT
 
 if TYPE_CHECKING:

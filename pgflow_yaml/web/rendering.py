@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from pgflow_yaml.errors import NotFound, PgflowError
 from pgflow_yaml.text import clean, duration, fit, moment, utc
-from pgflow_yaml.web.sentences import sentence
+from pgflow_yaml.web.failures import sentence
 from pgflow_yaml.web.words import MARKS, Mark
 
 if TYPE_CHECKING:

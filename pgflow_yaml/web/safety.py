@@ -20,7 +20,7 @@ from pgflow_yaml.errors import PgflowError
 from pgflow_yaml.web.access.sessions import SignIn
 from pgflow_yaml.web.access.signing import same
 from pgflow_yaml.web.answers import redirect, refusal
-from pgflow_yaml.web.sentences import sentence
+from pgflow_yaml.web.failures import sentence
 from pgflow_yaml.web.state import VISIT, Visit
 
 if TYPE_CHECKING:

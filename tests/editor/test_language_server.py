@@ -59,7 +59,8 @@ def test_what_init_writes_has_no_finding(server: Server) -> None:
     found = {name: server.open(name, text) for name, text in texts.items()}
 
     stems = {kind: {n.partition(".")[0] for n in texts if n.endswith(kind)} for kind in KINDS}
-    assert stems == dict.fromkeys(KINDS, {"hello", "etl", "release", "trip", "alert", "nightly"})
+    stems_of_templates = {"hello", "etl", "release", "trip", "alert", "nightly"}
+    assert stems == dict.fromkeys(KINDS, stems_of_templates)
     assert found == {name: [] for name in texts}
 
 
