@@ -81,15 +81,19 @@ class InvalidFlow(PgflowError):
 
 
 class InvalidInput(PgflowError):
-    """The run input was refused."""
+    """The run input, or the answer to a form, was refused."""
 
     def __init__(
-        self, message: str | None = None, *, problems: Sequence[Mapping[str, str]] = ()
+        self,
+        message: str | None = None,
+        *,
+        problems: Sequence[Mapping[str, str]] = (),
+        subject: str = "the input",
     ) -> None:
         """Store the problems: each has the `path` of its field and a `message`."""
         self.problems = [dict(problem) for problem in problems]
         if message is None and self.problems:
-            message = "the input was refused: " + "; ".join(
+            message = f"{subject} was refused: " + "; ".join(
                 f"{problem['path']}: {problem['message']}"
                 if problem.get("path")
                 else problem["message"]

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 by_option = click.option(
     "--by", metavar="WHO", help="Name of the sender. [default: your user name]"
 )
+data_option = click.option(
+    "--data", metavar="JSON", help="The fields of the step's form, as JSON or @file."
+)
 
 
 def decide(
@@ -22,6 +25,7 @@ def decide(
     run: str,
     step: str,
     comment: str | None,
+    data: str | None,
     by: str | None,
 ) -> int:
     """Decide on a step and write the decision that stands; return 1 if it is another one."""
@@ -29,16 +33,18 @@ def decide(
     from pgflow_yaml.cli.database import database
     from pgflow_yaml.cli.failures import BAD
     from pgflow_yaml.cli.output import when, write_json
+    from pgflow_yaml.cli.run_input import read_json_option
     from pgflow_yaml.client.lookup import snapshot
     from pgflow_yaml.client.lookup import step as find_step
     from pgflow_yaml.client.outcomes import decided
     from pgflow_yaml.project.settings import local_settings
 
+    answer = None if data is None else read_json_option(data, "--data")
     with database(options, notify=local_settings().notify) as client:
         chosen = lookup.run_id(client, run)
         find_step(snapshot(client, chosen, outputs=False), step)
         decide_step = client.approve if intended == "approved" else client.reject
-        decision = decide_step(chosen, step, comment, by=by or user())
+        decision = decide_step(chosen, step, comment, by=by or user(), data=answer)
     if options.json:
         write_json(decision.as_json())
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pgflow_yaml.client.client import Client
+from pgflow_yaml.client.deciding import WaitingStep
 from pgflow_yaml.client.results import (
     Cancelled,
     Decision,
@@ -48,5 +49,6 @@ __all__ = [
     "StepState",
     "StoredVersion",
     "VersionSummary",
+    "WaitingStep",
     "WorkerSummary",
 ]

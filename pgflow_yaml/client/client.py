@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
+from pgflow_yaml.client.deciding import DecisionClient
 from pgflow_yaml.client.health import HealthClient
 from pgflow_yaml.client.ids import checked_id as _checked_id
 from pgflow_yaml.client.ids import no_run as _no_run
@@ -13,7 +16,6 @@ from pgflow_yaml.client.logs import LogClient
 from pgflow_yaml.client.pruning import PruneClient
 from pgflow_yaml.client.results import (
     Cancelled,
-    Decision,
     RunSummary,
     Sent,
     Started,
@@ -30,10 +32,10 @@ from pgflow_yaml.errors import Unavailable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
-    from pathlib import Path
 
     from pgflow_yaml.database.store.connection import JoinedConnection
     from pgflow_yaml.project.settings import Settings
+    from pgflow_yaml.runs.approval_links import Approval
     from pgflow_yaml.runs.filters import RunFilters
     from pgflow_yaml.runs.snapshot import Snapshot, TaskShape
     from pgflow_yaml.worker import Worker
@@ -44,7 +46,15 @@ log = logging.getLogger(__name__)
 LEASE_SECONDS = 30.0
 
 
-class Client(HealthClient, LogClient, PruneClient, RetryClient, ScheduleClient, ViewClient):
+class Client(
+    DecisionClient,
+    HealthClient,
+    LogClient,
+    PruneClient,
+    RetryClient,
+    ScheduleClient,
+    ViewClient,
+):
     """A connection to the database of flows; usable from several threads, one at a time."""
 
     # Runs
@@ -170,7 +180,7 @@ class Client(HealthClient, LogClient, PruneClient, RetryClient, ScheduleClient, 
                 self.wake()
         return ids
 
-    # Events and decisions. `run` is an id, or the key of the start.
+    # Events. `run` is an id, or the key of the start.
 
     def send(
         self,
@@ -189,34 +199,6 @@ class Client(HealthClient, LogClient, PruneClient, RetryClient, ScheduleClient, 
         row = self._store.send_event(run, event, data_text=text, by=by, connection=conn)
         self._wake_unless_joined(conn)
         return row_of(Sent, row)
-
-    def approve(
-        self,
-        run: str,
-        step: str,
-        comment: str | None = None,
-        *,
-        by: str | None = None,
-        conn: JoinedConnection | None = None,
-    ) -> Decision:
-        """Approve a step that waits for an event, or that will; the first decision counts."""
-        row = self._store.approve_step(run, step, comment=comment, by=by, connection=conn)
-        self._wake_unless_joined(conn)
-        return row_of(Decision, row)
-
-    def reject(
-        self,
-        run: str,
-        step: str,
-        comment: str | None = None,
-        *,
-        by: str | None = None,
-        conn: JoinedConnection | None = None,
-    ) -> Decision:
-        """Reject a step that waits for an event: it fails (`Rejected`). Otherwise as `approve`."""
-        row = self._store.reject_step(run, step, comment=comment, by=by, connection=conn)
-        self._wake_unless_joined(conn)
-        return row_of(Decision, row)
 
     def _wake_unless_joined(self, conn: JoinedConnection | None) -> None:
         if conn is None:
@@ -297,6 +279,7 @@ class Client(HealthClient, LogClient, PruneClient, RetryClient, ScheduleClient, 
             lead=("run" if names_runs else "step") if settings.prefix else "none",
             metrics=metrics,
             otel=otel,
+            approval_link=_approval_link(settings.ui_url),
         )
 
     def run_queues(self, run_id: str) -> list[str]:
@@ -388,6 +371,20 @@ class Client(HealthClient, LogClient, PruneClient, RetryClient, ScheduleClient, 
             run_input=run_input,
         )
         return _snapshot(snapshot, run_id)
+
+
+def _approval_link(ui_url: str | None) -> Callable[[Approval], str] | None:
+    """Return what makes links below the address of the web view; its key is read when needed."""
+    if ui_url is None:
+        return None
+
+    def link(approval: Approval) -> str:
+        from pgflow_yaml.project.link_key import link_key
+        from pgflow_yaml.runs.approval_links import approval_url
+
+        return approval_url(ui_url, approval, link_key(Path.cwd(), os.environ))
+
+    return link
 
 
 def _snapshot(snapshot: Mapping[str, object] | None, run_id: str) -> Snapshot:

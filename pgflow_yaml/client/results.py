@@ -20,8 +20,9 @@ class _Row(Protocol):
 
 
 Row = TypeVar("Row", bound=_Row)
+_TIMES = frozenset({"at", "since", "until"})
 _LISTS = frozenset(
-    {"steps", "order", "again", "kept", "completed_again", "handled", "queues", "last"}
+    {"by", "steps", "order", "again", "kept", "completed_again", "handled", "queues", "last"}
 )
 
 
@@ -31,7 +32,7 @@ def row_of(kind: type[Row], row: Mapping[str, Any]) -> Row:
 
 
 def _value(name: str, value: Any) -> Any:
-    if (name == "at" or name.endswith("_at")) and isinstance(value, str):
+    if (name in _TIMES or name.endswith("_at")) and isinstance(value, str):
         return datetime.fromisoformat(value)
     return tuple(value) if name in _LISTS and isinstance(value, list) else value
 

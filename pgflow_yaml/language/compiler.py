@@ -62,7 +62,7 @@ def compile_flow(flow: Flow, *, source: str = "") -> Definition:
         body["input_schema"] = _without_texts(flow.input_schema)
     if flow.after is not None:
         body["after"] = {"flows": list(flow.after.flows), "status": list(flow.after.status)}
-        body["input"] = dict(listening.INPUT)
+        body["input"] = dict(listening.fields(flow.after.status))
     if flow.schedule:
         body["schedule"] = [_schedule(schedule) for schedule in flow.schedule]
     if flow.webhook is not None:
@@ -201,6 +201,12 @@ def _wait(wait: Wait) -> dict[str, Json]:
     body: dict[str, Json] = {"event": wait.event}
     if wait.timeout is not None:
         body["timeout"] = wait.timeout
+    if wait.form is not None:
+        body["form"] = {name: _without_texts(field) for name, field in wait.form.items()}
+    if wait.by:
+        body["by"] = list(wait.by)
+    if wait.remind is not None:
+        body["remind"] = wait.remind
     return body
 
 

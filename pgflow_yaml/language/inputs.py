@@ -42,14 +42,18 @@ _BOUNDS: tuple[tuple[str, str, Callable[[float, float], bool]], ...] = (
 )
 
 
-def apply_defaults_and_check(spec: Spec | None, value: Json) -> tuple[Json, list[Problem]]:
-    """Return the input with defaults filled in, and its problems."""
+def apply_defaults_and_check(
+    spec: Spec | None, value: Json, *, form: bool = False
+) -> tuple[Json, list[Problem]]:
+    """Return the input, or the answer to a form, with defaults filled in, and its problems."""
     fields = spec or {}
     if not isinstance(value, dict):
         return value, [_problem("", f"must be an object, not {type_name(value)}")]
     problems = [
         _problem(
-            name, f"is not an input of this flow{did_you_mean(name, fields) or _known(fields)}"
+            name,
+            f"is not {'a field of this form' if form else 'an input of this flow'}"
+            f"{did_you_mean(name, fields) or _known(fields, form=form)}",
         )
         for name in value
         if name not in fields
@@ -64,6 +68,13 @@ def apply_defaults_and_check(spec: Spec | None, value: Json) -> tuple[Json, list
         else:
             problems.append(_problem(name, f"is required{_kind_wanted(schema)}"))
     return filled, problems
+
+
+def form_problems(form: Spec, answer: Json, *, complete: bool) -> list[Problem]:
+    """Return every problem of the answer to a form; unless complete, nothing is required."""
+    if not complete and isinstance(answer, dict):
+        form = {name: schema for name, schema in form.items() if name in answer}
+    return apply_defaults_and_check(form, answer, form=True)[1]
 
 
 def problems_of(definition: Mapping[str, Any], value: Json) -> list[Problem]:
@@ -332,12 +343,12 @@ def _meant(value: Json, options: Sequence[Json]) -> str:
     return did_you_mean(value, texts) if isinstance(value, str) else ""
 
 
-def _known(fields: Spec) -> str:
+def _known(fields: Spec, *, form: bool) -> str:
     if not fields:
-        return ", which takes none"
+        return "" if form else ", which takes none"
     names = list(fields)
     shown = ", ".join(names[:10]) + (", …" if len(names) > 10 else "")
-    return f", whose inputs are {shown}"
+    return f", whose {'fields' if form else 'inputs'} are {shown}"
 
 
 def _kind_wanted(schema: Json) -> str:

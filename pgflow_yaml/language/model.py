@@ -68,6 +68,11 @@ class Wait:
     until: Formula | None = None
     event: str | None = None
     timeout: int | None = None
+    form: Mapping[str, Json] | None = None
+    """The schema of each field that a decision fills in."""
+    by: tuple[str, ...] = ()
+    """The people and groups who may decide; empty: everybody."""
+    remind: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

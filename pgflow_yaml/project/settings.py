@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -43,6 +44,7 @@ class Settings:
     logs: str
     prefix: bool
     retention: Retention
+    ui_url: str | None
     sources: Mapping[str, str]
 
 
@@ -82,6 +84,7 @@ def read_settings(
         logs=_logs(values.get("logs", LOGS[0]), sources["logs"]),
         prefix=_yes(values.get("prefix", True), sources["prefix"]),
         retention=_retention(values.get("retention", {}), sources["retention"]),
+        ui_url=_url(values.get("ui_url"), sources["ui_url"]),
         sources=sources,
     )
 
@@ -160,6 +163,17 @@ def _retention(value: object, source: str) -> Retention:
             )
         kept[status] = length
     return kept
+
+
+def _url(value: object, source: str) -> str | None:
+    """Return the address of the web view without the slash at its end."""
+    if value is None:
+        return None
+    if not isinstance(value, str) or not re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", value):
+        raise WrongSetting(
+            f'{source}: ui-url is an address such as "https://flows.example.com", not "{value}"'
+        )
+    return value.rstrip("/")
 
 
 def _yes(value: object, source: str) -> bool:

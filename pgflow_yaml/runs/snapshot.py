@@ -79,16 +79,22 @@ class WaitsShape(TypedDict):
     kind: Literal["event", "timer", "child"]
     event: str | None
     until: str | None
+    form: NotRequired[Mapping[str, Json]]
+    """The schema of each field that a decision fills in."""
+    by: NotRequired[list[str]]
+    """The people and groups who may decide."""
 
 
 class AwaitedShape(TypedDict):
-    """An event that a run waits for."""
+    """An event that a run waits for, or a decision: then it has `form`, `by` or both."""
 
     run_id: str
     flow: str
     step: str
     event: str
     until: str | None
+    form: NotRequired[Mapping[str, Json]]
+    by: NotRequired[list[str]]
 
 
 class AnswerShape(TypedDict):
@@ -99,6 +105,8 @@ class AnswerShape(TypedDict):
     by: str
     at: str
     comment: str | None
+    data: NotRequired[Json]
+    """The answer to the form of the step."""
 
 
 class CountsShape(TypedDict):

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pgflow_yaml.text import duration, error_text, moment, one_line, plural, roughly, utc
 
 from .run import run_name, run_status
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pgflow_yaml.language.model import Json
+
     from .snapshot import AwaitedShape, ChildShape, RunShape, Snapshot, StepShape, WaitsShape
 
 SECONDS_IN_UNITS, LATE_SECONDS = 90, 2
@@ -35,11 +39,17 @@ def wait_until(waits: WaitsShape) -> str:
 def _awaited(waits: WaitsShape) -> str:
     match waits["kind"]:
         case "event":
-            return f'waits for event "{one_line(waits["event"] or "")}"'
+            return event_words(waits)
         case "timer":
             return "waits"
         case _:
             return "waits for its runs"
+
+
+def event_words(waits: Mapping[str, Any]) -> str:
+    """Format what a step waits for, and who may decide: `waits for event "x" from ann or bob`."""
+    who = " or ".join(map(one_line, waits.get("by", ())))
+    return f'waits for event "{one_line(waits["event"] or "")}"' + (f" from {who}" if who else "")
 
 
 def _left(seconds: float) -> str:
@@ -68,6 +78,10 @@ def awaited_events(step: StepShape, run: RunShape) -> list[AwaitedShape]:
         "event": waits["event"] or "",
         "until": waits["until"],
     }
+    if "form" in waits:
+        own["form"] = waits["form"]
+    if "by" in waits:
+        own["by"] = waits["by"]
     return [own, *step["awaited"]]
 
 
@@ -80,9 +94,22 @@ def all_awaited_events(snapshot: Snapshot) -> list[AwaitedShape]:
 def answer_command(event: AwaitedShape) -> str:
     """Return the command that ends a wait: `approve` if a decision is expected, else `send`."""
     name = f"{event['step']} {event['event']}".lower()
-    if any(word in name for word in _DECISIONS):
-        return f"pgflow-yaml approve {event['run_id'][:8]} {one_line(event['step'])}"
+    is_decided = "form" in event or "by" in event
+    if is_decided or any(word in name for word in _DECISIONS):
+        approve = f"pgflow-yaml approve {event['run_id'][:8]} {one_line(event['step'])}"
+        return approve + _data_option(event.get("form", {}))
     return f"pgflow-yaml send {event['run_id'][:8]} {one_line(event['event'])}"
+
+
+def _data_option(form: Mapping[str, Json]) -> str:
+    """Return the option with the fields that a form requires; nothing if it requires none."""
+    required = [
+        name
+        for name, schema in form.items()
+        if not (isinstance(schema, dict) and "default" in schema)
+    ]
+    fields = ", ".join(f'"{name}": …' for name in required)
+    return f" --data '{{{fields}}}'" if required else ""
 
 
 def answer(step: StepShape) -> str:

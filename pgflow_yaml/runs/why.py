@@ -13,7 +13,7 @@ from pgflow_yaml.language.handler_paths import GUARDED, never
 from pgflow_yaml.text import duration, elapsed, moment, one_line, plural, roughly, utc
 
 from .steps import asked
-from .waits import SECONDS_IN_UNITS, answer_command
+from .waits import SECONDS_IN_UNITS, answer_command, event_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -113,9 +113,9 @@ def _timer(reason: Reason, now: datetime) -> str:
 
 def _event(reason: Reason, now: datetime) -> str:
     left = f", {_ahead(reason, now)} left" if reason["until"] else ""
-    awaited = {"run_id": reason["run"], "step": reason["step"], "event": reason["event"]}
+    awaited = {**reason, "run_id": reason["run"]}
     command = answer_command(cast("AwaitedShape", awaited))
-    return f'waits for event "{one_line(reason["event"])}"{left}: {command}'
+    return f"{event_words(reason)}{left}: {command}"
 
 
 def _back_off(reason: Reason, now: datetime) -> str:

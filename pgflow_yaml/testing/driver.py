@@ -104,7 +104,9 @@ class _Play:
             waits.plan_decisions(snapshot)
             next_moment = self._next_moment()
             if next_moment is None or next_moment > self.until:
-                stuck = why_stuck(self.store, snapshot) if next_moment is None else _ENDLESS
+                stuck = _ENDLESS
+                if next_moment is None:
+                    stuck = why_stuck(self.store, snapshot, waits.refused)
                 break
             # A message that is visible already but was not claimed is retried 1 ms later.
             self.now = max(next_moment, self.now + timedelta(milliseconds=1))

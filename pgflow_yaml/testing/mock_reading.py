@@ -19,7 +19,8 @@ OUTCOMES = ("output", "raises", *DECISIONS)
 PLAY_KEYS = (*OUTCOMES, "sleep")
 MOCK_KEYS = (*PLAY_KEYS, "items", "mocks")
 RAISES_KEYS = ("type", "message", "delay")
-DECISION_KEYS = ("by", "comment")
+DECISION_TEXTS = ("by", "comment")
+DECISION_KEYS = (*DECISION_TEXTS, "data")
 REAL = "real"
 _CLASS = re.compile(r"([A-Za-z_][A-Za-z0-9_]*\.)*[A-Za-z_][A-Za-z0-9_]*")
 
@@ -112,6 +113,8 @@ def _decision(nodes: Nodes, kind: str, node: Node) -> Decision:
         return Decision(kind=kind)
     entries = nodes.mapping(node, f"`{kind}`", known=DECISION_KEYS)
     by, comment = (
-        nodes.text(entries[key][1], f"`{key}`") if key in entries else None for key in DECISION_KEYS
+        nodes.text(entries[key][1], f"`{key}`") if key in entries else None
+        for key in DECISION_TEXTS
     )
-    return Decision(kind=kind, by=by, comment=comment)
+    data = entries["data"][1].data() if "data" in entries else None
+    return Decision(kind=kind, by=by, comment=comment, data=data)

@@ -37,7 +37,7 @@ class Play:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """Event with its data, approval or rejection for a waiting step; `kind` names the key."""
+    """Event, approval or rejection for a waiting step, with its data; `kind` names the key."""
 
     kind: str
     data: Json = None

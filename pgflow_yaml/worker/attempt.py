@@ -234,7 +234,12 @@ def _context(task: Task, beat: Callable[[], None], call: Speaker) -> Context:
     # An import of the handler's module has used some of it.
     left = task.deadline - time.monotonic() if task.deadline else task.call.timeout
     return Context(
-        task, run_input=task.context.run_input, beat=beat, timeout=left, report=call.report
+        task,
+        run_input=task.context.run_input,
+        beat=beat,
+        timeout=left,
+        report=call.report,
+        link=task.context.approval_link,
     )
 
 

@@ -30,6 +30,7 @@ def unpack(reply: TurnReply, calls: dict[str, StepCall], sources: Sources) -> It
             run_input=_input_of(name, context, sources.run_input),
             secret=sources.secret,
             span=sources.span,
+            approval_link=sources.approval_link,
         )
         for name, context in reply["contexts"].items()
     }

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from pgflow_yaml.language.model import Json
+    from pgflow_yaml.runs.approval_links import Approval
     from pgflow_yaml.worker.calls import Handler
 
     Span: TypeAlias = Callable[["Task"], AbstractContextManager[Callable[["Outcome"], "Outcome"]]]
@@ -90,15 +91,19 @@ class Sources:
     run_input: Callable[[str], Json]
     secret: Callable[[str], str]
     span: Span | None = None
+    approval_link: Callable[[Approval], str] | None = None
+    """Makes the link to an approval; None without a web view."""
 
 
 class RunContext:
     """The data that the tasks of one step of one run share in a reply."""
 
     __slots__ = (
+        "approval_link",
         "args",
         "env",
         "flow",
+        "retries",
         "run_input",
         "scheduled_at",
         "secret",
@@ -114,11 +119,14 @@ class RunContext:
         run_input: Callable[[], Json],
         secret: Callable[[str], str],
         span: Span | None = None,
+        approval_link: Callable[[Approval], str] | None = None,
     ) -> None:
+        self.approval_link = approval_link
         self.args: Json = context.get("args")
         self.env: dict[str, Json] = context.get("env") or {}
         run = context.get("run") or {}
         self.flow: str = run.get("flow", "")
+        self.retries: int = run.get("retries", 0)
         self.scheduled_at: str | None = run.get("scheduled_at")
         self.trace: str | None = context.get("trace")
         self.span = span if self.trace else None
@@ -226,6 +234,11 @@ class Task:
         """The id of the trace that its run belongs to."""
         trace = self.context.trace
         return None if trace is None else trace.split("-")[1]
+
+    @property
+    def retries(self) -> int:
+        """The number of retries of its run."""
+        return self.context.retries
 
     @property
     def scheduled_at(self) -> datetime | None:

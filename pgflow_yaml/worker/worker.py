@@ -47,6 +47,7 @@ from pgflow_yaml.worker.watch import Watch
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from pgflow_yaml.runs.approval_links import Approval
     from pgflow_yaml.worker.calls import SecretProvider
     from pgflow_yaml.worker.metrics.measures import Measures
     from pgflow_yaml.worker.task import Task
@@ -91,6 +92,7 @@ class Worker:
         capture: bool = False,
         metrics: bool = False,
         otel: bool = False,
+        approval_link: Callable[[Approval], str] | None = None,
     ) -> None:
         """`queues` are names of flows, None is all; `burst` ends when no task is left.
 
@@ -99,7 +101,8 @@ class Worker:
         file of `NAME=value` lines, or a function from a name to its value or None; a secret
         missing there is looked up in PGFLOW_YAML_SECRET_NAME. `executor` is a key of EXECUTORS.
         `prepare` is called before the worker registers. With `metrics`, it measures what it does;
-        see MetricsServer. With `otel`, it makes and sends spans of traced runs.
+        see MetricsServer. With `otel`, it makes and sends spans of traced runs. `approval_link`
+        makes the links of `ctx.approval_url`.
 
         What handlers print and log goes to the database, to the streams of this process (`logs` is
         "database" or "worker"), or to both; there a printed line begins with `lead`: "step", "run"
@@ -194,6 +197,7 @@ class Worker:
                 run_input=self._reader.run_input,
                 secret=Secrets(secrets).get,
                 span=None if self._tracing is None else self._tracing.attempt,
+                approval_link=approval_link,
             ),
             register=self._register,
             timer_errors=timer_errors,

@@ -97,3 +97,77 @@ def test_what_cannot_be_said_is_answered_with_a_sentence(
     assert sentence in result.err
     assert "Traceback" not in result.err
     assert shell("show", "r1", "--json").json["run"]["status"] == "started"
+
+
+ASKING = """
+flow: payout
+steps:
+  approve:
+    wait:
+      event: approval
+      form:
+        granted: {type: number, minimum: 0}
+        lines: {type: array, items: {type: object, required: [text]}, default: []}
+      by: [ann, finance]
+      remind: 4h
+      timeout: 2d
+"""
+
+
+@pytest.fixture
+def asking(shell: Shell) -> Shell:
+    """A folder whose flow asks certain people to fill in a form, and one run of it."""
+    shell.write("payout.yaml", ASKING)
+    shell("compile", "payout.yaml")
+    shell("start", "payout", "--key", "p1")
+    return shell
+
+
+def test_a_form_is_filled_in(asking: Shell) -> None:
+    """From JSON or a file; a field that does not fit is named, however deep it is."""
+    asking.write("bad.json", '{"granted": 5, "lines": [{"text": "a"}, {}]}')
+
+    shallow = asking(
+        "approve", "p1", "approve", "--by", "ann", "--data", '{"granted": -1}', expect=1
+    )
+    deep = asking("approve", "p1", "approve", "--by", "ann", "--data", "@bad.json", expect=1)
+    nothing = asking("approve", "p1", "approve", "--by", "ann", expect=1)
+    done = asking("approve", "p1", "approve", "--by", "ann", "--data", '{"granted": 5.0}')
+
+    assert "the answer was refused: granted: must be at least 0" in shallow.err
+    assert 'the answer was refused: lines[1]: needs "text"' in deep.err
+    assert "the answer was refused: granted: is required" in nothing.err
+    assert done.out.endswith("  approve approved by ann\n")
+    (step,) = asking("show", "p1", "--json").json["steps"]
+    assert step["output"]["data"] == {"granted": 5.0, "lines": []}
+
+
+def test_who_is_not_asked_is_refused(asking: Shell) -> None:
+    """With the names of those who are; an event is refused, too."""
+    other = asking("reject", "p1", "approve", "--by", "bob", expect=1)
+    event = asking("send", "p1", "approval", expect=1)
+
+    assert 'step "approve" is for ann or finance to decide, not for bob' in other.err
+    assert "pgflow-yaml approve" in event.err
+    late = asking("reject", "p1", "approve", "--by", "ann")
+    again = asking("approve", "p1", "approve", "--by", "bob", expect=1)
+    assert late.out.endswith("rejected by ann\n")
+    assert "nothing changed: approve was rejected by ann" in again.out
+
+
+def test_what_waits_is_listed(asking: Shell) -> None:
+    """As a table, and as JSON with the schemas; `--why` has the command that answers."""
+    table, rows = asking("waiting").out, asking("waiting", "--json", "--limit", "5").json
+
+    assert [(row["flow"], row["step"]) for row in rows] == [
+        ("release", "paid"),
+        ("payout", "approve"),
+    ]
+    asked = rows[1]
+    assert (asked["by"], list(asked["form"])) == (["ann", "finance"], ["granted", "lines"])
+    assert asked["since"] < asked["remind_at"] < asked["until"]
+    assert "ann, finance" in table
+    assert "granted, lines" in table
+    why = asking("show", "p1", "--why").out
+    assert 'waits for event "approval" from ann or finance' in why
+    assert """approve --data '{"granted": …}'""" in why

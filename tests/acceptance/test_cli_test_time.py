@@ -299,3 +299,70 @@ def test_an_async_handler_is_stopped_at_its_timeout(shell: Shell) -> None:
 
     assert "1 passed" in result.out
     assert (shell.folder / "sleepy.txt").read_text() == "True"
+
+
+ASKING = """\
+flow: asking
+steps:
+  approve:
+    wait:
+      event: approval
+      form:
+        granted: {type: integer, minimum: 1}
+        lines: {type: array, items: {type: string}, default: []}
+      by: [ada, finance]
+      timeout: 1d
+      remind: 4h
+"""
+
+
+@pytest.mark.parametrize(
+    ("mock", "expect"),
+    [
+        ("{approve: {data: {granted: 5}}}",
+         "{outputs: {approve: {by: ada, data: {granted: 5, lines: []}}}}"),
+        ("{reject: {by: finance, data: {lines: [a]}}}", "{error: Rejected}"),
+        ("{approve: {by: ada, data: {granted: 5}}, sleep: 2d}", "{error: WaitTimeout}"),
+    ],
+)  # fmt: skip
+def test_a_form_is_filled_in_by_a_mock(shell: Shell, mock: str, expect: str) -> None:
+    """As one of those who are asked, unless it names somebody."""
+    shell.write("asking.flow.yaml", ASKING)
+    shell.write(
+        "asking.test.yaml",
+        f"flow: asking\ncases:\n  one:\n    mocks: {{approve: {mock}}}\n    expect: {expect}\n",
+    )
+
+    assert "1 passed" in shell("test", "asking.test.yaml").out
+
+
+@pytest.mark.parametrize(
+    ("mock", "reason"),
+    [
+        ("{approve: {data: {granted: 0}}}", "the answer was refused: granted: must be at least 1"),
+        ("{approve: {data: {granted: 1, lines: [5]}}}", "lines[0]: must be string"),
+        ("{approve: true}", "granted: is required"),
+        (
+            "{approve: {by: bob, data: {granted: 1}}}",
+            "is for ada or finance to decide, not for bob",
+        ),
+        ("{event: {granted: 1}}", "asks for a decision, which no event is"),
+    ],
+)
+def test_an_answer_that_is_refused_is_why_a_case_is_stuck(
+    shell: Shell, mock: str, reason: str
+) -> None:
+    """The sentence that its sender would get."""
+    shell.write(
+        "asking.flow.yaml", ASKING.replace("      timeout: 1d\n", "").replace("remind: 4h", "")
+    )
+    shell.write(
+        "asking.test.yaml",
+        f"flow: asking\ncases:\n  one:\n    mocks: {{approve: {mock}}}\n"
+        "    expect: {status: completed}\n",
+    )
+
+    out = shell("test", "asking.test.yaml", expect=1).out
+
+    assert "and its mock was refused: " in out
+    assert reason in out

@@ -9,10 +9,13 @@ import re
 import socketserver
 import threading
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING, Any
 
+from pgflow_yaml.project.link_key import link_key
+from pgflow_yaml.runs.approval_links import verify
 from tests.acceptance.shell import Shell
 from tests.docs.fenced import ROOT, blocks, everything
 
@@ -98,7 +101,7 @@ def test_the_three_handlers_reach_their_servers(tmp_path: Path, database: str) -
         serving(HTTPServer(("127.0.0.1", 0), partial(Posts, posts))) as http,
         serving(socketserver.TCPServer(("127.0.0.1", 0), partial(Mails, mails))) as smtp,
     ):
-        (flow,) = (block.text for block in blocks("yaml", [FILE]))
+        flow, _ = (block.text for block in blocks("yaml", [FILE]))
         text = flow.replace("port: 25", f"port: {smtp}").replace("localhost", "127.0.0.1")
         shell.write("alert.flow.yaml", text.replace("retry: 5", "retry: {base_delay: 10ms}"))
         shell("compile", "alert.flow.yaml", "nightly.flow.yaml")
@@ -129,7 +132,7 @@ def test_the_three_handlers_reach_their_servers(tmp_path: Path, database: str) -
 
 def test_the_page_shows_the_functions_of_the_template() -> None:
     """Word for word."""
-    (shown,) = (block.text for block in everything(FILE) if block.language == "python")
+    shown, _ = (block.text for block in everything(FILE) if block.language == "python")
 
     assert shown.partition("\n\n\n")[2].strip() in (TEMPLATE / "alert_handlers.py").read_text()
 
@@ -145,3 +148,32 @@ def test_the_steps_that_are_commented_out_are_valid(tmp_path: Path) -> None:
     shell("validate", "--import", "--strict", "alert.flow.yaml")
     plan = shell("plan", "alert.flow.yaml", "--json").json
     assert {"note", "webhook", "slack", "email"} <= set(json.dumps(plan).split('"'))
+
+
+def test_who_is_asked_gets_a_link(tmp_path: Path, database: str) -> None:
+    """The page's flow and handler post it; it is signed with the key of the project."""
+    posts: list[tuple[str, str, Any]] = [("", "", None)]
+    shell = Shell(tmp_path, database)
+    shell("init", "--template", "alert")
+    _, flow = (block.text for block in blocks("yaml", [FILE]))
+    handler = next(block.text for block in blocks("python", [FILE]) if "def ask" in block.text)
+    with serving(HTTPServer(("127.0.0.1", 0), partial(Posts, posts))) as http:
+        shell.write(
+            "shop/asking.py", re.sub(r"https://[^\"]+", f"http://127.0.0.1:{http}/", handler)
+        )
+        shell.write("ask.flow.yaml", flow)
+        shell.write(
+            "payout.flow.yaml",
+            "flow: payout\nsteps:\n  approve: {wait: {event: approval, by: [ada, finance]}}\n",
+        )
+        shell("compile", "ask.flow.yaml", "payout.flow.yaml")
+        run = shell("start", "payout").out.strip()
+        worker = Shell(tmp_path, database, {"PGFLOW_YAML_UI_URL": "https://flows.example.com/"})
+        worker("worker", "--burst")
+
+    text = posts[1][2]["text"]
+    said, _, token = text.rpartition("/")
+    assert said == "payout waits for ada or finance: https://flows.example.com/a"
+    approval = verify(token, link_key(tmp_path, {}), now=datetime.now(UTC))
+    assert (approval.run, approval.step, approval.by) == (run, "approve", None)
+    assert token not in json.dumps(shell("show", "last", "--json", "--items").json)

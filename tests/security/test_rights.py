@@ -121,7 +121,7 @@ def test_a_later_migration_works_as_the_owner_and_restores_the_grants(
     """Without --roles too: a function that an update brings is granted with it."""
     late = "functions/engine/91_signals.sql"
     before = owner.execute(RIGHTS.encode()).fetchall()
-    owner.execute("drop function pgflow.send_event, pgflow.approve_step, pgflow.reject_step")
+    owner.execute("drop function pgflow.send_event")
     owner.execute("update pgflow.migrations set sha256 = 'older' where name = %s", [late])
 
     applied = migrate.apply(guarded)

@@ -35,6 +35,7 @@ class Attempt:
     fence: int = 1
     iteration: int = 0
     cancelled: bool = False
+    retries: int = 0
     trace_id: str | None = None
     scheduled_at: datetime | None = None
 

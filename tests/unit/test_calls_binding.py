@@ -55,6 +55,7 @@ class Attempt:
     """The attempt of a context."""
 
     run_id, step, index, attempt, fence, iteration, cancelled = "r", "s", 3, 2, 2, 0, False
+    retries = 0
     trace_id: str | None = None
     scheduled_at: datetime | None = None
 

@@ -44,6 +44,7 @@ def test_flags_win_over_environment_over_file_over_defaults(tmp_path: Path) -> N
         "logs": "default",
         "prefix": "default",
         "retention": "default",
+        "ui_url": "default",
     }
 
 

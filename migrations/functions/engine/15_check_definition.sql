@@ -53,7 +53,7 @@ begin
     (array['initial_tasks'], 1, 100000), (array['max_parallel'], 1, 2e9),
     (array['retry', 'max_attempts'], 1, 2e9), (array['retry', 'base_delay'], 0, 2e12),
     (array['retry', 'max_delay'], 0, 2e12), (array['repeat', 'every'], 0, 2e12),
-    (array['wait', 'timeout'], 0, 2e12)) n(path, low, high)
+    (array['wait', 'timeout'], 0, 2e12), (array['wait', 'remind'], 60000, 2e12)) n(path, low, high)
   where case jsonb_typeof(s.value #> n.path)
     when 'number' then (s.value #>> n.path)::numeric not between n.low and n.high
       or (s.value #>> n.path)::numeric % 1 <> 0
@@ -91,6 +91,30 @@ as $$
   from (select p_definition -> 'webhook' as hook) w
 $$;
 
+-- The first problem with what waits ask for and whom: a sentence, or null. Called by
+-- _check_definition.
+create or replace function pgflow._asking_problem(p_definition jsonb) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select x.problem
+  from jsonb_each((p_definition -> 'steps') || coalesce(p_definition -> 'finally', '{}')) s
+  cross join lateral (
+    select case
+      when not s.value -> 'wait' ? 'event' then format(
+        'step "%s": form, by and remind of a wait need an event', s.key)
+      when s.value -> 'wait' ? 'form' then format('form of step "%s": ', s.key)
+        || pgflow._input_problem(jsonb_build_object('input', s.value #> '{wait,form}'))
+      end as problem
+    union all
+    select format('step "%s": by must be a list of names', s.key)
+    where s.value -> 'wait' ? 'by' and (
+      jsonb_typeof(s.value #> '{wait,by}') = 'array' and s.value #> '{wait,by}' <> '[]'
+      and not exists (select 1 from jsonb_array_elements(s.value #> '{wait,by}') b
+                      where jsonb_typeof(b) <> 'string')) is not true) x
+  where s.value -> 'wait' ?| array['form', 'by', 'remind'] and x.problem is not null limit 1
+$$;
+
 -- Raises PF004 for a definition that must not be stored (S-13, S-19). Called by deploy.
 create or replace function pgflow._check_definition(
   p_definition jsonb, p_version text, p_order text[]
@@ -103,7 +127,8 @@ declare
   v_problem text := coalesce(
     pgflow._shape_problem(p_definition, p_order), pgflow._input_problem(p_definition),
     pgflow._after_problem(p_definition), pgflow._limits_problem(p_definition),
-    pgflow._schedule_problem(p_definition), pgflow._webhook_problem(p_definition));
+    pgflow._schedule_problem(p_definition), pgflow._webhook_problem(p_definition),
+    pgflow._asking_problem(p_definition));
   v_steps jsonb;
 begin
   if v_name is null or v_name !~ '^[a-z_][a-z0-9_]{0,46}$' or position('__' in v_name) > 0 then

@@ -65,9 +65,11 @@ begin
 end
 $$;
 
--- The run input with defaults; raises PF002 with every problem in the detail.
-create or replace function pgflow._checked_fields(p_name text, p_spec jsonb, p_input jsonb)
-returns jsonb
+-- The run input with defaults; raises PF002 with every problem in the detail. With p_form it is the
+-- answer to the form of a step, and p_name the step.
+create or replace function pgflow._checked_fields(
+  p_name text, p_spec jsonb, p_input jsonb, p_form boolean default false
+) returns jsonb
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -90,7 +92,9 @@ begin
       select f.key as field, 'is required' as message from jsonb_each(v_spec) f
       where not v_input ? f.key
       union all
-      select i.key, format('is not an input of flow "%s"', p_name) from jsonb_each(v_input) i
+      select i.key, format(case when p_form then 'is not a field of the form of step "%s"'
+        else 'is not an input of flow "%s"' end, p_name)
+      from jsonb_each(v_input) i
       where not v_spec ? i.key
       union all
       select f.key, pgflow._field_problem(v_input -> f.key, f.value) from jsonb_each(v_spec) f
@@ -100,7 +104,8 @@ begin
   end if;
   if v_problems is not null then
     raise exception using errcode = 'PF002',
-      message = format('the input of flow "%s" is refused', p_name), detail = v_problems::text;
+      message = format(case when p_form then 'the answer to step "%s" is refused'
+        else 'the input of flow "%s" is refused' end, p_name), detail = v_problems::text;
   end if;
   return v_input;
 end

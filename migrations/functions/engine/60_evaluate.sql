@@ -17,7 +17,7 @@ declare
 begin
   with evaluated as (
     select y.run_id, y.flow_slug, y.step_slug, v.verdict, v.tasks, v.items, v.error, v.output,
-      v.due, f.fails_at_once
+      v.due, v.tells, f.fails_at_once
     from unnest(p_ready) y
     join pgflow.runs r on r.run_id = y.run_id
     join pgflow.steps d on d.flow_slug = y.flow_slug and d.step_slug = y.step_slug
@@ -32,9 +32,10 @@ begin
         remaining_tasks = case when l.verdict in ('completed', 'wait') then 0 end,
         output = case l.verdict when 'completed' then coalesce(l.output, '[]') end,
         wakes_at = l.due,
-        timer_message_id = case when l.due is not null then pgflow._queue_send_timer(
-          'pgflow__timers', l.due,
-          jsonb_build_object('kind', 'wait', 'run_id', s.run_id, 'step_slug', s.step_slug)) end,
+        timer_message_id = case when coalesce(l.due, l.tells) is not null
+          then pgflow._queue_send_timer('pgflow__timers', least(l.due, l.tells),
+            jsonb_build_object('kind', 'wait', 'run_id', s.run_id, 'step_slug', s.step_slug)
+            || case when l.tells is not null then '{"tells": true}'::jsonb else '{}' end) end,
         started_at = case when l.verdict in ('completed', 'failed', 'wait')
                           then greatest(v_now, s.created_at) end,
         completed_at = case l.verdict when 'completed' then greatest(v_now, s.created_at) end,
@@ -75,11 +76,12 @@ $$;
 
 -- Decides about one step whose dependencies have ended. verdict: start (with `tasks` and `items`) |
 -- skipped | cascade (by its condition) | upstream (none of its dependencies ran) | completed (an
--- empty map, a wait that is over) | wait (until `due`; null: for an event alone) | failed.
+-- empty map, a wait that is over) | wait (until `due`; null: for an event alone) | failed. `tells`
+-- is when other flows are first told of the wait; null: they are not.
 create or replace function pgflow._evaluate_step(
   p_run pgflow.runs, p_step pgflow.steps,
   out verdict text, out tasks int, out items jsonb, out error jsonb, out output jsonb,
-  out due timestamptz
+  out due timestamptz, out tells timestamptz
 )
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -114,7 +116,7 @@ begin
   end if;
 
   if p_step.action = 'wait' then
-    select w.verdict, w.error, w.output, w.due into verdict, error, output, due
+    select w.verdict, w.error, w.output, w.due, w.tells into verdict, error, output, due, tells
     from pgflow._evaluate_wait(p_run, p_step) w;
     return;
   elsif p_step.step_type = 'single' then

@@ -2,10 +2,11 @@
 
 -- Decides about a wait that is reached: it is over already (its event came before it, its time has
 -- passed), or lasts until `due`. A rejection that came before is left to the timers, which end the
--- step by its policy.
+-- step by its policy. `tells` is when flows that hear of waits are first told: now if there are any,
+-- else at the first reminder, when there may be.
 create or replace function pgflow._evaluate_wait(
   p_run pgflow.runs, p_step pgflow.steps, out verdict text, out error jsonb, out output jsonb,
-  out due timestamptz
+  out due timestamptz, out tells timestamptz
 )
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -13,7 +14,7 @@ as $$
 declare
   v_wait jsonb := p_step.spec -> 'wait';
   v_clock timestamptz := pgflow.clock();
-  v_signal pgflow.events := pgflow._find_signal(p_run.run_id, p_step.step_slug, v_wait ->> 'event');
+  v_signal pgflow.events := pgflow._find_signal(p_run.run_id, p_step.step_slug, v_wait);
   v_time jsonb;
 begin
   if v_signal.kind is not null then
@@ -26,6 +27,10 @@ begin
   elsif v_wait ? 'event' then
     verdict := 'wait';
     due := v_clock + (v_wait ->> 'timeout')::bigint * interval '1 ms';
+    tells := case
+      when (select f.heard ? 'waiting' from pgflow.flows f
+            where f.flow_slug = p_step.flow_slug) then v_clock
+      else v_clock + (v_wait ->> 'remind')::bigint * interval '1 ms' end;
     return;
   end if;
   v_time := pgflow._wait_end(p_run, v_wait);
@@ -90,18 +95,27 @@ exception when data_exception then
 end
 $$;
 
--- The signal to a step that waits for an event, up to p_until if given: the decision about it, or
--- the event, whichever came first. All columns are null when there is none, and for a timed wait,
--- which takes no signal. Reads only.
+-- True for a wait that a decision alone ends: it asks for a form, or for certain people, and an
+-- event has neither.
+create or replace function pgflow._is_decided(p_wait jsonb) returns boolean
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$ select p_wait ?| array['form', 'by'] $$;
+
+-- The signal to a step with this `wait`, up to p_until if given (a decision is taken only while the
+-- step has not ended): the decision about it, or the event, whichever came first. All columns are
+-- null when there is none, and for a timed wait, which takes no signal. Reads only.
 create or replace function pgflow._find_signal(
-  p_run_id uuid, p_step_slug text, p_event text, p_until timestamptz default null
+  p_run_id uuid, p_step_slug text, p_wait jsonb, p_until timestamptz default null
 ) returns pgflow.events
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   select e.* from pgflow.events e
-  where e.run_id = p_run_id and (e.kind, e.name) in (('decision', p_step_slug), ('event', p_event))
-    and p_event is not null and (e.created_at <= p_until) is not false
+  where e.run_id = p_run_id and p_wait ? 'event'
+    and (e.kind = 'decision' or e.created_at <= p_until) is not false
+    and (e.kind, e.name) in (('decision', p_step_slug), ('event',
+      case when not pgflow._is_decided(p_wait) then p_wait ->> 'event' end))
   order by e.created_at, e.kind limit 1
 $$;
 
@@ -112,5 +126,7 @@ set search_path = pg_catalog, pg_temp
 as $$
   select case p_signal.kind
     when 'event' then p_signal.data
-    else jsonb_build_object('by', p_signal.sent_by, 'comment', p_signal.data -> 'comment') end
+    else jsonb_build_object('by', p_signal.sent_by, 'comment', p_signal.data -> 'comment')
+      || case when p_signal.data ? 'data'
+        then jsonb_build_object('data', p_signal.data -> 'data') else '{}' end end
 $$;

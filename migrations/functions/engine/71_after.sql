@@ -1,6 +1,6 @@
--- Flows that the ends of other runs start (`after`): the listeners. Who is heard is known before:
--- each activation of a listener writes it into the flows that it hears (`flows.heard`), so that the
--- end of a run that nobody hears costs nothing.
+-- Flows that the ends of other runs start (`after`), or their waits for people: the listeners. Who
+-- is heard is known before: each activation of a listener writes it into the flows that it hears
+-- (`flows.heard`), so that the end of a run that nobody hears costs nothing.
 --
 -- The end of a run leaves a message in the timer queue, in its own transaction, with the names of
 -- the listeners that were active then. Its reader starts their runs. The key of such a run names
@@ -19,13 +19,13 @@ begin
   if p_definition ? 'after' and (
     jsonb_typeof(v_after -> 'flows') = 'array' and jsonb_typeof(v_after -> 'status') = 'array'
     and v_after -> 'flows' <> '[]' and v_after -> 'status' <> '[]'
-    and v_after -> 'status' <@ '["completed", "failed", "cancelled"]'
+    and v_after -> 'status' <@ '["completed", "failed", "cancelled", "waiting"]'
     and not exists (
       select 1 from jsonb_array_elements(v_after -> 'flows') g
       where jsonb_typeof(g) <> 'string' or g #>> '{}' !~ '^[a-z0-9_*]{1,47}$')) is not true
   then
     return '"after" needs "flows", a list of names in which * stands for any letters, and '
-      || '"status", a list of completed, failed and cancelled';
+      || '"status", a list of completed, failed, cancelled and waiting';
   end if;
   select format('step "%s": handles must be true or false', s.key) into v_problem
   from jsonb_each((p_definition -> 'steps') || coalesce(p_definition -> 'finally', '{}')) s
@@ -121,32 +121,46 @@ begin
 end
 $$;
 
--- Starts a run of each of these flows that still hears the end of this run. The input is what the
--- compiler has declared, so it is not checked. The caller holds the run that has ended; one that
--- goes on again has nothing to tell.
+-- Starts a run of each of these flows that still hears the end of this run. The caller holds the run
+-- that has ended; one that goes on again has nothing to tell.
 create or replace function pgflow._start_listeners(p_run pgflow.runs, p_names jsonb) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
+begin
+  perform pgflow._start_each_listener(p_run, p_names, p_run.status, pgflow._end_of_run(p_run),
+    format('after:%s:%s', p_run.run_id, p_run.retries));
+end
+$$;
+
+-- Starts a run of each of these flows that hears p_status of this run, with this input, under this
+-- key. The input is what the compiler has declared, so it is not checked. The caller holds the run.
+create or replace function pgflow._start_each_listener(
+  p_run pgflow.runs, p_names jsonb, p_status text, p_input jsonb, p_key text
+) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
 declare
-  v_input jsonb := pgflow._end_of_run(p_run);
   v_more pgflow.runs;
   v_listener record;
 begin
   v_more.chain := p_run.chain + 1;
   v_more.started_by := p_run.started_by;
   for v_listener in
-    select d.name, f as flow, f.labels
+    select d.name, f as flow, f.labels,
+      case when f.after -> 'status' ? 'waiting'
+        then pgflow._facts_of_wait(null, null, null) else '{}' end as others
     from jsonb_array_elements_text(p_names) n(name)
     join pgflow.definitions d on d.name = n.name and d.active
     join pgflow.flows f on f.flow_slug = d.flow_slug
-    where f.after -> 'status' ? p_run.status
+    where f.after -> 'status' ? p_status
       and pgflow._is_heard(p_run.flow_name, d.name, f.after)
     order by d.name
   loop
     v_more.labels := v_listener.labels;
-    perform pgflow._begin_runs(v_listener.flow, array[v_input], array[null::uuid], v_listener.name,
-      format('after:%s:%s', p_run.run_id, v_input ->> 'retries'), v_more);
+    perform pgflow._begin_runs(v_listener.flow, array[v_listener.others || p_input],
+      array[null::uuid], v_listener.name, p_key, v_more);
   end loop;
 end
 $$;

@@ -64,6 +64,9 @@ begin -- not a function in SQL, whose statement versions before 18 plan at each 
              || case
                when r.scheduled_at is not null then jsonb_build_object('scheduled_at',
                  pgflow._tick_text(r.scheduled_at))
+               else '{}' end
+             || case
+               when r.retries > 0 then jsonb_build_object('retries', r.retries)
                else '{}' end as run) k);
 end
 $$;

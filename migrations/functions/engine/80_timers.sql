@@ -3,7 +3,7 @@
 --
 --   kind        due when                            done by
 --   make        a large map has tasks to be made    _make_more_tasks
---   wait        a wait ends                         _end_due_wait
+--   wait        a wait ends, or is to be told of    _end_due_wait, _tell_wait
 --   deadline    the timeout of a run passes         _end_or_stop_runs
 --   cancel      the step of a parent has ended, or  _end_or_stop_runs
 --               a newer run takes its place
@@ -202,6 +202,9 @@ begin
         select s.timer_message_id from pgflow.step_states s
         where s.run_id = p_run.run_id and s.step_slug = v_step)
       then
+        if p_timer ? 'tells' and pgflow._tell_wait(p_run, v_step) then
+          return;
+        end if;
         perform pgflow._end_due_wait(p_run, v_step);
       end if;
     when 'deadline' then

@@ -10,7 +10,7 @@ declare
   v_wait jsonb := (
     select d.spec -> 'wait' from pgflow.steps d
     where d.flow_slug = p_run.flow_slug and d.step_slug = p_step_slug);
-  v_signal pgflow.events := pgflow._find_signal(p_run.run_id, p_step_slug, v_wait ->> 'event');
+  v_signal pgflow.events := pgflow._find_signal(p_run.run_id, p_step_slug, v_wait);
 begin
   if v_signal.kind is not null then
     perform pgflow._apply_signal(p_run, p_step_slug, v_signal);

@@ -125,7 +125,8 @@ begin
       select 1 from pgflow.step_states s
       where s.run_id = r.run_id and (
         s.status = 'created' and s.remaining_deps = 0
-        or s.status = 'started' and (s.made < s.initial_tasks or s.wakes_at is not null)))
+        or s.status = 'started' and (s.made < s.initial_tasks or s.wakes_at is not null
+          or s.timer_message_id is not null)))
     order by r.run_id for no key update skip locked);
   v_runs := array( -- a retried one may wait for its slot
     select r.run_id from pgflow.runs r where r.run_id = any(v_runs) and r.waits_at is null);
@@ -138,18 +139,20 @@ begin
     perform pgflow._advance('{}', v_ready);
   end if;
   for v_state in
-    select s.run_id, s.step_slug, s.wakes_at from pgflow.step_states s
+    select s.run_id, s.step_slug, s.made < s.initial_tasks as makes
+    from pgflow.step_states s
     where s.run_id = any(v_runs) and s.status = 'started'
-      and (s.made < s.initial_tasks or s.wakes_at is not null)
+      and (s.made < s.initial_tasks or s.wakes_at is not null or s.timer_message_id is not null)
       and not pgflow._is_stopping(s.run_id, s.step_slug)
       and (s.timer_message_id is null
         or pgflow._queue_missing('pgflow__timers', array[s.timer_message_id]) is not null)
   loop
     update pgflow.step_states s
     set timer_message_id = pgflow._queue_send_timer(
-      'pgflow__timers', coalesce(v_state.wakes_at, pgflow.clock()),
-      jsonb_build_object('kind', case when v_state.wakes_at is null then 'make' else 'wait' end,
-        'run_id', v_state.run_id, 'step_slug', v_state.step_slug))
+      'pgflow__timers', pgflow.clock(),
+      jsonb_build_object('kind', case when v_state.makes then 'make' else 'wait' end,
+        'run_id', v_state.run_id, 'step_slug', v_state.step_slug)
+      || case when v_state.makes then '{}'::jsonb else '{"tells": true}' end)
     where s.run_id = v_state.run_id and s.step_slug = v_state.step_slug;
     v_count := v_count + 1;
   end loop;

@@ -1,6 +1,6 @@
--- Signals to runs: events by name, decisions by step. The first signal of each name stands, may
--- come before the step waits, and is kept with its sender and time. All of it can be part of the
--- caller's own transaction.
+-- Signals to runs: events by name here, decisions by step in 91_decisions. The first signal of each
+-- name stands, may come before the step waits, and is kept with its sender and time. All of it can
+-- be part of the caller's own transaction.
 
 -- The run with this id or this key of its start, locked. A text that is an id means that run first,
 -- whatever keys other runs have. Raises PF001.
@@ -32,11 +32,11 @@ begin
 end
 $$;
 
--- Sends an event to a run: completes each step that waits for it, now or later. Called by clients
--- and from SQL. Locks the run. Returns {run_id, event, steps: completed now, stored: no step waits
+-- Sends an event to a run: completes each step that waits for it, now or later, but for those that a
+-- decision alone ends. Called by clients and from SQL. Locks the run. Returns {run_id, event, steps: completed now, stored: no step waits
 -- yet, already: an earlier event of this name stands and nothing changed}. Raises PF001 for an
--- unknown run, PF002 for data that is too large, PF005 for a name that is not valid and for a run
--- that has ended. p_request is the id of the request: a repeat of it gets the same answer.
+-- unknown run, PF002 for data that is too large, PF005 for a name that is not valid, for a run that
+-- has ended, and for an event that only steps with a decision wait for. p_request is the id of the request: a repeat of it gets the same answer.
 create or replace function pgflow.send_event(
   p_run text, p_event text, p_data jsonb default null, p_by text default null,
   p_request uuid default null
@@ -49,6 +49,7 @@ declare
   v_steps text[] := '{}';
   v_event pgflow.events;
   v_already boolean := false;
+  v_decided text;
 begin
   if p_event is null or p_event !~ '^[A-Za-z_][A-Za-z0-9_.]{0,127}$' then
     raise exception using errcode = 'PF005',
@@ -58,6 +59,15 @@ begin
   elsif pgflow._is_too_large(p_data) then
     raise exception using errcode = 'PF002', message = format('event "%s" is refused', p_event),
       detail = '[{"path": "data", "message": "must have at most 2 MiB"}]';
+  end if;
+  select min(d.step_slug) into v_decided from pgflow.steps d
+  where d.flow_slug = v_run.flow_slug and d.action = 'wait'
+    and d.spec #>> '{wait,event}' = p_event
+  having bool_and(pgflow._is_decided(d.spec -> 'wait'));
+  if v_decided is not null and v_run.status = 'started' then
+    raise exception using errcode = 'PF005', message = format(
+      'step "%s" asks for a decision, which no event is: pgflow-yaml approve %s %1$s',
+      v_decided, left(v_run.run_id::text, 8));
   end if;
   insert into pgflow.events (run_id, kind, name, data, sent_by, created_at, request)
   select v_run.run_id, 'event', p_event, coalesce(p_data, 'null'), coalesce(p_by, session_user),
@@ -77,7 +87,8 @@ begin
     v_steps := pgflow._complete_waits(v_run, array(
       select d.step_slug from pgflow.steps d
       where d.flow_slug = v_run.flow_slug and d.action = 'wait'
-        and d.spec #>> '{wait,event}' = p_event), coalesce(p_data, 'null'));
+        and d.spec #>> '{wait,event}' = p_event and not pgflow._is_decided(d.spec -> 'wait')),
+      coalesce(p_data, 'null'));
     if p_request is not null and cardinality(v_steps) > 0 then
       update pgflow.events e set steps = v_steps
       where (e.run_id, e.kind, e.name) = (v_run.run_id, 'event', p_event);
@@ -87,81 +98,3 @@ begin
     'already', v_already, 'stored', not v_already and cardinality(v_steps) = 0);
 end
 $$;
-
--- Serves approve_step and reject_step. Locks the run before it reads its state.
-create or replace function pgflow._decide(
-  p_run text, p_step text, p_approved boolean, p_comment text, p_by text, p_request uuid
-) returns jsonb
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_run pgflow.runs := pgflow._lock_run_by_text(p_run);
-  v_status text := (
-    select s.status from pgflow.step_states s
-    where s.run_id = v_run.run_id and s.step_slug = p_step);
-  v_waits boolean := (
-    select d.action = 'wait' and d.spec -> 'wait' ? 'event' from pgflow.steps d
-    where d.flow_slug = v_run.flow_slug and d.step_slug = p_step);
-  v_signal pgflow.events;
-  v_applied boolean := false;
-  v_comment text := pgflow._cut_text(p_comment); -- the error of a rejected step
-begin
-  if v_waits is null then
-    raise exception using errcode = 'PF001',
-      message = format('run %s has no step "%s"', v_run.run_id, p_step);
-  elsif not v_waits then
-    raise exception using errcode = 'PF005',
-      message = format(
-        'step "%s" waits for no event, so there is nothing to approve or reject', p_step);
-  end if;
-  select e.* into v_signal from pgflow.events e
-  where (e.run_id, e.kind, e.name) = (v_run.run_id, 'decision', p_step);
-  if found then
-    v_applied := (v_signal.request = p_request) is true;
-  else
-    if v_status not in ('created', 'started') or v_run.status <> 'started' then
-      raise exception using errcode = 'PF005',
-        message = format('step "%s" of run %s waits no more: it is %s',
-                         p_step, v_run.run_id, v_status);
-    end if;
-    v_applied := true;
-    insert into pgflow.events (run_id, kind, name, data, sent_by, created_at, request)
-    values (v_run.run_id, 'decision', p_step,
-            jsonb_build_object('approved', p_approved, 'comment', v_comment),
-            coalesce(p_by, session_user), pgflow.clock(), p_request)
-    returning * into v_signal;
-    insert into pgflow.audit (action, subject, details, who)
-    values (case when p_approved then 'approve' else 'reject' end, v_run.run_id::text,
-            jsonb_build_object('step', p_step, 'comment', v_comment), v_signal.sent_by);
-    if v_status = 'started' then
-      perform pgflow._apply_signal(v_run, p_step, v_signal);
-    end if;
-  end if;
-  return jsonb_build_object('run_id', v_run.run_id, 'step', p_step, 'applied', v_applied,
-    'by', v_signal.sent_by, 'at', v_signal.created_at,
-    'status', case when (v_signal.data -> 'approved')::boolean then 'approved' else 'rejected' end);
-end
-$$;
-
--- Approves a step that waits for an event: completes it with {"by", "comment"}, now or when it is
--- reached. Locks the run. Returns {run_id, step, status: the decision that stands, applied: true
--- when it is this one, by, at}; p_request is the id of the request, a repeat of it gets the same
--- answer. Raises PF001 for an unknown run or step, PF005 for a step without a decision.
-create or replace function pgflow.approve_step(
-  p_run text, p_step text, p_comment text default null, p_by text default null,
-  p_request uuid default null
-) returns jsonb
-language sql volatile security definer
-set search_path = pg_catalog, pg_temp
-as $$ select pgflow._decide(p_run, p_step, true, p_comment, p_by, p_request) $$;
-
--- Rejects a step that waits for an event: it fails with the error type Rejected, without another
--- attempt. Otherwise as approve_step.
-create or replace function pgflow.reject_step(
-  p_run text, p_step text, p_comment text default null, p_by text default null,
-  p_request uuid default null
-) returns jsonb
-language sql volatile security definer
-set search_path = pg_catalog, pg_temp
-as $$ select pgflow._decide(p_run, p_step, false, p_comment, p_by, p_request) $$;

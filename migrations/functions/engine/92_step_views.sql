@@ -10,6 +10,16 @@ as $$
     or p_status = 'failed' and coalesce(p_run.outcome, p_run.status) in ('started', 'completed')
 $$;
 
+-- {form, by} of a wait, as far as it has them: what it asks for, and whom.
+create or replace function pgflow._asked(p_wait jsonb) returns jsonb
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select jsonb_strip_nulls(jsonb_build_object('by', p_wait -> 'by'))
+    -- apart: a default may be null
+    || case when p_wait ? 'form' then jsonb_build_object('form', p_wait -> 'form') else '{}' end
+$$;
+
 -- The child runs of a run's steps: all their ids, a summary of one of them (a live one before a
 -- failed one before others; the newest), and the events that live runs below a step wait for, five
 -- at most. (`offset 0` and `is not null`: children are found by the index of their parents, not
@@ -41,10 +51,10 @@ as $$
        where r.status = 'started'
      )
      select coalesce(jsonb_agg(jsonb_build_object(
-       'run_id', w.run_id, 'flow', w.flow, 'step', w.step_slug, 'event', w.event,
-       'until', w.wakes_at)), '[]')
+       'run_id', w.run_id, 'flow', w.flow, 'step', w.step_slug, 'event', w.wait -> 'event',
+       'until', w.wakes_at) || pgflow._asked(w.wait)), '[]')
      from (select l.run_id, coalesce(l.flow_name, l.flow_slug) as flow, s.step_slug,
-             d.spec #>> '{wait,event}' as event, s.wakes_at
+             d.spec -> 'wait' as wait, s.wakes_at
            from (select x.* from live x limit 1000) l
            join pgflow.steps d on d.flow_slug = l.flow_slug and d.action = 'wait'
              and d.spec -> 'wait' ? 'event'
@@ -65,7 +75,7 @@ $$;
 -- The signal that ended a wait for an event, or that came before it; null for one that came after
 -- the wait had failed by itself.
 create or replace function pgflow._answer(
-  p_run_id uuid, p_step text, p_event text, p_failed_at timestamptz
+  p_run_id uuid, p_step text, p_wait jsonb, p_failed_at timestamptz
 ) returns jsonb
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -74,7 +84,9 @@ as $$
   select jsonb_build_object('kind', e.kind, 'by', e.sent_by, 'at', e.created_at,
     'approved', case e.kind when 'decision' then e.data -> 'approved' end,
     'comment', case e.kind when 'decision' then e.data -> 'comment' end)
-  from pgflow._find_signal(p_run_id, p_step, p_event, p_failed_at) e where e.kind is not null
+    || case when e.kind = 'decision' and e.data ? 'data'
+      then jsonb_build_object('data', e.data -> 'data') else '{}' end
+  from pgflow._find_signal(p_run_id, p_step, p_wait, p_failed_at) e where e.kind is not null
 $$;
 
 -- The tasks of a run that a worker has claimed but cannot have begun: it has fewer slots, and
@@ -171,7 +183,7 @@ as $$
       'started', coalesce(t.started, 0) - h.tasks, 'completed', coalesce(t.completed, 0),
       'failed', coalesce(t.failed, 0), 'cancelled', coalesce(t.cancelled, 0)),
     'answer', case when s.action = 'wait' then
-      pgflow._answer(s.run_id, s.step_slug, s.spec #>> '{wait,event}',
+      pgflow._answer(s.run_id, s.step_slug, s.spec -> 'wait',
         coalesce(s.failed_at, s.skipped_at)) end,
     'children', coalesce(c.ids, '[]'), 'child', c.child, 'awaited', coalesce(c.awaited, '[]'),
     'progress', g.progress)
@@ -195,6 +207,7 @@ as $$
       when s.action = 'wait' then jsonb_build_object(
         'kind', case when s.spec -> 'wait' ? 'event' then 'event' else 'timer' end,
         'event', s.spec #> '{wait,event}', 'until', s.wakes_at)
+        || pgflow._asked(s.spec -> 'wait')
       when s.action = 'flow' and t.started > 0
         then jsonb_build_object('kind', 'child', 'event', null, 'until', null)
     end as waits) k) w

@@ -132,7 +132,7 @@ as $$
     when p_state.wakes_at < pgflow.clock() then pgflow._why_due(p_state.wakes_at)
     when p_step.spec -> 'wait' ? 'event' then jsonb_build_object('kind', 'event',
       'event', p_step.spec #> '{wait,event}', 'run', p_state.run_id, 'step', p_state.step_slug,
-      'until', p_state.wakes_at)
+      'until', p_state.wakes_at) || pgflow._asked(p_step.spec -> 'wait')
     else jsonb_build_object('kind', 'timer', 'until', p_state.wakes_at) end
 $$;
 

@@ -57,8 +57,10 @@ def translated(error: psycopg.Error) -> PgflowError:
     if kind is SchemaMismatch and not _OUR_SCHEMA.search(message):
         kind = None  # a dropped queue, or what a trigger of somebody else's needs
     if kind is InvalidInput:
+        subject = "the answer" if message.startswith("the answer ") else "the input"
         with suppress(ValueError):
-            return InvalidInput(problems=json.loads(error.diag.message_detail or ""))
+            problems = json.loads(error.diag.message_detail or "")
+            return InvalidInput(problems=problems, subject=subject)
         return InvalidInput(message)
     if kind is SchemaMismatch:
         return SchemaMismatch(

@@ -91,39 +91,31 @@ class RunCalls(Calls):
         )
         return reply
 
-    def approve_step(
+    def decide_step(
         self,
         run: str,
         step: str,
         *,
-        comment: str | None,
-        by: str | None,
+        approved: bool,
+        comment: str | None = None,
+        by: str | None = None,
+        data_text: str | None = None,
+        groups: Sequence[str] = (),
         connection: JoinedConnection | None = None,
     ) -> dict[str, Any]:
-        """Approve a waiting step; return {run_id, step, status, applied, by, at}."""
+        """Approve or reject a waiting step; return {run_id, step, status, applied, by, at}."""
         reply: dict[str, Any] = self.ask_in(
             connection,
-            "select pgflow.approve_step(%s, %s, %s, %s, %s::uuid)",
-            [run, step, comment, by, request_id()],
+            "select pgflow.approve_step(%s, %s, %s, %s, %s::uuid, %s::jsonb, %s::text[])"
+            if approved
+            else "select pgflow.reject_step(%s, %s, %s, %s, %s::uuid, %s::jsonb, %s::text[])",
+            [run, step, comment, by, request_id(), data_text, list(groups)],
         )
         return reply
 
-    def reject_step(
-        self,
-        run: str,
-        step: str,
-        *,
-        comment: str | None,
-        by: str | None,
-        connection: JoinedConnection | None = None,
-    ) -> dict[str, Any]:
-        """Reject a waiting step; return as `approve_step`."""
-        reply: dict[str, Any] = self.ask_in(
-            connection,
-            "select pgflow.reject_step(%s, %s, %s, %s, %s::uuid)",
-            [run, step, comment, by, request_id()],
-        )
-        return reply
+    def waiting_events(self, limit: int = 100) -> list[dict[str, Any]]:
+        """Return the steps that wait for an event, the longest wait first."""
+        return self.ask("select pgflow.waiting_events(%s::int)", [limit]) or []
 
     def fail_run(self, run_id: str, error: Json) -> bool:
         """Fail a run whose task can report nothing else."""

@@ -21,7 +21,9 @@ Path = tuple[str, ...]
 
 MISSING: Final = object()
 """The value of a key that is missing; null is a value of its own."""
-_DURATIONS = frozenset({"timeout", "base_delay", "max_delay", "start_delay", "every", "for"})
+_DURATIONS = frozenset(
+    {"timeout", "base_delay", "max_delay", "start_delay", "every", "for", "remind"}
+)
 # The meaning of a key that is left out of a definition.
 _ABSENT = {
     "fail_fast": "true",

@@ -1,4 +1,4 @@
-"""Meaning of `input`: keywords that fit the type of a field, and defaults that it accepts."""
+"""Meaning of `input` and `form`: keywords for the type of a field, defaults that it accepts."""
 
 from __future__ import annotations
 
@@ -38,12 +38,15 @@ _KEYWORDS: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
 def build_input(report: Report, root: MappingNode) -> dict[str, Json] | None:
     """Return the fields of the run input; None if the flow declares none or is unreadable."""
     node = report.written(root, "input")
-    if not isinstance(node, MappingNode):
-        return None
+    return read_fields(report, node, ("input",)) if isinstance(node, MappingNode) else None
+
+
+def read_fields(report: Report, node: MappingNode, path: Path) -> dict[str, Json]:
+    """Return the schema of each field of the run input, or of a form; `path` leads to them."""
     fields: dict[str, Json] = {}
     for name, (_, field) in node.entries.items():
         if isinstance(field, MappingNode) and report.usable(field):
-            _check_field(report, field, ("input", name))
+            _check_field(report, field, (*path, name))
             fields[name] = _field(field)
         else:
             fields[name] = {}

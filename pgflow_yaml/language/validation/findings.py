@@ -131,6 +131,9 @@ def describe(path: Path) -> str:
             return "the flow"
         case ("steps" | "finally", step):
             return f'step "{step}"'
+        case ("steps" | "finally", step, "wait", "form", name, *rest):
+            inner = f"{'.'.join(rest)} of " if rest else ""
+            return f'{inner}form field "{name}" of step "{step}"'
         case ("steps" | "finally", step, *rest):
             return f'{".".join(rest)} of step "{step}"'
         case ("input", name):

@@ -59,7 +59,7 @@ def _build(report: Report, root: MappingNode, name: str, around: _Around | None 
     fields, schema = _input(report, root, around)
     after = read_after(report, root)
     outer = around.known if around else None
-    named = fields_of(fields, schema) if after is None else listening.INPUT
+    named = fields_of(fields, schema) if after is None else listening.fields(after.status)
     known = known_names(report, root, named, flow=name, outer=outer)
     output = Formulas(report, known.scope(report, "output"))
     fail_fast = boolean(report.value(root, "fail_fast"))

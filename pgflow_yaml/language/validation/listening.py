@@ -1,17 +1,14 @@
-"""Meaning of `after`, and of `handles`: what follows the end of a run, and a failure."""
+"""Meaning of `after`, and of `handles`: what follows the end or wait of a run, and a failure."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from pgflow_yaml.language.model import After
-from pgflow_yaml.language.source import MappingNode, ScalarNode, SequenceNode
-from pgflow_yaml.language.validation.step_options import boolean
+from pgflow_yaml.language.source import MappingNode, ScalarNode
+from pgflow_yaml.language.validation.step_options import boolean, texts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pgflow_yaml.language.source import Node
     from pgflow_yaml.language.validation.findings import Report
 
 
@@ -25,11 +22,11 @@ def read_after(report: Report, root: MappingNode) -> After | None:
             message = f'the flow has both "after" and "{key}"; the ends of others are its input'
             at = root.entries[key][0] if key in root.entries else node
             report.add("PF205", message, at, fix="remove it, and read input.flow, input.error, …")
-    flows = _texts(report.value(node, "flows"))
+    flows = texts(report.value(node, "flows"))
     if flows and set(flows) == {report.text(root, "flow")}:
         message = f'flow "{flows[0]}" names only itself, and hears no end of its own'
         report.add("PF205", message, node.entries["flows"][1], fix="name other flows, or `*`")
-    status = _texts(report.value(node, "status")) or ["failed"]
+    status = texts(report.value(node, "status")) or ("failed",)
     # sorted: the order in the file means nothing, and makes no version
     return After(flows=tuple(sorted(flows)), status=tuple(sorted(status)))
 
@@ -52,9 +49,3 @@ def read_handles(report: Report, name: str, step: MappingNode, *, final: bool) -
             fix = "remove it"
         report.add("PF205", message, step.entries["handles"][0], fix=fix)
     return written
-
-
-def _texts(node: Node | None) -> Sequence[str]:
-    if isinstance(node, SequenceNode):
-        return [item.text for item in node.items if isinstance(item, ScalarNode)]
-    return [node.text] if isinstance(node, ScalarNode) else []

@@ -32,6 +32,7 @@ _NAMES = {
     "queue": ("is not a queue name", _SINGLE, "queue: "),
     "stepName": ("cannot name a step", _PLAIN, ""),
     "fieldName": ("cannot name an input field", _PLAIN, ""),
+    "formFieldName": ("cannot name a field of a form", _PLAIN, ""),
     "eventName": ("cannot name an event", "only letters, digits, `_` and `.`", "event: "),
     "secretName": ("cannot name a secret", _PLAIN, "secret: "),
     "labelName": ("cannot name a label", "only letters, digits, `_`, `.`, `/`, `-`", ""),
@@ -121,6 +122,9 @@ def wrong_text(node: ScalarNode, schema: Mapping[str, Any], path: Path, *, name:
         case "flowGlob":
             message = f"{_subject(path)} is {quoted(text)}, which names no flow"
             return Message("PF107", message, "write NAME; `*` in it stands for any letters")
+        case "decider":
+            message = f"{_subject(path)} is {quoted(text)}, which names nobody"
+            return Message("PF107", message, "write the name of a person or of a group")
         case "tolerate":
             message = f"{_subject(path)} is {quoted(text)}, which is not a share of the items"
             fix, write = _share_fix(text)

@@ -157,7 +157,7 @@ class Scope:
             )
         shown = ", ".join(list(self.fields)[:10]) + (", …" if len(self.fields) > 10 else "")
         fix = f"the input has {shown}"
-        if self.fields is not listening.INPUT:
+        if not any(self.fields is given for given in (listening.INPUT, listening.INPUT_OF_WAITS)):
             fix += f"; or declare {name} under `input`"
         hint = did_you_mean(name, self.fields)
         return Problem("PF207", 2, f"{quoted(name)} is not a field of the input{hint}", fix)

@@ -28,6 +28,8 @@ _INSTEAD_OF_A_CHILD = {
 }
 # Keys without effect in a step with one task.
 _NEED_MAP = ("max_parallel", "fail_fast", "tolerate")
+# Keys without effect in a wait for a time.
+_NEED_EVENT = ("timeout", "form", "by", "remind")
 
 
 def check_action(report: Report, key: ScalarNode, step: MappingNode) -> str | None:
@@ -111,7 +113,9 @@ def _check_wait(report: Report, name: str, step: MappingNode) -> None:
     elif not written:
         message = f'wait of step "{name}" says nothing to wait for'
         report.add("PF204", message, wait, fix="write one of `for: 10m`, `until: …`, `event: NAME`")
-    elif "timeout" in entries and written[0] != "event":
-        message = f'timeout in wait of step "{name}" has no effect without "event"'
-        fix = f"remove it: `{written[0]}` ends by itself"
-        report.add("PF205", message, entries["timeout"][0], fix=fix)
+    elif written[0] != "event":
+        for key in _NEED_EVENT:
+            if key in entries:
+                message = f'{key} in wait of step "{name}" has no effect without "event"'
+                fix = f"remove it: `{written[0]}` ends by itself"
+                report.add("PF205", message, entries[key][0], fix=fix)

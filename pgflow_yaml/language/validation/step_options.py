@@ -18,8 +18,9 @@ from pgflow_yaml.language.model import (
     Retry,
     Wait,
 )
-from pgflow_yaml.language.source import MappingNode, Node, ScalarNode
+from pgflow_yaml.language.source import MappingNode, Node, ScalarNode, SequenceNode
 from pgflow_yaml.language.validation.constants import constant
+from pgflow_yaml.language.validation.fields import read_fields
 from pgflow_yaml.language.validation.findings import Report, quoted
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _MOMENT = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9:.]+(?:[Zz]|[+-][0-9]{2}:?[0-9]{2})", re.ASCII
 )
+_LEAST_REMIND = 60_000
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9:.]+(Z|[+-][0-9:]+)?)?")
 
 
@@ -89,12 +91,32 @@ def read_wait(report: Report, mapping: MappingNode, formulas: Formulas) -> Wait 
     node = report.value(mapping, "wait")
     if not isinstance(node, MappingNode):
         return None
+    form = report.value(node, "form")
+    path = ("steps", formulas.scope.step or "", "wait", "form")
+    timeout, remind = duration(report, node, "timeout"), duration(report, node, "remind")
+    if remind is not None:
+        _check_remind(report, node, remind, timeout)
     return Wait(
         for_=_wait_for(report, node, formulas),
         until=_wait_until(report, node, formulas),
         event=report.text(node, "event"),
-        timeout=duration(report, node, "timeout"),
+        timeout=timeout,
+        form=read_fields(report, form, path) if isinstance(form, MappingNode) else None,
+        by=texts(report.value(node, "by")),
+        remind=remind,
     )
+
+
+def _check_remind(report: Report, wait: MappingNode, remind: int, timeout: int | None) -> None:
+    """Report an interval that would flood people, or that the wait never reaches."""
+    node = wait.entries["remind"][1]
+    if remind < _LEAST_REMIND:
+        message = "reminders less than a minute apart are no reminders"
+        report.add("PF109", message, node, fix="write 4h, or leave it out")
+    elif timeout is not None and remind >= timeout:
+        message = "the wait times out before its first reminder"
+        fix = "shorten it, or remove it"
+        report.add("PF254", message, node, fix=fix, severity="warning")
 
 
 def _wait_for(report: Report, wait: MappingNode, formulas: Formulas) -> int | Formula | None:
@@ -208,6 +230,13 @@ def check_timeouts(
             fix = "shorten it, or give the flow more time"
             value = node.entries["timeout"][1]
             report.add("PF254", message, value, fix=fix, severity="warning")
+
+
+def texts(node: Node | None) -> tuple[str, ...]:
+    """Read a text, or a list of texts."""
+    if isinstance(node, SequenceNode):
+        return tuple(item.text for item in node.items if isinstance(item, ScalarNode))
+    return (node.text,) if isinstance(node, ScalarNode) else ()
 
 
 def integer(node: Node | None) -> int | None:

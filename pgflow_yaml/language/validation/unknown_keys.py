@@ -86,7 +86,7 @@ def _report_foreign(
 
 def _level(path: Path) -> vocabulary.Level:
     match path:
-        case ("input" | "input_schema", *_):
+        case ("input" | "input_schema", *_) | ("steps" | "finally", _, "wait", "form", *_):
             return "field"
         case ("defaults",):
             return "defaults"

@@ -7,12 +7,18 @@ import math
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pgflow_yaml.worker.calls.masks import MaskingFilter
+from pgflow_yaml.errors import WrongSetting
+from pgflow_yaml.language.listening import WAITING
+from pgflow_yaml.runs.approval_links import WEEK, Approval
+from pgflow_yaml.worker.calls.masks import MaskingFilter, masks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
+    from typing import TypeAlias
 
     from pgflow_yaml.language.model import Json
+
+    ApprovalLink: TypeAlias = Callable[[Approval], str]
 
 _handler_log = logging.getLogger("pgflow_yaml.handler")
 _handler_log.addFilter(MaskingFilter())
@@ -31,6 +37,10 @@ class Attempt(Protocol):
     cancelled: bool
 
     @property
+    def retries(self) -> int:
+        """The number of retries of its run."""
+
+    @property
     def scheduled_at(self) -> datetime | None:
         """The tick of the schedule that started its run."""
 
@@ -42,7 +52,7 @@ class Attempt(Protocol):
 class Context:
     """The attempt that a handler is called for."""
 
-    __slots__ = ("_attempt", "_beat", "_report", "_run_input", "deadline", "log")
+    __slots__ = ("_attempt", "_beat", "_link", "_report", "_run_input", "deadline", "log")
 
     def __init__(
         self,
@@ -52,8 +62,10 @@ class Context:
         beat: Callable[[], None],
         timeout: float,
         report: Callable[[float, str], None] = lambda _done, _text: None,
+        link: ApprovalLink | None = None,
     ) -> None:
         self._attempt = attempt
+        self._link = link
         self._report = report
         self._run_input = run_input
         self._beat = beat
@@ -129,6 +141,32 @@ class Context:
         if math.isnan(share):
             raise ValueError("progress is a number from 0 to 1, not NaN")
         self._report(min(max(share, 0.0), 1.0), str(text))
+
+    def approval_url(
+        self, step: str | None = None, *, by: str | None = None, valid: float = WEEK
+    ) -> str:
+        """Return a link with which its reader decides a step of this run that waits, or will.
+
+        In a run that a wait has started (`after: {status: waiting}`), leave out the step: the link
+        is to that wait. It is valid for so many seconds, until the step is decided or the run is
+        retried. `by` is the person for whom it is, if the step names who decides. Whoever has the
+        link may decide, so logs and outputs show `***` in its place.
+        """
+        if self._link is None:
+            raise WrongSetting(
+                "a link to an approval needs the address of the web view: set ui-url in "
+                "[tool.pgflow-yaml], or PGFLOW_YAML_UI_URL, for the worker"
+            )
+        run, retries = self.run_id, self._attempt.retries
+        if step is None:
+            told = self.run_input
+            if not isinstance(told, dict) or told.get("status") != WAITING:
+                raise ValueError("name the step: this run was not started by a wait")
+            run, step, retries = str(told["run"]), str(told["step"]), int(str(told["retries"]))
+        expires = datetime.now(UTC) + timedelta(seconds=valid)
+        url = self._link(Approval(run=run, step=step, retries=retries, expires=expires, by=by))
+        masks.add(url.rpartition("/")[2])
+        return url
 
     def heartbeat(self) -> bool:
         """Extend the lease now; return False if the result is no longer wanted."""
