@@ -249,7 +249,7 @@ def test_a_decision_that_is_retried_is_asked_for_again(engine: Engine) -> None:
     ],
 )
 def test_a_definition_that_asks_for_nonsense_is_refused(
-    engine: Engine, wait: dict[str, object], sentence: str
+    engine: Engine, wait: dict[str, Any], sentence: str
 ) -> None:
     """The compiler writes none of these; a caller from SQL may."""
     with pytest.raises(psycopg.Error, match="is refused") as error:
