@@ -13,11 +13,12 @@ from hypothesis import given
 from pgflow_yaml.language.graph.drawing import Drawing, Edge, Node, with_statuses
 from pgflow_yaml.language.graph.folding import fold
 from pgflow_yaml.language.graph.layout import lay_out
-from pgflow_yaml.language.graph.svg import Box, sheet
+from pgflow_yaml.language.graph.page import place as place_on_page
+from pgflow_yaml.language.graph.svg import place
 from tests.unit.drawings import a_drawing, drawings
 
 if TYPE_CHECKING:
-    from pgflow_yaml.language.graph.svg import Curve
+    from pgflow_yaml.language.graph.sheet import Box, Curve, Sheet
 
 
 def apart(one: Box, other: Box) -> bool:
@@ -44,8 +45,12 @@ def test_boxes_do_not_overlap_and_edges_go_right(drawing: Drawing, final: Drawin
     edges = tuple(Edge(source=f"f_{e.source}", target=f"f_{e.target}") for e in final.edges)
     both = replace(drawing, nodes=drawing.nodes + nodes, edges=drawing.edges + edges)
 
-    page = sheet(both)
+    check_sheet(place(both), both)
+    check_sheet(place_on_page(both), both)
 
+
+def check_sheet(page: Sheet, both: Drawing) -> None:
+    """Check where everything stands."""
     assert {box.node.slug for box in page.boxes} == {node.slug for node in both.nodes}
     assert all(apart(one, other) for one, other in combinations(page.boxes, 2))
     assert sorted((c.edge.source, c.edge.target) for c in page.curves) == sorted(
@@ -110,7 +115,7 @@ def test_a_thousand_steps_are_laid_out_at_once(name: str) -> None:
     begin = time.process_time()
 
     small = fold(drawing)
-    page = sheet(small)
+    page = place(small)
 
     assert time.process_time() - begin < 3 * 0.2
     assert len(page.boxes) == len(small.nodes) <= 200
@@ -123,7 +128,7 @@ def test_two_hundred_steps_that_all_follow_each_other_are_laid_out_at_once() -> 
     drawing = a_drawing(**{slug: " ".join(slugs[:number]) for number, slug in enumerate(slugs)})
     begin = time.process_time()
 
-    page = sheet(fold(drawing))
+    page = place(fold(drawing))
 
     assert time.process_time() - begin < 3 * 0.2
     assert len(page.curves) == 199
@@ -173,7 +178,7 @@ def test_a_folded_level_shows_the_status_that_matters() -> None:
 
 def test_an_empty_section_needs_no_room() -> None:
     """A flow has steps; a test of the layout may have none."""
-    page = sheet(Drawing(flow="x", nodes=(Node(slug="a", label="a"),), edges=()))
+    page = place(Drawing(flow="x", nodes=(Node(slug="a", label="a"),), edges=()))
 
     assert len(page.boxes) == 1
     assert page.headings == ()

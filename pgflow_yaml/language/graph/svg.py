@@ -1,27 +1,20 @@
-"""Write a drawing as SVG for light and dark themes: boxes from left to right, joined by curves."""
+"""Write a drawing as an SVG document of its own, with colours for light and dark themes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from pgflow_yaml.language.graph.formats import COLORS
-from pgflow_yaml.language.graph.layout import lay_out
+from pgflow_yaml.language.graph.markup import SYMBOLS, escaped
+from pgflow_yaml.language.graph.sheet import Measure, sheet
 from pgflow_yaml.text import cells, safe
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from pgflow_yaml.language.graph.drawing import Drawing, Node
+    from pgflow_yaml.language.graph.sheet import Box, Curve, Sheet
 
-    from pgflow_yaml.language.graph.drawing import Drawing, Edge, Node
-    from pgflow_yaml.language.graph.layout import Cell, Layout
-
-Point = tuple[float, float]
-
-_MARGIN, _GAP, _ROW, _HEIGHT = 16.0, 56.0, 48.0, 32.0
-_LETTER, _PADDING, _LONGEST = 7.8, 12.0, 48
-_HEADING = 28.0
-_ARROW, _BASELINE = 6.0, 4.5
+_HEIGHT, _LETTER, _PADDING, _LONGEST = 32.0, 7.8, 12.0, 48
+_BASELINE = 4.5
 # Lighter than COLORS, so that each has a contrast of 4.5 with the dark background.
 _ON_DARK = {
     "completed": "#81c784",
@@ -32,131 +25,18 @@ _ON_DARK = {
     "skipped": "#9e9e9e",
     "cancelled": "#f48fb1",
 }
-_SYMBOLS = {
-    "completed": "✓",
-    "started": "▶",
-    "waiting": "⏸",
-    "created": "○",
-    "failed": "✗",
-    "skipped": "⊘",
-    "cancelled": "■",
-}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Box:
-    """Box of a node: its upper left corner and its size, in pixels."""
-
-    node: Node
-    x: float
-    y: float
-    width: float
-    height: float = _HEIGHT
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Curve:
-    """Curve of an edge: points from left to right, horizontal at each of them."""
-
-    edge: Edge
-    points: tuple[Point, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sheet:
-    """Boxes, curves and headings with their positions, and the size of the picture."""
-
-    boxes: tuple[Box, ...]
-    curves: tuple[Curve, ...]
-    headings: tuple[tuple[str, Point], ...]
-    width: float
-    height: float
-
-
-def sheet(drawing: Drawing) -> Sheet:
-    """Return the positions of all nodes and edges, with `finally` below the other steps."""
-    boxes: list[Box] = []
-    curves: list[Curve] = []
-    headings = []
-    bottom = _MARGIN
-    for part in (drawing.section("steps"), drawing.section("finally")):
-        if not part.nodes:
-            continue
-        if part.nodes[0].section == "finally":
-            headings.append(("finally", (_MARGIN, bottom + _HEADING / 2)))
-            bottom += _HEADING
-        layout = lay_out(part)
-        columns = _columns(part, layout)
-        placed = _boxes(part, layout, columns, bottom)
-        boxes += placed.values()
-        curves += [
-            Curve(edge=edge, points=tuple(_points(route, placed, layout, (columns, bottom))))
-            for edge, route in layout.routes
-        ]
-        bottom += (1 + max(layout.rows.values())) * _ROW
-    return Sheet(
-        boxes=tuple(boxes),
-        curves=tuple(curves),
-        headings=tuple(headings),
-        width=max((box.x + box.width for box in boxes), default=0.0) + _MARGIN,
-        height=bottom - (_ROW - _HEIGHT) + _MARGIN,
-    )
-
-
-def _columns(drawing: Drawing, layout: Layout) -> list[tuple[float, float]]:
-    """Return the left edge and the width of each layer."""
-    by_slug = {node.slug: node for node in drawing.nodes}
-    columns = []
-    x = _MARGIN
-    for layer in layout.layers:
-        width = max(_width(by_slug[cell]) for cell in layer if isinstance(cell, str))
-        columns.append((x, width))
-        x += width + _GAP
-    return columns
-
-
-def _boxes(
-    drawing: Drawing, layout: Layout, columns: Sequence[tuple[float, float]], top: float
-) -> dict[str, Box]:
-    by_slug = {node.slug: node for node in drawing.nodes}
-    return {
-        cell: Box(
-            node=by_slug[cell],
-            x=columns[number][0],
-            y=top + layout.rows[cell] * _ROW,
-            width=_width(by_slug[cell]),
-        )
-        for number, layer in enumerate(layout.layers)
-        for cell in layer
-        if isinstance(cell, str)
-    }
-
-
-def _points(
-    route: Sequence[Cell],
-    boxes: Mapping[str, Box],
-    layout: Layout,
-    origin: tuple[Sequence[tuple[float, float]], float],
-) -> list[Point]:
-    """Return the points of an edge; `origin` has the columns of the section and its top."""
-    columns, top = origin
-    points: list[Point] = []
-    for cell in route:
-        if isinstance(cell, tuple):
-            left, width = columns[cell[1]]
-            y = top + layout.rows[cell] * _ROW + _HEIGHT / 2
-            points += [(left, y), (left + width, y)]
-    first, last = boxes[str(route[0])], boxes[str(route[-1])]
-    start = (first.x + first.width, first.y + first.height / 2)
-    end = (last.x - _ARROW, last.y + last.height / 2)
-    return [start, *points, end]
+def place(drawing: Drawing) -> Sheet:
+    """Return the layout of a drawing whose nodes have all their words on one line."""
+    return sheet(drawing, Measure(height=_HEIGHT, width=_width))
 
 
 def svg(drawing: Drawing) -> str:
     """Return the drawing as one SVG document."""
-    page = sheet(drawing)
+    page = place(drawing)
     size = f'width="{page.width:.0f}" height="{page.height:.0f}"'
-    title = _text(f"flow {drawing.flow}")
+    title = escaped(f"flow {drawing.flow}")
     parts = [
         (
             f'<svg xmlns="http://www.w3.org/2000/svg" {size} '
@@ -172,7 +52,7 @@ def svg(drawing: Drawing) -> str:
         *(_curve(curve) for curve in page.curves),
         *(_box(box) for box in page.boxes),
         *(
-            f'<text class="heading" x="{x:.1f}" y="{y:.1f}">{_text(text)}</text>'
+            f'<text class="heading" x="{x:.0f}" y="{y:.0f}">{escaped(text)}</text>'
             for text, (x, y) in page.headings
         ),
         "</svg>",
@@ -181,20 +61,10 @@ def svg(drawing: Drawing) -> str:
 
 
 def _curve(curve: Curve) -> str:
-    (x, y), *_ = curve.points
-    path = [f"M{x:.1f} {y:.1f}"]
-    for (x, y), (next_x, next_y) in pairwise(curve.points):
-        if y == next_y:
-            path.append(f"H{next_x:.1f}")
-        else:
-            middle = (x + next_x) / 2
-            path.append(
-                f"C{middle:.1f} {y:.1f} {middle:.1f} {next_y:.1f} {next_x:.1f} {next_y:.1f}"
-            )
     edge = curve.edge
-    words = _text(f"{edge.source} → {edge.target}: {edge.kind}")
+    words = escaped(f"{edge.source} → {edge.target}: {edge.kind}")
     return (
-        f'<path class="edge {edge.kind}" d="{" ".join(path)}" marker-end="url(#arrow)">'
+        f'<path class="edge {edge.kind}" d="{curve.path()}" marker-end="url(#arrow)">'
         f"<title>{words}</title></path>"
     )
 
@@ -206,28 +76,21 @@ def _box(box: Box) -> str:
     folded = f" ({', '.join(node.folded[:50])})" if node.folded else ""
     y = box.y + box.height / 2 + _BASELINE
     return (
-        f'<g class="node{status}"><title>{_text(node.text + status_words + folded)}</title>'
-        f'<rect x="{box.x:.1f}" y="{box.y:.1f}" width="{box.width:.1f}" '
+        f'<g class="node{status}"><title>{escaped(node.text + status_words + folded)}</title>'
+        f'<rect x="{box.x:.0f}" y="{box.y:.0f}" width="{box.width:.0f}" '
         f'height="{box.height:.0f}" rx="6"/>'
-        f'<text x="{box.x + _PADDING:.1f}" y="{y:.1f}">{_text(_shown(node))}</text></g>'
+        f'<text x="{box.x + _PADDING:.0f}" y="{y:.0f}">{escaped(_shown(node))}</text></g>'
     )
 
 
 def _shown(node: Node) -> str:
-    symbol = f"{_SYMBOLS[node.status]} " if node.status in _SYMBOLS else ""
+    symbol = f"{SYMBOLS[node.status]} " if node.status and node.status in SYMBOLS else ""
     text = symbol + node.text
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
 def _width(node: Node) -> float:
     return cells(safe(_shown(node))) * _LETTER + 2 * _PADDING
-
-
-def _text(text: str) -> str:
-    """Return a text escaped for XML, without characters that XML cannot have."""
-    escaped = safe(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    escaped = escaped.encode("utf-8", errors="replace").decode("utf-8")
-    return escaped.replace("\ufffe", "\ufffd").replace("\uffff", "\ufffd").replace('"', "&quot;")
 
 
 def _styles() -> str:
