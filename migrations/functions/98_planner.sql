@@ -41,7 +41,8 @@ begin
     -- live runs of flows with a wait, then their states, all by index
     (array['waiting_events'], array['enable_hashjoin = off', 'enable_mergejoin = off']),
     -- runs are read in the order of their start or end, logs in that of their steps, up to a limit
-    (array['list_failed', 'usual_seconds', '_log_ids', '_with_last_lines', 'list_items'],
+    (array['list_failed', 'usual_seconds', '_log_ids', '_with_last_lines', 'list_items',
+       'run_densities'],
      v_by_index),
     -- and of each flow the last 10,000 runs, whatever their share of all runs is
     (array['list_runs', 'run_page', 'list_flows', 'list_versions', 'flow_strips'],

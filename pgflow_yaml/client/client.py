@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pgflow_yaml.project.settings import Settings
     from pgflow_yaml.runs.approval_links import Approval
     from pgflow_yaml.runs.filters import RunFilters
+    from pgflow_yaml.runs.items import DensityShape
     from pgflow_yaml.runs.snapshot import Snapshot, TaskShape
     from pgflow_yaml.worker import Worker
     from pgflow_yaml.worker.calls import SecretProvider
@@ -312,6 +313,13 @@ class Client(
         There are at most 50 of them; None for fewer than three.
         """
         return self._store.usual_seconds(_checked_id(run_id))
+
+    def run_densities(self, run_id: str) -> dict[str, DensityShape]:
+        """Return how many tasks of each step with several ran at once, over its time so far.
+
+        `running` has the numbers in 100 equal parts of the time from `begin` to `end`.
+        """
+        return self._store.run_densities(_checked_id(run_id))
 
     def cancel(self, run_id: str, reason: str | None = None, *, by: str | None = None) -> Cancelled:
         """Cancel a run; one that has ended stays as it is.

@@ -43,12 +43,13 @@ class Tool:
     def schema(self) -> dict[str, Json]:
         """The JSON Schema of the arguments."""
         fields: dict[str, Json] = dict(self.fields)
-        return {
+        schema: dict[str, Json] = {
             "type": "object",
             "properties": fields,
             "required": list(self.required),
             "additionalProperties": False,
         }
+        return schema
 
     def answer(self, client: Client, given: Mapping[str, Json], by: str) -> str:
         """Call the tool and return its answer as text; raises PgflowError.

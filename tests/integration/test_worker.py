@@ -262,6 +262,8 @@ def test_many_threads_share_the_work(works: Works) -> None:
     assert isinstance(output, list)
     assert len(output) == 8
     assert len(set(map(str, output))) == 4
+    (density,) = works.client.run_densities(run.id).values()
+    assert len(density["running"]) == 100
 
 
 def test_a_large_output_is_warned_of(works: Works, caplog: pytest.LogCaptureFixture) -> None:

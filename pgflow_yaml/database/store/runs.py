@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pgflow_yaml.database.store.connection import JoinedConnection
     from pgflow_yaml.language.model import Json
     from pgflow_yaml.runs.filters import RunFilters
+    from pgflow_yaml.runs.items import DensityShape
     from pgflow_yaml.runs.snapshot import Snapshot, TaskShape
 
 
@@ -181,6 +182,11 @@ class RunCalls(Calls):
     def usual_seconds(self, run_id: str) -> float | None:
         """Return the time that runs of the same flow usually took before this one, if known."""
         reply: float | None = self.ask("select pgflow.usual_seconds(%s::uuid)", [run_id])
+        return reply
+
+    def run_densities(self, run_id: str) -> dict[str, DensityShape]:
+        """Return how many tasks of each wide step of a run ran at once."""
+        reply: dict[str, DensityShape] = self.ask("select pgflow.run_densities(%s::uuid)", [run_id])
         return reply
 
     def find_run(self, text: str) -> list[str]:
