@@ -56,7 +56,9 @@ class Tool:
 
         An argument that is null counts as left out.
         """
-        arguments = {name: value for name, value in given.items() if value is not None}
+        arguments: dict[str, Json] = {
+            name: value for name, value in given.items() if value is not None
+        }
         problems = check_value(self.schema, arguments, path="")
         if problems:
             sentences = (f"{each['path'] or self.name} {each['message']}" for each in problems)
