@@ -2,8 +2,8 @@
 
 -- Decides about a wait that is reached: it is over already (its event came before it, its time has
 -- passed), or lasts until `due`. A rejection that came before is left to the timers, which end the
--- step by its policy. `tells` is when flows that hear of waits are first told: now if there are any,
--- else at the first reminder, when there may be.
+-- step by its policy. `tells` is when flows that hear of waits are first told: now if there are
+-- any, else at the first reminder, when there may be.
 create or replace function pgflow._evaluate_wait(
   p_run pgflow.runs, p_step pgflow.steps, out verdict text, out error jsonb, out output jsonb,
   out due timestamptz, out tells timestamptz

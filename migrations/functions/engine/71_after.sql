@@ -121,8 +121,8 @@ begin
 end
 $$;
 
--- Starts a run of each of these flows that still hears the end of this run. The caller holds the run
--- that has ended; one that goes on again has nothing to tell.
+-- Starts a run of each of these flows that still hears the end of this run. The caller holds the
+-- run that has ended; one that goes on again has nothing to tell.
 create or replace function pgflow._start_listeners(p_run pgflow.runs, p_names jsonb) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp

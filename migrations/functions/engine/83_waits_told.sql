@@ -1,6 +1,6 @@
 -- Waits that people are told of: the flows with `after: {status: waiting}` start when a step begins
--- to wait for an event, and at each reminder (`remind`) until it is decided. The message of the wait
--- in the timer queue serves both: while the wait lasts it is due at the next telling.
+-- to wait for an event, and at each reminder (`remind`) until it is decided. The message of the
+-- wait in the timer queue serves both: while the wait lasts it is due at the next telling.
 
 -- How many reminders of a wait were due since it began.
 create or replace function pgflow._reminders(p_since timestamptz, p_wait jsonb) returns int
@@ -37,10 +37,10 @@ as $$
     to_char(p_until at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))
 $$;
 
--- Tells the flows that hear of this wait, and parks its message until the next telling or the end of
--- the wait. What is told twice starts nothing twice: the number of the reminder, reckoned from the
--- time, is in the key of the run. False when the time of the wait has come. The caller holds the run
--- and the message.
+-- Tells the flows that hear of this wait, and parks its message until the next telling or the end
+-- of the wait. What is told twice starts nothing twice: the number of the reminder, reckoned from
+-- the time, is in the key of the run. False when the time of the wait has come. The caller holds
+-- the run and the message.
 create or replace function pgflow._tell_wait(p_run pgflow.runs, p_step_slug text) returns boolean
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -83,9 +83,9 @@ begin
 end
 $$;
 
--- The live steps that wait for an event, which people may decide, the longest wait first: run, flow,
--- step, what it asks for and whom, and the time of the next reminder. Called by people who look.
--- Nothing here locks.
+-- The live steps that wait for an event, which people may decide, the longest wait first: run,
+-- flow, step, what it asks for and whom, and the time of the next reminder. Called by people who
+-- look. Nothing here locks.
 create or replace function pgflow.waiting_events(p_limit int default 100) returns jsonb
 language sql stable security definer
 set search_path = pg_catalog, pg_temp

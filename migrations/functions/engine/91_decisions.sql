@@ -113,8 +113,8 @@ end
 $$;
 
 -- Approves a step that waits for an event: completes it with {"by", "comment"}, and with the "data"
--- that its form asks for, now or when it is reached. Locks the run. p_groups are the groups of p_by,
--- for a step that names who decides. Returns {run_id, step, status: the decision that stands,
+-- that its form asks for, now or when it is reached. Locks the run. p_groups are the groups of
+-- p_by, for a step that names who decides. Returns {run_id, step, status: the decision that stands,
 -- applied: true when it is this one, by, at}; p_request is the id of the request, a repeat of it
 -- gets the same answer. Raises PF001 for an unknown run or step, PF002 for data that the form does
 -- not take, PF005 for a step without a decision and for somebody who is not to decide it.

@@ -32,11 +32,12 @@ begin
 end
 $$;
 
--- Sends an event to a run: completes each step that waits for it, now or later, but for those that a
--- decision alone ends. Called by clients and from SQL. Locks the run. Returns {run_id, event, steps: completed now, stored: no step waits
--- yet, already: an earlier event of this name stands and nothing changed}. Raises PF001 for an
--- unknown run, PF002 for data that is too large, PF005 for a name that is not valid, for a run that
--- has ended, and for an event that only steps with a decision wait for. p_request is the id of the request: a repeat of it gets the same answer.
+-- Sends an event to a run: completes each step that waits for it, now or later, but for those that
+-- a decision alone ends. Called by clients and from SQL. Locks the run. Returns {run_id, event,
+-- steps: completed now, stored: no step waits yet, already: an earlier event of this name stands
+-- and nothing changed}. Raises PF001 for an unknown run, PF002 for data that is too large, PF005
+-- for a name that is not valid, for a run that has ended, and for an event that only steps with a
+-- decision wait for. p_request is the id of the request: a repeat of it gets the same answer.
 create or replace function pgflow.send_event(
   p_run text, p_event text, p_data jsonb default null, p_by text default null,
   p_request uuid default null
