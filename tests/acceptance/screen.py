@@ -33,7 +33,7 @@ class Screen:
             args,
             [side, side, side],
             cwd=shell.folder,
-            env={**shell.environment(), "TERM": term},
+            env={**shell.environment(*args[:1]), "TERM": term},
             new_session=True,
         )
         os.close(side)

@@ -76,7 +76,7 @@ class Shell:
 
     def __call__(self, *args: str, expect: int = 0, stdin: str | None = None) -> Result:
         """Run it to its end; another exit code than the expected one fails with all output."""
-        env = self.environment(args[0] if args else "run")
+        env = self.environment(*args[:1])
         if stdin is None:
             result = Result(*forks.run(args, cwd=self.folder, env=env, seconds=50))
         else:
@@ -101,7 +101,7 @@ class Shell:
         return subprocess.Popen(
             [str(COMMAND), *args],
             cwd=self.folder,
-            env=self.environment(),
+            env=self.environment(*args[:1]),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

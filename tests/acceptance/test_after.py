@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pgflow_yaml import Client, load
+from tests.fixtures.roles import as_author
 from tests.fixtures.waiting import eventually
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def test_an_alert_survives_kill_9_of_the_worker_that_ended_the_run(
 ) -> None:
     """Killed at the commit of the end: another worker tells of it, once."""
     app.write("shop.py", HANDLERS)
-    with Client(database) as client:
+    with Client(as_author(database)) as client:
         for name, text in (("order", ORDER), ("alert", ALERT)):
             (app.folder / f"{name}.yaml").write_text(text)
             client.deploy(load(app.folder / f"{name}.yaml"))

@@ -13,6 +13,7 @@ from urllib.request import urlopen
 from prometheus_client.parser import text_string_to_metric_families
 
 from pgflow_yaml import Client, load
+from tests.fixtures.roles import as_author
 from tests.fixtures.waiting import eventually
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def test_prometheus_reads_what_a_worker_did(database: str, app: App, start_cli: 
     """Attempts by outcome, turns, slots, queues and runs; no label is a run."""
     app.write("shop.py", SHOP)
     flow = app.write("order.yaml", ORDER)
-    with Client(database) as client:
+    with Client(as_author(database)) as client:
         client.deploy(load(flow))
         run = client.start("order").id
         worker = start_cli("worker", "--metrics", "0", dsn=database, cwd=app.folder)

@@ -14,6 +14,7 @@ from pgflow_yaml import Client, load
 from tests.acceptance.shell import COMMAND, Shell
 from tests.engine.driver import Engine
 from tests.engine.test_pruning_others import many
+from tests.fixtures.roles import as_author
 from tests.fixtures.waiting import eventually
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ FLOWS = {
 def shell(tmp_path: Path, database: str) -> Shell:
     """A folder, and a database with two runs that have ended."""
     shell = Shell(tmp_path, database)
-    with Client(database) as client:
+    with Client(as_author(database)) as client:
         for name, text in FLOWS.items():
             client.deploy(load(shell.write(f"{name}.flow.yaml", text)))
             client.cancel(client.start(name).id)

@@ -14,6 +14,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from pgflow_yaml import Client, load
+from tests.fixtures.roles import as_author, as_program
 from tests.fixtures.waiting import eventually
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def start(database: str, **env: str) -> str:
     """Start the order from a shell; its id."""
     done = subprocess.run(
         [sys.executable, "-m", "pgflow_yaml", "start", "order"],
-        env={**os.environ, "DATABASE_URL": database, **env},
+        env={**os.environ, "DATABASE_URL": as_program(database, "start"), **env},
         capture_output=True,
         text=True,
         check=True,
@@ -104,7 +105,7 @@ def test_a_run_of_two_processes_and_a_child_is_one_trace(
     """Run, step, attempt, the handlers' own spans; the child run lies in the step of its parent."""
     app.write("shop.py", SHOP)
     env = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "100"}
-    with Client(database) as client:
+    with Client(as_author(database)) as client:
         client.deploy(load(app.write("parcel.yaml", PARCEL)))
         client.deploy(load(app.write("order.yaml", ORDER)))
         run = start(database, TRACEPARENT=f"00-{TRACE}-{CALLER}-01")
@@ -154,7 +155,7 @@ def test_the_last_spans_are_sent_before_a_worker_ends(
 ) -> None:
     """With --burst nobody may come after it."""
     app.write("shop.py", "def go(input): pass\n")
-    with Client(database) as client:
+    with Client(as_author(database)) as client:
         client.deploy(load(app.write("order.yaml", "flow: order\nsteps: {go: {handler: shop.go}}")))
     start(database, TRACEPARENT=f"00-{TRACE}-{CALLER}-01")
     worker = start_cli("worker", "--otel", "--burst", dsn=database, cwd=app.folder,
@@ -169,7 +170,7 @@ def test_a_collector_that_is_away_keeps_no_worker(
 ) -> None:
     """Its runs complete, and it ends within seconds."""
     app.write("shop.py", "def go(input): pass\n")
-    with Client(database) as client:
+    with Client(as_author(database)) as client:
         client.deploy(load(app.write("order.yaml", "flow: order\nsteps: {go: {handler: shop.go}}")))
         run = start(database, TRACEPARENT=f"00-{TRACE}-{CALLER}-01")
         worker = start_cli("worker", "--otel", "--burst", dsn=database, cwd=app.folder,

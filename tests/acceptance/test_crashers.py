@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from pgflow_yaml import Client, load
+from tests.fixtures.roles import as_author
 from tests.fixtures.waiting import eventually
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def test_a_task_that_kills_its_worker_dies_alone(
 ) -> None:
     """Its run fails at the fifth death; what ran beside it at the first two completes."""
     app.write("fatal.py", HANDLERS)
-    client = Client(database)
+    client = Client(as_author(database))
     for name in ("calm", "deadly"):
         path = app.folder / "flow.yaml"
         path.write_text(FLOW.format(name=name), encoding="utf-8")

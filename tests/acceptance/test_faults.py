@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pgflow_yaml import Client, load
+from tests.fixtures.roles import as_author
 from tests.fixtures.waiting import eventually
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class Scene:
     def __init__(self, conninfo: str, app: App, start_cli: StartCli) -> None:
         self.conninfo = conninfo
         self.folder: Path = app.folder
-        self.client = Client(conninfo)
+        self.client = Client(as_author(conninfo))
         self._start_cli = start_cli
         app.write("faulty.py", HANDLERS)
 

@@ -10,6 +10,7 @@ import pytest
 from pgflow_yaml import Client, FlowSet, InvalidFlow, load, read_settings
 from pgflow_yaml.project.flow_set import InvalidFlows
 from tests.acceptance.shell import Shell
+from tests.fixtures.roles import as_author
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +35,7 @@ def shell(tmp_path: Path, database: str) -> Shell:
 @pytest.fixture
 def client(database: str) -> Iterator[Client]:
     """A client of the database."""
-    with Client(database) as client:
+    with Client(as_author(database)) as client:
         yield client
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from pgflow_yaml import Client, load
 from tests.acceptance.shell import Shell
+from tests.fixtures.roles import as_author
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,7 +54,7 @@ def test_no_window_has_more_starts_than_the_rate_by_the_clocks_of_the_workers(
     app.write("rated.py", HANDLERS)
     path = app.folder / "rated.flow.yaml"
     path.write_text(RATED)
-    with Client(database) as client:
+    with Client(as_author(database)) as client:
         client.deploy(load(path))
         workers = [
             start_cli("worker", "--concurrency", "8", dsn=database, cwd=app.folder)

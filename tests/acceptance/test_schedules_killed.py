@@ -9,6 +9,7 @@ import pytest
 
 from pgflow_yaml import Client, load
 from tests.fixtures.effort import EFFORT
+from tests.fixtures.roles import as_author
 from tests.fixtures.waiting import eventually
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def test_each_tick_has_one_run(
     """
     path = tmp_path / "beat.flow.yaml"
     path.write_text(FLOW, encoding="utf-8")
-    with Client(database) as client:
+    with Client(as_author(database)) as client:
         client.deploy(load(path))
     fault = "" if EFFORT == 1 else "fire=kill@3"
     workers = [

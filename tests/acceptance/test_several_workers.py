@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from pgflow_yaml import Client, load
+from tests.fixtures.roles import as_author
 from tests.fixtures.waiting import eventually
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class Crew:
 
     def __init__(self, conninfo: str, app: App, start_cli: StartCli) -> None:
         self.folder: Path = app.folder
-        self.client = Client(conninfo)
+        self.client = Client(as_author(conninfo))
         self.db = psycopg.connect(conninfo, autocommit=True)
         self._conninfo, self._start_cli = conninfo, start_cli
         app.write("crew.py", HANDLERS)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from pgflow_yaml import Client, load
+from tests.fixtures.roles import as_author
 from tests.fixtures.waiting import eventually
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def test_a_waiting_run_survives_everything(
     """No worker, no attempt while it waits; an approval from SQL; events to child runs."""
     app.write("shop.py", HANDLERS)
     conninfo = crashable.conninfo()
-    with Client(conninfo) as client:
+    with Client(as_author(conninfo)) as client:
         for text in (REGION, RELEASE):
             client.deploy(load(app.write("flow.yaml", text)))
         run = client.start("release").id
@@ -62,13 +63,13 @@ def test_a_waiting_run_survives_everything(
         assert db.execute(held).fetchone() == (0,)
         db.execute("select pgflow.approve_step(%s, 'approve', 'fine', 'ann')", [run])
 
-    with Client(conninfo) as client:
+    with Client(as_author(conninfo)) as client:
         second = start_cli("worker", dsn=conninfo, cwd=app.folder)
         eventually(lambda: len(_children(client, run)) == 2, what="both children wait")
         second.kill()
     crashable.kill()
     crashable.start()
-    with Client(conninfo) as client, psycopg.connect(conninfo, autocommit=True) as db:
+    with Client(as_author(conninfo)) as client, psycopg.connect(conninfo, autocommit=True) as db:
         for child in _children(client, run):
             db.execute("select pgflow.send_event(%s, 'go')", [child])
         start_cli("worker", dsn=conninfo, cwd=app.folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -10,6 +11,7 @@ import pytest
 from psycopg.errors import InsufficientPrivilege
 
 from tests.docs.fenced import ROOT, blocks
+from tests.fixtures.roles import COMMANDS
 from tests.security.conftest import as_login
 
 if TYPE_CHECKING:
@@ -35,6 +37,18 @@ def test_the_grants_of_the_page_are_those_of_the_command() -> None:
     grants = (ROOT / "migrations" / "roles" / "90_grants.sql").read_text(encoding="utf-8")
 
     assert blocks("sql", [PAGE])[-1].text == grants
+
+
+def test_the_commands_of_the_page_are_what_the_tests_use_each_role_for() -> None:
+    """`make test-roles` runs each command with the role of its row, which is thus enough."""
+    rows = [line.split("|")[1:3] for line in PAGE.read_text(encoding="utf-8").splitlines()
+            if line.startswith("| `pgflow_")]  # fmt: skip
+    said = {role.strip("` "): set(re.findall(r"`(\w+)`", words)) for role, words in rows}
+
+    for role in ("deployer", "client", "worker"):
+        mine = {name for name, login in COMMANDS.items() if login == f"t_{role}"}
+        assert said[f"pgflow_{role}"] == mine
+    assert not said["pgflow_reader"] & set(COMMANDS) - {"failed"}
 
 
 def test_the_sql_of_the_page_limits_the_logins(hardened: str) -> None:

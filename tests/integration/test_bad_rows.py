@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from pgflow_yaml.errors import PgflowError
 from tests.fixtures.effort import examples, patient
+from tests.fixtures.roles import as_program
 from tests.fixtures.waiting import eventually
 
 if TYPE_CHECKING:
@@ -174,7 +176,7 @@ OTHERS = {
 REFUSALS = [("workers", "login"), ("workers", "granted")]  # a worker is told, and comes again
 FILL = """
   insert into pgflow.former_workers values (gen_random_uuid(), 'nobody');
-  insert into pgflow.queue_grants values ('nobody', 'shared'), ('public', '*'), ('pgflow', '*');
+  insert into pgflow.queue_grants values ('nobody', 'shared'), ('public', '*'), ('{login}', '*');
   insert into pgflow.worker_functions (function_name) values ('f');
   insert into pgflow.missing_handlers values ('rows.gone', now());
   insert into pgflow.realtime values ('nobody');
@@ -188,7 +190,8 @@ def test_a_spoilt_row_of_no_run_stops_nobody(works: Works, db: psycopg.Connectio
     works.app.write("rows.py", HANDLERS)
     works.deploy(FLOW.format(name="good", delay="0s"))
     db.execute(UNBIND)
-    db.execute(FILL)
+    login = conninfo_to_dict(as_program(works.database, "worker"))["user"]
+    db.execute(FILL.format(login=login).encode())
     rows = db.execute(COLUMNS, [list(OTHERS)]).fetchall()
     cases = [
         Spoilt(table, name, value)

@@ -258,7 +258,7 @@ def test_everyday_values_go_through_a_run(works: Works) -> None:
     )
     order = {"day": dt.date(2026, 11, 25), "price": Decimal("1.10")}
 
-    run = works.client.run("shop", order, app_dir=works.app.folder, timeout=20)
+    run = works.run("shop", order, app_dir=works.app.folder, timeout=20)
 
     assert run.output == {"b": {"day": "2026-11-25", "price": "4.40"}}
     (wrong,) = works.client.start_many("shop", [{**order, "price": "dear"}])

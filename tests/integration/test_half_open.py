@@ -12,6 +12,7 @@ import pytest
 from pgflow_yaml import Client
 from pgflow_yaml.database.store import Store, patrol
 from pgflow_yaml.errors import Unavailable
+from tests.fixtures.roles import as_author
 from tests.fixtures.waiting import at_rest, eventually
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def gated(works: Works) -> str:
 
 def test_a_call_of_a_client_is_bounded(proxy: Proxy) -> None:
     """It is refused within half a minute although no error arrives."""
-    with Client(proxy.conninfo) as client:
+    with Client(as_author(proxy.conninfo)) as client:
         client.list_flows()
         proxy.go_silent()
         began = time.monotonic()
@@ -69,7 +70,7 @@ def test_a_call_of_a_client_is_bounded(proxy: Proxy) -> None:
 @pytest.mark.usefixtures("hasty")
 def test_a_connection_that_was_forgotten_is_made_again(proxy: Proxy) -> None:
     """The call succeeds over a new one."""
-    with Client(proxy.conninfo) as client:
+    with Client(as_author(proxy.conninfo)) as client:
         client.list_flows()
         proxy.go_silent(new=False)
 

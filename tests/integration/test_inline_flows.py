@@ -35,7 +35,7 @@ def test_a_loop_in_a_loop_runs_in_one_file_in_order(works: Works) -> None:
     works.app.write("shop.py", SHOP)
     works.deploy(NESTED + SUMMARY)
 
-    run = works.client.run("orders", app_dir=works.app.folder, timeout=30)
+    run = works.run("orders", app_dir=works.app.folder, timeout=30)
 
     output = next(step.output for step in run.steps if step.slug == "calls")
     places = [(customer, month) for customer in ("ada", "grace") for month in ("10", "11")]

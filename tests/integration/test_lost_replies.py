@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pgflow_yaml import Client
+from tests.fixtures.roles import as_author
 
 if TYPE_CHECKING:
     import psycopg
@@ -38,7 +39,7 @@ def test_a_word_whose_reply_is_lost_is_the_one_that_counts(
     works.deploy(FLOW)
     run = works.client.start("asked").id
 
-    with Client(proxy.conninfo) as client:
+    with Client(as_author(proxy.conninfo)) as client:
         client.get(run)
         proxy.swallow_reply_to(run.encode())
         reply = getattr(client, word)(run, *arguments)
@@ -54,7 +55,7 @@ def test_a_cancel_whose_reply_is_lost_does_not_end_the_clean_up(
     works.deploy("flow: tidy\nsteps:\n  a: {wait: {for: 1h}}\nfinally:\n  z: {wait: {for: 1h}}\n")
     run = works.client.start("tidy").id
 
-    with Client(proxy.conninfo) as client:
+    with Client(as_author(proxy.conninfo)) as client:
         client.get(run)
         proxy.swallow_reply_to(run.encode())
         first = client.cancel(run)

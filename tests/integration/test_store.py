@@ -16,6 +16,7 @@ from pgflow_yaml import Client, NotFound, PgflowError, SchemaMismatch, Unavailab
 from pgflow_yaml.database.store import Refused, Store, dial
 from pgflow_yaml.database.store.errors import message_of
 from pgflow_yaml.text import mask_passwords
+from tests.fixtures.roles import as_author
 from tests.fixtures.waiting import eventually
 
 if TYPE_CHECKING:
@@ -187,6 +188,7 @@ def test_errors_of_our_own_are_exceptions_of_ours(database: str) -> None:
 
 BREAKS_ONCE = """
 create sequence public.calls;
+grant usage on sequence public.calls to public;
 alter function pgflow.start_run rename to start_run_really;
 create function pgflow.start_run(
   p_name text, p_input jsonb, p_key text, p_version text, p_labels jsonb = null,
@@ -210,7 +212,7 @@ def test_a_start_without_a_key_is_not_repeated_blindly(
     _deploy(database)
     db.execute(BREAKS_ONCE.encode())
 
-    with Client(database) as client:
+    with Client(as_author(database)) as client:
         with pytest.raises(Unavailable, match="may or may not"):
             client.start_run("idle")
         db.execute("alter sequence public.calls restart")
@@ -262,7 +264,7 @@ def _deploy(database: str) -> None:
     from pgflow_yaml.language.model import Definition
 
     body: dict[str, Json] = {"flow": "idle", "steps": {}}
-    with Client(database) as client:
+    with Client(as_author(database)) as client:
         client.deploy(
             Definition(
                 name="idle",

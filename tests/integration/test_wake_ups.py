@@ -9,6 +9,7 @@ import pytest
 
 from pgflow_yaml.client import Client
 from pgflow_yaml.database.store import wake
+from tests.fixtures.roles import as_author
 from tests.fixtures.waiting import at_rest, eventually
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def test_a_worker_may_be_told_not_to_listen(works: Works, db: psycopg.Connection
 def test_a_burst_of_starts_notifies_a_few_times(works: Works, ear: psycopg.Connection) -> None:
     """At most once in 100 ms a process, without payload, however many clients it has."""
     works.deploy(IDLE)
-    with Client(works.database) as second:
+    with Client(as_author(works.database)) as second:
         for _ in range(10):
             start_run(works.client)
             start_run(second)
@@ -172,7 +173,7 @@ def test_completions_notify_nobody(works: Works, ear: psycopg.Connection) -> Non
     """Nor does a start with a key that was used before, nor a client that was told not to."""
     works.app.write("shop.py", "def go(input): return 1\n")
     works.deploy(IDLE)
-    with Client(works.database, notify=False) as quiet:
+    with Client(as_author(works.database), notify=False) as quiet:
         quiet.start("idle", key="one")
     works.client.start("idle", key="one")
 
