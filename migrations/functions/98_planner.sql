@@ -60,7 +60,8 @@ $$;
 -- Compiling takes longer than running, each time anew. Before version 18 a plan with a kind of node
 -- that is off costs 1e10, which is above every threshold of the compiler. Functions that callers
 -- enter turn it off, and so do triggers, for rows that are written by hand. Immutable functions
--- read no table; neither do the two of the clock, which are called for each row.
+-- read no table; neither do the two of the clock, which are called for each row. What another role
+-- has put into the schema is not ours to alter.
 do $$
 declare
   v_function regprocedure;
@@ -68,6 +69,7 @@ begin
   for v_function in
     select p.oid from pg_proc p
     where p.pronamespace = 'pgflow'::regnamespace
+      and pg_has_role(p.proowner, 'usage')
       and (p.proconfig::text like '%enable_%'
         or p.prorettype = 'trigger'::regtype
         or p.proname not like '\_%' and p.proname not in ('now', 'clock')

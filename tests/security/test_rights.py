@@ -133,6 +133,21 @@ def test_a_later_migration_works_as_the_owner_and_restores_the_grants(
     assert owner.execute(made.encode()).fetchone() == ("pgflow_owner",)
 
 
+def test_what_another_role_put_into_the_schema_stops_no_migration(
+    guarded: str, owner: psycopg.Connection
+) -> None:
+    """A function or a table on which the owner of the schema has no right; it stays as it is."""
+    owner.execute("create function pgflow.mine() returns int language sql as 'select 1'")
+    owner.execute("create table pgflow.notes (a int)")
+    owner.execute("revoke all on function pgflow.mine() from public")
+    owner.execute("grant select on pgflow.notes to pgflow_reader")
+    before = owner.execute(RIGHTS.encode()).fetchall()
+
+    assert migrate.apply(guarded, again=True)[-1] == "roles/90_grants.sql"
+
+    assert owner.execute(RIGHTS.encode()).fetchall() == before
+
+
 def test_roles_can_be_added_to_a_database_that_has_none(database: str) -> None:
     """The owner stays who it was; a database without roles is not given any by an update."""
     assert migrate.apply(database) == []
