@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pgflow_yaml.runs import steps
-from pgflow_yaml.runs.failures import failure_handling, handled_failures, handled_sentence
+from pgflow_yaml.runs.failures import (
+    distinct,
+    failed_steps,
+    handled_failures,
+    handled_sentence,
+    raised_at,
+)
 from pgflow_yaml.runs.retrying import kept_by_retry, retry_command
 from pgflow_yaml.runs.run import run_error, run_name, run_seconds
 from pgflow_yaml.text import (
@@ -30,10 +35,6 @@ if TYPE_CHECKING:
 
 MOST_STEPS, MOST_ERRORS, LONGEST_MESSAGE = 3, 3, 2000
 LABEL = 19
-_FRAME = re.compile(
-    r'^\s*File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<name>.+)$', re.MULTILINE
-)
-
 Picture = Callable[[str | None, str], Sequence[str]]
 """A function of a step and the message of its ExpressionError; returns the lines of a frame."""
 
@@ -60,7 +61,7 @@ def ended(
     """
     run = snapshot["run"]
     handled = handled_failures(snapshot)
-    failed = _failed_steps(snapshot)
+    failed = failed_steps(snapshot)
     lines = [_headline(snapshot, failed, symbols)]
     for step in failed[:MOST_STEPS]:
         own = [error for error in errors if error["step"] == step["slug"]]
@@ -107,18 +108,6 @@ def expression(slug: str | None, error: Mapping[str, Any] | None, picture: Pictu
         return []
     position = one_line(frame[0].partition(": error[")[0])
     return [[(f"   {position}", "cyan")], *([(f"   {line}", "")] for line in frame[1:])]
-
-
-def _failed_steps(snapshot: Snapshot) -> list[StepShape]:
-    """Return the steps whose failure was not handled; the one that failed the run comes first."""
-    named = (snapshot["run"]["error"] or {}).get("step")
-    handling = failure_handling(snapshot)
-    failed = [
-        step
-        for step in snapshot["steps"]
-        if step["slug"] in handling and handling[step["slug"]].kind != "handled"
-    ]
-    return sorted(failed, key=lambda step: step["slug"] != named)
 
 
 def _commands(run: RunShape, failed: Sequence[StepShape]) -> list[Line]:
@@ -173,12 +162,8 @@ def _of_step(
     handler = steps.action(step)
     if not errors:
         return [[(f"   {handler}: ", ""), (_error_text(step["error"] or {}), "red")]]
-    # Of equal errors only the latest is kept.
-    errors = sorted(errors, key=lambda error: error["id"])
-    latest = {(error["index"], _error_text(error)): error for error in errors}
-    distinct = sorted(latest.values(), key=lambda error: error["id"], reverse=True)
     lines: list[Line] = []
-    for error in distinct[:MOST_ERRORS]:
+    for error in distinct(errors)[:MOST_ERRORS]:
         head = f"{handler}{steps.item(step, error)}"
         if lines and not steps.is_wide(step):
             head = f"attempt {error['attempt']}"
@@ -190,14 +175,10 @@ def _of_step(
 
 
 def _raised_at(trace: str, folder: str) -> list[Line]:
-    frames = list(_FRAME.finditer(trace))
-    if not frames:
+    place = raised_at(trace, folder)
+    if place is None:
         return []
-    frame = frames[-1]
-    code = trace[frame.end() :].lstrip("\n").split("\n", 1)[0].strip()
-    file = frame["file"].removeprefix(folder.rstrip("/") + "/")
-    position = f"     {one_line(file)}:{frame['line']} in {one_line(frame['name'])}"
-    return [[(position, "cyan"), (f"     {one_line(code)}", "dim")]]
+    return [[(f"     {place[0]}", "cyan"), (f"     {place[1]}", "dim")]]
 
 
 def _error_text(error: Mapping[str, object]) -> str:

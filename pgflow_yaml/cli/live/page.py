@@ -5,21 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pgflow_yaml.runs import steps
+from pgflow_yaml.runs.facts import began, step_facts
 from pgflow_yaml.runs.failures import failure_handling
 from pgflow_yaml.runs.remarks import remark
 from pgflow_yaml.runs.retrying import retry_command
 from pgflow_yaml.runs.run import began_at, is_left_alone
 from pgflow_yaml.runs.snapshot import ENDED, STATUS_PHRASES
-from pgflow_yaml.runs.waits import answer, wait_until
 from pgflow_yaml.runs.why import RUN, own_reason
 from pgflow_yaml.text import (
     clean,
     duration,
-    elapsed,
     error_text,
     labels_text,
     layout,
-    moment,
     one_line,
     plural,
     utc,
@@ -28,7 +26,7 @@ from pgflow_yaml.text import (
 from .symbols import STYLES, Line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from pgflow_yaml.language.model import Json
     from pgflow_yaml.runs.snapshot import FailedAttempt, Snapshot, StepShape, TaskShape
@@ -109,7 +107,7 @@ def about_step(
     """
     lines: list[Line] = [
         _title(step["slug"], step["status"]),
-        *(_field(label, text) for label, text in _facts(step, every)),
+        *(_field(label, text) for label, text in step_facts(step, every)),
         *_children(step["children"]),
     ]
     if items and "items" in step:
@@ -137,7 +135,7 @@ def about_item(step: StepShape, index: int, *, most: int | None = None) -> list[
     lines = [
         _title(slug, task["status"]),
         _field("does" if step["handler"] is None else "handler", steps.action(step)),
-        *(_field(*fact) for fact in _began(task, step["max_attempts"])),
+        *(_field(*fact) for fact in began(task, step["max_attempts"])),
         *([_field("crashes", f"{task['crashes']:,}")] if task["crashes"] else []),
         *(
             [_field("progress", steps.progress_words(task["progress"]))]
@@ -162,42 +160,6 @@ def _arguments(called: StepShape | TaskShape, most: int | None) -> list[Line]:
         return [_field("arguments", f"they have no value: {called['arguments_error']}")]
     never = called["status"] in ENDED
     return [_field("arguments", "none, it was never called" if never else "none yet, it waits")]
-
-
-def _began(called: StepShape | TaskShape, max_attempts: int) -> Iterator[tuple[str, str]]:
-    """Yield when a step or a task began, how long it took, and its attempts."""
-    if called["started_at"]:
-        ended = moment(called["ended_at"]) if called["ended_at"] else None
-        took = f", took {duration(elapsed(called['started_at'], ended))}" if ended else ""
-        yield "started", utc(called["started_at"]) + took
-    if called["attempts"]:
-        yield "attempts", f"{called['attempts']:,} of {max_attempts:,}"
-
-
-def _facts(step: StepShape, every: Mapping[str, StepShape]) -> Iterator[tuple[str, str]]:
-    """Yield the facts about a step, each with its label."""
-    yield "does" if step["handler"] is None else "handler", steps.action(step)
-    if step["depends_on"]:
-        edges = [
-            slug + (f" ({edge})" if (edge := step["edges"][slug]) != "success" else "")
-            for slug in step["depends_on"]
-        ]
-        yield "depends on", ", ".join(edges)
-    if step["waits"]:
-        yield "waits", wait_until(step["waits"]).removeprefix("waits ")
-    if step["status"] == "skipped":
-        yield "skipped", steps.skip_reason(step, every)
-    yield from _began(step, step["max_attempts"])
-    if step["iteration"]:
-        yield "calls", f"{step['iteration'] + 1:,}"
-    if step["crashes"]:
-        yield "crashes", f"{step['crashes']:,}"
-    if steps.is_wide(step):
-        yield f"{steps.task_noun(step)}s", steps.task_counts(step)
-    if step["progress"]:
-        yield "progress", steps.progress(step)
-    if step["answer"]:
-        yield "answer", f"{answer(step)}, {utc(step['answer']['at'])}"
 
 
 def _children(run_ids: Sequence[str]) -> list[Line]:
