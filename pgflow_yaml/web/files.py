@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 FILES = {
     "/static/ui.css": "ui.css",
+    "/static/pages.css": "pages.css",
+    "/static/pictures.css": "pictures.css",
     "/static/ui.js": "ui.js",
+    "/static/run.js": "run.js",
     "/static/icon.svg": "icon.svg",
 }
 _KINDS = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}

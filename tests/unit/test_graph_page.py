@@ -126,11 +126,12 @@ def test_marks_alone_renew_a_picture() -> None:
     sent = json.loads(json.dumps(update(page, found)))
 
     assert sent == {
-        "fetch": ["started", "▸ 9,214/10,000 ✗ 12", 92],
-        "ship": ["created", "○ not started", 0],
+        "fetch": ["started", "▸ 9,214/10,000 ✗ 12", 92, "fetch: running, 9,214/10,000 ✗ 12"],
+        "ship": ["created", "○ not started", 0, "ship: not started"],
     }
     for slug, box in boxes(drawn(page, found)).items():
-        condition, second, percent = sent[slug]
+        condition, second, percent, label = sent[slug]
+        assert box.get("aria-label") == label
         assert box.get("class") == f"pg-box pg-{condition}"
         assert lines(box)[1] == second
         bar = next(box.iter(f"{SVG}path"))

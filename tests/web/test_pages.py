@@ -9,6 +9,8 @@ from uuid import uuid4
 
 import pytest
 
+from pgflow_yaml.web.pages import run as page_of_run
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -48,7 +50,7 @@ def test_what_others_wrote_comes_out_as_text(site: Site, failed: str) -> None:
     """In the pages, their parts and the form of an action; without escapes for terminals."""
     otto = site.browser("otto")
     paths = [f"/runs/{failed}", "/", f"/runs/{failed}/cancel", f"/?error={'<script>alert(1)'}"]
-    paths += [f"/runs/{failed}/parts/{name}" for name in ("head", "steps", "errors", "values")]
+    paths += [f"/runs/{failed}/parts/{name}" for name in page_of_run.PAGE.parts]
     for path in paths:
         reply = otto.get(path)
         assert reply.status_code == 200
@@ -75,7 +77,7 @@ def test_a_waiting_step_says_why(site: Site, run: str) -> None:
     page = site.browser("vera").get(f"/runs/{run}").text
 
     assert "waits for event &#34;go_live&#34;" in page
-    assert f"pgflow-yaml approve {run[:8]} go_live" in page
+    assert f"pgflow-yaml send {run[:8]} go_live" in page
     assert "⏸" in page
     assert "/cancel" not in page
     assert f"/runs/{run}/cancel" in site.browser("otto").get(f"/runs/{run}").text
@@ -98,7 +100,7 @@ def test_a_part_is_the_same_alone_and_in_the_page(site: Site, run: str) -> None:
     page = vera.get(f"/runs/{run}").text
     parts = dict(re.findall(r'<section class="part" id="(\w+)" data-part="([^"]+)"', page))
 
-    assert set(parts) == {"head", "steps", "errors", "values"}
+    assert set(parts) == set(page_of_run.PAGE.parts)
     for path in (parts["errors"], parts["values"]):
         part = vera.get(path)
         assert part.text in page
@@ -119,7 +121,7 @@ def test_a_short_id_or_a_key_leads_to_the_run(site: Site, run: str, rest: str) -
 def test_no_such_run_is_a_sentence(site: Site) -> None:
     """Of the kind that was asked for; ids that are no ids are looked up as keys."""
     vera = site.browser("vera")
-    for text in (str(uuid4()), "nobody", "%3Cscript%3E", "x" * 5_000, "..", "'; drop table runs"):
+    for text in (str(uuid4()), "nobody", "%3Cscript%3E", "x" * 5_000, "'; drop table runs"):
         page = vera.get(f"/runs/{text}")
         assert page.status_code in (404, 303)
         if page.status_code == 404:

@@ -12,7 +12,8 @@ from urllib.parse import quote
 
 from pgflow_yaml.language.graph.markup import SYMBOLS, escaped, word
 from pgflow_yaml.language.graph.sheet import Measure, sheet
-from pgflow_yaml.text import cells, fit, safe
+from pgflow_yaml.text import cells, safe
+from pgflow_yaml.text import fit as fitted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,11 +53,11 @@ def focus(marks: Mapping[str, Mark]) -> str | None:
     return next((first[condition] for condition in _LIVE if condition in first), None)
 
 
-def update(page: Sheet, marks: Mapping[str, Mark]) -> dict[str, tuple[str, str, int]]:
-    """Return the condition, second line and percentage of each box, for a picture already shown."""
+def update(page: Sheet, marks: Mapping[str, Mark]) -> dict[str, tuple[str, str, int, str]]:
+    """Return condition, second line, percentage and label of each box of a picture shown."""
     shown = {box.node.slug: (box, _mark(box.node, marks)) for box in page.boxes}
     return {
-        slug: (mark.condition, _second_line(box, mark), mark.percent)
+        slug: (mark.condition, _second_line(box, mark), mark.percent, _label(box.node, mark))
         for slug, (box, mark) in shown.items()
         if mark
     }
@@ -71,10 +72,11 @@ def picture(  # the optional ones are what a page may choose
     link: str = "?step=",
     selected: str | None = None,
     centre: str | None = None,
+    fit: bool = False,
 ) -> str:
     """Return the picture; `name` begins its ids, and each box leads to `link` with its step.
 
-    The box of `centre` has the id `<name>-centre`.
+    The box of `centre` has the id `<name>-centre`. With `fit`, it is as wide as its place.
     """
     size = f'width="{page.width:.0f}" height="{page.height:.0f}"'
     boxes = (
@@ -89,7 +91,7 @@ def picture(  # the optional ones are what a page may choose
     return "\n".join(
         [
             (
-                f'<svg class="pg-graph" id="{escaped(name)}" {size} viewBox="0 0 {page.width:.0f} '
+                f'<svg class="pg-graph{" pg-fit" if fit else ""}" id="{escaped(name)}" {size} viewBox="0 0 {page.width:.0f} '
                 f'{page.height:.0f}" role="group" aria-label="{escaped(title)}">'
             ),
             (
@@ -159,7 +161,7 @@ def _second_line(box: Box, mark: Mark | None) -> str:
     if mark and not words:
         words = word(mark.condition)
     room = round((box.width - 2 * _PADDING) / _SMALL_LETTER)
-    return fit(safe(symbol + words), room)
+    return fitted(safe(symbol + words), room)
 
 
 def _mark(node: Node, marks: Mapping[str, Mark]) -> Mark | None:
@@ -175,7 +177,7 @@ def _holds(node: Node, slug: str | None) -> bool:
 
 
 def _name(node: Node) -> str:
-    return fit(safe(node.label), _LONGEST)
+    return fitted(safe(node.label), _LONGEST)
 
 
 def _width(node: Node) -> float:

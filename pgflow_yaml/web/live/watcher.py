@@ -14,7 +14,7 @@ from uuid import UUID
 
 from starlette.concurrency import run_in_threadpool
 
-from pgflow_yaml.errors import NotFound, PgflowError
+from pgflow_yaml.errors import PgflowError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -33,18 +33,13 @@ _RUN = re.compile(r"run:(?P<id>[0-9a-f-]{36})")
 
 def marks(client: Client, watched: Iterable[str]) -> dict[str, str]:
     """Return a mark of each watched thing, `run:ID` or `runs`: it changes when the thing does."""
-    found = {}
-    for name in watched:
-        if name == RUNS:
-            rows: object = [row.as_json() for row in client.list_runs(limit=_NEWEST)]
-        else:
-            try:
-                snapshot = client.run_snapshot(name.removeprefix("run:"), outputs=False)
-            except NotFound:
-                found[name] = GONE
-                continue
-            rows = {key: value for key, value in snapshot.items() if key != "now"}
-        found[name] = digest(json.dumps(rows, sort_keys=True))
+    names = set(watched)
+    runs = {name: name.removeprefix("run:") for name in names if name != RUNS}
+    known = client.run_marks(runs.values()) if runs else {}
+    found = {name: known.get(run_id, GONE) for name, run_id in runs.items()}
+    if RUNS in names:
+        rows = [row.as_json() for row in client.list_runs(limit=_NEWEST)]
+        found[RUNS] = digest(json.dumps(rows, sort_keys=True))
     return found
 
 

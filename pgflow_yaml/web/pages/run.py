@@ -21,6 +21,12 @@ from pgflow_yaml.runs.shown import reason_sentences
 from pgflow_yaml.runs.why import RUN
 from pgflow_yaml.text import moment
 from pgflow_yaml.web.pages.of_run import reasons, snapshot, watched
+from pgflow_yaml.web.pages.run_pictures import (
+    lead_to_part,
+    read_graph,
+    read_marks,
+    read_timeline,
+)
 from pgflow_yaml.web.table import Page, Part
 
 if TYPE_CHECKING:
@@ -34,6 +40,11 @@ MOST_ERRORS = 100
 
 
 def _read(asked: Asked) -> Mapping[str, Any]:
+    lead_to_part(asked)
+    return asked.once(_facts)
+
+
+def _facts(asked: Asked) -> Mapping[str, Any]:
     shown = asked.once(snapshot)
     run = shown["run"]
     return {
@@ -58,7 +69,7 @@ def _head(asked: Asked) -> Mapping[str, Any]:
     run, live = shown["run"], shown["run"]["status"] == "started"
     why = reason_sentences(shown, asked.once(reasons))
     return {
-        **asked.once(_read),
+        **asked.once(_facts),
         "live": live,
         "why": why.get(RUN, ""),
         "alone": is_left_alone(shown),
@@ -112,8 +123,12 @@ PAGE = Page(
     json=snapshot,
     parts={
         "head": Part(read=_head, watch=watched),
+        # Sent once: the marks are what changes.
+        "graph": Part(read=read_graph),
+        "marks": Part(read=read_marks, watch=watched),
+        "timeline": Part(read=read_timeline, watch=watched),
         "steps": Part(read=_steps, watch=watched),
         "errors": Part(read=_errors, watch=watched),
-        "values": Part(read=_read, watch=watched),
+        "values": Part(read=_facts, watch=watched),
     },
 )

@@ -2,7 +2,7 @@
 // A page is complete without this file. It posts the token of a login link, follows the stream of
 // the server and puts changed parts in place by their ids, and lets durations tick.
 const banner = document.getElementById("live"), root = document.body.dataset.root;
-let source, fetching = false, again = false, heard = Date.now(), lost = "", wait = 1000;
+let source, watching = "", fetching = false, again = false, heard = Date.now(), lost = "", wait = 1000;
 
 const login = document.getElementById("login");
 if (login && location.hash.startsWith("#t=")) {
@@ -36,6 +36,7 @@ function show(old, next) {
   if (inside) next.querySelector("[tabindex], a, button")?.focus({ preventScroll: true });
   const title = next.querySelector("[data-title]");
   if (title) document.title = title.dataset.title + " · pgflow-yaml";
+  document.dispatchEvent(new CustomEvent("part", { detail: next.id }));
 }
 
 function put(old, next) {
@@ -49,7 +50,8 @@ function put(old, next) {
   old.prepend(button);
 }
 
-async function refresh() {
+// At a ping, only parts whose words tell times are asked for: `data-ages`.
+async function refresh(ages) {
   if (fetching) { again = true; return; }
   fetching = true;
   try {
@@ -57,7 +59,7 @@ async function refresh() {
       again = false;
       for (const { id } of [...document.querySelectorAll("[data-part]")]) {
         const part = document.getElementById(id);
-        if (!part?.dataset.live) continue;
+        if (!part?.dataset.live || (ages && !part.querySelector("[data-ages]"))) continue;
         const reply = await fetch(part.dataset.part, { headers: { "If-None-Match": `"${part.dataset.etag}"` }, redirect: "error" });
         if (reply.status === 401) return leave("logged out: reload this page");
         if (reply.status === 404) return leave("this is no longer in the database");
@@ -65,7 +67,9 @@ async function refresh() {
         if (reply.ok) put(part, new DOMParser().parseFromString(await reply.text(), "text/html").getElementById(id));
       }
       lost = "";
+      ages = false;
       say("live", "live");
+      if (source && watches() !== watching) { source.close(); open(); }
     } while (again);
   } catch { gone("not connected"); } finally { fetching = false; }
 }
@@ -76,13 +80,17 @@ function gone(words, since) {
 }
 function leave(words) { source?.close(); source = null; say("lost", words); }
 
+// What the parts depend on; each names one thing or several.
+const watches = () => [...new Set([...document.querySelectorAll("[data-live]")].flatMap((each) => each.dataset.live.split(",")))]
+  .filter(Boolean).slice(0, 20).join(",");
+
 function open() {
-  const watched = [...new Set([...document.querySelectorAll("[data-live]")].map((each) => each.dataset.live))];
-  if (!watched.join("")) return;
-  source = new EventSource(`${root}/events?watch=${watched.filter(Boolean).join(",")}`);
+  watching = watches();
+  if (!watching) return;
+  source = new EventSource(`${root}/events?watch=${watching}`);
   const hear = () => { heard = Date.now(); wait = 1000; };
   source.addEventListener("changed", () => { hear(); refresh(); });
-  source.addEventListener("ping", () => { hear(); if (!lost) say("live", "live"); });
+  source.addEventListener("ping", () => { hear(); if (!lost) refresh(true); });
   source.addEventListener("lost", (event) => { hear(); gone("database unreachable", event.data.slice(11, 16) + " UTC"); });
   source.addEventListener("out", () => leave("logged out: reload this page"));
   source.onerror = () => {
