@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from pgflow_yaml.client import Client
     from pgflow_yaml.web.state import State, Visit
-    from pgflow_yaml.web.table import Action, Kind, Page
+    from pgflow_yaml.web.table import Action, Download, Kind, Page
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +62,19 @@ def part(state: State, shown: Page, name: str) -> ASGIApp:
 def json_of(state: State, shown: Page) -> ASGIApp:
     """Return the row's answer with the JSON of a page."""
     return _app(state, "json", lambda asked: _json(shown.json(asked)))
+
+
+def download(state: State, offered: Download) -> ASGIApp:
+    """Return the row's answer with a whole value, as a file that a browser keeps."""
+
+    def answer(asked: Asked) -> Response:
+        value, name = offered.read(asked)
+        reply = _json(value)
+        safe = re.sub(r"[^A-Za-z0-9._-]", "_", name)
+        reply.headers["Content-Disposition"] = f'attachment; filename="{safe}"'
+        return reply
+
+    return _app(state, "json", answer)
 
 
 def form(state: State, action: Action) -> ASGIApp:

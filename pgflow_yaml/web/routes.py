@@ -9,6 +9,8 @@ To add a part, which is updated by itself, add a `Part(read=…, watch=…)` to 
 simply a piece of the page. A part that cannot be read says so, and the rest of the page stands.
 What several readers need of one request they read by `asked.once(function)`.
 
+To add a value to keep as a file, add a `Download(path=…, read=…)` to DOWNLOADS.
+
 To add an action, write `actions/WORD.py` with a function that asks, one that acts (it returns
 `Done(to=…, said=…)`, or raises: the form is then shown again with the sentence) and an
 `ACTION = Action(…)`; write `templates/actions/WORD.html`, which extends `actions/form.html`; add
@@ -26,7 +28,7 @@ from pgflow_yaml.web import answers, files, login
 from pgflow_yaml.web.access.sessions import SignIn
 from pgflow_yaml.web.actions import cancel
 from pgflow_yaml.web.live.stream import events
-from pgflow_yaml.web.pages import run, runs
+from pgflow_yaml.web.pages import run, runs, values
 from pgflow_yaml.web.receiving import Receiver
 from pgflow_yaml.web.table import Row
 
@@ -34,9 +36,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pgflow_yaml.web.state import State
-    from pgflow_yaml.web.table import Action, Page
+    from pgflow_yaml.web.table import Action, Download, Page
 
 PAGES: Sequence[Page] = (runs.PAGE, run.PAGE)
+DOWNLOADS: Sequence[Download] = (*values.DOWNLOADS,)
 ACTIONS: Sequence[Action] = (cancel.ACTION,)
 
 
@@ -45,6 +48,9 @@ def rows(state: State) -> list[Row]:
     table = [*_files(), *_login(state), *_live(state), *_hooks(state)]
     for page in PAGES:
         table += _page(state, page)
+    for offered in DOWNLOADS:
+        app = answers.download(state, offered)
+        table.append(Row(method="GET", path=offered.path, who="viewer", kind="json", app=app))
     for action in ACTIONS:
         table += _action(state, action)
     # The fixed paths before those with a name in them.

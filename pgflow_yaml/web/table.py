@@ -64,6 +64,14 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Download:
+    """A whole value to keep: `read` returns it, and the name of its file."""
+
+    path: str
+    read: Callable[[Asked], tuple[object, str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
     """The end of an action: the page to show next, with a sentence."""
 

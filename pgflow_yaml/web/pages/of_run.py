@@ -13,6 +13,7 @@ from pgflow_yaml.web.asked import Moved
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pgflow_yaml.client import StoredVersion
     from pgflow_yaml.runs.snapshot import Snapshot
     from pgflow_yaml.runs.why import Reason
     from pgflow_yaml.web.asked import Asked
@@ -51,6 +52,12 @@ def reasons(asked: Asked) -> Mapping[str, Reason]:
     if shown["run"]["status"] != "started":
         return {}
     return asked.client.why(shown["run"]["id"])
+
+
+def definition(asked: Asked) -> StoredVersion | None:
+    """Return the version of the flow that the run follows; None for a run of pgflow itself."""
+    run = asked.once(snapshot)["run"]
+    return asked.client.get_definition(run["flow"], run["version"]) if run["version"] else None
 
 
 def watched(asked: Asked) -> str:

@@ -27,6 +27,7 @@ from pgflow_yaml.web.pages.run_pictures import (
     read_marks,
     read_timeline,
 )
+from pgflow_yaml.web.pages.run_step import CHILDREN, STEP
 from pgflow_yaml.web.table import Page, Part
 
 if TYPE_CHECKING:
@@ -126,8 +127,10 @@ PAGE = Page(
         # Sent once: the marks are what changes.
         "graph": Part(read=read_graph),
         "marks": Part(read=read_marks, watch=watched),
+        "step": STEP,
         "timeline": Part(read=read_timeline, watch=watched),
         "steps": Part(read=_steps, watch=watched),
+        "children": CHILDREN,
         "errors": Part(read=_errors, watch=watched),
         "values": Part(read=_facts, watch=watched),
     },

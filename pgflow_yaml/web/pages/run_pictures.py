@@ -16,7 +16,7 @@ from pgflow_yaml.runs.graph import marks, of_snapshot
 from pgflow_yaml.runs.run import run_name
 from pgflow_yaml.runs.steps import is_wide
 from pgflow_yaml.web.asked import Moved
-from pgflow_yaml.web.pages.of_run import snapshot
+from pgflow_yaml.web.pages.of_run import definition, snapshot
 from pgflow_yaml.web.pictures.timeline import timeline
 
 if TYPE_CHECKING:
@@ -64,10 +64,8 @@ def lead_to_part(asked: Asked) -> None:
 
 def _sheet(asked: Asked) -> Sheet:
     """Return the layout of the picture, which is that of the version of the flow."""
-    shown = asked.once(snapshot)
-    run = shown["run"]
-    stored = asked.client.get_definition(run["flow"], run["version"]) if run["version"] else None
-    drawing = of_definition(stored.as_definition()) if stored else of_snapshot(shown)
+    stored = asked.once(definition)
+    drawing = of_definition(stored.as_definition()) if stored else of_snapshot(asked.once(snapshot))
     return _placed(drawing, asked.query.get("around"))
 
 
