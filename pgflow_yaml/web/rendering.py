@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from pgflow_yaml.errors import NotFound, PgflowError
-from pgflow_yaml.text import clean, duration, fit, moment, utc
+from pgflow_yaml.text import clean, compact, duration, fit, moment, utc
 from pgflow_yaml.web.failures import sentence
 from pgflow_yaml.web.words import MARKS, Mark
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 LONGEST_VALUE = 64 * 1024
 _LONGEST_TEXT = 4_000
+_LONGEST_LINE = 300
 
 
 def _final(value: object) -> object:
@@ -49,6 +50,11 @@ def is_cut(value: object) -> bool:
 def short(text: str, longest: int = _LONGEST_TEXT) -> str:
     """Cut a text that somebody else wrote."""
     return fit(text, longest)
+
+
+def compacted(value: object) -> str:
+    """Format a JSON value on one line, and cut it."""
+    return fit(compact(value), _LONGEST_LINE)
 
 
 def time_of(stamp: str | None) -> Markup:
@@ -87,7 +93,13 @@ environment = Environment(
     auto_reload=False,
 )
 environment.filters.update(
-    clock=time_of, json=value_text, lasted=lasted, mark=mark, short=short, cut=is_cut
+    clock=time_of,
+    compact=compacted,
+    json=value_text,
+    lasted=lasted,
+    mark=mark,
+    short=short,
+    cut=is_cut,
 )
 
 

@@ -23,7 +23,7 @@ MARKS: Mapping[str, Mark] = {
     "stopping": Mark("■", "stopping", "cancelled"),
     "repeating": Mark("↻", "repeating", "started"),
     "retrying": Mark("↻", "retrying", "waiting"),
-    "waiting": Mark("⏸", "waiting", "waiting"),
+    "waiting": Mark("‖", "waiting", "waiting"),
     "created": Mark("○", "not started", "skipped"),
     "failed": Mark("✗", "failed", "failed"),
     "caught": Mark("✗", "failed, handled", "waiting"),

@@ -78,7 +78,7 @@ def test_a_waiting_step_says_why(site: Site, run: str) -> None:
 
     assert "waits for event &#34;go_live&#34;" in page
     assert f"pgflow-yaml send {run[:8]} go_live" in page
-    assert "⏸" in page
+    assert "‖" in page
     assert "/cancel" not in page
     assert f"/runs/{run}/cancel" in site.browser("otto").get(f"/runs/{run}").text
 

@@ -5,9 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pgflow_yaml.runs import steps
-from pgflow_yaml.runs.failures import failure_handling
+from pgflow_yaml.runs.failures import (
+    failed_steps,
+    failure_handling,
+    handled_failures,
+    handled_sentence,
+)
 from pgflow_yaml.runs.remarks import remark
-from pgflow_yaml.runs.retrying import retry_command
+from pgflow_yaml.runs.retrying import kept_by_retry, retry_command
 from pgflow_yaml.runs.run import (
     began_at,
     is_left_alone,
@@ -21,6 +26,7 @@ from pgflow_yaml.runs.shown import reason_sentences
 from pgflow_yaml.runs.why import RUN
 from pgflow_yaml.text import moment
 from pgflow_yaml.web.pages.of_run import reasons, snapshot, watched
+from pgflow_yaml.web.pages.run_failures import MOST_FAILED, failures
 from pgflow_yaml.web.pages.run_pictures import (
     lead_to_part,
     read_graph,
@@ -78,7 +84,10 @@ def _head(asked: Asked) -> Mapping[str, Any]:
         "seconds": run_seconds(run, moment(shown["now"])),
         "usual": shown.get("usual_seconds"),
         "retry": retry_command(run),
-        "now": shown["now"],
+        "keeps": kept_by_retry(shown) if not run["parent"] and not live else "",
+        "failures": failures(asked),
+        "more_failures": max(0, len(failed_steps(shown)) - MOST_FAILED),
+        "handled": [handled_sentence(*each) for each in handled_failures(shown).items()],
     }
 
 

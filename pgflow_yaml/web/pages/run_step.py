@@ -50,7 +50,7 @@ def read_step(asked: Asked) -> Mapping[str, Any]:
         "condition": steps.condition(step, now, handling),
         "seconds": steps.seconds(step, now),
         "goes_on": step["started_at"] if not step["ended_at"] else None,
-        "why": why or remark(step, every, handling),
+        "why": why or ("" if chosen else remark(step, every, handling)),
         "facts": [*step_facts(step, every), *_limits(asked, slug)],
         "wide": steps.is_wide(step),
         "attempt": attempt,
