@@ -105,12 +105,13 @@ class Client(
         at: datetime | None = None,
         debounce: float | None = None,
         trace: str | None = None,
+        by: str | None = None,
         conn: JoinedConnection | None = None,
     ) -> Started:
         """Start a run without reading it.
 
         The current span of OpenTelemetry, if there is one, is the parent of its spans; `trace` is
-        another traceparent.
+        another traceparent. With `by`, the audit has the start and this name; not with `debounce`.
         """
         if at is not None and at.tzinfo is None:
             raise ValueError("the time of a start needs an offset, such as that of datetime.UTC")
@@ -131,6 +132,7 @@ class Client(
                 labels=labels,
                 trace=trace,
                 at=at,
+                by=by,
                 connection=conn,
             )
         else:

@@ -198,9 +198,12 @@ class FlowClient:
         """Check a set and return the results that `deploy` would have; nothing is stored."""
         return deploying.preview(self._store, flows, activate=activate)
 
-    def activate(self, name: str, version: str) -> Deployed:
-        """Make a stored version the active one; `version` may be a unique beginning of it."""
-        return row_of(Deployed, self._store.activate(name, version))
+    def activate(self, name: str, version: str, *, by: str | None = None) -> Deployed:
+        """Make a stored version the active one; `version` may be a unique beginning of it.
+
+        `by` names who activates in the audit (default: the database's user).
+        """
+        return row_of(Deployed, self._store.activate(name, version, by))
 
     def list_flows(self, *, counts: bool = True) -> list[FlowSummary]:
         """Return the flows in the database; their runs are counted unless `counts` is False."""

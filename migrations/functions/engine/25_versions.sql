@@ -141,7 +141,9 @@ $$;
 
 -- Activates a stored version. Same reply as deploy. Locks the name, as deploy does; a start does
 -- not wait for it and takes the version that is active when it reads.
-create or replace function pgflow.activate(p_name text, p_version text) returns jsonb
+create or replace function pgflow.activate(
+  p_name text, p_version text, p_by text default null
+) returns jsonb
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -153,8 +155,9 @@ begin
   if not v_definition.active then
     perform pgflow._check_circles(p_name, v_definition.definition);
     perform pgflow._activate(p_name, v_definition.version);
-    insert into pgflow.audit (action, subject, details)
-    values ('activate', p_name, jsonb_build_object('version', v_definition.version));
+    insert into pgflow.audit (action, subject, details, who)
+    values ('activate', p_name, jsonb_build_object('version', v_definition.version),
+      coalesce(p_by, session_user));
   end if;
   return jsonb_build_object('name', p_name, 'version', v_definition.version,
     'flow_slug', v_definition.flow_slug,

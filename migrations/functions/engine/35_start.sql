@@ -128,7 +128,8 @@ $$;
 -- traceparent of the span that starts it (32_spans). With p_at the run is made now and begins then.
 create or replace function pgflow.start_run(
   p_name text, p_input jsonb default '{}', p_key text default null, p_version text default null,
-  p_labels jsonb default null, p_trace text default null, p_at timestamptz default null
+  p_labels jsonb default null, p_trace text default null, p_at timestamptz default null,
+  p_by text default null
 ) returns jsonb
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -169,6 +170,10 @@ begin
     end if;
     exit;
   end loop;
+  if p_by is not null and cardinality(v_made) = 1 then
+    insert into pgflow.audit (action, subject, details, who)
+    values ('start', v_run.run_id::text, jsonb_build_object('flow', p_name), p_by);
+  end if;
   return jsonb_build_object('run_id', v_run.run_id, 'flow', p_name,
     'version', split_part(v_run.flow_slug, '__', 2), 'status', v_run.status,
     'created', cardinality(v_made) = 1);

@@ -39,9 +39,9 @@ class DefinitionCalls(Calls):
         )
         return reply
 
-    def activate(self, name: str, version: str) -> dict[str, Any]:
+    def activate(self, name: str, version: str, by: str | None = None) -> dict[str, Any]:
         """Make a stored version the active one."""
-        reply: dict[str, Any] = self.ask("select pgflow.activate(%s, %s)", [name, version])
+        reply: dict[str, Any] = self.ask("select pgflow.activate(%s, %s, %s)", [name, version, by])
         return reply
 
     def list_flows(self, *, counts: bool = True) -> list[dict[str, Any]]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class RunCalls(Calls):
     """Start, signal, end and read runs."""
 
-    def start_run(
+    def start_run(  # noqa: PLR0913 (all that a start may say)
         self,
         name: str,
         input_text: str,
@@ -32,15 +32,21 @@ class RunCalls(Calls):
         labels: Mapping[str, str] | None = None,
         trace: str | None = None,
         at: datetime | None = None,
+        by: str | None = None,
         connection: JoinedConnection | None = None,
     ) -> dict[str, Any]:
-        """Start a run, to begin `at` a time; return {run_id, flow, version, status, created}."""
+        """Start a run, to begin `at` a time; return {run_id, flow, version, status, created}.
+
+        With `by`, the audit says who has started it.
+        """
         reply: dict[str, Any] = self.ask_in(
             connection,
-            "select pgflow.start_run(%s, %s::jsonb, %s, %s, %s::jsonb, %s, %s::timestamptz)",
+            "select pgflow.start_run(%s, %s::jsonb, %s, %s, %s::jsonb, %s, %s::timestamptz"
+            + (")" if by is None else ", %s)"),
             [
                 *(name, input_text, key, version),
                 *(json.dumps(dict(labels)) if labels else None, trace, at),
+                *([] if by is None else [by]),
             ],
             repeatable=key is not None,
         )
