@@ -45,6 +45,21 @@ class Comparison:
         }
 
 
+def headline(comparison: Comparison) -> str:
+    """Return how many differences there are, and between what; or that there is none."""
+    before, after = comparison.before, comparison.after
+    if not comparison.changes:
+        same = f"the same version as {before.name}, {before.version}"
+        return f"no difference: {after.name} is {same}"
+    changes = plural(len(comparison.changes), "change")
+    return f"{comparison.flow}: {changes} from {_named(before)} to {_named(after)}"
+
+
+def _named(side: Side) -> str:
+    known = side.version is None or side.version in side.name
+    return side.name if known else f"{side.name} ({side.version})"
+
+
 def change_json(change: Change) -> dict[str, Json]:
     """Return the JSON of one change."""
     return {
