@@ -26,9 +26,9 @@ from typing import TYPE_CHECKING
 
 from pgflow_yaml.web import answers, files, login
 from pgflow_yaml.web.access.sessions import SignIn
-from pgflow_yaml.web.actions import cancel
+from pgflow_yaml.web.actions import activate, cancel, start
 from pgflow_yaml.web.live.stream import events
-from pgflow_yaml.web.pages import run, runs, values
+from pgflow_yaml.web.pages import flow, flows, run, runs, values
 from pgflow_yaml.web.receiving import Receiver
 from pgflow_yaml.web.table import Row
 
@@ -38,9 +38,18 @@ if TYPE_CHECKING:
     from pgflow_yaml.web.state import State
     from pgflow_yaml.web.table import Action, Download, Page
 
-PAGES: Sequence[Page] = (runs.PAGE, run.PAGE)
+PAGES: Sequence[Page] = (
+    runs.PAGE,
+    run.PAGE,
+    flows.PAGE,
+    flow.PAGE,
+)
 DOWNLOADS: Sequence[Download] = (*values.DOWNLOADS,)
-ACTIONS: Sequence[Action] = (cancel.ACTION,)
+ACTIONS: Sequence[Action] = (
+    cancel.ACTION,
+    start.ACTION,
+    activate.ACTION,
+)
 
 
 def rows(state: State) -> list[Row]:

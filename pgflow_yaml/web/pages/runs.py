@@ -3,90 +3,67 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
 
 from pgflow_yaml.client import lookup
-from pgflow_yaml.errors import WrongSetting
-from pgflow_yaml.language.durations import milliseconds
 from pgflow_yaml.runs.listed import run_status, run_took, run_trouble
 from pgflow_yaml.text import labels_text
+from pgflow_yaml.web.asked import Moved
 from pgflow_yaml.web.live.watcher import RUNS
+from pgflow_yaml.web.pages.filters import STATUSES, address, chosen, command, filters, place
+from pgflow_yaml.web.pages.of_flow import strip_rows
 from pgflow_yaml.web.table import Page, Part
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pgflow_yaml.runs.filters import RunFilters
+    from pgflow_yaml.client.views import RunPage
     from pgflow_yaml.web.asked import Asked
 
-STATUSES = ("started", "waiting", "completed", "failed", "cancelled")
-FILTERS = ("flow", "status", "version", "label", "since", "older", "error", "parent")
 SHOWN = 50
+_STRIPS = 6
 _LONGEST = 200
 
 
-def filters(asked: Asked) -> RunFilters:
-    """Return the filters of the address; raises WrongSetting or NotFound for a wrong one.
-
-    A filter that is not known is refused: without it, the page would show other runs.
-    """
-    found: RunFilters = {}
-    labels: dict[str, str] = {}
-    for name, value in asked.query.multi_items():
-        if name not in FILTERS:
-            raise WrongSetting(f'there is no filter "{name}"; the filters are {", ".join(FILTERS)}')
-        if len(value) > _LONGEST:
-            raise WrongSetting(f"the filter {name} has more than {_LONGEST} characters")
-        if not value:
-            continue
-        if name == "label":
-            key, equals, text = value.partition("=")
-            if not key or not equals:
-                raise WrongSetting(f'label "{value}": write name=value')
-            labels[key] = text
-        elif name in ("since", "older"):
-            found[name] = _seconds(name, value)  # type: ignore[literal-required]
-        elif name == "parent":
-            found["parent"] = lookup.run_id(asked.client, value)
-        elif name == "status" and value not in STATUSES:
-            raise WrongSetting(f'status "{value}": write {", ".join(STATUSES)}')
-        else:
-            found[name] = value  # type: ignore[literal-required]
-    if labels:
-        found["labels"] = labels
-    return found
-
-
-def _seconds(name: str, text: str) -> float:
-    duration = milliseconds(text)
-    if duration is None:
-        raise WrongSetting(f'{name} "{text}" is not a duration; write 30m, 2h or 7d')
-    return duration / 1000
+def _page(asked: Asked) -> RunPage:
+    return asked.client.page_runs(place=place(asked), limit=SHOWN, **asked.once(filters))
 
 
 def _json(asked: Asked) -> object:
-    found = asked.client.list_runs(limit=SHOWN, **asked.once(filters))
-    return [run.as_json() for run in found]
+    return [run.as_json() for run in asked.once(_page).runs]
 
 
 def _read(asked: Asked) -> Mapping[str, Any]:
+    if text := asked.query.get("find"):
+        raise Moved(f"/runs/{lookup.run_id(asked.client, text.strip()[:_LONGEST])}")
     asked.once(filters)
-    given = [(name, value) for name, value in asked.query.multi_items() if value]
-    chips = []
-    for name, value in given:
-        rest = [pair for pair in given if pair != (name, value)]
-        chips.append((name, value, asked.url("/") + (f"?{urlencode(rest)}" if rest else "")))
-    return {"chips": chips, "query": asked.query, "statuses": STATUSES, "command": _command(given)}
+    given = chosen(asked)
+    chips = [
+        (name, value, asked.url(address("/", [pair for pair in given if pair != (name, value)])))
+        for name, value in given
+    ]
+    return {
+        "chips": chips,
+        "query": asked.query,
+        "labels": [value for name, value in given if name == "label"] or [""],
+        "rare": any(name in ("version", "older", "schedule", "parent", "all") for name, _ in given),
+        "statuses": STATUSES,
+        "command": command(given),
+    }
 
 
-def _command(given: list[tuple[str, str]]) -> str:
-    """Return the command that lists the same runs, for a terminal."""
-    words = [f"--{name} {value}" for name, value in given if value.isalnum()]
-    return " ".join(["pgflow-yaml runs", *words])
+def _strips(asked: Asked) -> Mapping[str, Any]:
+    """Return how the flows fare: the one of the filter, or those that run or have failed first."""
+    flow = asked.once(filters).get("flow")
+    if place(asked) or (chosen(asked) and not flow):
+        return {"rows": [], "more": 0}
+    rows = [row for row in strip_rows(asked, None if flow is None else [flow]) if row["last"]]
+    rows.sort(key=lambda row: (not row["live"], row["last"][-1]["status"] != "failed"))
+    return {"rows": rows[:_STRIPS], "more": max(0, len(rows) - _STRIPS)}
 
 
 def _list(asked: Asked) -> Mapping[str, Any]:
-    found = [run.as_json() for run in asked.client.list_runs(limit=SHOWN, **asked.once(filters))]
+    page = asked.once(_page)
+    given = chosen(asked)
     rows = [
         {
             "run": run,
@@ -95,9 +72,23 @@ def _list(asked: Asked) -> Mapping[str, Any]:
             "trouble": run_trouble(run),
             "labels": labels_text(run["labels"]),  # type: ignore[arg-type]
         }
-        for run in found
+        for run in (found.as_json() for found in page.runs)
     ]
-    return {"rows": rows, "filtered": any(asked.query.values()), "most": SHOWN}
+    older = address("/", [*given, *page.next.items()]) if page.next else ""
+    status = asked.query.get("status")
+    return {
+        "rows": rows,
+        "filtered": bool(given),
+        "older": older,
+        "looked": page.looked,
+        "newest": address("/", given) if place(asked) else "",
+        "cancel": address("/bulk/cancel", given) if status in (None, "", *STATUSES[:2]) else "",
+        "retry": address("/bulk/retry", given) if status in ("failed", "cancelled") else "",
+    }
+
+
+def _watched(asked: Asked) -> str:
+    return "" if place(asked) else RUNS
 
 
 PAGE = Page(
@@ -107,5 +98,8 @@ PAGE = Page(
     read=_read,
     json=_json,
     json_path="/runs.json",
-    parts={"list": Part(read=_list, watch=lambda _: RUNS)},
+    parts={
+        "strips": Part(read=_strips, watch=_watched),
+        "list": Part(read=_list, watch=_watched),
+    },
 )
