@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from pgflow_yaml.client import lookup, outcomes
@@ -63,7 +64,9 @@ def _ask(asked: Asked) -> Mapping[str, Any]:
     stored, model, spec = asked.once(_active), asked.once(_model), asked.once(_spec)
     before: Any = model["input"] if model else {}
     values = before if isinstance(before, dict) else {}
-    problems = {problem["path"].split(".")[0]: problem["message"] for problem in _problems(asked)}
+    problems = {
+        re.split(r"[.\[]", problem["path"])[0]: problem["message"] for problem in _problems(asked)
+    }
     texts = written(stored.source or "", stored.name)
     whole = "input_schema" in stored.definition
     too_large = len(json.dumps(before, ensure_ascii=False)) > _MOST_CHARACTERS
