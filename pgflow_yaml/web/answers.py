@@ -160,6 +160,7 @@ def _asked(state: State, scope: Scope, client: Client) -> Asked:
         theme=theme_of(scope),
         flash=state.signer.read("flash", cookies.get(FLASH, "")) or "",
         read_only=state.read_only,
+        jobs=state.jobs,
     )
 
 

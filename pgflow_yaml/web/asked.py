@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from pgflow_yaml.client import Client
     from pgflow_yaml.web.access import User
+    from pgflow_yaml.web.bulk import Jobs
 
 Value = TypeVar("Value")
 
@@ -41,6 +42,8 @@ class Asked:
     """The path at which the pages are mounted; empty at the top of a host."""
     params: Mapping[str, str]
     query: QueryParams
+    jobs: Jobs
+    """The changes of many runs by this server."""
     form: Mapping[str, str] = field(default_factory=dict)
     nav: Mapping[str, str] = field(default_factory=dict)
     """The words of the navigation, by path."""

@@ -26,8 +26,9 @@ from typing import TYPE_CHECKING
 
 from pgflow_yaml.web import answers, files, login
 from pgflow_yaml.web.access.sessions import SignIn
-from pgflow_yaml.web.actions import activate, cancel, start
+from pgflow_yaml.web.actions import activate, bulk, cancel, start
 from pgflow_yaml.web.live.stream import events
+from pgflow_yaml.web.pages import bulk as bulk_page
 from pgflow_yaml.web.pages import flow, flows, run, runs, values
 from pgflow_yaml.web.receiving import Receiver
 from pgflow_yaml.web.table import Row
@@ -38,18 +39,9 @@ if TYPE_CHECKING:
     from pgflow_yaml.web.state import State
     from pgflow_yaml.web.table import Action, Download, Page
 
-PAGES: Sequence[Page] = (
-    runs.PAGE,
-    run.PAGE,
-    flows.PAGE,
-    flow.PAGE,
-)
+PAGES: Sequence[Page] = (runs.PAGE, run.PAGE, flows.PAGE, flow.PAGE, bulk_page.PAGE)
 DOWNLOADS: Sequence[Download] = (*values.DOWNLOADS,)
-ACTIONS: Sequence[Action] = (
-    cancel.ACTION,
-    start.ACTION,
-    activate.ACTION,
-)
+ACTIONS: Sequence[Action] = (cancel.ACTION, start.ACTION, activate.ACTION, bulk.CANCEL, bulk.RETRY)
 
 
 def rows(state: State) -> list[Row]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pgflow_yaml.web.bulk import Jobs
 from pgflow_yaml.web.live.watcher import Watcher
 
 if TYPE_CHECKING:
@@ -31,11 +32,13 @@ class State:
     """The words of the navigation, by path."""
     hooks: Secrets | None = None
     """The secrets of webhooks; None: the server has none."""
+    jobs: Jobs = field(init=False)
     watcher: Watcher = field(init=False)
 
     def __post_init__(self) -> None:
         """Make the watcher; it begins with the first stream."""
-        self.watcher = Watcher(self.clients)
+        self.jobs = Jobs(self.clients)
+        self.watcher = Watcher(self.clients, self.jobs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from pgflow_yaml.client import Client
+    from pgflow_yaml.web.bulk import Jobs
     from pgflow_yaml.web.clients import Clients
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ GONE = "gone"
 PAUSE = 1.0
 _NEWEST = 50
 _RUN = re.compile(r"run:(?P<id>[0-9a-f-]{36})")
+_JOB = re.compile(r"bulk:[0-9a-f]{16}")
 
 
 def marks(client: Client, watched: Iterable[str]) -> dict[str, str]:
@@ -52,7 +54,7 @@ def is_watchable(name: str) -> bool:
     """Return true for the name of a thing that can be watched."""
     run = _RUN.fullmatch(name)
     if run is None:
-        return name == RUNS
+        return name == RUNS or _JOB.fullmatch(name) is not None
     with suppress(ValueError):
         return str(UUID(run["id"])) == run["id"]
     return False
@@ -87,9 +89,10 @@ class Stream:
 class Watcher:
     """Looks while there are streams."""
 
-    def __init__(self, clients: Clients) -> None:
-        """Read by these clients."""
+    def __init__(self, clients: Clients, jobs: Jobs) -> None:
+        """Read by these clients, and look at the changes that this server makes itself."""
         self._clients = clients
+        self._jobs = jobs
         self._streams: set[Stream] = set()
         self._task: asyncio.Task[None] | None = None
         self.looks = 0
@@ -128,6 +131,9 @@ class Watcher:
             await asyncio.sleep(PAUSE)
 
     def _look(self, watched: list[str]) -> dict[str, str]:
-        self.looks += 1
-        with self._clients.reading() as client:
-            return marks(client, watched)
+        found = {name: self._jobs.mark(name) for name in watched if _JOB.fullmatch(name)}
+        if stored := [name for name in watched if name not in found]:
+            self.looks += 1
+            with self._clients.reading() as client:
+                found |= marks(client, stored)
+        return found
