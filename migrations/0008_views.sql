@@ -8,3 +8,6 @@ create index runs_ended_badly on pgflow.runs (status, started_at desc, run_id)
 -- Where it has not failed, an attempt is the last one, and the task has its times.
 alter table pgflow.task_errors add column began_at timestamptz;
 comment on column pgflow.task_errors.began_at is 'when the attempt was claimed';
+
+-- The page of a run shows what people did with it. Lines are few: none is written by a turn.
+create index audit_by_subject on pgflow.audit (subject, id);

@@ -10,7 +10,7 @@ grant execute on function
   pgflow.find_run, pgflow.run_snapshot, pgflow.run_why, pgflow.task_snapshot,
   pgflow.usual_seconds, pgflow.run_logs, pgflow.list_failed, pgflow.run_marks,
   pgflow.run_page, pgflow.flow_strips, pgflow.step_items, pgflow.list_items,
-  pgflow.waiting_events, pgflow.run_densities
+  pgflow.waiting_events, pgflow.run_densities, pgflow.run_audit
   to pgflow_reader, pgflow_client, pgflow_deployer;
 
 -- Look after the database: what waits, who works, what does not fit together.

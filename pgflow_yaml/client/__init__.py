@@ -23,9 +23,10 @@ from pgflow_yaml.client.results import (
 )
 from pgflow_yaml.client.runs import Run, StepState
 from pgflow_yaml.client.schedules import Backfilled, ScheduleSummary
-from pgflow_yaml.client.views import FlowStrip, ItemSummary, RunPage, StepItems
+from pgflow_yaml.client.views import AuditLine, FlowStrip, ItemSummary, RunPage, StepItems
 
 __all__ = [
+    "AuditLine",
     "Backfilled",
     "Cancelled",
     "Client",

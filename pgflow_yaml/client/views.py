@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Unpack
 
 from pgflow_yaml.client.flows import FlowClient
-from pgflow_yaml.client.ids import checked_id
+from pgflow_yaml.client.ids import checked_id, no_run
 from pgflow_yaml.client.results import RunSummary, json_of, row_of
 from pgflow_yaml.errors import NotFound
 
@@ -98,6 +98,25 @@ class ItemSummary:
         return json_of(self)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditLine:
+    """What somebody did with a run: `action` is cancel, approve, reject, retry, drop or after.
+
+    `who` is the name that was given, `login` that of the database; `details` has the reason, the
+    comment or the steps.
+    """
+
+    action: str
+    who: str
+    login: str
+    at: datetime
+    details: Mapping[str, Any]
+
+    def as_json(self) -> dict[str, Json]:
+        """Return the line as JSON."""
+        return json_of(self)
+
+
 class ViewClient(FlowClient):
     """A connection to the database of the flows; usable from several threads, one at a time."""
 
@@ -159,3 +178,10 @@ class ViewClient(FlowClient):
             checked_id(run_id), step, statuses=given, first=first, limit=limit
         )
         return [row_of(ItemSummary, row) for row in rows]
+
+    def audit(self, run_id: str, *, limit: int = 100) -> list[AuditLine]:
+        """Return what people did with a run, the oldest first; raises NotFound."""
+        rows = self._store.run_audit(checked_id(run_id), limit)
+        if rows is None:
+            raise no_run(run_id)
+        return [row_of(AuditLine, row) for row in rows]

@@ -56,3 +56,10 @@ class ViewCalls(Calls):
             )
             or []
         )
+
+    def run_audit(self, run_id: str, limit: int) -> list[dict[str, Any]] | None:
+        """Return what people did with a run; None for no run."""
+        reply: list[dict[str, Any]] | None = self.ask(
+            "select pgflow.run_audit(%s::uuid, %s::int)", [run_id, limit]
+        )
+        return reply

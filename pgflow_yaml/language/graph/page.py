@@ -91,8 +91,9 @@ def picture(  # the optional ones are what a page may choose
     return "\n".join(
         [
             (
-                f'<svg class="pg-graph{" pg-fit" if fit else ""}" id="{escaped(name)}" {size} viewBox="0 0 {page.width:.0f} '
-                f'{page.height:.0f}" role="group" aria-label="{escaped(title)}">'
+                f'<svg class="pg-graph{" pg-fit" if fit else ""}" id="{escaped(name)}" {size} '
+                f'viewBox="0 0 {page.width:.0f} {page.height:.0f}" role="group" '
+                f'aria-label="{escaped(title)}">'
             ),
             (
                 f'<defs><marker id="{escaped(name)}-arrow" viewBox="0 0 6 6" refX="0" refY="3" '

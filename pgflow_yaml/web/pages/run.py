@@ -33,7 +33,7 @@ from pgflow_yaml.web.pages.run_pictures import (
     read_marks,
     read_timeline,
 )
-from pgflow_yaml.web.pages.run_step import CHILDREN, STEP
+from pgflow_yaml.web.pages.run_step import AUDIT, CHILDREN, STEP
 from pgflow_yaml.web.table import Page, Part
 
 if TYPE_CHECKING:
@@ -141,6 +141,7 @@ PAGE = Page(
         "steps": Part(read=_steps, watch=watched),
         "children": CHILDREN,
         "errors": Part(read=_errors, watch=watched),
+        "audit": AUDIT,
         "values": Part(read=_facts, watch=watched),
     },
 )

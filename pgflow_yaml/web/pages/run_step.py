@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pgflow_yaml.language.durations import as_text
 from pgflow_yaml.runs import steps
 from pgflow_yaml.runs.attempts import attempts_of
+from pgflow_yaml.runs.audited import audit_words
 from pgflow_yaml.runs.facts import step_facts
 from pgflow_yaml.runs.failures import failure_handling, raised_at
 from pgflow_yaml.runs.listed import run_status, run_took, run_trouble
@@ -160,5 +161,17 @@ def _watched_children(asked: Asked) -> str:
     return ",".join([watched(asked), *live[:_MOST_WATCHED]])
 
 
+def read_audit(asked: Asked) -> Mapping[str, Any]:
+    """Return what people did with the run."""
+    lines = asked.client.audit(asked.once(snapshot)["run"]["id"])
+    return {
+        "lines": [
+            (audit_words(line.action, line.who, line.details), line.at.isoformat())
+            for line in lines
+        ]
+    }
+
+
+AUDIT = Part(read=read_audit, watch=watched)
 STEP = Part(read=read_step, watch=watched)
 CHILDREN = Part(read=read_children, watch=_watched_children)
