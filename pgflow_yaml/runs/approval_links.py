@@ -80,17 +80,25 @@ def verify(token: str, key: bytes, *, now: datetime) -> Approval:
 
 def check_open(approval: Approval, snapshot: Snapshot) -> None:
     """Raise LinkRefused unless the step of a link can still be decided in its run, as it is now."""
-    step = next((state for state in snapshot["steps"] if state["slug"] == approval.step), None)
-    if step is None or step["action"] != "wait":
-        raise LinkRefused(f'step "{approval.step}" of this run asks for nothing')
-    if snapshot["run"].get("retries", 0) != approval.retries:
+    known = any(state["slug"] == approval.step for state in snapshot["steps"])
+    if known and snapshot["run"].get("retries", 0) != approval.retries:
         raise LinkRefused("this link is older than the last retry of its run; ask for a new one")
+    if why := undecidable(snapshot, approval.step):
+        raise LinkRefused(why)
+
+
+def undecidable(snapshot: Snapshot, slug: str) -> str:
+    """Return why a step of a run cannot be decided, as the run is now; empty if it can."""
+    step = next((state for state in snapshot["steps"] if state["slug"] == slug), None)
+    if step is None or step["action"] != "wait":
+        return f'step "{slug}" of this run asks for nothing'
     answer = step["answer"]
     if answer is not None and answer["kind"] == "decision":
         verb = "approved" if answer["approved"] else "rejected"
-        raise LinkRefused(f'step "{approval.step}" is {verb} already, by {answer["by"]}')
+        return f'step "{slug}" is {verb} already, by {answer["by"]}'
     if snapshot["run"]["status"] != "started" or step["status"] not in ("created", "waiting"):
-        raise LinkRefused(f'step "{approval.step}" waits no more: it is {step["status"]}')
+        return f'step "{slug}" waits no more: it is {step["status"]}'
+    return ""
 
 
 def _signature(content: bytes, key: bytes) -> bytes:

@@ -26,10 +26,10 @@ from typing import TYPE_CHECKING
 
 from pgflow_yaml.web import answers, files, login
 from pgflow_yaml.web.access.sessions import SignIn
-from pgflow_yaml.web.actions import activate, bulk, cancel, start
+from pgflow_yaml.web.actions import activate, bulk, cancel, decide, start
 from pgflow_yaml.web.live.stream import events
 from pgflow_yaml.web.pages import bulk as bulk_page
-from pgflow_yaml.web.pages import flow, flows, run, runs, values
+from pgflow_yaml.web.pages import flow, flows, run, runs, values, waiting
 from pgflow_yaml.web.receiving import Receiver
 from pgflow_yaml.web.table import Row
 
@@ -39,9 +39,24 @@ if TYPE_CHECKING:
     from pgflow_yaml.web.state import State
     from pgflow_yaml.web.table import Action, Download, Page
 
-PAGES: Sequence[Page] = (runs.PAGE, run.PAGE, flows.PAGE, flow.PAGE, bulk_page.PAGE)
+PAGES: Sequence[Page] = (
+    runs.PAGE,
+    run.PAGE,
+    flows.PAGE,
+    flow.PAGE,
+    bulk_page.PAGE,
+    waiting.PAGE,
+)
 DOWNLOADS: Sequence[Download] = (*values.DOWNLOADS,)
-ACTIONS: Sequence[Action] = (cancel.ACTION, start.ACTION, activate.ACTION, bulk.CANCEL, bulk.RETRY)
+ACTIONS: Sequence[Action] = (
+    cancel.ACTION,
+    start.ACTION,
+    activate.ACTION,
+    bulk.CANCEL,
+    bulk.RETRY,
+    decide.APPROVE,
+    decide.REJECT,
+)
 
 
 def rows(state: State) -> list[Row]:
