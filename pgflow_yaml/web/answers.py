@@ -33,8 +33,8 @@ log = logging.getLogger(__name__)
 
 FLASH, THEME = "pgflow_flash", "pgflow_theme"
 THEMES = ("light", "dark")
-_FLASH_SECONDS = 60
-_BUG = "this is a bug in pgflow-yaml; the log of the server has its traceback: please report it"
+FLASH_SECONDS = 60
+BUG = "this is a bug in pgflow-yaml; the log of the server has its traceback: please report it"
 
 
 def page(state: State, shown: Page) -> ASGIApp:
@@ -94,7 +94,7 @@ def act(state: State, action: Action) -> ASGIApp:
             return _form(action, refused, status_of(error))
         reply = redirect(asked.url(done.to))
         said = state.signer.sign("flash", done.said)
-        set_cookie(reply, state, FLASH, said, root=asked.root, seconds=_FLASH_SECONDS)
+        set_cookie(reply, state, FLASH, said, root=asked.root, seconds=FLASH_SECONDS)
         return reply
 
     return _app(state, "page", answer, writes=True)
@@ -121,7 +121,7 @@ def _app(
             return refusal(state, scope, status_of(error), sentence(error), kind=kind)
         except Exception:
             log.exception("no answer for %s", scope["path"])
-            return refusal(state, scope, 500, _BUG, kind=kind)
+            return refusal(state, scope, 500, BUG, kind=kind)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         reply = await run_in_threadpool(answered, scope)

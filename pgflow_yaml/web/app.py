@@ -57,6 +57,7 @@ def create_app(
     key: bytes | None = None,
     secure: bool = True,
     hooks: Secrets | None = None,
+    link_key: bytes | None = None,
 ) -> WebView:
     """Return the pages about the runs of a database, to serve or to mount.
 
@@ -66,6 +67,8 @@ def create_app(
     `read_only` leaves out all actions. `key` signs the tokens of forms: several processes that
     serve the same pages need the same 32 bytes. `secure`: cookies go over TLS only.
     With `hooks`, the secrets of webhooks, signed requests to `/hooks/FLOW` start runs.
+    With `link_key`, whoever has a link that `ctx.approval_url` made with the same key decides its
+    step.
     """
     hosts = frozenset([*LOCAL_HOSTS, *(host_name(name.strip()) for name in allow_hosts)])
     state = State(
@@ -76,6 +79,7 @@ def create_app(
         read_only=read_only,
         secure=secure,
         hooks=hooks,
+        link_key=link_key,
         nav={page.path: page.nav for page in PAGES if page.nav},
     )
     return WebView(state)

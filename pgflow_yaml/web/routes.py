@@ -24,9 +24,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pgflow_yaml.web import answers, files, login
+from pgflow_yaml.web import answers, files, links, login
 from pgflow_yaml.web.access.sessions import SignIn
-from pgflow_yaml.web.actions import activate, bulk, cancel, decide, start
+from pgflow_yaml.web.actions import activate, bulk, cancel, decide, send, start
 from pgflow_yaml.web.live.stream import events
 from pgflow_yaml.web.pages import bulk as bulk_page
 from pgflow_yaml.web.pages import flow, flows, run, runs, values, waiting
@@ -39,14 +39,7 @@ if TYPE_CHECKING:
     from pgflow_yaml.web.state import State
     from pgflow_yaml.web.table import Action, Download, Page
 
-PAGES: Sequence[Page] = (
-    runs.PAGE,
-    run.PAGE,
-    flows.PAGE,
-    flow.PAGE,
-    bulk_page.PAGE,
-    waiting.PAGE,
-)
+PAGES: Sequence[Page] = (runs.PAGE, run.PAGE, flows.PAGE, flow.PAGE, bulk_page.PAGE, waiting.PAGE)
 DOWNLOADS: Sequence[Download] = (*values.DOWNLOADS,)
 ACTIONS: Sequence[Action] = (
     cancel.ACTION,
@@ -56,12 +49,13 @@ ACTIONS: Sequence[Action] = (
     bulk.RETRY,
     decide.APPROVE,
     decide.REJECT,
+    send.ACTION,
 )
 
 
 def rows(state: State) -> list[Row]:
     """Return the routes of a server; the first that matches a path answers."""
-    table = [*_files(), *_login(state), *_live(state), *_hooks(state)]
+    table = [*_files(), *_login(state), *_live(state), *_hooks(state), *_links(state)]
     for page in PAGES:
         table += _page(state, page)
     for offered in DOWNLOADS:
@@ -99,6 +93,15 @@ def _hooks(state: State) -> Iterator[Row]:
         receiver = Receiver(state, state.hooks)
         path = "/hooks/{flow}"
         yield Row(method="POST", path=path, who="anyone", kind="hook", app=receiver, writes=True)
+
+
+def _links(state: State) -> Iterator[Row]:
+    if state.link_key is not None:
+        # The signature in the path is the right to ask, and stands for the token of a session.
+        ask, do = links.apps(state, state.link_key)
+        path = links.PATH
+        yield Row(method="GET", path=path, who="anyone", kind="page", app=ask, writes=True)
+        yield Row(method="POST", path=path, who="anyone", kind="page", app=do, writes=True)
 
 
 def _page(state: State, page: Page) -> Iterator[Row]:

@@ -32,6 +32,8 @@ class State:
     """The words of the navigation, by path."""
     hooks: Secrets | None = None
     """The secrets of webhooks; None: the server has none."""
+    link_key: bytes | None = field(default=None, repr=False)
+    """Signs links to approvals, as that of the workers; None: the server takes no links."""
     jobs: Jobs = field(init=False)
     watcher: Watcher = field(init=False)
 

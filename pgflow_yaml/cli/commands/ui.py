@@ -160,9 +160,28 @@ def _serve(client: Client, options: Options, host: str, given: dict[str, Any]) -
             hooks=Secrets(local_settings(secrets=given["secrets"]).secrets)
             if given["hooks"]
             else None,
+            link_key=_link_key(),
         )
         options.note("Ctrl-C stops it")
         serve(app, opened)
+
+
+def _link_key() -> bytes | None:
+    """Return the key of links to approvals; None where it can neither be read nor kept.
+
+    Raises WrongSetting for one that somebody gave, and that is no good.
+    """
+    import os
+
+    from pgflow_yaml.errors import WrongSetting
+    from pgflow_yaml.project.link_key import VARIABLE, link_key
+
+    try:
+        return link_key(Path.cwd(), os.environ)
+    except WrongSetting:
+        if VARIABLE in os.environ:
+            raise
+        return None
 
 
 def _way_in(
