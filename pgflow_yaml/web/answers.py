@@ -79,7 +79,7 @@ def download(state: State, offered: Download) -> ASGIApp:
 
 def form(state: State, action: Action) -> ASGIApp:
     """Return the row's answer with the form of an action."""
-    return _app(state, "page", lambda asked: _form(action, asked))
+    return _app(state, "page", lambda asked: _form(action, asked), writes=action.asks_writing)
 
 
 def act(state: State, action: Action) -> ASGIApp:
@@ -92,6 +92,8 @@ def act(state: State, action: Action) -> ASGIApp:
             log.info("refused %s of %s: %s", action.name, asked.user.name, sentence(error))
             refused = replace(asked, error=sentence(error))
             return _form(action, refused, status_of(error))
+        if done is None:
+            return _form(action, asked)
         reply = redirect(asked.url(done.to))
         said = state.signer.sign("flash", done.said)
         set_cookie(reply, state, FLASH, said, root=asked.root, seconds=FLASH_SECONDS)

@@ -12,7 +12,8 @@ What several readers need of one request they read by `asked.once(function)`.
 To add a value to keep as a file, add a `Download(path=…, read=…)` to DOWNLOADS.
 
 To add an action, write `actions/WORD.py` with a function that asks, one that acts (it returns
-`Done(to=…, said=…)`, or raises: the form is then shown again with the sentence) and an
+`Done(to=…, said=…)`, or raises: the form is then shown again with the sentence; or None: it is
+shown again, as after a preview) and an
 `ACTION = Action(…)`; write `templates/actions/WORD.html`, which extends `actions/form.html`; add
 the module to ACTIONS. Both its pages are for operators, and absent from a server that only reads.
 `asked.client` of an action can write; pass `by=asked.user.name`.
@@ -26,7 +27,7 @@ from typing import TYPE_CHECKING
 
 from pgflow_yaml.web import answers, files, links, login
 from pgflow_yaml.web.access.sessions import SignIn
-from pgflow_yaml.web.actions import activate, bulk, cancel, decide, send, start
+from pgflow_yaml.web.actions import activate, bulk, cancel, decide, retry, send, start
 from pgflow_yaml.web.live.stream import events
 from pgflow_yaml.web.pages import bulk as bulk_page
 from pgflow_yaml.web.pages import flow, flows, run, runs, values, waiting
@@ -39,7 +40,14 @@ if TYPE_CHECKING:
     from pgflow_yaml.web.state import State
     from pgflow_yaml.web.table import Action, Download, Page
 
-PAGES: Sequence[Page] = (runs.PAGE, run.PAGE, flows.PAGE, flow.PAGE, bulk_page.PAGE, waiting.PAGE)
+PAGES: Sequence[Page] = (
+    runs.PAGE,
+    run.PAGE,
+    flows.PAGE,
+    flow.PAGE,
+    bulk_page.PAGE,
+    waiting.PAGE,
+)
 DOWNLOADS: Sequence[Download] = (*values.DOWNLOADS,)
 ACTIONS: Sequence[Action] = (
     cancel.ACTION,
@@ -50,6 +58,7 @@ ACTIONS: Sequence[Action] = (
     decide.APPROVE,
     decide.REJECT,
     send.ACTION,
+    retry.ACTION,
 )
 
 

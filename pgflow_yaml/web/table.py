@@ -86,7 +86,10 @@ class Action:
     path: str
     name: str
     ask: Reader
-    do: Callable[[Asked], Done]
+    do: Callable[[Asked], Done | None]
+    """Acts; None: nothing is done yet, and the form is shown again."""
+    asks_writing: bool = False
+    """True if the question itself locks a run, as a retry that is only tried does."""
 
 
 Answer: TypeAlias = Callable[["Asked"], Response]
