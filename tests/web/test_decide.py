@@ -126,3 +126,26 @@ def test_only_those_who_are_named_decide(
     assert works.client.get(bonus).status == "started"
     for step in ("nowhere", "%3Cscript%3E"):
         assert otto.get(f"/runs/{payout}/steps/{step}/approve").status_code == 404
+
+
+def test_a_run_shows_what_people_can_do(works: Works, site: Site, payout: str, run: str) -> None:
+    """For a child run as well; a failed run can be retried. Others see the command."""
+    works.deploy("flow: parent\nsteps:\n  out: {flow: payout}\n")
+    parent = works.client.start("parent").id
+    works.drain()
+    child = works.client.list_runs(parent=parent)[0].id
+    otto, vera = site.browser("otto"), site.browser("vera")
+
+    page = otto.get(f"/runs/{run}").text
+    assert f'href="/runs/{run}/steps/go_live/approve"' in page
+    assert f'href="/runs/{run}/send?event=go_live"' in page
+    page = otto.get(f"/runs/{parent}").text
+    assert f'href="/runs/{child}/steps/approve/approve"' in page
+    assert f'href="/runs/{child}/send' not in page
+    assert "from ada or finance" in page
+    page = vera.get(f"/runs/{payout}").text
+    assert "/approve" not in page
+    assert f"pgflow-yaml approve {payout[:8]} approve" in page
+    works.client.reject(run, "go_live", "no")
+    assert f'href="/runs/{run}/retry"' in otto.get(f"/runs/{run}").text
+    assert "/retry" not in vera.get(f"/runs/{run}").text

@@ -26,6 +26,7 @@ from pgflow_yaml.runs.shown import reason_sentences
 from pgflow_yaml.runs.why import RUN
 from pgflow_yaml.text import moment
 from pgflow_yaml.web.pages.of_run import reasons, snapshot, watched
+from pgflow_yaml.web.pages.run_asks import ASKS
 from pgflow_yaml.web.pages.run_failures import MOST_FAILED, failures
 from pgflow_yaml.web.pages.run_pictures import (
     lead_to_part,
@@ -133,6 +134,7 @@ PAGE = Page(
     json=snapshot,
     parts={
         "head": Part(read=_head, watch=watched),
+        "asks": ASKS,
         # Sent once: the marks are what changes.
         "graph": Part(read=read_graph),
         "marks": Part(read=read_marks, watch=watched),
