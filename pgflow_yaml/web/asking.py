@@ -66,13 +66,13 @@ def ask_of(client: Client, snapshot: Snapshot, slug: str) -> Ask:
         event=wait.get("event", ""),
         by=(by,) if isinstance(by, str) else tuple(by),
         form=wait.get("form", {}),
-        texts=_texts(source, run["flow"], slug) if "form" in wait else {},
+        texts=texts_of(source, run["flow"], slug) if "form" in wait else {},
         waits=state["waits"],
         over=nothing or undecidable(snapshot, slug),
     )
 
 
-def _texts(source: str, flow: str, slug: str) -> dict[str, tuple[str, str]]:
+def texts_of(source: str, flow: str, slug: str) -> dict[str, tuple[str, str]]:
     """Return title and description of the fields, in the order in which somebody wrote them.
 
     The compiled flow has neither, nor the order.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pgflow_yaml.language.inputs import types_of
+from pgflow_yaml.web.asking import texts_of
 from pgflow_yaml.web.live.watcher import RUNS
 from pgflow_yaml.web.table import Page, Part
 
@@ -30,22 +30,33 @@ def _read(_asked: Asked) -> Mapping[str, Any]:
 
 
 def _asks(asked: Asked) -> Mapping[str, Any]:
+    sources: dict[tuple[str, str | None], str] = {}
     me = {asked.user.name, *asked.user.groups}
 
+    def source(step: WaitingStep) -> str:
+        version = (step.flow, step.version)
+        if version not in sources:
+            stored = asked.client.get_definition(*version)
+            sources[version] = (stored and stored.source) or ""
+        return sources[version]
+
     def row(step: WaitingStep) -> Mapping[str, Any]:
-        form = step.form or {}
         return {
             "step": step.as_json(),
             "decides": step.form is not None or step.by is not None,
             "mine": step.by is None or not me.isdisjoint(step.by),
             "deciders": " or ".join(step.by or ()),
-            "fields": [
-                (name, " or ".join(types_of(schema)), _is_required(schema))
-                for name, schema in form.items()
-            ],
+            "fields": _fields(step, source(step)) if step.form else [],
         }
 
     return {"rows": [row(step) for step in asked.once(_waiting)], "most": SHOWN}
+
+
+def _fields(step: WaitingStep, source: str) -> list[tuple[str, bool]]:
+    """Return the title of each field of a form, in the order of the flow, and if it is required."""
+    form, texts = step.form or {}, texts_of(source, step.flow, step.step)
+    names = [*filter(form.__contains__, texts), *(name for name in form if name not in texts)]
+    return [(texts.get(name, ("",))[0] or name, _is_required(form[name])) for name in names]
 
 
 def _is_required(schema: object) -> bool:
