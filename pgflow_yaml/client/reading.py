@@ -55,6 +55,16 @@ def run_json(
     return dict(only(snapshot, step))
 
 
+def check_item(step: StepShape, item: int) -> None:
+    """Raise WrongSetting for an item of a step that is no map, NotFound for one that cannot be."""
+    slug, total = step["slug"], step["tasks"]["total"]
+    if not is_wide(step):
+        raise WrongSetting(f'step "{slug}" has no items')
+    if item >= total and step["status"] != "created":
+        last = f"the last one is {total - 1}" if total else "it has none"
+        raise NotFound(f'step "{slug}" has no item {item}: {last}')
+
+
 def check_steps(client: Client, run_id: str, steps: Iterable[str]) -> None:
     """Raise NotFound for the name of a step that a run does not have."""
     if names := list(steps):
@@ -72,14 +82,11 @@ def no_lines(client: Client, run_id: str, chosen: LogFilter) -> str:
 
 def _with_task(client: Client, snapshot: Snapshot, step: StepShape, item: int | None) -> Snapshot:
     """Return a snapshot whose `step` has its arguments, or one of its items."""
-    slug, total = step["slug"], step["tasks"]["total"]
+    slug = step["slug"]
     if item is None and (is_wide(step) or step["action"] == "wait"):
         return snapshot
-    if item is not None and not is_wide(step):
-        raise WrongSetting(f'step "{slug}" has no items')
-    if item is not None and item >= total and step["status"] != "created":
-        last = f"the last one is {total - 1}" if total else "it has none"
-        raise NotFound(f'step "{slug}" has no item {item}: {last}')
+    if item is not None:
+        check_item(step, item)
     task = client.task_snapshot(snapshot["run"]["id"], slug, item or 0)
     shown: StepShape = {**step, "item": task} if item is not None else {**step}
     if item is None and task is not None and "arguments" in task:

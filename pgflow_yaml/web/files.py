@@ -19,6 +19,7 @@ FILES = {
     "/static/pictures.css": "pictures.css",
     "/static/ui.js": "ui.js",
     "/static/run.js": "run.js",
+    "/static/grid.js": "grid.js",
     "/static/icon.svg": "icon.svg",
 }
 _KINDS = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}

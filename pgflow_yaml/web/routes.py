@@ -29,8 +29,20 @@ from pgflow_yaml.web import answers, files, links, login
 from pgflow_yaml.web.access.sessions import SignIn
 from pgflow_yaml.web.actions import activate, bulk, cancel, decide, retry, send, start
 from pgflow_yaml.web.live.stream import events
-from pgflow_yaml.web.pages import bulk as bulk_page
-from pgflow_yaml.web.pages import flow, flows, run, runs, values, waiting
+from pgflow_yaml.web.pages import (
+    bulk as bulk_page,
+)
+from pgflow_yaml.web.pages import (
+    flow,
+    flows,
+    items,
+    logs,
+    run,
+    runs,
+    task,
+    values,
+    waiting,
+)
 from pgflow_yaml.web.receiving import Receiver
 from pgflow_yaml.web.table import Row
 
@@ -47,6 +59,9 @@ PAGES: Sequence[Page] = (
     flow.PAGE,
     bulk_page.PAGE,
     waiting.PAGE,
+    items.PAGE,
+    task.PAGE,
+    logs.PAGE,
 )
 DOWNLOADS: Sequence[Download] = (*values.DOWNLOADS,)
 ACTIONS: Sequence[Action] = (

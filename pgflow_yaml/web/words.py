@@ -25,6 +25,7 @@ MARKS: Mapping[str, Mark] = {
     "retrying": Mark("↻", "retrying", "waiting"),
     "waiting": Mark("‖", "waiting", "waiting"),
     "created": Mark("○", "not started", "skipped"),
+    "queued": Mark("…", "queued", "skipped"),
     "failed": Mark("✗", "failed", "failed"),
     "caught": Mark("✗", "failed, handled", "waiting"),
     "skipped": Mark("⊘", "skipped", "skipped"),

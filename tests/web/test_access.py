@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tests.fixtures.working import Works
     from tests.web.conftest import Site
 
+PLACES = {"step": "go_live", "index": "0", "flow": "release", "queue": "main"}
 USERS = (None, "vera", "otto")
 MAY = {None: {"anyone"}, "vera": {"anyone", "viewer"}, "otto": {"anyone", "viewer", "operator"}}
 
@@ -23,7 +24,7 @@ MAY = {None: {"anyone"}, "vera": {"anyone", "viewer"}, "otto": {"anyone", "viewe
 def ask(site: Site, row: Row, name: str | None, run: str) -> Any:
     """The answer to a request for a row by a user with a fresh session."""
     asking = site.browser(name)
-    path = row.path.replace("{run}", run)
+    path = row.path.format_map(PLACES | {"run": run})
     if row.method == "POST":
         form = {"name": "otto", "password": PASSWORD} if path == "/login" else {"back": "/"}
         return site.post(asking, path, **form) if name else asking.post(path, data=form)
