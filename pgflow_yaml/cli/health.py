@@ -53,8 +53,7 @@ def render(
 
 def _check(check: Check, *, width: int, ascii_only: bool) -> Iterator[Line]:
     if not check.findings:
-        summary = f"not checked: {check.summary}" if check.status == "failed" else check.summary
-        yield from _row(check.status, check.check, summary, width, ascii_only=ascii_only)
+        yield from _row(check.status, check.check, check.sentence, width, ascii_only=ascii_only)
         return
     name = check.check
     for finding in check.findings:

@@ -14,6 +14,9 @@ from .run import run_error
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+MOST_COUNTED = 10_000
+"""Where the count of a queue ends."""
+
 
 def run_status(run: Mapping[str, Any]) -> str:
     """Return the status of a run, `stopping` if it goes on although its outcome is known."""
@@ -64,6 +67,23 @@ def queue_note(queue: Mapping[str, Any]) -> str:
     if not queue["exists"]:
         return "was dropped"
     return f"paused by {queue['paused_by']}" if queue["paused_at"] else ""
+
+
+def queue_count(queue: Mapping[str, Any], name: str) -> str:
+    """Format a number of a queue; one at which counting ended has a plus sign."""
+    is_limited = queue["limited"] and queue[name] == MOST_COUNTED
+    return f"{queue[name]:,}{'+' * is_limited}"
+
+
+def worker_busy(worker: Mapping[str, Any]) -> str:
+    """Format the number of tasks that a worker holds, of its slots if they are known: `3/8`."""
+    slots = worker["slots"]
+    return str(worker["busy"]) if slots is None else f"{worker['busy']}/{slots}"
+
+
+def worker_queues(worker: Mapping[str, Any]) -> str:
+    """Format the queues that a worker serves."""
+    return "all" if worker["queues"] is None else ", ".join(worker["queues"])
 
 
 def next_tick(schedule: Mapping[str, Any], when: Callable[[str], str] = utc) -> str:

@@ -27,7 +27,17 @@ from typing import TYPE_CHECKING
 
 from pgflow_yaml.web import answers, files, links, login
 from pgflow_yaml.web.access.sessions import SignIn
-from pgflow_yaml.web.actions import activate, bulk, cancel, decide, retry, send, start
+from pgflow_yaml.web.actions import (
+    activate,
+    bulk,
+    cancel,
+    decide,
+    pause,
+    resume,
+    retry,
+    send,
+    start,
+)
 from pgflow_yaml.web.live.stream import events
 from pgflow_yaml.web.pages import (
     bulk as bulk_page,
@@ -37,8 +47,11 @@ from pgflow_yaml.web.pages import (
     flows,
     items,
     logs,
+    queues,
     run,
     runs,
+    schedules,
+    system,
     task,
     values,
     waiting,
@@ -62,6 +75,8 @@ PAGES: Sequence[Page] = (
     items.PAGE,
     task.PAGE,
     logs.PAGE,
+    *(runs.PAGE, logs.PAGE),
+    *(schedules.PAGE, queues.PAGE, system.PAGE),
 )
 DOWNLOADS: Sequence[Download] = (*values.DOWNLOADS,)
 ACTIONS: Sequence[Action] = (
@@ -74,6 +89,7 @@ ACTIONS: Sequence[Action] = (
     decide.REJECT,
     send.ACTION,
     retry.ACTION,
+    *(pause.SCHEDULES, pause.QUEUE, resume.SCHEDULES, resume.QUEUE),
 )
 
 

@@ -30,5 +30,13 @@ MARKS: Mapping[str, Mark] = {
     "caught": Mark("✗", "failed, handled", "waiting"),
     "skipped": Mark("⊘", "skipped", "skipped"),
     "cancelled": Mark("■", "cancelled", "cancelled"),
+    # Of a worker, of a check.
+    "alive": Mark("✓", "alive", "completed"),
+    "silent": Mark("!", "silent", "waiting"),
+    "stopped": Mark("■", "stopped", "skipped"),
+    "ok": Mark("✓", "ok", "completed"),
+    "warning": Mark("!", "warning", "waiting"),
+    "problem": Mark("✗", "problem", "failed"),
+    "unmade": Mark("?", "not checked", "failed"),
 }
 """By the status of a run or the condition of a step (`runs/steps.py`)."""

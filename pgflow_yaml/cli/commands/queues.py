@@ -42,10 +42,7 @@ def queues_command(options: Options) -> None:
 
 
 def _count(name: str) -> Callable[[Mapping[str, Any]], str]:
-    """Return a function that formats a number of a queue; a limited one has a plus sign."""
+    """Return a function that formats a number of a queue."""
+    from pgflow_yaml.runs.listed import queue_count
 
-    def text(queue: Mapping[str, Any]) -> str:
-        is_limited = queue["limited"] and queue[name] == 10_000
-        return f"{queue[name]:,}{'+' * is_limited}"
-
-    return text
+    return lambda queue: queue_count(queue, name)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from pgflow_yaml.cli.options import Options, command, pass_options
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from pgflow_yaml.cli.output import CellsOf
 
 
@@ -25,6 +23,7 @@ def workers_command(options: Options, *, every: bool) -> None:
     """
     from pgflow_yaml.cli.database import database
     from pgflow_yaml.cli.output import Column, when, write_list
+    from pgflow_yaml.runs.listed import worker_busy, worker_queues
 
     with database(options) as client:
         workers = [summary.as_json() for summary in client.list_workers(every=every)]
@@ -32,20 +31,11 @@ def workers_command(options: Options, *, every: bool) -> None:
         (Column("HOST", flexible=True, spare=0), lambda worker: worker["host"] or "unknown"),
         (Column("PID", right=True), lambda worker: str(worker["pid"] or "")),
         (Column("STATUS"), lambda worker: worker["status"]),
-        (Column("BUSY", right=True), _busy),
+        (Column("BUSY", right=True), worker_busy),
         (Column("HEARD"), lambda worker: when(worker["heard_at"])),
         (Column("SINCE"), lambda worker: when(worker["started_at"])),
-        (Column("QUEUES", flexible=True), _queues),
+        (Column("QUEUES", flexible=True), worker_queues),
         (Column("RELEASE", flexible=True, spare=2), lambda worker: worker["release"] or ""),
         (Column("LOGIN", flexible=True, spare=3), lambda worker: worker["login"]),
     ]
     write_list(workers, columns, options)
-
-
-def _busy(worker: Mapping[str, Any]) -> str:
-    slots = worker["slots"]
-    return str(worker["busy"]) if slots is None else f"{worker['busy']}/{slots}"
-
-
-def _queues(worker: Mapping[str, Any]) -> str:
-    return "all" if worker["queues"] is None else ", ".join(worker["queues"])

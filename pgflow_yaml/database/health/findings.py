@@ -49,6 +49,11 @@ class Check:
     summary: str
     findings: tuple[Finding, ...] = ()
 
+    @property
+    def sentence(self) -> str:
+        """What is shown of a check without findings."""
+        return f"not checked: {self.summary}" if self.status == "failed" else self.summary
+
     def as_json(self) -> dict[str, Json]:
         """Return the JSON that `doctor` prints for this check."""
         return {
