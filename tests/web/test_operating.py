@@ -56,6 +56,7 @@ def _what_failed_is_listed(works: Works, site: Site, run: str) -> None:
 
     assert f'<a href="/runs/{run}/steps/pay">pay</a>' in page
     assert "ValueError: &lt;script&gt;alert(1)&lt;/script&gt;red" in page
+    assert "built-in" not in page
     assert "<script>alert" not in page
     assert "\x1b" not in page
     assert "Pause…" not in page
