@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 from xml.etree import ElementTree as ET
 
@@ -26,7 +26,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 CANARY = '"><script>alert(1)</script>\x1b[31m&'
 
 
-def drawn(page: Sheet, found: dict[str, Mark], **options: str) -> ET.Element:
+def drawn(page: Sheet, found: dict[str, Mark], **options: Any) -> ET.Element:
     """The picture, parsed as a page would."""
     text = picture(page, found, title="flow x", **options)
     return ET.fromstring(text.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1))
