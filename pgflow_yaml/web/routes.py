@@ -43,6 +43,7 @@ from pgflow_yaml.web.pages import (
     bulk as bulk_page,
 )
 from pgflow_yaml.web.pages import (
+    compare,
     flow,
     flows,
     items,
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
 PAGES: Sequence[Page] = (
     runs.PAGE,
     run.PAGE,
+    compare.PAGE,
     flows.PAGE,
     flow.PAGE,
     bulk_page.PAGE,

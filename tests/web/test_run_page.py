@@ -11,6 +11,7 @@ import pytest
 
 from pgflow_yaml.errors import NotFound
 from pgflow_yaml.runs.audited import audit_words
+from pgflow_yaml.runs.compared import changes
 
 if TYPE_CHECKING:
     from tests.fixtures.working import Works
@@ -175,3 +176,43 @@ def test_child_runs_are_shown_and_watched(works: Works, site: Site) -> None:
     assert f'href="/runs/{child.id}"' in shown
     assert f'data-live="run:{run},run:{child.id}"' in shown
     assert "running" in shown
+
+
+def test_two_runs_side_by_side(works: Works, site: Site, failed: str) -> None:
+    """Input by field, durations, outputs; without another run, those to choose from."""
+    vera = site.browser("vera")
+    alone = vera.get(f"/runs/{failed}/compare")
+    assert "order has no other run yet" in alone.text
+    assert vera.get(f"/runs/{failed}/compare.json").json() is None
+    other = works.client.start("order", {"amount": 5}, key=CANARY).id
+    works.drain()
+    assert f"/runs/{failed}/compare?with={other}" in vera.get(f"/runs/{failed}/compare").text
+
+    page = vera.get(f"/runs/{failed}/compare", params={"with": other[:8]}).text
+    pair = vera.get(f"/runs/{failed}/compare.json", params={"with": other}).json()
+
+    assert "<code>49.9</code></td><td><code>5</code>" in page
+    assert "<script>" not in page
+    assert pair["changes"] == [{"path": "amount", "one": 49.9, "other": 5}]
+    assert [run["id"] for run in pair["runs"]] == [failed, other]
+    assert (pair["same_version"], pair["same_input"], pair["same_output"]) == (True, False, True)
+    steps = {step["step"]: step for step in pair["steps"]}
+    assert steps["pack"]["outputs"] == "same"
+    assert steps["pay"]["statuses"] == ["failed", "failed"]
+    assert steps["ship"]["seconds"] == [None, None]
+    assert vera.get(f"/runs/{failed}/compare?with=nobody").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "paths"),
+    [
+        ({"a": 1}, {"a": 1}, []),
+        ({"a": 1}, {"a": True}, ["a"]),
+        ({"a": {"b": 1, "c": 2}}, {"a": {"b": 2}, "d": None}, ["a.b", "a.c", "d"]),
+        ([1], [2], [""]),
+        (None, {}, [""]),
+    ],
+)
+def test_inputs_differ_by_path(one: Any, other: Any, paths: list[str]) -> None:
+    """Objects by their fields, all else as a whole."""
+    assert [path for path, *_ in changes(one, other)] == paths

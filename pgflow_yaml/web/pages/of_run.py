@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pgflow_yaml.runs.why import Reason
     from pgflow_yaml.web.asked import Asked
 
-_LONGEST = 200
+LONGEST = 200
 
 
 def run_id(asked: Asked) -> str:
@@ -30,7 +30,7 @@ def run_id(asked: Asked) -> str:
     try:
         found = str(UUID(text))
     except ValueError:
-        found = lookup.run_id(asked.client, text[:_LONGEST])
+        found = lookup.run_id(asked.client, text[:LONGEST])
     if found == text:
         return text
     rest = asked.path.removeprefix(f"/runs/{text}")

@@ -54,6 +54,7 @@ def read_step(asked: Asked) -> Mapping[str, Any]:
         "why": why or ("" if chosen else remark(step, every, handling)),
         "facts": [*step_facts(step, every), *_limits(asked, slug)],
         "wide": steps.is_wide(step),
+        "noun": steps.task_noun(step),
         "attempt": attempt,
         "attempts": _attempts(asked, shown, step, errors),
         "error": chosen[-1] if chosen else None,
