@@ -69,7 +69,8 @@ def fields(
                 name=name,
                 kind=kind,
                 text=typed if typed is not None else _text(kind, value) if given else "",
-                about=" or ".join(types_of(schema)) or "any value",
+                about=" or ".join(types_of(schema))
+                or ("choice" if "enum" in schema else "any value"),
                 description=texts.get(name, ("", ""))[1],
                 required="default" not in schema,
                 default=_json(schema["default"]) if "default" in schema else "",

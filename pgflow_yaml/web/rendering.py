@@ -61,10 +61,15 @@ def time_of(stamp: str | None) -> Markup:
     """Return a moment as people read it, with the exact one behind it."""
     if not stamp:
         return Markup()
-    at = moment(stamp)
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(
+        moment(stamp).isoformat(), utc(stamp), time_words(stamp)
+    )
+
+
+def time_words(stamp: str) -> str:
+    """Return a moment as people read it, for a sentence."""
     exact = utc(stamp)
-    words = f"{exact[:10]} {exact[11:19]} UTC"
-    return Markup('<time datetime="{}" title="{}">{}</time>').format(at.isoformat(), exact, words)
+    return f"{exact[:10]} {exact[11:19]} UTC"
 
 
 def lasted(seconds: float | None, *, since: str | None = None) -> Markup:

@@ -16,6 +16,7 @@ from pgflow_yaml.project.versions import headline
 from pgflow_yaml.runs.listed import commit, next_tick, run_counts, schedule_note
 from pgflow_yaml.web.live.watcher import RUNS
 from pgflow_yaml.web.pages.of_flow import changes, flow, schedules, strip_rows
+from pgflow_yaml.web.rendering import time_words
 from pgflow_yaml.web.table import Page, Part
 
 if TYPE_CHECKING:
@@ -137,7 +138,12 @@ def _schedules(asked: Asked) -> Mapping[str, Any]:
     rows = [row.as_json() for row in asked.once(schedules) if row.flow == name]
     return {
         "rows": [
-            {"schedule": row, "next": next_tick(row), "note": schedule_note(row)} for row in rows
+            {
+                "schedule": row,
+                "next": next_tick(row, time_words),
+                "note": schedule_note(row, time_words),
+            }
+            for row in rows
         ]
     }
 

@@ -9,6 +9,7 @@ from markupsafe import Markup
 from pgflow_yaml.client import lookup
 from pgflow_yaml.runs.listed import next_tick, run_counts
 from pgflow_yaml.web.pictures.strip import strip
+from pgflow_yaml.web.rendering import time_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -84,4 +85,4 @@ def _next_ticks(every: Sequence[ScheduleSummary]) -> Mapping[str, str]:
         before = found.get(schedule.flow)
         if before is None or str(row["next_at"] or "~") < str(before["next_at"] or "~"):
             found[schedule.flow] = row
-    return {name: next_tick(row) for name, row in found.items()}
+    return {name: next_tick(row, time_words) for name, row in found.items()}
