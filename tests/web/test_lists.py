@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pgflow_yaml.web.live.watcher import is_watchable, list_name, marks
+
 if TYPE_CHECKING:
     from tests.fixtures.working import Works
     from tests.web.conftest import Site
@@ -56,7 +58,7 @@ def test_pages_of_runs_have_each_run_once(works: Works, site: Site, versions: li
 
     assert len(found) == 120
     assert set(found) == set(ids)
-    assert 'data-live="runs"' not in page
+    assert 'data-live="runs' not in page
     assert "Newest" in page
     assert versions
 
@@ -155,3 +157,30 @@ def test_a_version_is_activated(works: Works, site: Site, versions: list[str], d
     audit = "select who, details->>'version' from pgflow.audit where action = 'activate'"
     assert db.execute(audit).fetchall() == [("otto", old)]  # type: ignore[attr-defined]
     assert "is the active one already" in otto.get(path).text
+
+
+def test_a_filtered_list_is_watched_as_itself(
+    works: Works, site: Site, versions: list[str]
+) -> None:
+    """Its mark changes with the runs that the filter finds, and not with others."""
+    works.deploy("flow: other\nsteps:\n  a: {wait: {event: x}}\n")
+    works.client.start("order", {"amount": 1})
+    page = site.browser("vera").get("/?flow=order&label=team%3Da,b&label=&all=1").text
+    names = re.findall(r'data-live="([^"]*)"', page)
+    name = list_name([("flow", "order"), ("label", "team=a,b"), ("all", "1")])
+    assert set(names) == {name}
+    assert is_watchable(name)
+    assert re.fullmatch(r"runs:[\w-]+", name)
+
+    order = list_name([("flow", "order")])
+    before = marks(works.client, [order, name])
+    works.client.start("other")
+    assert marks(works.client, [order, name]) == {order: before[order], name: before[name]}
+    works.client.start("order", {"amount": 2}, labels={"team": "a,b"})
+    after = marks(works.client, [order, name])
+    assert after[order] != before[order]
+    assert after[name] != before[name]
+    wrong = [list_name([pair]) for pair in (("x", "1"), ("flow", "a\0"), ("flow", "nobody"))]
+    wrong += ["runs:A", "runs:____"]
+    assert marks(works.client, wrong) == dict.fromkeys(wrong, "gone")
+    assert versions

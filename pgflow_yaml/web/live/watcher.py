@@ -6,18 +6,21 @@ import asyncio
 import json
 import logging
 import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlencode
 from uuid import UUID
 
 from starlette.concurrency import run_in_threadpool
 
-from pgflow_yaml.errors import PgflowError
+from pgflow_yaml.errors import PgflowError, Unavailable
+from pgflow_yaml.web.pages.filters import read_filters
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pgflow_yaml.client import Client
     from pgflow_yaml.web.bulk import Jobs
@@ -31,18 +34,48 @@ PAUSE = 1.0
 _NEWEST = 50
 _RUN = re.compile(r"run:(?P<id>[0-9a-f-]{36})")
 _JOB = re.compile(r"bulk:[0-9a-f]{16}")
+_LIST = re.compile(r"runs:(?P<filters>[A-Za-z0-9_-]{1,4000})")
+_LOOK = 1_000
+"""Number of runs that a look at a filtered list looks at; those before them hardly change."""
+
+
+def list_name(pairs: Sequence[tuple[str, str]]) -> str:
+    """Return the name of the list of the runs that filters find; `runs` is that of all."""
+    if not pairs:
+        return RUNS
+    return f"runs:{urlsafe_b64encode(urlencode(pairs).encode()).decode().rstrip('=')}"
 
 
 def marks(client: Client, watched: Iterable[str]) -> dict[str, str]:
-    """Return a mark of each watched thing, `run:ID` or `runs`: it changes when the thing does."""
+    """Return a mark of each watched thing: it changes when the thing does.
+
+    That is `run:ID`, `runs`, or a list of runs by `list_name`.
+    """
     names = set(watched)
-    runs = {name: name.removeprefix("run:") for name in names if name != RUNS}
+    runs = {name: name.removeprefix("run:") for name in names if name.startswith("run:")}
     known = client.run_marks(runs.values()) if runs else {}
     found = {name: known.get(run_id, GONE) for name, run_id in runs.items()}
     if RUNS in names:
         rows = [row.as_json() for row in client.list_runs(limit=_NEWEST)]
         found[RUNS] = digest(json.dumps(rows, sort_keys=True))
+    found |= {name: _list_mark(client, name) for name in names if _LIST.fullmatch(name)}
     return found
+
+
+def _list_mark(client: Client, name: str) -> str:
+    """Return the mark of a filtered list; a wrong name hinders no other watcher."""
+    text = name.removeprefix("runs:")
+    try:
+        query = urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
+        pairs = parse_qsl(query)
+        if any("\0" in value for pair in pairs for value in pair):
+            return GONE
+        page = client.page_runs(limit=_NEWEST, look=_LOOK, **read_filters(client, pairs))
+    except Unavailable:
+        raise
+    except (ValueError, PgflowError):
+        return GONE
+    return digest(json.dumps([run.as_json() for run in page.runs], sort_keys=True))
 
 
 def digest(text: str) -> str:
@@ -54,7 +87,7 @@ def is_watchable(name: str) -> bool:
     """Return true for the name of a thing that can be watched."""
     run = _RUN.fullmatch(name)
     if run is None:
-        return name == RUNS or _JOB.fullmatch(name) is not None
+        return name == RUNS or any(kind.fullmatch(name) for kind in (_JOB, _LIST))
     with suppress(ValueError):
         return str(UUID(run["id"])) == run["id"]
     return False

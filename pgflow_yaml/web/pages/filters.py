@@ -11,8 +11,9 @@ from pgflow_yaml.errors import WrongSetting
 from pgflow_yaml.language.durations import milliseconds
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
+    from pgflow_yaml.client import Client
     from pgflow_yaml.runs.filters import RunFilters
     from pgflow_yaml.web.asked import Asked
 
@@ -27,13 +28,18 @@ _LONGEST = 200
 
 
 def filters(asked: Asked) -> RunFilters:
-    """Return the filters of the address; raises WrongSetting or NotFound for a wrong one.
+    """Return the filters of the address; raises WrongSetting or NotFound for a wrong one."""
+    return read_filters(asked.client, asked.query.multi_items())
+
+
+def read_filters(client: Client, pairs: Iterable[tuple[str, str]]) -> RunFilters:
+    """Return the filters that names and values mean; raises WrongSetting or NotFound.
 
     A filter that is not known is refused: without it, the page would show other runs.
     """
     found: RunFilters = {}
     labels: dict[str, str] = {}
-    for name, value in asked.query.multi_items():
+    for name, value in pairs:
         if name not in FILTERS + PLACE:
             raise WrongSetting(f'there is no filter "{name}"; the filters are {", ".join(FILTERS)}')
         if len(value) > _LONGEST:
@@ -45,19 +51,19 @@ def filters(asked: Asked) -> RunFilters:
         elif name == "all":
             found["children"] = True
         else:
-            found[name] = _value(asked, name, value)  # type: ignore[literal-required]
+            found[name] = _value(client, name, value)  # type: ignore[literal-required]
     if labels:
         found["labels"] = labels
     if (flow := found.get("flow")) is not None:
-        lookup.must_be_flow(asked.client.list_flows(counts=False), flow)
+        lookup.must_be_flow(client.list_flows(counts=False), flow)
     return found
 
 
-def _value(asked: Asked, name: str, text: str) -> float | str:
+def _value(client: Client, name: str, text: str) -> float | str:
     if name in ("since", "older"):
         return _seconds(name, text)
     if name == "parent":
-        return lookup.run_id(asked.client, text)
+        return lookup.run_id(client, text)
     if name == "status" and text not in STATUSES:
         raise WrongSetting(f'status "{text}": write {", ".join(STATUSES)}')
     return text

@@ -8,7 +8,7 @@ from pgflow_yaml.client import lookup
 from pgflow_yaml.runs.listed import run_status, run_took, run_trouble
 from pgflow_yaml.text import labels_text
 from pgflow_yaml.web.asked import Moved
-from pgflow_yaml.web.live.watcher import RUNS
+from pgflow_yaml.web.live.watcher import list_name
 from pgflow_yaml.web.pages.filters import STATUSES, address, chosen, command, filters, place
 from pgflow_yaml.web.pages.of_flow import strip_rows
 from pgflow_yaml.web.table import Page, Part
@@ -88,7 +88,7 @@ def _list(asked: Asked) -> Mapping[str, Any]:
 
 
 def _watched(asked: Asked) -> str:
-    return "" if place(asked) else RUNS
+    return "" if place(asked) else list_name(chosen(asked))
 
 
 PAGE = Page(
