@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _DONE = {
+    "start": "started",
     "cancel": "cancelled",
     "approve": "approved",
     "reject": "rejected",

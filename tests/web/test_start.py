@@ -62,7 +62,10 @@ def test_a_run_starts_by_the_form(
     filled = {"note": "none", "express": False}
     assert run.input == {**filled, "count": 2, "size": "large", "items": ["a"]}
     assert (run.key, dict(run.labels)) == ("k1", {"team": "ml", "tier": "a=b"})
-    assert f"run {run.id[:8]} started" in otto.get(f"/runs/{run.id}").text
+    page = otto.get(f"/runs/{run.id}").text
+    assert f"run {run.id[:8]} started" in page
+    assert "started by otto" in page
+    assert f"{PATH}?like={run.id}" in page
     audit = "select who, subject from pgflow.audit where action = 'start'"
     assert db.execute(audit).fetchall() == [("otto", run.id)]
     again = site.post(otto, PATH, **typed, key="k1")
