@@ -72,6 +72,9 @@ def _items_are_shown(site: Site, run: str) -> None:
     assert indexes("status=completed&first=3") == ["3", "5"]
     assert "From the beginning" in vera.get(f"/runs/{run}/steps/fetch?first=3").text
     assert "No item from 5 on is failed" in vera.get(f"/runs/{run}/steps/fetch?first=5").text
+    whole = vera.get(f"/runs/{run}?step=fetch").text
+    assert f'<a href="/runs/{run}/steps/fetch">All items</a>' in whole
+    assert f'<a href="/runs/{run}/logs?step=fetch">' in whole
     wait = vera.get(f"/runs/{run}/steps/ask").text
     assert "waits for event" in wait
     assert "it calls no handler" in wait
