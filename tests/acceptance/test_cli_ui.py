@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
@@ -14,9 +15,12 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 import pytest
 
+from pgflow_yaml.project.link_key import link_key
+from pgflow_yaml.runs.approval_links import Approval, approval_url
 from tests.acceptance.shell import Shell
 
 if TYPE_CHECKING:
+    from email.message import Message
     from pathlib import Path
 
 
@@ -36,13 +40,28 @@ def ask(url: str, body: str | None = None, **headers: str) -> tuple[int, dict[st
     data = None if body is None else body.encode()
     try:
         with build_opener(_Stay).open(Request(url, data, headers), timeout=20) as reply:
-            return reply.status, dict(reply.headers.lower_items()), reply.read().decode()
+            return reply.status, _lower(reply.headers), reply.read().decode()
     except HTTPError as reply:
-        return reply.code, {key.lower(): value for key, value in reply.headers.items()}, ""
+        return reply.code, _lower(reply.headers), ""
+
+
+def _lower(headers: Message) -> dict[str, str]:
+    return {key.lower(): value for key, value in headers.items()}
 
 
 def test_the_link_logs_in_and_a_signal_ends_it(shell: Shell) -> None:
-    """Without options: on this machine, by the link that is printed; SIGTERM ends it with 0."""
+    """Without options: on this machine, by the link that is printed; SIGTERM ends it with 0.
+
+    Links to approvals that a worker of the project has signed need no login.
+    """
+    shell.write("ask.flow.yaml", "flow: ask\nsteps:\n  go: {wait: {event: go}}\n")
+    shell("compile", "ask.flow.yaml")
+    asking = Approval(
+        run=shell("start", "ask").out.strip(),
+        step="go",
+        retries=0,
+        expires=datetime.now(UTC) + timedelta(hours=1),
+    )
     with shell.start("ui", "--port", "0", "--json") as serving:
         try:
             assert serving.stdout is not None
@@ -52,6 +71,8 @@ def test_the_link_logs_in_and_a_signal_ends_it(shell: Shell) -> None:
             entered = ask(f"{home}/login", link.fragment.replace("t=", "token="))
             cookie = entered[1]["set-cookie"].partition(";")[0]
             page = ask(f"{home}/", Cookie=cookie)
+            signed = ask(approval_url(home, asking, link_key(shell.folder, {})))
+            forged = ask(approval_url(home, asking, b"another key of a worker"))
             serving.send_signal(signal.SIGTERM)
             assert serving.wait(20) == 0
         finally:
@@ -62,7 +83,8 @@ def test_the_link_logs_in_and_a_signal_ends_it(shell: Shell) -> None:
     assert entered[0] == 303
     assert "Secure" not in entered[1]["set-cookie"]
     assert page[0] == 200
-    assert "No runs yet" in page[2]
+    assert "ask" in page[2]
+    assert (signed[0], "Your name" in signed[2], forged[0]) == (200, True, 404)
     assert "operator" in page[2]
     assert (shell.folder / ".pgflow" / "ui.key").stat().st_mode & 0o077 == 0
 
