@@ -77,8 +77,9 @@ PAGES: Sequence[Page] = (
     items.PAGE,
     task.PAGE,
     logs.PAGE,
-    *(runs.PAGE, logs.PAGE),
-    *(schedules.PAGE, queues.PAGE, system.PAGE),
+    schedules.PAGE,
+    queues.PAGE,
+    system.PAGE,
 )
 DOWNLOADS: Sequence[Download] = (*values.DOWNLOADS,)
 ACTIONS: Sequence[Action] = (

@@ -16,7 +16,14 @@ if TYPE_CHECKING:
     from tests.fixtures.working import Works
     from tests.web.conftest import Site
 
-PLACES = {"step": "go_live", "index": "0", "flow": "release", "queue": "main"}
+PLACES = {
+    "step": "go_live",
+    "index": "0",
+    "flow": "release",
+    "queue": "main",
+    "job": "no-job",
+    "token": "no-token",
+}
 USERS = (None, "vera", "otto")
 MAY = {None: {"anyone"}, "vera": {"anyone", "viewer"}, "otto": {"anyone", "viewer", "operator"}}
 
