@@ -144,7 +144,7 @@ def test_a_run_shows_what_people_can_do(works: Works, site: Site, payout: str, r
     assert f'href="/runs/{child}/send' not in page
     assert "from ada or finance" in page
     page = vera.get(f"/runs/{payout}").text
-    assert "/approve" not in page
+    assert "/approve/approve" not in page
     assert f"pgflow-yaml approve {payout[:8]} approve" in page
     works.client.reject(run, "go_live", "no")
     assert f'href="/runs/{run}/retry"' in otto.get(f"/runs/{run}").text
