@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pgflow_yaml.runs.retrying import retry_command
 from pgflow_yaml.runs.waits import all_awaited_events, answer_command, event_words
 from pgflow_yaml.web.pages.of_run import snapshot, watched
 from pgflow_yaml.web.table import Part
@@ -34,11 +33,9 @@ def _read(asked: Asked) -> Mapping[str, Any]:
             "command": answer_command(event),
         }
 
-    retries = retry_command(run) is not None
     return {
         "rows": [row(event) for event in events[:MOST]],
         "more": max(0, len(events) - MOST),
-        "retried": ((run["parent"] or run)["id"]) if retries else "",
     }
 
 

@@ -28,16 +28,15 @@ function select(slug) {
   }
 }
 
-// Shows the step that the address names: the parts ask for themselves with the same query.
-function follow() {
+// Shows the step that the address names: at once its own part, the others when they change.
+async function follow() {
   for (const part of document.querySelectorAll("[data-part]")) {
     const [path] = part.dataset.part.split("?");
     part.dataset.part = path + location.search;
-    part.dataset.etag = "";
   }
   for (const each of document.querySelectorAll("#step details[open]")) each.open = false;
   select(new URLSearchParams(location.search).get("step"));
-  return refresh();
+  try { await renew(document.getElementById("step")); } catch { location.reload(); }
 }
 
 function centre() {

@@ -50,6 +50,14 @@ function put(old, next) {
   old.prepend(button);
 }
 
+// An answer to an address that the part no longer has is dropped.
+async function renew({ id, dataset: { part: address, etag } }) {
+  const reply = await fetch(address, { headers: { "If-None-Match": `"${etag}"` }, redirect: "error" });
+  const html = reply.ok && await reply.text(), part = document.getElementById(id);
+  if (html && part?.dataset.part === address) put(part, new DOMParser().parseFromString(html, "text/html").getElementById(id));
+  return reply.status;
+}
+
 // At a ping, only parts whose words tell times are asked for: `data-ages`.
 async function refresh(ages) {
   if (fetching) { again = true; return; }
@@ -60,11 +68,10 @@ async function refresh(ages) {
       for (const { id } of [...document.querySelectorAll("[data-part]")]) {
         const part = document.getElementById(id);
         if (!part?.dataset.live || (ages && !part.querySelector("[data-ages]"))) continue;
-        const reply = await fetch(part.dataset.part, { headers: { "If-None-Match": `"${part.dataset.etag}"` }, redirect: "error" });
-        if (reply.status === 401) return leave("logged out: reload this page");
-        if (reply.status === 404) return leave("this is no longer in the database");
-        if (reply.status >= 500) return gone("database unreachable");
-        if (reply.ok) put(part, new DOMParser().parseFromString(await reply.text(), "text/html").getElementById(id));
+        const status = await renew(part);
+        if (status === 401) return leave("logged out: reload this page");
+        if (status === 404) return leave("this is no longer in the database");
+        if (status >= 500) return gone("database unreachable");
       }
       lost = "";
       ages = false;
@@ -88,6 +95,7 @@ function open() {
   watching = watches();
   if (!watching) return;
   source = new EventSource(`${root}/events?watch=${watching}`);
+  source.onopen = () => { if (!lost) say("live", "live"); };
   const hear = () => { heard = Date.now(); wait = 1000; };
   source.addEventListener("changed", () => { hear(); refresh(); });
   source.addEventListener("ping", () => { hear(); if (!lost) refresh(true); });
