@@ -138,7 +138,7 @@ def _box(box: Box, mark: Mark | None, link: str, attributes: str) -> str:
         f'<rect x="{x}" y="{y}" width="{box.width:.0f}" height="{box.height:.0f}" rx="{_CORNER}"/>'
         f'<path class="pg-bar" pathLength="100" stroke-dasharray="{percent} 100" '
         f'd="M{x + _CORNER} {y + round(box.height) - _BAR}h{box.width - 2 * _CORNER:.0f}"/>'
-        f'<text x="{x + _PADDING:.0f}" y="{y + _NAME_LINE}">{escaped(_name(node))}</text>'
+        f'<text x="{x + _PADDING:.0f}" y="{y + _NAME_LINE}">{escaped(_name(node))}</text> '
         f'<text class="pg-second" x="{x + _PADDING:.0f}" y="{y + _SECOND_LINE}">'
         f"{escaped(second)}</text></a>"
     )

@@ -90,7 +90,7 @@ def _graph(asked: Asked) -> Mapping[str, Any]:
     """Return the picture; its boxes lead to the text of their steps."""
     stored, around = asked.once(_shown), asked.query.get("around", "")[:_LONGEST]
     sheet = place(part(of_definition(stored.as_definition()), around or None))
-    drawn = picture(sheet, {}, title=f"steps of {stored.name}", link="#step-")
+    drawn = picture(sheet, {}, title=f"steps of {stored.name}", name="flow", link="#step-")
     return {"picture": Markup(drawn)}  # noqa: S704 (drawn by us, escaped there)
 
 
