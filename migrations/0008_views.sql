@@ -1,7 +1,7 @@
 -- What the views need beside the tables of the engine.
 
--- The failed and the cancelled runs are few, and whoever looks for them looks for the newest. A run
--- that starts or completes has no entry here.
+-- The failed and the cancelled runs are few, and people look for the newest of them. A run that
+-- starts or completes has no entry here.
 create index runs_ended_badly on pgflow.runs (status, started_at desc, run_id)
   where status in ('failed', 'cancelled');
 

@@ -100,7 +100,7 @@ class ItemSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditLine:
-    """What somebody did with a run: `action` is cancel, approve, reject, retry, drop or after.
+    """An act of a person on a run: `action` is cancel, approve, reject, retry, drop or after.
 
     `who` is the name that was given, `login` that of the database; `details` has the reason, the
     comment or the steps.

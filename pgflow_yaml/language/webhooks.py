@@ -1,4 +1,4 @@
-"""What a webhook makes of a request whose signature was good: the key and the input of a run."""
+"""The key and the input of a run that a webhook starts, from a request with a good signature."""
 
 from __future__ import annotations
 

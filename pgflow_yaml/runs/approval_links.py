@@ -33,7 +33,7 @@ class LinkRefused(PgflowError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approval:
-    """What a link allows; `by` is the person for whom it was made, None for anybody."""
+    """Content of a link; `by` is the person for whom it was made, None for anybody."""
 
     run: str
     step: str

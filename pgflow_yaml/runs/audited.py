@@ -1,4 +1,4 @@
-"""What people did with a run, in words: `retried by ada`, `cancelled by ann: wrong release`."""
+"""Acts of people on a run, in words: `retried by ada`, `cancelled by ann: wrong release`."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 MOST_COUNTED = 10_000
-"""Where the count of a queue ends."""
+"""The largest count of a queue."""
 
 
 def run_status(run: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""What there is to say of one step beside its status, for every list of steps."""
+"""Remarks on one step beside its status, for every list of steps."""
 
 from __future__ import annotations
 

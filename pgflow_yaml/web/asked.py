@@ -1,4 +1,4 @@
-"""What somebody asks for: all that a page or an action may know of the request."""
+"""The request: all that a page or an action may know of the request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Value = TypeVar("Value")
 
 
 class Moved(Exception):
-    """What is asked for has another address."""
+    """The page has another address."""
 
     def __init__(self, to: str) -> None:
         """Store the path with its query, without the root."""

@@ -1,4 +1,4 @@
-"""What a step asks of people, as pages show it, and the decision that somebody typed."""
+"""Questions of steps to people, as pages show them, and the decisions that people typed."""
 
 from __future__ import annotations
 

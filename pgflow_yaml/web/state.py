@@ -1,4 +1,4 @@
-"""What one server of the pages holds: its settings, its connections, its watcher."""
+"""State of one server of the pages: its settings, its connections, its watcher."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class State:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visit:
-    """What the safety rules found out about a request; rows find it in the scope."""
+    """Result of the safety rules for a request; rows find it in the scope."""
 
     user: User | None
     token: str

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Who = Literal["anyone", "viewer", "operator"]
 Kind = Literal["page", "part", "json", "stream", "file", "hook"]
-"""What an answer is: it decides how a refusal looks. A hook is a POST of a program: it has neither
+"""Kind of an answer: it decides how a refusal looks. A hook is a POST of a program: it has neither
 session nor form, and checks the body itself."""
 
 Reader: TypeAlias = Callable[["Asked"], Mapping[str, Any]]
@@ -53,7 +53,7 @@ class Page:
     read: Reader
     json: Callable[[Asked], object]
     json_path: str = ""
-    """Where the JSON is, if not at the path with `.json` behind it."""
+    """Path of the JSON, if not the path with `.json` behind it."""
     parts: Mapping[str, Part] = field(default_factory=dict)
     nav: str = ""
     """The word in the navigation; empty: the page is not there."""

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class Mark(NamedTuple):
-    """How a status is shown; `style` is a class of the style sheet, and the name of its colour."""
+    """Look of a status; `style` is a class of the style sheet, and the name of its colour."""
 
     symbol: str
     word: str

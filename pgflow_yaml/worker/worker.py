@@ -101,8 +101,7 @@ class Worker:
         file of `NAME=value` lines, or a function from a name to its value or None; a secret
         missing there is looked up in PGFLOW_YAML_SECRET_NAME. `executor` is a key of EXECUTORS.
         `prepare` is called before the worker registers. With `metrics`, it measures what it does;
-        see MetricsServer. With `otel`, it makes and sends spans of traced runs. `approval_link`
-        makes the links of `ctx.approval_url`.
+        see MetricsServer. With `otel`, it sends spans; `approval_link` serves `ctx.approval_url`.
 
         What handlers print and log goes to the database, to the streams of this process (`logs` is
         "database" or "worker"), or to both; there a printed line begins with `lead`: "step", "run"

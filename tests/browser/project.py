@@ -44,7 +44,7 @@ def linger():
             break
         if turn % 100 == 0:
             print(f"still waiting, turn {turn}")
-        time.sleep(0.1)
+        time.sleep(0.1)  # a handler that works
 
 
 def size(page):

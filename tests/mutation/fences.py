@@ -10,8 +10,6 @@ CHILDREN, LEASES, SWEEP = "engine/84_children.sql", "engine/86_leases.sql", "eng
 CONTEXTS = "engine/78_contexts.sql"
 BEGIN, RETRY_ROWS = "engine/66_begin.sql", "engine/95_retry_rows.sql"
 OPERATE, SIGNALS = "engine/90_operate.sql", "engine/91_signals.sql"
-DECISIONS, TOLD = "engine/91_decisions.sql", "engine/83_waits_told.sql"
-EVALUATE_WAITS = "engine/62_evaluate_waits.sql"
 QUEUE, QUEUE_FUNCTIONS = "engine/10_queue.sql", "engine/11_queue_functions.sql"
 VERSIONS, START = "engine/25_versions.sql", "engine/35_start.sql"
 PGFLOW_WORKERS = "pgflow/40_workers.sql"
@@ -26,9 +24,6 @@ TESTS = {
     CONTEXTS: ("security/logins",),
     SWEEP: ("fencing", "races"),
     SIGNALS: ("races", "waits", "ends", "approvals"),
-    DECISIONS: ("approvals", "waits", "races", "ends"),
-    TOLD: ("approvals",),
-    EVALUATE_WAITS: ("approvals", "waits"),
     TIMERS: (
         "timers",
         "retry",
@@ -301,46 +296,10 @@ FENCES = [
         "  on conflict",
     ),
     (
-        "a decision on a step that waits no more",
-        DECISIONS,
-        "if v_status not in ('created', 'started') or v_run.status <> 'started' then",
-        "if false then",
-    ),
-    (
-        "a decision of somebody who is not asked",
-        DECISIONS,
-        "(array[p_by] || p_groups) then",
-        "(array[p_by] || p_groups) and false then",
-    ),
-    (
-        "an answer that its form does not take",
-        DECISIONS,
-        "return pgflow._checked_fields(p_step, p_form, coalesce(v_data, '{}'), true);",
-        "return v_data;",
-    ),
-    (
         "an event that ends a step with a form",
         SIGNALS,
         " and not pgflow._is_decided(d.spec -> 'wait')),",
         "),",
-    ),
-    (
-        "an early event that ends a step with a form",
-        EVALUATE_WAITS,
-        "case when not pgflow._is_decided(p_wait) then p_wait ->> 'event' end))",
-        "p_wait ->> 'event'))",
-    ),
-    (
-        "a wait that is told of beyond its time",
-        TOLD,
-        "if v_state.wakes_at <= pgflow.clock() then",
-        "if false then",
-    ),
-    (
-        "a listener that starts itself through others",
-        TOLD,
-        " and p_run.chain < pgflow._longest_chain() then",
-        " then",
     ),
     (
         "the end of a wait that has ended",
@@ -423,12 +382,6 @@ FENCES = [
         END,
         "\n      and not pgflow._waits_for_children(r.run_id, r.flow_slug));",
         ");",
-    ),
-    (
-        "a repeated decision that is another",
-        DECISIONS,
-        "v_applied := (v_signal.request = p_request) is true;",
-        "v_applied := false;",
     ),
     (
         "a repeated event that is another",

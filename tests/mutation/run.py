@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.mutation.calm_fences import CALM_FENCES
+from tests.mutation.decision_fences import DECISION_FENCES, DECISION_TESTS
 from tests.mutation.fences import FENCES, TESTS
 from tests.mutation.limit_fences import LIMIT_FENCES, LIMIT_TESTS
 
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 ROOT = Path(__file__).parents[2]
-ALL_FENCES = [*FENCES, *CALM_FENCES, *LIMIT_FENCES]
-ALL_TESTS = {**TESTS, **LIMIT_TESTS}
+ALL_FENCES = [*FENCES, *CALM_FENCES, *LIMIT_FENCES, *DECISION_FENCES]
+ALL_TESTS = {**TESTS, **LIMIT_TESTS, **DECISION_TESTS}
 PARTS = ("pgflow_yaml", "migrations", "schemas", "tests", "pyproject.toml")
 
 

@@ -12,7 +12,7 @@ as $$
     else 0 end
 $$;
 
--- The time of the reminder after so many; null for a wait without any, or that ends before.
+-- The time of the reminder after so many; null without reminders, and where the wait ends before.
 create or replace function pgflow._next_reminder(
   p_since timestamptz, p_wait jsonb, p_reminders int, p_until timestamptz
 ) returns timestamptz

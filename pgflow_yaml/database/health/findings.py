@@ -51,7 +51,7 @@ class Check:
 
     @property
     def sentence(self) -> str:
-        """What is shown of a check without findings."""
+        """The value of a check without findings."""
         return f"not checked: {self.summary}" if self.status == "failed" else self.summary
 
     def as_json(self) -> dict[str, Json]:

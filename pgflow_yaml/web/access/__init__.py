@@ -1,4 +1,4 @@
-"""Who asks: a person on this machine, a user of a file, or one whom a proxy names.
+"""Users: a person on this machine, a user of a file, or one whom a proxy names.
 
 An application that mounts the pages brings a function of its own: `authorize(scope)` returns the
 user of a request, or None.

@@ -94,7 +94,7 @@ def is_watchable(name: str) -> bool:
 
 
 class Stream:
-    """What one browser watches; `news` is set when something has changed for it."""
+    """Things that one browser watches; `news` is set when something has changed for it."""
 
     def __init__(self, watched: Iterable[str]) -> None:
         """Watch these."""
@@ -113,7 +113,7 @@ class Stream:
             self.news.set()
 
     def lose(self, since: datetime) -> None:
-        """Say that the database does not answer."""
+        """Note that the database does not answer."""
         if self.lost_since is None:
             self.lost_since = since
             self.news.set()
@@ -127,9 +127,10 @@ class Watcher:
         self._clients = clients
         self._jobs = jobs
         self._streams: set[Stream] = set()
-        self._task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[None] | None = None
+        """Looks until there is no stream."""
         self.looks = 0
-        """How often it has asked the database."""
+        """Number of questions to the database."""
 
     def __len__(self) -> int:
         """Return the number of streams."""
@@ -138,8 +139,8 @@ class Watcher:
     def add(self, stream: Stream) -> None:
         """Begin to look for a stream."""
         self._streams.add(stream)
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._run())
+        if self.task is None or self.task.done():
+            self.task = asyncio.create_task(self._run())
 
     def remove(self, stream: Stream) -> None:
         """Look no more for a stream."""

@@ -23,7 +23,7 @@ FILTERS = (
     "all",
 )
 PLACE = ("before", "before_id")
-"""Where a page of a list begins: behind this run."""
+"""Beginning of a page of a list: behind this run."""
 _LONGEST = 200
 
 

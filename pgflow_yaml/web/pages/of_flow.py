@@ -1,4 +1,4 @@
-"""What several pages show of flows: their last runs as a strip, and when they run next."""
+"""Facts about flows for several pages: their last runs as a strip, and when they run next."""
 
 from __future__ import annotations
 

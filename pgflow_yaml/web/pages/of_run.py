@@ -1,4 +1,4 @@
-"""What the pages about one run read: its id, its snapshot, the reasons why its steps wait."""
+"""Data of the pages about one run: its id, its snapshot, the reasons why its steps wait."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the pages about a step of a run read: the run without its values, the step, why it waits."""
+"""Data of the pages about a step of a run: the run without its values, the step, why it waits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What follows the question mark of an address: known names and values only, else a sentence."""
+"""Queries of addresses: known names and values only, else a sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What failed in a run, as the terminal shows it at the end: steps, errors, their places."""
+"""Failures of a run, as the terminal shows it at the end: steps, errors, their places."""
 
 from __future__ import annotations
 
