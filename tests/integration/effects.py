@@ -96,13 +96,13 @@ def deferred(item, ctx, *, tx):
     tx.execute("insert into parts values (7)")
 
 def limits(item, ctx, *, tx):
-    tx.execute("set local statement_timeout = 1")
-    tx.execute("set local lock_timeout = 1")
     tx.execute("set local role none")
     tx.execute("set search_path = nowhere")
     tx.execute("select pg_advisory_lock(4711)")
     tx.execute("create temporary table mine (a int)")
     tx.execute("set application_name = 'mine'")
+    tx.execute("set local lock_timeout = 1")
+    tx.execute("set local statement_timeout = 1")
     tx.row_factory = psycopg.rows.dict_row
     return tx.info.backend_pid
 
