@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pgflow_yaml.web.pictures.axis import Axis
@@ -254,6 +254,8 @@ def test_any_run_fits_the_picture(times: Iterable[tuple[float, float, float]]) -
     assert below <= int(root.get("height", 0))
 
 
+@example(524290.6343292111, [(1.83387486130232, 1.83387486130232)])
+@example(1e7, [(0.0, 5e-324)])
 @given(st.floats(0.001, 1e7), st.lists(st.tuples(TIMES, TIMES), max_size=6))
 def test_the_axis_leads_from_left_to_right(length: float, spans: list[tuple[float, float]]) -> None:
     """A later time is never further left; ticks stand apart; gaps take at most two fifths."""

@@ -96,13 +96,14 @@ def _pieces(length: float, busy: Sequence[Span]) -> list[Piece]:
     broken = _too_long(length, idle)
     edges = sorted({0.0, length, *(edge for gap in broken for edge in gap)})
     band = min(_BAND, _ALL_BANDS / len(broken)) if broken else 0.0
-    seconds = length - sum(end - begin for begin, end in broken)
-    scale = (100.0 - band * len(broken)) / seconds if seconds > 0 else 0.0
+    # Summed, not what the gaps leave of the length: a short stretch would drown in rounding.
+    seconds = sum(end - begin for begin, end in pairwise(edges) if (begin, end) not in broken)
+    room = 100.0 - band * len(broken)
     pieces: list[Piece] = []
     left = 0.0
     for begin, end in pairwise(edges):
         is_broken = (begin, end) in broken
-        right = left + (band if is_broken else (end - begin) * scale)
+        right = left + (band if is_broken else (end - begin) / seconds * room)
         pieces.append(Piece(begin, end, left, right, is_broken))
         left = right
     return pieces
@@ -124,7 +125,8 @@ def _idle(length: float, busy: Iterable[Span]) -> list[Span]:
 def _too_long(length: float, idle: Sequence[Span]) -> set[Span]:
     """Return the stretches that are many times as long as all that is shorter than them."""
     by_length = sorted(idle, key=lambda gap: gap[1] - gap[0])
-    shown = length - sum(end - begin for begin, end in idle)
+    ends, begins = [0.0, *(end for _, end in idle)], [*(begin for begin, _ in idle), length]
+    shown = sum(begin - end for end, begin in zip(ends, begins, strict=True))
     if shown <= 0:
         return set()
     for number, (begin, end) in enumerate(by_length):
