@@ -12,7 +12,7 @@ as $$
     else 0 end
 $$;
 
--- The time of the reminder after so many; null without reminders, and where the wait ends before.
+-- The time of the next reminder; null without reminders, and if the wait ends before it.
 create or replace function pgflow._next_reminder(
   p_since timestamptz, p_wait jsonb, p_reminders int, p_until timestamptz
 ) returns timestamptz
