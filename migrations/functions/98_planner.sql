@@ -29,7 +29,8 @@ begin
      v_generic || v_by_index || v_nested || 'enable_material = off'::text),
     -- some runs and messages out of many: everything about them is found by an index
     (array['list_queues', 'list_workers', 'list_schedules', 'list_missing_handlers', 'history',
-       'complete', 'run_marks', 'run_audit', '_violations', '_queue_violations', 'check_invariants'],
+       'complete', 'run_marks', 'run_audit', '_violations', '_queue_violations',
+       'check_invariants'],
      v_generic || v_by_index || v_nested),
     -- joined by hash: the number of steps and tasks is not known when these are planned
     (array['_shape_problem', '_step_snapshots'], array['enable_nestloop = off']),
