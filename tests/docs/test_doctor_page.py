@@ -30,7 +30,11 @@ def test_the_commands_of_the_page_run(database: str, tmp_path: Path) -> None:
     """The server of the tests is not durable, which `doctor` says."""
     shell = Shell(tmp_path, database)
     shell.write("asks.yaml", "flow: asks\nsteps: {ok: {wait: {event: go}}}\n")
-    shell("compile", "asks.yaml")
+    shell.write(
+        "nightly.yaml",
+        "flow: nightly\nschedule: {cron: '30 2 * * *'}\nsteps: {ok: {wait: {for: 1s}}}\n",
+    )
+    shell("compile", "asks.yaml", "nightly.yaml")
     shell("start", "asks")
     for block in blocks("sh", [PAGE]):
         for line in block.text.splitlines():
