@@ -30,6 +30,7 @@ def test_these_are_the_pages_whose_flows_nothing_else_runs() -> None:
         "logs",
         "python",
         "testing",
+        "webhooks",
     }
 
 
