@@ -81,7 +81,6 @@ def _sane(engine: Engine) -> dict[str, Any]:
         "p_version": "0123456789ab",
         "p_order": "{a}",
         "p_source": "source",
-        "p_activate": True,
         "p_input": "{}",
         "p_inputs": "{}",
         "p_info": "{}",
@@ -107,7 +106,10 @@ def test_nonsense_in_any_argument_gets_an_answer_or_a_sentence(db: psycopg.Conne
         for place, kind in enumerate(types):
             for value in NONSENSE[kind]:
                 bad = value.replace("RUN", run) if isinstance(value, str) else value
-                given = [sane.get(name) for name in names]
+                given = [
+                    each == "boolean" or sane.get(name)
+                    for name, each in zip(names, types, strict=True)
+                ]
                 given[place] = bad
                 arguments = ", ".join(f"%s::{each}" for each in types)
                 calls += 1
