@@ -56,6 +56,7 @@ COMMANDS = {
     "ui": ("ui --hash", 2),  # no password
     "validate": ("validate bad.yaml", 1),
     "versions": ("versions hello", 0),
+    "waiting": ("waiting", 0),
     "watch": ("watch {run}", 0),
     "worker": ("worker --burst", 0),
     "workers": ("workers", 0),
