@@ -389,7 +389,7 @@ def test_every_example_in_the_help_works(shell: Shell) -> None:
     order = ["init", "schema", "validate", "graph", "plan", "explain", "test", "lsp"]
     order += ["migrate", "compile", "diff", "flows", "versions", "activate", "run"]
     order += ["show", "watch", "runs", "start", "send", "cancel", "retry", "worker", "failed"]
-    order += ["approve", "reject"]
+    order += ["waiting", "approve", "reject"]
     order += ["queues", "workers", "doctor", "completion", "logs", "prune"]
     order += ["schedules", "pause", "resume", "backfill", "ui", "mcp"]
     assert sorted(order) == sorted(examples)
