@@ -71,10 +71,10 @@ def test_the_functions_give_what_the_page_says(client: Client, database: str) ->
         for name, arguments in re.findall(r"pgflow\.(\w+)\((.*?)\)", calls)
     }
     called = {
-        "start_run": "'orders', '{}', 'two', null, null, null",
+        "start_run": "'orders', '{}', 'two', null, null, null, null, 'ada'",
         "send_event": "'two', 'other', '1', 'ada', gen_random_uuid()",
-        "approve_step": "'two', 'review', 'fine', 'ada', gen_random_uuid()",
-        "reject_step": "'two', 'review', 'no', 'ada', gen_random_uuid()",
+        "approve_step": "'two', 'review', 'fine', 'ada', gen_random_uuid(), null, array['ops']",
+        "reject_step": "'two', 'review', 'no', 'ada', gen_random_uuid(), null, null",
         "cancel_run": "(select run_id from pgflow.runs where run_key = 'two'), 'x', null",
         "retry_run": "'two', null, array['review'], false, null, null, false, 'ada', null, true",
         "drop_failed": "'broken', 'ada'",
