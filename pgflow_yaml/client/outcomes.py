@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def cancelled(result: Cancelled) -> str:
-    """Return what a cancel did to a run."""
+    """Return the outcome of a cancel."""
     if not result.cancelled:
         return f"had ended already: {result.status}"
     if result.status == "started":

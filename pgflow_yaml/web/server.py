@@ -63,7 +63,7 @@ def serve(app: WebView, opened: socket.socket) -> None:
 
 
 class _Server(uvicorn.Server):
-    """A server that a signal ends, and not the process: that ends with code 0."""
+    """Server that a signal stops; the process then ends with exit code 0."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

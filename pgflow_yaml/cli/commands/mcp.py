@@ -16,7 +16,7 @@ from pgflow_yaml.errors import Unavailable
 )
 @pass_options
 def mcp_command(options: Options, *, allow_actions: bool) -> None:
-    """Let an assistant look at runs, over the Model Context Protocol on stdin and stdout.
+    """Let an assistant look at runs, by the Model Context Protocol on stdin and stdout.
 
     It needs the extra `mcp`. The assistant may list and show runs, flows and what waits, read logs,
     and ask why a run waits; the database refuses to write. With --allow-actions it may also act;

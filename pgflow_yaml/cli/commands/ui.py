@@ -21,13 +21,13 @@ PORT = 8420
 
 
 @command("ui", example="pgflow-yaml ui --read-only")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
     default=PORT,
     show_default=True,
-    help="Port to listen at; 0: any free one.",
+    help="Port to listen on; 0 for any free port.",
 )
 @click.option("--open", "opens", is_flag=True, help="Open the page in the browser.")
 @click.option(
@@ -52,7 +52,7 @@ PORT = 8420
     metavar="NAME",
     help="With --auth-header: header with viewer or operator, and groups. [default: all operators]",
 )
-@click.option("--read-only", is_flag=True, help="Show only: no page can change anything.")
+@click.option("--read-only", is_flag=True, help="Only show: no page can change anything.")
 @click.option(
     "--hooks", is_flag=True, help="Let signed requests to /hooks/FLOW start flows with `webhook`."
 )

@@ -23,7 +23,7 @@ LONGEST_PASSWORD = 1_000
 
 
 def hashed(password: str) -> str:
-    """Return a password as a line of the users file holds it: `scrypt$N$R$P$SALT$KEY`."""
+    """Return the hash of a password, as in the users file: `scrypt$N$R$P$SALT$KEY`."""
     salt = secrets.token_bytes(16)
     parts = (_N, _R, _P, _text(salt), _text(_key(password, salt)))
     return "$".join(["scrypt", *map(str, parts)])

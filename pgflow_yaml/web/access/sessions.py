@@ -1,4 +1,4 @@
-"""Sessions in a signed cookie, and what the ways in that have a login page share."""
+"""Sessions in a signed cookie, and the base of the ways in with a login page."""
 
 from __future__ import annotations
 

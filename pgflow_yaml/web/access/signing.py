@@ -31,7 +31,7 @@ class Signer:
         return f"{_encoded(text.encode())}.{self.mac(purpose, text)}"
 
     def read(self, purpose: str, signed: str) -> str | None:
-        """Return the text of a signed one; None if this server did not sign it for the purpose."""
+        """Return the text of a signed value; None if not signed here for the purpose."""
         body, _, mac = signed.partition(".")
         with suppress(ValueError):
             text = urlsafe_b64decode(body + "=" * (-len(body) % 4)).decode()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _LONGEST = 200
 _MOST_CHARACTERS = 500_000
-"""A form may have 1 MB, and a character may take several bytes of it."""
+"""A form may have 1 MB, and one character may take several bytes."""
 
 
 def _active(asked: Asked) -> StoredVersion:
@@ -51,7 +51,7 @@ def _spec(asked: Asked) -> Mapping[str, Json]:
 
 
 def _problems(asked: Asked) -> list[Problem]:
-    """Return every problem of what was typed; none before anything was."""
+    """Return every problem with the typed values; none before the first try."""
     if not asked.form:
         return []
     value, problems = read(asked.once(_spec), asked.form)

@@ -97,7 +97,7 @@ class Stream:
     """Things that one browser watches; `news` is set when something has changed for it."""
 
     def __init__(self, watched: Iterable[str]) -> None:
-        """Watch these."""
+        """`watched` are names of runs and lists."""
         self.watched = frozenset(watched)
         self.news = asyncio.Event()
         self.mark = ""
@@ -106,7 +106,7 @@ class Stream:
         """Since when the database does not answer."""
 
     def look(self, found: Mapping[str, str]) -> None:
-        """Compare with new marks."""
+        """Compare the marks with those of the last look."""
         mark = digest(json.dumps({name: found.get(name, GONE) for name in sorted(self.watched)}))
         if mark != self.mark or self.lost_since is not None:
             self.mark, self.lost_since = mark, None

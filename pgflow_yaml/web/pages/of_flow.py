@@ -41,7 +41,7 @@ def schedules(asked: Asked) -> Sequence[ScheduleSummary]:
 
 
 def strip_rows(asked: Asked, names: Iterable[str] | None) -> list[dict[str, Any]]:
-    """Return how these flows have fared lately, or all flows, with their pictures."""
+    """Return the recent results of these flows, or of all flows, with their pictures."""
     ticks = _next_ticks(asked.once(schedules))
     rows = []
     for found in asked.client.flow_strips(names):
