@@ -187,7 +187,7 @@ def _scripts(
     connection: psycopg.Connection, *, roles: bool, again: bool = False
 ) -> list[Migration]:
     """Return everything to run, in order."""
-    first, migrations = _inspect(connection, roles=roles)
+    first, migrations = _inspect(connection, roles=roles, creates=True)
     if again:
         migrations = [
             replace(migration, state="changed") if "/" in migration.name else migration
@@ -217,9 +217,12 @@ def _recorded(migration: Migration) -> Migration:
 
 
 def _inspect(
-    connection: psycopg.Connection, *, roles: bool = False
+    connection: psycopg.Connection, *, roles: bool = False, creates: bool = False
 ) -> tuple[list[Migration], list[Migration]]:
-    """Return the SQL that must run before any file, and all files with their state."""
+    """Return the SQL that must run before any file, and all files with their state.
+
+    With `creates`, the caller goes on to run them: a role that may not is refused.
+    """
     row = connection.execute(_FACTS).fetchone()
     assert row is not None
     role, database, server, number, read_only, may_create, tables, installed, available = row
@@ -237,7 +240,7 @@ def _inspect(
         )
     first = [] if is_installed else [Migration(name="schema", sql=_BOOTSTRAP)]
     first += _pgmq(installed, available, present="pgmq.meta" in tables)
-    if first and not may_create:
+    if creates and first and not may_create:
         raise SchemaMismatch(
             f'role "{role}" may not create schemas in database "{database}": its owner runs '
             f'`grant create on database "{database}" to "{role}"` (nothing was changed)'
