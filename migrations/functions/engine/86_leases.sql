@@ -5,18 +5,22 @@
 -- The queues that queue_grants leaves a login, by its own name or a role that it is a member of;
 -- null: every queue. Called when a worker registers and when grants change.
 create or replace function pgflow._granted_queues(p_login text) returns text[]
-language sql stable
+language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select case
-    when not exists (select 1 from pgflow.queue_grants) or '*' = any(g.queues) then null
-    else g.queues end
-  from (
-    select coalesce(array_agg(distinct q.queue_name), '{}') as queues
-    from pgflow.queue_grants q
-    join pg_roles r on r.rolname = q.role_name
-    join pg_roles l on l.rolname = p_login
-    where pg_has_role(l.oid, r.oid, 'member')) g
+begin
+  if not exists (select 1 from pgflow.queue_grants) then
+    return null; -- the common case: planning the rest would cost each start a millisecond
+  end if;
+  return (
+    select case when '*' = any(g.queues) then null else g.queues end
+    from (
+      select coalesce(array_agg(distinct q.queue_name), '{}') as queues
+      from pgflow.queue_grants q
+      join pg_roles r on r.rolname = q.role_name
+      join pg_roles l on l.rolname = p_login
+      where pg_has_role(l.oid, r.oid, 'member')) g);
+end
 $$;
 
 -- Every queue that deployed flows use, of those that the caller's login may serve and that are not
@@ -125,8 +129,10 @@ begin
   set last_heartbeat_at = excluded.last_heartbeat_at, stopped_at = null,
       granted = excluded.granted, info = excluded.info
   where w.login = session_user;
-  perform pgflow._refuse_stranger(p_worker);
-  delete from pgflow.former_workers w where w.worker_id = p_worker;
+  if exists (select 1 from pgflow.former_workers w where w.worker_id = p_worker) then
+    perform pgflow._refuse_stranger(p_worker);
+    delete from pgflow.former_workers w where w.worker_id = p_worker;
+  end if;
   perform pgflow._check_login(p_worker, coalesce(p_queues, '{}'));
 end
 $$;
