@@ -88,9 +88,9 @@ class Call:
 
 
 def journal(folder: Path) -> list[Call]:
-    """Read what handlers have done so far."""
+    """Read what handlers have done so far; a line that is being written is not there yet."""
     try:
-        lines = (folder / "journal").read_text().splitlines()
+        *lines, _ = (folder / "journal").read_text().split("\n")
     except FileNotFoundError:
         return []
     return [Call(*json.loads(line)) for line in lines]
