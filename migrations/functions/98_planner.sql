@@ -32,6 +32,8 @@ begin
        'complete', 'run_marks', 'run_audit', '_violations', '_queue_violations',
        'check_invariants'],
      v_generic || v_by_index || v_nested),
+    -- of a thousand leases each, which a nested loop would meet with each other
+    (array['_queue_extend'], array['enable_hashjoin = on']),
     -- joined by hash: the number of steps and tasks is not known when these are planned
     (array['_shape_problem', '_step_snapshots'], array['enable_nestloop = off']),
     (array['step_items'], v_by_index || 'enable_nestloop = off'::text),

@@ -186,7 +186,7 @@ def done(task: Task, output: object = None) -> Task:
 
 
 def failed(task: Task, kind: str = "failed", **more: Any) -> Task:
-    """The report of a failed attempt: failed, fatal, retry_later or released."""
+    """The report of a failed attempt: failed, fatal, retry_later, released or crashed."""
     error = {"type": "Broken", "message": f"attempt {task['attempt']} broke"}
     return _result(task, outcome=kind, error=more.pop("error", error), **more)
 

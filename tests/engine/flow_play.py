@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 EPOCH = datetime(2100, 1, 1, tzinfo=UTC)
 OUTPUTS: list[Any] = [None, 0, 2, [], [1, 2], {"n": [5, 6]}, {"n": 3}, "x"]
-OUTCOMES = ["completed"] * 4 + ["failed"] * 3 + ["fatal"] * 3 + ["retry_later", "released"]
+OUTCOMES = (
+    ["completed"] * 4 + ["failed"] * 3 + ["fatal"] * 3 + ["retry_later", "released", "crashed"]
+)
 TICKS = [1000, 4000, 10_000, 31_000, None, None]
 ROWS = f"""
     with mine as (select r.* from pgflow.runs r where r.run_id = any(%s))

@@ -156,7 +156,7 @@ class Model:
             task.output = report["output"]
             task.ends("completed")
         elif self.is_stopping(key):
-            task.uncounted += outcome in ("released", "again")
+            task.uncounted += outcome in ("released", "again", "crashed")
             task.ends("cancelled")
         elif outcome == "again":
             task.status, task.uncounted = "queued", task.uncounted + 1
@@ -164,12 +164,23 @@ class Model:
             task.visible = self.now + step.every
         elif outcome == "released":
             task.status, task.uncounted, task.visible = "queued", task.uncounted + 1, self.now
+        elif outcome == "crashed":
+            self._crash(step, task, report)
         elif outcome != "fatal" and counted < step.max_attempts:
             rest = min(3_600_000, step.base_delay * 2 ** (counted - 1))
             task.status, task.visible = "queued", self.now + report.get("delay_ms", rest)
         else:
             task.error = error
             task.ends("failed")
+
+    def _crash(self, step: Step, task: Task, report: dict[str, Any]) -> None:
+        task.uncounted, task.crashes = task.uncounted + 1, task.crashes + 1
+        if task.crashes == CRASHES:
+            task.error = "Crashed"
+            task.ends("failed")
+        else:
+            rest = min(3_600_000, step.base_delay * 2 ** (task.crashes - 1))
+            task.status, task.visible = "queued", self.now + report.get("delay_ms", rest)
 
     @staticmethod
     def _repeated(step: Step, task: Task, output: Any) -> tuple[str, str | None]:

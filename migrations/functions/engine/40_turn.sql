@@ -46,7 +46,7 @@
 
 -- One call of a worker, one commit: settle its results, advance, claim up to p_quantity tasks.
 -- p_results: [{run, step, index, attempt, outcome: completed | failed | fatal | retry_later |
--- released, output, error: {type, message, trace}, delay_ms}]. p_refused: handlers that this worker
+-- released | crashed (the process that ran the handler died), output, error: {type, message, trace}, delay_ms}]. p_refused: handlers that this worker
 -- cannot call. Returns {verdicts, tasks, contexts, specs}; what _run_timers and _claim return; and,
 -- where there was nothing to claim, {next_ms}: when to come again. Raises PF006 for an argument
 -- that makes no sense, 54000 for an output that is too large, and what _check_login raises.
@@ -128,7 +128,7 @@ begin
     array_agg(row(r.run, r.step, r.index, r.attempt, p_worker, r.outcome,
                   coalesce(r.output, 'null'), pgflow._cut_error(r.error),
                   r.delay_ms)::pgflow._report order by nr),
-    bool_and((r.outcome in ('completed', 'failed', 'fatal', 'retry_later', 'released')
+    bool_and((r.outcome in ('completed', 'failed', 'fatal', 'retry_later', 'released', 'crashed')
       and coalesce(r.delay_ms, 0) between 0 and 315360000000) is true),
     -- small ones, which are most, cost no call
     min(r.step) filter (where pg_column_size(r.output) > 8000 and pgflow._is_too_large(r.output))
@@ -139,7 +139,7 @@ begin
     with ordinality r(run, step, index, attempt, outcome, output, error, delay_ms, nr);
   if not v_valid then
     raise exception using errcode = 'PF006', message = 'the outcome of a result is completed, '
-      || 'failed, fatal, retry_later or released, and its delay from 0 to 10 years';
+      || 'failed, fatal, retry_later, released or crashed, and its delay from 0 to 10 years';
   end if;
   perform pgflow._refuse_outputs(v_large);
   return v_reports;

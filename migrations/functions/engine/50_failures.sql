@@ -47,8 +47,9 @@ as $$
   end
 $$;
 
--- Settles failed, fatal, released and repeated attempts: the task is parked for its next attempt,
--- or it has failed and the policy of its step decides. A task that was told to stop, since its run
+-- Settles failed, fatal, released, crashed and repeated attempts: the task is parked for its next
+-- attempt, or it has failed and the policy of its step decides. A crash is counted as the claim
+-- counts that of a worker (R-4): it takes no attempt of the budget, and the fifth ends the task. A task that was told to stop, since its run
 -- is ending, is cancelled whatever its outcome. The caller holds runs and tasks. Returns the steps
 -- that ended, those whose failure ends the run at once, the tasks whose messages are to be dropped,
 -- and the tolerant maps that lost items, which _settle_tolerant decides.
@@ -69,7 +70,7 @@ declare
 begin
   with reported as materialized (
     select p.*, t.flow_slug, t.attempts_count, t.uncounted, t.queue_name, t.message_id, t.queued_at,
-      t.started_at
+      t.started_at, t.crashes_count, p.outcome = 'crashed' as crashed
     from unnest(p_reports) p
     join pgflow.step_tasks t
       on (t.run_id, t.step_slug, t.task_index) = (p.run_id, p.step_slug, p.task_index)
@@ -77,16 +78,22 @@ begin
     select p.run_id, p.step_slug, p.task_index, p.output, p.flow_slug, p.attempts_count,
       p.uncounted, p.queue_name, p.message_id, p.started_at, s.when_exhausted, s.tolerant,
       f.origin = 'pgflow' as archive,
-      p.outcome = 'again' as repeated, p.outcome in ('released', 'again') as released,
+      p.outcome = 'again' as repeated, p.outcome in ('released', 'again') as released, p.crashed,
       (r.outcome is not null or coalesce(p.step_slug = any(r.stopping), false))
         and not s.is_finally as stopped,
-      coalesce(w.refused, p.error) as error,
-      p.outcome in ('failed', 'retry_later') and w.refused is null
+      case when p.crashed and p.crashes_count >= 4 then jsonb_build_object('type', 'Crashed',
+          'message', format('it crashed 5 times, the last time in attempt %s: %s',
+            p.attempts_count - p.uncounted, p.error ->> 'message'))
+        else coalesce(w.refused, p.error) end as error,
+      p.crashed and p.crashes_count < 4
+        or p.outcome in ('failed', 'retry_later') and w.refused is null
         and p.attempts_count - p.uncounted
         < greatest(coalesce(s.opt_max_attempts, f.opt_max_attempts), 1) as again,
       coalesce(p.delay_ms, case when p.outcome = 'released' then 0 else pgflow._backoff_ms(
-        s.spec, coalesce(s.opt_base_delay, f.opt_base_delay), p.attempts_count,
-        p.attempts_count - p.uncounted) end) as rest,
+        s.spec, coalesce(s.opt_base_delay, f.opt_base_delay),
+        case when p.crashed then p.crashes_count + 1 else p.attempts_count end,
+        case when p.crashed then p.crashes_count + 1
+          else p.attempts_count - p.uncounted end) end) as rest,
       -- what a worker gives back returns to its old place, before what came after it
       case when p.outcome = 'released' and p.delay_ms is null then least(v_clock, p.queued_at - case
         when f.origin = 'deploy' then pgflow._lead(s) else interval '0' end) end as old_place
@@ -108,10 +115,11 @@ begin
         started_at = case when d.lives then null else t.started_at end,
         failed_at = case when d.lives or d.stopped then null else greatest(v_now, t.started_at) end,
         cancelled_at = case when d.stopped then v_now end,
-        uncounted = t.uncounted + d.released::int,
+        uncounted = t.uncounted + (d.released or d.crashed)::int,
         iteration = t.iteration + (d.repeated and d.lives)::int,
         -- a repeated call that has ended did not crash its worker
-        crashes_count = case when d.repeated and d.lives then 0 else t.crashes_count end,
+        crashes_count = case when d.repeated and d.lives then 0
+          else t.crashes_count + (d.crashed and not d.stopped)::int end,
         child_run_id = case when d.lives then null else t.child_run_id end,
         output = case when d.error ->> 'type' = 'TypeViolation' then d.output else t.output end,
         error_message = case when d.released then t.error_message else d.error ->> 'message' end,
@@ -126,7 +134,7 @@ begin
       coalesce(d.error ->> 'type', 'Error'), coalesce(d.error ->> 'message', ''),
       d.error ->> 'trace', not d.lives, case when d.lives then d.next_at end, v_now,
       d.started_at
-    from decided d where not d.released and not d.stopped
+    from decided d where not d.released and not d.stopped and not (d.crashed and d.lives)
   )
   select jsonb_agg(to_jsonb(d) - 'output') into v_decided from decided d;
 

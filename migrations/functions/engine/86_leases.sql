@@ -265,8 +265,9 @@ as $$
 $$;
 
 -- Extends the leases of a worker's tasks: to now + lease, but not much beyond the timeout of an
--- attempt that runs. p_tasks: [{run, step, index, attempt, ended: true, where its result waits to
--- be settled}]. Returns {lost: tasks that another worker has taken over, stop: tasks whose run or
+-- attempt that runs. p_tasks: [{run, step, index, attempt, ran_ms: since when its handler runs, else
+-- it counts from the claim; waits: true, where it has not begun; ended: true, where its result waits
+-- to be settled}]. Returns {lost: tasks that another worker has taken over, stop: tasks whose run or
 -- step has ended}. Raises PF006 for an argument that makes no sense. Locks tasks and queue rows,
 -- skipping locked ones: it never waits.
 create or replace function pgflow.heartbeat(p_worker uuid, p_lease interval, p_tasks jsonb)
@@ -277,7 +278,8 @@ as $$
 declare
   v_clock timestamptz := pgflow.clock();
   v_until timestamptz := v_clock + pgflow._checked_lease(p_lease);
-  v_locked pgflow._ended_task[];
+  v_rows tid[];
+  v_since timestamptz[];
   v_queue record;
 begin
   if jsonb_typeof(p_tasks) is distinct from 'array' then
@@ -293,27 +295,33 @@ begin
   end if;
   begin
     perform 1 from jsonb_to_recordset(p_tasks) a(
-      run uuid, step text, index int, attempt int, ended boolean);
+      run uuid, step text, index int, attempt int, ended boolean, ran_ms bigint, waits boolean);
   exception when data_exception then
     raise exception using errcode = 'PF006', message = 'a task cannot be read: ' || sqlerrm;
   end;
-  v_locked := array( -- "archive" stands for "ended" here
-    select row(t.run_id, t.flow_slug, t.step_slug, t.queue_name, t.message_id, a.ended is true
-      )::pgflow._ended_task
-    from jsonb_to_recordset(p_tasks) a(run uuid, step text, index int, attempt int, ended boolean)
-    join pgflow.step_tasks t on (t.run_id, t.step_slug, t.task_index) = (a.run, a.step, a.index)
-    where t.status = 'started' and t.attempts_count = a.attempt and t.last_worker_id = p_worker
-    for no key update of t skip locked);
+  -- Each task is looked up on its own, whatever the planner knows of the table. `since`: the time
+  -- from which the timeout counts; null where it does not.
+  select array_agg(h.place), array_agg(case
+    when a.ended or a.waits then null
+    when a.ran_ms is null then h.started_at
+    else v_clock - least(greatest(a.ran_ms, 0), 31536000000) * interval '1 ms' end)
+  into v_rows, v_since
+  from jsonb_to_recordset(p_tasks) a(
+    run uuid, step text, index int, attempt int, ended boolean, ran_ms bigint, waits boolean)
+  cross join lateral (
+    select t.ctid as place, t.started_at from pgflow.step_tasks t
+    where (t.run_id, t.step_slug, t.task_index) = (a.run, a.step, a.index)
+      and t.status = 'started' and t.attempts_count = a.attempt and t.last_worker_id = p_worker
+    for no key update skip locked) h;
   for v_queue in
     with pushed as (
       update pgflow.step_tasks t
-      set lease = least(v_until, case when not h.archive then
-            t.started_at + interval '5 seconds' + coalesce(
-              (select (d.spec ->> 'timeout_ms')::bigint * interval '1 ms' from pgflow.steps d
-               where d.flow_slug = t.flow_slug and d.step_slug = t.step_slug),
-              interval '1 minute') end)
-      from unnest(v_locked) h
-      where t.queue_name = h.queue_name and t.message_id = h.message_id
+      set lease = least(v_until, h.since + interval '5 seconds' + coalesce(
+            (select (d.spec ->> 'timeout_ms')::bigint * interval '1 ms' from pgflow.steps d
+             where d.flow_slug = t.flow_slug and d.step_slug = t.step_slug),
+            interval '1 minute'))
+      from unnest(v_rows, v_since) h(place, since)
+      where t.ctid = h.place
       returning t.queue_name, t.message_id, t.lease
     )
     select p.queue_name, array_agg(p.message_id) as ids, array_agg(p.lease) as vts from pushed p
