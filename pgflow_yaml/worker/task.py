@@ -329,9 +329,14 @@ class Task:
         }
 
     def lease(self) -> dict[str, Json]:
-        """Return the attempt as `heartbeat` takes it: its result may wait beyond its timeout."""
+        """Return the attempt as `heartbeat` takes it: the timeout counts while its handler runs."""
         reference = self.reference()
-        return {**reference, "ended": True} if self.has_ended else reference
+        if self.has_ended:
+            return {**reference, "ended": True}
+        started = self.started
+        if not started:
+            return {**reference, "waits": True}
+        return {**reference, "ran_ms": round((time.monotonic() - started) * 1000)}
 
     def label(self) -> str:
         """Return the step, with the index of the item of a map: `fetch[3]`."""

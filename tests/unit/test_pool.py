@@ -116,6 +116,21 @@ def test_what_waits_goes_back_after_a_moment(
     assert counts == [int(returned)]
 
 
+def test_a_heartbeat_says_whether_the_handler_has_begun(pool: Pool) -> None:
+    """The timeout counts from the call: what waits in this process has not used any of it."""
+    task = a_task(None)
+
+    before = task.lease()
+    pool.begin(task, EXECUTORS["thread"][-1](pool))
+    task.started -= 2.5
+    running = task.lease()
+
+    assert (before["waits"], "ran_ms" in before) == (True, False)
+    assert "waits" not in running
+    ran: Any = running["ran_ms"]
+    assert 2_500 <= ran < 60_000
+
+
 def test_what_is_given_up_while_its_transaction_settles_keeps_its_outcome(pool: Pool) -> None:
     """The timeout is reported, and not taken for a task that has committed."""
     task = a_task(None)
