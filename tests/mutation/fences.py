@@ -43,7 +43,7 @@ TESTS = {
     START: ("races", "versions"),
     BEGIN: ("retry_others",),
     RETRY_ROWS: ("retry_others", "retry"),
-    FAILURES: ("catch", "failure", "knobs"),
+    FAILURES: ("crashed", "catch", "failure", "knobs"),
     END: ("children_first",),
     STOP: ("children_first", "children", "claim", "catch", "waits"),
     TRANSITIONS: ("pgflow_failures", "pgflow_parts"),
@@ -161,8 +161,26 @@ FENCES = [
     (
         "a result that waits and loses its lease",
         LEASES,
-        "case when not h.archive then",
-        "case when true then",
+        "when a.ended or a.waits then null",
+        "when a.waits then null",
+    ),
+    (
+        "the timeout of a call that has not begun",
+        LEASES,
+        "when a.ended or a.waits then null",
+        "when a.ended then null",
+    ),
+    (
+        "reported crashes without end",
+        FAILURES,
+        "p.crashed and p.crashes_count < 4",
+        "p.crashed",
+    ),
+    (
+        "a reported crash that takes an attempt",
+        FAILURES,
+        "(d.released or d.crashed)::int",
+        "d.released::int",
     ),
     (
         "a crash counted against oneself",
