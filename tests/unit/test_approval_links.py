@@ -20,7 +20,7 @@ from pgflow_yaml.runs.approval_links import (
     verify,
 )
 from pgflow_yaml.worker.calls.context import Context
-from pgflow_yaml.worker.calls.masks import masks
+from pgflow_yaml.worker.calls.masks import MOST_VALUES, masks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -154,6 +154,17 @@ def test_a_handler_gets_a_link_to_a_step_of_its_run() -> None:
     assert (first.run, first.step, first.retries, first.by) == ("own", "ok", 4, "ann")
     assert timedelta(seconds=50) < first.expires - datetime.now(UTC) <= timedelta(seconds=60)
     assert (second.run, second.step, second.retries, second.by) == ("r-7", "review", 1, None)
+
+
+def test_links_push_no_secret_out_of_the_masks() -> None:
+    """A listener makes one for each run; the last ones are masked, too."""
+    masks.add("a-secret-beside-links")
+    made: list[Approval] = []
+    urls = [context({}, made).approval_url("ok") for _ in range(MOST_VALUES + 1)]
+
+    assert masks.text("a-secret-beside-links") == "***"
+    assert masks.json_text(f'["{urls[-1]}"]') == '["https://x/a/***"]'
+    assert masks.text(urls[0]) == urls[0]
 
 
 @pytest.mark.parametrize("run_input", [None, {"status": "failed", "run": "r"}, {"a": 1}])

@@ -165,7 +165,7 @@ class Context:
             run, step, retries = str(told["run"]), str(told["step"]), int(str(told["retries"]))
         expires = datetime.now(UTC) + timedelta(seconds=valid)
         url = self._link(Approval(run=run, step=step, retries=retries, expires=expires, by=by))
-        masks.add(url.rpartition("/")[2])
+        masks.add_link(url.rpartition("/")[2])
         return url
 
     def heartbeat(self) -> bool:

@@ -19,13 +19,18 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_plus
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pgflow_yaml.language.model import Json
 
 MASK = "***"
 LEAST_CHARACTERS = 8
 """A shorter value occurs in too many texts by chance."""
 MOST_VALUES = 256
-"""A provider may give a new value each time: the least recently used ones are forgotten."""
+"""A provider may give a new value each time: the least recently used ones are forgotten.
+
+Links are counted by themselves: a listener makes a new one for each run, and secrets stay.
+"""
 
 
 class Masks:
@@ -37,18 +42,32 @@ class Masks:
         self._sorted: tuple[str, ...] = ()
         self._firsts: frozenset[str] = frozenset()
         self._values: OrderedDict[str, tuple[str, ...]] = OrderedDict()
+        self._links: OrderedDict[str, tuple[str, ...]] = OrderedDict()
         self._lock = threading.Lock()
 
     def add(self, value: str) -> None:
         """Mask this value from now on."""
+        self._keep(self._values, value, _forms)
+
+    def add_link(self, token: str) -> None:
+        """Mask the token of a link as it is: none of its letters is quoted in a text."""
+        self._keep(self._links, token, lambda text: {text})
+
+    def _keep(
+        self,
+        kept: OrderedDict[str, tuple[str, ...]],
+        value: str,
+        forms_of: Callable[[str], set[str]],
+    ) -> None:
         with self._lock:
-            if value in self._values:
-                self._values.move_to_end(value)
+            if value in kept:
+                kept.move_to_end(value)
                 return
-            self._values[value] = tuple(_forms(value))
-            while len(self._values) > MOST_VALUES:
-                self._values.popitem(last=False)
-            every = {form for forms in self._values.values() for form in forms}
+            kept[value] = tuple(forms_of(value))
+            while len(kept) > MOST_VALUES:
+                kept.popitem(last=False)
+            of_each = (*self._values.values(), *self._links.values())
+            every = {form for forms in of_each for form in forms}
             # A form may be a part of another one: the longest goes first.
             self._forms = tuple(sorted(every, key=lambda form: (-len(form), form)))
             self._in_json = tuple({_escaped(form).lower() for form in every})
