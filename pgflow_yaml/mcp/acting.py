@@ -25,13 +25,10 @@ def start_run(
     key: str | None = None,
     labels: Mapping[str, str] | None = None,
 ) -> Answer:
-    """Start a run of the active version of a flow; a label says who did.
-
-    A start has no line in the audit, and the run itself knows the login only.
-    """
+    """Start a run of the active version of a flow; a label says who did, as the audit does."""
     lookup.active(client, flow)
     all_labels = {**(labels or {}), "started_by": by}
-    started = client.start_run(flow, input, key=key, labels=all_labels)
+    started = client.start_run(flow, input, key=key, labels=all_labels, by=by)
     said = outcomes.found_by_key(started) or "started"
     return {"said": said, **started.as_json()}
 

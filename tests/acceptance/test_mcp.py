@@ -362,7 +362,7 @@ def test_actions_are_those_of_the_commands_in_the_name_of_the_assistant(
     assert shell.database is not None
     with psycopg.connect(shell.database) as database:
         audit = database.execute("select action, who from pgflow.audit where who ~ '^mcp'")
-        assert {row[0] for row in audit} >= {"approve", "cancel"}
+        assert {row[0] for row in audit} >= {"start", "approve", "cancel"}
 
 
 def test_a_retry_runs_again_what_failed(shell: Shell, assistant: Assistant) -> None:
