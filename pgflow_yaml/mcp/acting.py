@@ -79,24 +79,22 @@ def cancel_run(client: Client, *, by: str, run: str, reason: str | None = None) 
     return {"said": outcomes.cancelled(result), **result.as_json()}
 
 
-def approve(client: Client, *, by: str, run: str, step: str, comment: str | None = None) -> Answer:
-    """Approve a step that waits for an event, or that will."""
-    return _decide(client, "approved", run=run, step=step, comment=comment, by=by)
+def approve(client: Client, *, by: str, run: str, step: str, **given: Any) -> Answer:
+    """Approve a step that waits for an event, or that will; `data` fills in its form."""
+    return _decide(client, "approved", run, step, by=by, **given)
 
 
-def reject(client: Client, *, by: str, run: str, step: str, comment: str | None = None) -> Answer:
+def reject(client: Client, *, by: str, run: str, step: str, **given: Any) -> Answer:
     """Reject a step that waits for an event: it fails."""
-    return _decide(client, "rejected", run=run, step=step, comment=comment, by=by)
+    return _decide(client, "rejected", run, step, by=by, **given)
 
 
-def _decide(
-    client: Client, intended: str, *, run: str, step: str, comment: str | None, by: str
-) -> Answer:
+def _decide(client: Client, intended: str, run: str, step: str, **given: Any) -> Answer:
     """Decide on a step; raise PgflowError with the decision that stands if it is another one."""
     run_id = lookup.run_id(client, run)
     lookup.step(lookup.snapshot(client, run_id, outputs=False), step)
     decide = client.approve if intended == "approved" else client.reject
-    decision = decide(run_id, step, comment, by=by)
+    decision = decide(run_id, step, **given)
     if decision.status != intended:
         raise PgflowError(outcomes.decided(decision))
     return {"said": outcomes.decided(decision), **decision.as_json()}

@@ -97,6 +97,10 @@ _RUN = _text("Id of the run, the beginning of one, its key, or `last`.")
 _STEP = _text("Name of a step.")
 _FLOW = _text("Name of a flow.")
 _COMMENT = _text("Kept with the decision.")
+_ANSWER: Field = {
+    "type": "object",
+    "description": "The fields of the form of the step; list_waiting has it.",
+}
 _SINCE = _text("Only the last 30s, 10m, 2h, 7d.")
 _STEPS: Field = {"type": "array", "items": {"type": "string"}}
 
@@ -241,7 +245,7 @@ ACTING = (
         name="approve",
         text="Approve a step that waits for an event: it completes. The first decision counts.",
         call=acting.approve,
-        fields={"run": _RUN, "step": _STEP, "comment": _COMMENT},
+        fields={"run": _RUN, "step": _STEP, "comment": _COMMENT, "data": _ANSWER},
         required=("run", "step"),
         acts=True,
     ),
@@ -249,7 +253,7 @@ ACTING = (
         name="reject",
         text="Reject a step that waits for an event: it fails. The first decision counts.",
         call=acting.reject,
-        fields={"run": _RUN, "step": _STEP, "comment": _COMMENT},
+        fields={"run": _RUN, "step": _STEP, "comment": _COMMENT, "data": _ANSWER},
         required=("run", "step"),
         acts=True,
         ends=True,

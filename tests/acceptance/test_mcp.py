@@ -81,6 +81,11 @@ steps:
   check: {flow: tests, depends_on: [go_live], with: {}}
 """
 TESTS = "flow: tests\nsteps:\n  result: {wait: {event: tested}}\n"
+REVIEW = """
+flow: review
+steps:
+  look: {wait: {event: looked, form: {amount: {type: integer}}}}
+"""
 BIG = """
 flow: big
 input: {text: {type: string}}
@@ -363,6 +368,28 @@ def test_actions_are_those_of_the_commands_in_the_name_of_the_assistant(
     with psycopg.connect(shell.database) as database:
         audit = database.execute("select action, who from pgflow.audit where who ~ '^mcp'")
         assert {row[0] for row in audit} >= {"start", "approve", "cancel"}
+
+
+def test_a_decision_fills_in_the_form(shell: Shell, assistant: Assistant) -> None:
+    """What is wrong about an answer is one sentence, and decides nothing."""
+    shell.write("review.yaml", REVIEW)
+    shell("compile", "review.yaml")
+    for key in ("good", "bad"):
+        shell("start", "review", "--key", key)
+    shell("worker", "--burst")
+
+    empty = assistant.refused("approve", run="good", step="look")
+    wrong = assistant.refused("approve", run="good", step="look", data={"amount": "many"})
+    approved = assistant("approve", run="good", step="look", data={"amount": 7}, comment="fine")
+    rejected = assistant("reject", run="bad", step="look", data={"amount": 0})
+    shell("worker", "--burst")
+
+    assert empty.startswith("the answer was refused: amount")
+    assert wrong.startswith("the answer was refused: amount: must be integer")
+    assert approved["said"] == "look approved by mcp:ada"
+    assert rejected["said"] == "look rejected by mcp:ada"
+    shown = assistant("show_run", run="good")
+    assert shown["steps"][0]["output"]["data"] == {"amount": 7}
 
 
 def test_a_retry_runs_again_what_failed(shell: Shell, assistant: Assistant) -> None:
