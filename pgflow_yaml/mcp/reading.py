@@ -11,16 +11,14 @@ from pgflow_yaml.language.durations import seconds
 from pgflow_yaml.runs.logs import LogFilter
 from pgflow_yaml.runs.shown import reason_sentences, with_reasons
 from pgflow_yaml.runs.snapshot import STATUS_PHRASES
-from pgflow_yaml.runs.waits import all_awaited_events, answer_command
+from pgflow_yaml.runs.waits import answer_command
 
 if TYPE_CHECKING:
     from pgflow_yaml.client import Client
     from pgflow_yaml.runs.filters import RunFilters
+    from pgflow_yaml.runs.snapshot import AwaitedShape
 
     Answer = dict[str, Any]
-
-RUNS_LOOKED_AT = 50
-"""Number of live runs, and of those that only wait, whose events `list_waiting` reads."""
 
 
 def list_runs(client: Client, *, limit: int = 20, **given: Any) -> Answer:
@@ -30,7 +28,7 @@ def list_runs(client: Client, *, limit: int = 20, **given: Any) -> Answer:
         if name in given:
             filters[name] = _seconds(given[name], name)
     if (flow := filters.get("flow")) is not None:
-        lookup.must_be_flow(client.list_flows(), flow)
+        lookup.must_be_flow(client.list_flows(counts=False), flow)
     if (parent := filters.get("parent")) is not None:
         filters["parent"] = lookup.run_id(client, parent)
     return {"runs": [run.as_json() for run in client.list_runs(limit=limit, **filters)]}
@@ -103,28 +101,18 @@ def show_flow(client: Client, *, flow: str, version: str | None = None) -> Answe
     }
 
 
-def list_waiting(client: Client) -> Answer:
-    """Return the events that runs wait for, each with the command that ends the wait."""
-    waiting: list[Answer] = []
-    runs = _live_runs(client)
-    for run_id in runs:
-        try:
-            snapshot = client.run_snapshot(run_id, outputs=False)
-        except NotFound:  # deleted meanwhile
-            continue
-        waiting += [
-            {**event, "answer": answer_command(event)} for event in all_awaited_events(snapshot)
-        ]
-    if len(runs) >= RUNS_LOOKED_AT:
-        return {"waiting": waiting, "looked_at": f"the newest {RUNS_LOOKED_AT} live runs"}
+def list_waiting(client: Client, *, limit: int = 50) -> Answer:
+    """Return the waits for events, the longest first, each with the command that ends it."""
+    waiting = [_wait(step.as_json()) for step in client.list_waiting(limit=limit)]
+    if len(waiting) == limit:
+        return {"waiting": waiting, "looked_at": f"the {limit} longest waits"}
     return {"waiting": waiting}
 
 
-def _live_runs(client: Client) -> list[str]:
-    """Return the ids of the newest live runs, of those that only wait first."""
-    waiting = client.list_runs(limit=RUNS_LOOKED_AT, status="waiting")
-    live = client.list_runs(limit=RUNS_LOOKED_AT, status="started")
-    return list(dict.fromkeys(run.id for run in (*waiting, *live)))
+def _wait(step: Answer) -> Answer:
+    """Return a waiting step with its command, without what it does not have."""
+    given = {name: value for name, value in step.items() if value is not None}
+    return {**given, "answer": answer_command(cast("AwaitedShape", given))}
 
 
 def doctor(client: Client) -> Answer:

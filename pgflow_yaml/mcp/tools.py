@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     Field = dict[str, Json]
 
-MOST_RUNS, MOST_LINES = 50, 500
+MOST_RUNS, MOST_WAITS, MOST_LINES = 50, 200, 500
 STATUSES = ("started", "waiting", "completed", "failed", "cancelled")
 
 
@@ -180,11 +180,11 @@ READING = (
     ),
     Tool(
         name="list_waiting",
-        text="List the events and decisions that runs wait for, each with the command that "
-        "answers it.",
+        text="List the events and decisions that runs wait for, the longest wait first, each "
+        "with the command that answers it.",
         call=reading.list_waiting,
-        fields={},
-        hint="explain_waiting looks at one run",
+        fields={"limit": _number("Maximum number of waits; default 50.", 1, MOST_WAITS)},
+        hint="lower `limit`; explain_waiting looks at one run",
     ),
     Tool(
         name="doctor",
