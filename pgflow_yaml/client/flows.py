@@ -17,7 +17,7 @@ from pgflow_yaml.client.results import (
     row_of,
 )
 from pgflow_yaml.database import migrate
-from pgflow_yaml.database.store import Store
+from pgflow_yaml.database.store import Bounds, Store
 from pgflow_yaml.errors import NotFound
 from pgflow_yaml.language.model import Definition
 from pgflow_yaml.project.database import open_database
@@ -51,22 +51,19 @@ class FlowClient:
         A lost connection is retried for `patience` seconds, None is for ever; `on_lost` is
         called before each attempt. With `notify`, idle workers are woken after a start. With
         `read_only`, the server refuses what writes; `statement_seconds` is the limit for one
-        statement (30 s, unless a pooler hides the limits from the server).
+        statement (without both it is 30 s, unless a pooler hides that from the server).
         """
         self.conninfo = conninfo
         self.embedded = False
         self._resources = ExitStack()
         self._notify = notify
         self._on_lost = on_lost
-        limits = "-c default_transaction_read_only=on " * read_only
-        if statement_seconds is not None:
-            limits += f"-c statement_timeout={round(statement_seconds * 1000)}"
         self._store = Store(
             conninfo,
             name="pgflow-yaml client",
             patience=patience,
             on_lost=on_lost,
-            limits=limits.strip(),
+            bounds=Bounds(read_only=read_only, statement_seconds=statement_seconds),
         )
 
     @classmethod

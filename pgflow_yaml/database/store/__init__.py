@@ -7,6 +7,7 @@ from typing import Self
 from pgflow_yaml.database.store.attempts import Attempts, Outage
 from pgflow_yaml.database.store.debounce import DebounceCalls
 from pgflow_yaml.database.store.definitions import DefinitionCalls
+from pgflow_yaml.database.store.dial import Bounds
 from pgflow_yaml.database.store.errors import Refused
 from pgflow_yaml.database.store.health import HealthCalls
 from pgflow_yaml.database.store.logs import LogCalls, LogReply
@@ -36,6 +37,7 @@ __all__ = [
     "AsyncTransaction",
     "Attempt",
     "Attempts",
+    "Bounds",
     "DueSchedule",
     "EndShape",
     "Links",

@@ -6,21 +6,21 @@ import logging
 import re
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, LiteralString, TypeAlias
 
 import psycopg
 from psycopg.rows import tuple_row
 
 from pgflow_yaml.database.store.attempts import PATIENCE, Attempts, Outage
-from pgflow_yaml.database.store.dial import Dial, cut, is_hopeless
+from pgflow_yaml.database.store.dial import NO_BOUNDS, Bounds, Dial, cut, is_hopeless
 from pgflow_yaml.database.store.errors import Refused, message_of, translated
 from pgflow_yaml.database.store.patrol import patrol
 from pgflow_yaml.errors import PgflowError, Unavailable
 from pgflow_yaml.text import mask_passwords
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 JoinedConnection: TypeAlias = psycopg.Connection[Any]
 """A caller's own connection, whose transaction a start joins."""
@@ -45,11 +45,10 @@ class Connection:
         on_lost: Callable[[], None] | None = None,
         pause: Callable[[float], object] = time.sleep,
         outage: Outage | None = None,
-        limits: str = "",
+        bounds: Bounds = NO_BOUNDS,
     ) -> None:
         """`on_lost` may revive the server; `pause` may raise to end the attempts.
 
-        `limits` are options of the session, `-c name=value`, beside those of every session.
         With endless patience (None), `outage` logs that the database is away.
         """
         self.on_reconnect: Callable[[], None] | None = None
@@ -57,7 +56,8 @@ class Connection:
         self.server_pid: int | None = None
         self.conninfo = conninfo
         self._name = name
-        self._limits = limits
+        self._bounds = bounds
+        self._begin = ""
         self._patience = patience
         self._on_lost = on_lost
         self._pause = pause
@@ -152,7 +152,7 @@ class Connection:
         self._sent = params
         self.busy_since = time.monotonic()
         try:
-            value = _execute(connection, query, params)
+            value = _execute(connection, query, params, self._begin)
         except _Repeatable as failure:
             if connection.broken or connection.closed or failure.state == _READ_ONLY:
                 connection.close()
@@ -178,7 +178,7 @@ class Connection:
         return self._connection
 
     def _connect(self) -> psycopg.Connection[Any]:
-        self._dial = dial = Dial(self.conninfo, self._name, self._limits)
+        self._dial = dial = Dial(self.conninfo, self._name, self._bounds)
         try:
             connection = dial.connection()
         except psycopg.Error as error:
@@ -197,7 +197,7 @@ class Connection:
             raise _Repeatable(
                 "this server only reads (a standby): use the primary", None, sent=False
             )
-        self.server_pid = dial.pid
+        self.server_pid, self._begin = dial.pid, dial.begin
         patrol.watch(self)
         return connection
 
@@ -239,11 +239,15 @@ class _Repeatable(Exception):
 
 
 def _execute(
-    connection: psycopg.Connection[Any], query: LiteralString, params: Sequence[object]
+    connection: psycopg.Connection[Any],
+    query: LiteralString,
+    params: Sequence[object],
+    begin: str = "",
 ) -> Any:
     try:
-        # Not `connection.execute`: a caller's own connection may have another row factory.
-        row = connection.cursor(row_factory=tuple_row).execute(query, params).fetchone()
+        with _transaction(connection, begin):
+            # Not `connection.execute`: a caller's own connection may have another row factory.
+            row = connection.cursor(row_factory=tuple_row).execute(query, params).fetchone()
     except psycopg.Error as error:
         broken = connection.broken or connection.closed
         state = error.sqlstate
@@ -255,3 +259,19 @@ def _execute(
             ) from error
         raise translated(error) from error
     return row[0] if row else None
+
+
+@contextmanager
+def _transaction(connection: psycopg.Connection[Any], begin: str) -> Iterator[None]:
+    """Keep a statement in a transaction of its own if there is a beginning of one."""
+    if not begin:
+        yield
+        return
+    connection.execute(begin.encode())
+    try:
+        yield
+    except BaseException:
+        with suppress(psycopg.Error):
+            connection.execute("rollback")
+        raise
+    connection.execute("commit")

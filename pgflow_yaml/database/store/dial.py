@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 import select
 import socket
 import threading
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from os import dup
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -30,14 +32,53 @@ _TCP = {  # a half-open connection is noticed within 15 s
     "keepalives_count": "3",
     "tcp_user_timeout": "15000",
 }
+_STATEMENT_SECONDS = 30.0
 _LIMITS = "-c statement_timeout=30s -c idle_in_transaction_session_timeout=60s"
 _HOPELESS = re.compile(
     "authentication failed|does not exist|no pg_hba.conf|no password supplied|not permitted"
     "|certificate"
 )
 _NO_SUCH_OPTION = "unsupported startup parameter"
-_FACTS = b"select pg_catalog.pg_is_in_recovery(), pg_catalog.pg_backend_pid()"
+_FACTS = b"""select pg_catalog.pg_is_in_recovery(), pg_catalog.pg_backend_pid(),
+  pg_catalog.current_setting('default_transaction_read_only'),
+  extract(epoch from pg_catalog.current_setting('statement_timeout')::pg_catalog.interval)"""
 _FACTS_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """Promises of a session beside those of every session: to write nothing, to be short.
+
+    They are options of the session; `begin` keeps them for one statement where a pooler hides the
+    options from the server.
+    """
+
+    read_only: bool = False
+    statement_seconds: float | None = None
+
+    @property
+    def options(self) -> str:
+        """Options of the session."""
+        read_only = "-c default_transaction_read_only=on" * self.read_only
+        if self.statement_seconds is None:
+            return read_only
+        return f"{read_only} -c statement_timeout={self.statement_seconds * 1000:.0f}".strip()
+
+    @property
+    def begin(self) -> str:
+        """The beginning of a transaction that keeps them."""
+        milliseconds = (self.statement_seconds or _STATEMENT_SECONDS) * 1000
+        mode = " read only" * self.read_only
+        return f"begin{mode}; set local statement_timeout = {milliseconds:.0f}"
+
+    def are_kept(self, read_only: str | None, seconds: str | None) -> bool:
+        """Return True if these settings of a session keep them."""
+        asked = self.statement_seconds
+        is_short = asked is None or math.isclose(float(seconds or 0), asked, abs_tol=0.001)
+        return is_short and (read_only == "on" or not self.read_only)
+
+
+NO_BOUNDS = Bounds()
 
 
 def is_hopeless(error: psycopg.Error, reason: str) -> bool:
@@ -160,12 +201,14 @@ def cut(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any] | Non
 class Dial:
     """One attempt to connect, in a thread of its own so that another thread can end the wait."""
 
-    def __init__(self, conninfo: str, name: str, limits: str = "") -> None:
+    def __init__(self, conninfo: str, name: str, bounds: Bounds = NO_BOUNDS) -> None:
         self.reads_only = False
+        self.begin = ""
+        """The beginning of the transaction that each statement needs; empty if it needs none."""
         self.began = time.monotonic()
         self.pid: int | None = None
         """The process of the server that serves the connection; None behind a pooler."""
-        self._conninfo, self._name, self._limits = conninfo, name, limits
+        self._conninfo, self._name, self._bounds = conninfo, name, bounds
         self._replies: SimpleQueue[psycopg.Connection[Any] | Exception] = SimpleQueue()
         self._ended = False
         self._lock = threading.Lock()
@@ -188,7 +231,8 @@ class Dial:
 
     def _run(self) -> None:
         try:
-            self._reply(self._checked(open_connection(self._conninfo, self._name, self._limits)))
+            limits = self._bounds.options
+            self._reply(self._checked(open_connection(self._conninfo, self._name, limits)))
         except Exception as error:  # noqa: BLE001 (raised again where the connection is wanted)
             self._reply(error)
 
@@ -205,6 +249,10 @@ class Dial:
         self.reads_only = row[0] == "t"
         pid = int(row[1] or 0)
         self.pid = pid if pid == connection.pgconn.backend_pid else None
+        # Behind a pooler, another statement may meet another session.
+        are_kept = self._bounds.are_kept(*row[2:]) and self.pid is not None
+        if self._bounds != NO_BOUNDS and not are_kept:
+            self.begin = self._bounds.begin
         return connection
 
     def _reply(self, reply: psycopg.Connection[Any] | Exception) -> None:
