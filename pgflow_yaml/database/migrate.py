@@ -50,7 +50,7 @@ on conflict (name) do update set sha256 = excluded.sha256, release = excluded.re
 """
 _FACTS = """select current_user, current_database(), current_setting('server_version'),
   current_setting('server_version_num')::int,
-  pg_is_in_recovery() or current_setting('transaction_read_only')::bool,
+  pg_is_in_recovery() or current_setting('default_transaction_read_only')::bool,
   has_database_privilege(current_database(), 'create'),
   array(select nspname || '.' || relname from pg_class join pg_namespace n on n.oid = relnamespace
     where nspname in ('pgflow', 'pgmq') and relname in ('flows', 'migrations', 'meta')),

@@ -362,3 +362,21 @@ def test_children_are_checked_as_well(patient: Patient) -> None:
 
     assert well.status == "ok"
     assert "I2" in {message[:2] for message, _ in messages(patient.check("invariants"))}
+
+
+def test_a_check_writes_nothing(patient: Patient) -> None:
+    """Whatever a function of the database has become: an assistant that only looks may ask."""
+
+    def writing(inspector: Inspector) -> Any:
+        return inspector.rows("create table public.made ()")
+
+    ask = Inspector(patient.conninfo, Limits())
+    try:
+        written = health._made(ask, "writes", writing)
+    finally:
+        ask.close()
+
+    assert (written.status, written.summary) == (
+        "failed",
+        "cannot execute CREATE TABLE in a read-only transaction",
+    )
