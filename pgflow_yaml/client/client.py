@@ -387,12 +387,13 @@ def _approval_link(ui_url: str | None) -> Callable[[Approval], str] | None:
     """Return what makes links below the address of the web view; its key is read when needed."""
     if ui_url is None:
         return None
+    folder = Path.cwd()  # a handler may go elsewhere
 
     def link(approval: Approval) -> str:
         from pgflow_yaml.project.link_key import link_key
         from pgflow_yaml.runs.approval_links import approval_url
 
-        return approval_url(ui_url, approval, link_key(Path.cwd(), os.environ))
+        return approval_url(ui_url, approval, link_key(folder, os.environ))
 
     return link
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 from contextlib import suppress
@@ -14,6 +15,8 @@ from pgflow_yaml.project.database import project_dir
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+log = logging.getLogger(__name__)
+
 VARIABLE = "PGFLOW_YAML_LINK_KEY"
 FILE = Path(".pgflow") / "ui.key"
 _LEAST_BYTES = 16
@@ -22,8 +25,8 @@ _LEAST_BYTES = 16
 def link_key(folder: Path, environ: Mapping[str, str]) -> bytes:
     """Return the key from PGFLOW_YAML_LINK_KEY, else from .pgflow/ui.key of the project.
 
-    The file is made when there is none, for its owner alone. Workers on other machines need the
-    variable, with the same value everywhere. Raises WrongSetting.
+    The file is made when there is none, for its owner alone, and the log says so: workers on other
+    machines need the variable, with the same value everywhere. Raises WrongSetting.
     """
     given = environ.get(VARIABLE)
     if given is not None:
@@ -43,10 +46,19 @@ def _make(file: Path) -> None:
         return
     new = file.with_name(f"{file.name}.{secrets.token_hex(8)}")
     try:
-        file.parent.mkdir(exist_ok=True)
+        if not file.parent.exists():
+            file.parent.mkdir(exist_ok=True)
+            (file.parent / ".gitignore").write_text("*\n", encoding="utf-8")
         with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as written:
             written.write(secrets.token_hex(32) + "\n")
         os.link(new, file)
+        log.warning(
+            "%s was made: it signs links to approvals; if the web view or other workers run "
+            "elsewhere, set %s for all of them",
+            file,
+            VARIABLE,
+            extra={"action": "link_key"},
+        )
     except FileExistsError:
         raise
     except OSError as error:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pgflow_yaml.client import Client
 from pgflow_yaml.errors import WrongSetting
 from pgflow_yaml.project.link_key import link_key
+from pgflow_yaml.project.settings import read_settings
 from pgflow_yaml.runs.approval_links import (
     Approval,
     LinkRefused,
@@ -96,8 +98,10 @@ def test_a_link_is_over_when_its_run_has_gone_on(changes: dict[str, Any], senten
     check_open(APPROVAL, shown(status="created"))
 
 
-def test_the_key_is_a_variable_or_a_file_of_its_owner(tmp_path: Path) -> None:
-    """The file is made once; both give the same key each time."""
+def test_the_key_is_a_variable_or_a_file_of_its_owner(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The file is made once, out of git, and said to be; both give the same key each time."""
     (tmp_path / "pyproject.toml").touch()
 
     first, again = link_key(tmp_path, {}), link_key(tmp_path, {})
@@ -105,7 +109,10 @@ def test_the_key_is_a_variable_or_a_file_of_its_owner(tmp_path: Path) -> None:
     file = tmp_path / ".pgflow" / "ui.key"
     assert first == again == file.read_text().strip().encode()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert os.listdir(file.parent) == ["ui.key"]  # noqa: PTH208 (names alone)
+    assert sorted(os.listdir(file.parent)) == [".gitignore", "ui.key"]  # noqa: PTH208 (names alone)
+    (said,) = caplog.messages
+    assert said.startswith(f"{file} was made: it signs links to approvals; if the web view or")
+    assert "set PGFLOW_YAML_LINK_KEY for all of them" in said
     assert (
         link_key(tmp_path, {"PGFLOW_YAML_LINK_KEY": " abcdefghijklmnop\n"}) == b"abcdefghijklmnop"
     )
@@ -154,6 +161,27 @@ def test_a_handler_gets_a_link_to_a_step_of_its_run() -> None:
     assert (first.run, first.step, first.retries, first.by) == ("own", "ok", 4, "ann")
     assert timedelta(seconds=50) < first.expires - datetime.now(UTC) <= timedelta(seconds=60)
     assert (second.run, second.step, second.retries, second.by) == ("r-7", "review", 1, None)
+
+
+def test_a_link_is_signed_by_the_key_of_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever a handler has gone since the worker was made."""
+    project, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
+    project.mkdir()
+    elsewhere.mkdir()
+    (project / "pyproject.toml").write_text('[tool.pgflow-yaml]\nui-url = "https://x"\n')
+    monkeypatch.delenv("PGFLOW_YAML_LINK_KEY", raising=False)
+    monkeypatch.chdir(project)
+    worker = Client("").worker(read_settings(project, flags={}, environ={}))
+    link = worker._turns._sources.approval_link
+    monkeypatch.chdir(elsewhere)
+
+    assert link is not None
+    token = link(APPROVAL).rpartition("/")[2]
+
+    assert not list(elsewhere.iterdir())
+    assert verify(token, link_key(project, {}), now=NOW) == APPROVAL
 
 
 def test_links_push_no_secret_out_of_the_masks() -> None:
