@@ -98,6 +98,8 @@ def undecidable(snapshot: Snapshot, slug: str) -> str:
         return f'step "{slug}" is {verb} already, by {answer["by"]}'
     if snapshot["run"]["status"] != "started" or step["status"] not in ("created", "waiting"):
         return f'step "{slug}" waits no more: it is {step["status"]}'
+    if answer is not None:
+        return f'an event from {answer["by"]} came before a decision about step "{slug}"'
     return ""
 
 

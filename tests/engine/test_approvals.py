@@ -142,6 +142,22 @@ def test_an_early_event_is_no_decision_either(engine: Engine) -> None:
     assert engine.statuses(run) == {"machine": "completed", "ok": "waiting"}
 
 
+@pytest.mark.parametrize("reject", [True, False])
+def test_a_decision_after_an_early_event_is_refused(engine: Engine, *, reject: bool) -> None:
+    """The event stands, so nothing says that the decision was applied."""
+    ask(engine, "flow", "a")
+    run = engine.start("flow")
+    engine.call("send_event", run, "approval", "5", "bob")
+
+    with pytest.raises(psycopg.Error, match='event "approval" from bob came before') as error:
+        decide(engine, run, reject=reject)
+    engine.work("flow")
+
+    assert error.value.sqlstate == "PF005"
+    assert engine.one("select count(*) from pgflow.audit where action <> 'deploy'") == 0
+    assert engine.snapshot(run)["steps"][1]["output"] == 5
+
+
 def test_an_early_answer_is_checked_and_kept(engine: Engine) -> None:
     """The step completes with it when it is reached."""
     ask(engine, "flow", "a", form=FORM, by=["ann"])

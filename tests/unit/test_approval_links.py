@@ -87,6 +87,10 @@ def shown(**changes: Any) -> Any:
             {"answer": {"kind": "decision", "approved": True, "by": "bob"}, "status": "completed"},
             'step "ok" is approved already, by bob',
         ),
+        (
+            {"answer": {"kind": "event", "approved": None, "by": "bob"}, "status": "created"},
+            'an event from bob came before a decision about step "ok"',
+        ),
     ],
 )
 def test_a_link_is_over_when_its_run_has_gone_on(changes: dict[str, Any], sentence: str) -> None:

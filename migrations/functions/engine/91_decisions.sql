@@ -87,6 +87,12 @@ begin
         message = format('step "%s" of run %s waits no more: it is %s',
                          p_step, v_run.run_id, v_status);
     end if;
+    v_signal := pgflow._find_signal(v_run.run_id, p_step, v_wait);
+    if v_signal.kind is not null then -- of signals the first stands, so this is the event
+      raise exception using errcode = 'PF005',
+        message = format('event "%s" from %s came before this decision and completes step "%s" '
+                         'of run %s', v_signal.name, v_signal.sent_by, p_step, v_run.run_id);
+    end if;
     perform pgflow._check_decider(p_step, v_wait, coalesce(p_by, session_user), p_groups);
     p_data := pgflow._checked_answer(p_step, v_wait -> 'form', p_data, p_approved);
     if p_data is not null then
@@ -117,7 +123,8 @@ $$;
 -- p_by, for a step that names who decides. Returns {run_id, step, status: the decision that stands,
 -- applied: true when it is this one, by, at}; p_request is the id of the request, a repeat of it
 -- gets the same answer. Raises PF001 for an unknown run or step, PF002 for data that the form does
--- not take, PF005 for a step without a decision and for somebody who is not to decide it.
+-- not take, PF005 for a step without a decision, for one whose event came before, and for somebody
+-- who is not to decide it.
 create or replace function pgflow.approve_step(
   p_run text, p_step text, p_comment text default null, p_by text default null,
   p_request uuid default null, p_data jsonb default null, p_groups text[] default null
