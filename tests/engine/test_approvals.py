@@ -9,7 +9,8 @@ import psycopg
 import pytest
 
 from tests.engine.asking import FORM, ask, decide
-from tests.engine.driver import a_wait
+from tests.engine.driver import a_wait, done
+from tests.engine.listeners import wind
 from tests.engine.test_races import into
 
 if TYPE_CHECKING:
@@ -156,6 +157,23 @@ def test_a_decision_after_an_early_event_is_refused(engine: Engine, *, reject: b
     assert error.value.sqlstate == "PF005"
     assert engine.one("select count(*) from pgflow.audit where action <> 'deploy'") == 0
     assert engine.snapshot(run)["steps"][1]["output"] == 5
+
+
+def test_an_event_does_not_override_an_early_rejection(engine: Engine) -> None:
+    """The step is reached and its timer is due, but has not run yet: the rejection stands."""
+    ask(engine, "flow", "a")
+    run = engine.start("flow")
+    decide(engine, run, reject=True)
+    (a,) = engine.claim("flow")
+    engine.report(done(a))
+
+    reached = engine.statuses(run)["ok"]
+    reply = engine.call("send_event", run, "approval", "{}")
+    wind(engine)
+
+    assert reached == "waiting"
+    assert (reply["steps"], reply["stored"]) == ([], True)
+    assert engine.result(run)[2] == "Rejected"
 
 
 def test_an_early_answer_is_checked_and_kept(engine: Engine) -> None:

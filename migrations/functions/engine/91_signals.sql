@@ -88,7 +88,10 @@ begin
     v_steps := pgflow._complete_waits(v_run, array(
       select d.step_slug from pgflow.steps d
       where d.flow_slug = v_run.flow_slug and d.action = 'wait'
-        and d.spec #>> '{wait,event}' = p_event and not pgflow._is_decided(d.spec -> 'wait')),
+        and d.spec #>> '{wait,event}' = p_event and not pgflow._is_decided(d.spec -> 'wait')
+        and not exists ( -- a rejection that came before: the timers are about to end the step
+          select 1 from pgflow.events e
+          where (e.run_id, e.kind, e.name) = (v_run.run_id, 'decision', d.step_slug))),
       coalesce(p_data, 'null'));
     if p_request is not null and cardinality(v_steps) > 0 then
       update pgflow.events e set steps = v_steps
