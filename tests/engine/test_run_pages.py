@@ -204,6 +204,24 @@ def test_no_page_reads_all_runs(long_history: Engine) -> None:
         assert meter.costs["page"].rows <= 200, (statement, meter.costs["page"])
 
 
+def test_lists_read_no_input_and_no_output(engine: Engine) -> None:
+    """They show neither, and ten runs have ten megabytes of them."""
+    engine.deploy("flow", {"a": a_step()})
+    engine.call("start_runs", "flow", ["{}"] * 10)
+    engine.db.execute("""
+        update pgflow.runs set input = k.large, output = k.large
+        from (select to_jsonb(string_agg(md5(g::text), '')) as large
+              from generate_series(1, 16384) g) k""")
+    meter = Meter(engine)
+    page(engine)
+
+    meter.call("page", "run_page", "{}")
+    meter.call("list", "list_runs")
+    meter.call("children", "list_runs", None, None, None, 20, None, True)
+
+    assert max(cost.pages for cost in meter.costs.values()) < 200, meter.costs
+
+
 def test_strips_say_how_a_flow_has_fared(varied: Engine) -> None:
     """The newest runs last; times only of those that completed."""
     shop, top = varied.call("flow_strips")

@@ -131,7 +131,20 @@ begin
 end
 $$;
 
--- The runs that all of these filters match, newest first; the last of them, or the p_look-th run
+-- The columns of runs as lists read them: input and output are null. A list shows neither, and a
+-- run that is passed on whole would be read with all of its 2 MiB.
+create or replace function pgflow._listed_columns() returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select string_agg(case
+    when a.attname in ('input', 'output') then 'null::jsonb' else format('x.%I', a.attname) end,
+    ', ' order by a.attnum)
+  from pg_attribute a
+  where a.attrelid = 'pgflow.runs'::regclass and a.attnum > 0 and not a.attisdropped
+$$;
+
+-- The runs that all of these filters match, newest first, without input and output; the last of them, or the p_look-th run
 -- that was looked at, is where the next ones begin (`before`, `before_id`). With p_at_bound, that
 -- p_look-th run instead, whether it matches or not; none if there are fewer. Raises PF006 for a
 -- limit or a time back that is none.
@@ -145,8 +158,8 @@ declare
   v_filters jsonb := jsonb_strip_nulls(coalesce(p_filters, '{}'));
 begin
   return query execute format(
-    'select x.* from (%s) x where %s order by x.started_at desc, x.run_id limit $7 offset $8',
-    pgflow._run_source(v_filters),
+    'select %s from (%s) x where %s order by x.started_at desc, x.run_id limit $7 offset $8',
+    pgflow._listed_columns(), pgflow._run_source(v_filters),
     case when p_at_bound then 'true' else pgflow._run_condition(v_filters) end)
   using v_filters,
     pgflow.clock() - pgflow._checked_age(make_interval(secs => (v_filters ->> 'since')::float8)),
