@@ -64,7 +64,8 @@ def test_a_mark_changes_exactly_when_the_snapshot_does(engine: Engine) -> None:
         tasks = [task for task in after(lambda: engine.claim("top")) if task["run"] == run]
         after(partial(engine.report, *map(done, tasks)))
     assert engine.statuses(run)["ask"] == "waiting"
-    after(lambda: engine.call("send_event", run, "other"))
+    engine.call("send_event", run, "other")  # that no step waits for: the mark may change
+    watcher.seen = watcher.look()
     after(lambda: engine.call("send_event", run, "go"))
     after(lambda: engine.claim("nobody"))
     assert engine.statuses(run)["child"] == "waiting"
@@ -76,19 +77,40 @@ def test_a_mark_changes_exactly_when_the_snapshot_does(engine: Engine) -> None:
     after(lambda: engine.call("sweep"))
 
 
-def test_lines_of_a_step_that_runs_change_its_mark(engine: Engine) -> None:
-    """The page of a run shows them as they come."""
-    engine.deploy("flow", {"a": a_step()})
+def test_lines_of_a_step_change_its_mark(engine: Engine) -> None:
+    """The page of a run shows them as they come, the last ones perhaps after its end."""
+    engine.deploy("flow", {"a": a_step(), "b": a_step("a")})
     run = engine.start("flow")
     (task,) = engine.claim("flow")
-    line = {"run": run, "step": "a", "index": 0, "attempt": 1, "fence": 1, "part": 0}
-    logs = {"lines": [line | {"lines": [[0, "info", "app", "hello"]]}], "progress": []}
-    before = engine.call("run_marks", [run])
+    marks = [engine.call("run_marks", [run])]
 
-    engine.call("write_logs", engine.worker, json.dumps(logs))
+    def write(part: int) -> None:
+        line = {"run": run, "step": "a", "index": 0, "attempt": 1, "fence": 1, "part": part}
+        logs = {"lines": [line | {"lines": [[0, "info", "app", "hello"]]}], "progress": []}
+        engine.call("write_logs", engine.worker, json.dumps(logs))
+        marks.append(engine.call("run_marks", [run]))
 
-    assert engine.call("run_marks", [run]) != before
+    write(0)
     engine.report(done(task))
+    marks.append(engine.call("run_marks", [run]))
+    write(1)
+
+    assert len({mark[run] for mark in marks}) == 4
+
+
+def test_a_signal_that_comes_early_changes_the_mark(engine: Engine) -> None:
+    """The page shows that the step is decided, though it is not reached, and offers it no more."""
+    engine.deploy("flow", {
+        "a": a_step(),
+        "ask": a_wait("a", wait={"event": "x"}), "too": a_wait("a", wait={"event": "y"}),
+    })  # fmt: skip
+    watcher = Watcher(engine, engine.start("flow"))
+
+    watcher.after(lambda: engine.call("approve_step", watcher.run, "ask", "fine", "ann"))
+    watcher.after(lambda: engine.call("send_event", watcher.run, "y"))
+
+    answers = [step["answer"] for step in engine.snapshot(watcher.run)["steps"]]
+    assert [answer and answer["kind"] for answer in answers] == [None, "decision", "event"]
 
 
 def test_each_run_has_its_own_mark_and_a_missing_one_has_none(engine: Engine) -> None:
