@@ -41,8 +41,8 @@ begin
     -- progress, inside _step_snapshots as well
     (array['_child_snapshots', '_progress'],
      v_nested || array['enable_nestloop = on', 'enable_seqscan = off']),
-    -- live runs of flows with a wait, then their states, all by index
-    (array['waiting_events'], array['enable_hashjoin = off', 'enable_mergejoin = off']),
+    -- live runs, then their waits and the states of these, all by index
+    (array['waiting_events'], v_by_index || v_nested),
     -- runs are read in the order of their start or end, logs in that of their steps, up to a limit
     (array['list_failed', 'usual_seconds', '_log_ids', '_with_last_lines', 'list_items',
        'run_densities'],

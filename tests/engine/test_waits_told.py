@@ -10,7 +10,9 @@ from pgflow_yaml.language import listening
 from pgflow_yaml.language.inputs import apply_defaults_and_check
 from tests.engine.asking import FORM, HOUR, NOON, ask, decide
 from tests.engine.compiled import Compiled
+from tests.engine.costs import Meter
 from tests.engine.driver import a_child, a_wait
+from tests.engine.history import complete_runs
 from tests.engine.listeners import listen, told, wind
 
 if TYPE_CHECKING:
@@ -219,6 +221,33 @@ def test_what_waits_is_listed_the_longest_first(engine: Engine) -> None:
     assert (rows[1]["form"], rows[1]["by"], rows[1]["remind_at"]) == (None, None, None)
     engine.now("2036-01-01 13:10:00Z")
     assert engine.call("waiting_events", 1)[0]["remind_at"] is None  # it times out before
+
+
+VERSIONS = """
+set session_replication_role = replica;
+insert into pgflow.flows (flow_slug) select 'old__' || g from generate_series(1, 10000) g;
+insert into pgflow.steps (flow_slug, step_slug, action, spec)
+select f.flow_slug, 'ok', 'wait', '{"wait": {"event": "x"}}' from pgflow.flows f
+where f.flow_slug like 'old%';
+set session_replication_role = origin"""
+
+
+def test_a_list_of_what_waits_reads_live_runs(engine: Engine) -> None:
+    """Beside versions that nothing runs any more, and runs that have ended: by their keys."""
+    ask(engine)
+    slug = engine.one("select flow_slug from pgflow.definitions")
+    runs = [engine.start("flow") for _ in range(20)]
+    meter = Meter(engine)
+    meter.call("alone", "waiting_events")
+    engine.db.execute(VERSIONS.encode())
+    complete_runs(engine, slug, 20_000)
+
+    for statement in (b"select", b"analyze"):
+        engine.db.execute(statement)
+        rows = meter.call("crowded", "waiting_events")
+        cost = meter.costs["crowded"]
+        assert (cost.scans, cost.rows <= 5 * len(runs), cost.pages < 1000) == (0, True, True), cost
+        assert {row["run_id"] for row in rows} == set(runs)
 
 
 def test_reminders_number_alike_however_late_they_are(engine: Engine) -> None:

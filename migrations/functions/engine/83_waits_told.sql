@@ -85,16 +85,12 @@ $$;
 
 -- The live steps that wait for an event, which people may decide, the longest wait first: run,
 -- flow, step, what it asks for and whom, and the time of the next reminder. Called by people who
--- look. Nothing here locks.
+-- look. Reads all live runs, each with the steps of its version. Nothing here locks.
 create or replace function pgflow.waiting_events(p_limit int default 100) returns jsonb
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 as $$
-  with waits as materialized (
-    select d.flow_slug, d.step_slug, d.spec -> 'wait' as wait from pgflow.steps d
-    where d.action = 'wait' and d.spec -> 'wait' ? 'event'
-  )
   select coalesce(jsonb_agg(jsonb_build_object(
     'run_id', w.run_id, 'flow', coalesce(w.flow_name, w.flow_slug), 'key', w.run_key,
     'version', nullif(split_part(w.flow_slug, '__', 2), ''), 'step', w.step_slug,
@@ -107,7 +103,10 @@ as $$
     select r.run_id, r.flow_name, r.flow_slug, r.run_key, r.retries, s.step_slug, s.started_at,
       s.wakes_at, k.wait
     from pgflow.runs r
-    join waits k on k.flow_slug = r.flow_slug
+    cross join lateral ( -- `offset 0`: or the runs may be read by flow, those that ended too
+      select d.step_slug, d.spec -> 'wait' as wait from pgflow.steps d
+      where d.flow_slug = r.flow_slug and d.action = 'wait' and d.spec -> 'wait' ? 'event'
+      offset 0) k
     join pgflow.step_states s
       on s.run_id = r.run_id and s.step_slug = k.step_slug and s.status = 'started'
     where r.status = 'started'

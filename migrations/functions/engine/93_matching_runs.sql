@@ -144,10 +144,10 @@ as $$
   where a.attrelid = 'pgflow.runs'::regclass and a.attnum > 0 and not a.attisdropped
 $$;
 
--- The runs that all of these filters match, newest first, without input and output; the last of them, or the p_look-th run
--- that was looked at, is where the next ones begin (`before`, `before_id`). With p_at_bound, that
--- p_look-th run instead, whether it matches or not; none if there are fewer. Raises PF006 for a
--- limit or a time back that is none.
+-- The runs that all of these filters match, newest first, without input and output; the last of
+-- them, or the p_look-th run that was looked at, is where the next ones begin (`before`,
+-- `before_id`). With p_at_bound, that p_look-th run instead, whether it matches or not; none if
+-- there are fewer. Raises PF006 for a limit or a time back that is none.
 create or replace function pgflow._matching_runs(
   p_filters jsonb, p_limit int, p_look int default null, p_at_bound boolean default false
 ) returns setof pgflow.runs
