@@ -222,6 +222,46 @@ def test_lists_read_no_input_and_no_output(engine: Engine) -> None:
     assert max(cost.pages for cost in meter.costs.values()) < 200, meter.costs
 
 
+VERSIONS = """
+set session_replication_role = replica;
+insert into pgflow.flows (flow_slug, queue_name)
+select 'often__' || g, 'often' from generate_series(1, 400) g;
+insert into pgflow.definitions (name, version, flow_slug, source, definition)
+select 'often', g, 'often__' || g, '', '{}' from generate_series(1, 400) g;
+set session_replication_role = origin"""
+
+
+def test_a_flow_that_is_deployed_often_has_pages_and_a_strip(long_history: Engine) -> None:
+    """Only the versions that have runs are read, and each of them counts."""
+    long_history.db.execute(VERSIONS.encode())
+    for number in range(40):
+        complete_runs(long_history, f"often__{number * 10 + 1}", 1)
+    meter = Meter(long_history)
+
+    found = meter.call("page", "run_page", '{"flow": "often"}', 50, 1000)
+    (strip,) = meter.call("strip", "flow_strips", ["often"])
+
+    assert (len(found["runs"]), found["next"]) == (40, None)
+    assert len(strip["last"]) == 30
+    assert {name: cost.rows < 600 for name, cost in meter.costs.items()} == {
+        "page": True, "strip": True,
+    }, meter.costs  # fmt: skip
+
+
+def test_children_are_found_by_their_parent_however_many_they_are(long_history: Engine) -> None:
+    """Not among all runs, of which a page looks at some only."""
+    parent = long_history.start("flow")
+    long_history.db.execute(
+        "update pgflow.runs set parent_run_id = %s, parent_step = 'a0', parent_index = 0 "
+        "where run_id in (select run_id from pgflow.runs order by started_at limit 10500)",
+        [parent],
+    )
+
+    found = page(long_history, 50, 1000, parent=parent)
+
+    assert len(found["runs"]) == 50
+
+
 def test_strips_say_how_a_flow_has_fared(varied: Engine) -> None:
     """The newest runs last; times only of those that completed."""
     shop, top = varied.call("flow_strips")

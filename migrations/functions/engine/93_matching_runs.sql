@@ -44,13 +44,13 @@ as $$
   where p_filters ? c.name
 $$;
 
--- The flows whose runs these filters leave, a version of a flow being one of its own. Null for all,
--- and for more than a statement should name.
+-- The flows whose runs these filters leave, a version of a flow being one of its own: of a flow that
+-- is deployed often, those that have runs. Null for all, and for more than a statement should name.
 create or replace function pgflow._run_slugs(p_filters jsonb) returns text[]
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select case when p_filters ?| array['flow', 'version'] and count(*) <= 100
+  select case when p_filters ?| array['flow', 'version'] and count(*) <= 300
     then coalesce(array_agg(k.flow_slug), '{}') end
   from (
     select d.flow_slug from pgflow.definitions d
@@ -60,10 +60,11 @@ as $$
     select f.flow_slug from pgflow.flows f
     where f.origin = 'pgflow' and f.flow_slug = p_filters ->> 'flow'
       and not p_filters ? 'version') k
+  cross join lateral (select from pgflow.runs x where x.flow_slug = k.flow_slug limit 1) l
 $$;
 
--- The condition of a source of few runs, at most 10,000, which are read and sorted: the children of
--- a run, or those that go on. Null where there is none; more runs are found among the newest ones.
+-- The condition of a source of few runs, which are read and sorted: the children of a run, or those
+-- that go on, at most 10,000. Null where there is none; more runs are found among the newest ones.
 create or replace function pgflow._few_runs(p_filters jsonb) returns text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -77,8 +78,8 @@ declare
       in ('started', 'waiting') then $sql$x.status = 'started'$sql$ end;
   v_count int;
 begin
-  if v_condition is null then
-    return null;
+  if v_condition is null or p_filters ? 'parent' then
+    return v_condition; -- however many children: among all runs they are fewer still
   end if;
   execute format('select count(*) from (select from pgflow.runs x where %s limit 10001) k',
     v_condition) into v_count;

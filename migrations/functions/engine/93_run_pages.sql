@@ -41,22 +41,22 @@ begin
 end
 $$;
 
--- The newest runs of versions of one flow, 200 at most: of the five versions that ran last, since
--- those before them only add old runs.
+-- The newest runs of versions of one flow, 200 at most: of the five versions that ran last, and 30
+-- of each of the 25 before them, so that the first 30 are all there however often it is deployed.
 create or replace function pgflow._newest_runs(p_slugs text[]) returns setof pgflow.runs
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   select r.*
   from (
-    select s.slug, l.started_at from unnest(p_slugs) s(slug)
+    select s.slug, row_number() over (order by l.started_at desc) as nr from unnest(p_slugs) s(slug)
     cross join lateral (
       select x.started_at from pgflow.runs x where x.flow_slug = s.slug
       order by x.started_at desc limit 1) l
-    order by l.started_at desc limit 5) v
+    order by l.started_at desc limit 30) v
   cross join lateral (
     select x.* from pgflow.runs x where x.flow_slug = v.slug
-    order by x.started_at desc limit 200) r
+    order by x.started_at desc limit case when v.nr <= 5 then 200 else 30 end) r
   order by r.started_at desc, r.run_id limit 200
 $$;
 
