@@ -162,15 +162,28 @@ def test_a_lost_reminder_is_sent_again(engine: Engine) -> None:
 
 
 def test_a_chain_of_listeners_ends(engine: Engine) -> None:
-    """A flow that waits and is started by waits does not start itself through others."""
-    for name, heard in (("one", "two"), ("two", "one")):
-        engine.deploy(name, {"ok": a_wait(wait={"event": "x"})},
-                      after={"flows": [heard], "status": ["waiting"]})  # fmt: skip
-    engine.call("start_run", "one", "{}")
+    """A flow that waits and is started by waits does not start itself through others.
 
+    The audit says so once, not at each reminder.
+    """
+    for name, heard in (("one", "two"), ("two", "one")):
+        engine.deploy(name, {"ok": a_wait(wait={"event": "x", "remind": HOUR})},
+                      after={"flows": [heard], "status": ["waiting"]})  # fmt: skip
+    engine.now(NOON)
+    engine.call("start_run", "one", "{}")
+    wind(engine)
+    last = engine.one("select run_id::text from pgflow.runs where chain = 4")
+    runs = engine.one("select count(*) from pgflow.runs")
+
+    engine.now("2036-01-01 13:00:00Z")
     wind(engine)
 
-    assert engine.one("select count(*) from pgflow.runs") == 5
+    assert runs == 5
+    (line,) = engine.call("run_audit", last)
+    assert (line["action"], line["details"]) == ("after", {
+        "flow": "one", "status": "waiting", "step": "ok", "not_started": ["two"],
+        "reason": "4 runs have started each other by `after`; the chain ends here",
+    })  # fmt: skip
 
 
 def test_the_compiled_input_is_what_a_listener_is_given(engine: Engine) -> None:

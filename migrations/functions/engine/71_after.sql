@@ -101,6 +101,18 @@ language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$ select 4 $$;
 
+-- What the audit says at the end of a chain: who was not started, and why.
+create or replace function pgflow._end_of_chain(
+  p_flow text, p_status text, p_names jsonb, p_chain int
+) returns jsonb
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select jsonb_build_object('flow', p_flow, 'status', p_status, 'not_started', p_names,
+    'reason', format(
+      '%s runs have started each other by `after`; the chain ends here', p_chain))
+$$;
+
 -- Notifies the listeners of runs that have just ended, by messages in the timer queue. At the end
 -- of a chain nobody is told, which the audit says. The caller holds the runs.
 create or replace function pgflow._notify_listeners(p_runs uuid[]) returns void
@@ -113,9 +125,8 @@ begin
   from pgflow.runs r join pgflow.flows f on f.flow_slug = r.flow_slug
   where r.run_id = any(p_runs) and r.chain < pgflow._longest_chain();
   insert into pgflow.audit (action, subject, details)
-  select 'after', r.run_id::text, jsonb_build_object('flow', r.flow_name, 'status', r.status,
-    'not_started', f.heard -> r.status, 'reason', format(
-      '%s runs have started each other by `after`; the chain ends here', r.chain))
+  select 'after', r.run_id::text,
+    pgflow._end_of_chain(r.flow_name, r.status, f.heard -> r.status, r.chain)
   from pgflow.runs r join pgflow.flows f on f.flow_slug = r.flow_slug
   where r.run_id = any(p_runs) and r.chain >= pgflow._longest_chain();
 end

@@ -37,6 +37,24 @@ as $$
     to_char(p_until at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))
 $$;
 
+-- Says in the audit that nobody is told of this wait, since a chain of listeners ends at its run:
+-- once for a step, not at each reminder.
+create or replace function pgflow._note_untold_wait(
+  p_run pgflow.runs, p_step_slug text, p_names jsonb
+) returns void
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
+  insert into pgflow.audit (action, subject, details)
+  select 'after', p_run.run_id::text,
+    pgflow._end_of_chain(p_run.flow_name, 'waiting', p_names, p_run.chain)
+      || jsonb_build_object('step', p_step_slug)
+  where not exists (
+    select 1 from pgflow.audit a
+    where a.subject = p_run.run_id::text and a.action = 'after'
+      and a.details ->> 'status' = 'waiting' and a.details ->> 'step' = p_step_slug)
+$$;
+
 -- Tells the flows that hear of this wait, and parks its message until the next telling or the end
 -- of the wait. What is told twice starts nothing twice: the number of the reminder, reckoned from
 -- the time, is in the key of the run. False when the time of the wait has come. The caller holds
@@ -67,6 +85,8 @@ begin
         || jsonb_build_object('status', 'waiting', 'step', p_step_slug, 'error', null)
         || pgflow._facts_of_wait(v_wait, v_state.wakes_at, v_number),
       format('after:%s:%s:%s:%s', p_run.run_id, p_run.retries, p_step_slug, v_number));
+  elsif v_heard is not null and v_wait ? 'event' then
+    perform pgflow._note_untold_wait(p_run, p_step_slug, v_heard);
   end if;
   v_next := coalesce(
     pgflow._next_reminder(v_state.started_at, v_wait, v_number, v_state.wakes_at),
