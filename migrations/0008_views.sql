@@ -9,5 +9,8 @@ create index runs_ended_badly on pgflow.runs (status, started_at desc, run_id)
 alter table pgflow.task_errors add column began_at timestamptz;
 comment on column pgflow.task_errors.began_at is 'when the attempt was claimed';
 
+-- A table of tasks shows the last error of each. Only an attempt that fails has an entry here.
+create index task_errors_by_task on pgflow.task_errors (run_id, step_slug, task_index, id);
+
 -- The page of a run shows what people did with it. Lines are few: none is written by a turn.
 create index audit_by_subject on pgflow.audit (subject, id);

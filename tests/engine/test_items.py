@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.engine.costs import Meter
 from tests.engine.driver import a_step, done, failed, literal
 
 if TYPE_CHECKING:
@@ -64,6 +65,24 @@ def test_items_are_listed_by_status_with_their_error(engine: Engine, run: str) -
     ]
     assert [each["index"] for each in engine.call("list_items", run, "each", None, 4)] == [4, 5]
     assert len(engine.call("list_items", run, "each", None, 0, 2)) == 2
+
+
+ERRORS = """
+insert into pgflow.task_errors (run_id, step_slug, task_index, attempt, type, message, final)
+select '{run}', 'each', 1000 + g, 1, 'Broken', 'it broke', true from generate_series(1, 20000) g"""
+
+
+def test_a_page_of_items_reads_their_own_errors(engine: Engine, run: str) -> None:
+    """However many other tasks of the step have failed, with and without statistics."""
+    meter = Meter(engine)
+    meter.call("alone", "list_items", run, "each")
+    engine.db.execute(ERRORS.format(run=run).encode())
+
+    for statement in (b"select", b"analyze"):
+        engine.db.execute(statement)
+        assert len(meter.call("crowded", "list_items", run, "each")) == 6
+        assert meter.costs["crowded"].rows <= meter.costs["alone"].rows, meter.costs
+        assert meter.costs["crowded"].scans == 0
 
 
 def test_a_failed_attempt_says_when_it_began(engine: Engine, run: str) -> None:

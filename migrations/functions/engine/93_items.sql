@@ -56,18 +56,16 @@ as $$
     where t.run_id = p_run_id and t.step_slug = p_step and t.task_index >= p_from
       and (p_statuses is null or t.status = any(p_statuses))
     order by t.task_index limit least(pgflow._checked_limit(p_limit), 1000)
-  ), errors as materialized ( -- read once for all tasks: they have no index by task
-    select distinct on (e.task_index) e.task_index,
-      jsonb_build_object('type', e.type, 'message', e.message) as error
-    from pgflow.task_errors e
-    where e.run_id = p_run_id and e.step_slug = p_step
-      and e.task_index in (select t.task_index from tasks t)
-    order by e.task_index, e.id desc
   )
   select coalesce(jsonb_agg(jsonb_build_object(
     'index', k.task_index, 'status', k.status, 'attempts', k.attempts_count - k.uncounted,
     'crashes', k.crashes_count, 'queued_at', k.queued_at, 'started_at', k.started_at,
     'ended_at', coalesce(k.completed_at, k.failed_at, k.cancelled_at),
     'child', k.child_run_id, 'error', e.error) order by k.task_index), '[]')
-  from tasks k left join errors e on e.task_index = k.task_index
+  from tasks k
+  left join lateral (
+    select jsonb_build_object('type', x.type, 'message', x.message) as error
+    from pgflow.task_errors x
+    where x.run_id = p_run_id and x.step_slug = p_step and x.task_index = k.task_index
+    order by x.id desc limit 1) e on true
 $$;

@@ -44,8 +44,9 @@ as $$
   where p_filters ? c.name
 $$;
 
--- The flows whose runs these filters leave, a version of a flow being one of its own: of a flow that
--- is deployed often, those that have runs. Null for all, and for more than a statement should name.
+-- The flows whose runs these filters leave, a version of a flow being one of its own: those that
+-- have runs, for some flows are deployed often. Null for all, and for more than a statement should
+-- name.
 create or replace function pgflow._run_slugs(p_filters jsonb) returns text[]
 language sql stable
 set search_path = pg_catalog, pg_temp
