@@ -100,10 +100,10 @@ class ItemSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditLine:
-    """An act of a person on a run: `action` is cancel, approve, reject, retry, drop or after.
+    """An act of a person on a run.
 
-    `who` is the name that was given, `login` that of the database; `details` has the reason, the
-    comment or the steps.
+    `action` is start, cancel, fail, approve, reject, retry, drop or after. `who` is the name that
+    was given, `login` that of the database; `details` has the reason, the comment or the steps.
     """
 
     action: str
