@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 DECISIONS, TOLD = "engine/91_decisions.sql", "engine/83_waits_told.sql"
-EVALUATE_WAITS = "engine/62_evaluate_waits.sql"
+EVALUATE_WAITS, SIGNALS = "engine/62_evaluate_waits.sql", "engine/91_signals.sql"
 DECISION_TESTS = {
     DECISIONS: ("approvals", "waits", "races", "ends"),
     TOLD: ("waits_told",),
@@ -15,6 +15,18 @@ DECISION_FENCES = [
         DECISIONS,
         "if v_status not in ('created', 'started') or v_run.status <> 'started' then",
         "if false then",
+    ),
+    (
+        "a decision after an event that stands",
+        DECISIONS,
+        "if v_signal.kind is not null then -- of signals",
+        "if false then -- of signals",
+    ),
+    (
+        "an event after a rejection that stands",
+        SIGNALS,
+        "and not exists ( -- a rejection that came before",
+        "and null is distinct from exists ( -- a rejection that came before",
     ),
     (
         "a decision of somebody who is not asked",

@@ -316,8 +316,8 @@ FENCES = [
     (
         "an event that ends a step with a form",
         SIGNALS,
-        " and not pgflow._is_decided(d.spec -> 'wait')),",
-        "),",
+        " and not pgflow._is_decided(d.spec -> 'wait')\n        and not exists",
+        "\n        and not exists",
     ),
     (
         "the end of a wait that has ended",
