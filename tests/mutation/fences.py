@@ -266,8 +266,8 @@ FENCES = [
     (
         "a registration of a deleted worker by another login",
         LEASES,
-        "  perform pgflow._refuse_stranger(p_worker);\n  delete",
-        "  delete",
+        "    perform pgflow._refuse_stranger(p_worker);\n    delete",
+        "    delete",
     ),
     (
         "a view of the tasks of another login's worker",
