@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -10,7 +9,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from tests.engine.driver import Engine, a_step, done, failed, literal, named
+from tests.engine.driver import Engine, a_step, done, failed, literal
 from tests.fixtures.waiting import until_blocked
 
 if TYPE_CHECKING:
@@ -213,29 +212,6 @@ def test_a_heartbeat_ends_at_the_attempts_own_deadline(engine: Engine, other: En
     (taken,) = other.claim("flow")
 
     assert taken["attempt"] == 2
-    other.report(done(taken))
-
-
-@pytest.mark.parametrize(
-    ("told", "kept_until"),
-    [({"ran_ms": 3_000}, 24), ({"ran_ms": -3_000}, 27), ({"waits": True}, 42), ({}, 15)],
-    ids=["ran-3-s", "not-before-now", "not-begun", "says-nothing"],
-)
-def test_the_timeout_counts_from_the_call_of_which_a_heartbeat_tells(
-    engine: Engine, other: Engine, told: dict[str, object], kept_until: int
-) -> None:
-    """An engine may begin a call long after its claim; then the lease ends with that call."""
-    engine.deploy("flow", {"a": a_step(timeout=10_000)})
-    engine.now("2100-01-01 12:00:00Z")
-    engine.start("flow")
-    (task,) = engine.claim("flow")
-    engine.now("2100-01-01 12:00:12Z")
-    engine.call("heartbeat", engine.worker, "30 s", json.dumps([json.loads(named(task))[0] | told]))
-
-    other.now(f"2100-01-01 12:00:{kept_until - 1}Z")
-    assert other.claim("flow") == []
-    other.now(f"2100-01-01 12:00:{kept_until + 1}Z")
-    (taken,) = other.claim("flow")
     other.report(done(taken))
 
 

@@ -197,8 +197,8 @@ FENCES = [
     (
         "a heartbeat of an older attempt",
         LEASES,
-        "    where t.status = 'started' and t.attempts_count = a.attempt and t.last",
-        "    where t.status = 'started' and t.last",
+        "      and t.status = 'started' and t.attempts_count = a.attempt and t.last",
+        "      and t.status = 'started' and t.last",
     ),
     (
         "a late report that takes the right one's place in its batch",

@@ -46,10 +46,11 @@
 
 -- One call of a worker, one commit: settle its results, advance, claim up to p_quantity tasks.
 -- p_results: [{run, step, index, attempt, outcome: completed | failed | fatal | retry_later |
--- released | crashed (the process that ran the handler died), output, error: {type, message, trace}, delay_ms}]. p_refused: handlers that this worker
--- cannot call. Returns {verdicts, tasks, contexts, specs}; what _run_timers and _claim return; and,
--- where there was nothing to claim, {next_ms}: when to come again. Raises PF006 for an argument
--- that makes no sense, 54000 for an output that is too large, and what _check_login raises.
+-- released | crashed (the process that ran the handler died), output, error: {type, message,
+-- trace}, delay_ms}]. p_refused: handlers that this worker cannot call. Returns {verdicts, tasks,
+-- contexts, specs}; what _run_timers and _claim return; and, where there was nothing to claim,
+-- {next_ms}: when to come again. Raises PF006 for an argument that makes no sense, 54000 for an
+-- output that is too large, and what _check_login raises.
 --
 -- p_options: skip, true: a result whose run another session holds gets the verdict "busy" and is to
 -- be sent again; without it the turn waits for a quarter of a second, then raises 55P03. crashed

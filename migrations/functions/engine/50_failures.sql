@@ -49,10 +49,11 @@ $$;
 
 -- Settles failed, fatal, released, crashed and repeated attempts: the task is parked for its next
 -- attempt, or it has failed and the policy of its step decides. A crash is counted as the claim
--- counts that of a worker (R-4): it takes no attempt of the budget, and the fifth ends the task. A task that was told to stop, since its run
--- is ending, is cancelled whatever its outcome. The caller holds runs and tasks. Returns the steps
--- that ended, those whose failure ends the run at once, the tasks whose messages are to be dropped,
--- and the tolerant maps that lost items, which _settle_tolerant decides.
+-- counts that of a worker (R-4): it takes no attempt of the budget, and the fifth ends the task. A
+-- task that was told to stop, since its run is ending, is cancelled whatever its outcome. The
+-- caller holds runs and tasks. Returns the steps that ended, those whose failure ends the run at
+-- once, the tasks whose messages are to be dropped, and the tolerant maps that lost items, which
+-- _settle_tolerant decides.
 create or replace function pgflow._settle_failures(
   p_reports pgflow._report[],
   out ended pgflow._ended[], out failures pgflow._run_failure[], out done pgflow._ended_task[],

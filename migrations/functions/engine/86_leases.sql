@@ -265,11 +265,11 @@ as $$
 $$;
 
 -- Extends the leases of a worker's tasks: to now + lease, but not much beyond the timeout of an
--- attempt that runs. p_tasks: [{run, step, index, attempt, ran_ms: since when its handler runs, else
--- it counts from the claim; waits: true, where it has not begun; ended: true, where its result waits
--- to be settled}]. Returns {lost: tasks that another worker has taken over, stop: tasks whose run or
--- step has ended}. Raises PF006 for an argument that makes no sense. Locks tasks and queue rows,
--- skipping locked ones: it never waits.
+-- attempt that runs. p_tasks: [{run, step, index, attempt, ran_ms: since when its handler runs,
+-- else it counts from the claim; waits: true, where it has not begun; ended: true, where its result
+-- waits to be settled}]. Returns {lost: tasks that another worker has taken over, stop: tasks whose
+-- run or step has ended}. Raises PF006 for an argument that makes no sense. Locks tasks and queue
+-- rows, skipping locked ones: it never waits.
 create or replace function pgflow.heartbeat(p_worker uuid, p_lease interval, p_tasks jsonb)
 returns jsonb
 language plpgsql security definer
