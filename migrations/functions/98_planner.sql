@@ -28,9 +28,9 @@ begin
        '_cascade_force_skip_steps', 'requeue_stalled_tasks', '_forget_workers'],
      v_generic || v_by_index || v_nested || 'enable_material = off'::text),
     -- some runs and messages out of many: everything about them is found by an index
-    (array['list_queues', 'list_workers', 'list_schedules', 'list_missing_handlers', 'history',
-       'complete', 'run_marks', 'run_audit', '_violations', '_queue_violations',
-       'check_invariants'],
+    (array['list_queues', 'queue_stats', 'work_waiting', 'list_workers', 'list_schedules',
+       'list_missing_handlers', 'history', 'complete', 'run_marks', 'run_audit', '_violations',
+       '_queue_violations', 'check_invariants'],
      v_generic || v_by_index || v_nested),
     -- of a thousand leases each, which a nested loop would meet with each other
     (array['_queue_extend'], array['enable_hashjoin = on']),

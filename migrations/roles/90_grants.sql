@@ -16,7 +16,7 @@ grant execute on function
 -- Look after the database: what waits, who works, what does not fit together.
 grant execute on function
   pgflow.list_queues, pgflow.list_workers, pgflow.list_missing_handlers, pgflow.check_invariants,
-  pgflow.history, pgflow.complete, pgflow.list_schedules
+  pgflow.history, pgflow.complete, pgflow.list_schedules, pgflow.queue_stats, pgflow.work_waiting
   to pgflow_reader, pgflow_client, pgflow_deployer;
 
 -- Store versions and choose the active one.

@@ -70,3 +70,26 @@ begin
   return v_depth;
 end
 $$;
+
+-- The number of visible messages of these queues together, p_most at most: not more are read. A
+-- queue that was dropped has none.
+create or replace function pgflow._queues_visible(p_queues text[], p_most int) returns int
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_visible int := 0;
+  v_heads text := (
+    select string_agg(format(
+      '(select 1 from pgmq.%I q where q.vt <= $1 order by q.vt limit $2)',
+      'q_' || lower(u.name)), ' union all ')
+    from unnest(p_queues) u(name)
+    where to_regclass(format('pgmq.%I', 'q_' || lower(u.name))) is not null);
+begin
+  if v_heads is not null then
+    execute 'select count(*) from (select 1 from (' || v_heads || ') h limit $2) x'
+    into v_visible using pgflow.clock(), p_most;
+  end if;
+  return v_visible;
+end
+$$;

@@ -23,22 +23,30 @@ begin
 end
 $$;
 
--- Every queue that deployed flows use, of those that the caller's login may serve and that are not
--- paused: the queues of a worker without further options.
-create or replace function pgflow.served_queues() returns text[]
-language sql stable security definer
+-- Every queue that deployed flows use and that is not paused.
+create or replace function pgflow._deployed_queues() returns setof text
+language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select coalesce(array_agg(distinct q.name), '{}')
+  select distinct q.name
   from (select f.queue_name from pgflow.flows f where f.origin = 'deploy'
         union all
         select d.queue_name from pgflow.flows f
         join pgflow.steps d on d.flow_slug = f.flow_slug
-        where f.origin = 'deploy' and d.action = 'handler') q(name),
-    pgflow._granted_queues(session_user::text) g(granted)
+        where f.origin = 'deploy' and d.action = 'handler') q(name)
   where pgflow._are_queues(array[q.name]) -- or one bad row would end every turn
-    and (g.granted is null or q.name = any(g.granted))
     and not exists (select 1 from pgflow.paused_queues p where p.queue_name = q.name)
+$$;
+
+-- These queues, of those that the caller's login may serve: the queues of a worker without further
+-- options.
+create or replace function pgflow.served_queues() returns text[]
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(array_agg(q.name), '{}')
+  from pgflow._deployed_queues() q(name), pgflow._granted_queues(session_user::text) g(granted)
+  where g.granted is null or q.name = any(g.granted)
 $$;
 
 -- The queues named, or all that deployed flows use, without those that are paused, and the handlers

@@ -64,15 +64,18 @@ $$;
 
 -- Every queue: messages that are visible, leased and parked until later (10,000 are counted at
 -- most: `limited`), the time since when the first has been visible, the living workers that serve
--- it, dead rows. `holder` is the task that a worker has held for longest; `paused_at` and
--- `paused_by` are null unless somebody has paused it.
+-- it and their slots, dead rows. `holder` is the task that a worker has held for longest;
+-- `paused_at` and `paused_by` are null unless somebody has paused it.
 create or replace function pgflow.list_queues() returns jsonb
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 as $$
   with alive as materialized (
-    select string_to_array(w.queue_name, ',') as queues, w.granted from pgflow.workers w
+    select string_to_array(w.queue_name, ',') as queues, w.granted,
+      case when jsonb_typeof(w.info -> 'concurrency') = 'number' -- a worker may say anything
+        then greatest(0, least(1000, (w.info -> 'concurrency')::numeric))::int else 0 end as slots
+    from pgflow.workers w
     where w.stopped_at is null and w.last_heartbeat_at > (select pgflow._alive_since())
   )
   select coalesce(jsonb_agg(jsonb_build_object('queue', q) || (d.depth - 'later')
@@ -80,10 +83,7 @@ as $$
          'parked', greatest((d.depth ->> 'later')::bigint - l.tasks, 0),
          'holder', l.longest || pgflow._worker_facts(l.worker_id),
          'paused_at', p.paused_at, 'paused_by', p.paused_by,
-         'workers', (
-           select count(*) from alive a
-           where (q = 'pgflow__timers' or '*' = any(a.queues) or q = any(a.queues))
-             and (a.granted is null or q = 'pgflow__timers' or q = any(a.granted))))
+         'workers', w.workers, 'slots', w.slots)
     order by q), '[]')
   from pgflow._all_queues() q
   left join pgflow.paused_queues p on p.queue_name = q
@@ -93,6 +93,10 @@ as $$
       (array_agg(jsonb_build_object('run_id', x.run_id, 'step', x.step_slug, 'index', x.task_index,
         'since', x.started_at, 'lease', x.lease) order by x.started_at))[1] as longest
     from pgflow._queue_leases(q) x) l
+  cross join lateral (
+    select count(*) as workers, coalesce(sum(a.slots), 0) as slots from alive a
+    where (q = 'pgflow__timers' or '*' = any(a.queues) or q = any(a.queues))
+      and (a.granted is null or q = 'pgflow__timers' or q = any(a.granted))) w
 $$;
 
 -- The handlers that workers have refused and none has had since, those missed for longest first, 20
