@@ -1,0 +1,1 @@
+"""The files with which others run it: read by their own tools, and compared with the program."""
