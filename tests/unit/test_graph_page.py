@@ -53,7 +53,7 @@ def test_a_box_is_a_link_with_a_name() -> None:
 
     assert root.get("role") == "group"
     charge, ship = boxes(root)["charge"], boxes(root)["ship"]
-    assert charge.get("aria-label") == "charge: failed, attempt 5 of 5"
+    assert charge.get("aria-label") == "charge attempt 5 of 5: failed"
     assert (charge.get("href"), charge.get("class")) == ("?step=charge", "pg-box pg-failed")
     assert (charge.get("aria-current"), ship.get("aria-current")) == ("true", None)
     assert ship.get("id") == "graph-centre"
@@ -118,6 +118,21 @@ def test_progress_moves_nothing() -> None:
     assert kept[0] == kept[1]
 
 
+def test_a_label_begins_with_what_the_box_shows() -> None:
+    """Also if it is cut; then the whole follows."""
+    label = "one_name_that_is_much_longer_than_any_box"
+    words = "waits for an approval by one of a hundred people"
+    page = place(replace(a_drawing(a=""), nodes=(Node(slug="a", label=label),)))
+
+    box = boxes(drawn(page, {"a": Mark("waiting", words)}))["a"]
+
+    name, second = (text.text or "" for text in box.iter(f"{SVG}text"))
+    spoken = box.get("aria-label") or ""
+    assert spoken.startswith(f"{name} {second.removeprefix('‖ ')}: waiting")
+    assert label in spoken
+    assert words in spoken
+
+
 def test_marks_alone_renew_a_picture() -> None:
     """What a page gets while a run goes on is what a new picture would say, in a few bytes."""
     page = place(a_drawing(fetch="", ship="fetch"))
@@ -126,8 +141,8 @@ def test_marks_alone_renew_a_picture() -> None:
     sent = json.loads(json.dumps(update(page, found)))
 
     assert sent == {
-        "fetch": ["started", "▸ 9,214/10,000 ✗ 12", 92, "fetch: running, 9,214/10,000 ✗ 12"],
-        "ship": ["created", "○ not started", 0, "ship: not started"],
+        "fetch": ["started", "▸ 9,214/10,000 ✗ 12", 92, "fetch 9,214/10,000 ✗ 12: running"],
+        "ship": ["created", "○ not started", 0, "ship not started"],
     }
     for slug, box in boxes(drawn(page, found)).items():
         condition, second, percent, label = sent[slug]
@@ -180,7 +195,7 @@ def test_a_step_that_has_not_begun_shows_what_it_is() -> None:
     assert lines(boxes(drawn(page, {}))["a"]) == ["a", "flow shipping"]
     assert lines(boxes(drawn(page, {"a": Mark("created")}))["a"])[1] == "○ flow shipping"
     label = boxes(drawn(page, {"a": Mark("completed", "2.0 s")}))["a"].get("aria-label")
-    assert label == "a: completed, 2.0 s, flow shipping"
+    assert label == "a 2.0 s: completed, flow shipping"
 
 
 def test_a_page_opens_at_what_matters() -> None:

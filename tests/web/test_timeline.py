@@ -87,7 +87,7 @@ def test_attempts_and_the_waits_between_them_share_a_row() -> None:
     assert (symbol.text, symbol.get("x")) == ("✗", "20.00%")
     bottom = max(int(rect.get("y", 0)) + int(rect.get("height", 0)) for rect in row[2])
     assert int(symbol.get("y", 0)) - 9 >= bottom - 14
-    assert row.get("aria-label") == "charge: completed, 10.0 s"
+    assert row.get("aria-label") == "charge 10.0 s: completed"
     words = [title.text for title in row.iter(f"{SVG}title")]
     assert "attempt 1 of 3: CardTimeout: acquirer b did not answer in 30 s, 2.0 s" in words
 

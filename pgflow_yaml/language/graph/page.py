@@ -57,7 +57,7 @@ def update(page: Sheet, marks: Mapping[str, Mark]) -> dict[str, tuple[str, str, 
     """Return condition, second line, percentage and label of each box of a picture shown."""
     shown = {box.node.slug: (box, _mark(box.node, marks)) for box in page.boxes}
     return {
-        slug: (mark.condition, _second_line(box, mark), mark.percent, _label(box.node, mark))
+        slug: (mark.condition, _second_line(box, mark), mark.percent, _label(box, mark))
         for slug, (box, mark) in shown.items()
         if mark
     }
@@ -133,7 +133,7 @@ def _box(box: Box, mark: Mark | None, link: str, attributes: str) -> str:
     percent = mark.percent if mark else 0
     return (
         f'<a class="pg-box{condition}" href="{escaped(link + quote(node.slug, safe=""))}" '
-        f'data-step="{escaped(node.slug)}"{attributes} aria-label="{escaped(_label(node, mark))}">'
+        f'data-step="{escaped(node.slug)}"{attributes} aria-label="{escaped(_label(box, mark))}">'
         f"<title>{escaped(_title(node))}</title>"
         f'<rect x="{x}" y="{y}" width="{box.width:.0f}" height="{box.height:.0f}" rx="{_CORNER}"/>'
         f'<path class="pg-bar" pathLength="100" stroke-dasharray="{percent} 100" '
@@ -144,11 +144,18 @@ def _box(box: Box, mark: Mark | None, link: str, attributes: str) -> str:
     )
 
 
-def _label(node: Node, mark: Mark | None) -> str:
-    """Return the words for those who do not see the box: `charge: failed, attempt 5 of 5`."""
-    parts = dict.fromkeys([word(mark.condition), mark.words] if mark else [])
-    words = ", ".join(part for part in (*parts, *node.notes) if part)
-    return f"{node.label}: {words}" if words else node.label
+def _label(box: Box, mark: Mark | None) -> str:
+    """Return the words for those who do not see the box: `charge attempt 5 of 5: failed`.
+
+    What the box shows comes first, as it stands there: who speaks to a browser says what he sees.
+    """
+    node, shown = box.node, _second_line(box, mark).removeprefix(_symbol(mark))
+    name, words = _name(node), _words(node, mark)
+    rest = [word(mark.condition)] if mark else []
+    rest += node.notes if mark and mark.words else ()
+    whole = [text for text, part in ((node.label, name), (words, shown)) if safe(text) != part]
+    more = ", ".join(dict.fromkeys(part for part in (*rest, *whole) if part and part != shown))
+    return f"{name} {shown}".rstrip() + (f": {more}" if more else "")
 
 
 def _title(node: Node) -> str:
@@ -157,12 +164,17 @@ def _title(node: Node) -> str:
 
 def _second_line(box: Box, mark: Mark | None) -> str:
     """Return the words of a run, or the notes of a flow, with a symbol; cut to the box."""
-    symbol = f"{SYMBOLS.get(mark.condition, '')} " if mark else ""
-    words = mark.words if mark and mark.words else ", ".join(box.node.notes)
-    if mark and not words:
-        words = word(mark.condition)
     room = round((box.width - 2 * _PADDING) / _SMALL_LETTER)
-    return fitted(safe(symbol + words), room)
+    return fitted(safe(_symbol(mark) + _words(box.node, mark)), room)
+
+
+def _symbol(mark: Mark | None) -> str:
+    return f"{SYMBOLS.get(mark.condition, '')} " if mark else ""
+
+
+def _words(node: Node, mark: Mark | None) -> str:
+    words = mark.words if mark and mark.words else ", ".join(node.notes)
+    return words or (word(mark.condition) if mark else "")
 
 
 def _mark(node: Node, marks: Mapping[str, Mark]) -> Mark | None:

@@ -126,15 +126,18 @@ def _height(row: Row) -> int:
 
 
 def _row(row: Row, top: int, link: str, bars: str) -> str:
-    label = escaped(f"{row.slug}: {word(row.condition)}, {row.length}")
     name = escaped(fit(safe(row.slug), _LONGEST_NAME))
+    whole = escaped(row.slug)
+    # What is seen comes first, as it stands there: who speaks to a browser says what he sees.
+    label = f"{name} {escaped(row.length)}: {word(row.condition)}"
+    label += "" if name == whole else f", {whole}"
     place = f'y="{top}" height="{_height(row)}"'
     return (
         f'<a class="pg-row pg-{row.condition}" data-step="{escaped(row.slug)}" {link} '
         f'aria-label="{label}"><rect class="pg-back" {place} width="100%"/>'
         f'<svg {place} width="{_NAMES}%"><title>{label}</title>'
         f'<text class="pg-symbol" x="4" y="{_BASELINE}">{SYMBOLS[row.condition]}</text>'
-        f'<text x="20" y="{_BASELINE}">{name}</text></svg>'
+        f'<text x="20" y="{_BASELINE}">{name}</text> </svg>'
         f'<svg {place} x="{_CHART}%" width="{100 - _CHART}%">{bars}</svg></a>'
     )
 
