@@ -17,7 +17,13 @@ from pgflow_yaml.errors import PgflowError
 from pgflow_yaml.web.access.sessions import SignIn
 from pgflow_yaml.web.asked import Asked, Moved
 from pgflow_yaml.web.failures import sentence, status_of
-from pgflow_yaml.web.rendering import environment, page_html, part_html, whole_page
+from pgflow_yaml.web.rendering import (
+    environment,
+    page_html,
+    part_html,
+    show_times_in,
+    whole_page,
+)
 from pgflow_yaml.web.state import VISIT
 
 if TYPE_CHECKING:
@@ -31,7 +37,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FLASH, THEME = "pgflow_flash", "pgflow_theme"
+FLASH, THEME, ZONE = "pgflow_flash", "pgflow_theme", "pgflow_zone"
 THEMES = ("light", "dark")
 FLASH_SECONDS = 60
 BUG = "this is a bug in pgflow-yaml; the log of the server has its traceback: please report it"
@@ -148,6 +154,7 @@ def _asked(state: State, scope: Scope, client: Client) -> Asked:
     visit: Visit = scope[VISIT]
     assert visit.user is not None
     cookies = HTTPConnection(scope).cookies
+    show_times_in(cookies.get(ZONE, ""))
     return Asked(
         client=client,
         user=visit.user,

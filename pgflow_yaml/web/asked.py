@@ -68,6 +68,11 @@ class Asked:
         return self.root + path
 
     @property
+    def here(self) -> str:
+        """The path with its query: the way back to this page."""
+        return f"{self.path}?{self.query}" if self.query else self.path
+
+    @property
     def acts(self) -> bool:
         """True if the user may act here: buttons are for those only."""
         return self.user.may("operator") and not self.read_only

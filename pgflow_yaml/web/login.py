@@ -1,4 +1,4 @@
-"""Log in and out, and the choice of the theme."""
+"""Log in and out, and the choices of the theme and of the zone of times."""
 
 from __future__ import annotations
 
@@ -10,8 +10,16 @@ from starlette.datastructures import QueryParams
 from starlette.responses import HTMLResponse, Response
 
 from pgflow_yaml.web.access.sessions import COOKIE, SECONDS, Denied
-from pgflow_yaml.web.answers import THEME, THEMES, Application, redirect, set_cookie, theme_of
-from pgflow_yaml.web.rendering import environment
+from pgflow_yaml.web.answers import (
+    THEME,
+    THEMES,
+    ZONE,
+    Application,
+    redirect,
+    set_cookie,
+    theme_of,
+)
+from pgflow_yaml.web.rendering import environment, zone_named
 from pgflow_yaml.web.state import VISIT
 
 if TYPE_CHECKING:
@@ -61,16 +69,26 @@ def apps(state: State, way: SignIn) -> tuple[Application, Application, Applicati
 
 def theme_app(state: State) -> Application:
     """Return the answer of the button that chooses the theme."""
+    return _choice(state, "theme", THEME, lambda name: name in THEMES)
+
+
+def zone_app(state: State) -> Application:
+    """Return the answer of the button that chooses the zone of times."""
+    return _choice(state, "zone", ZONE, lambda name: zone_named(name) is not None)
+
+
+def _choice(state: State, field: str, cookie: str, knows: Callable[[str], bool]) -> Application:
+    """Return the answer of a button whose choice is kept in a cookie."""
 
     def choose(scope: Scope) -> Response:
         visit: Visit = scope[VISIT]
         root = scope.get("root_path", "")
-        theme = visit.form.get("theme", "")
+        chosen = visit.form.get(field, "")
         reply = redirect(root + local_path(visit.form.get("back", "/")))
-        if theme in THEMES:
-            set_cookie(reply, state, THEME, theme, root=root, seconds=_YEAR)
+        if knows(chosen):
+            set_cookie(reply, state, cookie, chosen, root=root, seconds=_YEAR)
         else:
-            reply.delete_cookie(THEME, path=root or "/")
+            reply.delete_cookie(cookie, path=root or "/")
         return reply
 
     return _threaded(choose)

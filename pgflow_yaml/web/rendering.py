@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from contextvars import ContextVar
+from datetime import UTC
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -16,6 +19,7 @@ from pgflow_yaml.web.words import MARKS, Mark
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import tzinfo
 
     from pgflow_yaml.web.asked import Asked
     from pgflow_yaml.web.table import Page
@@ -23,6 +27,8 @@ if TYPE_CHECKING:
 LONGEST_VALUE = 64 * 1024
 _LONGEST_TEXT = 4_000
 _LONGEST_LINE = 300
+_zone: ContextVar[tzinfo] = ContextVar("zone", default=UTC)
+"""Of the request: the filters of templates, and macros, do not see it otherwise."""
 
 
 def _final(value: object) -> object:
@@ -57,6 +63,24 @@ def compacted(value: object) -> str:
     return fit(compact(value), _LONGEST_LINE)
 
 
+def zone_named(name: str) -> tzinfo | None:
+    """Return a zone of the IANA database; None for a name that it lacks."""
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        return None
+
+
+def show_times_in(name: str) -> None:
+    """Let this request's times be those of a zone; UTC for a name that is no zone."""
+    _zone.set(zone_named(name) or UTC)
+
+
+def zone_name() -> str:
+    """Return the name of the zone in which times are shown."""
+    return str(_zone.get())
+
+
 def time_of(stamp: str | None) -> Markup:
     """Return a moment as people read it, with the exact one behind it."""
     if not stamp:
@@ -68,8 +92,12 @@ def time_of(stamp: str | None) -> Markup:
 
 def time_words(stamp: str) -> str:
     """Return a moment as people read it, for a sentence."""
-    exact = utc(stamp)
-    return f"{exact[:10]} {exact[11:19]} UTC"
+    return f"{moment(stamp).astimezone(_zone.get()):%Y-%m-%d %H:%M:%S} {zone_name()}"
+
+
+def time_of_day(stamp: str) -> str:
+    """Return the time of a line, in milliseconds; the page names the zone once."""
+    return moment(stamp).astimezone(_zone.get()).strftime("%H:%M:%S.%f")[:12]
 
 
 def lasted(seconds: float | None, *, since: str | None = None) -> Markup:
@@ -105,7 +133,9 @@ environment.filters.update(
     mark=mark,
     short=short,
     cut=is_cut,
+    day=time_of_day,
 )
+environment.globals["zone_name"] = zone_name
 
 
 def page_html(asked: Asked, template: str, context: Mapping[str, Any], **more: Any) -> str:

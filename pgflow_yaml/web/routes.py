@@ -123,8 +123,8 @@ def _login(state: State) -> Iterator[Row]:
         yield Row(method="GET", path="/login", who="anyone", kind="page", app=ask)
         yield Row(method="POST", path="/login", who="anyone", kind="page", app=check)
         yield Row(method="POST", path="/logout", who="viewer", kind="page", app=leave)
-    theme = login.theme_app(state)
-    yield Row(method="POST", path="/theme", who="viewer", kind="page", app=theme)
+    for path, app in (("/theme", login.theme_app(state)), ("/zone", login.zone_app(state))):
+        yield Row(method="POST", path=path, who="viewer", kind="page", app=app)
 
 
 def _live(state: State) -> Iterator[Row]:

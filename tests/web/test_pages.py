@@ -6,9 +6,11 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from pgflow_yaml.text import moment
 from pgflow_yaml.web.pages import run as page_of_run
 
 if TYPE_CHECKING:
@@ -220,6 +222,20 @@ def test_the_theme_is_kept_in_a_cookie(site: Site) -> None:
         reply = site.post(vera, "/theme", theme=theme, back="/runs/last")
         assert (reply.status_code, reply.headers["location"]) == (303, "/runs/last")
         assert shown in vera.get("/").text
+
+
+def test_times_are_those_of_the_zone_that_was_chosen(
+    site: Site, works: Works, run: str
+) -> None:
+    """Each names it; a name that is no zone means UTC, and the page is the one that it was."""
+    vera = site.browser("vera")
+    begun = moment(works.client.run_snapshot(run)["run"]["started_at"])
+    for zone, name in (("Asia/Kolkata", "Asia/Kolkata"), ("../etc/passwd", "UTC"), ("", "UTC")):
+        back = f"/runs/{run}?step=root"
+        reply = site.post(vera, "/zone", zone=zone, back=back)
+        assert (reply.status_code, reply.headers["location"]) == (303, back)
+        shown = f"{begun.astimezone(ZoneInfo(name)):%Y-%m-%d %H:%M:%S} {name}"
+        assert shown in vera.get(f"/runs/{run}").text
 
 
 def test_a_mounted_application_knows_its_place(works: Works, run: str) -> None:

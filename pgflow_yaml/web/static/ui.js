@@ -118,6 +118,13 @@ function duration(seconds) {
   return `${Math.floor(whole / 86400)} d ${Math.floor((whole % 86400) / 3600)} h`;
 }
 
+// The zone of this browser can be chosen; the server then writes all times in it.
+const zone = document.querySelector("[data-zone][hidden]"), mine = Intl.DateTimeFormat().resolvedOptions().timeZone;
+if (zone && mine && mine !== "UTC") {
+  zone.value = zone.textContent = mine;
+  zone.hidden = false;
+}
+
 if (banner) {
   document.addEventListener("visibilitychange", () => {
     if (!document.hidden) return open();
