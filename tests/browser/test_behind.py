@@ -51,7 +51,7 @@ def command(containing: str) -> list[str]:
     """The arguments of the example's command."""
     lines = "".join(block.text for block in blocks("sh", [PAGE])).splitlines()
     (line,) = [line for line in lines if containing in line and "--hash" not in line]
-    return shlex.split(line)[2:]
+    return shlex.split(line)
 
 
 def free_port() -> int:
@@ -119,7 +119,7 @@ def test_behind_nginx(
     )
     (project.folder / "users").write_text(f"ada:operator:{hashing.stdout}")
     project.address = ""
-    project.serve(*command("--users"))
+    project.serve(*command("--users")[2:])
     port = urlsplit(project.address).port
     address = proxy(blocks("nginx", [PAGE])[0], {"8420": port})
     page = context.new_page()
@@ -169,7 +169,7 @@ def test_behind_single_sign_on(
 ) -> None:
     """The proxy's user looks; what a browser says about itself counts nothing."""
     project.address = ""
-    project.serve(*command("--auth-header"))
+    project.serve(*command("--auth-header")[2:])
     port = urlsplit(project.address).port
     with HTTPServer(("127.0.0.1", 0), Knows) as knows:
         threading.Thread(target=knows.serve_forever, daemon=True).start()
@@ -195,17 +195,9 @@ def test_mounted_in_fastapi(project: Project, run: str, context: BrowserContext)
     (example,) = blocks("python", [PAGE])
     (project.folder / "main.py").write_text(example.text)
     port = free_port()
+    _, *options, _ = command("uvicorn")
     served = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "uvicorn",
-            "--log-level",
-            "warning",
-            "--port",
-            f"{port}",
-            "main:app",
-        ],
+        [sys.executable, "-m", "uvicorn", *options, "--port", f"{port}", "main:app"],
         cwd=project.folder,
         env={"DATABASE_URL": project.database, "ADAS_SESSION": "s3cret"},
     )
