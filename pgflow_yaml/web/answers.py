@@ -7,6 +7,7 @@ import logging
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import QueryParams
@@ -40,6 +41,7 @@ log = logging.getLogger(__name__)
 FLASH, THEME, ZONE = "pgflow_flash", "pgflow_theme", "pgflow_zone"
 THEMES = ("light", "dark")
 FLASH_SECONDS = 60
+_IN_ADDRESSES = "/?&=%#+,:;@!~*'()[]"
 BUG = "this is a bug in pgflow-yaml; the log of the server has its traceback: please report it"
 
 
@@ -201,8 +203,8 @@ def unless_known(scope: Scope, reply: Response) -> Response:
 
 
 def redirect(to: str) -> Response:
-    """Return the way to another page, which is asked for by GET."""
-    return Response(status_code=303, headers={"Location": to})
+    """Return the way to another page, which is asked for by GET; a header holds ASCII only."""
+    return Response(status_code=303, headers={"Location": quote(to, safe=_IN_ADDRESSES)})
 
 
 def set_cookie(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -70,7 +71,8 @@ class Asked:
     @property
     def here(self) -> str:
         """The path with its query: the way back to this page."""
-        return f"{self.path}?{self.query}" if self.query else self.path
+        path = quote(self.path)
+        return f"{path}?{self.query}" if self.query else path
 
     @property
     def acts(self) -> bool:

@@ -140,7 +140,7 @@ class Safety:
         method = scope["method"] in ("GET", "HEAD")
         if isinstance(self._state.authorize, SignIn) and kind == "page" and method:
             root = scope.get("root_path", "")
-            path = scope["path"].removeprefix(root)
+            path = quote(scope["path"].removeprefix(root))
             query = scope.get("query_string", b"").decode("latin-1")
             wanted = path + (f"?{query}" if query else "")
             return redirect(f"{root}/login?next={quote(wanted, safe='/')}")

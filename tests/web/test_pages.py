@@ -112,7 +112,7 @@ def test_a_part_is_the_same_alone_and_in_the_page(site: Site, run: str) -> None:
         assert f'data-etag="{part.headers["etag"][1:-1]}"' in part.text
 
 
-@pytest.mark.parametrize("rest", ["", ".json", "/parts/head?x=1", "/cancel"])
+@pytest.mark.parametrize("rest", ["", ".json", "/parts/head?x=1", "/cancel", "/steps/%E4%B8%AD%23"])
 def test_a_short_id_or_a_key_leads_to_the_run(site: Site, run: str, rest: str) -> None:
     """So that an address can be typed."""
     for text in (run[:8], "r-1", "last", run.upper(), f"urn:uuid:{run}"):
@@ -144,6 +144,7 @@ def test_the_address_is_the_filter(works: Works, site: Site, run: str, failed: s
     assert ids("status=failed") == ids("error=Boom") == ids("flow=order") == {failed}
     assert ids("status=waiting") == ids("label=team%3Dml") == ids("flow=release&since=2h") == {run}
     assert ids("since=") == {run, failed}
+    assert vera.get("/?find=&flow=").status_code == 200
     assert ids("older=1h") == ids(f"parent={run}") == set()
     page = vera.get("/?status=failed&flow=order").text
     assert failed in page
@@ -224,9 +225,7 @@ def test_the_theme_is_kept_in_a_cookie(site: Site) -> None:
         assert shown in vera.get("/").text
 
 
-def test_times_are_those_of_the_zone_that_was_chosen(
-    site: Site, works: Works, run: str
-) -> None:
+def test_times_are_those_of_the_zone_that_was_chosen(site: Site, works: Works, run: str) -> None:
     """Each names it; a name that is no zone means UTC, and the page is the one that it was."""
     vera = site.browser("vera")
     begun = moment(works.client.run_snapshot(run)["run"]["started_at"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 import stat
 from typing import TYPE_CHECKING, Any
 
@@ -106,6 +108,30 @@ def test_a_login_leads_to_a_page_of_ours(site: Site, wanted: str) -> None:
     reply = enter(site.app, name="otto", password=PASSWORD, next=wanted)
 
     assert (reply.status_code, reply.headers["location"]) == (303, "/")
+
+
+@pytest.mark.parametrize(
+    ("address", "wanted"),
+    [
+        ("/runs/%D0%B7%D0%B0%D0%BA%D0%B0%D0%B7-42", "/runs/%D0%B7%D0%B0%D0%BA%D0%B0%D0%B7-42"),
+        ("/runs/a%23b?step=x", "/runs/a%23b?step=x"),
+        ("/?error=%C3%A4%26", "/?error=%C3%A4%26"),
+    ],
+)
+def test_a_login_leads_to_the_page_that_was_asked_for(
+    site: Site, address: str, wanted: str
+) -> None:
+    """Whatever characters its address has; one that a program wrote plainly is encoded."""
+    asking = browser(site.app)
+    shown = asking.get(asking.get(address).headers["location"]).text
+    field = re.search(r'name="next" value="([^"]*)"', shown)
+    assert field
+
+    reply = enter(site.app, name="otto", password=PASSWORD, next=html.unescape(field[1]))
+    plain = enter(site.app, name="otto", password=PASSWORD, next="/runs/заказ 42")
+
+    assert (reply.status_code, reply.headers["location"]) == (303, wanted)
+    assert plain.headers["location"] == "/runs/%D0%B7%D0%B0%D0%BA%D0%B0%D0%B7%2042"
 
 
 def test_five_wrong_passwords_close_a_name(site: Site) -> None:

@@ -40,11 +40,13 @@ def read_filters(client: Client, pairs: Iterable[tuple[str, str]]) -> RunFilters
     found: RunFilters = {}
     labels: dict[str, str] = {}
     for name, value in pairs:
+        if not value:
+            continue  # a field of a form that was left empty
         if name not in FILTERS + PLACE:
             raise WrongSetting(f'there is no filter "{name}"; the filters are {", ".join(FILTERS)}')
         if len(value) > _LONGEST:
             raise WrongSetting(f"the filter {name} has more than {_LONGEST} characters")
-        if not value or name in PLACE:
+        if name in PLACE:
             continue
         if name == "label":
             labels |= _label(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 from uuid import UUID
 
 from pgflow_yaml.client import lookup
@@ -33,7 +34,7 @@ def run_id(asked: Asked) -> str:
         found = lookup.run_id(asked.client, text[:LONGEST])
     if found == text:
         return text
-    rest = asked.path.removeprefix(f"/runs/{text}")
+    rest = quote(asked.path.removeprefix(f"/runs/{text}"))
     raise Moved(f"/runs/{found}{rest}" + (f"?{asked.query}" if asked.query else ""))
 
 
