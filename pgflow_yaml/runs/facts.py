@@ -10,23 +10,27 @@ from . import steps
 from .waits import answer, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from .snapshot import StepShape, TaskShape
 
 
-def began(called: StepShape | TaskShape, max_attempts: int) -> Iterator[tuple[str, str]]:
+def began(
+    called: StepShape | TaskShape, max_attempts: int, clock: Callable[[str], str] = utc
+) -> Iterator[tuple[str, str]]:
     """Yield when a step or a task began, how long it took, and its attempts."""
     if called["started_at"]:
         ended = moment(called["ended_at"]) if called["ended_at"] else None
         took = f", took {duration(elapsed(called['started_at'], ended))}" if ended else ""
-        yield "started", utc(called["started_at"]) + took
+        yield "started", clock(called["started_at"]) + took
     if called["attempts"]:
         yield "attempts", f"{called['attempts']:,} of {max_attempts:,}"
 
 
-def step_facts(step: StepShape, every: Mapping[str, StepShape]) -> Iterator[tuple[str, str]]:
-    """Yield the facts about a step, each with its label."""
+def step_facts(
+    step: StepShape, every: Mapping[str, StepShape], clock: Callable[[str], str] = utc
+) -> Iterator[tuple[str, str]]:
+    """Yield the facts about a step, each with its label; `clock` formats times."""
     yield "does" if step["handler"] is None else "handler", steps.action(step)
     if step["depends_on"]:
         edges = [
@@ -38,7 +42,7 @@ def step_facts(step: StepShape, every: Mapping[str, StepShape]) -> Iterator[tupl
         yield "waits", wait_until(step["waits"]).removeprefix("waits ")
     if step["status"] == "skipped":
         yield "skipped", steps.skip_reason(step, every)
-    yield from began(step, step["max_attempts"])
+    yield from began(step, step["max_attempts"], clock)
     if step["iteration"]:
         yield "calls", f"{step['iteration'] + 1:,}"
     if step["crashes"]:
@@ -48,4 +52,4 @@ def step_facts(step: StepShape, every: Mapping[str, StepShape]) -> Iterator[tupl
     if step["progress"]:
         yield "progress", steps.progress(step)
     if step["answer"]:
-        yield "answer", f"{answer(step)}, {utc(step['answer']['at'])}"
+        yield "answer", f"{answer(step)}, {clock(step['answer']['at'])}"

@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from playwright.sync_api import expect
 
 from pgflow_yaml.web.routes import ACTIONS, PAGES
 from tests.browser import project as flows
@@ -176,3 +177,21 @@ def test_a_chosen_theme_is_not_that_of_the_system(visits: Visits) -> None:
         page.get_by_role("button", name="dark").click()
         page.goto("/")
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") != before
+
+
+def test_times_in_the_zone_of_the_browser(
+    visits: Visits, states: Mapping[str, Mapping[str, str]]
+) -> None:
+    """The switch names the browser's zone, and is not there where that is UTC."""
+    run = states["failed"]["run"]
+    with visits.open(timezone_id="UTC") as context:
+        page = context.new_page()
+        page.goto(f"/runs/{run}")
+        expect(page.get_by_role("group", name="time zone")).to_be_hidden()
+    with visits.open(timezone_id="Europe/Berlin") as context:
+        page = context.new_page()
+        page.goto(f"/runs/{run}")
+        page.get_by_role("button", name="Europe/Berlin").click()
+        expect(page.locator("#head time").first).to_contain_text("Europe/Berlin")
+        page.get_by_role("button", name="UTC").click()
+        expect(page.locator("#head time").first).to_contain_text("UTC")

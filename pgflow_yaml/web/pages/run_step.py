@@ -18,6 +18,7 @@ from pgflow_yaml.runs.snapshot import ENDED
 from pgflow_yaml.text import duration, moment
 from pgflow_yaml.web.pages.of_run import definition, reasons, snapshot, watched
 from pgflow_yaml.web.pages.run_pictures import address, selected
+from pgflow_yaml.web.rendering import time_words
 from pgflow_yaml.web.table import Part
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def read_step(asked: Asked) -> Mapping[str, Any]:
         "seconds": steps.seconds(step, now),
         "goes_on": step["started_at"] if not step["ended_at"] else None,
         "why": why or ("" if chosen else remark(step, every, handling)),
-        "facts": [*step_facts(step, every), *_limits(asked, slug)],
+        "facts": [*step_facts(step, every, time_words), *_limits(asked, slug)],
         "wide": steps.is_wide(step),
         "noun": steps.task_noun(step),
         "attempt": attempt,

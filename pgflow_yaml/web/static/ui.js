@@ -119,10 +119,10 @@ function duration(seconds) {
 }
 
 // The zone of this browser can be chosen; the server then writes all times in it.
-const zone = document.querySelector("[data-zone][hidden]"), mine = Intl.DateTimeFormat().resolvedOptions().timeZone;
-if (zone && mine && mine !== "UTC") {
-  zone.value = zone.textContent = mine;
-  zone.hidden = false;
+const zone = document.querySelector("[data-zone]"), local = Intl.DateTimeFormat().resolvedOptions().timeZone;
+if (zone && local && local !== "UTC") {
+  zone.value = zone.textContent = local;
+  zone.closest("form").hidden = false;
 }
 
 if (banner) {
