@@ -28,7 +28,7 @@ from pgflow_yaml.web.rendering import (
 from pgflow_yaml.web.state import VISIT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -187,11 +187,26 @@ def refusal(state: State, scope: Scope, status: int, text: str, *, kind: str) ->
     html = template.render(
         status=status,
         why=text,
+        typed=_typed(visit, status),
+        token=visit.token if visit else "",
+        here=quote(scope["path"]),
+        query=scope.get("query_string", b"").decode("latin-1"),
+        signs_in=status == 401 and isinstance(state.authorize, SignIn),
         root=scope.get("root_path", ""),
         theme=theme_of(scope),
         nav=state.nav if visit and visit.user else {},
     )
     return HTMLResponse(html, status)
+
+
+def _typed(visit: Visit | None, status: int) -> Mapping[str, str]:
+    """Return the fields of a refused form that may be good if it is sent once more.
+
+    A role that only looks gets 403 before it is known as a user, and has nothing to send.
+    """
+    if visit is None or status not in (401, 403, 500, 503) or (status == 403 and not visit.user):
+        return {}
+    return {name: text for name, text in visit.form.items() if name != "token"}
 
 
 def unless_known(scope: Scope, reply: Response) -> Response:

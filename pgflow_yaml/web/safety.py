@@ -112,8 +112,12 @@ class Safety:
             raise Refused(400, "the address holds a NUL, which no text of a database may")
         if row is not None and row.kind == "hook":
             return row.app
+        form: dict[str, str] = {}
         if row is not None and row.method == "POST":
             _check_origin(headers)
+            form = await _read_form(headers, receive)
+            # What somebody typed is given back, also to one whose session has ended meanwhile.
+            scope[VISIT] = Visit(user=None, token="", form=form)
         user = None
         if row is None or row.who != "anyone":
             user = await run_in_threadpool(self._state.authorize, scope)
@@ -125,13 +129,11 @@ class Safety:
             raise Refused(404, "there is no such page")
         if row.who != "anyone" and (user is None or not user.may(row.who)):
             raise Refused(403, f"your role only looks: an {row.who} may do this")
-        form: dict[str, str] = {}
         token = "" if user is None else form_token(self._state, scope, user)
-        if row.method == "POST":
-            form = await _read_form(headers, receive)
-            if user is not None and not same(form.pop("token", ""), token):
-                raise Refused(403, "this form is of an earlier session: reload the page")
+        given = form.pop("token", "")
         scope[VISIT] = Visit(user=user, token=token, form=form)
+        if row.method == "POST" and user is not None and not same(given, token):
+            raise Refused(403, "this form is of an earlier session: nothing was done")
         return row.app
 
     def _ask_who(self, scope: Scope, row: Row | None) -> ASGIApp:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime, timedelta
+from html import unescape
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pytest
 
+from pgflow_yaml.runs.approval_links import Approval, sign
+from pgflow_yaml.web.access.sessions import COOKIE
 from pgflow_yaml.web.safety import HEADERS
 from tests.web.conftest import PASSWORD
 
@@ -168,6 +174,49 @@ def test_a_form_holds_the_token_of_its_session(works: Works, site: Site, run: st
     assert works.client.get(run).status == "started"
 
     assert otto.post(path, data={"token": site.token(otto)}).status_code == 303
+
+
+def hidden(page: str) -> dict[str, str]:
+    """The fields of a page that nobody sees."""
+    fields = re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)">', page)
+    return {name: unescape(text) for name, text in fields}
+
+
+def test_what_was_typed_outlives_a_session(works: Works, site: Site, run: str) -> None:
+    """The refusal has it, and sends it once more; one whose role only looks has nothing to send."""
+    otto, path = site.browser(), f"/runs/{run}/cancel?x=1&y=2"
+    typed = {"reason": '<b>it\'s "wrong"\nby far'}
+    refused = otto.post(path, data={"token": "of a session that has ended", **typed})
+    assert refused.status_code == 401
+    assert 'href="/login" target="_blank"' in refused.text
+    otto.cookies.set(COOKIE, site.way.begin("otto"))
+    stale = otto.post(path, data=hidden(refused.text))
+    assert stale.status_code == 403
+    assert "<b>it" not in refused.text + stale.text
+    assert f'action="/runs/{run}/cancel?x=1&amp;y=2"' in stale.text
+    assert works.client.get(run).status == "started"
+    assert "Try again" not in site.post(site.browser("vera"), path, **typed).text
+
+    assert {**hidden(stale.text), "token": ""} == {"token": "", **typed}
+    assert otto.post(path, data=hidden(stale.text)).status_code == 303
+
+
+def test_what_was_typed_outlives_an_outage(make_site: Callable[..., Site]) -> None:
+    """The form of an action, and that of a link, which has no token."""
+    site = make_site("host=/nowhere", link_key=bytes(32))
+    otto, path = site.browser("otto"), f"/runs/{uuid4()}/send"
+    soon = datetime.now(UTC) + timedelta(hours=1)
+    approval = Approval(run=str(uuid4()), step="a", retries=0, expires=soon)
+
+    reply = site.post(otto, path, event="paid", data="[1]")
+    by_link = site.browser().post(f"/a/{sign(approval, bytes(32))}", data={"comment": "no"})
+
+    assert (reply.status_code, by_link.status_code) == (503, 503)
+    assert (
+        hidden(reply.text).items()
+        >= {"token": site.token(otto), "event": "paid", "data": "[1]"}.items()
+    )
+    assert hidden(by_link.text) == {"token": "", "comment": "no"}
 
 
 def test_a_large_form_is_refused(site: Site, run: str) -> None:
