@@ -130,7 +130,8 @@ class Safety:
         if row.who != "anyone" and (user is None or not user.may(row.who)):
             raise Refused(403, f"your role only looks: an {row.who} may do this")
         token = "" if user is None else form_token(self._state, scope, user)
-        given = form.pop("token", "")
+        # The login form has a field of this name that is its own.
+        given = form.pop("token", "") if user is not None else ""
         scope[VISIT] = Visit(user=user, token=token, form=form)
         if row.method == "POST" and user is not None and not same(given, token):
             raise Refused(403, "this form is of an earlier session: nothing was done")
