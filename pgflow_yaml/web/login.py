@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import QueryParams
 from starlette.responses import HTMLResponse, Response
 
+from pgflow_yaml.errors import PgflowError
 from pgflow_yaml.web.access.sessions import COOKIE, SECONDS, Denied
 from pgflow_yaml.web.answers import (
     THEME,
@@ -19,6 +21,7 @@ from pgflow_yaml.web.answers import (
     set_cookie,
     theme_of,
 )
+from pgflow_yaml.web.failures import sentence
 from pgflow_yaml.web.rendering import environment, zone_named
 from pgflow_yaml.web.state import VISIT
 
@@ -32,6 +35,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+MOST_CHECKS = 8
+"""Logins that are checked at once; others are told to try again."""
+Answer: TypeAlias = "Callable[[Scope], Response]"
 _YEAR = 365 * 24 * 3600
 
 
@@ -47,14 +53,22 @@ def apps(state: State, way: SignIn) -> tuple[Application, Application, Applicati
         visit: Visit = scope[VISIT]
         wanted = local_path(visit.form.get("next", "/"))
         try:
-            name = way.check(visit.form)
+            session = way.begin(way.check(visit.form))
+        except PgflowError as error:
+            log.warning("nobody can log in: %s", sentence(error))
+            return _login_page(scope, way, wanted, sentence(error), status=503)
         except Denied as denied:
             log.warning("login refused: %s", denied.sentence)
             return _login_page(scope, way, wanted, denied.sentence, status=denied.status)
         root = scope.get("root_path", "")
         reply = redirect(root + wanted)
-        set_cookie(reply, state, COOKIE, way.begin(name), root=root, seconds=SECONDS)
+        set_cookie(reply, state, COOKIE, session, root=root, seconds=SECONDS)
         return reply
+
+    def busy(scope: Scope) -> Response:
+        wanted = local_path(scope[VISIT].form.get("next", "/"))
+        why = "many people log in at this moment: try again"
+        return _login_page(scope, way, wanted, why, status=429)
 
     def leave(scope: Scope) -> Response:
         if session := way.session(scope):
@@ -64,7 +78,7 @@ def apps(state: State, way: SignIn) -> tuple[Application, Application, Applicati
         reply.delete_cookie(COOKIE, path=root or "/")
         return reply
 
-    return _threaded(ask), _threaded(check), _threaded(leave)
+    return _threaded(ask), _few_at_once(check, busy), _threaded(leave)
 
 
 def theme_app(state: State) -> Application:
@@ -113,7 +127,22 @@ def _login_page(
     return HTMLResponse(html, status)
 
 
-def _threaded(answer: Callable[[Scope], Response]) -> Application:
+def _few_at_once(check: Answer, busy: Answer) -> Application:
+    """Return the answer of a check that takes time: pages need the threads of the server, too."""
+    places = asyncio.Semaphore(MOST_CHECKS)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if places.locked():
+            await busy(scope)(scope, receive, send)
+            return
+        async with places:
+            reply = await run_in_threadpool(check, scope)
+        await reply(scope, receive, send)
+
+    return Application(app)
+
+
+def _threaded(answer: Answer) -> Application:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         reply = await run_in_threadpool(answer, scope)
         await reply(scope, receive, send)

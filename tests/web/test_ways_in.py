@@ -5,6 +5,8 @@ from __future__ import annotations
 import html
 import re
 import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,10 +19,11 @@ from pgflow_yaml.web.access.proxy import ProxyHeader
 from pgflow_yaml.web.access.sessions import COOKIE, SECONDS
 from pgflow_yaml.web.access.signing import Signer, key_in
 from pgflow_yaml.web.access.users import UsersFile, read_users
+from pgflow_yaml.web.login import MOST_CHECKS
 from tests.web.conftest import PASSWORD, browser
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from pgflow_yaml.web import WebView
@@ -145,6 +148,43 @@ def test_five_wrong_passwords_close_a_name(site: Site) -> None:
     assert enter(site.app, name="nobody", password=PASSWORD).status_code == 403
 
 
+def test_a_mistake_in_the_users_file_is_no_wrong_password(site: Site, users: Path) -> None:
+    """The login page says so, as often as somebody tries, and no name is closed for it."""
+    good = users.read_text()
+    users.write_text("vera")
+
+    tries = [enter(site.app, name="vera", password=PASSWORD) for _ in range(6)]
+    users.write_text(good)
+
+    assert [reply.status_code for reply in tries] == [503] * 6
+    assert all(":1: write NAME:ROLE:HASH" in reply.text for reply in tries)
+    assert PASSWORD not in tries[0].text
+    assert enter(site.app, name="vera", password=PASSWORD).status_code == 303
+
+
+def test_many_logins_leave_threads_for_pages(make_app: Callable[..., WebView]) -> None:
+    """One more than are checked at once is told to come again."""
+    checks, goes_on = threading.Semaphore(0), threading.Event()
+
+    class Slow(Loopback):
+        def check(self, _: Mapping[str, str]) -> str:
+            """Wait for the test."""
+            checks.release()
+            goes_on.wait(20)
+            return "ada"
+
+    app = make_app(Slow(Signer(), "ada", lambda _: None))
+    with ThreadPoolExecutor(MOST_CHECKS) as people:
+        waiting = [people.submit(enter, app) for _ in range(MOST_CHECKS)]
+        assert all(checks.acquire(timeout=20) for _ in waiting)
+        refused = enter(app, next="/flows")
+        goes_on.set()
+
+    assert (refused.status_code, "try again" in refused.text) == (429, True)
+    assert 'value="/flows"' in refused.text
+    assert {reply.result().status_code for reply in waiting} == {303}
+
+
 def test_a_change_of_the_users_file_counts_at_once(site: Site, users: Path) -> None:
     """A user who was taken out, or has another password, has no session any more."""
     otto, vera = site.browser("otto"), site.browser("vera")
@@ -156,7 +196,8 @@ def test_a_change_of_the_users_file_counts_at_once(site: Site, users: Path) -> N
     assert vera.get("/").status_code == 200
     assert "vera, operator" in vera.get("/").text
     users.write_text("vera")
-    assert vera.get("/").status_code == 503
+    for _ in range(2):
+        assert vera.get("/").status_code == 503
     users.unlink()
     assert vera.get("/").status_code == 503
 

@@ -6,7 +6,7 @@ import re
 import time
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
 from pgflow_yaml.errors import WrongSetting
 from pgflow_yaml.web.access import ROLES, User
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from pgflow_yaml.web.access.signing import Signer
 
+_Stamp: TypeAlias = tuple[int, int, int] | None
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}")
 
 
@@ -48,8 +49,7 @@ class UsersFile(SignIn):
         super().__init__(signer, clock=clock)
         self._file = file
         self._gate = Gate()
-        self._stamp = _stamp(file)
-        self._lines = read_users(file)
+        self._known: tuple[_Stamp, Mapping[str, _Line] | str] = (_stamp(file), read_users(file))
 
     def account(self, name: str) -> tuple[User, str] | None:
         """Return a user of the file."""
@@ -66,12 +66,21 @@ class UsersFile(SignIn):
         return name
 
     def _current(self) -> Mapping[str, _Line]:
-        stamp = _stamp(self._file)
-        if stamp != self._stamp:
+        known = self._known
+        if (stamp := _stamp(self._file)) != known[0]:
+            # Other threads see the users of before or of now, and nothing between.
+            known = self._known = (stamp, _users_or_mistake(self._file))
+        if isinstance(known[1], str):
             # A file with a mistake admits nobody: the person whose line was taken out least of all.
-            self._stamp, self._lines = stamp, {}
-            self._lines = read_users(self._file)
-        return self._lines
+            raise WrongSetting(known[1])
+        return known[1]
+
+
+def _users_or_mistake(file: Path) -> Mapping[str, _Line] | str:
+    try:
+        return read_users(file)
+    except WrongSetting as mistake:
+        return str(mistake)
 
 
 def read_users(file: Path) -> dict[str, _Line]:
@@ -110,7 +119,7 @@ def _read_line(text: str, where: str) -> _Line:
     return _Line(User(name=name, role=role, groups=tuple(groups)), password)
 
 
-def _stamp(file: Path) -> tuple[int, int, int] | None:
+def _stamp(file: Path) -> _Stamp:
     try:
         facts = file.stat()
     except OSError:
