@@ -11,7 +11,7 @@ from starlette.datastructures import QueryParams
 from starlette.responses import HTMLResponse, Response
 
 from pgflow_yaml.errors import PgflowError
-from pgflow_yaml.web.access.sessions import COOKIE, SECONDS, Denied
+from pgflow_yaml.web.access.sessions import SECONDS, Denied
 from pgflow_yaml.web.answers import (
     THEME,
     THEMES,
@@ -62,7 +62,7 @@ def apps(state: State, way: SignIn) -> tuple[Application, Application, Applicati
             return _login_page(scope, way, wanted, denied.sentence, status=denied.status)
         root = scope.get("root_path", "")
         reply = redirect(root + wanted)
-        set_cookie(reply, state, COOKIE, session, root=root, seconds=SECONDS)
+        set_cookie(reply, state, way.cookie, session, root=root, seconds=SECONDS)
         return reply
 
     def busy(scope: Scope) -> Response:
@@ -75,7 +75,7 @@ def apps(state: State, way: SignIn) -> tuple[Application, Application, Applicati
             way.end(session)
         root = scope.get("root_path", "")
         reply = redirect(f"{root}/login")
-        reply.delete_cookie(COOKIE, path=root or "/")
+        reply.delete_cookie(way.cookie, path=root or "/")
         return reply
 
     return _threaded(ask), _few_at_once(check, busy), _threaded(leave)

@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 from pgflow_yaml.web import WebView, create_app
 from pgflow_yaml.web.access.passwords import hashed
-from pgflow_yaml.web.access.sessions import COOKIE
+from pgflow_yaml.web.access.sessions import cookie_name
 from pgflow_yaml.web.access.signing import Signer
 from pgflow_yaml.web.access.users import UsersFile
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 PASSWORD = "open sesame"
 ADDRESS = "http://127.0.0.1"
+COOKIE = cookie_name(Signer(bytes(32)))
 
 
 def browser(app: WebView, **settings: Any) -> TestClient:

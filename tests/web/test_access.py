@@ -11,9 +11,8 @@ from uuid import uuid4
 import pytest
 
 from pgflow_yaml.runs.approval_links import Approval, sign
-from pgflow_yaml.web.access.sessions import COOKIE
 from pgflow_yaml.web.safety import HEADERS
-from tests.web.conftest import PASSWORD
+from tests.web.conftest import COOKIE, PASSWORD
 
 if TYPE_CHECKING:
     from collections.abc import Callable

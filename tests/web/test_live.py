@@ -10,8 +10,8 @@ from uuid import uuid4
 
 import pytest
 
-from pgflow_yaml.web.access.sessions import COOKIE
 from pgflow_yaml.web.live import stream, watcher
+from tests.web.conftest import COOKIE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

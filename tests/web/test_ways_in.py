@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pgflow_yaml.errors import WrongSetting
-from pgflow_yaml.web.access import User
+from pgflow_yaml.web.access import User, sessions
 from pgflow_yaml.web.access.loopback import Loopback
 from pgflow_yaml.web.access.passwords import hashed, is_hash, matches
 from pgflow_yaml.web.access.proxy import ProxyHeader
-from pgflow_yaml.web.access.sessions import COOKIE, SECONDS
+from pgflow_yaml.web.access.sessions import SECONDS
 from pgflow_yaml.web.access.signing import Signer, key_in
 from pgflow_yaml.web.access.users import UsersFile, read_users
 from pgflow_yaml.web.login import MOST_CHECKS
-from tests.web.conftest import PASSWORD, browser
+from tests.web.conftest import COOKIE, PASSWORD, browser
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -103,6 +103,33 @@ def test_a_session_ends(make_app: Callable[..., WebView]) -> None:
     later = way.begin("ada")
     clock.now += SECONDS
     assert status(later) == 401
+
+
+def test_two_servers_of_a_host_have_two_sessions(make_app: Callable[..., WebView]) -> None:
+    """A browser sends each the cookies of both: by their ports they are one host."""
+    visitor = browser(make_app(one := Loopback(Signer(), "ada", lambda _: None)))
+    other = make_app(two := Loopback(Signer(), "ada", lambda _: None))
+    for way in (one, two):
+        visitor.cookies.set(way.cookie, way.begin("ada"))
+
+    assert visitor.get("/events").status_code == 400
+    assert browser(other, cookies=visitor.cookies).get("/events").status_code == 400
+
+
+def test_the_last_sessions_that_ended_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of more than the server remembers, it is the first one that is forgotten."""
+    monkeypatch.setattr(sessions, "_MOST_ENDED", 2)
+    way = Loopback(Signer(), "ada", lambda _: None)
+    scopes = [
+        {"type": "http", "headers": [(b"cookie", f"{way.cookie}={way.begin('ada')}".encode())]}
+        for _ in range(3)
+    ]
+    for scope in scopes:
+        session = way.session(scope)
+        assert session is not None
+        way.end(session)
+
+    assert [way.session(scope) is None for scope in scopes] == [False, True, True]
 
 
 @pytest.mark.parametrize("wanted", ["//evil.example", "/\\evil.example", "https://evil", "", "/\n"])

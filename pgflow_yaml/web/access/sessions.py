@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from pgflow_yaml.web.access import Scope, User
     from pgflow_yaml.web.access.signing import Signer
 
-COOKIE = "pgflow_ui"
 SECONDS = 12 * 3600
 _PURPOSE = "session"
 _MOST_ENDED = 10_000
@@ -30,6 +29,14 @@ class Denied(Exception):
         self.sentence = sentence
         self.status = status
         super().__init__(sentence)
+
+
+def cookie_name(signer: Signer) -> str:
+    """Return the name of the cookie: browsers send cookies to all ports of a host.
+
+    With one name, a login at one server would end the session at another one.
+    """
+    return f"pgflow_ui_{signer.mac('cookie', '')[:8]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +57,7 @@ class SignIn:
     def __init__(self, signer: Signer, *, clock: Callable[[], float] = time.time) -> None:
         """`signer` signs the cookies."""
         self._signer = signer
+        self.cookie = cookie_name(signer)
         self._clock = clock
         self._ended: dict[str, float] = {}
 
@@ -74,7 +82,7 @@ class SignIn:
 
     def session(self, scope: Scope) -> Session | None:
         """Return the session of a request; None without a valid one."""
-        text = self._signer.read(_PURPOSE, HTTPConnection(scope).cookies.get(COOKIE, ""))
+        text = self._signer.read(_PURPOSE, HTTPConnection(scope).cookies.get(self.cookie, ""))
         if text is None:
             return None
         identity, name, proof, expires = json.loads(text)
@@ -90,8 +98,9 @@ class SignIn:
         return self._signer.sign(_PURPOSE, json.dumps(values))
 
     def end(self, session: Session) -> None:
-        """End a session: a copy of its cookie is worth nothing from now on."""
+        """End a session: a copy of its cookie is worth nothing until this server restarts."""
         now = self._clock()
         self._ended = {key: until for key, until in self._ended.items() if until > now}
-        if len(self._ended) < _MOST_ENDED:
-            self._ended[session.id] = session.expires
+        if len(self._ended) >= _MOST_ENDED:
+            self._ended.pop(next(iter(self._ended)))  # it is the next to expire, or nearly so
+        self._ended[session.id] = session.expires
