@@ -17,6 +17,7 @@ import pytest
 
 from pgflow_yaml.project.link_key import link_key
 from pgflow_yaml.runs.approval_links import Approval, approval_url
+from pgflow_yaml.web.access.passwords import hashed
 from tests.acceptance.shell import Shell
 
 if TYPE_CHECKING:
@@ -87,6 +88,38 @@ def test_the_link_logs_in_and_a_signal_ends_it(shell: Shell) -> None:
     assert (signed[0], "Your name" in signed[2], forged[0]) == (200, True, 404)
     assert "operator" in page[2]
     assert (shell.folder / ".pgflow" / "ui.key").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "secure", "told"),
+    [
+        ("--host 0.0.0.0", True, True),
+        ("--host 0.0.0.0 --no-secure", False, False),
+        ("--allow-host flows.example.com", True, True),
+        ("", False, False),
+        ("--secure", True, False),
+    ],
+)
+def test_cookies_of_a_team_go_over_tls(
+    shell: Shell, line: str, *, secure: bool, told: bool
+) -> None:
+    """Unless it is told otherwise; it says so, at an address that is one of this machine."""
+    shell.write("users", f"ada:operator:{hashed('correct horse')}\n")
+    with shell.start("ui", "--port", "0", "--users", "users", *line.split()) as serving:
+        try:
+            assert serving.stdout is not None
+            assert serving.stderr is not None
+            url = serving.stdout.readline().strip()
+            entered = ask(f"{url}login", "name=ada&password=correct+horse")
+            serving.send_signal(signal.SIGTERM)
+            notes = serving.stderr.read()
+        finally:
+            serving.kill()
+
+    assert urlsplit(url).hostname == "127.0.0.1"
+    assert entered[0] == 303
+    assert ("Secure" in entered[1]["set-cookie"]) is secure
+    assert ("over https only" in notes) is told
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from pgflow_yaml.cli.options import Options, command, pass_options
 from pgflow_yaml.errors import Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from pgflow_yaml.client import Client
     from pgflow_yaml.web.access import Authorize
@@ -69,6 +69,13 @@ PORT = 8420
     metavar="NAME",
     multiple=True,
     help="Name under which browsers know this server (may be repeated).",
+)
+@click.option(
+    "--secure/--no-secure",
+    default=None,
+    help="Let browsers send cookies over https only, as a proxy with TLS in front has it. "
+    "[default: --secure for users of other machines: with --host, and with --allow-host beside "
+    "--users or --auth-header]",
 )
 @click.option(
     "--hash", "hashes", is_flag=True, help="Hash a password for a line of --users, then stop."
@@ -133,6 +140,21 @@ def is_one(host: str) -> bool:
     return host not in ("", "0.0.0.0", "::")  # noqa: S104 (it is refused)
 
 
+def is_secure(host: str, given: Mapping[str, Any]) -> bool:
+    """Return true if cookies go over https only: not on this machine, whose link has http."""
+    if given["secure"] is not None:
+        return bool(given["secure"])
+    return not is_loopback(host) or bool(
+        given["hosts"] and (given["users"] or given["auth_header"])
+    )
+
+
+def address_of(host: str, port: int) -> str:
+    """Return the address of the pages on this machine; one for "all addresses" is no address."""
+    host = host if is_one(host) else "::1" if host == "::" else "127.0.0.1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 def _serve(client: Client, options: Options, host: str, given: dict[str, Any]) -> None:
     from secrets import token_bytes
 
@@ -146,7 +168,8 @@ def _serve(client: Client, options: Options, host: str, given: dict[str, Any]) -
     host = host.strip("[]")
     with listen(host, given["port"]) as opened:
         name = f"[{host}]" if ":" in host else host
-        address = f"http://{name}:{opened.getsockname()[1]}"
+        address = address_of(host, opened.getsockname()[1])
+        secure = is_secure(host, given)
         key = key_in(project_dir(Path.cwd()) / ".pgflow") or token_bytes(KEY_BYTES)
         announce = _announcer(options, opens=given["opens"])
         authorize = _way_in(key, address, announce, given)
@@ -156,12 +179,14 @@ def _serve(client: Client, options: Options, host: str, given: dict[str, Any]) -
             read_only=given["read_only"],
             allow_hosts=[*given["hosts"], *([name] if is_one(host) else [])],
             key=key,
-            secure=not is_loopback(host),
+            secure=secure,
             hooks=Secrets(local_settings(secrets=given["secrets"]).secrets)
             if given["hooks"]
             else None,
             link_key=_link_key(),
         )
+        if secure and given["secure"] is None:
+            options.note("cookies go over https only: without TLS in front, add --no-secure")
         options.note("Ctrl-C stops it")
         serve(app, opened)
 
