@@ -18,6 +18,7 @@ from pgflow_yaml.errors import PgflowError
 from pgflow_yaml.web.access.sessions import SignIn
 from pgflow_yaml.web.asked import Asked, Moved
 from pgflow_yaml.web.failures import sentence, status_of
+from pgflow_yaml.web.live.watcher import digest
 from pgflow_yaml.web.rendering import (
     environment,
     page_html,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from pgflow_yaml.client import Client
     from pgflow_yaml.web.state import State, Visit
-    from pgflow_yaml.web.table import Action, Download, Kind, Page
+    from pgflow_yaml.web.table import Action, Done, Download, Kind, Page
 
 log = logging.getLogger(__name__)
 
@@ -68,8 +69,16 @@ def part(state: State, shown: Page, name: str) -> ASGIApp:
 
 
 def json_of(state: State, shown: Page) -> ASGIApp:
-    """Return the row's answer with the JSON of a page."""
-    return _app(state, "json", lambda asked: _json(shown.json(asked)))
+    """Return the row's answer with the JSON of a page, and a header with the way to the next."""
+
+    def answer(asked: Asked) -> Response:
+        reply = _json(shown.json(asked))
+        if path := shown.json_next(asked):
+            address = quote(asked.url(path), safe=_IN_ADDRESSES)
+            reply.headers["Link"] = f'<{address}>; rel="next"'
+        return reply
+
+    return _app(state, "json", answer)
 
 
 def download(state: State, offered: Download) -> ASGIApp:
@@ -95,7 +104,7 @@ def act(state: State, action: Action) -> ASGIApp:
 
     def answer(asked: Asked) -> Response:
         try:
-            done = action.do(asked)
+            done = _done_once(state, action, asked)
         except PgflowError as error:
             log.info("refused %s of %s: %s", action.name, asked.user.name, sentence(error))
             refused = replace(asked, error=sentence(error))
@@ -108,6 +117,14 @@ def act(state: State, action: Action) -> ASGIApp:
         return reply
 
     return _app(state, "page", answer, writes=True)
+
+
+def _done_once(state: State, action: Action, asked: Asked) -> Done | None:
+    """Do what a form asks for; the same form again, by a double click, changes nothing more."""
+    if "sent" not in asked.form:
+        return action.do(asked)
+    key = digest(json.dumps([asked.user.name, asked.here, dict(asked.form)], sort_keys=True))
+    return state.sent.once(key, lambda: action.do(asked))
 
 
 def _form(action: Action, asked: Asked, status: int = 200) -> Response:

@@ -38,8 +38,8 @@ class Field:
     default: str
     options: tuple[tuple[str, str], ...]
     """The JSON of each choice and its words."""
-    blank: bool
-    """The field holds an empty text, which is not the same as nothing."""
+    blank: bool | None
+    """The field holds an empty text, which is not the same as nothing; None: it never did."""
     problem: str
 
 
@@ -75,11 +75,18 @@ def fields(
                 required="default" not in schema,
                 default=_json(schema["default"]) if "default" in schema else "",
                 options=_options(schema),
-                blank=(form.get(BLANK + name) == "1") if form else value == "",
+                blank=_blank(name, value, form),
                 problem=problems.get(name, ""),
             )
         )
     return found
+
+
+def _blank(name: str, value: Json, form: Mapping[str, str]) -> bool | None:
+    ticked = form.get(BLANK + name) == "1"
+    if value != "" and not ticked:
+        return None
+    return ticked if form else True
 
 
 def read(spec: Mapping[str, Json], form: Mapping[str, str]) -> tuple[Json, list[Problem]]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pgflow_yaml.web.bulk import Jobs
 from pgflow_yaml.web.live.watcher import Watcher
+from pgflow_yaml.web.sent import Sent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,6 +37,7 @@ class State:
     """Signs links to approvals, as that of the workers; None: the server takes no links."""
     jobs: Jobs = field(init=False)
     watcher: Watcher = field(init=False)
+    sent: Sent = field(init=False, default_factory=Sent)
 
     def __post_init__(self) -> None:
         """Make the watcher; it begins with the first stream."""

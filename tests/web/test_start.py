@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import html
 import re
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import TYPE_CHECKING
 
 import pytest
 
+from pgflow_yaml.errors import PgflowError
 from pgflow_yaml.web.fields import json_text, read
+from pgflow_yaml.web.sent import Sent
+from pgflow_yaml.web.table import Done
 
 if TYPE_CHECKING:
     import psycopg
@@ -109,6 +114,62 @@ def test_a_run_starts_again(works: Works, site: Site, order: str) -> None:
         assert reply.status_code == 303, reply.text
         again = works.client.get(reply.headers["location"].removeprefix("/runs/"))
         assert (again.input, again.id != run.id) == (run.input, True)
+
+
+def test_an_empty_text_that_is_not_meant_any_more(works: Works, site: Site, order: str) -> None:
+    """The box stays in a form that was refused, as it was left."""
+    run = works.client.start(order, {"note": "", "count": 3, "size": 3})
+    otto = site.browser("otto")
+    path, box = f"{PATH}?like={run.id}", 'name="blank.note" value="1"'
+    assert f"{box} checked" in otto.get(path).text
+    left = {"input.note": "", "input.count": "no", "input.size": "3"}
+
+    refused = site.post(otto, path, **left).text
+
+    assert (box in refused, f"{box} checked" in refused) == (True, False)
+    assert f"{box} checked" in site.post(otto, path, **left, **{"blank.note": "1"}).text
+
+
+def test_a_form_that_is_sent_twice_starts_one_run(works: Works, site: Site, order: str) -> None:
+    """By a double click; the form of a page that is loaded again is another one."""
+    otto = site.browser("otto")
+    forms = [re.search(r'name="sent" value="(\w+)"', otto.get(PATH).text) for _ in range(2)]
+    first, second = (form[1] for form in forms if form)
+    wrong, right = {"input.size": "3"}, {"input.count": "1", "input.size": "3"}
+    assert site.post(otto, PATH, **wrong, sent=first).status_code == 422
+
+    ways = [
+        site.post(otto, PATH, **right, sent=sent).headers["location"]
+        for sent in (first, first, second)
+    ]
+
+    assert (ways[0] == ways[1], ways[1] == ways[2]) == (True, False)
+    assert len(works.client.list_runs()) == 2
+    assert order
+
+
+def test_two_of_the_same_at_once_are_one() -> None:
+    """The second waits for what the first does, and fails as that does."""
+    sent, inside, go_on, done = Sent(), Event(), Event(), Done(to="/", said="done")
+
+    def act() -> Done:
+        inside.set()
+        go_on.wait(20)
+        return done
+
+    def fail() -> Done:
+        raise PgflowError("no")
+
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(sent.once, "a", act)
+        assert inside.wait(20)
+        second = pool.submit(sent.once, "a", fail)
+        go_on.set()
+        assert first.result() is second.result() is done
+    for _ in range(2):
+        with pytest.raises(PgflowError):
+            sent.once("b", fail)
+    assert sent.once("b", act) is done
 
 
 def typed(page: str) -> dict[str, str]:
