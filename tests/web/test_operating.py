@@ -5,6 +5,12 @@ from __future__ import annotations
 import json
 import re
 from typing import TYPE_CHECKING
+from unittest.mock import Mock
+
+import pytest
+
+from pgflow_yaml.client import Client
+from pgflow_yaml.errors import PgflowError
 
 if TYPE_CHECKING:
     import psycopg
@@ -103,6 +109,10 @@ def _a_schedule_is_paused(works: Works, site: Site, db: psycopg.Connection) -> N
     assert db.execute(audit).fetchall() == [("otto",)]
     wrong = site.post(otto, "/schedules/nightly/resume", schedule=name[1], catchup="some")
     assert (wrong.status_code, "write none, last, all" in wrong.text) == (400, True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Client, "resume", Mock(side_effect=PgflowError("not now")))
+        refused = site.post(otto, "/schedules/nightly/resume", catchup="last").text
+        assert '<option value="last" selected>' in refused
     assert site.post(otto, "/schedules/nightly/resume", catchup="last").status_code == 303
     assert all(row.paused_at is None for row in works.client.list_schedules())
     for path in ("/schedules/nobody/pause", "/schedules/nightly/pause?schedule=x"):

@@ -12,6 +12,7 @@ import pytest
 
 from pgflow_yaml.text import moment
 from pgflow_yaml.web.pages import run as page_of_run
+from tests.fixtures.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,6 +73,23 @@ def test_a_failed_run_says_what_failed(site: Site, failed: str) -> None:
     assert "pay failed" in page
     assert f"pgflow-yaml retry {failed[:8]}" in page
     assert "/cancel" not in page
+
+
+def test_ages_of_a_live_run_are_asked_for_again(site: Site, works: Works, run: str) -> None:
+    """Why a step waits, and that no worker is alive; a duration that goes on is no news."""
+    vera = site.browser("vera")
+    head, steps = (f"/runs/{run}/parts/{part}" for part in ("head", "steps"))
+    assert all(" data-ages" in vera.get(part).text for part in (head, steps))
+    first = vera.get(head)
+    later = eventually(
+        lambda: (reply := vera.get(head)).text != first.text and reply, what="time passes"
+    )
+    assert later.headers["etag"] == first.headers["etag"]
+
+    works.client.cancel(run)
+
+    assert not any(" data-ages" in vera.get(part).text for part in (head, steps))
+    assert vera.get(head).headers["etag"] != first.headers["etag"]
 
 
 def test_a_waiting_step_says_why(site: Site, run: str) -> None:

@@ -110,6 +110,7 @@ def _steps(asked: Asked) -> Mapping[str, Any]:
         }
 
     return {
+        "live": shown["run"]["status"] == "started",
         "rows": [row(step) for step in shown["steps"][:MOST_STEPS]],
         "more": max(0, len(shown["steps"]) - MOST_STEPS),
     }
