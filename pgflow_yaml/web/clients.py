@@ -27,6 +27,7 @@ class Clients:
         self._origin = Client(origin) if isinstance(origin, str) else origin
         self._readers = _Pool(self._reader, MOST_READERS)
         self._writers = _Pool(self._reader if read_only else self._writer, MOST_WRITERS)
+        self._watcher = _Pool(self._reader, 1)
 
     def reading(self) -> AbstractContextManager[Client]:
         """Lend a client whose sessions can only read."""
@@ -36,10 +37,14 @@ class Clients:
         """Lend a client for an action."""
         return self._writers.lent()
 
+    def watching(self) -> AbstractContextManager[Client]:
+        """Lend the client of the watcher, which can only read: busy pages do not hinder it."""
+        return self._watcher.lent()
+
     def close(self) -> None:
         """Disconnect."""
-        self._readers.close()
-        self._writers.close()
+        for pool in (self._readers, self._writers, self._watcher):
+            pool.close()
 
     def _reader(self) -> Client:
         return self._origin.another(

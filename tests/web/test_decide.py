@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import re
 from typing import TYPE_CHECKING
+from unittest.mock import Mock
 
 import pytest
+
+from pgflow_yaml.web.pages import waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,6 +57,20 @@ def test_what_waits_is_listed_with_a_way_to_decide(
     listed = site.browser("vera").get("/waiting.json").json()
     rows = [step.as_json() for step in works.client.list_waiting()]
     assert listed == json.loads(json.dumps(rows, default=str))
+
+
+def test_a_flow_is_read_once_for_all_that_waits(
+    works: Works, site: Site, payout: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many runs of one flow ask the same."""
+    read = Mock(wraps=waiting.texts_of)
+    monkeypatch.setattr(waiting, "texts_of", read)
+    other = works.client.start("payout").id
+
+    page = site.browser("vera").get("/waiting").text
+
+    assert all(f'href="/runs/{each}"' in page for each in (payout, other))
+    assert read.call_count == 1
 
 
 def test_nothing_waits(site: Site) -> None:

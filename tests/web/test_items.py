@@ -6,7 +6,10 @@ import json
 import re
 from typing import TYPE_CHECKING
 
+import pytest
+
 from pgflow_yaml.runs.logs import LogFilter
+from pgflow_yaml.web.pages import items
 
 if TYPE_CHECKING:
     from tests.fixtures.working import Works
@@ -120,6 +123,10 @@ def _the_log_is_shown(works: Works, site: Site, run: str) -> None:
     assert f'<a href="{base}?level=error">Newer lines' in page
     assert f"pgflow-yaml logs {run[:8]} --level error" in page
     assert "No line matches." in vera.get(f"{base}?q=nothing").text
+    live = f'data-live="run:{run}"'
+    assert [live in vera.get(base + more).text for more in ("", "?newer=1", "?q=a")] == [
+        *(True, False, False)
+    ]
     other = works.client.start("import", {"names": []}).id
     assert "have not printed or logged anything" in vera.get(f"/runs/{other}/logs").text
 
@@ -150,6 +157,14 @@ def _json_is_that_of_the_commands(works: Works, site: Site, run: str) -> None:
     ]
     item = works.client.task_snapshot(run, "fetch", 1)
     assert task["steps"][0]["item"] == json.loads(json.dumps(item))
+    base = f"/runs/{run}/steps/fetch.json"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(items, "SHOWN", 1)
+        one = vera.get(f"{base}?status=failed&first=0")
+    rest = vera.get(one.headers["link"].partition(">")[0][1:])
+    assert [item["index"] for item in one.json() + rest.json()] == [1, 4]
+    assert "link" not in rest.headers
+    assert [vera.get(f"{base}?{wrong}").status_code for wrong in ("x=1", "first=x")] == [400, 400]
     assert lines == [line.as_json() for line in works.client.run_logs(run, LogFilter(index=1))]
 
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
+from datetime import timedelta
+from itertools import count
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
 
+from pgflow_yaml.errors import WrongSetting
+from pgflow_yaml.web.clients import MOST_READERS
 from pgflow_yaml.web.live import stream, watcher
 from tests.web.conftest import COOKIE
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from tests.fixtures.working import Works
     from tests.web.conftest import Site
@@ -156,6 +161,68 @@ def test_a_session_that_ends_ends_its_stream(
     asyncio.run(play())
 
 
+def test_a_session_is_checked_between_news(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that changes all the time leaves no quiet moment; nor has one who cannot be known."""
+    monkeypatch.setattr(stream, "_PING_SECONDS", 0.3)
+    numbers = count()
+    monkeypatch.setattr(site.app.state.watcher, "_look", lambda _: {"runs": str(next(numbers))})
+
+    def unreadable(_scope: object) -> None:
+        raise WrongSetting("line 1 of the users file is wrong")
+
+    async def play(end: Callable[[str], object]) -> None:
+        cookie = site.way.begin("vera")
+        async with opened(site, "runs", cookie) as tab:
+            assert "event: changed" in await tab.event()
+            end(cookie)
+            async with asyncio.timeout(10):
+                while (event := await tab.event()) != "event: out\ndata: \n\n":
+                    assert "event: changed" in event
+
+    asyncio.run(play(lambda cookie: site.way._ended.update({session_id(site, cookie): 9e12})))
+    asyncio.run(play(lambda _: monkeypatch.setattr(site.app.state, "authorize", unreadable)))
+
+
+def test_a_look_that_fails_or_lasts_is_told(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No page says that it is live while nobody looks; a ping says that somebody does."""
+    monkeypatch.setattr(stream, "_PING_SECONDS", 0.05)
+    monkeypatch.setattr(watcher, "_LATE", timedelta(seconds=0.2))
+    go_on, found = threading.Event(), site.app.state.watcher
+
+    def fail(_: object) -> dict[str, str]:
+        raise RuntimeError("a bug")
+
+    def last(_: object) -> dict[str, str]:
+        go_on.wait(20)
+        return {}
+
+    async def play() -> None:
+        async with opened(site, "runs", site.way.begin("vera")) as tab:
+            for wrong in (last, fail):
+                with monkeypatch.context() as patch:
+                    patch.setattr(found, "_look", wrong)
+                    while "event: lost" not in await tab.event():
+                        pass
+                    go_on.set()
+                while "event: changed" not in await tab.event():
+                    pass
+
+    asyncio.run(play())
+
+
+def test_busy_pages_are_no_outage(site: Site) -> None:
+    """The watcher has a connection of its own."""
+
+    async def play() -> None:
+        with ExitStack() as stack:
+            for _ in range(MOST_READERS):
+                stack.enter_context(site.app.state.clients.reading())
+            async with opened(site, "runs", site.way.begin("vera")) as tab:
+                assert "event: changed" in await tab.event()
+
+    asyncio.run(play())
+
+
 def session_id(site: Site, cookie: str) -> str:
     """The id of the session of a cookie."""
     headers = [(b"cookie", f"{COOKIE}={cookie}".encode())]
@@ -179,8 +246,30 @@ def test_there_is_room_for_so_many_streams(site: Site, monkeypatch: pytest.Monke
     asyncio.run(play())
 
 
+def test_one_user_does_not_take_all_places(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The streams of others go on."""
+    monkeypatch.setattr(stream, "MOST_OF_ONE", 1)
+
+    async def play() -> None:
+        async with (
+            opened(site, "runs", site.way.begin("vera")) as tab,
+            opened(site, "runs", site.way.begin("vera")) as second,
+            opened(site, "runs", site.way.begin("otto")) as other,
+        ):
+            await tab.event()
+            await other.event()
+            await second.texts.get()
+            assert [each.status for each in (tab, second, other)] == [200, 503, 200]
+
+    asyncio.run(play())
+
+
 @pytest.mark.parametrize(
-    "watch", ["", "run", "run:", "run:last", "run:" + "0" * 36, "runs,x", ",".join(["runs"] * 21)]
+    "watch",
+    [
+        *("", "run", "run:", "run:last", "run:" + "0" * 36, "runs,x", ",".join(["runs"] * 21)),
+        "runs:a,runs:b,runs:c",
+    ],
 )
 def test_only_runs_can_be_watched(site: Site, watch: str) -> None:
     """Any other name is refused."""
@@ -192,3 +281,27 @@ def test_a_run_that_vanishes_has_a_mark(works: Works, site: Site) -> None:
     gone = str(uuid4())
 
     assert watcher.marks(works.client, [f"run:{gone}"]) == {f"run:{gone}": watcher.GONE}
+
+
+def test_marks_are_asked_for_in_bounded_numbers() -> None:
+    """The database answers for 1,000 runs at once: the others would be called gone."""
+
+    class Bounded:
+        def run_marks(self, ids: Sequence[str]) -> dict[str, str]:
+            return dict.fromkeys(ids[:1_000], "m")
+
+    names = [f"run:{uuid4()}" for _ in range(2_500)]
+    bounded: Any = Bounded()
+
+    assert set(watcher.marks(bounded, names).values()) == {"m"}
+
+
+def test_what_waits_is_watched(works: Works, site: Site, run: str) -> None:
+    """An answer to any run changes the mark, however old the run is."""
+    assert 'data-live="waiting"' in site.browser("vera").get("/waiting").text
+    before = watcher.marks(works.client, ["waiting"])
+    assert watcher.marks(works.client, ["waiting"]) == before
+
+    works.client.approve(run, "go_live")
+
+    assert watcher.marks(works.client, ["waiting"]) != before

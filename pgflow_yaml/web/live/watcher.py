@@ -8,13 +8,11 @@ import logging
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode
 from uuid import UUID
-
-from starlette.concurrency import run_in_threadpool
 
 from pgflow_yaml.errors import PgflowError, Unavailable
 from pgflow_yaml.web.pages.filters import read_filters
@@ -22,16 +20,21 @@ from pgflow_yaml.web.pages.filters import read_filters
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from pgflow_yaml.client import Client
+    from pgflow_yaml.client import Client, RunSummary
+    from pgflow_yaml.client.deciding import WaitingStep
     from pgflow_yaml.web.bulk import Jobs
     from pgflow_yaml.web.clients import Clients
 
 log = logging.getLogger(__name__)
 
-RUNS = "runs"
+RUNS, WAITING = "runs", "waiting"
 GONE = "gone"
 PAUSE = 1.0
+_LATE = timedelta(seconds=15)
+"""After so long without a look, nobody knows any more if what is shown is true."""
 _NEWEST = 50
+_WAITING = 100
+_MOST_MARKS = 1_000
 _RUN = re.compile(r"run:(?P<id>[0-9a-f-]{36})")
 _JOB = re.compile(r"bulk:[0-9a-f]{16}")
 _LIST = re.compile(r"runs:(?P<filters>[A-Za-z0-9_-]{1,4000})")
@@ -49,15 +52,18 @@ def list_name(pairs: Sequence[tuple[str, str]]) -> str:
 def marks(client: Client, watched: Iterable[str]) -> dict[str, str]:
     """Return a mark of each watched thing: it changes when the thing does.
 
-    That is `run:ID`, `runs`, or a list of runs by `list_name`.
+    That is `run:ID`, `runs`, `waiting`, or a list of runs by `list_name`.
     """
     names = set(watched)
     runs = {name: name.removeprefix("run:") for name in names if name.startswith("run:")}
-    known = client.run_marks(runs.values()) if runs else {}
+    ids, known = list(runs.values()), dict[str, str]()
+    for start in range(0, len(ids), _MOST_MARKS):
+        known |= client.run_marks(ids[start : start + _MOST_MARKS])
     found = {name: known.get(run_id, GONE) for name, run_id in runs.items()}
     if RUNS in names:
-        rows = [row.as_json() for row in client.list_runs(limit=_NEWEST)]
-        found[RUNS] = digest(json.dumps(rows, sort_keys=True))
+        found[RUNS] = _mark_of(client.page_runs(limit=_NEWEST, look=_LOOK).runs)
+    if WAITING in names:
+        found[WAITING] = _mark_of(client.list_waiting(limit=_WAITING))
     found |= {name: _list_mark(client, name) for name in names if _LIST.fullmatch(name)}
     return found
 
@@ -75,7 +81,11 @@ def _list_mark(client: Client, name: str) -> str:
         raise
     except (ValueError, PgflowError):
         return GONE
-    return digest(json.dumps([run.as_json() for run in page.runs], sort_keys=True))
+    return _mark_of(page.runs)
+
+
+def _mark_of(rows: Iterable[RunSummary | WaitingStep]) -> str:
+    return digest(json.dumps([row.as_json() for row in rows], sort_keys=True))
 
 
 def digest(text: str) -> str:
@@ -87,7 +97,7 @@ def is_watchable(name: str) -> bool:
     """Return true for the name of a thing that can be watched."""
     run = _RUN.fullmatch(name)
     if run is None:
-        return name == RUNS or any(kind.fullmatch(name) for kind in (_JOB, _LIST))
+        return name in (RUNS, WAITING) or any(kind.fullmatch(name) for kind in (_JOB, _LIST))
     with suppress(ValueError):
         return str(UUID(run["id"])) == run["id"]
     return False
@@ -96,14 +106,15 @@ def is_watchable(name: str) -> bool:
 class Stream:
     """Things that one browser watches; `news` is set when something has changed for it."""
 
-    def __init__(self, watched: Iterable[str]) -> None:
+    def __init__(self, watched: Iterable[str], user: str = "") -> None:
         """`watched` are names of runs and lists."""
         self.watched = frozenset(watched)
+        self.user = user
         self.news = asyncio.Event()
         self.mark = ""
         """Stands for the marks of all that is watched."""
         self.lost_since: datetime | None = None
-        """Since when the database does not answer."""
+        """Since when nobody knows if what is shown is true."""
 
     def look(self, found: Mapping[str, str]) -> None:
         """Compare the marks with those of the last look."""
@@ -129,12 +140,23 @@ class Watcher:
         self._streams: set[Stream] = set()
         self.task: asyncio.Task[None] | None = None
         """Looks until there is no stream."""
+        self.looked_at = datetime.now(UTC)
+        """Time of the last look that found something out, or of the first try."""
         self.looks = 0
         """Number of questions to the database."""
 
     def __len__(self) -> int:
         """Return the number of streams."""
         return len(self._streams)
+
+    def of(self, user: str) -> int:
+        """Return the number of streams of a user."""
+        return sum(stream.user == user for stream in self._streams)
+
+    @property
+    def is_late(self) -> bool:
+        """True if the last look is too long ago: it failed, or the database takes its time."""
+        return datetime.now(UTC) - self.looked_at > _LATE
 
     def add(self, stream: Stream) -> None:
         """Begin to look for a stream."""
@@ -147,19 +169,22 @@ class Watcher:
         self._streams.discard(stream)
 
     async def _run(self) -> None:
+        self.looked_at = datetime.now(UTC)
         while self._streams:
             streams = list(self._streams)
             watched = sorted(frozenset[str]().union(*(stream.watched for stream in streams)))
             try:
-                found = await run_in_threadpool(self._look, watched)
-            except PgflowError as error:
-                log.info("not watching: %s", error)
-                now = datetime.now(UTC)
+                # In a thread of its own: those of the pages may all be waiting for the database.
+                found = await asyncio.to_thread(self._look, watched)
+            except Exception as error:
+                if isinstance(error, PgflowError):
+                    log.info("not watching: %s", error)
+                else:
+                    log.exception("not watching")
                 for stream in streams:
-                    stream.lose(now)
-            except Exception:
-                log.exception("not watching")
+                    stream.lose(datetime.now(UTC))
             else:
+                self.looked_at = datetime.now(UTC)
                 for stream in streams:
                     stream.look(found)
             await asyncio.sleep(PAUSE)
@@ -168,6 +193,6 @@ class Watcher:
         found = {name: self._jobs.mark(name) for name in watched if _JOB.fullmatch(name)}
         if stored := [name for name in watched if name not in found]:
             self.looks += 1
-            with self._clients.reading() as client:
+            with self._clients.watching() as client:
                 found |= marks(client, stored)
         return found

@@ -117,6 +117,11 @@ def _lines(asked: Asked) -> Mapping[str, Any]:
     }
 
 
+def _watched(asked: Asked) -> str:
+    """Return what the lines depend on: older pages, which would slide, and searches stay."""
+    return "" if asked.once(_newer) or asked.query.get("q") else watched(asked)
+
+
 def _none(asked: Asked, *, filtered: bool) -> str:
     """Return the sentence about no line, as the command says it."""
     run = asked.once(outline)["run"]["id"]
@@ -130,5 +135,5 @@ PAGE = Page(
     name="logs",
     read=_read,
     json=_json,
-    parts={"lines": Part(read=_lines, watch=watched)},
+    parts={"lines": Part(read=_lines, watch=_watched)},
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pgflow_yaml.web.asking import texts_of
-from pgflow_yaml.web.live.watcher import RUNS
+from pgflow_yaml.web.live.watcher import WAITING
 from pgflow_yaml.web.table import Page, Part
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def _read(_asked: Asked) -> Mapping[str, Any]:
 
 def _asks(asked: Asked) -> Mapping[str, Any]:
     sources: dict[tuple[str, str | None], str] = {}
+    texts: dict[tuple[str, str | None, str], Mapping[str, tuple[str, str]]] = {}
     me = {asked.user.name, *asked.user.groups}
 
     def source(step: WaitingStep) -> str:
@@ -40,21 +41,27 @@ def _asks(asked: Asked) -> Mapping[str, Any]:
             sources[version] = (stored and stored.source) or ""
         return sources[version]
 
+    def asks_for(step: WaitingStep) -> list[tuple[str, bool]]:
+        known = (step.flow, step.version, step.step)
+        if known not in texts:
+            texts[known] = texts_of(source(step), step.flow, step.step)
+        return _fields(step, texts[known])
+
     def row(step: WaitingStep) -> Mapping[str, Any]:
         return {
             "step": step.as_json(),
             "decides": step.form is not None or step.by is not None,
             "mine": step.by is None or not me.isdisjoint(step.by),
             "deciders": " or ".join(step.by or ()),
-            "fields": _fields(step, source(step)) if step.form else [],
+            "fields": asks_for(step) if step.form else [],
         }
 
     return {"rows": [row(step) for step in asked.once(_waiting)], "most": SHOWN}
 
 
-def _fields(step: WaitingStep, source: str) -> list[tuple[str, bool]]:
+def _fields(step: WaitingStep, texts: Mapping[str, tuple[str, str]]) -> list[tuple[str, bool]]:
     """Return the title of each field of a form, in the order of the flow, and if it is required."""
-    form, texts = step.form or {}, texts_of(source, step.flow, step.step)
+    form = step.form or {}
     names = [*filter(form.__contains__, texts), *(name for name in form if name not in texts)]
     return [(texts.get(name, ("",))[0] or name, _is_required(form[name])) for name in names]
 
@@ -69,5 +76,5 @@ PAGE = Page(
     nav="Waiting",
     read=_read,
     json=_json,
-    parts={"asks": Part(read=_asks, watch=lambda _: RUNS)},
+    parts={"asks": Part(read=_asks, watch=lambda _: WAITING)},
 )
