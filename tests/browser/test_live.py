@@ -63,7 +63,7 @@ def test_a_new_run_appears_in_the_list(project: Project, page: Page, run: str) -
 
     new = project.client.start("order").id
 
-    expect(page.get_by_role("link", name=new[:8])).to_be_visible()
+    expect(page.get_by_role("link", name=new[:8], exact=True)).to_be_visible()
     assert stayed(page)
 
 
@@ -123,3 +123,98 @@ def test_what_is_in_use_is_not_taken_away(project: Project, page: Page, run: str
     expect(button).to_be_visible()
     button.click()
     expect(page.locator("#head")).to_contain_text("completed")
+
+
+def streams(page: Page) -> list[str]:
+    """The addresses of streams that a page will have opened: a list that grows."""
+    found: list[str] = []
+    page.on("request", lambda asked: "/events?" in asked.url and found.append(asked.url))
+    return found
+
+
+def test_a_tab_in_the_background_opens_one_stream(page: Page, run: str) -> None:
+    """When it is seen."""
+    page.add_init_script(f"({HIDE})(true)")
+    opened = streams(page)
+    page.goto(f"/runs/{run}")
+    expect(page.locator(BANNER)).to_have_text("paused (hidden)")
+    assert opened == []
+
+    page.evaluate(HIDE, False)
+
+    expect(page.locator(BANNER)).to_have_text("live")
+    assert len(opened) == 1
+
+
+def test_a_part_that_fails_hinders_no_other(
+    project: Project, visits: Visits, page: Page, run: str
+) -> None:
+    """The page says so, and is live again once a ping finds the part."""
+    visits.tolerated = ("500",)
+    page.goto(f"/runs/{run}")
+    expect(page.locator("#steps")).to_contain_text("waiting")
+    expect(page.locator(BANNER)).to_have_text("live")
+    page.route("**/parts/head", lambda route: route.fulfill(status=500))
+
+    project.client.approve(run, "release")
+
+    expect(page.locator(BANNER)).to_have_text(re.compile("^a part cannot be read since "))
+    expect(page.locator("#values")).to_contain_text("parcel for lamp")
+    page.unroute("**/parts/head")
+    page.evaluate("source.dispatchEvent(new Event('ping'))")
+    expect(page.locator(BANNER)).to_have_text("live")
+    expect(page.locator("#head")).to_contain_text("completed")
+
+
+def test_a_session_that_ends_in_a_hidden_tab_is_told(visits: Visits, page: Page, run: str) -> None:
+    """The page asks no more, however often it is seen."""
+    visits.tolerated = ("401",)
+    page.goto(f"/runs/{run}")
+    expect(page.locator(BANNER)).to_have_text("live")
+    page.evaluate(HIDE, True)
+    page.context.clear_cookies()
+
+    page.evaluate(HIDE, False)
+    expect(page.locator(BANNER)).to_have_text("logged out: reload this page")
+
+    opened = streams(page)
+    for hidden in (True, False):
+        page.evaluate(HIDE, hidden)
+    expect(page.locator(BANNER)).to_have_text("logged out: reload this page")
+    assert opened == []
+
+
+def test_a_page_without_a_stream_says_of_when_it_is(
+    project: Project, visits: Visits, page: Page, run: str
+) -> None:
+    """It asks for its parts now and then."""
+    visits.tolerated = ("503",)
+    page.route("**/events?*", lambda route: route.fulfill(status=503))
+    page.goto(f"/runs/{run}")
+    expect(page.locator(BANNER)).to_have_text(re.compile(r"^not live: as of \d\d:\d\d UTC$"))
+
+    project.client.approve(run, "release")
+
+    expect(page.locator("#head")).to_contain_text("completed")
+
+
+def test_a_step_that_cannot_be_read_is_a_new_page(visits: Visits, page: Page, run: str) -> None:
+    """What stands under the name of a step is of that step."""
+    visits.tolerated = ("500",)
+    page.goto(f"/runs/{run}?step=reserve")
+    page.route("**/parts/step?*", lambda route: route.fulfill(status=500), times=1)
+    with page.expect_navigation(wait_until="load"):
+        page.locator("a[data-step=ship]").first.click()
+
+    expect(page.locator("#step")).to_contain_text("ship")
+
+
+def test_a_double_click_sends_a_form_once(project: Project, page: Page, run: str) -> None:
+    """One run starts."""
+    before, sent = len(project.client.list_runs()), list[str]()
+    page.on("request", lambda asked: asked.method == "POST" and sent.append(asked.url))
+    page.goto("/flows/order/start")
+    page.get_by_role("button", name="Start").dblclick()
+
+    expect(page).to_have_url(re.compile("/runs/[0-9a-f-]{36}"))
+    assert (len(sent), len(project.client.list_runs())) == (1, before + 1)

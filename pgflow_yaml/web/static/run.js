@@ -36,7 +36,8 @@ async function follow() {
   }
   for (const each of document.querySelectorAll("#step details[open]")) each.open = false;
   select(new URLSearchParams(location.search).get("step"));
-  try { await renew(document.getElementById("step")); } catch { location.reload(); }
+  const status = await renew(document.getElementById("step")).catch(() => 0);
+  if (!status || status >= 400) location.reload();
 }
 
 function centre() {

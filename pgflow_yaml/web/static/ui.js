@@ -2,7 +2,7 @@
 // A page is complete without this file. It posts the token of a login link, follows the stream of
 // the server and puts changed parts in place by their ids, and lets durations tick.
 const banner = document.getElementById("live"), root = document.body.dataset.root;
-let source, watching = "", fetching = false, again = false, heard = Date.now(), lost = "", wait = 1000;
+let source = null, watching = "", fetching = false, again = false, heard = 0, lost = "", wait = 1000, left = false;
 
 const login = document.getElementById("login");
 if (login && location.hash.startsWith("#t=")) {
@@ -64,6 +64,7 @@ async function refresh(ages) {
   fetching = true;
   try {
     do {
+      let unread = "";
       again = false;
       for (const { id } of [...document.querySelectorAll("[data-part]")]) {
         const part = document.getElementById(id);
@@ -71,43 +72,62 @@ async function refresh(ages) {
         const status = await renew(part);
         if (status === 401) return leave("logged out: reload this page");
         if (status === 404) return leave("this is no longer in the database");
-        if (status >= 500) return gone("database unreachable");
+        if (status >= 500) unread = status === 503 ? "database unreachable" : "a part cannot be read";
       }
-      lost = "";
       ages = false;
-      say("live", "live");
-      if (source && watches() !== watching) { source.close(); open(); }
+      settle(unread);
     } while (again);
   } catch { gone("not connected"); } finally { fetching = false; }
 }
 
+// Parts that could all be read are live if the stream is open; without a stream they are of now.
+function settle(unread) {
+  if (unread) return gone(unread);
+  if (!source) return;
+  if (source.readyState !== EventSource.OPEN) return say("old", `not live: as of ${now()}`);
+  lost = "";
+  say("live", "live");
+  if (watches() !== watching) open();
+}
+
 function gone(words, since) {
+  if (!source) return;
   lost = lost || since || now();
   say("lost", `${words} since ${lost}`);
 }
-function leave(words) { source?.close(); source = null; say("lost", words); }
+function close() { source?.close(); source = null; }
+function leave(words) { left = true; close(); say("lost", words); }
 
 // What the parts depend on; each names one thing or several.
 const watches = () => [...new Set([...document.querySelectorAll("[data-live]")].flatMap((each) => each.dataset.live.split(",")))]
   .filter(Boolean).slice(0, 20).join(",");
 
+// The first event of a stream comes at once: until then nothing says that the page is live.
 function open() {
+  close();
   watching = watches();
-  if (!watching) return;
-  source = new EventSource(`${root}/events?watch=${watching}`);
-  source.onopen = () => { if (!lost) say("live", "live"); };
-  const hear = () => { heard = Date.now(); wait = 1000; };
-  source.addEventListener("changed", () => { hear(); refresh(); });
-  source.addEventListener("ping", () => { hear(); if (!lost) refresh(true); });
-  source.addEventListener("lost", (event) => { hear(); gone("database unreachable", event.data.slice(11, 16) + " UTC"); });
-  source.addEventListener("out", () => leave("logged out: reload this page"));
-  source.onerror = () => {
+  if (!watching) return say("", "");
+  const mine = source = new EventSource(`${root}/events?watch=${watching}`);
+  const on = (name, hear) => mine.addEventListener(name, (event) => { heard = Date.now(); wait = 1000; hear(event); });
+  heard = Date.now();
+  on("changed", () => refresh());
+  on("ping", () => refresh(!lost));
+  on("lost", (event) => gone("database unreachable", event.data.slice(11, 16) + " UTC"));
+  on("out", () => leave("logged out: reload this page"));
+  mine.onerror = () => {
+    mine.close();
     gone("not connected");
-    source.close();
-    const mine = source;
-    setTimeout(() => { if (source === mine && !document.hidden) open(); }, wait);
+    refresh();  // says why, if the session has ended
+    setTimeout(() => { if (source === mine) open(); }, wait);
     wait = Math.min(wait * 2, 15000);
   };
+}
+
+function attend() {
+  if (left) return;
+  if (!document.hidden) return open();
+  close();
+  if (watches()) say("old", "paused (hidden)");
 }
 
 function duration(seconds) {
@@ -125,16 +145,19 @@ if (zone && local && local !== "UTC") {
   zone.closest("form").hidden = false;
 }
 
+// A second click sends nothing; the server, too, knows a form that it has just got.
+document.addEventListener("submit", (event) => {
+  const { method, dataset } = event.target;
+  if (method !== "post") return;
+  if (Date.now() - (dataset.sent || 0) < 5000) event.preventDefault();
+  else dataset.sent = Date.now();
+});
+
 if (banner) {
-  document.addEventListener("visibilitychange", () => {
-    if (!document.hidden) return open();
-    source?.close();
-    source = null;
-    say("old", "paused (hidden)");
-  });
+  document.addEventListener("visibilitychange", attend);
   setInterval(() => {
     if (source && !lost && Date.now() - heard > 30000) say("old", "no news for 30 s");
     if (!lost) for (const each of document.querySelectorAll("[data-since]")) each.textContent = duration((Date.now() - Date.parse(each.dataset.since)) / 1000);
   }, 1000);
-  open();
+  attend();
 }
