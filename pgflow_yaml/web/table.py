@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from starlette.responses import Response
-
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
@@ -54,6 +52,8 @@ class Page:
     json: Callable[[Asked], object]
     json_path: str = ""
     """Path of the JSON, if not the path with `.json` behind it."""
+    json_next: Callable[[Asked], str] = lambda _: ""
+    """Returns the path of the JSON that goes on where this one ends; empty: this is all of it."""
     parts: Mapping[str, Part] = field(default_factory=dict)
     nav: str = ""
     """The word in the navigation; empty: the page is not there."""
@@ -90,6 +90,3 @@ class Action:
     """Acts; None: nothing is done yet, and the form is shown again."""
     asks_writing: bool = False
     """True if the question itself locks a run, as a retry that is only tried does."""
-
-
-Answer: TypeAlias = Callable[["Asked"], Response]

@@ -60,6 +60,13 @@ def test_pages_of_runs_have_each_run_once(works: Works, site: Site, versions: li
     assert set(found) == set(ids)
     assert 'data-live="runs' not in page
     assert "Newest" in page
+    listed, path = [], "/runs.json?flow=order"
+    while path:
+        data = vera.get(path)
+        listed += [row["id"] for row in data.json()]
+        link = re.fullmatch('<(.+)>; rel="next"', data.headers.get("link", ""))
+        path = link[1] if link else ""
+    assert listed == found
     assert versions
 
 

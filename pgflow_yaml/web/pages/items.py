@@ -12,13 +12,14 @@ from pgflow_yaml.runs.run import run_name
 from pgflow_yaml.text import elapsed, moment
 from pgflow_yaml.web.asked import Moved
 from pgflow_yaml.web.pages import queries
+from pgflow_yaml.web.pages.filters import address
 from pgflow_yaml.web.pages.of_run import run_id
 from pgflow_yaml.web.pages.of_step import condition, outline, step, watched, why
 from pgflow_yaml.web.pictures.grid import grid
 from pgflow_yaml.web.table import Page, Part
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from pgflow_yaml.client.views import ItemSummary
     from pgflow_yaml.runs.snapshot import StepShape
@@ -30,6 +31,10 @@ SHOWN, IN_GRID = 100, 10_000
 
 
 def _json(asked: Asked) -> object:
+    """Return what `show --items` prints; with a filter the items that the page lists."""
+    queries.check(asked, ("status", "first"))
+    if asked.query:
+        return [item.as_json() for item in asked.once(_listed)]
     return run_json(asked.client, run_id(asked), step=asked.params["step"], items=True)
 
 
@@ -88,24 +93,43 @@ def _grid(asked: Asked) -> Mapping[str, Any]:
     }
 
 
+def _json_next(asked: Asked) -> str:
+    following = asked.once(_next) if asked.query else None
+    if following is None:
+        return ""
+    pairs = [("status", _chosen(asked, asked.once(step))), ("first", str(following))]
+    return address(asked.path, pairs)
+
+
+def _listed(asked: Asked) -> Sequence[ItemSummary]:
+    state = asked.once(step)
+    status = _chosen(asked, state)
+    return asked.client.list_items(
+        asked.once(outline)["run"]["id"],
+        state["slug"],
+        statuses=None if status == ALL else [status],
+        first=asked.once(_first),
+        limit=SHOWN,
+    )
+
+
+def _next(asked: Asked) -> int | None:
+    """Return the index behind the items that are listed; None: there are no more."""
+    found = asked.once(_listed)
+    behind = found[-1].index + 1 if len(found) == SHOWN else None
+    return behind if behind is not None and behind < asked.once(step)["tasks"]["total"] else None
+
+
 def _items(asked: Asked) -> Mapping[str, Any]:
     run, state = asked.once(outline), asked.once(step)
     status, first = _chosen(asked, state), asked.once(_first)
-    found = asked.client.list_items(
-        run["run"]["id"],
-        state["slug"],
-        statuses=None if status == ALL else [status],
-        first=first,
-        limit=SHOWN,
-    )
-    last = found[-1].index + 1 if len(found) == SHOWN else None
     return {
         **asked.once(_read),
-        "rows": [_row(item, run["now"]) for item in found],
+        "rows": [_row(item, run["now"]) for item in asked.once(_listed)],
         "status": status,
         "counts": {ALL: state["tasks"]["total"], **_counts(state)},
         "first": first,
-        "next": last if last is not None and last < state["tasks"]["total"] else None,
+        "next": asked.once(_next),
     }
 
 
@@ -130,6 +154,7 @@ PAGE = Page(
     name="items",
     read=_read,
     json=_json,
+    json_next=_json_next,
     parts={
         "head": Part(read=_head, watch=watched),
         "grid": Part(read=_grid, watch=watched),

@@ -32,6 +32,11 @@ def _json(asked: Asked) -> object:
     return [run.as_json() for run in asked.once(_page).runs]
 
 
+def _json_next(asked: Asked) -> str:
+    following = asked.once(_page).next
+    return address("/runs.json", [*chosen(asked), *following.items()]) if following else ""
+
+
 def _read(asked: Asked) -> Mapping[str, Any]:
     if text := asked.query.get("find"):
         raise Moved(f"/runs/{lookup.run_id(asked.client, text.strip()[:_LONGEST])}")
@@ -98,6 +103,7 @@ PAGE = Page(
     read=_read,
     json=_json,
     json_path="/runs.json",
+    json_next=_json_next,
     parts={
         "strips": Part(read=_strips, watch=_watched),
         "list": Part(read=_list, watch=_watched),
