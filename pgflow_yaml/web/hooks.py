@@ -14,7 +14,7 @@ from functools import lru_cache
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
-from pgflow_yaml.errors import InvalidInput, NotFound, PgflowError
+from pgflow_yaml.errors import InvalidInput, NotFound, PgflowError, WrongSetting
 from pgflow_yaml.language.expressions import ExpressionError
 from pgflow_yaml.language.json_text import NotJson, read_json
 from pgflow_yaml.language.webhooks import input_of, key_of, known_headers
@@ -158,6 +158,9 @@ def _answer(error: PgflowError) -> Reply:
         return REFUSED  # the version was deleted this very moment
     if type(error) is PgflowError:  # the key has a run, which was started with another input
         return _error(409, error.message)
+    if isinstance(error, WrongSetting):  # it stays wrong, however often the sender comes again
+        log.error("a webhook starts nothing: %s", error)
+        return _error(422, "this request cannot start the flow: the log of the server says why")
     return unanswered(error)
 
 

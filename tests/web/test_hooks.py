@@ -8,10 +8,12 @@ import json
 import logging
 import threading
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import pytest
 
 from pgflow_yaml import Client
+from pgflow_yaml.errors import WrongSetting
 from pgflow_yaml.web import hooks
 from pgflow_yaml.web.hooks import LARGEST, REFUSED, Reply, handle
 from pgflow_yaml.worker.calls.secrets import Secrets
@@ -292,6 +294,19 @@ def test_without_the_database_a_sender_is_told_to_come_back(secrets: Secrets) ->
             assert reply.status == 503
             assert int(reply.headers["retry-after"]) > 0
             assert "127.0.0.1" not in str(reply.json)
+
+
+def test_a_setting_that_is_wrong_is_no_outage(
+    hooked: Hooks, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A sender that came again would be refused again; the log has the reason."""
+    monkeypatch.setattr(Client, "start_run", Mock(side_effect=WrongSetting("the queue is gone")))
+
+    reply = hooked.post("plain", b"{}")
+
+    assert (reply.status, dict(reply.headers)) == (422, {})
+    assert "queue" not in message_of(reply)
+    assert "the queue is gone" in caplog.text
 
 
 def test_secrets_of_the_sender_and_of_the_server_are_nowhere(
