@@ -42,11 +42,6 @@ class Job:
     ended: bool = False
 
     @property
-    def looked(self) -> int:
-        """The number of runs that it has come to."""
-        return self.changed + len(self.refused)
-
-    @property
     def watched(self) -> str:
         """The name of the job for the stream."""
         return f"bulk:{self.id}"

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from pgflow_yaml.web.asked import Asked
     from pgflow_yaml.web.table import Page
 
-LONGEST_VALUE = 64 * 1024
+LONGEST_VALUE = 65_536
+"""Characters of a value that a page shows; the download has all of it."""
 _LONGEST_TEXT = 4_000
 _LONGEST_LINE = 300
 _TICKING = re.compile(r'(?<=<time data-since=")([^"]*)">[^<]*')
@@ -43,12 +44,8 @@ def _final(value: object) -> object:
 
 
 def value_text(value: object) -> str:
-    """Format a JSON value, 64 kB of it at most."""
-    return fit_bytes(json.dumps(value, ensure_ascii=False, indent=2))
-
-
-def fit_bytes(text: str) -> str:
-    """Cut a text to what a page shows of a value."""
+    """Format a JSON value, and cut it."""
+    text = json.dumps(value, ensure_ascii=False, indent=2)
     return text if len(text) <= LONGEST_VALUE else text[:LONGEST_VALUE] + "…"
 
 
