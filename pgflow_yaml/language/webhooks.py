@@ -12,8 +12,14 @@ if TYPE_CHECKING:
 
     from pgflow_yaml.language.model import Json
 
-KEPT_BACK = frozenset({"authorization", "cookie", "proxy-authorization"})
-"""The headers that hold secrets of the sender: expressions do not know them."""
+KEPT_BACK = frozenset(
+    {
+        *("authorization", "cookie", "proxy-authorization", "x-api-key"),
+        *("x-auth-request-access-token", "x-forwarded-access-token"),
+        *("webhook-signature", "stripe-signature", "x-hub-signature", "x-hub-signature-256"),
+    }
+)
+"""The headers that prove who sends or asks: expressions do not know them, and no run keeps them."""
 
 
 def known_headers(headers: Mapping[str, str]) -> dict[str, Json]:

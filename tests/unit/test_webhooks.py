@@ -90,6 +90,12 @@ def test_what_the_sender_keeps_secret_is_not_known() -> None:
         "authorization": "Basic x",
         "cookie": "a=b",
         "proxy-authorization": "y",
+        "x-api-key": "k",
+        "x-auth-request-access-token": "t",
+        "x-forwarded-access-token": "t",
+        "webhook-signature": "v1,x",
+        "stripe-signature": "t=1,v1=x",
+        "x-hub-signature-256": "sha256=x",
     }
 
     assert known_headers(sent) == HEADERS

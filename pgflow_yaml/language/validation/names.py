@@ -297,7 +297,7 @@ def _of_request(root: str, rest: Sequence[str], *, context: Context) -> Problem 
         return Problem("PF230", 1, message, "read `body` or `headers`")
     name = rest[0] if root == "headers" and rest else ""
     if name.lower() in KEPT_BACK:
-        message = f"the header {name} is not given to runs: it is a secret of the sender"
+        message = f"the header {name} is not given to runs: it proves who the sender is"
         return Problem("PF215", 1, message, "leave it out")
     if name != name.lower():
         fix = f'write headers["{name.lower()}"]'
