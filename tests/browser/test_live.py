@@ -202,19 +202,18 @@ def test_a_step_that_cannot_be_read_is_a_new_page(visits: Visits, page: Page, ru
     """What stands under the name of a step is of that step."""
     visits.tolerated = ("500",)
     page.goto(f"/runs/{run}?step=reserve")
-    page.route("**/parts/step?*", lambda route: route.fulfill(status=500), times=1)
-    with page.expect_navigation(wait_until="load"):
+    expect(page.locator(BANNER)).to_have_text("live")
+    page.route("**/parts/step?step=ship", lambda route: route.fulfill(status=500), times=1)
+    with page.expect_event("load"):
         page.locator("a[data-step=ship]").first.click()
 
     expect(page.locator("#step")).to_contain_text("ship")
 
 
-def test_a_double_click_sends_a_form_once(project: Project, page: Page, run: str) -> None:
-    """One run starts."""
-    before, sent = len(project.client.list_runs()), list[str]()
-    page.on("request", lambda asked: asked.method == "POST" and sent.append(asked.url))
+def test_a_double_click_sends_a_form_once(page: Page, run: str) -> None:
+    """The second one does nothing."""
     page.goto("/flows/order/start")
-    page.get_by_role("button", name="Start").dblclick()
+    twice = """() => [1, 2].map(() => document.querySelector("form.card").dispatchEvent(
+        new Event("submit", {bubbles: true, cancelable: true})))"""
 
-    expect(page).to_have_url(re.compile("/runs/[0-9a-f-]{36}"))
-    assert (len(sent), len(project.client.list_runs())) == (1, before + 1)
+    assert page.evaluate(twice) == [True, False]

@@ -70,6 +70,7 @@ async function refresh(ages) {
         const part = document.getElementById(id);
         if (!part?.dataset.live || (ages && !part.querySelector("[data-ages]"))) continue;
         const status = await renew(part);
+        if (!source) return;  // hidden meanwhile
         if (status === 401) return leave("logged out: reload this page");
         if (status === 404) return leave("this is no longer in the database");
         if (status >= 500) unread = status === 503 ? "database unreachable" : "a part cannot be read";
@@ -83,7 +84,6 @@ async function refresh(ages) {
 // Parts that could all be read are live if the stream is open; without a stream they are of now.
 function settle(unread) {
   if (unread) return gone(unread);
-  if (!source) return;
   if (source.readyState !== EventSource.OPEN) return say("old", `not live: as of ${now()}`);
   lost = "";
   say("live", "live");
