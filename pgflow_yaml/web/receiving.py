@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 MOST_AT_ONCE, MOST_WAITING = 2, 100
 """Requests that ask the database, and those that wait: people act beside them."""
+MOST_UNREAD = 100
+"""Requests whose body is on its way; nobody knows yet who sends them."""
 _BODY_SECONDS = 20.0
 
 
@@ -41,16 +43,14 @@ class Receiver:
         self._secrets = secrets
         self._places = asyncio.Semaphore(MOST_AT_ONCE)
         self._waiting = 0
+        self._unread: dict[asyncio.Timeout, None] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        self._waiting += 1
         try:
             reply = await self._reply(scope, receive)
         except _Gone:
             reply = Reply(status=408, json={"error": {"message": "the body did not arrive"}})
-        finally:
-            self._waiting -= 1
         text = json.dumps(reply.json, ensure_ascii=False)
         answer = Response(
             text + "\n", reply.status, dict(reply.headers), media_type="application/json"
@@ -58,14 +58,38 @@ class Receiver:
         await answer(scope, receive, send)
 
     async def _reply(self, scope: Scope, receive: Receive) -> Reply:
-        if self._waiting > MOST_WAITING:
-            return unanswered(Unavailable(f"more than {MOST_WAITING} requests wait"))
         length = Headers(scope=scope).get("content-length", "")
         if length.isdecimal() and int(length[:20]) > LARGEST:
             return TOO_LARGE
-        body = await _body(receive)
-        async with self._places:
-            return await run_in_threadpool(self._handled, scope, body)
+        body = await self._body(receive)
+        if self._waiting >= MOST_WAITING:
+            return unanswered(Unavailable(f"more than {MOST_WAITING} requests wait"))
+        self._waiting += 1
+        try:
+            async with self._places:
+                return await run_in_threadpool(self._handled, scope, body)
+        finally:
+            self._waiting -= 1
+
+    async def _body(self, receive: Receive) -> bytes:
+        """Return the body; raises _Gone.
+
+        Of too many that do not arrive, the oldest one is given up: they keep out none that does.
+        """
+        try:
+            async with asyncio.timeout(_BODY_SECONDS) as patience:
+                if len(self._unread) >= MOST_UNREAD:
+                    oldest = next(iter(self._unread))
+                    del self._unread[oldest]
+                    if not oldest.expired():
+                        oldest.reschedule(0)
+                self._unread[patience] = None
+                try:
+                    return await _read(receive)
+                finally:
+                    self._unread.pop(patience, None)
+        except TimeoutError:
+            raise _Gone from None
 
     def _handled(self, scope: Scope, body: bytes) -> Reply:
         headers = [
@@ -82,19 +106,15 @@ class Receiver:
             return Reply(status=500, json={"error": {"message": "this is a bug of the server"}})
 
 
-async def _body(receive: Receive) -> bytes:
+async def _read(receive: Receive) -> bytes:
     """Return the body, of one that is too large only so much that this shows; raises _Gone."""
     parts: list[bytes] = []
     size = 0
-    try:
-        async with asyncio.timeout(_BODY_SECONDS):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise _Gone
-                parts.append(message.get("body", b""))
-                size += len(parts[-1])
-                if size > LARGEST or not message.get("more_body", False):
-                    return b"".join(parts)
-    except TimeoutError:
-        raise _Gone from None
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _Gone
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > LARGEST or not message.get("more_body", False):
+            return b"".join(parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from pgflow_yaml.web import create_app, receiving
-from pgflow_yaml.web.hooks import LARGEST
+from pgflow_yaml.web.hooks import LARGEST, Reply
 from pgflow_yaml.worker.calls import Secrets
 from tests.fixtures.roles import as_program
 
@@ -163,17 +164,72 @@ def test_a_large_body_is_not_read_to_its_end(
     assert sent <= LARGEST + 100_000
 
 
-def test_a_body_that_does_not_arrive_holds_no_place(
+def test_bodies_that_do_not_arrive_keep_out_nobody(
     serve: Callable[..., TestClient], secrets: Secrets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is given up, and too many at once are told to come back."""
+    """Of too many the oldest is given up; a whole request has its place beside them."""
+    monkeypatch.setattr(receiving, "MOST_UNREAD", 2)
+    monkeypatch.setattr(receiving, "MOST_WAITING", 1)
+    app = serve(hooks=secrets).app
+    given_up: list[int] = []
+
+    async def hang() -> None:
+        given_up.append(await status_of(app, anyio.sleep_forever))
+
+    async def arrive() -> dict[str, Any]:
+        return {"type": "http.request", "body": BODY}
+
+    async def play() -> int:
+        headers = {name.replace("-", "_"): text for name, text in signed().items()}
+        async with anyio.create_task_group() as group:
+            for _ in range(5):
+                group.start_soon(hang)
+            await anyio.wait_all_tasks_blocked()
+            with anyio.fail_after(20):
+                found = await status_of(app, arrive, **headers)
+            group.cancel_scope.cancel()
+        return found
+
+    assert anyio.run(play) == 202
+    assert given_up == [408, 408, 408, 408]
+
+
+def test_a_body_that_does_not_arrive_is_given_up(
+    serve: Callable[..., TestClient], secrets: Secrets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if nobody else asks."""
     monkeypatch.setattr(receiving, "_BODY_SECONDS", 0.05)
+    app = serve(hooks=secrets).app
+
+    async def hang() -> int:
+        return await status_of(app, anyio.sleep_forever)
+
+    assert anyio.run(hang) == 408
+
+
+def test_too_many_that_wait_are_told_to_come_back(
+    serve: Callable[..., TestClient], secrets: Secrets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While others ask the database, whose answer is late."""
     monkeypatch.setattr(receiving, "MOST_WAITING", 2)
+    goes_on = threading.Event()
+    reply = Reply(status=202, json={})
+
+    def handled(*_: object) -> Reply:
+        goes_on.wait(20)
+        return reply
+
+    monkeypatch.setattr(receiving.Receiver, "_handled", handled)
     app = serve(hooks=secrets).app
     statuses: list[int] = []
 
+    async def arrive() -> dict[str, Any]:
+        return {"type": "http.request", "body": BODY}
+
     async def call() -> None:
-        statuses.append(await status_of(app, anyio.sleep_forever))
+        statuses.append(await status_of(app, arrive))
+        if len(statuses) == 2:
+            goes_on.set()
 
     async def call_often() -> None:
         async with anyio.create_task_group() as group:
@@ -182,4 +238,4 @@ def test_a_body_that_does_not_arrive_holds_no_place(
 
     anyio.run(call_often)
 
-    assert sorted(statuses) == [408, 408, 503, 503]
+    assert statuses == [503, 503, 202, 202]
