@@ -246,7 +246,7 @@ def test_the_theme_is_kept_in_a_cookie(site: Site) -> None:
 def test_times_are_those_of_the_zone_that_was_chosen(site: Site, works: Works, run: str) -> None:
     """Each names it; a name that is no zone means UTC, and the page is the one that it was."""
     vera = site.browser("vera")
-    begun = moment(works.client.run_snapshot(run)["run"]["started_at"])
+    begun = moment(works.client.run_snapshot(run)["run"]["started_at"] or "")
     for zone, name in (("Asia/Kolkata", "Asia/Kolkata"), ("../etc/passwd", "UTC"), ("", "UTC")):
         back = f"/runs/{run}?step=root"
         reply = site.post(vera, "/zone", zone=zone, back=back)
