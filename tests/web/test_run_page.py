@@ -68,7 +68,7 @@ def test_the_graph_is_sent_once_and_then_marked(site: Site, failed: str) -> None
     found = re.search('data-marks="([^"]+)"', marks)
     assert found
     sent = json.loads(unescape(found[1]))
-    assert sent["pay"] == ["failed", "✗ attempt 2 of 2", 0, "pay: failed, attempt 2 of 2"]
+    assert sent["pay"] == ["failed", "✗ attempt 2 of 2", 0, "pay attempt 2 of 2: failed"]
     assert sent["ship"][0] == "skipped"
     for slug, mark in sent.items():
         assert f'class="pg-box pg-{mark[0]}" href="/runs/{failed}?step={slug}"' in graph
