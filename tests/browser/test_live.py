@@ -128,7 +128,7 @@ def test_what_is_in_use_is_not_taken_away(project: Project, page: Page, run: str
 def streams(page: Page) -> list[str]:
     """The addresses of streams that a page will have opened: a list that grows."""
     found: list[str] = []
-    page.on("request", lambda asked: "/events?" in asked.url and found.append(asked.url))
+    page.on("request", lambda asked: found.extend([asked.url] * ("/events?" in asked.url)))
     return found
 
 

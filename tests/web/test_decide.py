@@ -9,6 +9,7 @@ from unittest.mock import Mock
 
 import pytest
 
+from pgflow_yaml.web.asking import texts_of
 from pgflow_yaml.web.pages import waiting
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def test_a_flow_is_read_once_for_all_that_waits(
     works: Works, site: Site, payout: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Many runs of one flow ask the same."""
-    read = Mock(wraps=waiting.texts_of)
+    read = Mock(wraps=texts_of)
     monkeypatch.setattr(waiting, "texts_of", read)
     other = works.client.start("payout").id
 
