@@ -62,6 +62,8 @@ PICTURES: Mapping[tuple[str, str], Mapping[str, str]] = {
 }
 THEMES: tuple[Any, ...] = ("light", "dark")
 RUN_AXE = "axe.run().then(found => found.violations.map(each => [each.id, each.nodes[0].html]))"
+SETTLED = """() => !document.querySelector('[data-live]:not([data-live=""])')
+    || document.getElementById("live").textContent"""
 TOO_WIDE = """() => document.documentElement.scrollWidth <= innerWidth ? [] :
     [...document.querySelectorAll("main *")].filter(each => !each.closest(".scroll, pre, svg")
         && each.getBoundingClientRect().right > innerWidth).map(each => each.outerHTML.slice(0, 90))
@@ -115,6 +117,7 @@ def look(page: Page, path: str, shot: str, pictures: Mapping[str, str]) -> list[
     if not answer.ok:
         return [f"{path}: {answer.status} {page.inner_text('main')[:200]}"]
     wrong = []
+    page.wait_for_function(SETTLED)
     page.evaluate(AXE_FILE.read_text(encoding="utf-8"))
     for theme in THEMES:
         page.emulate_media(color_scheme=theme)
