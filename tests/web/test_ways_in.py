@@ -175,8 +175,10 @@ def test_five_wrong_passwords_close_a_name(site: Site) -> None:
     assert enter(site.app, name="nobody", password=PASSWORD).status_code == 403
 
 
-def test_a_mistake_in_the_users_file_is_no_wrong_password(site: Site, users: Path) -> None:
-    """The login page says so, as often as somebody tries, and no name is closed for it."""
+def test_a_mistake_in_the_users_file_is_no_wrong_password(
+    site: Site, users: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The login page says so, no name is closed for it, and only the log says where it is."""
     good = users.read_text()
     users.write_text("vera")
 
@@ -184,7 +186,10 @@ def test_a_mistake_in_the_users_file_is_no_wrong_password(site: Site, users: Pat
     users.write_text(good)
 
     assert [reply.status_code for reply in tries] == [503] * 6
-    assert all(":1: write NAME:ROLE:HASH" in reply.text for reply in tries)
+    assert all("the file of users has a mistake" in reply.text for reply in tries)
+    assert str(users) not in tries[0].text
+    (said,) = [each.getMessage() for each in caplog.records if "nobody is let in" in each.msg]
+    assert f"{users}:1: write NAME:ROLE:HASH" in said
     assert PASSWORD not in tries[0].text
     assert enter(site.app, name="vera", password=PASSWORD).status_code == 303
 

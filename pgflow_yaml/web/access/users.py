@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from pgflow_yaml.web.access.signing import Signer
 
 _Stamp: TypeAlias = tuple[int, int, int] | None
+log = logging.getLogger(__name__)
+
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}")
 
 
@@ -49,7 +52,7 @@ class UsersFile(SignIn):
         super().__init__(signer, clock=clock)
         self._file = file
         self._gate = Gate()
-        self._known: tuple[_Stamp, Mapping[str, _Line] | str] = (_stamp(file), read_users(file))
+        self._known: tuple[_Stamp, Mapping[str, _Line] | None] = (_stamp(file), read_users(file))
 
     def account(self, name: str) -> tuple[User, str] | None:
         """Return a user of the file."""
@@ -69,18 +72,20 @@ class UsersFile(SignIn):
         known = self._known
         if (stamp := _stamp(self._file)) != known[0]:
             # Other threads see the users of before or of now, and nothing between.
-            known = self._known = (stamp, _users_or_mistake(self._file))
-        if isinstance(known[1], str):
+            known = self._known = (stamp, _users_or_none(self._file))
+        if known[1] is None:
             # A file with a mistake admits nobody: the person whose line was taken out least of all.
-            raise WrongSetting(known[1])
+            # Strangers read this sentence: they learn no path.
+            raise WrongSetting("the file of users has a mistake; the log of the server says which")
         return known[1]
 
 
-def _users_or_mistake(file: Path) -> Mapping[str, _Line] | str:
+def _users_or_none(file: Path) -> Mapping[str, _Line] | None:
     try:
         return read_users(file)
     except WrongSetting as mistake:
-        return str(mistake)
+        log.error("nobody is let in: %s", mistake)  # noqa: TRY400 (a sentence says all)
+        return None
 
 
 def read_users(file: Path) -> dict[str, _Line]:
