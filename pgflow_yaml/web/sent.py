@@ -18,7 +18,7 @@ _MOST = 1_000
 
 
 class Sent:
-    """What forms did, by who sent what; only what was done is remembered, no refusal."""
+    """The outcomes of forms by their ids; a refusal is not kept, so that it may be tried again."""
 
     def __init__(self) -> None:
         """Remember nothing yet."""

@@ -401,7 +401,7 @@ def test_a_retry_runs_again_what_failed(shell: Shell, assistant: Assistant) -> N
     before = shell("show", "again", "--json").json["run"]
     done = assistant("retry_run", run="again")
 
-    assert plan["said"][0].startswith("again: charge · kept: book, ")
+    assert plan["said"][0].startswith("again: charge · kept: book")
     assert (before["status"], before["retries"]) == ("failed", 0)
     assert done["said"] == plan["said"]
     assert shell("show", "again", "--json").json["run"]["retries"] == 1

@@ -19,6 +19,7 @@ from pgflow_yaml.database import embedded
 from pgflow_yaml.database.embedded import files
 from pgflow_yaml.errors import Unavailable
 from tests.fixtures.local_users import postmaster, until_stopped
+from tests.fixtures.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,8 +31,8 @@ REFUSED = "holds a database server that you did not make on this machine"
 
 
 @pytest.fixture(scope="module")
-def made() -> Iterator[Path]:
-    """A project whose server was made and has stopped; each test leaves it so."""
+def once_made() -> Iterator[Path]:
+    """A project whose server was made and has stopped."""
     project = Path(tempfile.mkdtemp(prefix="pgflow-yaml-made-", dir="/var/tmp"))
     project.chmod(0o755)
     with embedded.open_server(project) as held:
@@ -40,6 +41,14 @@ def made() -> Iterator[Path]:
     yield project
     embedded.discard(project)
     shutil.rmtree(project)
+
+
+@pytest.fixture
+def made(once_made: Path) -> Iterator[Path]:
+    """The same project; the next test begins when the server has stopped again."""
+    yield once_made
+    pid_file = once_made / ".pgflow/data/postmaster.pid"
+    eventually(lambda: not pid_file.exists(), what="the server has stopped")
 
 
 def identity(project: Path) -> str:

@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING
 from tests.mutation.calm_fences import CALM_FENCES
 from tests.mutation.decision_fences import DECISION_FENCES, DECISION_TESTS
 from tests.mutation.fences import FENCES, TESTS
+from tests.mutation.lease_fences import LEASE_FENCES
 from tests.mutation.limit_fences import LIMIT_FENCES, LIMIT_TESTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 ROOT = Path(__file__).parents[2]
-ALL_FENCES = [*FENCES, *CALM_FENCES, *LIMIT_FENCES, *DECISION_FENCES]
+ALL_FENCES = [*FENCES, *CALM_FENCES, *LEASE_FENCES, *LIMIT_FENCES, *DECISION_FENCES]
 ALL_TESTS = {**TESTS, **LIMIT_TESTS, **DECISION_TESTS}
 PARTS = ("pgflow_yaml", "migrations", "schemas", "tests", "pyproject.toml")
 
