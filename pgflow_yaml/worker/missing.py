@@ -68,7 +68,7 @@ class MissingHandlers:
     def _look(self) -> None:
         for path in list(self._paths):
             try:
-                self._handlers.get(path)
+                self._handlers.check(path)
             except HandlerUnavailable:
                 continue
             del self._paths[path]

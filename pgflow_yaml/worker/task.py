@@ -185,6 +185,7 @@ class Task:
         "deadline",
         "fence",
         "handler",
+        "imported",
         "index",
         "item",
         "iteration",
@@ -214,6 +215,7 @@ class Task:
         self.begin_by = math.inf
         self.cancelled = False
         self.handler: Handler | None = None  # once an executor has looked it up
+        self.imported = False  # its handler is known, here or in another process
         self.outcome: Outcome | None = None
         self.settling = False  # its own transaction has settled it and commits
         self.refused: str | None = None
@@ -255,11 +257,14 @@ class Task:
         """Stop the call's clock again: another executor will begin it."""
         self.started = self.deadline = 0.0
 
-    def arguments(self) -> Json:
-        """Return the argument of the handler; raise ExpressionError if `with` has no value."""
+    def arguments(self, secrets: list[str] | None = None) -> Json:
+        """Return the argument of the handler; raise ExpressionError if `with` has no value.
+
+        The values of the secrets in it are added to `secrets`.
+        """
         call, context = self.call, self.context
         if call.with_ is not None:
-            value = self._evaluated()
+            value = self._evaluated(secrets)
         elif call.is_map:
             return self.item
         else:
@@ -269,7 +274,7 @@ class Task:
             value = marshal.loads(marshal.dumps(value))  # noqa: S302 (made here, read here)
         return value
 
-    def _evaluated(self) -> Json:
+    def _evaluated(self, secrets: list[str] | None) -> Json:
         from pgflow_yaml.language.expressions import (
             ExpressionError,
             evaluate,
@@ -284,7 +289,10 @@ class Task:
             for path in sorted(misused_secrets(call.with_)):
                 raise ExpressionError(secret_message(path))
             look_up = self.context.secret
-            env = {**env, **{path: look_up(path.partition(".")[2]) for path in call.secrets}}
+            values = {path: look_up(path.partition(".")[2]) for path in call.secrets}
+            env = {**env, **values}
+            if secrets is not None:
+                secrets += values.values()
         # The timeout is the handler's: an expression ends by its own limits, within a second, and a
         # thread that was given up meanwhile would count as deaf.
         began, deadline = time.monotonic(), self.deadline

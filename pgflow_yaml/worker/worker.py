@@ -22,7 +22,7 @@ from pgflow_yaml.database.store import (
 from pgflow_yaml.errors import PgflowError
 from pgflow_yaml.runs.logs import LOGS
 from pgflow_yaml.worker.calls import Handlers, Secrets
-from pgflow_yaml.worker.executors import EXECUTORS, Pool
+from pgflow_yaml.worker.executors import Pool, executors_of
 from pgflow_yaml.worker.facts import process_facts
 from pgflow_yaml.worker.failpoints import failpoint
 from pgflow_yaml.worker.health import Checkup, Health
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
     from pgflow_yaml.runs.approval_links import Approval
     from pgflow_yaml.worker.calls import SecretProvider
+    from pgflow_yaml.worker.executors.pool import ExecutorFactory
     from pgflow_yaml.worker.metrics.measures import Measures
     from pgflow_yaml.worker.task import Task
     from pgflow_yaml.worker.tracing import Tracing
@@ -85,7 +86,7 @@ class Worker:
         notify: bool = True,
         secrets: str | Path | SecretProvider | None = None,
         on_lost: Callable[[], None] | None = None,
-        executor: str = "thread",
+        executor: str | ExecutorFactory = "thread",
         prepare: Callable[[Attempts], object] | None = None,
         logs: str = "both",
         lead: str = "step",
@@ -99,9 +100,10 @@ class Worker:
         With `handlers`, only dotted paths below these are called. With `notify`, clients wake the
         worker when it is idle; it polls as well. `secrets` is a folder with a file for each, a
         file of `NAME=value` lines, or a function from a name to its value or None; a secret
-        missing there is looked up in PGFLOW_YAML_SECRET_NAME. `executor` is a key of EXECUTORS.
-        `prepare` is called before the worker registers. With `metrics`, it measures what it does;
-        see MetricsServer. With `otel`, it sends spans; `approval_link` serves `ctx.approval_url`.
+        missing there is looked up in PGFLOW_YAML_SECRET_NAME. `executor` is a key of EXECUTORS, or
+        made by `in_processes`. `prepare` is called before the worker registers. With `metrics`, it
+        measures what it does; see MetricsServer. With `otel`, it sends spans; `approval_link`
+        serves `ctx.approval_url`.
 
         What handlers print and log goes to the database, to the streams of this process (`logs` is
         "database" or "worker"), or to both; there a printed line begins with `lead`: "step", "run"
@@ -112,8 +114,6 @@ class Worker:
             raise ValueError(
                 "a worker needs a concurrency of at least 1 and a lease from 1 second to 1 day"
             )
-        if executor not in EXECUTORS:
-            raise ValueError(f'there is no executor "{executor}", only {", ".join(EXECUTORS)}')
         if logs not in LOGS or lead not in LEADS:
             raise ValueError(f"logs is one of {', '.join(LOGS)}, lead one of {', '.join(LEADS)}")
         self.id = str(uuid4())
@@ -150,7 +150,7 @@ class Worker:
         self._pool = Pool(
             concurrency,
             self._handlers,
-            EXECUTORS[executor],
+            executors_of(executor),
             beat=self._beat,
             logs=self._logs,
             transactions=Transactions(self.id, Links(conninfo)),

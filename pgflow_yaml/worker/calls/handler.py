@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import types
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from pgflow_yaml.language.model import Json
     from pgflow_yaml.worker.calls.allowed import HandlerLocation
     from pgflow_yaml.worker.calls.reading import Reader
 
@@ -66,13 +67,18 @@ class Handlers:
     """The handlers of this process, by dotted path; each is loaded once."""
 
     def __init__(self, app_dir: Path, allow: Iterable[str] = (), only: Iterable[str] = ()) -> None:
-        self._allowed = AllowList(app_dir, allow, only)
+        rules: dict[str, list[Json]] = {"allow": [*allow], "only": [*only]}
+        self._allowed = AllowList(app_dir, map(str, rules["allow"]), map(str, rules["only"]))
+        self._rules: dict[str, Json] = {"app_dir": self._allowed.app_dir, **rules}
+        self.imports = True
+        """False if other processes import the modules, and this one only looks for them."""
         self._allowed.extend_path()
         self._loaded: dict[str, Handler] = {}
         self._locks: dict[str, threading.RLock] = {}
 
     def get(self, path: str) -> Handler:
         """Return the handler of this path; raise only HandlerUnavailable."""
+        assert self.imports, "handlers are called in other processes"
         if (handler := self._loaded.get(path)) is not None:
             return handler
         try:
@@ -81,6 +87,18 @@ class Handlers:
             raise HandlerUnavailable(path, str(error), fix=error.fix) from error
         except BaseException as error:  # R-6: a module may raise anything when it is inspected
             raise HandlerUnavailable(path, f"looking it up failed: {summary(error)}") from error
+
+    def as_json(self) -> dict[str, Json]:
+        """Return the rules by which another process may call the same handlers."""
+        return self._rules
+
+    def check(self, path: str) -> None:
+        """Raise HandlerUnavailable if this worker cannot call a handler, as far as it can know."""
+        if self.imports:
+            self.get(path)
+            return
+        for _, error in self.unlocated([path]):
+            raise HandlerUnavailable(path, str(error), fix=error.fix) from error
 
     def unlocated(self, paths: Iterable[str]) -> Iterator[tuple[str, NotAllowed]]:
         """Yield those of these paths that no module may hold, and why; import nothing."""

@@ -62,7 +62,7 @@ class Pool:
         self._abandoned: dict[Task, float] = {}  # and when their time was up
         self.patience = LEAST_PATIENCE
         """The seconds that a task may wait for a slot while slots free."""
-        self._handlers = handlers
+        self.handlers = handlers
         self._routes: dict[Handler, Executor] = {}
         self._executors = [executor(self) for executor in executors]
         self._default = self._executors[-1]
@@ -172,7 +172,7 @@ class Pool:
 
     def expire(self, task: Task) -> None:
         """Give up a handler whose time is up, and report the timeout (§4.3)."""
-        reason = "the handler did not return" if task.handler else "its module was not imported"
+        reason = "the handler did not return" if task.imported else "its module was not imported"
         self.give_up(task, timed_out(task, reason))
 
     def give_up(self, task: Task, outcome: Outcome) -> None:
@@ -237,7 +237,8 @@ class Pool:
     def handler_of(self, task: Task) -> Handler:
         """Return the handler of a task; the first call may import its module."""
         if task.handler is None:
-            task.handler = self._handlers.get(task.call.handler)
+            task.handler = self.handlers.get(task.call.handler)
+            task.imported = True
         return task.handler
 
     def executor_for(self, handler: Handler) -> Executor:
@@ -264,6 +265,10 @@ class Pool:
         else:
             self._abandoned.pop(task, None)
         return has_slot
+
+    def stopped(self, task: Task) -> None:
+        """Count the handler of a task that was given up no longer: it cannot go on."""
+        self._abandoned.pop(task, None)
 
     def hand_in(self, task: Task, outcome: Outcome) -> None:
         """Report the outcome of a task that does not run."""
