@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from pgflow_yaml.runs.snapshot import Snapshot, TaskShape
     from pgflow_yaml.worker import Worker
     from pgflow_yaml.worker.calls import SecretProvider
+    from pgflow_yaml.worker.executors.pool import ExecutorFactory
 
 log = logging.getLogger(__name__)
 
@@ -255,6 +256,7 @@ class Client(
         names_runs: bool = False,
         metrics: bool = False,
         otel: bool = False,
+        executor: str | ExecutorFactory = "thread",
     ) -> Worker:
         """Return a worker with the settings of a project.
 
@@ -282,6 +284,7 @@ class Client(
             lead=("run" if names_runs else "step") if settings.prefix else "none",
             metrics=metrics,
             otel=otel,
+            executor=executor,
             approval_link=_approval_link(settings.ui_url),
         )
 

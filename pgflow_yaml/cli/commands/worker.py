@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pgflow_yaml.cli.executor_options import executor_of, executor_options
 from pgflow_yaml.cli.options import (
     Options,
     command,
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Send spans of runs, steps and attempts as the variables OTEL_* say (the extra `otel`).",
 )
+@executor_options
 @worker_options
 @pass_options
 def worker_command(
@@ -96,6 +98,7 @@ def worker_command(
         keep_stdout_for_results()
     log = logging.getLogger("pgflow_yaml.cli")
     notice = "stopping: what has begun may finish; a second signal gives it back at once"
+    place = executor_of(others)
     if otel:
         _need("opentelemetry.exporter.otlp.proto.http", "traces", "otel")
     server = None if metrics is None else _metrics_server(metrics)
@@ -120,6 +123,7 @@ def worker_command(
             names_runs=True,
             metrics=server is not None,
             otel=otel,
+            executor=place,
         )
         if server is not None:
             server.serve(worker)

@@ -117,6 +117,7 @@ class Child:
             while True:
                 frame = self._frames.receive()
                 if frame["kind"] == "call":
+                    self._frames.send(kind="taken")
                     self._calls.put(frame)
                 elif frame["kind"] == "answer":
                     self._answers.put(frame)

@@ -98,7 +98,7 @@ class ChildProcess:
             return self._process.poll() is None
 
     def terminate(self) -> None:
-        """Tell its group to end; `kill_if_late` ends it two seconds later."""
+        """Ask its group to end; `kill_if_late` ends it two seconds later."""
         if self._kill_at is None:
             self._kill_at = time.monotonic() + _TERM_SECONDS
             self._signal(signal.SIGTERM)

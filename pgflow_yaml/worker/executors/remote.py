@@ -37,9 +37,11 @@ class RemoteCall:
         self._task = task
         self._pool = pool
         self._speaker = Speaker(task, pool.logs)
+        self._is_taken = False
         # The fence of the task may grow when this worker takes over from itself.
         self._id: list[Json] = [task.run_id, task.step, task.index, task.fence]
         self._takes: dict[str, Callable[[Frame], None]] = {
+            "taken": self._taken,
             "began": self._began,
             "log": self._log,
             "progress": self._progress,
@@ -48,7 +50,7 @@ class RemoteCall:
         }
 
     def stop(self) -> bool:
-        """Tell the handler that its result is not wanted; False if the pipe is full just now."""
+        """Set `ctx.cancelled` in the child; False if the pipe is full just now."""
         return self.child.frames.send_now(kind="stop", id=self._id)
 
     def run(self) -> Outcome:
@@ -139,15 +141,16 @@ class RemoteCall:
     def _death(self, began: float) -> Outcome:
         """Return the outcome of a child that has died: it concerns the task that it ran, alone."""
         sentence = death(self.child.bury())
-        if self._task.cancelled:
+        died_before = not self._is_taken and self.child.calls > 1  # while it was idle
+        if self._task.cancelled or died_before:
             return RELEASED
-        logging.getLogger(__name__).error(
-            "%s", sentence, extra={**self._task.fields("failed"), "pid": self.child.pid}
-        )
         error: dict[str, Json] = {"type": "Crashed", "message": sentence}
         return Outcome("crashed", error=error, began=began)
 
     # Frames that come before the last one
+
+    def _taken(self, _frame: Frame) -> None:
+        self._is_taken = True
 
     def _began(self, _frame: Frame) -> None:
         self._task.imported = True

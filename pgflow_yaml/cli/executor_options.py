@@ -1,0 +1,86 @@
+"""The options that say where the handlers of a worker run: in threads, or in processes."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pgflow_yaml.worker.executors.pool import ExecutorFactory
+
+_UNITS = {"MB": 10**6, "GB": 10**9, "MiB": 2**20, "GiB": 2**30}
+_LEAST_MEMORY = 256 * 10**6
+_THREAD, _PROCESS = "thread", "process"
+
+
+def _size(_ctx: click.Context, param: click.Parameter, text: str | None) -> int | None:
+    """Return the number of bytes of `512MB`, `2GB` or `1.5GiB`."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?(MB|GB|MiB|GiB)", text)
+    size = int(float(match[1]) * _UNITS[match[2]]) if match else 0
+    if size < _LEAST_MEMORY:
+        sentence = f'"{text}" is not a size of at least 256MB, such as 2GB'
+        raise click.BadParameter(sentence, param=param)
+    return size
+
+
+def _name(_ctx: click.Context, param: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if not re.fullmatch(r"\w+", name):
+            raise click.BadParameter(f'"{name}" is not the name of a variable', param=param)
+    return names
+
+
+def executor_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options, which `executor_of` reads."""
+    executor = click.option(
+        "--executor",
+        type=click.Choice((_THREAD, _PROCESS)),
+        default=_THREAD,
+        show_default=True,
+        help="Run handlers in threads of this process, or each in a process of its own, which a "
+        "timeout can end and whose death concerns its task alone.",
+    )
+    env = click.option(
+        "--child-env",
+        metavar="NAME",
+        multiple=True,
+        callback=_name,
+        help="With --executor process: let handlers see this variable, too (may be repeated). "
+        "[default: PATH, HOME, LANG, LC_*, TZ, PYTHON*, VIRTUAL_ENV]",
+    )
+    memory = click.option(
+        "--task-memory",
+        metavar="SIZE",
+        callback=_size,
+        help="With --executor process: most memory of a process, such as 2GB.",
+    )
+    tasks = click.option(
+        "--tasks-per-child",
+        metavar="N",
+        type=click.IntRange(1),
+        help="With --executor process: replace a process after N calls.",
+    )
+    return executor(env(memory(tasks(function))))
+
+
+def executor_of(options: dict[str, Any]) -> str | ExecutorFactory:
+    """Take these options out of all; raise UsageError for those that would be ignored."""
+    executor: str = options.pop("executor")
+    env: Sequence[str] = options.pop("child_env")
+    memory: int | None = options.pop("task_memory")
+    tasks: int | None = options.pop("tasks_per_child")
+    if executor == _PROCESS:
+        from pgflow_yaml.worker.executors import in_processes
+
+        return in_processes(env=env, memory=memory, tasks=tasks)
+    named = {"--child-env": env, "--task-memory": memory, "--tasks-per-child": tasks}
+    for name, value in named.items():
+        if value:
+            raise click.UsageError(f"{name} needs --executor process: threads have no processes")
+    return executor
