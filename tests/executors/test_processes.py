@@ -390,7 +390,7 @@ from pgflow_yaml.worker.executors import Pool, in_processes
 from pgflow_yaml.worker.task import RunContext, StepCall, Task
 
 pool = Pool(2, Handlers(Path(sys.argv[1])), [in_processes()], beat=print)
-for name in ("spin", "pid"):
+for name in ("c_loop", "pid"):
     call = StepCall({"handler": f"jobs.{name}", "timeout_ms": 60000})
     context = RunContext({}, run_input=lambda: 1, secret=str)
     pool.submit([Task({"run": "r", "step": name, "index": 0, "attempt": 1}, call, context)])
@@ -401,7 +401,7 @@ time.sleep(60)  # until it is killed
 
 
 def test_no_child_outlives_its_parent(app: App) -> None:
-    """Neither an idle one nor one in a loop."""
+    """Neither an idle one nor one in a loop in C, which sees no end of its pipe."""
     app.write("jobs.py", HANDLERS)
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT, str(app.folder)], stdout=subprocess.PIPE, text=True
