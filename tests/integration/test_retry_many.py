@@ -68,6 +68,9 @@ select count(*) from pgflow.runs r
 where (r.status = 'failed') <> (r.retries = 0) or (r.status = 'started') <> exists (
   select from pgflow.step_tasks t join pgmq.q_many q on q.msg_id = t.message_id
   where t.run_id = r.run_id and t.step_slug = 'second' and t.status = 'queued')"""
+BUSY = """
+select count(*) from pg_stat_activity
+where datname = current_database() and state <> 'idle' and pid <> pg_backend_pid()"""
 
 
 def numbers(db: psycopg.Connection, query: str) -> list[int]:
@@ -87,6 +90,7 @@ def test_a_killed_retry_of_many_is_done_again(works: Works, db: psycopg.Connecti
     eventually(lambda: numbers(db, LEFT)[1] >= 5)
     killed.kill()
     killed.communicate()
+    eventually(lambda: numbers(db, BUSY) == [0])  # its last statement may still commit
     failed, retried, _ = numbers(db, LEFT)
     (half,) = numbers(db, HALF)
     said = shell("failed", "retry", "--yes").out
