@@ -142,8 +142,7 @@ create table pgflow.steps (
   gate jsonb,
   priority int not null default 0,
   constraint steps_pkey primary key (flow_slug, step_slug),
-  -- not the other way round: the planner would look for a step among all of its flow
-  constraint steps_step_index_flow_slug_key unique (step_index, flow_slug),
+  constraint steps_step_index_flow_slug_key unique (step_index, flow_slug), -- no scan of a flow
   constraint steps_step_slug_check check (pgflow.is_valid_slug(step_slug)),
   constraint steps_step_type_check check (step_type in ('single', 'map')),
   constraint steps_deps_count_check check (deps_count >= 0),
