@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,26 +31,44 @@ def link_key(folder: Path, environ: Mapping[str, str]) -> bytes:
     if given is not None:
         return _checked(given, VARIABLE)
     file = project_dir(folder) / FILE
-    with suppress(FileExistsError):
-        _make(file)
+    _make(file)
     try:
         return _checked(file.read_text("ascii"), str(file))
     except (OSError, UnicodeDecodeError) as error:
         raise WrongSetting(f"{file} cannot be read: {error}") from error
 
 
-def _make(file: Path) -> None:
-    """Write a new key under another name, and link it: nobody reads half of it."""
+def make_key(file: Path) -> bool:
+    """Write a new key for its owner alone; return False if there is one. Raises OSError.
+
+    It is written under another name first, so that nobody reads half of it. A folder that is made
+    for it is hidden from git.
+    """
     if file.exists():
-        return
+        return False
+    if not file.parent.exists():
+        file.parent.mkdir(exist_ok=True)
+        (file.parent / ".gitignore").write_text("*\n", encoding="utf-8")
     new = file.with_name(f"{file.name}.{secrets.token_hex(8)}")
     try:
-        if not file.parent.exists():
-            file.parent.mkdir(exist_ok=True)
-            (file.parent / ".gitignore").write_text("*\n", encoding="utf-8")
         with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as written:
             written.write(secrets.token_hex(32) + "\n")
         os.link(new, file)
+    except FileExistsError:  # by another process, just now
+        return False
+    finally:
+        new.unlink(missing_ok=True)
+    return True
+
+
+def _make(file: Path) -> None:
+    try:
+        made = make_key(file)
+    except OSError as error:
+        raise WrongSetting(
+            f"{file} cannot be written: {error.strerror}; set {VARIABLE} instead"
+        ) from error
+    if made:
         log.warning(
             "%s was made: it signs links to approvals; if the web view or other workers run "
             "elsewhere, set %s for all of them",
@@ -59,14 +76,6 @@ def _make(file: Path) -> None:
             VARIABLE,
             extra={"action": "link_key"},
         )
-    except FileExistsError:
-        raise
-    except OSError as error:
-        raise WrongSetting(
-            f"{file} cannot be written: {error.strerror}; set {VARIABLE} instead"
-        ) from error
-    finally:
-        new.unlink(missing_ok=True)
 
 
 def _checked(text: str, source: str) -> bytes:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hmac
-import os
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from contextlib import suppress
 from typing import TYPE_CHECKING
+
+from pgflow_yaml.project.link_key import make_key
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,27 +50,10 @@ def key_in(folder: Path) -> bytes | None:
     """Return the key in a folder, `ui.key`; it is made if absent. None: it cannot be kept there."""
     file = folder / "ui.key"
     with suppress(OSError, ValueError):
-        if not file.exists():
-            _make_key(file)
+        make_key(file)
         key = bytes.fromhex(file.read_text(encoding="ascii"))
         return key if len(key) >= KEY_BYTES else None
     return None
-
-
-def _make_key(file: Path) -> None:
-    if not file.parent.exists():
-        file.parent.mkdir()
-        (file.parent / ".gitignore").write_text("*\n", encoding="utf-8")
-    new = file.with_suffix(f".{os.getpid()}")
-    handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(handle, "w", encoding="ascii") as text:
-            text.write(secrets.token_hex(KEY_BYTES))
-        # Another server that starts at this moment finds a whole key, or none.
-        with suppress(FileExistsError):
-            file.hardlink_to(new)
-    finally:
-        new.unlink()
 
 
 def _encoded(value: bytes) -> str:

@@ -10,12 +10,12 @@ import asyncio
 import logging
 import threading
 import time
-from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pgflow_yaml.worker.attempt import call_failure, run_async
 from pgflow_yaml.worker.calls import summary
+from pgflow_yaml.worker.executors.waiting import WaitingTasks
 from pgflow_yaml.worker.task import RELEASED, Outcome
 
 if TYPE_CHECKING:
@@ -32,12 +32,12 @@ _BLOCKED_SECONDS = 2.0
 _LOOP_ENDED = "the event loop that the handler ran on has ended: another handler broke it"
 
 
-class EventLoop:
+class EventLoop(WaitingTasks):
     """Up to as many handlers at once as the pool has slots, all on one loop."""
 
     def __init__(self, pool: Pool) -> None:
+        super().__init__()
         self._pool = pool
-        self._queue: deque[Task] = deque()
         self._lock = threading.Lock()
         self._loop: _Loop | None = None
 
@@ -49,20 +49,6 @@ class EventLoop:
         """Queue tasks; each is awaited as soon as there is a slot."""
         self._queue.extend(tasks)
         self._current_loop().call(self._feed)
-
-    def queued(self) -> int:
-        """Return the number of tasks whose handler has not begun."""
-        return len(self._queue)
-
-    def withdraw(self, count: int) -> list[Task]:
-        """Remove up to `count` queued tasks and return them, the last ones first."""
-        tasks: list[Task] = []
-        while len(tasks) < count:
-            try:
-                tasks.append(self._queue.pop())
-            except IndexError:
-                break
-        return tasks
 
     def cancel(self, task: Task) -> None:
         """Cancel the coroutine of a task."""

@@ -11,7 +11,6 @@ import logging
 import math
 import threading
 import time
-from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from pgflow_yaml.worker.calls import summary
 from pgflow_yaml.worker.executors.children import ChildProcess, ChildSettings
 from pgflow_yaml.worker.executors.frames import PipeClosed
 from pgflow_yaml.worker.executors.remote import RemoteCall
+from pgflow_yaml.worker.executors.waiting import WaitingTasks
 from pgflow_yaml.worker.task import RELEASED
 
 if TYPE_CHECKING:
@@ -35,13 +35,13 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0  # between children that do not start
 _CLOSE_SECONDS = 1.0
 
 
-class Processes:
+class Processes(WaitingTasks):
     """Up to as many children as the pool has slots, started when they are needed and kept."""
 
     def __init__(self, pool: Pool, settings: ChildSettings | None = None) -> None:
+        super().__init__()
         self._pool = pool
         self._settings = settings or ChildSettings()
-        self._queue: deque[Task] = deque()
         self._lock = threading.Condition()
         self._slots = self._idle = self._starting = 0
         self._children: set[ChildProcess] = set()
@@ -51,28 +51,14 @@ class Processes:
         self._failed_starts, self._start_at = 0, -math.inf
         pool.handlers.imports = False  # what a module does when it is imported, it does in a child
 
-    def takes(self, handler: Handler) -> bool:
+    def takes(self, handler: Handler) -> bool:  # noqa: ARG002 (any)
         """Return True: handlers of both kinds run in a child."""
-        return callable(handler.function)
+        return True
 
     def submit(self, tasks: Sequence[Task]) -> None:
         """Queue tasks, wake idle slots, and begin children ahead of need."""
         self._queue.extend(tasks)
         self._wake()
-
-    def queued(self) -> int:
-        """Return the number of tasks whose handler has not begun."""
-        return len(self._queue)
-
-    def withdraw(self, count: int) -> list[Task]:
-        """Remove up to `count` queued tasks and return them, the last ones first."""
-        tasks: list[Task] = []
-        while len(tasks) < count:
-            try:
-                tasks.append(self._queue.pop())
-            except IndexError:
-                break
-        return tasks
 
     def cancel(self, task: Task) -> None:
         """Set `ctx.cancelled` in the child, or cancel its coroutine."""

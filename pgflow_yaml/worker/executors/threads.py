@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
 from typing import TYPE_CHECKING
 
 from pgflow_yaml.worker.attempt import call_failure, run
+from pgflow_yaml.worker.executors.waiting import WaitingTasks
 from pgflow_yaml.worker.task import RELEASED
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 _TINY_SECONDS = 0.0005
 
 
-class Threads:
+class Threads(WaitingTasks):
     """An executor with as many threads as the pool has slots, started when they are needed.
 
     A thread takes a task without a lock, by `deque.popleft`. A handler that does not return keeps
@@ -31,8 +31,8 @@ class Threads:
     """
 
     def __init__(self, pool: Pool) -> None:
+        super().__init__()
         self._pool = pool
-        self._queue: deque[Task] = deque()
         self._lock = threading.Condition()
         self._threads = self._idle = 0
         self._closed = False
@@ -46,20 +46,6 @@ class Threads:
         """Queue tasks and wake the threads that they need."""
         self._queue.extend(tasks)
         self._wake(len(tasks) if _is_slow(tasks[0]) else 1)
-
-    def queued(self) -> int:
-        """Return the number of tasks whose handler has not begun."""
-        return len(self._queue)
-
-    def withdraw(self, count: int) -> list[Task]:
-        """Remove up to `count` queued tasks and return them, the last ones first."""
-        tasks: list[Task] = []
-        while len(tasks) < count:
-            try:
-                tasks.append(self._queue.pop())
-            except IndexError:
-                break
-        return tasks
 
     def cancel(self, task: Task) -> None:
         """Do nothing: a thread cannot be stopped, its handler reads `ctx.cancelled`."""

@@ -1,0 +1,31 @@
+"""The tasks of an executor whose handlers have not begun."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pgflow_yaml.worker.task import Task
+
+
+class WaitingTasks:
+    """A queue without a lock: any thread adds, takes from the front, or withdraws from the end."""
+
+    def __init__(self) -> None:
+        """Nothing waits yet."""
+        self._queue: deque[Task] = deque()
+
+    def queued(self) -> int:
+        """Return the number of tasks whose handler has not begun."""
+        return len(self._queue)
+
+    def withdraw(self, count: int) -> list[Task]:
+        """Remove up to `count` queued tasks and return them, the last ones first."""
+        tasks: list[Task] = []
+        while len(tasks) < count:
+            try:
+                tasks.append(self._queue.pop())
+            except IndexError:
+                break
+        return tasks
