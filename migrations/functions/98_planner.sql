@@ -32,7 +32,7 @@ begin
        'list_missing_handlers', 'history', 'complete', 'run_marks', 'run_audit', '_violations',
        '_queue_violations', 'check_invariants'],
      v_generic || v_by_index || v_nested),
-    -- of a thousand leases each, which a nested loop would meet with each other
+    -- two sets of thousands of leases: a nested loop would compare each with all of the other
     (array['_queue_extend'], array['enable_hashjoin = on']),
     -- joined by hash: the number of steps and tasks is not known when these are planned
     (array['_shape_problem', '_step_snapshots'], array['enable_nestloop = off']),

@@ -124,8 +124,8 @@ class ViewClient(FlowClient):
         """Return a mark for each of these runs that exists, 1,000 at most.
 
         A mark changes with every change of the run that its snapshot shows, with its logs and with
-        events that no step waits for yet, and not otherwise: who watches runs reads those whose
-        mark has changed. A child run has a mark of its own.
+        events that no step waits for yet, and not otherwise: a watcher reads again only the
+        runs whose mark has changed. A child run has a mark of its own.
         """
         return self._store.run_marks([checked_id(run_id) for run_id in run_ids])
 

@@ -25,7 +25,7 @@ def start_run(
     key: str | None = None,
     labels: Mapping[str, str] | None = None,
 ) -> Answer:
-    """Start a run of the active version of a flow; a label says who did, as the audit does."""
+    """Start a run of the active version of a flow; a label and the audit name the user."""
     lookup.active(client, flow)
     all_labels = {**(labels or {}), "started_by": by}
     started = client.start_run(flow, input, key=key, labels=all_labels, by=by)

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 _NAME = "pgflow-yaml doctor"
 # One snapshot for all statements of a check: what workers change meanwhile is no violation. A lock
-# that somebody holds is waited for briefly, since each check would wait for it anew. Who only looks
-# may ask for checks, too: a function that somebody has replaced writes nothing here.
+# that somebody holds is waited for briefly, since each check would wait for it anew. Readers may
+# ask for checks, too: even a function that somebody has replaced writes nothing here.
 _BEGIN = """begin isolation level repeatable read read only;
 set local lock_timeout = '1s'; set local search_path = pg_catalog, pg_temp; set local jit = off;
 set local timezone = 'UTC'"""

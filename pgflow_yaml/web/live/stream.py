@@ -99,7 +99,7 @@ async def _serve(
 
 
 def _is_in(state: State, scope: Scope) -> bool:
-    """Return true while the session lasts; not if nobody can tell, as in `Safety`."""
+    """Return true while the session lasts; false if that cannot be found out, as in `Safety`."""
     try:
         return state.authorize(scope) is not None
     except PgflowError:

@@ -33,7 +33,7 @@ PAUSE = 1.0
 _LATE = timedelta(seconds=15)
 """After so long without a look, nobody knows any more if what is shown is true."""
 _NEWEST = 50
-_WAITING = 100
+_MOST_WAITS = 100
 _MOST_MARKS = 1_000
 _RUN = re.compile(r"run:(?P<id>[0-9a-f-]{36})")
 _JOB = re.compile(r"bulk:[0-9a-f]{16}")
@@ -63,7 +63,7 @@ def marks(client: Client, watched: Iterable[str]) -> dict[str, str]:
     if RUNS in names:
         found[RUNS] = _mark_of(client.page_runs(limit=_NEWEST, look=_LOOK).runs)
     if WAITING in names:
-        found[WAITING] = _mark_of(client.list_waiting(limit=_WAITING))
+        found[WAITING] = _mark_of(client.list_waiting(limit=_MOST_WAITS))
     found |= {name: _list_mark(client, name) for name in names if _LIST.fullmatch(name)}
     return found
 
