@@ -142,7 +142,6 @@ create table pgflow.steps (
   gate jsonb,
   priority int not null default 0,
   constraint steps_pkey primary key (flow_slug, step_slug),
-  constraint steps_step_index_flow_slug_key unique (step_index, flow_slug), -- no scan of a flow
   constraint steps_step_slug_check check (pgflow.is_valid_slug(step_slug)),
   constraint steps_step_type_check check (step_type in ('single', 'map')),
   constraint steps_deps_count_check check (deps_count >= 0),
@@ -150,8 +149,7 @@ create table pgflow.steps (
     check (opt_max_attempts is null or opt_max_attempts >= 0),
   constraint opt_base_delay_is_nonnegative check (opt_base_delay is null or opt_base_delay >= 0),
   constraint opt_timeout_is_positive check (opt_timeout is null or opt_timeout > 0),
-  constraint opt_start_delay_is_nonnegative
-    check (opt_start_delay is null or opt_start_delay >= 0),
+  constraint opt_start_delay_is_nonnegative check (opt_start_delay is null or opt_start_delay >= 0),
   constraint required_input_pattern_is_object
     check (required_input_pattern is null or jsonb_typeof(required_input_pattern) = 'object'),
   constraint forbidden_input_pattern_is_object
@@ -160,6 +158,8 @@ create table pgflow.steps (
   constraint when_exhausted_is_valid check (when_exhausted in ('fail', 'skip', 'skip-cascade')),
   constraint steps_action_check check (action in ('handler', 'flow', 'wait'))
 );
+-- Not of two columns: the planner would look for a step among all of its flow.
+create unique index steps_by_number on pgflow.steps ((flow_slug || '/' || step_index::text));
 comment on column pgflow.steps.queue_name is
   'the pgmq queue of its tasks; of steps that run a flow or wait, the timer queue';
 comment on column pgflow.steps.condition is '{"ast", "paths"} of `if`; null = always';

@@ -16,9 +16,15 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("known", [False, True])
 @pytest.mark.parametrize("length", [400, 1000])
-def test_the_last_hop_of_a_long_chain_costs_what_the_first_did(engine: Engine, length: int) -> None:
-    """One turn reports a step and is given the next, whatever the planner knows (F25)."""
+def test_the_last_hop_of_a_long_chain_costs_what_the_first_did(
+    engine: Engine, *, length: int, known: bool
+) -> None:
+    """One turn reports a step and is given the next (F25), also if statistics are out of date."""
+    if known:
+        engine.deploy("other", {"a": a_step()})
+        engine.db.execute("analyze pgflow.steps")
     steps = {f"s{i}": a_step(*([f"s{i - 1}"] if i else [])) for i in range(length)}
     engine.deploy("chain", steps)
     meter = Meter(engine)
