@@ -52,7 +52,9 @@ class Axis:
 
     def __init__(self, length: float, busy: Iterable[Span]) -> None:
         self.length = max(length, 0.001)
-        self.pieces = _pieces(self.length, list(busy))
+        # What goes beyond the end is cut off there: clocks differ.
+        cut = [(min(begin, self.length), min(end, self.length)) for begin, end in busy]
+        self.pieces = _pieces(self.length, cut)
         self._begins = [piece.begin for piece in self.pieces]
 
     def at(self, seconds: float) -> float:
