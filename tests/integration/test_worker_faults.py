@@ -197,12 +197,13 @@ def test_a_handler_that_outlives_its_lease_runs_once(works: Works, db: psycopg.C
 def test_a_task_that_comes_again_is_adopted(works: Works, db: psycopg.Connection) -> None:
     """A message delivered again to the worker that runs its task: one call, a new attempt (F11)."""
     run_id = start_map(works, 1, handler="held")
-    works.start(lease_seconds=30)
+    worker = works.start(lease_seconds=30)
     eventually(lambda: started(db) == 1)
 
     db.execute("update pgmq.q_wide set vt = now()")
     attempts = "select attempts_count, crashes_count from pgflow.step_tasks"
     eventually(lambda: db.execute(attempts).fetchone() == (2, 0))
+    eventually(lambda: [task.fence for task in worker._leases.held.values()] == [2])
     import shop
 
     shop.gate.set()
