@@ -1,8 +1,9 @@
-"""The options that say where the handlers of a worker run: in threads, or in processes."""
+"""The options that say where the handlers of a worker run: threads, processes, or an engine."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,6 +11,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from pgflow_yaml.project.settings import Settings
     from pgflow_yaml.worker.executors.pool import ExecutorFactory
 
 _UNITS = {"MB": 10**6, "GB": 10**9, "MiB": 2**20, "GiB": 2**30}
@@ -40,11 +42,19 @@ def executor_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options, which `executor_of` reads."""
     executor = click.option(
         "--executor",
-        type=click.Choice((_THREAD, _PROCESS)),
+        metavar="WHERE",
         default=_THREAD,
         show_default=True,
-        help="Run handlers in threads of this process, or each in a process of its own, which a "
-        "timeout can end and whose death concerns its task alone.",
+        help="Run handlers in a thread of this process (thread), each in a process of its own "
+        "(process), or in an engine: python:MODULE.FUNCTION, a function that returns a "
+        "concurrent.futures.Executor.",
+    )
+    results = click.option(
+        "--results",
+        metavar="DIR",
+        type=click.Path(path_type=Path),
+        help="With an engine: keep outputs in this folder, which all its nodes share, so that none "
+        "is computed again when this worker dies.",
     )
     env = click.option(
         "--child-env",
@@ -66,21 +76,40 @@ def executor_options(function: Callable[..., Any]) -> Callable[..., Any]:
         type=click.IntRange(1),
         help="With --executor process: replace a process after N calls.",
     )
-    return executor(env(memory(tasks(function))))
+    return executor(results(env(memory(tasks(function)))))
 
 
-def executor_of(options: dict[str, Any]) -> str | ExecutorFactory:
-    """Take these options out of all; raise UsageError for those that would be ignored."""
+def executor_of(options: dict[str, Any]) -> Callable[[Settings], str | ExecutorFactory]:
+    """Take these options out of all; return the executor, once the settings are known.
+
+    Raise UsageError for options that would be ignored.
+    """
     executor: str = options.pop("executor")
     env: Sequence[str] = options.pop("child_env")
     memory: int | None = options.pop("task_memory")
     tasks: int | None = options.pop("tasks_per_child")
-    if executor == _PROCESS:
+    results: Path | None = options.pop("results")
+    in_process = {"--child-env": env, "--task-memory": memory, "--tasks-per-child": tasks}
+    for name, value in in_process.items():
+        if value and executor != _PROCESS:
+            raise click.UsageError(f"{name} needs --executor process: it sets up the processes")
+    if executor == _PROCESS and results is None:
         from pgflow_yaml.worker.executors import in_processes
 
-        return in_processes(env=env, memory=memory, tasks=tasks)
-    named = {"--child-env": env, "--task-memory": memory, "--tasks-per-child": tasks}
-    for name, value in named.items():
-        if value:
-            raise click.UsageError(f"{name} needs --executor process: threads have no processes")
-    return executor
+        processes = in_processes(env=env, memory=memory, tasks=tasks)
+        return lambda _: processes
+    if executor not in {_THREAD, _PROCESS}:
+        return lambda settings: _engine(executor, settings, results)
+    if results is not None:
+        raise click.UsageError("--results needs an engine, such as --executor python:app.make")
+    return lambda _: executor
+
+
+def _engine(address: str, settings: Settings, results: Path | None) -> ExecutorFactory:
+    from pgflow_yaml.worker.engines.schemes import engine_of
+    from pgflow_yaml.worker.executors import InEngine
+
+    engine = engine_of(address, settings.app_dir)
+    folder = None if results is None else str(results.absolute())
+    lease = settings.lease or InEngine.lease
+    return InEngine(make=lambda: engine, lease=lease, results=folder)

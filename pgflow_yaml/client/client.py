@@ -263,12 +263,11 @@ class Client(
         `checked`: it compares the tables. `names_runs`: printed lines begin with the run, too.
         """
         from pgflow_yaml.worker import Worker
-        from pgflow_yaml.worker.worker import CONCURRENCY
 
         return Worker(
             self.conninfo,
             queues=queues,
-            concurrency=settings.concurrency or CONCURRENCY,
+            concurrency=settings.concurrency,
             lease_seconds=settings.lease or LEASE_SECONDS,
             app_dir=settings.app_dir,
             allow=settings.allow,

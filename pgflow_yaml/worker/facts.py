@@ -12,13 +12,12 @@ if TYPE_CHECKING:
     from pgflow_yaml.language.model import Json
 
 
-def process_facts(concurrency: int, *, metrics: bool) -> dict[str, Json]:
-    """Return the host, the versions, the number of slots, and whether it exports metrics."""
+def process_facts(*, metrics: bool) -> dict[str, Json]:
+    """Return the host, the versions, and whether it exports metrics."""
     return {
         "host": socket.gethostname(),
         "pid": os.getpid(),
         "python": sys.version.split()[0],
         "release": version("pgflow-yaml"),
-        "concurrency": concurrency,
         "metrics": metrics,
     }

@@ -48,7 +48,8 @@ class Pace:
     """Measurements of turns and handlers, and the pace they allow; one thread uses it."""
 
     def __init__(self, *, slots: int, lease: float, poll: float, longest_poll: float) -> None:
-        self._slots = slots
+        self.slots = slots
+        """The number of handlers that can run at once."""
         self._lease = lease
         self._poll, self._longest_poll = poll, longest_poll
         self._pause = poll
@@ -69,9 +70,9 @@ class Pace:
         the lease, and at most eight times as many as last time.
         """
         if not rate:  # nothing is known, or nothing moves
-            return max(0, self._slots - held)
+            return max(0, self.slots - held)
         waiting = min(2 * self._turn_seconds, self._lease / 4) * rate
-        self._wanted = min(self._slots + int(waiting), MOST_HELD, self._allowed * 8)
+        self._wanted = min(self.slots + int(waiting), MOST_HELD, self._allowed * 8)
         return max(0, self._wanted - held)
 
     def patience(self) -> float:

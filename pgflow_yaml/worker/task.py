@@ -43,6 +43,7 @@ class StepCall:
         "has_deps",
         "is_map",
         "own_paths",
+        "resources",
         "seconds",
         "secrets",
         "supply_seconds",
@@ -56,6 +57,7 @@ class StepCall:
             raise TypeError(f"its handler is {self.handler!r}, not a text")
         self.with_: Json = spec.get("with")
         self.by_name = by_name(self.with_)
+        self.resources: dict[str, float] = spec.get("resources") or {}
         self.is_map = bool(spec.get("map"))
         self.has_deps = bool(spec.get("deps"))
         self.timeout = spec["timeout_ms"] / 1000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
@@ -23,6 +23,8 @@ from opentelemetry.trace import (
 )
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from pgflow_yaml.errors import PgflowError
+from pgflow_yaml.worker.stop import Closed
 from pgflow_yaml.worker.upkeep import Duty
 
 if TYPE_CHECKING:
@@ -67,8 +69,14 @@ class Tracing(Duty):
             "pgflow.worker": self._worker,
         }
         name = f"{task.context.flow}/{task.label()} attempt"
+        # On an engine it has begun before: the reply of the node is here.
+        age = time.monotonic() - task.started if task.started else 0.0
         with self._tracer.start_as_current_span(
-            name, parent, kind=SpanKind.CONSUMER, attributes=attributes
+            name,
+            parent,
+            kind=SpanKind.CONSUMER,
+            attributes=attributes,
+            start_time=time.time_ns() - int(age * 1e9),
         ) as span:
 
             def end(outcome: Outcome) -> Outcome:
@@ -86,8 +94,14 @@ class Tracing(Duty):
             self._processor.on_end(self._span(row))
         return _SECONDS
 
-    def flush(self) -> None:
-        """Send what is left; a collector that does not answer keeps a worker three seconds."""
+    def send_last(self, store: Store, *, is_away: bool) -> None:
+        """Send the spans of what has just ended: nothing else may come to fetch them.
+
+        A collector that does not answer keeps a worker three seconds.
+        """
+        with suppress(PgflowError, Closed):
+            if not is_away:
+                self.work(store, pause=0.0)
         flush = threading.Thread(target=self._processor.force_flush, daemon=True)
         flush.start()
         flush.join(_FLUSH_SECONDS)

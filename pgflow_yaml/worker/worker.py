@@ -22,7 +22,7 @@ from pgflow_yaml.database.store import (
 from pgflow_yaml.errors import PgflowError
 from pgflow_yaml.runs.logs import LOGS
 from pgflow_yaml.worker.calls import Handlers, Secrets
-from pgflow_yaml.worker.executors import Pool, executors_of
+from pgflow_yaml.worker.executors import Pool, default_concurrency, executors_of
 from pgflow_yaml.worker.facts import process_facts
 from pgflow_yaml.worker.failpoints import failpoint
 from pgflow_yaml.worker.health import Checkup, Health
@@ -57,7 +57,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CONCURRENCY = 8
 LEADS = ("step", "run", "none")
 _LAST_TRY_SECONDS = 2.0  # for results that the database could not settle before
 _TRANSIT_SECONDS = 0.5  # more than a task needs to change from one thread to another
@@ -74,7 +73,7 @@ class Worker:
         conninfo: str,
         *,
         queues: Sequence[str] | None = None,
-        concurrency: int = CONCURRENCY,
+        concurrency: int | None = None,
         app_dir: Path | None = None,
         allow: Sequence[str] = (),
         handlers: Sequence[str] = (),
@@ -98,18 +97,20 @@ class Worker:
         """`queues` are names of flows, None is all; `burst` ends when no task is left.
 
         With `handlers`, only dotted paths below these are called. With `notify`, clients wake the
-        worker when it is idle; it polls as well. `secrets` is a folder with a file for each, a
-        file of `NAME=value` lines, or a function from a name to its value or None; a secret
-        missing there is looked up in PGFLOW_YAML_SECRET_NAME. `executor` is a key of EXECUTORS, or
-        made by `in_processes`. `prepare` is called before the worker registers. With `metrics`, it
-        measures what it does; see MetricsServer. With `otel`, it sends spans; `approval_link`
-        serves `ctx.approval_url`.
+        worker when it is idle; it polls as well. `concurrency` is 8 unless it is given, or as much
+        as an engine has. `secrets` is a folder with a file for each, a file of `NAME=value` lines,
+        or a function from a name to its value or None; a secret missing there is looked up in
+        PGFLOW_YAML_SECRET_NAME. `executor` is a key of EXECUTORS, or made by `in_processes` or
+        `in_engine`. `prepare` is called before the worker registers. With `metrics`, it measures
+        what it does; see MetricsServer. With `otel`, it sends spans; `approval_link` serves
+        `ctx.approval_url`.
 
         What handlers print and log goes to the database, to the streams of this process (`logs` is
         "database" or "worker"), or to both; there a printed line begins with `lead`: "step", "run"
         (and the step), or "none". Prints are caught only with `capture`, or where a caller has
         caught the streams: it replaces stdout and stderr of this process while the worker runs.
         """
+        concurrency = concurrency or default_concurrency(executor)
         if concurrency < 1 or not 1 <= lease_seconds <= LONGEST_LEASE:
             raise ValueError(
                 "a worker needs a concurrency of at least 1 and a lease from 1 second to 1 day"
@@ -237,6 +238,7 @@ class Worker:
         self._store.on_reconnect = self._keep_leases
         watch.start()
         try:
+            self._pool.open()
             if self._prepare is not None:
                 self._prepare(Attempts(None, pause=self._pause_loop, outage=self._outage))
             self._register()
@@ -257,14 +259,16 @@ class Worker:
             self._pool.close()
             with suppress(PgflowError, Closed):  # the last lines of what was given up
                 self._send_logs.flush(self._reader)
-            self._send_last_spans()
+            if self._tracing is not None:
+                self._tracing.send_last(self._store, is_away=self._outage.ongoing)
             self._store.close()
             self._reader.close()
         log.info("worker stopped", extra={"action": "stop", "worker": self.id})
         return 1 if self._stop.forced else self._exit_code
 
     def _register(self) -> None:
-        facts = process_facts(self._pool.size, metrics=self.measures is not None)
+        self._pool.has_changed = False
+        facts = process_facts(metrics=self.measures is not None) | self._pool.facts()
         if seconds := self._turns.starts.seconds:
             facts["slack_ms"] = round(seconds * 1000)
         self._store.register_worker(self.id, self._queues, facts)
@@ -288,18 +292,11 @@ class Worker:
             duties.append(self._tracing)
         return duties
 
-    def _send_last_spans(self) -> None:
-        """Send the spans of what has just ended; nothing else may come to fetch them."""
-        if self._tracing is None:
-            return
-        with suppress(PgflowError, Closed):
-            if not self._outage.ongoing:
-                self._tracing.work(self._store, pause=0.0)
-        self._tracing.flush()
-
     def _step(self) -> None:
         """Take a turn if results are there or tasks can be claimed, else wait."""
         self.health.loop.beat()
+        if self._pool.has_changed:
+            self._register()
         if self._woken:
             self._woken = False
             self._next_poll = 0.0
@@ -361,6 +358,9 @@ class Worker:
         left = self._turns.unsettled() - len(results)
         alone = self._turns.alone
         if left and (alone.is_running() or alone.is_due()):
+            return 0
+        self._pace.slots = self._pool.slots()
+        if not self._pace.slots:  # its engine is away
             return 0
         return self._pace.room(left - len(self._pool.slotless), rate=rate)
 

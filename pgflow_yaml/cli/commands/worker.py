@@ -98,11 +98,12 @@ def worker_command(
         keep_stdout_for_results()
     log = logging.getLogger("pgflow_yaml.cli")
     notice = "stopping: what has begun may finish; a second signal gives it back at once"
-    place = executor_of(others)
+    executor_for = executor_of(others)
     if otel:
         _need("opentelemetry.exporter.otlp.proto.http", "traces", "otel")
     server = None if metrics is None else _metrics_server(metrics)
     settings = local_settings(lease=optional_seconds(lease, "--lease"), **others)
+    executor = executor_for(settings)
     is_named = named_database(options) is not None
     with database(options, checked=not is_named) as client:
         set_up_logs(options, level=logging.INFO)
@@ -123,7 +124,7 @@ def worker_command(
             names_runs=True,
             metrics=server is not None,
             otel=otel,
-            executor=place,
+            executor=executor,
         )
         if server is not None:
             server.serve(worker)

@@ -73,6 +73,7 @@ class Handlers:
         self.imports = True
         """False if other processes import the modules, and this one only looks for them."""
         self._allowed.extend_path()
+        self._elsewhere: Callable[[str], None] | None = None
         self._loaded: dict[str, Handler] = {}
         self._locks: dict[str, threading.RLock] = {}
 
@@ -92,8 +93,16 @@ class Handlers:
         """Return the rules by which another process may call the same handlers."""
         return self._rules
 
+    def ask_elsewhere(self, check: Callable[[str], None]) -> None:
+        """Leave all to other machines: `check` asks one, and raises HandlerUnavailable."""
+        self.imports = False
+        self._elsewhere = check
+
     def check(self, path: str) -> None:
         """Raise HandlerUnavailable if this worker cannot call a handler, as far as it can know."""
+        if self._elsewhere is not None:
+            self._elsewhere(path)
+            return
         if self.imports:
             self.get(path)
             return
@@ -103,7 +112,7 @@ class Handlers:
     def unlocated(self, paths: Iterable[str]) -> Iterator[tuple[str, NotAllowed]]:
         """Yield those of these paths that no module may hold, and why; import nothing."""
         importlib.invalidate_caches()  # a file may be new
-        for path in paths:
+        for path in () if self._elsewhere is not None else paths:
             try:
                 self._allowed.locate(path)
             except NotAllowed as error:

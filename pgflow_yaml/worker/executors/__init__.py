@@ -1,23 +1,29 @@
 """The executors, which run handlers.
 
-To add an executor, write a module with a class as `Executor` describes, and enter it here.
+To add an executor, write a module with a class as `Executor` describes, and enter it here. A
+cluster or a pool of somebody else is an engine: see `pgflow_yaml.worker.engines`.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pgflow_yaml.worker.executors.event_loop import EventLoop
 from pgflow_yaml.worker.executors.executor import Executor
 from pgflow_yaml.worker.executors.pool import Pool
 from pgflow_yaml.worker.executors.threads import Threads
+from pgflow_yaml.worker.pace import MOST_HELD
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from pgflow_yaml.worker.engines.engine import Engine
     from pgflow_yaml.worker.executors.pool import ExecutorFactory
 
-__all__ = ["EXECUTORS", "Executor", "Pool", "executors_of", "in_processes"]
+__all__ = ["EXECUTORS", "Executor", "InEngine", "Pool", "executors_of", "in_processes"]
+
+CONCURRENCY = 8
 
 
 def in_processes(
@@ -39,6 +45,23 @@ def in_processes(
     return make
 
 
+@dataclass(frozen=True, kw_only=True)
+class InEngine:
+    """The executor that runs handlers in an engine, which `engine_of` makes from its address."""
+
+    make: Callable[[], Engine]
+    lease: float = 30.0
+    """The seconds for which what an engine runs is waited for when it has gone."""
+    results: str | None = None
+    """A folder that all nodes share, for outputs that outlive the worker."""
+
+    def __call__(self, pool: Pool) -> Executor:
+        """Return the executor for a pool."""
+        from pgflow_yaml.worker.engines.bridge import Bridge
+
+        return Bridge(pool, self.make(), lease=self.lease, results=self.results)
+
+
 EXECUTORS: dict[str, Sequence[ExecutorFactory]] = {
     "thread": (EventLoop, Threads),
     "process": (in_processes(),),
@@ -53,3 +76,8 @@ def executors_of(executor: str | ExecutorFactory) -> Sequence[ExecutorFactory]:
     if executor not in EXECUTORS:
         raise ValueError(f'there is no executor "{executor}", only {", ".join(EXECUTORS)}')
     return EXECUTORS[executor]
+
+
+def default_concurrency(executor: str | ExecutorFactory) -> int:
+    """Return the number of handlers at once, unless it is given: an engine knows its slots."""
+    return MOST_HELD if isinstance(executor, InEngine) else CONCURRENCY

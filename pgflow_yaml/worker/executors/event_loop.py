@@ -36,8 +36,7 @@ class EventLoop(WaitingTasks):
     """Up to as many handlers at once as the pool has slots, all on one loop."""
 
     def __init__(self, pool: Pool) -> None:
-        super().__init__()
-        self._pool = pool
+        super().__init__(pool)
         self._lock = threading.Lock()
         self._loop: _Loop | None = None
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from pgflow_yaml.language.model import Json
     from pgflow_yaml.worker.calls import Handler
     from pgflow_yaml.worker.task import Task
 
@@ -19,6 +20,21 @@ class Executor(Protocol):
     then returns False. Each submitted task is finished or withdrawn, whatever its handler
     does (R-5). No method may block: the worker's own thread and the watch of deadlines call them.
     """
+
+    def open(self) -> None:
+        """Connect, where there is something to connect to; called once, before tasks are claimed.
+
+        Raise PgflowError if the handlers cannot run there.
+        """
+        ...
+
+    def slots(self) -> int:
+        """Return the number of handlers that can run at once now, `pool.size` at most."""
+        ...
+
+    def facts(self) -> Mapping[str, Json]:
+        """Return what the list of workers says about it."""
+        ...
 
     def takes(self, handler: Handler) -> bool:
         """Return True for a handler that must run in this executor."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from typing import TypeAlias
 
+    from pgflow_yaml.language.model import Json
     from pgflow_yaml.worker.calls import Handler, Handlers
     from pgflow_yaml.worker.executors.executor import Executor
     from pgflow_yaml.worker.logs import Logs
@@ -60,6 +61,8 @@ class Pool:
         self.slotless: dict[Task, Executor] = {}
         """The tasks whose handlers were told to stop and go on: others use their slots."""
         self._abandoned: dict[Task, float] = {}  # and when their time was up
+        self.has_changed = False
+        """True once an executor has other slots than the worker was registered with."""
         self.patience = LEAST_PATIENCE
         """The seconds that a task may wait for a slot while slots free."""
         self.handlers = handlers
@@ -73,6 +76,19 @@ class Pool:
     def submit(self, tasks: Sequence[Task]) -> None:
         """Queue tasks."""
         self._default.submit(tasks)
+
+    def open(self) -> None:
+        """Connect the executors; raise PgflowError if handlers cannot run there."""
+        for executor in self._executors:
+            executor.open()
+
+    def slots(self) -> int:
+        """Return the number of handlers that can run at once now."""
+        return self._default.slots()
+
+    def facts(self) -> dict[str, Json]:
+        """Return what the list of workers says about where handlers run."""
+        return {"concurrency": self.slots(), **self._default.facts()}
 
     def queued(self) -> int:
         """Return the number of tasks whose handler has not begun."""
@@ -93,9 +109,10 @@ class Pool:
         A slot finishes what it runs, which lasts as long as the tasks of its step do, and longer if
         no slot has freed for longer; a free one will run what the tasks that have `ended` were.
         """
-        running = list(self.running)[: self.size]
-        free = self.size - len(running)
-        busy = _LEAST_SECONDS if free else time.monotonic() - running[-1].started
+        slots = self.slots()
+        running = list(self.running)[:slots]
+        free = slots - len(running)
+        busy = _LEAST_SECONDS if free or not running else _seconds_of(running[-1])
         times = [task.call.supply_seconds for task in running]
         rate = sum(1 / max(seconds, busy) for seconds in times if seconds is not None)
         if free and ended:
@@ -114,15 +131,21 @@ class Pool:
             return
         now = time.monotonic()
         running = list(self.running)
-        if len(running) < self.size:
+        if len(running) < self.slots():
             patience = MOST_PATIENCE
-        elif now - running[-1].started > LEAST_PATIENCE:
+        elif running and _seconds_of(running[-1]) > LEAST_PATIENCE:
             patience = LEAST_PATIENCE
         else:
             patience = self.patience
         late = now - patience
         self.release(
-            sum(not task.started and task.outcome is None and task.received < late for task in held)
+            sum(
+                not task.started
+                and task.outcome is None
+                and task.received < late
+                and task not in self.running
+                for task in held
+            )
         )
 
     def release(self, count: int) -> None:
@@ -234,6 +257,19 @@ class Pool:
         task.begin()
         self.running[task] = executor
 
+    def hold(self, task: Task, executor: Executor) -> None:
+        """Give a task a slot in an executor that cannot say yet when its handler begins."""
+        self.running[task] = executor
+
+    def let_go(self, task: Task) -> bool:
+        """Take the slot of a task that its executor queues again; False if it was given up."""
+        return self.running.pop(task, None) is not None
+
+    def changed(self) -> None:
+        """Let the worker say anew how many slots it has."""
+        self.has_changed = True
+        self.results.ring()
+
     def handler_of(self, task: Task) -> Handler:
         """Return the handler of a task; the first call may import its module."""
         if task.handler is None:
@@ -276,3 +312,8 @@ class Pool:
         if outcome.elapsed:
             task.call.observe(outcome.elapsed)
         self.results.add(task)
+
+
+def _seconds_of(task: Task) -> float:
+    """Return for how long a task has run; 0 if it only has a slot."""
+    return time.monotonic() - task.started if task.started else 0.0

@@ -39,8 +39,7 @@ class Processes(WaitingTasks):
     """Up to as many children as the pool has slots, started when they are needed and kept."""
 
     def __init__(self, pool: Pool, settings: ChildSettings | None = None) -> None:
-        super().__init__()
-        self._pool = pool
+        super().__init__(pool)
         self._settings = settings or ChildSettings()
         self._lock = threading.Condition()
         self._slots = self._idle = self._starting = 0

@@ -31,8 +31,7 @@ class Threads(WaitingTasks):
     """
 
     def __init__(self, pool: Pool) -> None:
-        super().__init__()
-        self._pool = pool
+        super().__init__(pool)
         self._lock = threading.Condition()
         self._threads = self._idle = 0
         self._closed = False

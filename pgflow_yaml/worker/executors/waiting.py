@@ -6,15 +6,31 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pgflow_yaml.language.model import Json
+    from pgflow_yaml.worker.executors.pool import Pool
     from pgflow_yaml.worker.task import Task
 
 
 class WaitingTasks:
     """A queue without a lock: any thread adds, takes from the front, or withdraws from the end."""
 
-    def __init__(self) -> None:
+    def __init__(self, pool: Pool) -> None:
         """Nothing waits yet."""
+        self._pool = pool
         self._queue: deque[Task] = deque()
+
+    def open(self) -> None:
+        """Connect to nothing: it is in this process."""
+
+    def slots(self) -> int:
+        """Return the number of handlers that can run at once."""
+        return self._pool.size
+
+    def facts(self) -> Mapping[str, Json]:
+        """Say nothing."""
+        return {}
 
     def queued(self) -> int:
         """Return the number of tasks whose handler has not begun."""
