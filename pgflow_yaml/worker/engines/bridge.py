@@ -375,11 +375,10 @@ class Bridge(WaitingTasks):
             self._pool.changed()
         for task in self.withdraw(len(self._queue)):
             self._pool.hand_in(task, RELEASED)
-        for flight in list(self._flights):
-            if not flight.begun:
-                self._end(flight, RELEASED)
-            elif not flight.lost_at:
-                flight.lost_at = now
+        for flight in self._flights:
+            flight.lost_at = flight.lost_at or now
+            if not flight.begun:  # as far as we know: it may have begun just now
+                flight.begin()
 
     def _try_again(self) -> None:
         now = time.monotonic()

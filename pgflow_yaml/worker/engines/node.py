@@ -25,6 +25,7 @@ from pgflow_yaml.worker.attempt import call_failure, run, run_async
 from pgflow_yaml.worker.calls import Handlers, HandlerUnavailable, Secrets, masks, summary
 from pgflow_yaml.worker.engines.envelope import VERSION, reply_text, task_key
 from pgflow_yaml.worker.logs import catch_logging
+from pgflow_yaml.worker.logs.catching import HANDLER_LOG
 from pgflow_yaml.worker.streams import mask_until_exit, take_record
 from pgflow_yaml.worker.task import RunContext, StepCall, Task
 
@@ -87,7 +88,7 @@ class Lines:
         """Say how many lines are missing."""
         if self._left_out:
             text = f"{self._left_out} more lines are left out: an engine sends 64 kB a call"
-            self.lines.append(["warning", "pgflow_yaml", text])
+            self.lines.append(["warning", HANDLER_LOG, text])
 
 
 def call(text: str) -> str:
