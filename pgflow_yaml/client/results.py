@@ -337,7 +337,8 @@ class WorkerSummary:
     """Worker in a list; its status is alive, silent (for a minute or more) or stopped.
 
     `busy` is the number of tasks that it holds; `queues` is None if it serves all of them. Workers
-    of other programs have no host, pid, release and slots.
+    of other programs have no host, pid, release and slots. `engine` is where its handlers run, None
+    for the worker itself; while that is away, it claims nothing.
     """
 
     worker: str
@@ -349,6 +350,8 @@ class WorkerSummary:
     queues: tuple[str, ...] | None
     slots: int | None
     busy: int
+    engine: str | None
+    engine_away: bool
     heard_at: datetime
     started_at: datetime
     stopped_at: datetime | None

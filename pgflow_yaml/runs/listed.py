@@ -81,6 +81,13 @@ def worker_busy(worker: Mapping[str, Any]) -> str:
     return str(worker["busy"]) if slots is None else f"{worker['busy']}/{slots}"
 
 
+def worker_status(worker: Mapping[str, Any]) -> str:
+    """Format the status of a worker; one whose engine is away waits for that."""
+    if worker["status"] == "alive" and worker["engine_away"]:
+        return f"waits for {worker['engine']}"
+    return str(worker["status"])
+
+
 def worker_queues(worker: Mapping[str, Any]) -> str:
     """Format the queues that a worker serves."""
     return "all" if worker["queues"] is None else ", ".join(worker["queues"])

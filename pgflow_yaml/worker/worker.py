@@ -275,7 +275,7 @@ class Worker:
 
     def _exports(self, *, metrics: bool, otel: bool) -> list[Duty]:
         """Begin to measure and to trace, if asked to; return the duties of that."""
-        duties: list[Duty] = []
+        duties = self._pool.duties(self._queues)
         if metrics:
             from pgflow_yaml.worker.metrics.gauges import Gauges
             from pgflow_yaml.worker.metrics.measures import Measures

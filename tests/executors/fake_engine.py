@@ -42,6 +42,7 @@ class FakeEngine:
     """Threads behind the protocol of an engine."""
 
     name = "fake:engine"
+    grows = True
 
     def __init__(self, *, slots: int = 2, isolates: bool = True, stops: bool = True) -> None:
         self.slots = slots

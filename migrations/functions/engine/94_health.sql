@@ -32,7 +32,8 @@ $$;
 
 -- The workers that were heard from in the last day and have not stopped, or all (p_all), the last
 -- heard of first, 1,000 at most. `status` is alive, silent or stopped; `busy` the number of tasks
--- that it holds by a lease, of `slots`; `queues` is null for all of them.
+-- that it holds by a lease, of `slots`; `queues` is null for all of them. `engine` runs its
+-- handlers (null: the worker itself); with `engine_away` the worker waits for it.
 create or replace function pgflow.list_workers(p_all boolean default false) returns jsonb
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
@@ -51,6 +52,8 @@ as $$
       when w.last_heartbeat_at > (select pgflow._alive_since()) then 'alive' else 'silent' end,
     'queues', case when w.queue_name <> '*' then to_jsonb(string_to_array(w.queue_name, ',')) end,
     'slots', (w.info ->> 'concurrency')::int, 'busy', coalesce(h.tasks, 0),
+    'engine', w.info ->> 'engine',
+    'engine_away', w.info -> 'engine_away' is not distinct from 'true',
     'heard_at', w.last_heartbeat_at, 'started_at', w.started_at, 'stopped_at', w.stopped_at)
     order by w.last_heartbeat_at desc, w.worker_id), '[]')
   from (

@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 def workers_command(options: Options, *, every: bool) -> None:
     """List the workers that were heard from in the last day, the last one first.
 
-    A worker that was heard from in the last minute is alive, another one silent. BUSY is the number
-    of tasks that it holds, of its slots.
+    A worker that was heard from in the last minute is alive, another one silent; one whose engine
+    is away waits for that. BUSY is the number of tasks that it holds, of its slots.
     """
     from pgflow_yaml.cli.database import database
     from pgflow_yaml.cli.output import Column, when, write_list
-    from pgflow_yaml.runs.listed import worker_busy, worker_queues
+    from pgflow_yaml.runs.listed import worker_busy, worker_queues, worker_status
 
     with database(options) as client:
         workers = [summary.as_json() for summary in client.list_workers(every=every)]
     columns: list[CellsOf] = [
         (Column("HOST", flexible=True, spare=0), lambda worker: worker["host"] or "unknown"),
         (Column("PID", right=True), lambda worker: str(worker["pid"] or "")),
-        (Column("STATUS"), lambda worker: worker["status"]),
+        (Column("STATUS"), worker_status),
         (Column("BUSY", right=True), worker_busy),
         (Column("HEARD"), lambda worker: when(worker["heard_at"])),
         (Column("SINCE"), lambda worker: when(worker["started_at"])),

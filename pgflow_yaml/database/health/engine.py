@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pgflow_yaml.database.health.inspector import Inspector
 
 TIMERS = "pgflow__timers"
+_AWAY = """select jsonb_agg(w) as rows from jsonb_array_elements(pgflow.list_workers()) w
+where w ->> 'status' = 'alive' and w -> 'engine_away' = 'true'"""
 _MIGRATE = "pgflow-yaml migrate"
 _SHOWN = 5
 _SERVER = """select current_setting('server_version') as server,
@@ -177,7 +179,7 @@ def queues(ask: Inspector) -> Seen:
             findings.append(_old(row, now))
         if row["holder"] and not row["holder"]["alive"]:
             findings.append(_silent(row, now))
-    findings = _nobody(unserved, rows, now) + findings
+    findings = _nobody(unserved, rows, now) + findings + _engines_away(ask)
     tasks = [row for row in rows if row["queue"] != TIMERS]
     visible, leased = (sum(row[name] for row in tasks) for name in ("visible", "leased"))
     held = max(
@@ -190,6 +192,19 @@ def queues(ask: Inspector) -> Seen:
     )
     summary = f"{plural(visible, 'task')} visible, {leased:,} leased{longest}"
     return Seen(summary=summary, findings=tuple(findings))
+
+
+def _engines_away(ask: Inspector) -> list[Finding]:
+    rows = ask.row(_AWAY)["rows"] or []
+    return [
+        Finding(
+            severity="warning",
+            message=f"the worker {row['pid']} on {row['host']} waits for {row['engine']} and "
+            "claims nothing",
+            fix="start the engine again; the worker connects to it by itself",
+        )
+        for row in rows
+    ]
 
 
 def _paused(row: Mapping[str, Any]) -> Finding:

@@ -80,6 +80,11 @@ class Served(TypedDict):
 class WorkerCalls(Calls):
     """Take turns, keep leases and repair."""
 
+    def work_waiting(self, queues: Sequence[str] | None) -> int:
+        """Return the number of tasks and timers that could begin now, 10,000 at most."""
+        waiting: int = self.ask("select pgflow.work_waiting(%s::text[])", [queues])
+        return waiting
+
     def register_worker(self, worker: str, queues: Sequence[str] | None, info: Json) -> None:
         """Register a worker."""
         self.ask(

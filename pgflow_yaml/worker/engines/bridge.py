@@ -15,13 +15,14 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, TypeAlias
 
-from pgflow_yaml.errors import PgflowError
+from pgflow_yaml.errors import PgflowError, Unavailable
 from pgflow_yaml.worker.attempt import failure
 from pgflow_yaml.worker.engines import node
 from pgflow_yaml.worker.engines.engine import EngineAway
 from pgflow_yaml.worker.engines.envelope import call_key, call_text, check_text, replies
 from pgflow_yaml.worker.engines.flight import Flight, bundle
 from pgflow_yaml.worker.engines.landing import land
+from pgflow_yaml.worker.engines.wants import Wants
 from pgflow_yaml.worker.engines.welcome import question_key, take_answer, welcome
 from pgflow_yaml.worker.executors.waiting import WaitingTasks
 from pgflow_yaml.worker.task import RELEASED, Outcome
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from pgflow_yaml.worker.engines.engine import Engine, Loss
     from pgflow_yaml.worker.executors.pool import Pool
     from pgflow_yaml.worker.task import Task
+    from pgflow_yaml.worker.upkeep import Duty
 
     Command: TypeAlias = Callable[[], None]
 
@@ -89,9 +91,12 @@ class Bridge(WaitingTasks):
         return True
 
     def open(self) -> None:
-        """Connect, and compare versions; raise EngineAway or WrongSetting for what cannot work."""
-        self._engine.open()
-        self._measure()
+        """Connect, and compare versions; raise Unavailable or WrongSetting for what cannot work."""
+        try:
+            self._engine.open()
+            self._measure()
+        except EngineAway as error:
+            raise Unavailable(f"--executor {self._engine.name}: {error.message}") from error
         self._thread.start()
 
     def slots(self) -> int:
@@ -106,6 +111,12 @@ class Bridge(WaitingTasks):
         if self._away_since:
             facts["engine_away"] = True
         return facts
+
+    def duties(self, queues: Sequence[str] | None) -> list[Duty]:
+        """Return the duty of telling a cluster that grows how many tasks wait."""
+        if not self._engine.grows:
+            return []
+        return [Wants(queues, lambda: len(self._flights), self._want)]
 
     def submit(self, tasks: Sequence[Task]) -> None:
         """Queue tasks; the thread of the engine submits them."""
@@ -123,6 +134,10 @@ class Bridge(WaitingTasks):
 
     def check(self) -> None:
         """Do nothing: the thread of the engine looks after it."""
+
+    def _want(self, tasks: int) -> None:
+        slots = min(tasks, self._pool.size)
+        self._tell(lambda: None if self._away_since else self._engine.want(slots))
 
     def _check_handler(self, path: str) -> None:
         """Ask a node for a handler; raise HandlerUnavailable if it has none, or does not answer."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from pgflow_yaml.errors import PgflowError
+from pgflow_yaml.errors import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from concurrent.futures import Future
 
 
-class EngineAway(PgflowError):
+class EngineAway(Unavailable):
     """The engine cannot be reached, or takes nothing now: the worker connects to it again."""
 
 
@@ -52,6 +52,11 @@ class Engine(Protocol):
     @property
     def isolates(self) -> bool:
         """True if each call has a process of its own: its death loses no other call."""
+        ...
+
+    @property
+    def grows(self) -> bool:
+        """True if it is a cluster that may grow when it is told how much waits."""
         ...
 
     def open(self) -> None:

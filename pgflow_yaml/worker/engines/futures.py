@@ -23,6 +23,8 @@ class FuturesEngine:
     isolates = False
     """False: the death of one process ends all calls of a `ProcessPoolExecutor`."""
 
+    grows = False
+
     def __init__(self, name: str, make: Callable[[], object]) -> None:
         """`make` is called when the worker connects, and again when its executor is broken."""
         self.name = name

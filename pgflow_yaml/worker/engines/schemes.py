@@ -25,8 +25,8 @@ def engine_of(address: str, app_dir: Path) -> Engine:
     make = SCHEMES.get(scheme) if colon else None
     if make is None:
         raise WrongSetting(
-            f'--executor: "{address}" is none; it is thread, process, or one of '
-            f"{', '.join(EXAMPLES)}"
+            f'--executor: there is no "{address}"; write thread, process, or an engine as '
+            f"{' or '.join(EXAMPLES)}"
         )
     return make(address, rest, app_dir)
 

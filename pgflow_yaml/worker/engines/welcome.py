@@ -31,7 +31,8 @@ def welcome(engine: Engine) -> None:
     about = _answer(engine, engine.submit(hello_text(), question_key(), {}))
     if "python" not in about:
         raise Unavailable(
-            f"{engine.name}: {about['reason']}; install pgflow-yaml {version('pgflow-yaml')} there"
+            f"--executor {engine.name}: {about['reason']}; "
+            f"install pgflow-yaml {version('pgflow-yaml')} there"
         )
     ours, theirs = sys.version.split()[0], about["python"]
     if _minor(ours) != _minor(theirs):

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pgflow_yaml.language.model import Json
     from pgflow_yaml.worker.calls import Handler
     from pgflow_yaml.worker.task import Task
+    from pgflow_yaml.worker.upkeep import Duty
 
 
 class Executor(Protocol):
@@ -34,6 +35,10 @@ class Executor(Protocol):
 
     def facts(self) -> Mapping[str, Json]:
         """Return what the list of workers says about it."""
+        ...
+
+    def duties(self, queues: Sequence[str] | None) -> list[Duty]:
+        """Return its regular work in the database, for a worker of these queues (None: all)."""
         ...
 
     def takes(self, handler: Handler) -> bool:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pgflow_yaml.worker.logs import Logs
     from pgflow_yaml.worker.task import Outcome, StepCall, Task
     from pgflow_yaml.worker.transactions import Transactions
+    from pgflow_yaml.worker.upkeep import Duty
 
     ExecutorFactory: TypeAlias = Callable[["Pool"], Executor]
 
@@ -89,6 +90,10 @@ class Pool:
     def facts(self) -> dict[str, Json]:
         """Return what the list of workers says about where handlers run."""
         return {"concurrency": self.slots(), **self._default.facts()}
+
+    def duties(self, queues: Sequence[str] | None) -> list[Duty]:
+        """Return the regular work of the executors in the database."""
+        return [duty for executor in self._executors for duty in executor.duties(queues)]
 
     def queued(self) -> int:
         """Return the number of tasks whose handler has not begun."""

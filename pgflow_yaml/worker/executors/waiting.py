@@ -6,11 +6,12 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from pgflow_yaml.language.model import Json
     from pgflow_yaml.worker.executors.pool import Pool
     from pgflow_yaml.worker.task import Task
+    from pgflow_yaml.worker.upkeep import Duty
 
 
 class WaitingTasks:
@@ -31,6 +32,10 @@ class WaitingTasks:
     def facts(self) -> Mapping[str, Json]:
         """Say nothing."""
         return {}
+
+    def duties(self, queues: Sequence[str] | None) -> list[Duty]:  # noqa: ARG002 (none is served)
+        """Return no work."""
+        return []
 
     def queued(self) -> int:
         """Return the number of tasks whose handler has not begun."""
