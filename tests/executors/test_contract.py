@@ -12,7 +12,7 @@ import pytest
 
 from pgflow_yaml.errors import Unavailable
 from pgflow_yaml.worker.calls import Handlers, HandlerUnavailable
-from pgflow_yaml.worker.engines import bridge, node
+from pgflow_yaml.worker.engines import node, traffic
 from pgflow_yaml.worker.engines.bridge import Bridge
 from pgflow_yaml.worker.executors import InEngine, Pool
 from pgflow_yaml.worker.logs import Logs, catch_logging
@@ -295,7 +295,7 @@ def test_a_task_that_dies_beside_others_is_tried_alone_before_it_is_blamed(
     bench.engine.deaths = lambda call: Died() if "double" in call.text else None
     bench.pool.submit([bench.task("double")])
     # No second try while the others run: they could be lost with it.
-    eventually(lambda: bench.bridge._apart, what="the suspect waits")
+    eventually(lambda: bench.bridge._traffic.apart, what="the suspect waits")
     assert len(bench.engine.calls) == 3
     node._handlers().get("jobs.wait").function.__globals__["gate"].set()
     ends = {task.step: outcome(task)[0] for task in bench.results(3)}
@@ -349,7 +349,7 @@ def test_a_timeout_counts_from_the_beginning_of_the_call(bench: Bench) -> None:
 def test_a_call_that_does_not_begin_is_taken_back(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bridge, "QUEUE_SECONDS", 0.1)
+    monkeypatch.setattr(traffic, "QUEUE_SECONDS", 0.1)
     bench.engine.holds = True
     (call,) = bench.begin(bench.task("double"))
     assert outcome(bench.results(1)[0]) == ("released", None)
@@ -379,7 +379,7 @@ def test_no_more_calls_are_submitted_than_can_begin(bench: Bench) -> None:
     assert bench.pool.queued() == 7
     assert len(bench.engine.calls) == 2
     bench.engine.slots = 3
-    bench.bridge._asked_at = 0.0  # as if five seconds had gone
+    bench.bridge._measure_at = 0.0  # as if five seconds had gone
     eventually(lambda: len(bench.engine.calls) == 3, what="the engine has grown")
     assert bench.pool.facts() == {"concurrency": 3, "engine": "fake:engine"}
 
@@ -464,7 +464,7 @@ def test_an_engine_is_told_about_once_and_tried_ever_more_seldom(
 ) -> None:
     bench = benches()
     bench.engine.go_away()
-    bench.bridge._asked_at = 0.0
+    bench.bridge._measure_at = 0.0
     eventually(lambda: bench.bridge._pause >= 2, what="two tries have failed")
     told = [record for record in caplog.records if "is away" in record.message]
     assert len(told) == 1
