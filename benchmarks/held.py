@@ -148,7 +148,7 @@ def memory(uri: str, client: Client, app: Path) -> list[Target]:
         Target(f"calls in flight at most (goal {IN_FLIGHT:,})", most, 0.9 * IN_FLIGHT),
         Target("memory with them", full, 150, None, "less", "MiB"),
         Target(
-            f"more memory from {TASKS // 2:,} to {TASKS:,} tasks", grown, 10, None, "less", "MiB"
+            f"more memory from {TASKS // 2:,} to {TASKS:,} tasks", grown, 15, None, "less", "MiB"
         ),
     ]
 
