@@ -31,7 +31,7 @@ class DaskEngine:
     """The workers of a scheduler; each call is a task that Dask must not try again."""
 
     grows = False
-    """A client cannot tell a scheduler what waits elsewhere: start as many workers as are needed."""
+    """False: a client cannot tell a scheduler what waits elsewhere."""
 
     def __init__(self, address: str) -> None:
         """Take `dask://` or `tls://` and a host; raise Unavailable without the extra `dask`."""
@@ -54,6 +54,8 @@ class DaskEngine:
         from distributed import Client
 
         self._forget()
+        # When a scheduler goes away, it logs traces of its own; ours is one line.
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)
         try:
             self._client = Client(
                 self._address, timeout=_CONNECT_SECONDS, set_as_default=False, name="pgflow-yaml"
@@ -75,11 +77,7 @@ class DaskEngine:
 
     def capacity(self) -> Capacity:
         """Return the threads of all workers, and the most that one of them has of a resource."""
-        client = self._connected()
-        try:
-            info = client.sync(client.scheduler.identity, callback_timeout=_ASK_SECONDS)
-        except Exception as error:
-            raise EngineAway(f"its scheduler does not answer: {summary(error)}") from error
+        info = self._ask("identity")
         self._nodes = list(info["workers"].values())
         most: dict[str, float] = {}
         for node in self._nodes:
@@ -112,13 +110,8 @@ class DaskEngine:
     def begun(self, futures: Iterable[Call[str]]) -> set[Call[str]]:
         """Return those that a thread of a worker runs."""
         asked = {future.key: made for made in futures if (future := self._calls.get(made))}
-        client = self._connected()
-        try:
-            stacks = client.sync(
-                client.scheduler.call_stack, keys=list(asked), callback_timeout=_ASK_SECONDS
-            )
-        except Exception as error:
-            raise EngineAway(f"its scheduler does not answer: {summary(error)}") from error
+        # Of all workers: the scheduler refuses a question with the key of a call that just ended.
+        stacks = self._ask("call_stack")
         return {asked[key] for calls in stacks.values() for key in calls if key in asked}
 
     def cancel(self, future: Call[str], *, force: bool) -> bool:  # noqa: ARG002 (see below)
@@ -155,6 +148,17 @@ class DaskEngine:
     def close(self) -> None:
         """Disconnect."""
         self._forget()
+
+    def _ask(self, what: str) -> dict[str, Any]:
+        """Call a function of the scheduler; raise EngineAway if it does not answer."""
+        client = self._connected()
+        try:
+            answer: dict[str, Any] = client.sync(
+                getattr(client.scheduler, what), callback_timeout=_ASK_SECONDS
+            )
+        except (OSError, TimeoutError) as error:
+            raise EngineAway(f"its scheduler does not answer: {summary(error)}") from error
+        return answer
 
     def _connected(self) -> Any:
         client = self._client
