@@ -46,8 +46,8 @@ def executor_options(function: Callable[..., Any]) -> Callable[..., Any]:
         default=_THREAD,
         show_default=True,
         help="Run handlers in a thread of this process (thread), each in a process of its own "
-        "(process), or in an engine: python:MODULE.FUNCTION, a function that returns a "
-        "concurrent.futures.Executor.",
+        "(process), or in an engine: dask://HOST:PORT (tls:// with TLS), ray:auto, or "
+        "python:MODULE.FUNCTION, which returns a concurrent.futures.Executor.",
     )
     results = click.option(
         "--results",

@@ -72,7 +72,8 @@ class Pace:
         if not rate:  # nothing is known, or nothing moves
             return max(0, self.slots - held)
         waiting = min(2 * self._turn_seconds, self._lease / 4) * rate
-        self._wanted = min(self.slots + int(waiting), MOST_HELD, self._allowed * 8)
+        most = max(MOST_HELD, self.slots)
+        self._wanted = min(self.slots + int(waiting), most, self._allowed * 8)
         return max(0, self._wanted - held)
 
     def patience(self) -> float:

@@ -406,6 +406,17 @@ def test_a_cancelled_call_that_runs_is_ended_by_force(
     eventually(lambda: call.forced, what="the engine is told to end it")
 
 
+def test_the_death_of_a_cancelled_call_is_no_crash(
+    benches: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = benches(FakeEngine(stops=False))
+    task = bench.task("wait")
+    (call,) = bench.begin(task)
+    bench.pool.cancel(task)
+    bench.engine.lose(call)
+    assert outcome(bench.results(1)[0]) == ("released", None)
+
+
 def test_a_slot_that_no_force_frees_stays_counted(benches: Callable[..., Bench]) -> None:
     bench = benches(FakeEngine(slots=2, stops=False))
     task = bench.task("wait", timeout=0.2)

@@ -23,7 +23,7 @@ class Capacity:
     slots: int | None
     """Calls at once, 0 while a cluster starts; None if the engine does not say."""
     resources: Mapping[str, float] | None = None
-    """The resources of all nodes by name, memory in bytes; None if the engine does not say."""
+    """The most that one node has of each resource, memory in bytes; None if it does not say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

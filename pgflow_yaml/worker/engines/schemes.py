@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ def engine_of(address: str, app_dir: Path) -> Engine:
     if make is None:
         raise WrongSetting(
             f'--executor: there is no "{address}"; write thread, process, or an engine as '
-            f"{' or '.join(EXAMPLES)}"
+            f"{', '.join(EXAMPLES)}"
         )
     return make(address, rest, app_dir)
 
@@ -68,5 +69,26 @@ def need(module: str, engine: str) -> None:
         ) from None
 
 
-SCHEMES: dict[str, Callable[[str, str, Path], Engine]] = {"python": _python}
-EXAMPLES = ("python:MODULE.FUNCTION",)
+def _dask(address: str, rest: str, _app_dir: Path) -> Engine:
+    from pgflow_yaml.worker.engines.dask import DaskEngine
+
+    if not re.fullmatch(r"//[^/]+:\d+", rest):
+        raise WrongSetting(f"--executor {address}: write dask://HOST:PORT, or tls://HOST:PORT")
+    return DaskEngine(address)
+
+
+def _ray(address: str, rest: str, _app_dir: Path) -> Engine:
+    from pgflow_yaml.worker.engines.ray import RayEngine
+
+    if rest != "auto" and not re.fullmatch(r"[^/]+:\d+", rest):
+        raise WrongSetting(f"--executor {address}: write ray:auto, or ray:HOST:PORT")
+    return RayEngine(address, rest)
+
+
+SCHEMES: dict[str, Callable[[str, str, Path], Engine]] = {
+    "dask": _dask,
+    "tls": _dask,
+    "ray": _ray,
+    "python": _python,
+}
+EXAMPLES = ("dask://HOST:PORT", "ray:auto", "python:MODULE.FUNCTION")

@@ -240,8 +240,6 @@ class Traffic:
         now = time.monotonic()
         for flight in self.flights:
             flight.lost_at = flight.lost_at or now
-            if not flight.begun:
-                flight.begin()
 
     def crash_stranded(self, since: float, message: str) -> None:
         """Give up the calls that an engine took along before this moment."""

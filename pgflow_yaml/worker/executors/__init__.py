@@ -13,7 +13,6 @@ from pgflow_yaml.worker.executors.event_loop import EventLoop
 from pgflow_yaml.worker.executors.executor import Executor
 from pgflow_yaml.worker.executors.pool import Pool
 from pgflow_yaml.worker.executors.threads import Threads
-from pgflow_yaml.worker.pace import MOST_HELD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["EXECUTORS", "Executor", "InEngine", "Pool", "executors_of", "in_processes"]
 
 CONCURRENCY = 8
+MOST_CALLS = 5000
+"""Calls in an engine, unless the worker is told how many: its heartbeats stay cheap (X-G6)."""
 
 
 def in_processes(
@@ -80,4 +81,4 @@ def executors_of(executor: str | ExecutorFactory) -> Sequence[ExecutorFactory]:
 
 def default_concurrency(executor: str | ExecutorFactory) -> int:
     """Return the number of handlers at once, unless it is given: an engine knows its slots."""
-    return MOST_HELD if isinstance(executor, InEngine) else CONCURRENCY
+    return MOST_CALLS if isinstance(executor, InEngine) else CONCURRENCY
