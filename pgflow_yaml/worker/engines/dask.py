@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import math
 import threading
+import time
 from concurrent.futures import CancelledError
 from concurrent.futures import Future as Call
 from contextlib import suppress
@@ -23,8 +26,14 @@ log = logging.getLogger(__name__)
 _CONNECT_SECONDS = 10
 _ASK_SECONDS = 5
 _RESULT_SECONDS = 60
+_LOOK_AFTER_SECONDS = 0.3
+_BURIAL_SECONDS = 0.1
 _NAMES = {"gpus": "GPU", "memory": "MEMORY"}
 _GONE = {"scheduler-connection-lost", "scheduler-restart"}
+
+
+class Bystander(Exception):
+    """A call that waited on a worker which died of another call."""
 
 
 class DaskEngine:
@@ -41,6 +50,11 @@ class DaskEngine:
         self._address = f"{'tls' if scheme == 'tls' else 'tcp'}://{host}"
         self._client: Any = None
         self._calls: dict[Call[str], Any] = {}
+        self._looks: dict[Call[str], float] = {}
+        """When to ask whether a call has begun, infinite once it is being asked."""
+        self._begun: set[Call[str]] = set()
+        self._dead: dict[str, dict[Call[str], Exception]] = {}
+        """The calls that were lost with a worker, by its address."""
         self._nodes: list[Mapping[str, Any]] = []
         warn_of_open_network(host, is_closed=scheme == "tls")
 
@@ -104,31 +118,54 @@ class DaskEngine:
             raise EngineAway(summary(error)) from error
         made: Call[str] = Call()
         self._calls[made] = future
+        self._looks[made] = time.monotonic() + _LOOK_AFTER_SECONDS
         future.add_done_callback(lambda done: self._land(made, done))
         return made
 
     def begun(self, futures: Iterable[Call[str]]) -> set[Call[str]]:
-        """Return those that a thread of a worker runs."""
-        asked = {future.key: made for made in futures if (future := self._calls.get(made))}
-        # Of all workers: the scheduler refuses a question with the key of a call that just ended.
-        stacks = self._ask("call_stack")
-        return {asked[key] for calls in stacks.values() for key in calls if key in asked}
+        """Return those that a thread of a worker runs, as far as the workers have answered."""
+        asked, now = set(futures), time.monotonic()
+        for made in asked - self._begun:
+            # Most calls have ended by then.
+            if self._looks.get(made, math.inf) < now and (theirs := self._calls.get(made)):
+                self._looks[made] = math.inf
+                look = self._look(self._connected(), made, theirs.key)
+                asyncio.run_coroutine_threadsafe(look, self._client.loop.asyncio_loop)
+        return asked & self._begun
+
+    async def _look(self, client: Any, made: Call[str], key: str) -> None:
+        """Ask the worker of a call, and no other: one may be too busy to answer."""
+        ask = client.scheduler.call_stack(keys=[key])
+        try:
+            stacks = await asyncio.wait_for(ask, _ASK_SECONDS)
+        except TimeoutError:  # a handler in C keeps its interpreter: it has begun
+            runs = True
+        except Exception:  # noqa: BLE001 (the scheduler raises KeyError for one that has ended)
+            runs = False
+        else:
+            runs = any(key in calls for calls in stacks.values())
+        if made in self._calls:
+            self._looks[made] = time.monotonic()
+            if runs:
+                self._begun.add(made)
 
     def cancel(self, future: Call[str], *, force: bool) -> bool:  # noqa: ARG002 (see below)
         """Cancel a call that waits; Dask cannot stop a thread, whatever the force."""
         theirs = self._calls.get(future)
         if theirs is None:
             return True
-        runs = future in self.begun([future])
-        if not runs:
-            theirs.cancel(reason="pgflow-yaml")
-            self._land(future, theirs)
-        return not runs
+        if future in self._begun:
+            return False
+        theirs.cancel(reason="pgflow-yaml")
+        self._land(future, theirs)
+        return True
 
     def explain(self, error: BaseException) -> Loss:
         """Name the worker that died; a scheduler that went away is a loss of the engine."""
         from distributed import KilledWorker
 
+        if isinstance(error, Bystander):
+            return Loss(kind="released", message="its worker died of another call")
         if isinstance(error, KilledWorker):
             node = error.last_worker.address
             return Loss(
@@ -169,19 +206,59 @@ class DaskEngine:
 
     def _forget(self) -> None:
         client, self._client = self._client, None
-        self._calls.clear()
+        for known in (self._calls, self._looks, self._begun, self._dead):
+            known.clear()
         if client is not None:  # it waits for a scheduler that is gone
             threading.Thread(target=client.close, kwargs={"timeout": 1}, daemon=True).start()
 
     def _land(self, made: Call[str], future: Any) -> None:
         """Pass the end of a call on, and let Dask forget its result; any thread calls this."""
-        if self._calls.pop(made, None) is None:
+        from distributed import KilledWorker
+
+        if made not in self._calls:
             return
         try:
             text = future.result(timeout=_RESULT_SECONDS)
+        except KilledWorker as error:
+            if self.isolates:
+                self._lay_out(made, error, error.last_worker.address)
+            else:
+                self._end(made, error)
         except BaseException as error:  # noqa: BLE001 (the bridge has it explained)
-            made.set_exception(error)
+            self._end(made, error)
         else:
-            made.set_result(text)
+            self._end(made, text)
+
+    def _lay_out(self, made: Call[str], error: Exception, address: str) -> None:
+        """Gather the calls that were lost with a worker; the scheduler names them all at once."""
+        dead = self._dead.setdefault(address, {})
+        dead[made] = error
+        if len(dead) == 1:
+            threading.Timer(_BURIAL_SECONDS, self._bury, [address]).start()
+
+    def _bury(self, address: str) -> None:
+        """Blame one call for the death of its worker: the others only waited there.
+
+        A worker with one thread runs what it was given first.
+        """
+        dead = self._dead.pop(address, {})
+        order = {made: place for place, made in enumerate(list(self._calls))}
+        calls = sorted(
+            (made for made in dead if made in order),
+            key=lambda made: (made not in self._begun, order[made]),
+        )
+        for made in calls:
+            self._end(made, dead[made] if made is calls[0] else Bystander())
+
+    def _end(self, made: Call[str], end: str | BaseException) -> None:
+        future = self._calls.pop(made, None)
+        if future is None:
+            return
+        self._looks.pop(made, None)
+        self._begun.discard(made)
+        if isinstance(end, str):
+            made.set_result(end)
+        else:
+            made.set_exception(end)
         with suppress(Exception):
             future.release()

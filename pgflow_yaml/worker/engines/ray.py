@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import socket
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -20,6 +22,7 @@ log = logging.getLogger(__name__)
 
 _OWN = ("cpus", "gpus", "memory")
 _ASK_AFTER_SECONDS = 2.0
+_PROBE_SECONDS = 1.0
 _GONE = ("RaySystemError", "LocalRayletDiedError", "RpcError", "RayChannelError")
 
 
@@ -36,12 +39,16 @@ class RayEngine:
         self._address = address
         self._calls: dict[Future[str], tuple[float, Any]] = {}
         self._remote: Any = None
+        self._head: str | None = None if address == "auto" else address
+        """Host and port of the head, once it is known."""
+        self._has_warned = False
 
     def open(self) -> None:
         """Join the cluster as a driver; forget the calls of before."""
         import ray
 
         self.close()
+        self._probe()  # Ray would try for minutes
         try:
             ray.init(
                 address=self._address,
@@ -52,13 +59,36 @@ class RayEngine:
             )
         except Exception as error:
             raise EngineAway(f"no Ray cluster answers: {summary(error)}") from error
+        self._head = ray.get_runtime_context().gcs_address
         # Each call is a task of its own, which Ray runs once.
         self._remote = ray.remote(max_retries=0)(call)
+        if not self._has_warned and os.environ.get("RAY_AUTH_MODE") != "token":
+            self._has_warned = True
+            log.warning(
+                "%s asks nobody for a token: who reaches its ports can run any code on it; close "
+                "its network, or start it and this worker with RAY_AUTH_MODE=token",
+                self.name,
+                extra={"action": "engine"},
+            )
+
+    def _probe(self) -> None:
+        """Raise EngineAway if nothing listens at the head.
+
+        60 seconds after its head has gone, Ray ends the process of a driver that has not left.
+        """
+        if self._head is None:
+            return
+        host, _, port = self._head.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), _PROBE_SECONDS).close()
+        except OSError as error:
+            raise EngineAway(f"no head listens at {self._head}: {summary(error)}") from error
 
     def capacity(self) -> Capacity:
         """Return the processors of all nodes, and the most that one of them has of a resource."""
         import ray
 
+        self._probe()
         try:
             nodes = [node for node in ray.nodes() if node["Alive"]]
         except Exception as error:
