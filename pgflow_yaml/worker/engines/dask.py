@@ -171,7 +171,6 @@ class DaskEngine:
             return Loss(
                 kind="crashed",
                 message=f"the Dask worker {node} died while it ran the handler (out of memory?)",
-                is_sure=False,  # Dask blames all calls that it had sent there
             )
         reason = getattr(error, "reason", None)
         if reason in _GONE or isinstance(error, TimeoutError | OSError):

@@ -36,8 +36,6 @@ class Loss:
 
     kind: Literal["crashed", "released", "away"]
     message: str
-    is_sure: bool = True
-    """False if the call may have waited, and another one have killed the process."""
 
 
 class Engine(Protocol):

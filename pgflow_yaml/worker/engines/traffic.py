@@ -100,15 +100,7 @@ class Traffic:
             if task.cancelled:
                 self._pool.hand_in(task, RELEASED)
         tasks = [task for task in tasks if not task.cancelled]
-        return Flight(tasks, alone=self._is_suspect(tasks)) if tasks else None
-
-    def _is_suspect(self, tasks: list[Task]) -> bool:
-        """Return True for a task that was lost before: it need not be lost twice to be blamed."""
-        return (
-            self._engine.isolates
-            and not tasks[1:]
-            and any(task.fence > task.attempt for task in tasks)
-        )
+        return Flight(tasks) if tasks else None
 
     def _submit(self, flight: Flight) -> None:
         tasks, call = flight.tasks, flight.tasks[0].call
@@ -170,7 +162,7 @@ class Traffic:
             self.end(flight, RELEASED)
         elif loss.kind == "away":  # its tasks are still waited for
             raise EngineAway(loss.message)
-        elif flight.tasks[1:] or not (flight.alone or (self._engine.isolates and loss.is_sure)):
+        elif flight.tasks[1:] or not (flight.alone or self._engine.isolates):
             self._split(flight)
         else:
             fields = flight.tasks[0].fields("crashed")
