@@ -138,8 +138,8 @@ def worker_options(function: Callable[..., Any]) -> Callable[..., Any]:
         "-c",
         "--concurrency",
         metavar="N",
-        type=click.IntRange(1, 1000),
-        help="Maximum number of handlers running at once. [default: 8]",
+        type=click.IntRange(1, 5000),
+        help="Maximum number of handlers running at once. [default: 8, or as an engine has]",
     )
     lease = click.option(
         "--lease",

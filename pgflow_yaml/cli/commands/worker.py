@@ -37,6 +37,12 @@ if TYPE_CHECKING:
     help="Stop when no task is due; later retries and timers remain.",
 )
 @click.option(
+    "--grace",
+    metavar="TIME",
+    help="Time for handlers to end after the first SIGTERM; then their tasks are given back. "
+    "[default: 30s]",
+)
+@click.option(
     "--poll-interval-ms",
     metavar="N",
     type=click.FloatRange(1),
@@ -66,12 +72,13 @@ if TYPE_CHECKING:
 @executor_options
 @worker_options
 @pass_options
-def worker_command(
+def worker_command(  # noqa: PLR0913 (click passes each option)
     options: Options,
     /,
     *,
     queues: Sequence[str],
     burst: bool,
+    grace: str | None,
     poll_interval_ms: float,
     max_poll_seconds: float,
     metrics: str | None,
@@ -118,6 +125,7 @@ def worker_command(
             settings,
             queues=list(queues) or None,
             burst=burst,
+            grace=optional_seconds(grace, "--grace"),
             poll_interval_ms=poll_interval_ms,
             max_poll_seconds=max_poll_seconds,
             checked=is_named,
