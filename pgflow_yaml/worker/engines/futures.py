@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import BrokenExecutor, CancelledError, Executor
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from pgflow_yaml.errors import WrongSetting
 from pgflow_yaml.worker.calls import summary
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from concurrent.futures import Future
 
+_SILENT_SECONDS = 2.0
 _SIZES = ("_max_workers", "max_workers")
 
 
@@ -30,6 +33,7 @@ class FuturesEngine:
         self.name = name
         self._make = make
         self._executor: Executor | None = None
+        self._submitted: WeakKeyDictionary[Future[str], float] = WeakKeyDictionary()
 
     def open(self) -> None:
         """Make a new executor; raise WrongSetting if the function makes something else."""
@@ -66,15 +70,18 @@ class FuturesEngine:
         if executor is None:
             raise EngineAway("it is closed")
         try:
-            return executor.submit(call, text)
+            future = executor.submit(call, text)
         except BrokenExecutor:
             raise
         except Exception as error:  # one that was shut down raises RuntimeError
             raise EngineAway(summary(error)) from error
+        self._submitted[future] = time.monotonic()
+        return future
 
     def begun(self, futures: Iterable[Future[str]]) -> set[Future[str]]:
-        """Return those that run."""
-        return {future for future in futures if future.running()}
+        """Return those that run; some executors do not say so: nobody else uses their slots."""
+        late = time.monotonic() - _SILENT_SECONDS
+        return {future for future in futures if future.running() or self._submitted[future] < late}
 
     def cancel(self, future: Future[str], *, force: bool) -> bool:  # noqa: ARG002 (none can be)
         """Cancel a call that waits; nothing ends one that runs."""

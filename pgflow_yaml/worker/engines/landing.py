@@ -59,7 +59,7 @@ def _outcome(task: Task, answer: Mapping[str, Any]) -> Outcome:
 
 
 def _error(answer: Mapping[str, Any]) -> dict[str, Json] | None:
-    """Return the record of an error, with the node where it was raised."""
+    """Return the record of an error; its trace ends with the node where it was raised."""
     error = answer.get("error")
     if error is None:
         return None
@@ -67,4 +67,5 @@ def _error(answer: Mapping[str, Any]) -> dict[str, Json] | None:
         name: clean(text, limit=len(text)) if isinstance(text, str) else text
         for name, text in error.items()
     }
-    return {**record, "node": answer["node"], "pid": answer["pid"]}
+    place = f"on {answer['node']}, process {answer['pid']}\n"
+    return {**record, "trace": f"{record.get('trace', '')}{place}"}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pgflow_yaml.worker.executors.concurrency import CONCURRENCY, MOST_CALLS
 from pgflow_yaml.worker.executors.event_loop import EventLoop
 from pgflow_yaml.worker.executors.executor import Executor
 from pgflow_yaml.worker.executors.pool import Pool
@@ -21,10 +22,6 @@ if TYPE_CHECKING:
     from pgflow_yaml.worker.executors.pool import ExecutorFactory
 
 __all__ = ["EXECUTORS", "Executor", "InEngine", "Pool", "executors_of", "in_processes"]
-
-CONCURRENCY = 8
-MOST_CALLS = 5000
-"""Calls in an engine, unless the worker is told how many: its heartbeats stay cheap (X-G6)."""
 
 
 def in_processes(

@@ -1,0 +1,1 @@
+"""Real clusters, whose nodes and heads are killed."""

@@ -1,0 +1,171 @@
+"""Clusters on this machine, each of two or three slots, that know the handlers of a test.
+
+These tests need 350 MB of packages: `make test-executors` only collects them.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.fixtures.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.fixtures.apps import App
+
+collect_ignore_glob = [] if os.environ.get("PGFLOW_YAML_CLUSTERS") else ["test_*.py"]
+SECRET = "tweet-tweet-tweet"
+_DASK = "distributed.cli.dask_"
+
+
+class Cluster:
+    """Processes of an engine, and the address at which a worker finds it."""
+
+    executor: str
+    needs: tuple[str, ...] = ()
+    inherited: tuple[str, ...] = ()
+    """Variables that its nodes get from their worker."""
+
+    def __init__(self, folder: Path, app: Path) -> None:
+        self._folder = folder
+        self.app = app
+        self.env = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PGFLOW_YAML_APP_DIR": str(app),
+            "PGFLOW_YAML_SECRET_CANARY": SECRET,
+            "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0",
+            "RAY_AUTH_MODE": "disabled",
+            "RAY_USAGE_STATS_ENABLED": "0",
+        }
+
+    def start(self) -> None:
+        """Start all of it."""
+
+    def stop(self) -> None:
+        """End all of it."""
+
+    def run(self, *words: str) -> subprocess.Popen[bytes]:
+        """Start one of its programs, in a group of its own."""
+        with (self._folder / f"{words[0]}.log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", *words],
+                env=self.env,
+                cwd=self._folder,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+
+class Dask(Cluster):
+    """A scheduler, and three workers of one thread that their nannies start again."""
+
+    def __init__(self, folder: Path, app: Path) -> None:
+        super().__init__(folder, app)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self.executor = f"dask://127.0.0.1:{self.port}"
+        self._scheduler: subprocess.Popen[bytes] | None = None
+        self._workers: list[subprocess.Popen[bytes]] = []
+
+    def start(self) -> None:
+        """Start all of it, and wait for the workers."""
+        self.start_scheduler()
+        words = ("--nthreads", "1", "--no-dashboard", "--local-directory", str(self._folder))
+        for _ in range(3):
+            self._workers.append(self.run(f"{_DASK}worker", f"tcp://127.0.0.1:{self.port}", *words))
+        eventually(lambda: len(self.nodes()) == 3, what="the workers of Dask join", seconds=60)
+
+    def start_scheduler(self) -> None:
+        """Start the scheduler, at the port that it had before."""
+        words = ("--host", "127.0.0.1", "--port", str(self.port), "--no-dashboard")
+        self._scheduler = self.run(f"{_DASK}scheduler", *words)
+
+    def kill_scheduler(self) -> None:
+        """Kill the scheduler."""
+        assert self._scheduler is not None
+        self._scheduler.kill()
+        self._scheduler.wait()
+
+    def nodes(self) -> list[int]:
+        """Return the pids of the workers that the scheduler knows."""
+        from distributed import Client
+
+        with Client(f"tcp://127.0.0.1:{self.port}", timeout=30, set_as_default=False) as client:
+            return list(client.run(os.getpid).values())
+
+    def stop(self) -> None:
+        """Kill all of it."""
+        for process in [*self._workers, self._scheduler]:
+            if process is not None:
+                _kill_group(process.pid)
+                process.wait()
+
+
+class Ray(Cluster):
+    """A head with three slots."""
+
+    executor = "ray:auto"
+
+    def start(self) -> None:
+        """Start the head."""
+        words = ("start", "--head", "--num-cpus", "3", "--disable-usage-stats")
+        quiet = ("--include-dashboard", "false", "--temp-dir", f"/tmp/ray-{os.getpid()}")
+        self._ray(*words, *quiet)
+
+    def stop(self) -> None:
+        """End the head and its workers."""
+        self._ray("stop", "--force")
+
+    def _ray(self, *words: str) -> None:
+        subprocess.run(["ray", *words], env=self.env, check=True, capture_output=True)
+
+
+class Parsl(Cluster):
+    """Two workers that a function of the user starts."""
+
+    executor = "python:far.parsl"
+    needs = ("-c", "2")
+    inherited = ("PGFLOW_YAML_SECRET_CANARY", "PGFLOW_YAML_APP_DIR")
+
+
+CLUSTERS = {"dask": Dask, "ray": Ray, "parsl": Parsl}
+
+
+@pytest.fixture(params=list(CLUSTERS))
+def cluster(request: pytest.FixtureRequest, app: App, tmp_path: Path) -> Iterator[Cluster]:
+    """Each engine, started."""
+    made = CLUSTERS[request.param](tmp_path, app.folder)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture
+def dask(app: App, tmp_path: Path) -> Iterator[Dask]:
+    """Dask, started."""
+    made = Dask(tmp_path, app.folder)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
+
+
+def _kill_group(pid: int) -> None:
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
