@@ -1,1 +1,0 @@
-"""Handlers in real clusters of Dask and Ray, and in Parsl; `make test-executors` runs them."""
