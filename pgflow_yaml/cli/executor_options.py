@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pgflow_yaml.language.resources import parse
+from pgflow_yaml.language.sizes import byte_count
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pgflow_yaml.project.settings import Settings
     from pgflow_yaml.worker.executors.pool import ExecutorFactory
 
-_UNITS = {"MB": 10**6, "GB": 10**9, "MiB": 2**20, "GiB": 2**30}
 _LEAST_MEMORY = 256 * 10**6
 _THREAD, _PROCESS = "thread", "process"
 
@@ -23,12 +25,22 @@ def _size(_ctx: click.Context, param: click.Parameter, text: str | None) -> int 
     """Return the number of bytes of `512MB`, `2GB` or `1.5GiB`."""
     if text is None:
         return None
-    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?(MB|GB|MiB|GiB)", text)
-    size = int(float(match[1]) * _UNITS[match[2]]) if match else 0
+    size = byte_count(text) or 0
     if size < _LEAST_MEMORY:
         sentence = f'"{text}" is not a size of at least 256MB, such as 2GB'
         raise click.BadParameter(sentence, param=param)
     return size
+
+
+def _resources(
+    _ctx: click.Context, param: click.Parameter, text: str | None
+) -> dict[str, float] | None:
+    if text is None:
+        return None
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param=param) from error
 
 
 def _name(_ctx: click.Context, param: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -76,7 +88,14 @@ def executor_options(function: Callable[..., Any]) -> Callable[..., Any]:
         type=click.IntRange(1),
         help="With --executor process: replace a process after N calls.",
     )
-    return executor(results(env(memory(tasks(function)))))
+    resources = click.option(
+        "--resources",
+        metavar="NAME=N,…",
+        callback=_resources,
+        help="Offer these to steps with `resources`: gpus=1,memory=16GB. The sum of what running "
+        "tasks need stays within them. [default: cpus, as many as --concurrency]",
+    )
+    return executor(resources(results(env(memory(tasks(function))))))
 
 
 def executor_of(options: dict[str, Any]) -> Callable[[Settings], str | ExecutorFactory]:

@@ -257,6 +257,7 @@ class Client(
         metrics: bool = False,
         otel: bool = False,
         executor: str | ExecutorFactory = "thread",
+        resources: Mapping[str, float] | None = None,
     ) -> Worker:
         """Return a worker with the settings of a project.
 
@@ -284,6 +285,7 @@ class Client(
             metrics=metrics,
             otel=otel,
             executor=executor,
+            resources=resources,
             approval_link=_approval_link(settings.ui_url),
         )
 

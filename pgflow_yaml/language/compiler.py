@@ -179,6 +179,8 @@ def _action(step: Step, flow: Flow, versions: Mapping[str, str]) -> dict[str, Js
     queue = step.queue or flow.defaults.queue
     if queue is not None and queue != flow.flow:
         body["queue"] = queue
+    if step.resources:
+        body["resources"] = dict(step.resources)
     return body
 
 

@@ -134,6 +134,8 @@ class Step:
     handles: bool = True
     concurrency: Concurrency | None = None
     rate_limit: RateLimit | None = None
+    resources: Mapping[str, float] = field(default_factory=dict)
+    """Amounts by name, memory in bytes."""
     description: str | None = None
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pgflow_yaml.language.durations import as_text
 from pgflow_yaml.language.handler_paths import GUARDED, never
+from pgflow_yaml.language.resources import phrase
 from pgflow_yaml.text import duration, elapsed, moment, one_line, plural, roughly, utc
 
 from .steps import asked
@@ -197,6 +198,8 @@ def _no_handler(reason: Reason, now: datetime) -> str:
     if problem := never(reason["handler"]):
         return f"no worker ever calls {one_line(reason['handler'])}: {problem}"
     handler = one_line(reason["handler"])
+    if needs := reason.get("resources"):
+        handler = f"{phrase(needs)} and {handler}"
     fix = f"; start one with --allow {handler}" if handler in GUARDED else ""
     return (
         f"no worker has had {handler} for {_past(reason, now)}; "

@@ -1,4 +1,7 @@
-"""The handlers that a worker does not have: it leaves their tasks to other workers (R-6)."""
+"""The handlers that a worker does not have: it leaves their tasks to other workers (R-6).
+
+A handler of a step with `resources` is named by its key, which tells of them: `app.fit gpus=1`.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,11 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from pgflow_yaml.language.resources import lacking, of_key, phrase
 from pgflow_yaml.worker.calls import HandlerUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from pgflow_yaml.worker.calls import Handlers
     from pgflow_yaml.worker.task import Task
@@ -23,21 +27,35 @@ LOOK_AGAIN_SECONDS = 10.0
 class MissingHandlers:
     """The handlers not found so far; looked for again now and then, without a task."""
 
-    def __init__(self, handlers: Handlers) -> None:
+    def __init__(
+        self, handlers: Handlers, offer: Callable[[], Mapping[str, float]] | None = None
+    ) -> None:
+        """`offer` returns the resources that one task can have here, by name."""
         self._handlers = handlers
+        self._offer = offer or dict
         self._paths: dict[str, None] = {}
         self._due = 0.0
         self._search: threading.Thread | None = None
 
     def foresee(self, paths: Iterable[str]) -> None:
-        """Refuse those of these handlers that no module may hold, before a task is claimed."""
+        """Refuse handlers that no module may hold, or that need too much, before a claim."""
         unknown = [path for path in paths if path not in self._paths]
-        for path, error in self._handlers.unlocated(unknown) if unknown else ():
-            self._add(path, str(error))
+        for key in unknown:
+            if reason := self._lacks(key):
+                self._add(key, reason)
+        keys = {of_key(key)[0]: key for key in unknown if key not in self._paths}
+        for path, error in self._handlers.unlocated(keys) if keys else ():
+            self._add(keys[path], str(error))
+
+    def _lacks(self, key: str) -> str:
+        """Return a sentence about the resources that this worker lacks; empty: it has all."""
+        _, needs = of_key(key)
+        missing = lacking(needs, self._offer()) if needs else {}
+        return f"this worker does not offer {phrase(missing)}" if missing else ""
 
     def add(self, task: Task) -> None:
         """Refuse the handler of a task that was given back for the lack of it."""
-        path = task.call.handler
+        path = task.call.key
         if path not in self._paths:
             self._add(path, task.refused)
 
@@ -67,8 +85,10 @@ class MissingHandlers:
 
     def _look(self) -> None:
         for path in list(self._paths):
+            if self._lacks(path):
+                continue
             try:
-                self._handlers.check(path)
+                self._handlers.check(of_key(path)[0])
             except HandlerUnavailable:
                 continue
             del self._paths[path]

@@ -42,6 +42,7 @@ class StepCall:
         "handler",
         "has_deps",
         "is_map",
+        "key",
         "own_paths",
         "resources",
         "seconds",
@@ -58,6 +59,8 @@ class StepCall:
         self.with_: Json = spec.get("with")
         self.by_name = by_name(self.with_)
         self.resources: dict[str, float] = spec.get("resources") or {}
+        self.key: str = spec.get("key", self.handler)
+        """The handler and its needs, as a worker refuses them."""
         self.is_map = bool(spec.get("map"))
         self.has_deps = bool(spec.get("deps"))
         self.timeout = spec["timeout_ms"] / 1000

@@ -45,7 +45,7 @@ from pgflow_yaml.worker.upkeep import Upkeep
 from pgflow_yaml.worker.watch import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pgflow_yaml.runs.approval_links import Approval
     from pgflow_yaml.worker.calls import SecretProvider
@@ -93,6 +93,7 @@ class Worker:
         metrics: bool = False,
         otel: bool = False,
         approval_link: Callable[[Approval], str] | None = None,
+        resources: Mapping[str, float] | None = None,
     ) -> None:
         """`queues` are names of flows, None is all; `burst` ends when no task is left.
 
@@ -101,9 +102,9 @@ class Worker:
         as an engine has. `secrets` is a folder with a file for each, a file of `NAME=value` lines,
         or a function from a name to its value or None; a secret missing there is looked up in
         PGFLOW_YAML_SECRET_NAME. `executor` is a key of EXECUTORS, or made by `in_processes` or
-        `in_engine`. `prepare` is called before the worker registers. With `metrics`, it measures
-        what it does; see MetricsServer. With `otel`, it sends spans; `approval_link` serves
-        `ctx.approval_url`.
+        InEngine; `resources` are offered to steps that need some. `prepare` is called before the
+        worker registers. With `metrics`, it measures what it does; see MetricsServer. With `otel`,
+        it sends spans; `approval_link` serves `ctx.approval_url`.
 
         What handlers print and log goes to the database, to the streams of this process (`logs` is
         "database" or "worker"), or to both; there a printed line begins with `lead`: "step", "run"
@@ -141,7 +142,7 @@ class Worker:
             outage=self._outage,
         )
         timer_errors = TimerErrors()
-        self._schedules = Schedules(self._fire_soon)
+        self._schedules = Schedules(lambda: self._upkeep.set_due(self._schedules, 0.0))
         self._timers = Timers(self.id, timer_errors, self._schedules)
         self._logs = Logs(stores=logs != "worker", shows=logs != "database", lead=lead)
         self._send_logs = SendLogs(self.id, self._logs)
@@ -155,6 +156,7 @@ class Worker:
             beat=self._beat,
             logs=self._logs,
             transactions=Transactions(self.id, Links(conninfo)),
+            resources=resources,
         )
         heartbeats = Store(
             conninfo,
@@ -191,7 +193,7 @@ class Worker:
             self.id,
             self._store,
             self._leases,
-            MissingHandlers(self._handlers),
+            MissingHandlers(self._handlers, self._pool.offer),
             lease=lease_seconds,
             sources=Sources(
                 run_input=self._reader.run_input,
@@ -442,9 +444,6 @@ class Worker:
 
     def _send_logs_soon(self) -> None:
         self._upkeep.set_due(self._send_logs, time.monotonic() + SEND_SECONDS)
-
-    def _fire_soon(self) -> None:
-        self._upkeep.set_due(self._schedules, 0.0)
 
     def _pause_upkeep(self, seconds: float) -> None:
         self._upkeep.pause(seconds)

@@ -47,6 +47,7 @@ class FakeEngine:
     def __init__(self, *, slots: int = 2, isolates: bool = True, stops: bool = True) -> None:
         self.slots = slots
         self.isolates = isolates
+        self.resources: dict[str, float] | None = None
         self.stops = stops
         """True if a call that runs can be ended by force, as Ray does."""
         self.calls: list[Submitted] = []
@@ -69,7 +70,7 @@ class FakeEngine:
     def capacity(self) -> Capacity:
         """Return the slots that the test wants."""
         self._must_be_here()
-        return Capacity(slots=self.slots)
+        return Capacity(slots=self.slots, resources=self.resources)
 
     def submit(self, text: str, key: str, resources: Mapping[str, float]) -> Future[str]:
         """Run a call in a thread, unless calls are held."""

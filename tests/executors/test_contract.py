@@ -382,7 +382,8 @@ def test_no_more_calls_are_submitted_than_can_begin(bench: Bench) -> None:
     bench.engine.slots = 3
     bench.bridge._measure_at = 0.0  # as if five seconds had gone
     eventually(lambda: len(bench.engine.calls) == 3, what="the engine has grown")
-    assert bench.pool.facts() == {"concurrency": 3, "engine": "fake:engine"}
+    facts = {"concurrency": 3, "resources": {"cpus": 1000}, "engine": "fake:engine"}
+    assert bench.pool.facts() == facts
 
 
 # Cancels

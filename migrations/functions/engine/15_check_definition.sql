@@ -128,7 +128,7 @@ declare
     pgflow._shape_problem(p_definition, p_order), pgflow._input_problem(p_definition),
     pgflow._after_problem(p_definition), pgflow._limits_problem(p_definition),
     pgflow._schedule_problem(p_definition), pgflow._webhook_problem(p_definition),
-    pgflow._asking_problem(p_definition));
+    pgflow._asking_problem(p_definition), pgflow._resources_problem(p_definition));
   v_steps jsonb;
 begin
   if v_name is null or v_name !~ '^[a-z_][a-z0-9_]{0,46}$' or position('__' in v_name) > 0 then
@@ -162,7 +162,7 @@ begin
     where k not in ('handler', 'flow', 'wait', 'depends_on', 'with', 'if', 'when_unmet', 'map',
                     'initial_tasks', 'max_parallel', 'fail_fast', 'tolerate', 'retry', 'repeat',
                     'queue', 'timeout', 'start_delay', 'when_exhausted', 'handles',
-                    'concurrency', 'rate_limit')
+                    'concurrency', 'rate_limit', 'resources')
   ) x limit 1;
   if v_problem is not null then
     raise exception using errcode = 'PF004',

@@ -141,7 +141,7 @@ begin
   v_step.opt_start_delay := ceil((p_body ->> 'start_delay')::numeric / 1000)::int;
   v_step.when_unmet := coalesce(p_body ->> 'when_unmet', 'skip');
   v_step.when_exhausted := coalesce(p_body ->> 'when_exhausted', 'fail');
-  v_step.handler := p_body ->> 'handler';
+  v_step.handler := pgflow._handler_key(p_body);
   v_step.condition := p_body -> 'if';
   v_step.map_items := p_body -> 'map';
   v_step.fixed_tasks := (p_body ->> 'initial_tasks')::int;

@@ -34,7 +34,7 @@ begin -- not a function in SQL, whose statement versions before 18 plan at each 
           else '{}' end), '{}'),
       'specs', (
         select coalesce(jsonb_object_agg(x.flow_slug || '/' || x.step_slug,
-          jsonb_build_object('handler', y.handler,
+          jsonb_build_object('handler', split_part(y.handler, ' ', 1),
             'map', y.step_type = 'map' and y.fixed_tasks is null, 'deps', y.deps_count > 0,
             'timeout_ms',
             coalesce((y.spec ->> 'timeout_ms')::bigint, coalesce(y.opt_timeout, 60) * 1000),
@@ -44,6 +44,10 @@ begin -- not a function in SQL, whose statement versions before 18 plan at each 
               select jsonb_build_object(
                 'begin_ms', (extract(epoch from pgflow._slack(l.per)) * 1000)::int)
               from pgflow.limits l where l.gate = y.gate #>> '{rate,gate}'), '{}')
+            else '{}' end
+          || case
+            when y.spec ? 'resources' then jsonb_build_object(
+              'resources', y.spec -> 'resources', 'key', y.handler)
             else '{}' end
           || case
             when y.spec ? 'with' then jsonb_build_object('with', y.spec -> 'with' -> 'ast')

@@ -160,7 +160,8 @@ as $$
   )
   select coalesce(jsonb_agg(jsonb_build_object(
     'slug', s.step_slug, 'index', s.step_index, 'status', w.status, 'skip_reason', s.skip_reason,
-    'handler', s.handler, 'action', s.action, 'flow', s.spec -> 'flow', 'finally', s.is_finally,
+    'handler', split_part(s.handler, ' ', 1), 'action', s.action, 'flow', s.spec -> 'flow',
+    'finally', s.is_finally,
     'handles', s.handles,
     'waits', w.waits, 'map', s.step_type = 'map', 'when_exhausted', s.when_exhausted,
     'max_attempts', s.max_attempts, 'max_parallel', s.max_parallel,

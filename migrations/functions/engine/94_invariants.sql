@@ -142,7 +142,7 @@ as $$
       and coalesce(d.max_parallel, 1) > 0) is not true
     or row(d.handler, d.condition, d.map_items,
         d.spec -> 'with', d.spec -> 'wait', d.spec -> 'flow')
-      is distinct from row(b.body ->> 'handler', b.body -> 'if', b.body -> 'map',
+      is distinct from row(pgflow._handler_key(b.body), b.body -> 'if', b.body -> 'map',
         b.body -> 'with', b.body -> 'wait', b.body -> 'flow'))
   union all
   select 'I7', t.run_id, t.step_slug,

@@ -112,7 +112,8 @@ begin
   select greatest(m.since, p_task.queued_at) into v_since
   from pgflow.missing_handlers m where m.handler = p_step.handler;
   if v_since is not null then
-    return jsonb_build_object('kind', 'no_handler', 'handler', p_step.handler, 'since', v_since,
+    return jsonb_build_object('kind', 'no_handler', 'handler', split_part(p_step.handler, ' ', 1),
+      'resources', p_step.spec -> 'resources', 'since', v_since,
       'until', v_since + interval '24 hours');
   elsif pgflow._queue_missing(p_step.queue_name, array[p_task.message_id]) is not null then
     return '{"kind": "missing"}';
@@ -123,7 +124,8 @@ begin
   where r.status = 'started' and t.status = 'started' and t.queue_name = p_step.queue_name
   group by t.step_slug order by 2 limit 1;
   return jsonb_build_object('kind', 'no_room', 'workers', v_workers, 'slots', v_slots,
-    'handler', p_step.handler, 'busy_with', v_busy.step_slug, 'busy_since', v_busy.since,
+    'handler', split_part(p_step.handler, ' ', 1),
+    'busy_with', v_busy.step_slug, 'busy_since', v_busy.since,
     'before', pgflow._queue_before(p_step.queue_name, p_task.message_id));
 end
 $$;

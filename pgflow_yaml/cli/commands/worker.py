@@ -98,6 +98,7 @@ def worker_command(
         keep_stdout_for_results()
     log = logging.getLogger("pgflow_yaml.cli")
     notice = "stopping: what has begun may finish; a second signal gives it back at once"
+    resources = others.pop("resources")
     executor_for = executor_of(others)
     if otel:
         _need("opentelemetry.exporter.otlp.proto.http", "traces", "otel")
@@ -125,6 +126,7 @@ def worker_command(
             metrics=server is not None,
             otel=otel,
             executor=executor,
+            resources=resources,
         )
         if server is not None:
             server.serve(worker)

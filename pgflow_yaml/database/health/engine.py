@@ -11,6 +11,7 @@ from pgflow_yaml.database.health import release
 from pgflow_yaml.database.health.findings import Finding, Seen
 from pgflow_yaml.errors import SchemaMismatch, Unavailable
 from pgflow_yaml.language.handler_paths import GUARDED
+from pgflow_yaml.language.resources import key_of, of_key, phrase
 from pgflow_yaml.text import one_line, plural, roughly
 
 if TYPE_CHECKING:
@@ -142,18 +143,30 @@ def handlers(ask: Inspector) -> Seen:
         runs = " ".join(run[:8] for run in row["runs"])
         findings.append(
             Finding(
-                message=f'no worker has "{row["handler"]}", for which {tasks} of {flows} '
-                f"{have} waited for {_age(row['since'], facts['now'])}",
+                message=f"no worker has {_with_needs(row['handler'])}, for which {tasks} of "
+                f"{flows} {have} waited for {_age(row['since'], facts['now'])}",
                 fix=f"{_starting_one_with(row['handler'])}, or pgflow-yaml cancel {runs}",
             )
         )
     return Seen(summary="every waiting task has a handler", findings=tuple(findings))
 
 
-def _starting_one_with(handler: str) -> str:
+def _with_needs(key: str) -> str:
+    handler, needs = of_key(key)
+    return f'{phrase(needs)} and "{handler}"' if needs else f'"{handler}"'
+
+
+def _starting_one_with(key: str) -> str:
+    handler, needs = of_key(key)
+    if needs:
+        return f"start a worker that offers it: pgflow-yaml worker --resources {_as_option(needs)}"
     if handler in GUARDED:
         return f"allow it: pgflow-yaml worker --allow {handler}"
     return "start a worker with its module (pgflow-yaml worker --app-dir DIR)"
+
+
+def _as_option(needs: Mapping[str, float]) -> str:
+    return ",".join(key_of("", needs).split())
 
 
 def queues(ask: Inspector) -> Seen:

@@ -6,9 +6,10 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from pgflow_yaml.language import durations
+from pgflow_yaml.language import durations, sizes
 from pgflow_yaml.language.expressions import write_expression
 from pgflow_yaml.language.model import ACTIONS, SECTIONS
+from pgflow_yaml.language.resources import MEMORY
 from pgflow_yaml.language.waits import wait_phrase
 
 if TYPE_CHECKING:
@@ -75,6 +76,8 @@ def shown(path: Path, value: Any) -> str:
         return _json(value)
     if value is None:
         return "none"
+    if path[-2:] == ("resources", MEMORY) and isinstance(value, int | float):
+        return sizes.as_text(value)
     if key in _DURATIONS and isinstance(value, int) and not isinstance(value, bool):
         return durations.as_text(value)
     if isinstance(value, dict):

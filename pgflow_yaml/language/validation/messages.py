@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pgflow_yaml.language import durations
+from pgflow_yaml.language import durations, sizes
 from pgflow_yaml.language.source import MappingNode, Node, ScalarNode
 from pgflow_yaml.language.source.scalars import kind_of, quote
 from pgflow_yaml.language.suggestions import closest, did_you_mean, slug
@@ -35,10 +35,11 @@ _NAMES = {
     "formFieldName": ("cannot name a field of a form", _PLAIN, ""),
     "eventName": ("cannot name an event", "only letters, digits, `_` and `.`", "event: "),
     "secretName": ("cannot name a secret", _PLAIN, "secret: "),
+    "resourceName": ("cannot name a resource", _PLAIN, ""),
     "labelName": ("cannot name a label", "only letters, digits, `_`, `.`, `/`, `-`", ""),
 }
 _SECRET_READ = re.compile(r"secrets?\.([A-Za-z_]\w*)", re.ASCII)
-_LOWER_CASE = ("flowName", "queue")
+_LOWER_CASE = ("flowName", "queue", "resourceName")
 _KEPT_FOR_EVER = dict.fromkeys(("forever", "for ever", "never", "none", "always", "no"), "off")
 
 
@@ -129,10 +130,8 @@ def wrong_text(node: ScalarNode, schema: Mapping[str, Any], path: Path, *, name:
             message = f"{_subject(path)} is {quoted(text)}, which is not a share of the items"
             fix, write = _share_fix(text)
             return Message("PF106", message, fix, write=write)
-        case "duration":
-            delay = durations.suggestion(text)
-            message = f"{_subject(path)} is {quoted(text)}, which is not a duration"
-            return Message("PF106", message, f"write {delay or f'{UNITS}: 30s'}", write=delay)
+        case "duration" | "memorySize":
+            return _wrong_measure(text, path, name)
         case "retention" | "keptFor":
             delay = _KEPT_FOR_EVER.get(text.lower()) or durations.suggestion(text)
             message = f"{_subject(path)} is {quoted(text)}, which is neither a duration nor `off`"
@@ -142,6 +141,15 @@ def wrong_text(node: ScalarNode, schema: Mapping[str, Any], path: Path, *, name:
                 f"{_subject(path)} is {quoted(text)}, which is not a dotted path to a function"
             )
             return _handler_fix(message, text)
+
+
+def _wrong_measure(text: str, path: Path, name: str) -> Message:
+    if name == "duration":
+        meant, noun, example = durations.suggestion(text), "a duration", f"{UNITS}: 30s"
+    else:
+        meant, noun, example = sizes.suggestion(text), "a size with a unit", "8GB"
+    message = f"{_subject(path)} is {quoted(text)}, which is not {noun}"
+    return Message("PF106", message, f"write {meant or example}", write=meant)
 
 
 def _too_long(text: str, limit: int, path: Path, *, name: str) -> Message:

@@ -24,6 +24,7 @@ _INSTEAD_OF_WAITING = {
 _INSTEAD_OF_A_CHILD = {
     "queue": "write it in the steps of the child flow",
     "repeat": "repeat a step of the child flow",
+    "resources": "write it in the steps of the child flow",
     "rate_limit": "limit the steps of the child flow, or the runs: `concurrency`",
 }
 # Keys without effect in a step with one task.

@@ -14,6 +14,7 @@ from pgflow_yaml.language.validation.limits import read_concurrency, read_rate_l
 from pgflow_yaml.language.validation.listening import read_handles
 from pgflow_yaml.language.validation.names import Scope
 from pgflow_yaml.language.validation.reach import check_reach
+from pgflow_yaml.language.validation.resources import read_resources
 from pgflow_yaml.language.validation.step_kinds import check_action, check_combinations
 from pgflow_yaml.language.validation.step_options import (
     boolean,
@@ -146,6 +147,7 @@ def _build(
         when_exhausted=cast("WhenExhausted", report.text(step, "when_exhausted") or "fail"),
         concurrency=read_concurrency(report, step, formulas, step=formulas.scope.step),
         rate_limit=read_rate_limit(report, step, formulas),
+        resources=read_resources(report, step),
         description=report.text(step, "description"),
     )
 

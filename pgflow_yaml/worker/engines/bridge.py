@@ -28,7 +28,7 @@ from pgflow_yaml.worker.executors.waiting import WaitingTasks
 from pgflow_yaml.worker.task import RELEASED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from concurrent.futures import Future
 
     from pgflow_yaml.language.model import Json
@@ -66,6 +66,7 @@ class Bridge(WaitingTasks):
         self._traffic = Traffic(pool, engine, self, self._queue, results=results, ring=self._ring)
         self._commands: deque[Command] = deque()
         self._capacity = 0
+        self._offer: Mapping[str, float] | None = None
         self._is_ready = False  # a node has been asked for its versions
         self._is_away = False
         self._measure_at = self._look_at = self._reconnect_at = self._remind_at = 0.0
@@ -102,6 +103,10 @@ class Bridge(WaitingTasks):
         if self._is_away:
             facts["engine_away"] = True
         return facts
+
+    def offer(self) -> Mapping[str, float] | None:
+        """Return the most that a node has; None if the engine does not count resources."""
+        return self._offer
 
     def duties(self, queues: Sequence[str] | None) -> list[Duty]:
         """Return the duty of telling a cluster that grows how many tasks wait."""
@@ -190,7 +195,8 @@ class Bridge(WaitingTasks):
     def _measure(self) -> None:
         """Ask for the slots; once there are some, ask a node for its versions."""
         self._measure_at = time.monotonic() + _CAPACITY_SECONDS
-        slots = self._engine.capacity().slots
+        measured = self._engine.capacity()
+        slots, self._offer = measured.slots, measured.resources
         if slots is None and self._pool.size == MOST_CALLS:
             raise WrongSetting(
                 f"--executor {self._engine.name} does not say how many calls it runs at once: "

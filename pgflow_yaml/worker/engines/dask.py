@@ -98,6 +98,7 @@ class DaskEngine:
             for name, amount in node["resources"].items():
                 most[name] = max(most.get(name, 0.0), amount)
         ours = {ours: most[theirs] for ours, theirs in _NAMES.items() if theirs in most}
+        ours["cpus"] = most.pop("CPU", 1.0)
         others = {name: most[name] for name in most.keys() - _NAMES.values()}
         return Capacity(
             slots=sum(node["nthreads"] for node in self._nodes), resources={**others, **ours}

@@ -37,6 +37,10 @@ class Executor(Protocol):
         """Return what the list of workers says about it."""
         ...
 
+    def offer(self) -> Mapping[str, float] | None:
+        """Return the most of each resource that a task can have; None: the worker counts them."""
+        ...
+
     def duties(self, queues: Sequence[str] | None) -> list[Duty]:
         """Return its regular work in the database, for a worker of these queues (None: all)."""
         ...

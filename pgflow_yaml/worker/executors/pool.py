@@ -11,12 +11,14 @@ import math
 import time
 from typing import TYPE_CHECKING
 
+from pgflow_yaml.language.resources import lacking, phrase
 from pgflow_yaml.worker.executors.results import Results
 from pgflow_yaml.worker.pace import LEAST_PATIENCE, MOST_PATIENCE
+from pgflow_yaml.worker.resources import Gate
 from pgflow_yaml.worker.task import RELEASED, timed_out
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import TypeAlias
 
     from pgflow_yaml.language.model import Json
@@ -52,8 +54,12 @@ class Pool:
         beat: Callable[[], None],
         logs: Logs | None = None,
         transactions: Transactions | None = None,
+        resources: Mapping[str, float] | None = None,
     ) -> None:
+        """`resources` are those that this machine offers, beside `cpus`: as many as `size`."""
         self.size = size
+        self._offer = {"cpus": size, **(resources or {})}
+        self._gate = Gate(self._offer)
         self.beat = beat
         self.logs = logs
         self.transactions = transactions
@@ -75,8 +81,26 @@ class Pool:
     # Used by the worker's own threads
 
     def submit(self, tasks: Sequence[Task]) -> None:
-        """Queue tasks."""
-        self._default.submit(tasks)
+        """Queue tasks; those that need resources wait until they are free."""
+        if any(task.call.resources for task in tasks):
+            tasks = [task for task in tasks if not self._refuses(task)]
+            if self._default.offer() is None:
+                tasks = self._gate.admit(tasks)
+        if tasks:
+            self._default.submit(tasks)
+
+    def _refuses(self, task: Task) -> bool:
+        """Give back a task that needs more than this worker ever has."""
+        missing = lacking(task.call.resources, self.offer())
+        if missing:
+            task.refused = f"this worker does not offer {phrase(missing)}"
+            self.hand_in(task, RELEASED)
+        return bool(missing)
+
+    def offer(self) -> Mapping[str, float]:
+        """Return the most of each resource that one task can have."""
+        offer = self._default.offer()
+        return self._offer if offer is None else offer
 
     def open(self) -> None:
         """Connect the executors; raise PgflowError if handlers cannot run there."""
@@ -89,7 +113,8 @@ class Pool:
 
     def facts(self) -> dict[str, Json]:
         """Return what the list of workers says about where handlers run."""
-        return {"concurrency": self.slots(), **self._default.facts()}
+        offer: dict[str, Json] = {**self.offer()}
+        return {"concurrency": self.slots(), "resources": offer, **self._default.facts()}
 
     def duties(self, queues: Sequence[str] | None) -> list[Duty]:
         """Return the regular work of the executors in the database."""
@@ -97,7 +122,7 @@ class Pool:
 
     def queued(self) -> int:
         """Return the number of tasks whose handler has not begun."""
-        return sum(executor.queued() for executor in self._executors)
+        return len(self._gate) + sum(executor.queued() for executor in self._executors)
 
     def learn(self, ended: Iterable[Task]) -> None:
         """Learn how long the tasks of a step last from those that have ended."""
@@ -155,6 +180,10 @@ class Pool:
 
     def release(self, count: int) -> None:
         """Give back up to `count` tasks whose handler has not begun."""
+        waiting = self._gate.withdraw(count)
+        for task in waiting:
+            self.hand_in(task, RELEASED)
+        count -= len(waiting)
         for executor in reversed(self._executors):
             tasks = executor.withdraw(count)
             for task in tasks:
@@ -316,6 +345,8 @@ class Pool:
         task.outcome = outcome
         if outcome.elapsed:
             task.call.observe(outcome.elapsed)
+        if task.call.resources and (tasks := self._gate.give_back(task)):
+            self._default.submit(tasks)
         self.results.add(task)
 
 

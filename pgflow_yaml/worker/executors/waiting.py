@@ -33,6 +33,10 @@ class WaitingTasks:
         """Say nothing."""
         return {}
 
+    def offer(self) -> Mapping[str, float] | None:
+        """Return None: the worker counts what is declared."""
+        return None
+
     def duties(self, queues: Sequence[str] | None) -> list[Duty]:  # noqa: ARG002 (none is served)
         """Return no work."""
         return []
