@@ -50,6 +50,7 @@ def small(name: str, folder: Path) -> list[str]:
         "census": ["package=json", f"folder={folder}"],
         "codecs": ["levels=[1]"],
         "diamond": [f"folder={folder}"],
+        "fractal": ["width=10", "height=8"],
         "order": [f"folder={folder}"],
         "tools": ['programs=["sh"]'],
         "tidy": [f"folder={folder}", "at_least_kb=1000000"],
@@ -227,6 +228,26 @@ def test_a_digest_of_a_night_lists_what_changed(cli: Cli, tmp_path: Path) -> Non
 
     assert run.output("changed") == [f"{tmp_path}/new.txt"]
     assert Path(run.output("write")).read_text() == f"{tmp_path}/new.txt\n"
+
+
+def test_a_picture_shows_the_points_of_the_set(cli: Cli) -> None:
+    """The points that do not escape, found with real numbers only."""
+    width, height, depth = 24, 9, 60
+
+    def stays(x: int, y: int) -> bool:
+        a, b = -2.2 + 3 * (x + 0.5) / width, 1.2 - 2.4 * (y + 0.5) / height
+        re = im = 0.0
+        for _ in range(depth):
+            if re * re + im * im > 4:
+                return False
+            re, im = re * re - im * im + a, 2 * re * im + b
+        return True
+
+    rows = cli.run("fractal", f"width={width}", f"height={height}", f"depth={depth}").output("join")
+
+    inside = [[stays(x, y) for x in range(width)] for y in range(height)]
+    assert [[shade == "@" for shade in row] for row in rows] == inside
+    assert 0 < sum(map(sum, inside)) < width * height / 2
 
 
 def test_words_are_counted_as_by_hand(cli: Cli) -> None:

@@ -54,6 +54,7 @@ FLOWS = {
     "codecs": Kind(dies_after=3, input={"levels": [0, 1]}, same_output=False),
     "diamond": Kind(input={"folder": "out"}),
     "digest": Kind(dies_after=1, input={"folder": "files", "night": "night"}),
+    "fractal": Kind(dies_after=3, input={"width": 10, "height": 8}),
     "intake": Kind(input={"file": "files/b.txt"}),
     "order": Kind(input={"folder": "shop"}, same_output=False),
     "quota": Kind(dies_after=3, input={"folder": "files"}),

@@ -6,10 +6,13 @@ These tests need 350 MB of packages: `make test-executors` only collects them.
 from __future__ import annotations
 
 import os
+import secrets
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,7 +47,6 @@ class Cluster:
             "PGFLOW_YAML_APP_DIR": str(app),
             "PGFLOW_YAML_SECRET_CANARY": SECRET,
             "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0",
-            "RAY_AUTH_MODE": "disabled",
             "RAY_USAGE_STATS_ENABLED": "0",
         }
 
@@ -72,8 +74,7 @@ class Dask(Cluster):
 
     def __init__(self, folder: Path, app: Path) -> None:
         super().__init__(folder, app)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = _free_port()
         self.executor = f"dask://127.0.0.1:{self.port}"
         self._scheduler: subprocess.Popen[bytes] | None = None
         self._workers: list[subprocess.Popen[bytes]] = []
@@ -113,22 +114,40 @@ class Dask(Cluster):
 
 
 class Ray(Cluster):
-    """A head with three slots."""
+    """A head with three slots. It listens beyond this machine, so it asks for a token."""
 
-    executor = "ray:auto"
+    inherited = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")
+
+    def __init__(self, folder: Path, app: Path) -> None:
+        super().__init__(folder, app)
+        self.port = _free_port()
+        self.executor = f"ray:{socket.gethostbyname(socket.gethostname())}:{self.port}"
+        self.env |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        self._temp = tempfile.mkdtemp(prefix="ray-")  # the paths of sockets must be short
+        self._head: subprocess.Popen[bytes] | None = None
+        self._starts = 0
 
     def start(self) -> None:
-        """Start the head."""
-        words = ("start", "--head", "--num-cpus", "3", "--disable-usage-stats")
-        quiet = ("--include-dashboard", "false", "--temp-dir", f"/tmp/ray-{os.getpid()}")
-        self._ray(*words, *quiet)
+        """Start the head; wait until it listens."""
+        words = ("start", "--head", "--block", "--num-cpus=3", f"--port={self.port}")
+        quiet = ("--disable-usage-stats", "--include-dashboard=false", f"--temp-dir={self._temp}")
+        self._head = self.run("ray.scripts.scripts", *words, *quiet)
+        log, lines = self._folder / "ray.scripts.scripts.log", "Ray runtime started"
+        self._starts += 1
+        eventually(
+            lambda: log.read_text().count(lines) >= self._starts, seconds=90, what="Ray starts"
+        )
+
+    def kill(self) -> None:
+        """Kill the head and its workers; `ray stop` would end other clusters, too."""
+        if self._head is not None:
+            _kill_group(self._head.pid)
+            self._head.wait()
 
     def stop(self) -> None:
-        """End the head and its workers."""
-        self._ray("stop", "--force")
-
-    def _ray(self, *words: str) -> None:
-        subprocess.run(["ray", *words], env=self.env, check=True, capture_output=True)
+        """Kill all of it."""
+        self.kill()
+        shutil.rmtree(self._temp, ignore_errors=True)
 
 
 class Parsl(Cluster):
@@ -162,6 +181,23 @@ def dask(app: App, tmp_path: Path) -> Iterator[Dask]:
         yield made
     finally:
         made.stop()
+
+
+@pytest.fixture
+def ray(app: App, tmp_path: Path) -> Iterator[Ray]:
+    """Ray, started."""
+    made = Ray(tmp_path, app.folder)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
+
+
+def _free_port() -> int:
+    with socket.create_server(("", 0)) as free:
+        port: int = free.getsockname()[1]
+    return port
 
 
 def _kill_group(pid: int) -> None:

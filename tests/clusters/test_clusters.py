@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
@@ -17,10 +17,11 @@ from tests.fixtures.waiting import eventually
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.clusters.conftest import Cluster, Dask
+    from tests.clusters.conftest import Cluster, Dask, Ray
     from tests.fixtures.worker_process import StartCli, WorkerProc
     from tests.fixtures.working import Works
 
+FRACTAL = Path(__file__).parents[2] / "workflows" / "fractal"
 pytestmark = pytest.mark.timeout(240)
 
 HANDLERS = """
@@ -102,7 +103,7 @@ def bridge(works: Works, database: str, start_cli: StartCli) -> Callable[..., Wo
 
     def begin(cluster: Cluster, *words: str) -> WorkerProc:
         here = ("worker", "--executor", cluster.executor, *cluster.needs, "--lease", "3s")
-        env = {name: cluster.env[name] for name in ("PATH", "RAY_AUTH_MODE", *cluster.inherited)}
+        env = {name: cluster.env[name] for name in ("PATH", *cluster.inherited)}
         worker = start_cli(*here, *words, dsn=database, cwd=cluster.app, **env)
         worker.wait_for("worker started")
         return worker
@@ -150,6 +151,28 @@ def test_everyday_flows(
     worker.wait_for("handler far.nothing is not available here")
     assert works.client.get(runs["nothing"].id).status == "started"
     assert SECRET not in worker.stdout + worker.stderr
+
+
+def test_a_heavy_step_draws_the_same_picture_anywhere(
+    works: Works, cluster: Cluster, bridge: Callable[..., WorkerProc], start_cli: StartCli
+) -> None:
+    """Only the option of the worker differs: threads, processes, and each engine."""
+    works.app.write("fractal/handlers.py", (FRACTAL / "handlers.py").read_text())
+    text = (FRACTAL / "workflow.yaml").read_text()
+    works.deploy(text.replace("workflows.fractal.", "fractal."))  # nodes see the app dir only
+    pictures: dict[str, Any] = {}
+    for executor in ("thread", "process"):
+        run = works.client.start("fractal", {"depth": 50})
+        words = ("worker", "--executor", executor, "--burst")
+        assert start_cli(*words, dsn=works.database, cwd=works.app.folder).wait() == 0
+        pictures[executor] = works.ended(run.id).output
+
+    run = works.client.start("fractal", {"depth": 50})
+    bridge(cluster)
+    pictures["cluster"] = works.ended(run.id, seconds=90).output
+
+    assert pictures["thread"] == pictures["process"] == pictures["cluster"]
+    assert [len(row) for row in pictures["thread"]] == [72] * 24
 
 
 def test_a_step_times_out_and_a_cancelled_run_ends(
@@ -277,6 +300,28 @@ def test_a_call_that_somebody_cancels_is_made_again(
     (tmp_path / "go").touch()
 
     assert works.ended(run.id, seconds=60).output == {"one": "done"}
+
+
+def test_a_head_of_ray_that_dies_and_returns_ends_no_worker(
+    works: Works, ray: Ray, bridge: Callable[..., WorkerProc], database: str
+) -> None:
+    """Ray ends the process of a driver that has not left 60 seconds after the death of its head."""
+    works.deploy(MAP.replace("NAME", "nap"))
+    run = works.client.start("nap", {"n": 600})
+    worker = bridge(ray)
+    eventually(lambda: _completed(database) > 50, what="the map has begun", seconds=60)
+
+    ray.kill()
+    worker.wait_for("this worker claims nothing until it is back")
+    worker.wait_for("is still away", seconds=90)  # it says so after 60 seconds
+    before = claims(database)
+    assert any(crashes for _, crashes in before)
+    assert max(count for count, _ in before) <= 2
+    ray.start()
+
+    assert works.ended(run.id, seconds=120).output == {"total": 2 * sum(range(600))}
+    assert worker.running
+    assert max(crashes for _, crashes in claims(database)) <= 1
 
 
 def test_a_scheduler_that_is_not_there_is_told_before_anything_is_claimed(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,7 @@ from pgflow_yaml.errors import Unavailable
 from pgflow_yaml.worker.engines import node, wants
 from pgflow_yaml.worker.executors import InEngine
 from tests.executors.fake_engine import Died, FakeEngine
+from tests.fixtures.forks import COMMAND
 from tests.fixtures.waiting import eventually
 
 if TYPE_CHECKING:
@@ -219,6 +222,9 @@ def test_a_worker_that_is_killed_loses_no_task_and_with_results_no_work(
         ("python:far.wrong", "returned int: it must return a concurrent.futures.Executor", 2),
         ("python:far.nothing", '"nothing" does not exist in far; write --executor python:', 2),
         ("python:nomod.make", "importing nomod failed: ModuleNotFoundError", 2),
+        ("dask://head", "--executor dask://head: write dask://HOST:PORT, or tls://HOST:PORT", 2),
+        ("tls:head:8786", "write dask://HOST:PORT, or tls://HOST:PORT", 2),
+        ("ray:head", "--executor ray:head: write ray:auto, or ray:HOST:PORT", 2),
         ("slurm://head", 'there is no "slurm://head"; write thread, process, or an engine', 2),
     ],
 )
@@ -233,6 +239,30 @@ def test_an_engine_that_cannot_be_is_told_before_anything_is_claimed(
     assert worker.stderr.count("\n") <= 2
     assert claims(database) == []
     assert works.client.list_workers() == []
+
+
+@pytest.mark.parametrize(
+    ("executor", "module", "extra"),
+    [("dask://127.0.0.1:9", "distributed", "dask"), ("ray:auto", "ray", "ray")],
+)
+def test_an_extra_that_is_missing_is_told_with_its_installation(
+    works: Works, database: str, tmp_path: Path, executor: str, module: str, extra: str
+) -> None:
+    works.deploy(MAP.replace("NAME", "work"))
+    works.client.start("work", {"n": 5})
+    (tmp_path / f"{module}.py").write_text("raise ImportError")  # as if it were not there
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    worker = subprocess.run(
+        [COMMAND, "worker", "--executor", executor],
+        env={**os.environ, "DATABASE_URL": database, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert worker.returncode == 3
+    assert f"needs: pip install 'pgflow-yaml[{extra}]'" in worker.stderr
+    assert worker.stderr.count("\n") <= 2
+    assert claims(database) == []
 
 
 def _pool(works: Works) -> InEngine:
