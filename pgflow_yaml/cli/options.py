@@ -24,6 +24,7 @@ class Options:
     """Options of all commands; a value after the name of the command takes precedence."""
 
     dsn: str | None = None
+    read_dsn: str | None = None
     insecure_dsn: bool = False
     json: bool = False
     quiet: bool = False
@@ -258,6 +259,11 @@ def global_options(*, hidden: bool = False) -> list[click.Parameter]:
             "--dsn",
             metavar="CONNINFO",
             help="Database (else DATABASE_URL, PG*, the project's own).",
+        ),
+        option(
+            "--read-dsn",
+            metavar="CONNINFO",
+            help="Database for what only reads, such as a standby (else PGFLOW_YAML_READ_DSN).",
         ),
         option(
             "--insecure-dsn", is_flag=True, help="Accept a password in --dsn, where `ps` shows it."
