@@ -260,6 +260,7 @@ class Client(
         executor: str | ExecutorFactory = "thread",
         resources: Mapping[str, float] | None = None,
         grace: float | None = None,
+        wake_from: str | int | None = None,
     ) -> Worker:
         """Return a worker with the settings of a project.
 
@@ -289,6 +290,7 @@ class Client(
             executor=executor,
             resources=resources,
             grace_seconds=GRACE_SECONDS if grace is None else grace,
+            wake_from=wake_from,
             approval_link=_approval_link(settings.ui_url),
         )
 
