@@ -244,6 +244,7 @@ class DaskEngine:
 
     async def _blamed(self, made: Call[str], error: KilledWorker) -> Exception:
         """Return the error of a call that was lost with its worker; another may be to blame."""
+        cause: Exception = error
         address = error.last_worker.address
         death = self._deaths.setdefault(address, _Death())
         death.calls[made] = _task_name(error.task)
@@ -252,7 +253,7 @@ class DaskEngine:
             death.culprits = self._culprits(death.calls)
             del self._deaths[address]
         if made in death.culprits:
-            return error
+            return cause
         # So that they do not go out, and die, together again.
         await asyncio.sleep(_APART_SECONDS * list(death.calls).index(made))
         return Bystander()
