@@ -7,9 +7,11 @@ import logging
 import math
 import threading
 import time
+from collections import Counter
 from concurrent.futures import CancelledError
 from concurrent.futures import Future as Call
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pgflow_yaml.worker.calls import summary
@@ -21,19 +23,33 @@ from pgflow_yaml.worker.engines.schemes import need
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from distributed import KilledWorker
+
 log = logging.getLogger(__name__)
 
 _CONNECT_SECONDS = 10
 _ASK_SECONDS = 5
-_RESULT_SECONDS = 60
 _LOOK_AFTER_SECONDS = 0.3
-_BURIAL_SECONDS = 0.1
+_VERDICT_SECONDS, _APART_SECONDS = 0.1, 0.25
+_LET_OFF = 2
 _NAMES = {"gpus": "GPU", "memory": "MEMORY"}
 _GONE = {"scheduler-connection-lost", "scheduler-restart"}
 
 
 class Bystander(Exception):
-    """A call that waited on a worker which died of another call."""
+    """A call that was lost with a worker which may have died of another call."""
+
+
+@dataclass
+class _Death:
+    calls: dict[Call[str], str] = field(default_factory=dict)
+    """Those that were lost with a worker, and their tasks."""
+    culprits: set[Call[str]] | None = None
+
+
+def _task_name(key: str) -> str:
+    """Return the part of a key that all attempts of a task have."""
+    return key.partition("#")[0]
 
 
 class DaskEngine:
@@ -53,8 +69,10 @@ class DaskEngine:
         self._looks: dict[Call[str], float] = {}
         """When to ask whether a call has begun, infinite once it is being asked."""
         self._begun: set[Call[str]] = set()
-        self._dead: dict[str, dict[Call[str], Exception]] = {}
-        """The calls that were lost with a worker, by its address."""
+        self._deaths: dict[str, _Death] = {}
+        """The deaths of workers that are looked into, by address."""
+        self._losses: Counter[str] = Counter()
+        """How often a task was lost since its last result."""
         self._nodes: list[Mapping[str, Any]] = []
         warn_of_open_network(host, is_closed=scheme == "tls")
 
@@ -120,7 +138,8 @@ class DaskEngine:
         made: Call[str] = Call()
         self._calls[made] = future
         self._looks[made] = time.monotonic() + _LOOK_AFTER_SECONDS
-        future.add_done_callback(lambda done: self._land(made, done))
+        follow = self._follow(made, future)
+        asyncio.run_coroutine_threadsafe(follow, client.loop.asyncio_loop)
         return made
 
     def begun(self, futures: Iterable[Call[str]]) -> set[Call[str]]:
@@ -158,7 +177,6 @@ class DaskEngine:
         if future in self._begun:
             return False
         theirs.cancel(reason="pgflow-yaml")
-        self._land(future, theirs)
         return True
 
     def explain(self, error: BaseException) -> Loss:
@@ -166,7 +184,7 @@ class DaskEngine:
         from distributed import KilledWorker
 
         if isinstance(error, Bystander):
-            return Loss(kind="released", message="its worker died of another call")
+            return Loss(kind="released", message="its worker died, maybe of another call")
         if isinstance(error, KilledWorker):
             node = error.last_worker.address
             return Loss(
@@ -206,49 +224,52 @@ class DaskEngine:
 
     def _forget(self) -> None:
         client, self._client = self._client, None
-        for known in (self._calls, self._looks, self._begun, self._dead):
+        for known in (self._calls, self._looks, self._begun, self._deaths, self._losses):
             known.clear()
         if client is not None:  # it waits for a scheduler that is gone
             threading.Thread(target=client.close, kwargs={"timeout": 1}, daemon=True).start()
 
-    def _land(self, made: Call[str], future: Any) -> None:
-        """Pass the end of a call on, and let Dask forget its result; any thread calls this."""
+    async def _follow(self, made: Call[str], future: Any) -> None:
+        """Pass the end of a call on, and let Dask forget its result."""
         from distributed import KilledWorker
 
-        if made not in self._calls:
-            return
+        end: str | BaseException
         try:
-            text = future.result(timeout=_RESULT_SECONDS)
+            end = await future
         except KilledWorker as error:
-            if self.isolates:
-                self._lay_out(made, error, error.last_worker.address)
-            else:
-                self._end(made, error)
+            end = await self._blamed(made, error) if self.isolates else error
         except BaseException as error:  # noqa: BLE001 (the bridge has it explained)
-            self._end(made, error)
-        else:
-            self._end(made, text)
+            end = error
+        self._end(made, end)
 
-    def _lay_out(self, made: Call[str], error: Exception, address: str) -> None:
-        """Gather the calls that were lost with a worker; the scheduler names them all at once."""
-        dead = self._dead.setdefault(address, {})
-        dead[made] = error
-        if len(dead) == 1:
-            threading.Timer(_BURIAL_SECONDS, self._bury, [address]).start()
+    async def _blamed(self, made: Call[str], error: KilledWorker) -> Exception:
+        """Return the error of a call that was lost with its worker; another may be to blame."""
+        cause: Exception = error
+        address = error.last_worker.address
+        death = self._deaths.setdefault(address, _Death())
+        death.calls[made] = _task_name(error.task)
+        await asyncio.sleep(_VERDICT_SECONDS)  # the scheduler names them all in one message
+        if death.culprits is None:
+            death.culprits = self._culprits(death.calls)
+            del self._deaths[address]
+        if made in death.culprits:
+            return cause
+        # So that they do not go out, and die, together again.
+        await asyncio.sleep(_APART_SECONDS * list(death.calls).index(made))
+        return Bystander()
 
-    def _bury(self, address: str) -> None:
-        """Blame one call for the death of its worker: the others only waited there.
+    def _culprits(self, calls: Mapping[Call[str], str]) -> set[Call[str]]:
+        """Return the calls that the death of a worker with one thread counts against.
 
-        A worker with one thread runs what it was given first.
+        With the culprit Dask loses calls that waited there, and calls that had ended a moment ago.
+        Who is lost again is to blame: several that nobody saw running are let off, twice at most.
         """
-        dead = self._dead.pop(address, {})
-        order = {made: place for place, made in enumerate(list(self._calls))}
-        calls = sorted(
-            (made for made in dead if made in order),
-            key=lambda made: (made not in self._begun, order[made]),
-        )
-        for made in calls:
-            self._end(made, dead[made] if made is calls[0] else Bystander())
+        self._losses.update(calls.values())
+        if len(seen := self._begun & calls.keys()) == 1:
+            return seen
+        most = max(self._losses[name] for name in calls.values())
+        suspects = {made for made, name in calls.items() if self._losses[name] == most}
+        return suspects if most > _LET_OFF or len(suspects) == 1 else set()
 
     def _end(self, made: Call[str], end: str | BaseException) -> None:
         future = self._calls.pop(made, None)
@@ -257,6 +278,7 @@ class DaskEngine:
         self._looks.pop(made, None)
         self._begun.discard(made)
         if isinstance(end, str):
+            self._losses.pop(_task_name(future.key), None)
             made.set_result(end)
         else:
             made.set_exception(end)
