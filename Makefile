@@ -1,5 +1,5 @@
 # Every target makes what it needs; the second time that costs nothing.
-.PHONY: help demo test check format docs bench bench-all bench-web chaos test-editor test-executors test-web test-pooler test-postgres test-roles mutate audit clean
+.PHONY: help demo test check format docs bench bench-all bench-scale bench-web chaos test-editor test-executors test-web test-pooler test-postgres test-roles mutate audit clean
 
 PYTHON ?= python3
 VENV   := .venv
@@ -36,6 +36,9 @@ bench: $(VENV)/dev.stamp ## Tasks a second beside bare pgmq; AGAINST=PATH: and a
 
 bench-all: $(VENV)/dev.stamp ## The same with other engines, seven rounds: an hour
 	$(BIN)/python benchmarks/run.py --all --picture docs/explanation/performance.svg --docs docs/explanation/performance.md
+
+bench-scale: $(VENV)/dev.stamp ## Engines, held tasks, a hundred idle workers, each beside its goal
+	$(BIN)/python benchmarks/scale.py
 
 bench-web: $(VENV)/dev.stamp ## Queries of the web view beside 1,000,000 runs: some minutes, 2 GB
 	$(BIN)/python benchmarks/web.py

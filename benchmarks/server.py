@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 from urllib.parse import quote
 
 import pgmq
@@ -15,6 +15,9 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from pgflow_yaml.database import embedded
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 WORK = Path(__file__).resolve().parents[1] / ".bench"
 """The folder of data and peers; one for all, so that no two benchmarks run at once unseen."""
@@ -37,10 +40,10 @@ def alone(folder: Path) -> IO[str]:
 class Server:
     """An embedded server of its own; fsync and the other settings are PostgreSQL's defaults."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._alone = alone(folder)
-        self._server = embedded.open_server(folder)
+        self._server = embedded.open_server(folder, settings=settings)
         self._admin = psycopg.connect(self._server.conninfo("postgres"), autocommit=True)
         self._pgmq = (Path(pgmq.__file__).parent / "sql" / "pgmq.sql").read_text()
         self._count = 0
