@@ -17,10 +17,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pgflow_yaml.database.store import Outage
-from pgflow_yaml.worker.listener import ListenerThread
+from pgflow_yaml.worker.listener import HEARS, LOST, ListenerThread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from pgflow_yaml.worker.listener import HeardThread
 
     from .options import Options
 
@@ -36,7 +38,7 @@ _USAGE, _UNAVAILABLE = 2, 3  # another try would end alike, before anything is c
 
 def wake_from(listen_dsn: str | None) -> str | int | None:
     """Return where this worker hears wake-ups: a pipe of its supervisor, or another address."""
-    descriptor = os.environ.get(WAKE_VARIABLE)
+    descriptor = os.environ.pop(WAKE_VARIABLE, None)  # programs of handlers are no children
     if descriptor is not None:
         return int(descriptor)
     return listen_dsn or os.environ.get(LISTEN_VARIABLE) or None
@@ -57,6 +59,7 @@ def supervise(options: Options, count: int, listen_dsn: str | None) -> int:
         listener = None if is_burst else ListenerThread(str(address), supervisor.wake, Outage())
         with supervisor.signals():
             if listener is not None:
+                supervisor.listener = listener
                 listener.start()
             code = supervisor.run(burst="--burst" in words)
         if listener is not None:
@@ -87,12 +90,15 @@ class Child:
         self._pause = _FIRST_PAUSE
         self._start_at = 0.0
         self.is_done = False
+        self.hears: bool | None = None
+        """What it was told about wake-ups."""
 
     def start(self) -> None:
         """Start it, unless it is too soon after its last end."""
         if self.is_done or self._process is not None or time.monotonic() < self._start_at:
             return
         receiving, self._wake = os.pipe()
+        os.set_blocking(self._wake, False)  # one that is frozen must not hold up the others
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "pgflow_yaml", *self._words],
@@ -103,17 +109,18 @@ class Child:
         finally:
             os.close(receiving)
         self._started = time.monotonic()
+        self.hears = None
 
-    def wake(self) -> None:
-        """Pass a wake-up on."""
+    def tell(self, byte: bytes) -> None:
+        """Pass a wake-up on, or whether any arrive."""
         if self._wake is not None:
             with suppress(OSError):
-                os.write(self._wake, b".")
+                os.write(self._wake, byte)
 
-    def send(self, number: int) -> None:
-        """Pass a signal on."""
+    def stop(self) -> None:
+        """Tell it to stop; the second time, at once."""
         if self._process is not None:
-            self._process.send_signal(number)
+            self._process.terminate()
 
     def ended(self) -> int | None:
         """Return its exit code if it has ended just now, minus a signal that has ended it."""
@@ -144,6 +151,7 @@ class Supervisor:
 
     def __init__(self, children: Sequence[Child]) -> None:
         self._children = children
+        self.listener: HeardThread | None = None
         self._bell = threading.Event()
         self._is_stopping = False
         self._worst = 0
@@ -151,17 +159,23 @@ class Supervisor:
     def wake(self) -> None:
         """Wake all children; another thread calls this."""
         for child in self._children:
-            child.wake()
+            child.tell(b".")
+
+    def _tell_whether_heard(self, child: Child) -> None:
+        hears = self.listener is not None and self.listener.hears
+        if child.is_running and child.hears is not hears:
+            child.hears = hears
+            child.tell(HEARS if hears else LOST)
 
     def signals(self) -> _Signals:
         """Return a context in which signals are passed on."""
         return _Signals(self)
 
-    def stop(self, number: int = signal.SIGTERM) -> None:
-        """Start none again, and pass a signal on."""
+    def stop(self) -> None:
+        """Start none again, and tell all to stop."""
         self._is_stopping = True
         for child in self._children:
-            child.send(number)
+            child.stop()
         self._bell.set()
 
     def run(self, *, burst: bool) -> int:
@@ -170,6 +184,7 @@ class Supervisor:
             for child in self._children:
                 if not self._is_stopping:
                     child.start()
+                self._tell_whether_heard(child)
                 if (code := child.ended()) is not None:
                     self._bury(child, code, burst=burst)
             done = all(child.is_done or self._is_stopping for child in self._children)
@@ -180,6 +195,8 @@ class Supervisor:
 
     def _bury(self, child: Child, code: int, *, burst: bool) -> None:
         if self._is_stopping or (burst and code == 0):
+            # One that was not yet ready for the signal has claimed nothing.
+            code = 0 if code == -signal.SIGTERM else code
             self._worst = max(self._worst, code if code >= 0 else 1)
             child.is_done = True
         elif code in (_USAGE, _UNAVAILABLE):  # it has said why
@@ -214,5 +231,5 @@ class _Signals:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _pass_on(self, number: int, _frame: Any) -> None:
-        self._supervisor.stop(number)
+    def _pass_on(self, _number: int, _frame: Any) -> None:
+        self._supervisor.stop()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import random
 import threading
 import time
@@ -15,7 +14,7 @@ from pgflow_yaml.worker.failpoints import failpoint
 from pgflow_yaml.worker.stop import Closed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
     from pgflow_yaml.database.store import Store
@@ -27,9 +26,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 30.0
-IDLE_SECONDS = 60.0
-"""After so long without a task, beats go over the connection of the loop, which is free then."""
 _LEAST_BETWEEN, _MOST_BETWEEN = 1.0, 20.0
+_UNUSED_SECONDS = 60.0
 
 
 class Leases:
@@ -108,23 +106,48 @@ class Heartbeat(threading.Thread):
     """Beat every third of the lease and sweep every 30 s (R-3), until closed.
 
     With a long lease it beats more often, since a worker counts as alive for a minute after a beat.
+
+    Its connection is opened with the first claim. Once nothing has been held for a minute it is
+    closed: the thread rests, and leaves the beats, which now say only that the worker is there, to
+    the worker's own thread.
     """
 
     def __init__(
-        self, stores: tuple[Store, Store], leases: Leases, pool: Pool, *, lease: float, pulse: Pulse
+        self,
+        store: Store,
+        leases: Leases,
+        pool: Pool,
+        *,
+        lease: float,
+        pulse: Pulse,
+        ring: Callable[[], None],
     ) -> None:
-        """`stores`: a connection of its own, and that of the loop, which serves an idle worker."""
+        """`ring` makes the worker's own thread call `beat_here`."""
         super().__init__(name="pgflow-heartbeat", daemon=True)
         self._pulse = pulse
-        self._store, self._shared = stores
-        self._held_at = -math.inf
+        self._store = store
         self._leases = leases
         self._pool = pool
         self._lease = lease
         self._every = min(lease / 3, _MOST_BETWEEN)
         self._asked = threading.Event()
         self._closing = threading.Event()
-        self._last = time.monotonic()
+        self._ring = ring
+        self._last = self._held_at = time.monotonic()
+        self._swept = self._last + random.uniform(-0.5, 0) * SWEEP_SECONDS  # noqa: S311 (jitter)
+        self._rests = True
+        self._is_kept = self._is_left = False
+
+    def saw_claim(self) -> None:
+        """Beat at once if this thread rests; the caller's tasks are among the held ones already."""
+        if self._rests:
+            self._asked.set()
+
+    def beat_here(self, store: Store) -> None:
+        """Beat on this connection of the worker's own thread if the beat was left to it."""
+        if self._is_left:
+            self._is_left = False
+            self._beat(store)
 
     def ask(self) -> None:
         """Beat now rather than at the next interval; once a second at most."""
@@ -163,37 +186,53 @@ class Heartbeat(threading.Thread):
             extra={"action": "blocked"},
         )
 
-    def _chosen(self, now: float) -> Store:
-        """Return the connection for a beat: its own one, unless nothing was held for a minute."""
-        if self._leases.held:
-            self._held_at = now
-        if now < self._held_at + IDLE_SECONDS:
-            return self._store
-        self._store.close()
-        return self._shared
-
     def run(self) -> None:
         """Beat until closed."""
-        swept = self._last + random.uniform(-0.5, 0) * SWEEP_SECONDS  # noqa: S311 (jitter)
         while not self._closing.is_set():
-            due = max(time.monotonic(), self._last + self._every)
+            every = _MOST_BETWEEN if self._rests else self._every
+            due = max(time.monotonic(), self._last + every)
             self._pulse.beat(due - time.monotonic())
             self._asked.wait(due - time.monotonic())
             self._asked.clear()
             if self._closing.is_set():
                 break
-            self._warn_of_standstill(time.monotonic() - due)
-            self._last = last = time.monotonic()
+            late = time.monotonic() - due
+            self._warn_of_standstill(late)
+            rests = self._may_rest()
+            if rests and late < 0:  # the task of the claim has ended already
+                continue
+            self._last = time.monotonic()
             try:
-                failpoint("heartbeat")
-                store = self._chosen(last)
-                self._leases.beat(store, self._pool)
-                if last - swept > SWEEP_SECONDS:
-                    swept = last + random.uniform(-0.25, 0.25) * SWEEP_SECONDS  # noqa: S311 (jitter)
-                    failpoint("sweep")
-                    store.sweep()
+                if rests:
+                    self._is_left = True
+                    self._ring()
+                else:
+                    self._beat(self._store)
             except Closed:
                 break
-            except PgflowError as error:
-                log.error("heartbeat failed: %s", error, extra={"action": "heartbeat"})  # noqa: TRY400
         self._store.close()
+
+    def _may_rest(self) -> bool:
+        """Return True if the connection is not needed now; close one that was not for long."""
+        now = time.monotonic()
+        self._rests = True  # before the look: who claims after it asks for a beat
+        if self._leases.held:
+            self._held_at, self._is_kept = now, True
+        elif not self._is_kept or now - self._held_at > _UNUSED_SECONDS:
+            self._is_kept = False
+            self._store.close()
+            return True
+        self._rests = False
+        return False
+
+    def _beat(self, store: Store) -> None:
+        try:
+            failpoint("heartbeat")
+            self._leases.beat(store, self._pool)
+            now = time.monotonic()
+            if now - self._swept > SWEEP_SECONDS:
+                self._swept = now + random.uniform(-0.25, 0.25) * SWEEP_SECONDS  # noqa: S311 (jitter)
+                failpoint("sweep")
+                store.sweep()
+        except PgflowError as error:
+            log.error("heartbeat failed: %s", error, extra={"action": "heartbeat"})  # noqa: TRY400

@@ -42,10 +42,12 @@ def listener_of(
     return ListenerThread(wake_from or conninfo, wake, outage)
 
 
-class PipeThread(HeardThread):
-    """Call `wake` for each byte of a pipe; at its end, tell this process to stop."""
+HEARS, LOST = b"+", b"-"
+"""Bytes of a pipe: from now on wake-ups arrive at its other end, or do not; others are wake-ups."""
 
-    hears = True
+
+class PipeThread(HeardThread):
+    """Call `wake` for what comes through a pipe; at its end, tell this process to stop."""
 
     def __init__(self, descriptor: int, wake: Callable[[], None]) -> None:
         super().__init__(name="pgflow-listener", daemon=True)
@@ -57,7 +59,9 @@ class PipeThread(HeardThread):
 
     def run(self) -> None:
         """Read until the other end is closed: the process that has started this one has ended."""
-        while os.read(self._descriptor, 4096):
+        while data := os.read(self._descriptor, 4096):
+            if (at := max(data.rfind(HEARS), data.rfind(LOST))) >= 0:
+                self.hears = data[at : at + 1] == HEARS
             self._wake()
         os.kill(os.getpid(), signal.SIGTERM)
 

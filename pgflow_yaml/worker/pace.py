@@ -7,7 +7,9 @@ import time
 
 MOST_HELD = 1000
 QUIET_SECONDS, QUIET_POLL = 600.0, 5.0
-"""After ten minutes without work, a worker whose wake-ups have proved to come polls every 5 s."""
+"""After ten minutes without work, a worker whose wake-ups arrive polls every 5 s."""
+LEAST_LONGEST = 1.0
+"""A worker that is told to poll more often keeps to that."""
 LEAST_PATIENCE, MOST_PATIENCE = 0.25, 2.0
 _LONGEST_LINGER = 0.02
 _ALERT_SECONDS = 0.15  # clients notify once in 100 ms
@@ -58,9 +60,9 @@ class Pace:
         self._pause = poll
         self._alarm = Alarm(least=_LEAST_ALARM, longest=_LONGEST_ALARM)
         self._alert_until = 0.0
-        self._is_idle = True
+        self._is_idle, self._hears = True, False
         self._claimed_at = time.monotonic()
-        self._hint_holds = False
+        self._hint_holds = True  # a listener has tried itself when it has connected
         self._turn_seconds = 0.005
         self._allowed = self._wanted = slots
 
@@ -96,6 +98,7 @@ class Pace:
 
     def woken(self) -> None:
         """Poll often for a moment: clients send no second wake-up just after the first."""
+        self._hint_holds = True
         self._pause = self._poll
         self._alert_until = time.monotonic() + _ALERT_SECONDS
 
@@ -104,14 +107,15 @@ class Pace:
 
         `hears`: one would arrive.
         """
-        if not hears:
-            self._hint_holds = False
+        self._hears = hears
         if not count:
             self._is_idle = True
             return
-        if self._is_idle and not self._alarm.is_set:  # what was due needs no announcement
-            self._hint_holds = hears and time.monotonic() < self._alert_until
-        self._is_idle, self._claimed_at = False, time.monotonic()
+        now = time.monotonic()
+        # What was due needs no announcement.
+        if self._is_idle and not self._alarm.is_set and now >= self._alert_until:
+            self._hint_holds = False
+        self._is_idle, self._claimed_at = False, now
 
     def next_poll(self, *, worked: bool, due_ms: float | None = None) -> float:
         """Return the seconds until the next poll: short after work, then longer and longer.
@@ -119,7 +123,8 @@ class Pace:
         But no longer than until a message is due.
         """
         longest = self._longest_poll
-        if self._hint_holds and time.monotonic() > self._claimed_at + QUIET_SECONDS:
+        is_quiet = time.monotonic() > self._claimed_at + QUIET_SECONDS
+        if is_quiet and self._hears and self._hint_holds and longest >= LEAST_LONGEST:
             longest = max(longest, QUIET_POLL)
         self._pause = self._poll if worked else min(self._pause * 1.5, longest)
         alert = time.monotonic() < self._alert_until

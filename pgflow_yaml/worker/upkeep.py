@@ -43,13 +43,12 @@ class Upkeep(threading.Thread):
     """Do each duty when it is due, on one connection, which is closed when unused for a minute."""
 
     def __init__(self, store: Store, duties: Sequence[Duty]) -> None:
-        """`store` may serve other threads too."""
+        """`store` may serve other threads too; their use of it counts."""
         super().__init__(name="pgflow-upkeep", daemon=True)
         self._store = store
         self._duties = duties
         self._bell = threading.Event()
         self._closing = threading.Event()
-        self._unused_at = math.inf  # when nobody will have needed the connection for a minute
 
     def set_due(self, duty: Duty, until: float) -> None:
         """Leave a duty until `until` (monotonic seconds), or do it earlier than it was due.
@@ -78,7 +77,7 @@ class Upkeep(threading.Thread):
         """Do what is due until closed."""
         while not self._closing.is_set():
             duty = min(self._duties, key=lambda duty: duty.due)
-            self._bell.wait(self._seconds_until(min(duty.due, self._unused_at)))
+            self._bell.wait(min(max(0.0, duty.due - time.monotonic()), _UNUSED_SECONDS))
             self._bell.clear()
             due, now = duty.due, time.monotonic()
             if self._closing.is_set():
@@ -88,15 +87,9 @@ class Upkeep(threading.Thread):
                     pause = self._work(duty)
                 except Closed:
                     break
-                self._unused_at = time.monotonic() + _UNUSED_SECONDS
                 if duty.due == due:  # else another thread has set it meanwhile
                     duty.due = time.monotonic() + pause
-            elif now >= self._unused_at:
-                self._unused_at = math.inf
-                self._store.close()
-
-    def _seconds_until(self, moment: float) -> float | None:
-        return None if moment == math.inf else max(0.0, moment - time.monotonic())
+            self._store.close_unused(_UNUSED_SECONDS)
 
     def _work(self, duty: Duty) -> float:
         """Do the next part of a duty; return the seconds until the one after it."""

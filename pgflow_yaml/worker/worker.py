@@ -159,11 +159,12 @@ class Worker:
             [self._schedules, self._timers, self._send_logs, Pruning(self.id), *exports],
         )
         self._heartbeat = Heartbeat(
-            (heartbeats, self._store),
+            heartbeats,
             self._leases,
             self._pool,
             lease=lease_seconds,
             pulse=self.health.heartbeat,
+            ring=self._pool.results.ring,
         )
         self._listener = (
             listener_of(wake_from, conninfo, self._wake_up, self._outage)
@@ -292,6 +293,7 @@ class Worker:
             self._next_poll = 0.0
             self._pace.woken()
             self._turns.queues.list_soon()
+        self._heartbeat.beat_here(self._store)
         self._lost_replies.give_back()
         self._turns.retry_parked()
         self._pending += self._turns.retry_held()
@@ -318,6 +320,7 @@ class Worker:
         self._pool.patience = self._pace.patience()
         if tasks:
             failpoint("after_claim")
+            self._heartbeat.saw_claim()
             self._pool.submit(tasks)
         worked = bool(results or tasks or self._turns.ran_timers or self._turns.is_searching)
         is_full = 0 < room <= len(tasks)

@@ -1,11 +1,11 @@
-"""The connections of a worker: two when it is idle, without loss of leases or life (R-2, R-3)."""
+"""The connections of a worker: two when it is idle, and what it must not lose by that (R-3)."""
 
 from __future__ import annotations
 
+from secrets import token_hex
 from typing import TYPE_CHECKING
 
 from pgflow_yaml.worker import leases, upkeep
-from tests.fixtures.pooler import direct
 from tests.fixtures.waiting import eventually
 from tests.integration.test_wake_ups import HALF_A_MINUTE
 
@@ -53,30 +53,41 @@ def open_the_gate() -> None:
     shop.gate.set()
 
 
-@direct
 def test_an_idle_worker_has_two_connections(
     works: Works, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A third comes with the first claim, and goes when nothing has been held for a while."""
-    monkeypatch.setattr(leases, "IDLE_SECONDS", 0.5)
-    monkeypatch.setattr(upkeep, "_UNUSED_SECONDS", 0.5)
+    monkeypatch.setattr(leases, "_UNUSED_SECONDS", 0.5)
+    monkeypatch.setattr(upkeep, "_UNUSED_SECONDS", 2.0)
     deploy(works)
     works.start(lease_seconds=1)
     eventually(lambda: backends(db, works) == ["listener", "worker"], what="it is idle")
 
-    run = works.client.start("gated", {"text": "x" * 100_000})
+    run = works.client.start("gated", {"text": token_hex(50_000)})
     eventually(lambda: "heartbeat" in backends(db, works), what="its first claim")
     open_the_gate()
     assert works.ended(run.id).output == {"go": 100_000}
+    assert "upkeep" in backends(db, works)  # it has read the large input
 
     eventually(lambda: backends(db, works) == ["listener", "worker"], what="it is idle again")
 
 
-@direct
+def test_the_first_claim_opens_the_connection_at_once(works: Works, db: psycopg.Connection) -> None:
+    """Not when a third of the lease has gone: a server that is full says so in time."""
+    deploy(works)
+    works.start(lease_seconds=60)
+    eventually(lambda: backends(db, works) == ["listener", "worker"], what="it is idle")
+
+    works.client.start("gated")
+
+    eventually(lambda: "heartbeat" in backends(db, works), seconds=5, what="the heartbeat")
+    open_the_gate()
+
+
 def test_an_idle_worker_stays_alive_and_sweeps(
     works: Works, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Over the connection of its loop, which pauses for half a minute."""
+    """Although its loop pauses for half a minute: the heartbeat rings for it."""
     monkeypatch.setattr(leases, "_MOST_BETWEEN", 0.2)
     monkeypatch.setattr(leases, "SWEEP_SECONDS", 0.2)
     deploy(works)
@@ -93,3 +104,19 @@ def test_an_idle_worker_stays_alive_and_sweeps(
 
     assert backends(db, works) == ["worker"]
     works.client.cancel(run.id)
+
+
+def test_a_claim_wakes_a_heartbeat_that_rests(
+    works: Works, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lease is shorter than the pause of a heartbeat that rests: no task is lost by that."""
+    monkeypatch.setattr(leases, "_MOST_BETWEEN", 60.0)
+    works.app.write("shop.py", "import time\ndef go(a): time.sleep(3); return 1  # three leases\n")
+    works.deploy(FLOW)
+    works.start(lease_seconds=1)
+
+    run = works.ended(works.client.start("gated").id)
+
+    assert run.status == "completed"
+    claims = db.execute("select attempts_count from pgflow.step_tasks").fetchall()
+    assert claims == [(1,)]

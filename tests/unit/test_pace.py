@@ -124,7 +124,7 @@ def test_a_pause_that_ended_by_itself_is_not_in_vain() -> None:
     assert alarm.pause(0.5, 0, found=False) <= 0.015
 
 
-def test_wake_ups_that_have_proved_to_come_make_polls_rare(
+def test_wake_ups_that_announce_all_work_make_polls_rare(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """After ten minutes without work; work that none has announced ends that at once."""
@@ -134,21 +134,19 @@ def test_wake_ups_that_have_proved_to_come_make_polls_rare(
         "pgflow_yaml.worker.pace.random.uniform", lambda low, high: (low + high) / 2
     )
 
-    def longest(pace: Pace) -> float:
+    def longest(pace: Pace, *, hears: bool = True) -> float:
         now[0] += 700
-        pace.saw_claim(0, hears=True)
+        pace.saw_claim(0, hears=hears)
         return max(pace.next_poll(worked=False) for _ in range(30))
 
     pace = a_pace()
-    assert longest(pace) == 1.0  # nothing is proved
-    pace.woken()
-    pace.saw_claim(3, hears=True)
-    pace.next_poll(worked=True)
     assert longest(pace) == 5.0
     pace.saw_claim(1, hears=True)  # nobody has announced it
     pace.next_poll(worked=True)
     assert longest(pace) == 1.0
     pace.woken()
     pace.saw_claim(1, hears=True)
-    pace.saw_claim(0, hears=False)  # the listener is away
-    assert longest(pace) == 1.0
+    pace.next_poll(worked=True)
+    assert longest(pace) == 5.0
+    assert longest(pace, hears=False) == 1.0  # the listener is away
+    assert longest(Pace(slots=8, lease=30, poll=0.05, longest_poll=0.2)) == 0.2

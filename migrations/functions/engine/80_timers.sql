@@ -164,7 +164,7 @@ end
 $$;
 
 -- The milliseconds until the next message of these queues or of the timer queue becomes visible;
--- null: none will within two seconds, in which each worker asks again anyway. What was visible at
+-- null: none will within ten seconds, in which each worker asks again anyway. What was visible at
 -- p_since does not count: it was taken, or it could not be. 0 where p_reply, that of _run_timers,
 -- says that as many timers have run as one call takes: more may be due.
 create or replace function pgflow._next_ms(
@@ -177,7 +177,7 @@ as $$
   union all
   select greatest(0, ceil(extract(epoch from n.due - pgflow.clock()) * 1000))::int
   from pgflow._queue_next_of(
-    p_queues || 'pgflow__timers'::text, p_since, p_since + interval '2 seconds') n(due)
+    p_queues || 'pgflow__timers'::text, p_since, p_since + interval '10 seconds') n(due)
   where n.due is not null
 $$;
 

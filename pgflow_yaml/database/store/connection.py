@@ -53,6 +53,7 @@ class Connection:
         """
         self.on_reconnect: Callable[[], None] | None = None
         self.busy_since: float | None = None
+        self._used_at = time.monotonic()
         self.server_pid: int | None = None
         self.conninfo = conninfo
         self._name = name
@@ -79,6 +80,15 @@ class Connection:
                 if self._connection is not None:
                     self._connection.close()
             self._connection = None
+        finally:
+            self._lock.release()
+
+    def close_unused(self, seconds: float) -> None:
+        """Disconnect if no statement was answered for so long, and no other thread is in a call."""
+        if time.monotonic() - self._used_at < seconds or not self._lock.acquire(blocking=False):
+            return
+        try:
+            self.close()
         finally:
             self._lock.release()
 
@@ -160,8 +170,9 @@ class Connection:
             raise
         finally:
             self.busy_since = None
+        self._used_at = time.monotonic()
         if self._outage is not None:
-            self._outage.answered_at = time.monotonic()
+            self._outage.answered_at = self._used_at
         return value
 
     def _connected(self) -> psycopg.Connection[Any]:
