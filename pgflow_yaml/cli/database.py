@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from contextlib import contextmanager, suppress
@@ -25,10 +26,13 @@ _PASSWORD = re.compile(r"^\w+://[^/?#@]*:[^/?#@]+@|(?:^|[\s?&])(?:ssl)?password\
 
 
 @contextmanager
-def database(options: Options, *, checked: bool = True, notify: bool = False) -> Iterator[Client]:
+def database(
+    options: Options, *, checked: bool = True, notify: bool = False, reads: bool = False
+) -> Iterator[Client]:
     """Connect to the chosen database; the embedded one is started and migrated.
 
     `checked` compares the tables of a named one (R-13); with `notify`, a start wakes idle workers.
+    `reads`: nothing is written, so a database for that is chosen, if there is one.
     """
     from pgflow_yaml.client import Client
 
@@ -41,6 +45,7 @@ def database(options: Options, *, checked: bool = True, notify: bool = False) ->
         notify=notify,
         checked=checked,
         on_embedded=partial(_name_embedded, options),
+        read_dsn=reading_database(options) if reads else None,
     )
     with client:
         yield client
@@ -63,6 +68,11 @@ def named_database(options: Options) -> str | None:
     return project_database.named_database(options.dsn)
 
 
+def reading_database(options: Options) -> str | None:
+    """Return the connection string of the database for what only reads, if there is one."""
+    return options.read_dsn or os.environ.get("PGFLOW_YAML_READ_DSN") or None
+
+
 def has_password(dsn: str) -> bool:
     """Return True if a connection string holds a password."""
     return bool(_PASSWORD.search(dsn))
@@ -70,8 +80,10 @@ def has_password(dsn: str) -> bool:
 
 def _refuse_public_password(options: Options) -> None:
     """Refuse a password on the command line: other users of the machine can read it (S-12)."""
-    if options.dsn is not None and has_password(options.dsn) and not options.insecure_dsn:
+    named = {"--dsn": options.dsn, "--read-dsn": options.read_dsn}
+    public = [name for name, dsn in named.items() if dsn is not None and has_password(dsn)]
+    if public and not options.insecure_dsn:
         raise click.UsageError(
-            "--dsn holds a password, which every user of this machine can read in the process "
-            "list; put it into DATABASE_URL, PGPASSWORD or ~/.pgpass, or add --insecure-dsn"
+            f"{public[0]} holds a password, which every user of this machine can read in the "
+            "process list; put it into DATABASE_URL, PGPASSWORD or ~/.pgpass, or add --insecure-dsn"
         )

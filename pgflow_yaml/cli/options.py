@@ -24,6 +24,7 @@ class Options:
     """Options of all commands; a value after the name of the command takes precedence."""
 
     dsn: str | None = None
+    read_dsn: str | None = None
     insecure_dsn: bool = False
     json: bool = False
     quiet: bool = False
@@ -138,8 +139,8 @@ def worker_options(function: Callable[..., Any]) -> Callable[..., Any]:
         "-c",
         "--concurrency",
         metavar="N",
-        type=click.IntRange(1, 1000),
-        help="Maximum number of handlers running at once. [default: 8]",
+        type=click.IntRange(1, 5000),
+        help="Maximum number of handlers running at once. [default: 8, or as an engine has]",
     )
     lease = click.option(
         "--lease",
@@ -258,6 +259,11 @@ def global_options(*, hidden: bool = False) -> list[click.Parameter]:
             "--dsn",
             metavar="CONNINFO",
             help="Database (else DATABASE_URL, PG*, the project's own).",
+        ),
+        option(
+            "--read-dsn",
+            metavar="CONNINFO",
+            help="Database for what only reads, such as a standby (else PGFLOW_YAML_READ_DSN).",
         ),
         option(
             "--insecure-dsn", is_flag=True, help="Accept a password in --dsn, where `ps` shows it."

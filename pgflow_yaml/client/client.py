@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LEASE_SECONDS = 30.0
+GRACE_SECONDS = 30.0
 
 
 class Client(
@@ -258,6 +259,8 @@ class Client(
         otel: bool = False,
         executor: str | ExecutorFactory = "thread",
         resources: Mapping[str, float] | None = None,
+        grace: float | None = None,
+        wake_from: str | int | None = None,
     ) -> Worker:
         """Return a worker with the settings of a project.
 
@@ -286,6 +289,8 @@ class Client(
             otel=otel,
             executor=executor,
             resources=resources,
+            grace_seconds=GRACE_SECONDS if grace is None else grace,
+            wake_from=wake_from,
             approval_link=_approval_link(settings.ui_url),
         )
 

@@ -75,20 +75,29 @@ class FlowClient:
         notify: bool | None = None,
         checked: bool = True,
         on_embedded: Callable[[], None] = lambda: None,
+        read_dsn: str | None = None,
     ) -> Self:
         """Connect to the database that the command line uses in a folder.
 
         That is `dsn`, DATABASE_URL or libpq's variables, else the embedded PostgreSQL of the
         project: it is started, migrated, and kept running until the client is closed. `notify`
-        replaces the project's setting; `checked` False leaves the tables as they are.
+        replaces the project's setting; `checked` False leaves the tables as they are. With
+        `read_dsn`, it connects there instead, perhaps to a standby, and can only read.
         """
         if notify is None:
             notify = read_settings(Path(folder), flags={}, environ=os.environ).notify
         with ExitStack() as stack:
+            if read_dsn is not None:
+                dsn = read_dsn
             database = stack.enter_context(
                 open_database(Path(folder), dsn=dsn, checked=checked, on_embedded=on_embedded)
             )
-            client = cls(database.conninfo, on_lost=database.revive, notify=notify)
+            client = cls(
+                database.conninfo,
+                on_lost=database.revive,
+                notify=notify,
+                read_only=read_dsn is not None,
+            )
             client.embedded = database.embedded
             client._resources = stack.pop_all()
         return client

@@ -228,7 +228,7 @@ def _inspect(
     role, database, server, number, read_only, may_create, tables, installed, available = row
     if number < 140000:
         raise Unavailable(f"PostgreSQL {server} is too old: pgflow-yaml needs version 14 or newer")
-    if read_only:
+    if read_only and creates:
         raise Unavailable(
             "this server only reads (a standby or read-only session): use the primary"
         )

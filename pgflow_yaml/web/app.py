@@ -48,7 +48,7 @@ class WebView:
         self.state.clients.close()
 
 
-def create_app(
+def create_app(  # noqa: PLR0913 (all that a view may be told)
     database: Client | str,
     *,
     authorize: Authorize,
@@ -58,13 +58,15 @@ def create_app(
     secure: bool = True,
     hooks: Secrets | None = None,
     link_key: bytes | None = None,
+    reading: str | None = None,
 ) -> WebView:
     """Return the pages about the runs of a database, to serve or to mount.
 
     `authorize` gets the ASGI scope of a request and returns its User, or None: then the answer is
     401. It has no default, so that nobody mounts the pages open by accident. `allow_hosts` are the
     names of the server beside those of this machine; a request for another name is refused.
-    `read_only` leaves out all actions. `key` signs the tokens of forms: several processes that
+    `read_only` leaves out all actions; pages read from the database `reading`, if it is given,
+    such as a standby. `key` signs the tokens of forms: several processes that
     serve the same pages need the same 32 bytes. `secure`: cookies go over TLS only.
     With `hooks`, the secrets of webhooks, signed requests to `/hooks/FLOW` start runs.
     With `link_key`, whoever has a link that `ctx.approval_url` made with the same key decides its
@@ -72,7 +74,7 @@ def create_app(
     """
     hosts = frozenset([*LOCAL_HOSTS, *(host_name(name.strip()) for name in allow_hosts)])
     state = State(
-        clients=Clients(database, read_only=read_only),
+        clients=Clients(database, read_only=read_only, reading=reading),
         signer=Signer(key),
         authorize=authorize,
         hosts=hosts,

@@ -22,9 +22,15 @@ _WAIT_SECONDS = 5.0
 class Clients:
     """Clients of one database: those of pages can only read, those of actions can write."""
 
-    def __init__(self, origin: Client | str, *, read_only: bool = False) -> None:
-        """Take a client, or where to connect; with `read_only`, there are no writers."""
+    def __init__(
+        self, origin: Client | str, *, read_only: bool = False, reading: str | None = None
+    ) -> None:
+        """Take a client, or where to connect; with `read_only`, there are no writers.
+
+        Pages read from `reading`, if it is given: perhaps from a standby.
+        """
         self._origin = Client(origin) if isinstance(origin, str) else origin
+        self._reading = self._origin if reading is None else Client(reading)
         self._readers = _Pool(self._reader, MOST_READERS)
         self._writers = _Pool(self._reader if read_only else self._writer, MOST_WRITERS)
         self._watcher = _Pool(self._reader, 1)
@@ -47,7 +53,7 @@ class Clients:
             pool.close()
 
     def _reader(self) -> Client:
-        return self._origin.another(
+        return self._reading.another(
             patience=_READ_PATIENCE, read_only=True, statement_seconds=STATEMENT_SECONDS
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 import threading
 import time
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 30.0
+IDLE_SECONDS = 60.0
+"""After so long without a task, beats go over the connection of the loop, which is free then."""
 _LEAST_BETWEEN, _MOST_BETWEEN = 1.0, 20.0
 
 
@@ -108,11 +111,13 @@ class Heartbeat(threading.Thread):
     """
 
     def __init__(
-        self, store: Store, leases: Leases, pool: Pool, *, lease: float, pulse: Pulse
+        self, stores: tuple[Store, Store], leases: Leases, pool: Pool, *, lease: float, pulse: Pulse
     ) -> None:
+        """`stores`: a connection of its own, and that of the loop, which serves an idle worker."""
         super().__init__(name="pgflow-heartbeat", daemon=True)
         self._pulse = pulse
-        self._store = store
+        self._store, self._shared = stores
+        self._held_at = -math.inf
         self._leases = leases
         self._pool = pool
         self._lease = lease
@@ -158,6 +163,15 @@ class Heartbeat(threading.Thread):
             extra={"action": "blocked"},
         )
 
+    def _chosen(self, now: float) -> Store:
+        """Return the connection for a beat: its own one, unless nothing was held for a minute."""
+        if self._leases.held:
+            self._held_at = now
+        if now < self._held_at + IDLE_SECONDS:
+            return self._store
+        self._store.close()
+        return self._shared
+
     def run(self) -> None:
         """Beat until closed."""
         swept = self._last + random.uniform(-0.5, 0) * SWEEP_SECONDS  # noqa: S311 (jitter)
@@ -172,11 +186,12 @@ class Heartbeat(threading.Thread):
             self._last = last = time.monotonic()
             try:
                 failpoint("heartbeat")
-                self._leases.beat(self._store, self._pool)
+                store = self._chosen(last)
+                self._leases.beat(store, self._pool)
                 if last - swept > SWEEP_SECONDS:
                     swept = last + random.uniform(-0.25, 0.25) * SWEEP_SECONDS  # noqa: S311 (jitter)
                     failpoint("sweep")
-                    self._store.sweep()
+                    store.sweep()
             except Closed:
                 break
             except PgflowError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import random
+import signal
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -22,7 +23,46 @@ _LISTEN_SECONDS = 8.0  # of silence, until the connection is tested
 _ALONE_SECONDS = 5.0  # by then the other connections have noticed an outage
 
 
-class ListenerThread(threading.Thread):
+class HeardThread(threading.Thread):
+    """A thread that hears wake-ups."""
+
+    hears = False
+    """True while a wake-up would arrive."""
+
+    def close(self) -> None:
+        """End the thread; waits a moment, never for the database."""
+
+
+def listener_of(
+    wake_from: str | int | None, conninfo: str, wake: Callable[[], None], outage: Outage
+) -> HeardThread:
+    """Return the thread for a worker: at the database, at another address of it, or at a pipe."""
+    if isinstance(wake_from, int):
+        return PipeThread(wake_from, wake)
+    return ListenerThread(wake_from or conninfo, wake, outage)
+
+
+class PipeThread(HeardThread):
+    """Call `wake` for each byte of a pipe; at its end, tell this process to stop."""
+
+    hears = True
+
+    def __init__(self, descriptor: int, wake: Callable[[], None]) -> None:
+        super().__init__(name="pgflow-listener", daemon=True)
+        self._descriptor = descriptor
+        self._wake = wake
+
+    def close(self) -> None:
+        """Leave the thread to its pipe: it ends with the process."""
+
+    def run(self) -> None:
+        """Read until the other end is closed: the process that has started this one has ended."""
+        while os.read(self._descriptor, 4096):
+            self._wake()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+class ListenerThread(HeardThread):
     """Call `wake` when a client sends a wake-up, and after each gap in which one may be lost."""
 
     def __init__(self, conninfo: str, wake: Callable[[], None], outage: Outage) -> None:
@@ -65,11 +105,15 @@ class ListenerThread(threading.Thread):
 
     def _listen(self) -> None:
         self._wake()  # a wake-up may have come before we listened
-        while not self._closing.is_set():
-            if self._listener.hears(_LISTEN_SECONDS):
-                self._wake()
-            else:
-                self._listener.ping()
+        self.hears = True
+        try:
+            while not self._closing.is_set():
+                if self._listener.hears(_LISTEN_SECONDS):
+                    self._wake()
+                else:
+                    self._listener.ping()
+        finally:
+            self.hears = False
 
     def _log_lost(self, error: Unavailable) -> None:
         """Log it once, unless the worker's other connections log that the database is away."""

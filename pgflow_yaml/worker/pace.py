@@ -6,6 +6,8 @@ import random
 import time
 
 MOST_HELD = 1000
+QUIET_SECONDS, QUIET_POLL = 600.0, 5.0
+"""After ten minutes without work, a worker whose wake-ups have proved to come polls every 5 s."""
 LEAST_PATIENCE, MOST_PATIENCE = 0.25, 2.0
 _LONGEST_LINGER = 0.02
 _ALERT_SECONDS = 0.15  # clients notify once in 100 ms
@@ -24,7 +26,8 @@ class Alarm:
     def __init__(self, *, least: float, longest: float) -> None:
         self._least, self._longest = least, longest
         self._pause = least
-        self._is_set = False
+        self.is_set = False
+        """True if the last pause was to end when a message came due."""
 
     def pause(self, otherwise: float, due_ms: float | None, *, found: bool) -> float:
         """Return the seconds until a message is due in `due_ms`, `otherwise` at most.
@@ -33,14 +36,14 @@ class Alarm:
         """
         if found:
             self._pause = self._least
-        elif self._is_set:
+        elif self.is_set:
             self._pause = min(self._pause * 2, self._longest)
-        self._is_set = False
+        self.is_set = False
         if due_ms is None:
             return otherwise
         spread = min(max(self._pause, _LEAST_SPREAD), _MOST_SPREAD)
         due = max(due_ms / 1000, self._pause) + random.uniform(0, spread)  # noqa: S311 (as below)
-        self._is_set = due < otherwise
+        self.is_set = due < otherwise
         return min(due, otherwise)
 
 
@@ -55,6 +58,9 @@ class Pace:
         self._pause = poll
         self._alarm = Alarm(least=_LEAST_ALARM, longest=_LONGEST_ALARM)
         self._alert_until = 0.0
+        self._is_idle = True
+        self._claimed_at = time.monotonic()
+        self._hint_holds = False
         self._turn_seconds = 0.005
         self._allowed = self._wanted = slots
 
@@ -93,12 +99,29 @@ class Pace:
         self._pause = self._poll
         self._alert_until = time.monotonic() + _ALERT_SECONDS
 
+    def saw_claim(self, count: int, *, hears: bool) -> None:
+        """Learn whether wake-ups announce work: an idle worker that trusts them polls seldom.
+
+        `hears`: one would arrive.
+        """
+        if not hears:
+            self._hint_holds = False
+        if not count:
+            self._is_idle = True
+            return
+        if self._is_idle and not self._alarm.is_set:  # what was due needs no announcement
+            self._hint_holds = hears and time.monotonic() < self._alert_until
+        self._is_idle, self._claimed_at = False, time.monotonic()
+
     def next_poll(self, *, worked: bool, due_ms: float | None = None) -> float:
         """Return the seconds until the next poll: short after work, then longer and longer.
 
         But no longer than until a message is due.
         """
-        self._pause = self._poll if worked else min(self._pause * 1.5, self._longest_poll)
+        longest = self._longest_poll
+        if self._hint_holds and time.monotonic() > self._claimed_at + QUIET_SECONDS:
+            longest = max(longest, QUIET_POLL)
+        self._pause = self._poll if worked else min(self._pause * 1.5, longest)
         alert = time.monotonic() < self._alert_until
         pause = min(self._pause, _ALERT_SECONDS / 3) if alert else self._pause
         pause *= random.uniform(0.5, 1.5)  # noqa: S311 (jitter is no secret)

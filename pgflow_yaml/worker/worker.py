@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -27,7 +28,7 @@ from pgflow_yaml.worker.facts import process_facts
 from pgflow_yaml.worker.failpoints import failpoint
 from pgflow_yaml.worker.health import Checkup, Health
 from pgflow_yaml.worker.leases import Heartbeat, Leases
-from pgflow_yaml.worker.listener import ListenerThread
+from pgflow_yaml.worker.listener import listener_of
 from pgflow_yaml.worker.logs import Logs, SendLogs, catch_logging
 from pgflow_yaml.worker.logs.duty import SEND_SECONDS
 from pgflow_yaml.worker.lost_replies import LostReplies
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from pgflow_yaml.runs.approval_links import Approval
     from pgflow_yaml.worker.calls import SecretProvider
     from pgflow_yaml.worker.executors.pool import ExecutorFactory
+    from pgflow_yaml.worker.listener import HeardThread
     from pgflow_yaml.worker.metrics.measures import Measures
     from pgflow_yaml.worker.task import Task
     from pgflow_yaml.worker.tracing import Tracing
@@ -94,13 +96,15 @@ class Worker:
         otel: bool = False,
         approval_link: Callable[[Approval], str] | None = None,
         resources: Mapping[str, float] | None = None,
+        wake_from: str | int | None = None,
     ) -> None:
         """`queues` are names of flows, None is all; `burst` ends when no task is left.
 
         With `handlers`, only dotted paths below these are called. With `notify`, clients wake the
-        worker when it is idle; it polls as well. `concurrency` is 8 unless it is given, or as much
-        as an engine has. `secrets` is a folder with a file for each, a file of `NAME=value` lines,
-        or a function from a name to its value or None; a secret missing there is looked up in
+        worker when it is idle; it polls as well. It hears them at `wake_from`: another address of
+        the database, or a descriptor where a byte wakes it. `concurrency` is 8 unless it is given,
+        or as much as an engine has. `secrets` is a folder with a file for each, a file of
+        `NAME=value` lines, or a function from a name to its value or None; one is looked up in
         PGFLOW_YAML_SECRET_NAME. `executor` is a key of EXECUTORS, or made by `in_processes` or
         InEngine; `resources` are offered to steps that need some. `prepare` is called before the
         worker registers. With `metrics`, it measures what it does; see MetricsServer. With `otel`,
@@ -126,21 +130,10 @@ class Worker:
         self._outage = Outage()
         self._leases = Leases(self.id, lease_seconds)
         self._stop = Stop(grace_seconds, lambda: not self._leases.held)
-        self._store = Store(
-            conninfo,
-            name=f"pgflow-yaml worker {os.getpid()}",
-            patience=None,
-            on_lost=on_lost,
-            pause=self._pause_loop,
-            outage=self._outage,
-        )
-        self._reader = Store(  # of large inputs; shared, so that an idle worker has no more of them
-            conninfo,
-            name=f"pgflow-yaml upkeep {os.getpid()}",
-            on_lost=on_lost,
-            pause=self._pause_upkeep,
-            outage=self._outage,
-        )
+        store = partial(Store, conninfo, on_lost=on_lost, outage=self._outage)
+        self._store = store(name=_name("worker"), patience=None, pause=self._pause_loop)
+        # Of large inputs; shared, so that an idle worker has no more of them.
+        self._reader = store(name=_name("upkeep"), pause=self._pause_upkeep)
         timer_errors = TimerErrors()
         self._schedules = Schedules(lambda: self._upkeep.set_due(self._schedules, 0.0))
         self._timers = Timers(self.id, timer_errors, self._schedules)
@@ -158,14 +151,7 @@ class Worker:
             transactions=Transactions(self.id, Links(conninfo)),
             resources=resources,
         )
-        heartbeats = Store(
-            conninfo,
-            name=f"pgflow-yaml heartbeat {os.getpid()}",
-            patience=None,
-            on_lost=on_lost,
-            pause=self._pause_heartbeat,
-            outage=self._outage,
-        )
+        heartbeats = store(name=_name("heartbeat"), patience=None, pause=self._pause_heartbeat)
         self.health = Health(lease_seconds, self._stop, self._outage, (self._store, heartbeats))
         exports = self._exports(metrics=metrics, otel=otel)
         self._upkeep = Upkeep(
@@ -173,14 +159,16 @@ class Worker:
             [self._schedules, self._timers, self._send_logs, Pruning(self.id), *exports],
         )
         self._heartbeat = Heartbeat(
-            heartbeats,
+            (heartbeats, self._store),
             self._leases,
             self._pool,
             lease=lease_seconds,
             pulse=self.health.heartbeat,
         )
         self._listener = (
-            ListenerThread(conninfo, self._wake_up, self._outage) if notify and not burst else None
+            listener_of(wake_from, conninfo, self._wake_up, self._outage)
+            if notify and not burst
+            else None
         )
         self._woken = False
         self._pace = Pace(
@@ -234,7 +222,7 @@ class Worker:
 
     def _run(self) -> int:
         watch = Watch(self._pool, self._leases, self._check)
-        threads: list[Heartbeat | Upkeep | ListenerThread] = [self._heartbeat, self._upkeep]
+        threads: list[Heartbeat | Upkeep | HeardThread] = [self._heartbeat, self._upkeep]
         if self._listener is not None:
             threads.append(self._listener)
         self._store.on_reconnect = self._keep_leases
@@ -333,6 +321,7 @@ class Worker:
             self._pool.submit(tasks)
         worked = bool(results or tasks or self._turns.ran_timers or self._turns.is_searching)
         is_full = 0 < room <= len(tasks)
+        self._pace.saw_claim(len(tasks), hears=self._listener is not None and self._listener.hears)
         pause = 0.0 if is_full else self._pace.next_poll(worked=worked, due_ms=self._turns.due_ms)
         self._next_poll = now + pause
         if room:
@@ -447,3 +436,8 @@ class Worker:
 
     def _pause_upkeep(self, seconds: float) -> None:
         self._upkeep.pause(seconds)
+
+
+def _name(part: str) -> str:
+    """Return the name of a connection, for pg_stat_activity."""
+    return f"pgflow-yaml {part} {os.getpid()}"

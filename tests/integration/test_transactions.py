@@ -14,6 +14,7 @@ from psycopg.conninfo import make_conninfo
 
 from pgflow_yaml.database.store import Attempt, Links
 from tests.engine.driver import Engine, done
+from tests.fixtures.pooler import direct
 from tests.fixtures.waiting import eventually
 from tests.integration.effects import Shop
 
@@ -103,6 +104,7 @@ def test_a_parameter_that_is_not_keyword_only_is_an_ordinary_one(shop: Shop) -> 
     assert shop.run("as_data", ["x"]).output == {"go": [["x", "mine"]]}
 
 
+@direct
 def test_settings_of_one_handler_hinder_neither_its_completion_nor_others(
     shop: Shop, works: Works
 ) -> None:
@@ -209,6 +211,7 @@ def test_a_timeout_ends_the_statement_too(shop: Shop, works: Works, handler: str
     assert shop.effects == []
 
 
+@direct
 @pytest.mark.parametrize("handler", ["sleeps", "asleeps"])
 def test_a_cancelled_run_cuts_its_transactions(shop: Shop, works: Works, handler: str) -> None:
     """Long before the statement would have ended."""

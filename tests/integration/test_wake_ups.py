@@ -9,6 +9,7 @@ import pytest
 
 from pgflow_yaml.client import Client
 from pgflow_yaml.database.store import wake
+from tests.fixtures.pooler import direct
 from tests.fixtures.roles import as_author
 from tests.fixtures.waiting import at_rest, eventually
 
@@ -89,6 +90,7 @@ def test_a_new_flow_is_served_at_its_first_start(works: Works, db: psycopg.Conne
     assert works.ended(works.client.start("newer").id, seconds=10).status == "completed"
 
 
+@direct
 def test_a_lost_listener_comes_back(works: Works, db: psycopg.Connection) -> None:
     """The run that is started in the gap is found when it is back; later ones wake it (F19)."""
     idle(works, **HALF_A_MINUTE)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pgflow_yaml.database.store import patrol
+from tests.fixtures.pooler import direct
 from tests.fixtures.proxy import Proxy
 from tests.fixtures.waiting import eventually
 
@@ -234,6 +235,7 @@ def test_a_worker_waits_for_its_handlers_no_longer_than_its_grace(
     assert (step.tasks["queued"], step.attempts, step.crashes) == (2, 0, 0)
 
 
+@direct
 def test_a_frozen_backend_is_cut_off(
     works: Works, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from pgflow_yaml.database.store import patrol
 from pgflow_yaml.worker import upkeep, worker
+from tests.fixtures.pooler import direct
 from tests.fixtures.proxy import Proxy
 from tests.fixtures.waiting import at_rest, eventually
 from tests.integration.test_wake_ups import HALF_A_MINUTE
@@ -82,6 +83,7 @@ def test_timers_go_on_while_every_slot_is_busy(works: Works) -> None:
     assert [run.error["type"] for run in ended if run.error] == ["RunTimeout"]
 
 
+@direct
 def test_a_connection_for_timers_is_there_while_it_is_needed(
     works: Works, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -122,3 +122,33 @@ def test_a_pause_that_ended_by_itself_is_not_in_vain() -> None:
 
     assert pauses == [0.5] * 5
     assert alarm.pause(0.5, 0, found=False) <= 0.015
+
+
+def test_wake_ups_that_have_proved_to_come_make_polls_rare(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After ten minutes without work; work that none has announced ends that at once."""
+    now = [1000.0]
+    monkeypatch.setattr("pgflow_yaml.worker.pace.time.monotonic", lambda: now[0])
+    monkeypatch.setattr(
+        "pgflow_yaml.worker.pace.random.uniform", lambda low, high: (low + high) / 2
+    )
+
+    def longest(pace: Pace) -> float:
+        now[0] += 700
+        pace.saw_claim(0, hears=True)
+        return max(pace.next_poll(worked=False) for _ in range(30))
+
+    pace = a_pace()
+    assert longest(pace) == 1.0  # nothing is proved
+    pace.woken()
+    pace.saw_claim(3, hears=True)
+    pace.next_poll(worked=True)
+    assert longest(pace) == 5.0
+    pace.saw_claim(1, hears=True)  # nobody has announced it
+    pace.next_poll(worked=True)
+    assert longest(pace) == 1.0
+    pace.woken()
+    pace.saw_claim(1, hears=True)
+    pace.saw_claim(0, hears=False)  # the listener is away
+    assert longest(pace) == 1.0

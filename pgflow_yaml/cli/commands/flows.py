@@ -19,7 +19,7 @@ def flows_command(options: Options) -> None:
     from pgflow_yaml.cli.output import Column, when, write_list
     from pgflow_yaml.runs.listed import run_counts
 
-    with database(options) as client:
+    with database(options, reads=True) as client:
         flows = [summary.as_json() for summary in client.list_flows()]
     columns: list[CellsOf] = [
         (Column("FLOW"), itemgetter("name")),

@@ -26,7 +26,7 @@ def queues_command(options: Options) -> None:
     from pgflow_yaml.cli.output import Column, age, write_list
     from pgflow_yaml.runs.listed import queue_note
 
-    with database(options) as client:
+    with database(options, reads=True) as client:
         queues = [summary.as_json() for summary in client.list_queues()]
     columns: list[CellsOf] = [
         (Column("QUEUE", flexible=True, spare=0), itemgetter("queue")),

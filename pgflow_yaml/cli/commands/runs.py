@@ -34,7 +34,7 @@ def runs_command(options: Options, /, *, limit: int, **given: Any) -> None:
     from pgflow_yaml.cli.database import database
     from pgflow_yaml.cli.run_filters import read_filters
 
-    with database(options) as client:
+    with database(options, reads=True) as client:
         filters = read_filters(client, given)
         runs = [row.as_json() for row in client.list_runs(limit=limit, **filters)]
         if not runs and not (filters["children"] or filters.get("parent")):

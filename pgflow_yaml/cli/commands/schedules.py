@@ -33,7 +33,7 @@ def schedules_command(options: Options, *, flow: str | None, count: int | None) 
     from pgflow_yaml.cli.output import Column, when, write_list
     from pgflow_yaml.runs.listed import next_tick, schedule_note
 
-    with database(options) as client:
+    with database(options, reads=True) as client:
         if flow is not None:
             must_be_flow(client.list_flows(counts=False), flow)
         found: list[dict[str, Any]] = [

@@ -158,6 +158,7 @@ def address_of(host: str, port: int) -> str:
 def _serve(client: Client, options: Options, host: str, given: dict[str, Any]) -> None:
     from secrets import token_bytes
 
+    from pgflow_yaml.cli.database import reading_database
     from pgflow_yaml.project.database import project_dir
     from pgflow_yaml.project.settings import local_settings
     from pgflow_yaml.web.access.signing import KEY_BYTES, key_in
@@ -184,6 +185,7 @@ def _serve(client: Client, options: Options, host: str, given: dict[str, Any]) -
             if given["hooks"]
             else None,
             link_key=_link_key(),
+            reading=reading_database(options),
         )
         if secure and given["secure"] is None:
             options.note("cookies go over https only: without TLS in front, add --no-secure")

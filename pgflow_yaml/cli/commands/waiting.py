@@ -29,7 +29,7 @@ def waiting_command(options: Options, *, limit: int) -> None:
     from pgflow_yaml.cli.database import database
     from pgflow_yaml.cli.output import Column, age, when, write_list
 
-    with database(options) as client:
+    with database(options, reads=True) as client:
         steps = [step.as_json() for step in client.list_waiting(limit=limit)]
     columns: list[CellsOf] = [
         (Column("RUN"), lambda step: step["run_id"][:8]),

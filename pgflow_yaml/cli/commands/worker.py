@@ -37,6 +37,25 @@ if TYPE_CHECKING:
     help="Stop when no task is due; later retries and timers remain.",
 )
 @click.option(
+    "--grace",
+    metavar="TIME",
+    help="Time for handlers to end after the first SIGTERM; then their tasks are given back. "
+    "[default: 30s]",
+)
+@click.option(
+    "--listen-dsn",
+    metavar="CONNINFO",
+    help="Hear wake-ups there, past a pooler that does not pass them on (else "
+    "PGFLOW_YAML_LISTEN_DSN).",
+)
+@click.option(
+    "--processes",
+    metavar="N",
+    type=click.IntRange(1, 256),
+    help="Start N such workers, each a process, and start those again that die. One connection "
+    "hears wake-ups for all.",
+)
+@click.option(
     "--poll-interval-ms",
     metavar="N",
     type=click.FloatRange(1),
@@ -66,12 +85,15 @@ if TYPE_CHECKING:
 @executor_options
 @worker_options
 @pass_options
-def worker_command(
+def worker_command(  # noqa: PLR0913 (click passes each option)
     options: Options,
     /,
     *,
     queues: Sequence[str],
     burst: bool,
+    grace: str | None,
+    listen_dsn: str | None,
+    processes: int | None,
     poll_interval_ms: float,
     max_poll_seconds: float,
     metrics: str | None,
@@ -92,6 +114,7 @@ def worker_command(
     from pgflow_yaml.cli.output import write_json
     from pgflow_yaml.cli.serving import serve
     from pgflow_yaml.cli.streams import keep_stdout_for_results
+    from pgflow_yaml.cli.supervising import supervise, wake_from
     from pgflow_yaml.project.settings import local_settings
 
     if options.json:
@@ -102,6 +125,11 @@ def worker_command(
     executor_for = executor_of(others)
     if otel:
         _need("opentelemetry.exporter.otlp.proto.http", "traces", "otel")
+    if processes is not None:
+        if metrics is not None:
+            raise click.UsageError("--metrics needs one process: start workers one by one")
+        executor_for(local_settings(**others))
+        return supervise(options, processes, listen_dsn)
     server = None if metrics is None else _metrics_server(metrics)
     settings = local_settings(lease=optional_seconds(lease, "--lease"), **others)
     executor = executor_for(settings)
@@ -118,6 +146,8 @@ def worker_command(
             settings,
             queues=list(queues) or None,
             burst=burst,
+            grace=optional_seconds(grace, "--grace"),
+            wake_from=wake_from(listen_dsn),
             poll_interval_ms=poll_interval_ms,
             max_poll_seconds=max_poll_seconds,
             checked=is_named,

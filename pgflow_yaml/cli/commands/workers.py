@@ -25,7 +25,7 @@ def workers_command(options: Options, *, every: bool) -> None:
     from pgflow_yaml.cli.output import Column, when, write_list
     from pgflow_yaml.runs.listed import worker_busy, worker_queues, worker_status
 
-    with database(options) as client:
+    with database(options, reads=True) as client:
         workers = [summary.as_json() for summary in client.list_workers(every=every)]
     columns: list[CellsOf] = [
         (Column("HOST", flexible=True, spare=0), lambda worker: worker["host"] or "unknown"),

@@ -192,7 +192,7 @@ class Connection:
             ) from error
         finally:
             self._dial = None
-        if dial.reads_only:
+        if dial.reads_only and not self._bounds.read_only:
             connection.close()
             raise _Repeatable(
                 "this server only reads (a standby): use the primary", None, sent=False
