@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from tests.clusters.conftest import SECRET
+from tests.clusters.conftest import SECRET, Parsl
+from tests.docs.fenced import ROOT, blocks
 from tests.fixtures.waiting import eventually
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from tests.fixtures.worker_process import StartCli, WorkerProc
     from tests.fixtures.working import Works
 
-FRACTAL = Path(__file__).parents[2] / "workflows" / "fractal"
+FRACTAL = ROOT / "workflows" / "fractal"
+ENGINES_PAGE = ROOT / "docs" / "how-to" / "engines.md"
 pytestmark = pytest.mark.timeout(240)
 
 HANDLERS = """
@@ -239,6 +241,25 @@ def test_a_worker_that_is_killed_loses_no_task(
 
     assert works.ended(run.id, seconds=60).output == {"one": "done"}
     assert Path(files["file"]).read_text() == ("x" if keeps else "xx")
+
+
+def test_the_executor_of_the_page_runs_handlers(
+    works: Works, start_cli: StartCli, tmp_path: Path
+) -> None:
+    """The function for Parsl in `docs/how-to/engines.md`, with the options of the page."""
+    (block,) = blocks("python", [ENGINES_PAGE])
+    works.app.write("cluster.py", block.text)
+    works.deploy(MAP.replace("NAME", "work"))
+    run = works.client.start("work", {"n": 20})
+    (words,) = (
+        line.split()[1:]
+        for block in blocks("sh", [ENGINES_PAGE])
+        for line in block.text.splitlines()
+        if "python:" in line
+    )
+    env = Parsl(tmp_path, works.app.folder).env
+    start_cli(*words, dsn=works.database, cwd=works.app.folder, **env)
+    assert works.ended(run.id, seconds=90).output == {"total": 2 * sum(range(20))}
 
 
 # Dask: its parts die one by one
