@@ -91,7 +91,7 @@ class Child:
         self._start_at = 0.0
         self.is_done = False
         self.hears: bool | None = None
-        """What it was told about wake-ups."""
+        """True or False: it was told that wake-ups arrive, or do not; None: nothing."""
 
     def start(self) -> None:
         """Start it, unless it is too soon after its last end."""
@@ -118,7 +118,7 @@ class Child:
                 os.write(self._wake, byte)
 
     def stop(self) -> None:
-        """Tell it to stop; the second time, at once."""
+        """Ask it to stop; the second time, at once."""
         if self._process is not None:
             self._process.terminate()
 

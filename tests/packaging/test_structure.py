@@ -108,7 +108,7 @@ def test_package_data_are_links_to_the_top(folder: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "limit"), [("Makefile", 75), ("CONTRIBUTING.md", 100), (".ci/run", 10)]
+    ("file", "limit"), [("Makefile", 90), ("CONTRIBUTING.md", 100), (".ci/run", 10)]
 )
 def test_what_a_newcomer_reads_first_is_short(file: str, limit: int) -> None:
     """The files that everybody opens fit on a screen or two."""

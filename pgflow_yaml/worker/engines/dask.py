@@ -67,12 +67,12 @@ class DaskEngine:
         self._client: Any = None
         self._calls: dict[Call[str], Any] = {}
         self._looks: dict[Call[str], float] = {}
-        """When to ask whether a call has begun, infinite once it is being asked."""
+        """The time to ask whether a call has begun; infinite once it is being asked."""
         self._begun: set[Call[str]] = set()
         self._deaths: dict[str, _Death] = {}
         """The deaths of workers that are looked into, by address."""
         self._losses: Counter[str] = Counter()
-        """How often a task was lost since its last result."""
+        """The losses of a task since its last result."""
         self._nodes: list[Mapping[str, Any]] = []
         warn_of_open_network(host, is_closed=scheme == "tls")
 

@@ -1,4 +1,4 @@
-"""What travels between a worker and a node of an engine: JSON texts in both directions (X-1).
+"""Messages between a worker and a node of an engine: JSON texts in both directions (X-1).
 
 A call carries the tasks of one step, secrets by name only (X-3). A reply carries an outcome each.
 """

@@ -32,7 +32,7 @@ class Flight:
     begun: float = 0.0
     cancelled: bool = False
     lost_at: float = 0.0
-    """When the engine went away with it."""
+    """The time when the engine went away with it; 0: it is there."""
 
     def begin(self) -> None:
         """Start the clocks of its tasks; only a task that is alone in it has a deadline."""

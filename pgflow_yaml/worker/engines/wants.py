@@ -17,7 +17,7 @@ _REST_SECONDS = 60.0
 
 
 class Wants(Duty):
-    """Tell a cluster every ten seconds how many tasks wait; after a minute without any, nothing."""
+    """Inform a cluster every ten seconds how many tasks wait; after a minute without any, nothing."""
 
     name = "demand of the engine"
 

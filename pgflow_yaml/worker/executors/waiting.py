@@ -30,7 +30,7 @@ class WaitingTasks:
         return self._pool.size
 
     def facts(self) -> Mapping[str, Json]:
-        """Say nothing."""
+        """Return nothing."""
         return {}
 
     def offer(self) -> Mapping[str, float] | None:
