@@ -85,7 +85,7 @@ class Lines:
         self.progress = [done, masks.text(words)]
 
     def close(self, _log: AttemptLog) -> None:
-        """Say how many lines are missing."""
+        """Add a line with the number of missing ones."""
         if self._left_out:
             text = f"{self._left_out} more lines are left out: an engine sends 64 kB a call"
             self.lines.append(["warning", HANDLER_LOG, text])
