@@ -17,7 +17,7 @@ _REST_SECONDS = 60.0
 
 
 class Wants(Duty):
-    """Inform a cluster every ten seconds how many tasks wait; after a minute without any, nothing."""
+    """Give a cluster a hint every ten seconds; none once nothing has waited for a minute."""
 
     name = "demand of the engine"
 
