@@ -200,6 +200,11 @@ def test_a_task_that_comes_again_is_adopted(works: Works, db: psycopg.Connection
     run_id = start_map(works, 1, handler="held")
     worker = works.start(lease_seconds=30)
     eventually(lambda: started(db) == 1)
+    # The beat that a first claim asks for has come: no other extends the lease for ten seconds.
+    beat = """
+        select last_heartbeat_at > (select max(started_at) from pgflow.step_tasks)
+        from pgflow.workers"""
+    eventually(lambda: db.execute(beat.encode()).fetchone() == (True,))
 
     db.execute("update pgmq.q_wide set vt = now()")
     attempts = "select attempts_count, crashes_count from pgflow.step_tasks"
