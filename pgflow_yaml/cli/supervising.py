@@ -33,7 +33,7 @@ LISTEN_VARIABLE = "PGFLOW_YAML_LISTEN_DSN"
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 _SOUND_SECONDS = 60.0  # a worker that has lived so long had no trouble to start
 _LOOK_SECONDS = 0.1
-_USAGE, _UNAVAILABLE = 2, 3  # another try would end alike, before anything is claimed
+_USAGE, _UNAVAILABLE = 2, 3  # at its first start: another try would end alike
 
 
 def wake_from(listen_dsn: str | None) -> str | int | None:
@@ -90,6 +90,7 @@ class Child:
         self._pause = _FIRST_PAUSE
         self._start_at = 0.0
         self.is_done = False
+        self.starts = 0
         self.hears: bool | None = None
         """True or False: it was told that wake-ups arrive, or do not; None: nothing."""
 
@@ -109,6 +110,7 @@ class Child:
         finally:
             os.close(receiving)
         self._started = time.monotonic()
+        self.starts += 1
         self.hears = None
 
     def tell(self, byte: bytes) -> None:
@@ -199,7 +201,7 @@ class Supervisor:
             code = 0 if code == -signal.SIGTERM else code
             self._worst = max(self._worst, code if code >= 0 else 1)
             child.is_done = True
-        elif code in (_USAGE, _UNAVAILABLE):  # it has said why
+        elif code in (_USAGE, _UNAVAILABLE) and child.starts == 1:  # it has said why
             self._worst = code
             child.is_done = True
             self.stop()
