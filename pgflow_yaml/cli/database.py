@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pgflow_yaml.project import database as project_database
+from pgflow_yaml.project.databases import has_password
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from .options import Options
 
 SECONDS_OF_A_DAY = 86_400
-_PASSWORD = re.compile(r"^\w+://[^/?#@]*:[^/?#@]+@|(?:^|[\s?&])(?:ssl)?password\s*=", re.IGNORECASE)
 
 
 @contextmanager
@@ -71,11 +70,6 @@ def named_database(options: Options) -> str | None:
 def reading_database(options: Options) -> str | None:
     """Return the connection string of the database for what only reads, if there is one."""
     return options.read_dsn or os.environ.get("PGFLOW_YAML_READ_DSN") or None
-
-
-def has_password(dsn: str) -> bool:
-    """Return True if a connection string holds a password."""
-    return bool(_PASSWORD.search(dsn))
 
 
 def _refuse_public_password(options: Options) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from .database import has_password
+from pgflow_yaml.project.databases import has_password
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
