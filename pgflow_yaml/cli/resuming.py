@@ -26,6 +26,8 @@ def resume_command(
     words = list(worker_words)
     if options.dsn is not None and not has_password(options.dsn):
         words += ["--dsn", options.dsn]
+    if options.database is not None:
+        words += ["--database", options.database]
     ways = [["run", "--resume", run_id[:8]]]
     if not client.embedded:
         ways.append(["worker", "--burst"])

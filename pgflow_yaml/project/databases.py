@@ -84,8 +84,15 @@ def read_databases(folder: Path) -> Databases:
     """Return the databases of the nearest pyproject.toml; raises WrongSetting for a wrong one."""
     file, table = project_table(folder)
     source = str(file)
-    values = _table(table, "databases", source)
-    routes = _table(table, "routes", source)
+    return checked_databases(
+        _table(table, "databases", source), _table(table, "routes", source), source
+    )
+
+
+def checked_databases(
+    values: Mapping[str, Any], routes: Mapping[str, Any], source: str
+) -> Databases:
+    """Return databases and routes; raises WrongSetting for a wrong one, which `source` has."""
     if len(values) > MOST_DATABASES:
         raise WrongSetting(
             f"{source}: {len(values)} databases are named; a project has up to {MOST_DATABASES}"
@@ -121,7 +128,7 @@ def _check_database(name: str, value: object, source: str) -> None:
             f'{source}: database "{name}" is a connection string such as "service=eu", or '
             '{env = "EU_DATABASE_URL"}'
         )
-    if not is_variable and has_password(text):
+    if not is_variable and source.endswith(".toml") and has_password(text):
         raise WrongSetting(
             f'{source}: database "{name}" holds a password, which does not belong into a file of '
             'the project; write {env = "EU_DATABASE_URL"}, or put it into ~/.pgpass'
