@@ -15,7 +15,7 @@ import click
 from pgflow_yaml.language.suggestions import did_you_mean
 
 from . import streams
-from .failures import BROKEN_PIPE, INTERRUPTED, report, report_unwritten
+from .failures import BROKEN_PIPE, ENVIRONMENT, INTERRUPTED, report, report_unwritten
 from .options import Options, global_options, version_option
 
 if TYPE_CHECKING:
@@ -169,4 +169,6 @@ def _code_of(args: Sequence[str] | None, options: Options) -> int:
         raise
     except Exception as error:  # noqa: BLE001 (outermost frame: an error ends as a sentence)
         return report(error, options)
+    if options.is_partial and not code:
+        return ENVIRONMENT
     return code if isinstance(code, int) else 0

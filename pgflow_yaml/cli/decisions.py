@@ -40,7 +40,7 @@ def decide(
     from pgflow_yaml.project.settings import local_settings
 
     answer = None if data is None else read_json_option(data, "--data")
-    with database(options, notify=local_settings().notify) as client:
+    with database(options, notify=local_settings().notify, run=run) as client:
         chosen = lookup.run_id(client, run)
         find_step(snapshot(client, chosen, outputs=False), step)
         decide_step = client.approve if intended == "approved" else client.reject

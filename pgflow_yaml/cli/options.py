@@ -24,6 +24,7 @@ class Options:
     """Options of all commands; a value after the name of the command takes precedence."""
 
     dsn: str | None = None
+    database: str | None = None
     read_dsn: str | None = None
     insecure_dsn: bool = False
     json: bool = False
@@ -32,6 +33,8 @@ class Options:
     color: str = "auto"
     log_format: str = "auto"
     debug: bool = False
+    is_partial: bool = False
+    """True once a list lacks the rows of a database that is away."""
 
     def note(self, text: str) -> None:
         """Write a line to stderr, unless `-q` is set."""
@@ -259,6 +262,11 @@ def global_options(*, hidden: bool = False) -> list[click.Parameter]:
             "--dsn",
             metavar="CONNINFO",
             help="Database (else DATABASE_URL, PG*, the project's own).",
+        ),
+        option(
+            "--database",
+            metavar="NAME",
+            help="One of the databases that pyproject.toml names, or default.",
         ),
         option(
             "--read-dsn",

@@ -8,6 +8,7 @@ import shutil
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 import click
@@ -86,6 +87,8 @@ def write_list(
     if options.json:
         write_json(items)
         return
+    if items and "database" in items[0]:  # of several
+        columns = [columns[0], (Column("DATABASE"), itemgetter("database")), *columns[1:]]
     rows = [[cell(item) for _, cell in columns] for item in items]
     write_table([column for column, _ in columns], rows, options)
 

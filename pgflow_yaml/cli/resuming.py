@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from .database import has_password
+from pgflow_yaml.project.databases import has_password
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +26,8 @@ def resume_command(
     words = list(worker_words)
     if options.dsn is not None and not has_password(options.dsn):
         words += ["--dsn", options.dsn]
+    if options.database is not None:
+        words += ["--database", options.database]
     ways = [["run", "--resume", run_id[:8]]]
     if not client.embedded:
         ways.append(["worker", "--burst"])

@@ -21,6 +21,7 @@ from pgflow_yaml.client.results import (
     VersionSummary,
     WorkerSummary,
 )
+from pgflow_yaml.client.router import Router
 from pgflow_yaml.client.runs import Run, StepState
 from pgflow_yaml.client.schedules import Backfilled, ScheduleSummary
 from pgflow_yaml.client.views import AuditLine, FlowStrip, ItemSummary, RunPage, StepItems
@@ -40,6 +41,7 @@ __all__ = [
     "Pruned",
     "QueueSummary",
     "Retried",
+    "Router",
     "Run",
     "RunPage",
     "RunSummary",

@@ -123,6 +123,11 @@ class FlowClient:
             statement_seconds=statement_seconds,
         )
 
+    def cut(self) -> None:
+        """Let a call in another thread that waits for the server fail at once."""
+        if self._store.waiting_since is not None:
+            self._store.interrupt()
+
     def close(self) -> None:
         """Disconnect; an embedded server without other users stops."""
         self._store.close()

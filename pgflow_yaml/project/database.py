@@ -76,6 +76,13 @@ def running_database(folder: Path, dsn: str | None = None) -> str | None:
     return embedded.running(project_dir(folder))
 
 
+def has_database(folder: Path) -> bool:
+    """Return True if the project in a folder has an embedded PostgreSQL; nothing is started."""
+    from pgflow_yaml.database.embedded import files
+
+    return files.has_data(project_dir(folder))
+
+
 def project_dir(folder: Path) -> Path:
     """Return the nearest folder upwards with a pyproject.toml, else the folder itself."""
     folder = folder.resolve()

@@ -56,7 +56,7 @@ def read_settings(
     The sources are the flags, PGFLOW_YAML_*, [tool.pgflow-yaml] of the nearest pyproject.toml
     in the folder or above it, and the defaults.
     """
-    file, table = _table(folder)
+    file, table = project_table(folder)
     values: dict[str, object] = {}
     sources: dict[str, str] = {}
     for name in (field.name for field in fields(Settings) if field.name != "sources"):
@@ -97,7 +97,8 @@ def local_settings(
     return read_settings(Path.cwd(), flags=flags, environ=os.environ)
 
 
-def _table(folder: Path) -> tuple[Path | None, dict[str, Any]]:
+def project_table(folder: Path) -> tuple[Path | None, dict[str, Any]]:
+    """Return the nearest pyproject.toml of a folder or above it, and its [tool.pgflow-yaml]."""
     for parent in (folder.resolve(), *folder.resolve().parents):
         file = parent / "pyproject.toml"
         if not file.is_file():

@@ -24,7 +24,7 @@ def activate_command(options: Options, *, flow: str, version: str) -> None:
     from pgflow_yaml.cli.output import write_json
     from pgflow_yaml.client.outcomes import deployed
 
-    with database(options) as client:
+    with database(options, flow=flow) as client:
         result = client.activate(flow, lookup.version(client, flow, version))
     if options.json:
         write_json(result.as_json())

@@ -55,7 +55,7 @@ def backfill_command(
     last = None if until is None else read_moment(until, "--to", past=True)
     if last is not None and last < first:
         raise click.UsageError("--from is later than --to")
-    with database(options, notify=local_settings().notify) as client:
+    with database(options, notify=local_settings().notify, flow=flow) as client:
         done = client.backfill(
             flow,
             first,

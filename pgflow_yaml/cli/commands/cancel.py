@@ -52,18 +52,18 @@ def cancel_command(
     RUN is an id, the beginning of one, a key, or "last". Without RUN, the filters choose among the
     runs that go on and are not stopping, as in `runs`; they are listed first.
     """
-    from pgflow_yaml.cli.database import database
-    from pgflow_yaml.cli.lookup import run_id
+    from pgflow_yaml.cli.database import database, with_runs
     from pgflow_yaml.cli.output import write_json
     from pgflow_yaml.client.outcomes import cancelled
 
     _check(runs, given)
-    with database(options) as client:
-        if runs:
-            # All runs are looked up before one is cancelled: with a typo, none is.
-            chosen = list(dict.fromkeys(run_id(client, text) for text in runs))
-            results, refused = [client.cancel(run, reason) for run in chosen], 0
-        else:
+    if runs:
+        # All runs are looked up before one is cancelled: with a typo, none is.
+        with with_runs(options, runs) as named:
+            results = [client.cancel(run, reason) for client, run in dict.fromkeys(named)]
+        refused = 0
+    else:
+        with database(options) as client:
             found = _find(client, given, limit, options)
             chosen = [run.id for run in found]
             if chosen and not agreed("cancel", chosen, options, yes=yes):

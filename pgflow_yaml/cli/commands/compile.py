@@ -29,7 +29,7 @@ def compile_command(
 
     A file without changes is not stored again. Nothing is stored unless all files are valid.
     """
-    from pgflow_yaml.cli.database import database
+    from pgflow_yaml.cli.database import deployments
     from pgflow_yaml.cli.diagnostics import valid_definitions
     from pgflow_yaml.cli.output import needs_line, write_json
     from pgflow_yaml.client.outcomes import deployed
@@ -38,18 +38,30 @@ def compile_command(
 
     flows = FlowSet.load(files).with_hidden(local_settings())
     flows.require()
-    with database(options) as client:
-        valid_definitions(client.check(flows), options)
-        results: tuple[Deployed | Preview, ...]
-        if dry_run:
-            results = client.preview(flows, activate=not no_activate)
-        else:
-            results = client.deploy_set(flows, activate=not no_activate)
+    results: list[tuple[str | None, Deployed | Preview]] = []
+    with deployments(options, flows) as parts:
+        for _, client, part in parts:  # all of them before one is stored
+            valid_definitions(client.check(part), options)
+        for name, client, part in parts:
+            store = client.preview if dry_run else client.deploy_set
+            results += [(name, result) for result in store(part, activate=not no_activate)]
+    order = [definition.name for definition in flows.definitions]
+    results.sort(key=lambda pair: order.index(pair[1].name))
     needed = {file.definition.name: file.needed for file in flows.files if file.definition}
     if options.json:
-        write_json([{**result.as_json(), "allow": needed[result.name]} for result in results])
+        write_json(
+            [
+                {
+                    **({} if name is None else {"database": name}),
+                    **result.as_json(),
+                    "allow": needed[result.name],
+                }
+                for name, result in results
+            ]
+        )
         return
-    for result in results:
-        sys.stdout.write(f"{'would be ' * dry_run}{deployed(result)}\n")
+    for name, result in results:
+        where = "" if name is None else f", in database {name}"
+        sys.stdout.write(f"{'would be ' * dry_run}{deployed(result)}{where}\n")
         if needed[result.name]:
             sys.stdout.write(f"  {needs_line(needed[result.name])}\n")

@@ -60,11 +60,11 @@ def _compare(
 
     if between is not None:
         flow = valid_definition(file, options).name if is_file(file) else file
-        with database(options) as client:
+        with database(options, flow=flow) as client:
             old, new = (lookup.version(client, flow, version) for version in between)
             return client.compare_versions(flow, old, new)
     definition = valid_definition(file, options)
     if against is not None:
         return compare_with_revision(definition, file, against)
-    with database(options) as client:
+    with database(options, flow=definition.name) as client:
         return client.compare_with_active(definition, file)

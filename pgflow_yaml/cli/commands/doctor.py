@@ -10,6 +10,7 @@ import click
 from pgflow_yaml.cli.options import Options, command, pass_options
 
 if TYPE_CHECKING:
+    from pgflow_yaml.client import Client
     from pgflow_yaml.database.health import Report
 
 
@@ -28,21 +29,28 @@ def doctor_command(options: Options, *, fix: bool, security: bool) -> int:
     Exit code 0: nothing is wrong, except for warnings; 1: a problem, or a check that could not be
     made; 3: no database, or none that this release can use.
     """
-    from pgflow_yaml.cli.database import database, named_database
+    from pgflow_yaml.cli.database import are_several, for_each, named_database
     from pgflow_yaml.cli.health import lines
     from pgflow_yaml.cli.output import write_json, write_lines
 
-    is_named = named_database(options) is not None
-    with database(options, checked=not is_named) as client:
+    def look(client: Client) -> tuple[Report, list[str]]:
         report = client.examine(secure=security)
         fixed = client.repair(report) if fix else []
-        if fixed:
-            report = client.examine(secure=security)
+        return (client.examine(secure=security) if fixed else report), fixed
+
+    is_own = not are_several(options) and named_database(options) is None
+    results = for_each(options, look, checked=is_own)
     if options.json:
-        write_json(report.as_json(fixed))
+        listed = [
+            {"database": name, **report.as_json(fixed)} for name, (report, fixed) in results if name
+        ]
+        write_json(listed or results[0][1][0].as_json(results[0][1][1]) if results else [])
     else:
-        write_lines(lines(report, fixed, sys.stdout), sys.stdout, options)
-    return _exit_code(report)
+        for name, (report, fixed) in results:
+            if name is not None:
+                write_lines([[(name, "bold")]], sys.stdout, options)
+            write_lines(lines(report, fixed, sys.stdout), sys.stdout, options)
+    return max((_exit_code(report) for _, (report, _) in results), default=0)
 
 
 def _exit_code(report: Report) -> int:

@@ -46,22 +46,28 @@ def failed_command(options: Options, /, **arguments: Any) -> int:
     ROW is RUN/STEP as in the list, or RUN; without rows, all that match are meant. A failed child
     run is a failed step of its parent.
     """
-    from pgflow_yaml.cli.database import database
+    from pgflow_yaml.cli.database import database, rows
     from pgflow_yaml.project.settings import local_settings
+    from pgflow_yaml.text import moment
 
     filters = {name: arguments.pop(name) for name in OF_FAILURES}
     request = Request(**arguments, filters=filters)
     request.check()
-    with database(options, notify=local_settings().notify) as client:
-        if request.action == "show":
-            row = request.rows[0]
-        else:
-            found = _find(client, request)
-            if request.action in ("retry", "drop"):
-                return _act(client, found, request, options)
-            _write(found, options)
-            return 0
-    return _show(row, options)
+    if request.action == "show":
+        return _show(request.rows[0], options)
+    if request.action == "list":
+        failures = rows(
+            options,
+            lambda client: [row.as_json() for row in _find(client, request)],
+            key=lambda row: moment(row["failed_at"]),
+            reverse=True,
+            limit=request.limit or ROWS_SHOWN,
+        )
+        _write(failures, options)
+        return 0
+    first = request.rows[0].partition("/")[0] if request.rows else None
+    with database(options, notify=local_settings().notify, run=first) as client:
+        return _act(client, _find(client, request), request, options)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +113,7 @@ def _act(client: Client, rows: Sequence[FailedStep], request: Request, options: 
 
     runs = list(dict.fromkeys(row.run_id for row in rows))
     if not options.json:
-        _write(rows, options)
+        _write([row.as_json() for row in rows], options)
     if not runs:
         if options.json:
             write_json([])
@@ -143,10 +149,10 @@ def _show(row: str, options: Options) -> int:
     return 0
 
 
-def _write(rows: Sequence[FailedStep], options: Options) -> None:
+def _write(rows: Sequence[Mapping[str, Any]], options: Options) -> None:
     from pgflow_yaml.cli.output import write_list
 
-    write_list([row.as_json() for row in rows], _columns(), options)
+    write_list(rows, _columns(), options)
 
 
 def _columns() -> list[CellsOf]:

@@ -15,12 +15,15 @@ if TYPE_CHECKING:
 @pass_options
 def flows_command(options: Options) -> None:
     """List the flows in the database."""
-    from pgflow_yaml.cli.database import database
+    from pgflow_yaml.cli.database import rows
     from pgflow_yaml.cli.output import Column, when, write_list
     from pgflow_yaml.runs.listed import run_counts
 
-    with database(options, reads=True) as client:
-        flows = [summary.as_json() for summary in client.list_flows()]
+    flows = rows(
+        options,
+        lambda client: [summary.as_json() for summary in client.list_flows()],
+        key=itemgetter("name", "database"),
+    )
     columns: list[CellsOf] = [
         (Column("FLOW"), itemgetter("name")),
         (Column("ACTIVE"), lambda flow: flow["version"] or "none"),

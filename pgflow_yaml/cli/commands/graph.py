@@ -89,7 +89,7 @@ def _find(subject: str, options: Options) -> Drawing:
     from pgflow_yaml.cli.database import database
     from pgflow_yaml.client.lookup import snapshot
 
-    with database(options, reads=True) as client:
+    with database(options, reads=True, run=subject) as client:
         found = snapshot(client, lookup.run_id(client, subject), outputs=False)
         run = found["run"]
         stored = client.get_definition(run["flow"], run["version"])

@@ -75,7 +75,7 @@ def logs_command(  # noqa: PLR0913 (its options)
         level=level,
         since=optional_seconds(since, "--since"),
     )
-    with database(options, reads=True) as client:
+    with database(options, reads=True, run=run) as client:
         run_id = lookup.run_id(client, run)
         check_steps(client, run_id, steps)
         if follow:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import sys
 from operator import itemgetter
+from typing import TYPE_CHECKING
 
 import click
 
 from pgflow_yaml.cli.options import Options, command, pass_options
+
+if TYPE_CHECKING:
+    from pgflow_yaml.client import Client
+    from pgflow_yaml.database.migrate import Migration
 
 _PRUNES = "functions/engine/98_prune.sql"
 
@@ -31,7 +36,7 @@ def migrate_command(
     prints the SQL for an empty one. --roles grants each role what it needs; a database that has
     the roles keeps these grants up to date without it.
     """
-    from pgflow_yaml.cli.database import database, named_database
+    from pgflow_yaml.cli.database import for_each, named_database
     from pgflow_yaml.cli.output import Column, write_json, write_list
     from pgflow_yaml.database import migrate
     from pgflow_yaml.text import plural
@@ -40,25 +45,33 @@ def migrate_command(
         sql = migrate.dry_run_sql(named_database(options), roles=roles, again=again)
         write_json({"sql": sql}) if options.json else sys.stdout.write(sql)
         return
-    with database(options, checked=False) as client:
-        if status:
-            files = [
-                {"name": file.name, "state": file.state} for file in migrate.status(client.conninfo)
-            ]
-            columns = [
-                (Column("FILE"), itemgetter("name")),
-                (Column("STATE"), itemgetter("state")),
-            ]
-            write_list(files, columns, options)
-        else:
-            applied = client.migrate(roles=roles, again=again)
-            if options.json:
-                write_json({"applied": applied})
-            else:
-                result = f"applied {plural(len(applied), 'file')}" if applied else "up to date"
-                sys.stdout.write(f"{result}\n")
-            if _PRUNES in applied:
-                options.note(
-                    "workers delete ended runs after 30 days, or after the `retention` of their "
-                    "flow; `retention: off` keeps them"
-                )
+    if status:
+        files = [
+            {**({} if name is None else {"database": name}), "name": file.name, "state": file.state}
+            for name, found in for_each(options, _status, checked=False)
+            for file in found
+        ]
+        columns = [(Column("FILE"), itemgetter("name")), (Column("STATE"), itemgetter("state"))]
+        write_list(files, columns, options)
+        return
+    results = for_each(
+        options, lambda client: client.migrate(roles=roles, again=again), checked=False
+    )
+    if options.json:
+        listed = [{"database": name, "applied": applied} for name, applied in results if name]
+        write_json(listed or {"applied": results[0][1]} if results else [])
+    for name, applied in results:
+        if not options.json:
+            result = f"applied {plural(len(applied), 'file')}" if applied else "up to date"
+            sys.stdout.write(f"{result if name is None else f'{name}: {result}'}\n")
+    if any(_PRUNES in applied for _, applied in results):
+        options.note(
+            "workers delete ended runs after 30 days, or after the `retention` of their "
+            "flow; `retention: off` keeps them"
+        )
+
+
+def _status(client: Client) -> list[Migration]:
+    from pgflow_yaml.database import migrate
+
+    return migrate.status(client.conninfo)

@@ -34,7 +34,7 @@ def pause_command(
     from pgflow_yaml.client.outcomes import paused
 
     check_subject(flow, schedule, queue)
-    with database(options) as client:
+    with database(options, flow=flow) as client:
         if queue is not None:
             rows = [client.pause_queue(queue, by=by or user())]
         else:

@@ -7,7 +7,6 @@ import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -74,14 +73,12 @@ class Deploying:
 
 def _compare_with_active(definition: Definition, file: str, options: Options) -> Deploying:
     """Compare with the active version, if there is a database; none is created."""
-    from pgflow_yaml.cli.database import database, named_database
-    from pgflow_yaml.database.embedded import files
-    from pgflow_yaml.project.database import project_dir
+    from pgflow_yaml.cli.database import database, has_database
 
-    if named_database(options) is None and not files.has_data(project_dir(Path.cwd())):
+    if not has_database(options, definition.name):
         return Deploying(comparison=None, reason="this project has no database yet")
     try:
-        with database(options) as client:
+        with database(options, flow=definition.name) as client:
             return Deploying(comparison=client.compare_with_active(definition, file))
     except (Unavailable, SchemaMismatch) as error:
         return Deploying(comparison=None, reason=error.message)

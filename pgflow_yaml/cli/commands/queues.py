@@ -22,12 +22,15 @@ def queues_command(options: Options) -> None:
     a delay or before their next attempt. DEAD rows are left for vacuum. pgflow__timers is the queue
     of timers, which every worker serves. Counts end at 10,000.
     """
-    from pgflow_yaml.cli.database import database
+    from pgflow_yaml.cli.database import rows
     from pgflow_yaml.cli.output import Column, age, write_list
     from pgflow_yaml.runs.listed import queue_note
 
-    with database(options, reads=True) as client:
-        queues = [summary.as_json() for summary in client.list_queues()]
+    queues = rows(
+        options,
+        lambda client: [summary.as_json() for summary in client.list_queues()],
+        key=itemgetter("queue", "database"),
+    )
     columns: list[CellsOf] = [
         (Column("QUEUE", flexible=True, spare=0), itemgetter("queue")),
         (Column("VISIBLE", right=True), _count("visible")),

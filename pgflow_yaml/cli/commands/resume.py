@@ -49,7 +49,7 @@ def resume_command(
     check_subject(flow, schedule, queue)
     if queue is not None and catchup is not None:
         raise click.UsageError("--catchup goes with a FLOW, not with --queue")
-    with database(options, notify=local_settings().notify) as client:
+    with database(options, notify=local_settings().notify, flow=flow) as client:
         if queue is not None:
             rows = [client.resume_queue(queue, by=by or user())]
         else:

@@ -93,7 +93,7 @@ def _retry(request: Request, options: Options) -> int:
     request.seconds()
     out = keep_stdout_for_results()
     settings = request.settings()
-    with database(options, notify=settings.notify) as client:
+    with database(options, notify=settings.notify, run=request.run) as client:
         before = snapshot(client, lookup.run_id(client, request.run), outputs=False)
         call = _call(client, before, request)
         plan = client.retry(**call, dry_run=True)

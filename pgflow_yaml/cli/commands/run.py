@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from pgflow_yaml.cli import lookup
-from pgflow_yaml.cli.database import database
+from pgflow_yaml.cli.database import check_routes, database
 from pgflow_yaml.cli.diagnostics import error_frame, valid_definitions
 from pgflow_yaml.cli.failures import TIMEOUT
 from pgflow_yaml.cli.live.follow import Followed, take_leave, to_its_end
@@ -119,8 +119,10 @@ def _run(request: Request, options: Options) -> int:
     definitions = valid_definitions(flows, options)
     # A wrong input is reported before anything is stored or started.
     run_input = read_input(request.inputs, definitions[0].body) if definitions else None
-    with database(options, notify=settings.notify) as client:
+    name = definitions[0].name if definitions else request.flows[0]
+    with database(options, notify=settings.notify, flow=name) as client:
         if definitions:
+            check_routes(options, flows)
             chosen = _deploy(client, flows, options)
         else:
             chosen = _active(client, request.flows[0], settings)
@@ -149,7 +151,7 @@ def _resume(run: str, out: IO[str], *, request: Request, options: Options) -> in
     from pgflow_yaml.client.lookup import snapshot
 
     settings = request.settings()
-    with database(options, notify=settings.notify) as client:
+    with database(options, notify=settings.notify, run=run) as client:
         run_id = lookup.run_id(client, run)
         shape = snapshot(client, run_id, outputs=False)["run"]
         stored = client.get_definition(shape["flow"], shape["version"])

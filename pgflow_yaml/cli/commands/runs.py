@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pgflow_yaml.cli.output import CellsOf
+    from pgflow_yaml.client import Client
 
 RUNS_SHOWN = 20
 
@@ -31,16 +32,24 @@ RUNS_SHOWN = 20
 @pass_options
 def runs_command(options: Options, /, *, limit: int, **given: Any) -> None:
     """List runs, the newest first: those without a parent, or all of them."""
-    from pgflow_yaml.cli.database import database
+    from pgflow_yaml.cli.database import rows
     from pgflow_yaml.cli.run_filters import read_filters
+    from pgflow_yaml.text import moment
 
-    with database(options, reads=True) as client:
+    others = False
+
+    def read(client: Client) -> list[dict[str, Any]]:
+        nonlocal others
         filters = read_filters(client, given)
         runs = [row.as_json() for row in client.list_runs(limit=limit, **filters)]
         if not runs and not (filters["children"] or filters.get("parent")):
             filters["children"] = True
-            if client.list_runs(limit=1, **filters):
-                options.note("only child runs match: --all lists them")
+            others = bool(client.list_runs(limit=1, **filters)) or others
+        return runs
+
+    runs = rows(options, read, key=lambda run: moment(run["created_at"]), reverse=True, limit=limit)
+    if others and not runs:
+        options.note("only child runs match: --all lists them")
     write_runs(runs, options)
 
 

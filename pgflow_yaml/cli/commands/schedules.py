@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pgflow_yaml.cli.output import CellsOf
+    from pgflow_yaml.client import Client
 
 
 @command("schedules", example="pgflow-yaml schedules --next 5")
@@ -28,17 +29,17 @@ def schedules_command(options: Options, *, flow: str | None, count: int | None) 
     NEXT is the next tick. SKIPPED counts the ticks that started nothing because the previous run
     had not ended; MISSED, those that no worker fired in time or whose input was refused.
     """
-    from pgflow_yaml.cli.database import database
+    from pgflow_yaml.cli.database import rows
     from pgflow_yaml.cli.lookup import must_be_flow
     from pgflow_yaml.cli.output import Column, when, write_list
     from pgflow_yaml.runs.listed import next_tick, schedule_note
 
-    with database(options, reads=True) as client:
+    def read(client: Client) -> list[dict[str, Any]]:
         if flow is not None:
             must_be_flow(client.list_flows(counts=False), flow)
-        found: list[dict[str, Any]] = [
-            each.as_json() for each in client.list_schedules(flow, ticks=count or 0)
-        ]
+        return [each.as_json() for each in client.list_schedules(flow, ticks=count or 0)]
+
+    found = rows(options, read, key=itemgetter("flow", "name", "database"))
     columns: list[CellsOf] = [
         (Column("FLOW", flexible=True, spare=0), itemgetter("flow")),
         (Column("SCHEDULE", flexible=True, spare=0), itemgetter("name")),

@@ -31,7 +31,7 @@ def send_command(
     from pgflow_yaml.project.settings import local_settings
 
     value = None if data is None else read_json_option(data, "--data")
-    with database(options, notify=local_settings().notify) as client:
+    with database(options, notify=local_settings().notify, run=run) as client:
         chosen = lookup.run_id(client, run)
         sent = client.send(chosen, event, value, by=by or user())
         if sent.stored and (unknown := outcomes.unknown_event(client, chosen, event)):

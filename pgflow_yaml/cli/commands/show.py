@@ -49,7 +49,7 @@ def show_command(
 
     if item is not None and (step is None or why):
         raise click.UsageError("--item needs --step, without --why")
-    with database(options, reads=True) as client:
+    with database(options, reads=True, run=run) as client:
         run_id = lookup.run_id(client, run)
         with lookup.usage_errors():
             snapshot = read_run(

@@ -81,7 +81,7 @@ def start_command(
 
     pause = _pause(debounce, key=key, at=at)
     moment = None if at is None else read_moment(at, "--at", past=False)
-    with database(options, notify=local_settings().notify) as client:
+    with database(options, notify=local_settings().notify, flow=flow, run=like) as client:
         model = snapshot(client, run_id(client, like), outputs=False)["run"] if like else None
         flow = flow or (model["flow"] if model else "")
         if model and model["flow"] != flow:

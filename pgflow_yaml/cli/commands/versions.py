@@ -27,7 +27,7 @@ def versions_command(options: Options, *, flow: str) -> None:
     from pgflow_yaml.cli.output import Column, when, write_list
     from pgflow_yaml.runs.listed import commit, run_counts
 
-    with database(options, reads=True) as client:
+    with database(options, reads=True, flow=flow) as client:
         must_be_flow(client.list_flows(counts=False), flow)
         versions = [summary.as_json() for summary in client.list_versions(flow)]
     columns: list[CellsOf] = [

@@ -26,11 +26,16 @@ def waiting_command(options: Options, *, limit: int) -> None:
     FOR names the people and groups who may decide, if not everybody; FORM the fields that they
     fill in. `pgflow-yaml approve` and `reject` decide.
     """
-    from pgflow_yaml.cli.database import database
+    from pgflow_yaml.cli.database import rows
     from pgflow_yaml.cli.output import Column, age, when, write_list
+    from pgflow_yaml.text import moment
 
-    with database(options, reads=True) as client:
-        steps = [step.as_json() for step in client.list_waiting(limit=limit)]
+    steps = rows(
+        options,
+        lambda client: [step.as_json() for step in client.list_waiting(limit=limit)],
+        key=lambda step: moment(step["since"]),
+        limit=limit,
+    )
     columns: list[CellsOf] = [
         (Column("RUN"), lambda step: step["run_id"][:8]),
         (Column("FLOW", flexible=True, spare=0), itemgetter("flow")),

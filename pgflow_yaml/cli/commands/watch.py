@@ -31,7 +31,7 @@ def watch_command(options: Options, *, run: str, timeout: str | None, plain: boo
 
     limit = optional_seconds(timeout, "--timeout")
     hint = "Ctrl-C stops following, not the run"
-    with database(options) as client:
+    with database(options, run=run) as client:
         chosen = lookup.run_id(client, run)
         resume = resume_command(client, options, chosen)
         view = (

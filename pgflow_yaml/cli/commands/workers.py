@@ -21,12 +21,17 @@ def workers_command(options: Options, *, every: bool) -> None:
     A worker that was heard from in the last minute is alive, another one silent; one whose engine
     is away waits for that. BUSY is the number of tasks that it holds, of its slots.
     """
-    from pgflow_yaml.cli.database import database
+    from pgflow_yaml.cli.database import rows
     from pgflow_yaml.cli.output import Column, when, write_list
     from pgflow_yaml.runs.listed import worker_busy, worker_queues, worker_status
+    from pgflow_yaml.text import moment
 
-    with database(options, reads=True) as client:
-        workers = [summary.as_json() for summary in client.list_workers(every=every)]
+    workers = rows(
+        options,
+        lambda client: [summary.as_json() for summary in client.list_workers(every=every)],
+        key=lambda worker: moment(worker["heard_at"]),
+        reverse=True,
+    )
     columns: list[CellsOf] = [
         (Column("HOST", flexible=True, spare=0), lambda worker: worker["host"] or "unknown"),
         (Column("PID", right=True), lambda worker: str(worker["pid"] or "")),

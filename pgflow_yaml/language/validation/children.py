@@ -51,6 +51,11 @@ def check_flows(
     ]
 
 
+def children_by_step(body: Body) -> list[tuple[str, str]]:
+    """Return (step, child) of the steps that run a child, without its version."""
+    return [(slug, step["flow"].partition("@")[0]) for slug, step in _flow_steps(body)]
+
+
 def children_of(body: Body) -> list[str]:
     """Return the children of a flow as its steps write them: `name`, or `name@version`."""
     return sorted({step["flow"] for _, step in _flow_steps(body)})
