@@ -16,8 +16,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from pgflow_yaml.database.store import Outage
-from pgflow_yaml.worker.listener import HEARS, LOST, ListenerThread
+from pgflow_yaml.worker.listener import HEARS, LOST, listener_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,8 +54,8 @@ def supervise(options: Options, count: int, listen_dsn: str | None) -> int:
         children = [Child(words, number) for number in range(1, count + 1)]
         supervisor = Supervisor(children)
         is_burst = "--burst" in words or "--no-notify" in words
-        address = wake_from(listen_dsn) or client.conninfo
-        listener = None if is_burst else ListenerThread(str(address), supervisor.wake, Outage())
+        address = wake_from(listen_dsn)
+        listener = None if is_burst else listener_of(address, client.conninfo, supervisor.wake)
         with supervisor.signals():
             if listener is not None:
                 supervisor.listener = listener

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 from uuid import UUID
 
 from pgflow_yaml.client.asking import Answers, ask_all
-from pgflow_yaml.client.places import Place, project_places
+from pgflow_yaml.client.members import Member, project_members
 from pgflow_yaml.errors import NotFound, PgflowError, Unavailable, WrongSetting
 from pgflow_yaml.project.databases import DEFAULT, checked_databases, read_databases
 from pgflow_yaml.project.settings import read_settings
@@ -59,8 +59,8 @@ class Router:
         given = {name: text for name, text in databases.items() if name != DEFAULT}
         self._databases = checked_databases(given, routes, "the databases of this router")
         self._on_away = on_away
-        self._places = {
-            name: Place(partial(str, text), notify=notify) for name, text in databases.items()
+        self._members = {
+            name: Member(partial(str, text), notify=notify) for name, text in databases.items()
         }
 
     @classmethod
@@ -82,15 +82,15 @@ class Router:
             notify = read_settings(folder, flags={}, environ=os.environ).notify
         router = cls({}, {}, on_away=on_away)
         router._databases = read_databases(folder)
-        router._places = project_places(
+        router._members = project_members(
             folder, router._databases, notify=notify, checked=checked, on_embedded=on_embedded
         )
         return router
 
     def close(self) -> None:
         """Disconnect from all databases."""
-        for place in self._places.values():
-            place.close()
+        for member in self._members.values():
+            member.close()
 
     def __enter__(self) -> Self:
         """Return the router, which connects at the first call."""
@@ -105,7 +105,7 @@ class Router:
     @property
     def names(self) -> list[str]:
         """The names of the databases, without a default one that would have to be made first."""
-        return [name for name, place in self._places.items() if place.exists()]
+        return [name for name, member in self._members.items() if member.exists()]
 
     def name_of(self, flow: str) -> str:
         """Return the name of the database of a flow."""
@@ -113,10 +113,10 @@ class Router:
 
     def client(self, name: str) -> Client:
         """Return the client of a database, which the router closes; raises WrongSetting."""
-        place = self._places.get(self._databases.named(name))
-        if place is None:
+        member = self._members.get(self._databases.named(name))
+        if member is None:
             raise WrongSetting(f'there is no database "{name}": give the router one of this name')
-        return place.client()
+        return member.client()
 
     def client_of(self, flow: str) -> Client:
         """Return the client of the database of a flow."""
@@ -160,7 +160,7 @@ class Router:
         one that is away is reported by `on_away`; Unavailable is raised if all are.
         """
         answers = ask_all(
-            self._awake(), lambda name: read(self._places[name].asked()), seconds=LIST_SECONDS
+            self._awake(), lambda name: read(self._members[name].asked()), seconds=LIST_SECONDS
         )
         if answers.away and not (answers.given or answers.unknown):
             tolerant = False
@@ -173,7 +173,7 @@ class Router:
     def _find(self, run: str, *, enough: bool) -> Answers[list[str]]:
         return ask_all(
             self._awake(),
-            lambda name: self._places[name].asked(checked=False).find_run(run),
+            lambda name: self._members[name].asked(checked=False).find_run(run),
             seconds=LOOK_UP_SECONDS,
             enough=lambda ids: enough and bool(ids),
         )
@@ -182,7 +182,7 @@ class Router:
         """Find the latest run of all databases."""
         found = ask_all(
             self._awake(),
-            lambda name: self._places[name].asked(checked=False).list_runs(limit=1),
+            lambda name: self._members[name].asked(checked=False).list_runs(limit=1),
             seconds=LOOK_UP_SECONDS,
         )
         times = {name: runs[0].created_at for name, runs in found.given.items() if runs}
@@ -192,7 +192,7 @@ class Router:
     def _awake(self) -> list[str]:
         """Return the names, once an embedded server has started: this may take its time."""
         for name in self.names:
-            self._places[name].rouse()
+            self._members[name].rouse()
         return self.names
 
     # Flows and runs, as a client has them

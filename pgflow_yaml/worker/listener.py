@@ -34,12 +34,15 @@ class HeardThread(threading.Thread):
 
 
 def listener_of(
-    wake_from: str | int | None, conninfo: str, wake: Callable[[], None], outage: Outage
+    wake_from: str | int | None,
+    conninfo: str,
+    wake: Callable[[], None],
+    outage: Outage | None = None,
 ) -> HeardThread:
     """Return the thread for a worker: at the database, at another address of it, or at a pipe."""
     if isinstance(wake_from, int):
         return PipeThread(wake_from, wake)
-    return ListenerThread(wake_from or conninfo, wake, outage)
+    return ListenerThread(wake_from or conninfo, wake, outage or Outage())
 
 
 HEARS, LOST = b"+", b"-"

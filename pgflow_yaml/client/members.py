@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _PATIENCE = 0.8  # less than the second of a look-up, so that it ends with the reason
 
 
-class Place:
+class Member:
     """Clients of one database: one that acts, and one that is asked beside other databases."""
 
     def __init__(
@@ -72,7 +72,7 @@ class Place:
             self._is_checked = True
 
 
-class OwnPlace(Place):
+class OwnMember(Member):
     """The project's own server: it is started and migrated when it is used."""
 
     def __init__(self, folder: Path, open_client: Callable[[], Client]) -> None:
@@ -99,25 +99,25 @@ class OwnPlace(Place):
         return self.client()
 
 
-def project_places(
+def project_members(
     folder: Path,
     databases: Databases,
     *,
     notify: bool,
     checked: bool,
     on_embedded: Callable[[], None],
-) -> dict[str, Place]:
+) -> dict[str, Member]:
     """Return the databases of a project by name; the default one may be the project's own."""
     named = named_database()
-    places: dict[str, Place]
+    members: dict[str, Member]
     if named is None:
         own = partial(
             Client.for_project, folder, notify=notify, checked=checked, on_embedded=on_embedded
         )
-        places = {DEFAULT: OwnPlace(folder, own)}
+        members = {DEFAULT: OwnMember(folder, own)}
     else:
-        places = {DEFAULT: Place(partial(str, named), notify=notify, checked=checked)}
+        members = {DEFAULT: Member(partial(str, named), notify=notify, checked=checked)}
     for name in databases.values:
         address = partial(databases.conninfo, name, os.environ)
-        places[name] = Place(address, notify=notify, checked=checked)
-    return places
+        members[name] = Member(address, notify=notify, checked=checked)
+    return members
