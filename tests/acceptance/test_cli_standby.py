@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from pgflow_yaml.database.embedded.files import programs
 from pgflow_yaml.errors import Unavailable
 from pgflow_yaml.web.clients import Clients
 from tests.acceptance.shell import Shell
+from tests.fixtures.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,14 +71,27 @@ def standby_of(primary: CrashableServer) -> Iterator[str]:
     settings |= {"listen_addresses": "''", "port": "5432"}
     with (data / "postgresql.auto.conf").open("a") as file:
         file.writelines(f"{name} = {value}\n" for name, value in settings.items())
-    pg_ctl = [f"{programs(paths)}/pg_ctl", "-D", f"{data}", "-l", f"{folder}/log", "-w"]
     user = owner.st_uid if os.geteuid() == 0 else None
+    conninfo = f"host={folder} port=5432 user=pgflow dbname=pgflow"
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen(
+            [programs(paths) / "postgres", "-D", data], stdout=log, stderr=log, user=user
+        )
     try:
-        subprocess.run([*pg_ctl, "start"], check=True, stdout=subprocess.DEVNULL, user=user)
-        yield f"host={folder} port=5432 user=pgflow dbname=pgflow"
+        eventually(lambda: _answers(conninfo), what="the standby answers")
+        yield conninfo
     finally:
-        subprocess.run([*pg_ctl, "-m", "immediate", "stop"], check=False, user=user)
+        server.send_signal(signal.SIGINT)
+        server.wait()
         shutil.rmtree(folder)
+
+
+def _answers(conninfo: str) -> bool:
+    try:
+        psycopg.connect(conninfo).close()
+    except psycopg.OperationalError:
+        return False
+    return True
 
 
 def test_views_read_from_a_standby_and_nothing_else_does(
