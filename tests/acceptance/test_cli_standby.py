@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -113,13 +113,16 @@ def test_views_read_from_a_standby_and_nothing_else_does(
             assert shell(*given, "--read-dsn", standby, "--json").out
         assert [row["id"] for row in shell("runs", "--read-dsn", standby, "--json").json] == [run]
 
-        with Clients(crashable.conninfo(), reading=standby).reading() as reader:
+        with (
+            closing(Clients(crashable.conninfo(), reading=standby)) as clients,
+            clients.reading() as reader,
+        ):
             assert reader.get(run).id == run
 
         refused = shell("cancel", run, "--dsn", standby, expect=3)
         assert "this server only reads (a standby" in refused.err
-        with pytest.raises(Unavailable, match="only reads"):
-            Client(standby).start("seen")
+        with Client(standby) as client, pytest.raises(Unavailable, match="only reads"):
+            client.start("seen")
         crashable.start()
 
 
