@@ -66,6 +66,14 @@ def checkout(ours: Entry, folder: Path) -> Entry:
         raise CannotInstall(f"{folder} has no {scripts[0].relative_to(folder.resolve())}")
     if not python.exists():
         raise CannotInstall(f"{folder} has no environment: run make .venv/dev.stamp there")
+    # A link to our environment would measure our own code, and call it the other's.
+    found = "import pgflow_yaml; print(pgflow_yaml.__file__)"
+    origin = Path(_call([str(python), "-P", "-c", found])).parents[1].resolve()
+    if origin != folder.resolve():
+        raise CannotInstall(
+            f"the environment of {folder} has the package of {origin}: run make .venv/dev.stamp "
+            "there, without a link"
+        )
     commit = _call(["git", "-C", str(folder), "describe", "--always", "--dirty"])
     return replace(
         ours,

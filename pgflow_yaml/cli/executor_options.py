@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _LEAST_MEMORY = 256 * 10**6
 _THREAD, _PROCESS = "thread", "process"
+_DECLARING = ("dask:", "tls:", "ray:")  # engines whose nodes say what they have
 
 
 def _size(_ctx: click.Context, param: click.Parameter, text: str | None) -> int | None:
@@ -93,7 +94,8 @@ def executor_options(function: Callable[..., Any]) -> Callable[..., Any]:
         metavar="NAME=N,…",
         callback=_resources,
         help="Offer these to steps with `resources`: gpus=1,memory=16GB. The sum of what running "
-        "tasks need stays within them. [default: cpus, as many as --concurrency]",
+        "tasks need stays within them. Nodes of Dask and Ray declare their own. [default: cpus, as "
+        "many as --concurrency]",
     )
     return executor(resources(results(env(memory(tasks(function))))))
 
@@ -108,6 +110,8 @@ def executor_of(options: dict[str, Any]) -> Callable[[Settings], str | ExecutorF
     memory: int | None = options.pop("task_memory")
     tasks: int | None = options.pop("tasks_per_child")
     results: Path | None = options.pop("results")
+    if options["resources"] and executor.startswith(_DECLARING):
+        raise click.UsageError(f"--resources: the nodes of {executor} declare theirs")
     in_process = {"--child-env": env, "--task-memory": memory, "--tasks-per-child": tasks}
     for name, value in in_process.items():
         if value and executor != _PROCESS:

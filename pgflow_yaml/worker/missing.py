@@ -43,9 +43,13 @@ class MissingHandlers:
         for key in unknown:
             if reason := self._lacks(key):
                 self._add(key, reason)
-        keys = {of_key(key)[0]: key for key in unknown if key not in self._paths}
+        keys: dict[str, list[str]] = {}
+        for key in unknown:
+            if key not in self._paths:
+                keys.setdefault(of_key(key)[0], []).append(key)
         for path, error in self._handlers.unlocated(keys) if keys else ():
-            self._add(keys[path], str(error))
+            for key in keys[path]:
+                self._add(key, str(error))
 
     def _lacks(self, key: str) -> str:
         """Return a sentence about the resources that this worker lacks; empty: it has all."""

@@ -8,7 +8,7 @@ import time
 MOST_HELD = 1000
 QUIET_SECONDS, QUIET_POLL = 600.0, 5.0
 """After ten minutes without work, a worker whose wake-ups arrive polls every 5 s."""
-LEAST_LONGEST = 1.0
+USUAL_POLL = 1.0
 """A worker that is told to poll more often keeps to that."""
 LEAST_PATIENCE, MOST_PATIENCE = 0.25, 2.0
 _LONGEST_LINGER = 0.02
@@ -124,7 +124,7 @@ class Pace:
         """
         longest = self._longest_poll
         is_quiet = time.monotonic() > self._claimed_at + QUIET_SECONDS
-        if is_quiet and self._hears and self._hint_holds and longest >= LEAST_LONGEST:
+        if is_quiet and self._hears and self._hint_holds and longest >= USUAL_POLL:
             longest = max(longest, QUIET_POLL)
         self._pause = self._poll if worked else min(self._pause * 1.5, longest)
         alert = time.monotonic() < self._alert_until

@@ -115,7 +115,7 @@ class Worker:
         (and the step), or "none". Prints are caught only with `capture`, or where a caller has
         caught the streams: it replaces stdout and stderr of this process while the worker runs.
         """
-        concurrency = concurrency or default_concurrency(executor)
+        concurrency = default_concurrency(executor) if concurrency is None else concurrency
         if concurrency < 1 or not 1 <= lease_seconds <= LONGEST_LEASE:
             raise ValueError(
                 "a worker needs a concurrency of at least 1 and a lease from 1 second to 1 day"

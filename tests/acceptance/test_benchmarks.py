@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -57,13 +58,32 @@ def cells(line: str) -> int:
 
 
 def a_checkout(folder: Path) -> None:
-    """A repository with this project's benchmarks and environment."""
-    folder.mkdir()
-    (folder / "benchmarks").symlink_to(BENCHMARKS)
-    (folder / ".venv").symlink_to(sys.prefix)
+    """A repository with this project's benchmarks, and an environment that has its package."""
+    python = folder / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\nPYTHONPATH="{folder}" exec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    for name in ("benchmarks", "pgflow_yaml"):
+        (folder / name).symlink_to(ROOT / name)
     author = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
     for command in (["init", "-q"], [*author, "commit", "-q", "--allow-empty", "-m", "before"]):
         subprocess.run(["git", "-C", str(folder), *command], check=True)
+
+
+def test_a_checkout_with_our_environment_is_refused(tmp_path: Path) -> None:
+    """Both sides would run our code, and their ratio would say nothing."""
+    other = tmp_path / "other"
+    a_checkout(other)
+    shutil.rmtree(other / ".venv")
+    (other / ".venv").symlink_to(sys.prefix)
+
+    command = [sys.executable, str(BENCHMARKS / "run.py"), f"--against={other}"]
+    done = subprocess.run(
+        [*command, f"--work={tmp_path / 'data'}"], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 1
+    assert f"the environment of {other} has the package of {ROOT}" in done.stderr
 
 
 @pytest.mark.slow

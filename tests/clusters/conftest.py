@@ -13,8 +13,9 @@ import socket
 import subprocess
 import sys
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
@@ -158,40 +159,39 @@ class Parsl(Cluster):
     inherited = ("PGFLOW_YAML_SECRET_CANARY", "PGFLOW_YAML_APP_DIR")
 
 
-CLUSTERS = {"dask": Dask, "ray": Ray, "parsl": Parsl}
+Started = TypeVar("Started", bound=Cluster)
+CLUSTERS: dict[str, type[Cluster]] = {"dask": Dask, "ray": Ray, "parsl": Parsl}
+
+
+@contextmanager
+def running(made: Started) -> Iterator[Started]:
+    """Start a cluster, and end it after the block."""
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
 
 
 @pytest.fixture(params=list(CLUSTERS))
 def cluster(request: pytest.FixtureRequest, app: App, tmp_path: Path) -> Iterator[Cluster]:
     """Each engine, started."""
-    made = CLUSTERS[request.param](tmp_path, app.folder)
-    try:
-        made.start()
-        yield made
-    finally:
-        made.stop()
+    with running(CLUSTERS[request.param](tmp_path, app.folder)) as started:
+        yield started
 
 
 @pytest.fixture
 def dask(app: App, tmp_path: Path) -> Iterator[Dask]:
     """Dask, started."""
-    made = Dask(tmp_path, app.folder)
-    try:
-        made.start()
-        yield made
-    finally:
-        made.stop()
+    with running(Dask(tmp_path, app.folder)) as started:
+        yield started
 
 
 @pytest.fixture
 def ray(app: App, tmp_path: Path) -> Iterator[Ray]:
     """Ray, started."""
-    made = Ray(tmp_path, app.folder)
-    try:
-        made.start()
-        yield made
-    finally:
-        made.stop()
+    with running(Ray(tmp_path, app.folder)) as started:
+        yield started
 
 
 def _free_port() -> int:

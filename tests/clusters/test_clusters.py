@@ -13,6 +13,7 @@ import pytest
 
 from tests.clusters.conftest import SECRET, Parsl
 from tests.docs.fenced import ROOT, blocks
+from tests.fixtures.maps import claims, map_flow
 from tests.fixtures.waiting import eventually
 
 if TYPE_CHECKING:
@@ -62,19 +63,6 @@ def once(input):
     with Path(input["file"]).open("a") as file: file.write("x")
     return hang(input)
 """
-MAP = """
-flow: NAME
-input: {n: {type: integer}}
-steps:
-  split: {handler: far.split}
-  work:
-    handler: far.NAME
-    depends_on: [split]
-    map: steps.split.output
-    fail_fast: false
-    retry: {max_attempts: 2, base_delay: 10ms}
-  total: {handler: far.total, depends_on: [work]}
-"""
 ONE = """
 flow: NAME
 steps:
@@ -113,20 +101,13 @@ def bridge(works: Works, database: str, start_cli: StartCli) -> Callable[..., Wo
     return begin
 
 
-def claims(database: str) -> list[tuple[int, int]]:
-    """Return the claims and the crashes of each task of a map."""
-    query = "select attempts_count, crashes_count from pgflow.step_tasks where step_slug = 'work'"
-    with psycopg.connect(database) as db:
-        return db.execute(query).fetchall()
-
-
 def test_everyday_flows(
     works: Works, cluster: Cluster, bridge: Callable[..., WorkerProc], database: str
 ) -> None:
     """A map, an error with its node, an output that is too large, a secret, a handler not there."""
     for name in ("boom", "big", "nothing"):
         works.deploy(ONE.replace("NAME", name))
-    works.deploy(MAP.replace("NAME", "work"))
+    works.deploy(map_flow("work"))
     works.deploy(LEAK)
     mapped = works.client.start("work", {"n": 200})
     runs = {name: works.client.start(name) for name in ("boom", "big", "leak", "nothing")}
@@ -203,7 +184,7 @@ def test_an_item_that_kills_its_process_leaves_the_others_alone(
     """X-G5: as many deaths as are allowed, and one more where a death takes others along."""
     if cluster.executor == "python:far.parsl":
         pytest.skip("its manager is restarted by Parsl only with a strategy of its own")
-    works.deploy(MAP.replace("NAME", "poison"))
+    works.deploy(map_flow("poison"))
     run = works.client.start("poison", {"n": 60})
 
     bridge(cluster)
@@ -249,7 +230,7 @@ def test_the_executor_of_the_page_runs_handlers(
     """The function for Parsl in `docs/how-to/engines.md`, with the options of the page."""
     (block,) = blocks("python", [ENGINES_PAGE])
     works.app.write("cluster.py", block.text)
-    works.deploy(MAP.replace("NAME", "work"))
+    works.deploy(map_flow("work"))
     run = works.client.start("work", {"n": 20})
     (words,) = (
         line.split()[1:]
@@ -268,7 +249,7 @@ def test_the_executor_of_the_page_runs_handlers(
 def test_a_node_that_dies_in_the_middle_of_a_map_loses_no_item(
     works: Works, dask: Dask, bridge: Callable[..., WorkerProc], database: str
 ) -> None:
-    works.deploy(MAP.replace("NAME", "nap"))
+    works.deploy(map_flow("nap"))
     run = works.client.start("nap", {"n": 1000})
     bridge(dask)
     eventually(lambda: _completed(database) > 100, what="the map has begun", seconds=60)
@@ -283,7 +264,7 @@ def test_a_scheduler_that_dies_and_returns_costs_two_claims_at_most(
     works: Works, dask: Dask, bridge: Callable[..., WorkerProc], database: str
 ) -> None:
     """X-G4: what ran crashes once, nothing is claimed meanwhile, and the rest goes on after it."""
-    works.deploy(MAP.replace("NAME", "nap"))
+    works.deploy(map_flow("nap"))
     run = works.client.start("nap", {"n": 600})
     worker = bridge(dask)
     eventually(lambda: _completed(database) > 100, what="the map has begun", seconds=60)
@@ -327,7 +308,7 @@ def test_a_head_of_ray_that_dies_and_returns_ends_no_worker(
     works: Works, ray: Ray, bridge: Callable[..., WorkerProc], database: str
 ) -> None:
     """Ray ends the process of a driver that has not left 60 seconds after the death of its head."""
-    works.deploy(MAP.replace("NAME", "nap"))
+    works.deploy(map_flow("nap"))
     run = works.client.start("nap", {"n": 600})
     worker = bridge(ray)
     eventually(lambda: _completed(database) > 50, what="the map has begun", seconds=60)
@@ -348,7 +329,7 @@ def test_a_head_of_ray_that_dies_and_returns_ends_no_worker(
 def test_a_scheduler_that_is_not_there_is_told_before_anything_is_claimed(
     works: Works, database: str, start_cli: StartCli
 ) -> None:
-    works.deploy(MAP.replace("NAME", "work"))
+    works.deploy(map_flow("work"))
     works.client.start("work", {"n": 5})
     worker = start_cli(
         "worker", "--executor", "dask://127.0.0.1:9", dsn=database, cwd=works.app.folder

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psycopg
 import pytest
 
 from pgflow_yaml.errors import Unavailable
@@ -17,6 +16,7 @@ from pgflow_yaml.worker.engines import node, wants
 from pgflow_yaml.worker.executors import InEngine
 from tests.executors.fake_engine import Died, FakeEngine
 from tests.fixtures.forks import COMMAND
+from tests.fixtures.maps import claims, map_flow
 from tests.fixtures.waiting import eventually
 
 if TYPE_CHECKING:
@@ -50,19 +50,6 @@ def once(input, ctx):
     while not Path(input["go"]).exists(): time.sleep(0.01)
     return "done"
 """
-MAP = """
-flow: NAME
-input: {n: {type: integer}}
-steps:
-  split: {handler: far.split}
-  work:
-    handler: far.NAME
-    depends_on: [split]
-    map: steps.split.output
-    fail_fast: false
-    retry: {max_attempts: 2, base_delay: 10ms}
-  total: {handler: far.total, depends_on: [work]}
-"""
 ONCE = """
 flow: once
 input: {file: {type: string}, pid: {type: string}, go: {type: string}}
@@ -81,17 +68,8 @@ def handlers(works: Works, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     node._handlers.cache_clear()
 
 
-def claims(database: str) -> list[tuple[int, int]]:
-    """Return the claims and the crashes of each task of a map."""
-    query = """
-        select attempts_count, crashes_count from pgflow.step_tasks where step_slug = 'work'
-    """
-    with psycopg.connect(database) as db:
-        return db.execute(query).fetchall()
-
-
 def test_a_map_runs_in_an_engine(works: Works) -> None:
-    works.deploy(MAP.replace("NAME", "work"))
+    works.deploy(map_flow("work"))
     started = works.client.start("work", {"n": 300})
     engine = FakeEngine(slots=4)
 
@@ -103,7 +81,7 @@ def test_a_map_runs_in_an_engine(works: Works) -> None:
 
 def test_an_engine_away_costs_no_claims(works: Works, database: str) -> None:
     """X-G4: no more than two claims a task, however long it is away; then all completes."""
-    works.deploy(MAP.replace("NAME", "slow"))
+    works.deploy(map_flow("slow"))
     engine = FakeEngine(slots=2)
     works.start(executor=InEngine(make=lambda: engine, lease=1), lease_seconds=2)
     started = works.client.start("slow", {"n": 60})
@@ -138,7 +116,7 @@ def test_an_item_that_kills_its_process_leaves_the_others_alone(
     works: Works, database: str
 ) -> None:
     """A `ProcessPoolExecutor` loses all its calls by it: each is tried alone before it counts."""
-    works.deploy(MAP.replace("NAME", "deadly"))
+    works.deploy(map_flow("deadly"))
     started = works.client.start("deadly", {"n": 12})
 
     works.start(executor=_pool(works))
@@ -152,7 +130,7 @@ def test_an_item_that_kills_its_process_leaves_the_others_alone(
 def test_a_poison_item_in_an_engine_ends_after_as_many_deaths_as_are_allowed(
     works: Works, database: str
 ) -> None:
-    works.deploy(MAP.replace("NAME", "work"))
+    works.deploy(map_flow("work"))
     deaths = []
 
     def dies(call: Submitted) -> BaseException | None:
@@ -177,7 +155,7 @@ def test_a_cluster_that_grows_is_told_what_waits(
 ) -> None:
     """With no slots nothing is claimed, but the hint brings some."""
     monkeypatch.setattr(wants, "SECONDS", 0.05)
-    works.deploy(MAP.replace("NAME", "work"))
+    works.deploy(map_flow("work"))
     engine = FakeEngine(slots=0)
     works.start(executor=InEngine(make=lambda: engine))
     started = works.client.start("work", {"n": 5})
@@ -231,7 +209,7 @@ def test_a_worker_that_is_killed_loses_no_task_and_with_results_no_work(
 def test_an_engine_that_cannot_be_is_told_before_anything_is_claimed(
     works: Works, database: str, start_cli: StartCli, executor: str, sentence: str, code: int
 ) -> None:
-    works.deploy(MAP.replace("NAME", "work"))
+    works.deploy(map_flow("work"))
     works.client.start("work", {"n": 5})
     worker = start_cli("worker", "--executor", executor, dsn=database, cwd=works.app.folder)
     assert worker.wait() == code
@@ -248,7 +226,7 @@ def test_an_engine_that_cannot_be_is_told_before_anything_is_claimed(
 def test_an_extra_that_is_missing_is_told_with_its_installation(
     works: Works, database: str, tmp_path: Path, executor: str, module: str, extra: str
 ) -> None:
-    works.deploy(MAP.replace("NAME", "work"))
+    works.deploy(map_flow("work"))
     works.client.start("work", {"n": 5})
     (tmp_path / f"{module}.py").write_text("raise ImportError")  # as if it were not there
     path = os.pathsep.join([str(tmp_path), *sys.path])

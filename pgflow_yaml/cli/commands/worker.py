@@ -121,18 +121,18 @@ def worker_command(  # noqa: PLR0913 (click passes each option)
         keep_stdout_for_results()
     log = logging.getLogger("pgflow_yaml.cli")
     notice = "stopping: what has begun may finish; a second signal gives it back at once"
-    resources = others.pop("resources")
     executor_for = executor_of(others)
+    resources = others.pop("resources")
     if otel:
         _need("opentelemetry.exporter.otlp.proto.http", "traces", "otel")
+    seconds = optional_seconds(grace, "--grace")
+    settings = local_settings(lease=optional_seconds(lease, "--lease"), **others)
+    executor = executor_for(settings)
     if processes is not None:
         if metrics is not None:
             raise click.UsageError("--metrics needs one process: start workers one by one")
-        executor_for(local_settings(**others))
         return supervise(options, processes, listen_dsn)
     server = None if metrics is None else _metrics_server(metrics)
-    settings = local_settings(lease=optional_seconds(lease, "--lease"), **others)
-    executor = executor_for(settings)
     is_named = named_database(options) is not None
     with database(options, checked=not is_named) as client:
         set_up_logs(options, level=logging.INFO)
@@ -146,7 +146,7 @@ def worker_command(  # noqa: PLR0913 (click passes each option)
             settings,
             queues=list(queues) or None,
             burst=burst,
-            grace=optional_seconds(grace, "--grace"),
+            grace=seconds,
             wake_from=wake_from(listen_dsn),
             poll_interval_ms=poll_interval_ms,
             max_poll_seconds=max_poll_seconds,
